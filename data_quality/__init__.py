@@ -1,0 +1,1 @@
+"""Text in, better text out: readers, signals, rules and dedupe, usable alone from a notebook."""

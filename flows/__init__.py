@@ -1,0 +1,1 @@
+"""What runs, when and in which order: Prefect flows and the command line, no algorithms."""

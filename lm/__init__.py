@@ -1,0 +1,1 @@
+"""Tokens in, models out: tokenizers, models, objectives and one trainer, usable alone from a notebook."""

@@ -1,0 +1,1 @@
+"""One resumable stage per file: a library call, an artifact and its tracking."""
