@@ -1,0 +1,176 @@
+"""Where everything of one Textmill installation lives, and the environment that says so.
+
+`TEXTMILL_HOME` names the folder; without it, it is `.textmill` beside the nearest `prefect.yaml` above
+the working directory, or `.textmill` in the working directory itself:
+
+    store/      artifacts, keyed by content          (tasks/store.py)
+    prefect/    PREFECT_HOME: SQLite file, profiles
+    mlflow/     mlflow.db and artifacts/
+    services/   ports.json, pid files and logs       (flows/services.py)
+    tmp/        scratch
+
+`configure_environment()` must run before Prefect or MLflow is imported: both read their settings from the
+environment at import. This module therefore imports the standard library only.
+"""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+HOST = "127.0.0.1"
+DEFAULT_PORTS = {"prefect": 4200, "mlflow": 5000}
+
+_MANAGED = "TEXTMILL_MANAGED"
+"""Environment variable: which home set which of the variables that depend on a home (JSON)."""
+
+_FIXED = {
+    # Nothing phones home. MLflow wants the word `true`, so that one value serves Prefect and MLflow.
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    # MLflow's defaults (7 retries of 120 s) would hold a run for minutes when its server is away.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Without git on the machine MLflow's GitPython prints a page of warnings.
+    "GIT_PYTHON_REFRESH": "quiet",
+    # A dead run is noticed after three missed beats (flows/services.py: 90 s); 30 s is the least allowed.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "textmill,flows,tasks,data_quality,lm",
+}
+
+
+def home() -> Path:
+    """The absolute folder of this installation. It need not exist yet."""
+    named = os.environ.get("TEXTMILL_HOME")
+    if named:
+        return Path(named).expanduser().absolute()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "prefect.yaml").is_file():
+            return folder / ".textmill"
+    return here / ".textmill"
+
+
+def store_path() -> Path:
+    """Finished and partial artifacts."""
+    return home() / "store"
+
+
+def prefect_path() -> Path:
+    """PREFECT_HOME: the Prefect server's SQLite file and the client's profiles."""
+    return home() / "prefect"
+
+
+def mlflow_path() -> Path:
+    """The MLflow server's `mlflow.db` and `artifacts/`."""
+    return home() / "mlflow"
+
+
+def services_path() -> Path:
+    """Ports, pid files, locks and logs of the background services."""
+    return home() / "services"
+
+
+def tmp_path() -> Path:
+    """Scratch space on the same file system as the store."""
+    return home() / "tmp"
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        # As servers do: a port in TIME_WAIT after a stopped server is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port(service: str) -> int:
+    """The usual port of a service (4200, 5000) if nobody listens there, else one that the system offers."""
+    if port_is_free(DEFAULT_PORTS[service]):
+        return DEFAULT_PORTS[service]
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def remembered_ports() -> dict[str, int]:
+    """The ports that this home's servers were last started on: `{"prefect": 4200, ...}`, or empty."""
+    path = services_path() / "ports.json"
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    try:
+        return {service: int(port) for service, port in json.loads(text).items()}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): stop the servers and remove it") from error
+
+
+def remember_port(service: str, port: int) -> None:
+    """Note the port of a service, for the processes that come after this one."""
+    path = services_path() / "ports.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps({**remembered_ports(), service: port}))
+    os.replace(draft, path)
+
+
+def is_managed(variable: str) -> bool:
+    """True if this home chose the variable's value; False if the user did (or nobody)."""
+    home_of, names = _managed()
+    return home_of == str(home()) and variable in names
+
+
+def configure_environment() -> None:
+    """Set every variable that Prefect, MLflow and datasets need, before they are imported.
+
+    What the user has set stays. What an earlier call set for *another* home (a parent process with its
+    own TEXTMILL_HOME) is replaced. Child processes inherit the result, so that they find the same home
+    whatever their working directory. Reads at most one small file, writes nothing.
+    """
+    for variable, value in _FIXED.items():
+        os.environ.setdefault(variable, value)
+    here = str(home())
+    home_of, managed = _managed()
+    if home_of != here:
+        for variable in managed:
+            os.environ.pop(variable, None)
+        managed = []
+    ports = remembered_ports()
+    chosen = {
+        "PREFECT_HOME": lambda: str(prefect_path()),
+        "PREFECT_API_URL": lambda: prefect_url(ports.get("prefect") or free_port("prefect")),
+        "MLFLOW_TRACKING_URI": lambda: mlflow_url(ports.get("mlflow") or free_port("mlflow")),
+    }
+    remembered = {"PREFECT_API_URL": "prefect" in ports, "MLFLOW_TRACKING_URI": "mlflow" in ports}
+    for variable, value_of in chosen.items():
+        if variable not in os.environ:
+            managed = [*managed, variable]
+            os.environ[variable] = value_of()
+        elif variable in managed and remembered.get(variable):
+            os.environ[variable] = value_of()
+    os.environ["TEXTMILL_HOME"] = here
+    os.environ[_MANAGED] = json.dumps({"home": here, "names": managed})
+
+
+def prefect_url(port: int) -> str:
+    """The API address of a local Prefect server; its UI is the same without `/api`."""
+    return f"http://{HOST}:{port}/api"
+
+
+def mlflow_url(port: int) -> str:
+    """The address of a local MLflow server, for clients and for the browser."""
+    return f"http://{HOST}:{port}"
+
+
+def _managed() -> tuple[str, list[str]]:
+    record = json.loads(os.environ.get(_MANAGED) or '{"home": "", "names": []}')
+    return record["home"], record["names"]
