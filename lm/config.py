@@ -1,9 +1,246 @@
 """Configuration of the lm library: one strict pydantic model per concept, importable without torch."""
 
-from pydantic import BaseModel, ConfigDict
+import difflib
+import math
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lm.hardware import resolve_device, resolve_precision
 
 
 class StrictModel(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- tokenizer -------------------------------------------------------------------------------------------------------
+
+
+class TokenizerConfig(StrictModel):
+    """Byte-level BPE: every string has an encoding, and decoding gives it back exactly."""
+
+    vocab_size: int = Field(
+        default=8192,
+        ge=257,
+        le=1_000_000,
+        description="Tokens at most, `<|endoftext|>` and the 256 bytes included; fewer where the text has not"
+        " enough pairs. Up to 65,536 a token takes two bytes on disk, beyond that four.",
+    )
+    min_frequency: int = Field(default=2, ge=1, description="Occurrences a pair needs to become a token.")
+    max_word_length: int = Field(
+        default=24,
+        ge=1,
+        le=256,
+        description="Characters of a pre-token at most: a longer run of letters, digits, punctuation or spaces"
+        " is cut. Chinese and Japanese have no spaces, so whole clauses would otherwise count as words, one"
+        " table entry each.",
+    )
+    sample_bytes: int = Field(
+        default=256_000_000,
+        ge=1,
+        description="UTF-8 bytes of text to learn from at most. Documents are taken in the order given, until"
+        " this is reached: give them in an order that does not depend on shards.",
+    )
+
+
+# --- model -----------------------------------------------------------------------------------------------------------
+
+
+class GPTConfig(StrictModel):
+    """Size of a GPT-2 (Radford et al. 2019; field names ours, values as in openai/gpt-2 `hparams`)."""
+
+    layers: int = Field(default=12, ge=1, description="Transformer blocks (n_layer).")
+    width: int = Field(default=768, ge=1, description="Width of the residual stream (n_embd).")
+    heads: int = Field(default=12, ge=1, description="Attention heads; must divide the width (n_head).")
+    context: int = Field(default=1024, ge=1, description="Tokens the model can look at (n_ctx).")
+    vocab: int = Field(default=50257, ge=1, description="Tokens of its tokenizer (n_vocab).")
+    dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="After embeddings, attention and feed-forward, and on attention.",
+    )
+    norm_epsilon: float = Field(default=1e-5, gt=0.0, description="Added to the variance in layer norms.")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+    def parameter_count(self) -> int:
+        """Trainable numbers, the shared embedding counted once."""
+        block = 12 * self.width**2 + 13 * self.width
+        return (self.vocab + self.context) * self.width + self.layers * block + 2 * self.width
+
+
+GPT_PRESETS: dict[str, GPTConfig] = {
+    # As published (nanoGPT `model.py` lists the same four); dropout is off as in modern single-epoch training.
+    "gpt2": GPTConfig(layers=12, width=768, heads=12),
+    "gpt2-medium": GPTConfig(layers=24, width=1024, heads=16),
+    "gpt2-large": GPTConfig(layers=36, width=1280, heads=20),
+    "gpt2-xl": GPTConfig(layers=48, width=1600, heads=25),
+    # Ours, for small machines.
+    "pico": GPTConfig(layers=2, width=64, heads=2, context=64, vocab=1024),
+    "nano": GPTConfig(layers=4, width=192, heads=6, context=128, vocab=8192),
+    "micro": GPTConfig(layers=6, width=320, heads=5, context=256, vocab=8192),
+    "mini": GPTConfig(layers=8, width=512, heads=8, context=512, vocab=16384),
+}
+
+
+def gpt_preset(name: str, vocab: int | None = None, **overrides: Any) -> GPTConfig:
+    """A preset by name, with the tokenizer's vocabulary and further fields replaced.
+
+    Raises ValueError naming the nearest preset if there is none of that name.
+    """
+    if name not in GPT_PRESETS:
+        near = difflib.get_close_matches(name, GPT_PRESETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(GPT_PRESETS)}")
+    replaced = {**GPT_PRESETS[name].model_dump(), **overrides}
+    return GPTConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+class OptimizerConfig(StrictModel):
+    """AdamW (Loshchilov & Hutter 2019); weight decay on matrices only, never on biases and layer norms."""
+
+    learning_rate: float | Literal["auto"] = Field(
+        default="auto",
+        description="Peak learning rate. `auto`: 6e-4 * 768 / width (GPT-3 Small's rate, table 2.1, scaled by"
+        " width), at most 3e-3.",
+    )
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0, description="Decay of the gradient average.")
+    beta2: float = Field(
+        default=0.95, ge=0.0, lt=1.0, description="Decay of the square average (GPT-3: .95)."
+    )
+    epsilon: float = Field(default=1e-8, gt=0.0, description="Added to the root of the square average.")
+    weight_decay: float = Field(
+        default=0.1, ge=0.0, description="Per unit of learning rate, on matrices (GPT-3)."
+    )
+
+
+class ScheduleConfig(StrictModel):
+    """Learning rate over the steps: linear warm-up, then a shape, as a fraction of the peak."""
+
+    shape: Literal["cosine", "wsd", "constant"] = Field(
+        default="cosine",
+        description="`cosine` to the final fraction (GPT-3); `wsd`: constant, then linear decay over the last"
+        " part (Hu et al. 2024, MiniCPM); `constant`.",
+    )
+    warmup_steps: int | Literal["auto"] = Field(
+        default="auto", description="Steps of linear warm-up. `auto`: 2 % of all steps, at least 1."
+    )
+    decay_part: float = Field(
+        default=0.2, gt=0.0, le=1.0, description="`wsd`: last part of all steps that decays."
+    )
+    final_fraction: float = Field(default=0.1, ge=0.0, le=1.0, description="Learning rate at the end / peak.")
+
+    def resolve(self, steps: int) -> "ScheduleConfig":
+        """Replace `auto` by numbers for a run of `steps`."""
+        if self.warmup_steps != "auto":
+            return self
+        return self.model_copy(update={"warmup_steps": max(1, round(0.02 * steps))})
+
+
+class TrainConfig(StrictModel):
+    """One training run. Exactly one of `steps`, `tokens` and `epochs` says how long."""
+
+    steps: int | None = Field(default=None, ge=1, description="Optimiser steps.")
+    tokens: int | None = Field(default=None, ge=1, description="Tokens to read (rounded up to whole steps).")
+    epochs: float | None = Field(
+        default=None, gt=0, description="Passes over the examples (rounded up to steps)."
+    )
+    batch: int = Field(default=16, ge=1, description="Sequences (examples) of one optimiser step.")
+    micro_batch: int | Literal["auto"] = Field(
+        default="auto",
+        description="Sequences that go through the model at a time; the rest is gradient accumulation, equal to"
+        " the large batch. `auto`: so many that the fp32 logits of one pass stay below 256 MiB.",
+    )
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="The optimiser.")
+    schedule: ScheduleConfig = Field(
+        default_factory=ScheduleConfig, description="The learning-rate schedule."
+    )
+    clip: float = Field(
+        default=1.0, ge=0.0, description="Largest global gradient norm; 0 clips nothing (GPT-3: 1)."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="`auto`: a CUDA GPU if there is one."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="`bf16`: matrix products by autocast, weights and loss stay fp32. `auto`: bf16 where the"
+        " hardware multiplies it natively (AVX512-BF16 or AMX CPU, Ampere or newer GPU).",
+    )
+    seed: int = Field(default=0, ge=0, description="Decides initial weights, order of examples and dropout.")
+    metrics_interval: int = Field(default=10, ge=1, description="Steps between reports of loss and speed.")
+    eval_interval: int | Literal["auto"] = Field(
+        default="auto", description="Steps between evaluations, 0 for none. `auto`: a tenth of all steps."
+    )
+    eval_sequences: int = Field(
+        default=128, ge=1, description="Validation sequences of an evaluation (the first)."
+    )
+    sample_interval: int | Literal["auto"] = Field(
+        default="auto",
+        description="Steps between generated samples, 0 for none. `auto`: a fifth of all steps.",
+    )
+    sample_prompts: tuple[str, ...] = Field(default=("",), description="Prompts that samples continue.")
+    sample_tokens: int = Field(default=64, ge=1, description="Tokens of a sample at most.")
+    checkpoint_interval: int = Field(
+        default=0, ge=0, description="Steps between checkpoints, 0: only by time."
+    )
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=0.0, description="Seconds between checkpoints, 0: only by steps. Changes no result."
+    )
+    keep_last: int = Field(default=2, ge=1, description="Checkpoints kept, besides the best one.")
+    select: Literal["last", "best"] = Field(
+        default="last", description="Which weights the run hands back: the last, or the best evaluated."
+    )
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [n for n in ("steps", "tokens", "epochs") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of steps, tokens and epochs (given: {', '.join(given) or 'none'})"
+            )
+        if self.select == "best" and self.eval_interval == 0:
+            raise ValueError("select: best needs evaluations, but eval_interval is 0")
+        return self
+
+    def total_steps(self, examples: int, tokens_per_example: int) -> int:
+        """Optimiser steps of this run over `examples` of `tokens_per_example` tokens each."""
+        if self.steps is not None:
+            return self.steps
+        if self.tokens is not None:
+            return math.ceil(self.tokens / (self.batch * tokens_per_example))
+        assert self.epochs is not None
+        return math.ceil(self.epochs * examples / self.batch)
+
+    def resolve(self, model: GPTConfig) -> "TrainConfig":
+        """Replace every `auto` that depends on the machine or the model's size, without training anything.
+
+        What depends on the number of steps is resolved by `resolve_steps`.
+        """
+        device = resolve_device(self.device)
+        update: dict[str, Any] = {"device": device, "precision": resolve_precision(self.precision, device)}
+        if self.micro_batch == "auto":
+            fitting = 2**28 // (4 * model.context * model.vocab)
+            update["micro_batch"] = max(1, min(self.batch, fitting))
+        if self.optimizer.learning_rate == "auto":
+            rate = min(3e-3, 6e-4 * 768 / model.width)
+            update["optimizer"] = self.optimizer.model_copy(update={"learning_rate": rate})
+        return self.model_copy(update=update)
+
+    def resolve_steps(self, steps: int) -> "TrainConfig":
+        """Replace the intervals and the warm-up given as `auto` for a run of `steps`."""
+        update: dict[str, Any] = {"schedule": self.schedule.resolve(steps)}
+        if self.eval_interval == "auto":
+            update["eval_interval"] = max(1, steps // 10)
+        if self.sample_interval == "auto":
+            update["sample_interval"] = max(1, steps // 5)
+        return self.model_copy(update=update)

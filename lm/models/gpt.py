@@ -1,0 +1,110 @@
+"""GPT-2 (Radford et al. 2019; openai/gpt-2 `src/model.py`): a pre-LN decoder with learned positions.
+
+x_0     = wte[tokens] + wpe[0..T-1]
+x_{l+.5} = x_l + Attention(LN(x_l))
+x_{l+1} = x_{l+.5} + W_2 gelu(W_1 LN(x_{l+.5}))
+logits  = LN_f(x_L) wte'                      the head is the embedding: stored once
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lm.config import GPTConfig
+from lm.nn.attention import CausalSelfAttention, KVCache, causal_mask
+
+
+class Block(nn.Module):
+    """One pre-LN layer: attention, then a 4x wide feed-forward with the tanh form of GELU."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.attention = CausalSelfAttention(config.width, config.heads, config.dropout)
+        self.ln_2 = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.expand = nn.Linear(config.width, 4 * config.width)
+        self.contract = nn.Linear(4 * config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0
+    ) -> Tensor:
+        x = x + self.attention(self.ln_1(x), mask, cache, layer)
+        return x + self.dropout(self.contract(F.gelu(self.expand(self.ln_2(x)), approximate="tanh")))
+
+
+class GPT(nn.Module):
+    """The model. `seed` decides the initial weights, and nothing else does."""
+
+    def __init__(self, config: GPTConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab, config.width)
+        self.position_embedding = nn.Embedding(config.context, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.ln_f = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.initialise(seed)
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """N(0, .02) for matrices, N(0, .01) for positions, zero biases; the two projections of each layer
+        that end in the residual stream are divided by sqrt(2 * layers) (GPT-2 paper, section 2.3)."""
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(weight: Tensor, std: float) -> None:
+            # Drawn in fp32 on the CPU: the same weights whatever the device and the default dtype.
+            weight.copy_(torch.empty(weight.shape, dtype=torch.float32).normal_(0, std, generator=generator))
+
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                ends_in_residual = name.endswith(("attention.out", "contract"))
+                normal(module.weight, 0.02 / math.sqrt(2 * self.config.layers) if ends_in_residual else 0.02)
+                module.bias.zero_()
+            elif isinstance(module, nn.Embedding):
+                normal(module.weight, 0.01 if module is self.position_embedding else 0.02)
+
+    def hidden_states(
+        self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        """What a head is put on: the states after the final layer norm, [batch, time, width].
+
+        `tokens`: int64 [batch, time]. `mask`: boolean [batch, time], True for real tokens, False for
+        padding (right padding needs none: nothing before it can see it). With `cache`, `tokens` are the
+        next ones after those already read. Raises ValueError beyond the context.
+        """
+        batch, time = tokens.shape
+        past = cache.length if cache is not None else 0
+        if past + time > self.config.context:
+            raise ValueError(f"{past + time} tokens do not fit the context of {self.config.context}")
+        attention_mask = None
+        if mask is not None:
+            if cache is not None:
+                raise ValueError("a padding mask cannot be combined with a cache")
+            # Padding still sees itself: a row without any key would be NaN.
+            diagonal = torch.eye(time, dtype=torch.bool, device=tokens.device)
+            visible = causal_mask(time, time, tokens.device) & mask[:, None, :].bool()
+            attention_mask = (visible | diagonal)[:, None]
+        positions = torch.arange(past, past + time, device=tokens.device)
+        x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
+        for layer, block in enumerate(self.blocks):
+            x = block(x, attention_mask, cache, layer)
+        if cache is not None:
+            cache.advance(time)
+        return self.ln_f(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the next token from hidden states: [..., width] -> [..., vocab]."""
+        return F.linear(hidden, self.token_embedding.weight)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+        """Next-token logits, [batch, time, vocab]; arguments as in `hidden_states`."""
+        return self.logits(self.hidden_states(tokens, mask, cache))
+
+    def new_cache(self, batch: int, capacity: int | None = None) -> KVCache:
+        """An empty cache for `batch` sequences of up to `capacity` (default: the context) tokens."""
+        c = self.config
+        like = self.token_embedding.weight
+        return KVCache(c.layers, batch, c.heads, capacity or c.context, c.width // c.heads, like)

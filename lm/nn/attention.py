@@ -1,0 +1,77 @@
+"""Multi-head self-attention with a causal mask, and the cache that makes generation linear.
+
+Scaled dot-product attention, softmax(q k' / sqrt(d_head)) v (Vaswani et al. 2017, section 3.2), over
+positions <= t. Where nothing but causality masks, SDPA is told so (`is_causal`) and never sees a mask.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class KVCache:
+    """Keys and values of the positions already read, per layer: [batch, heads, capacity, d_head]."""
+
+    def __init__(
+        self, layers: int, batch: int, heads: int, capacity: int, head_width: int, like: Tensor
+    ) -> None:
+        shape = (layers, batch, heads, capacity, head_width)
+        self.keys = like.new_zeros(shape)
+        self.values = like.new_zeros(shape)
+        self.length = 0
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[3]
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append this layer's new keys and values; return all of them. `advance` moves the length on."""
+        end = self.length + keys.shape[2]
+        if end > self.capacity:
+            raise ValueError(f"the cache holds {self.capacity} positions; {end} were asked for")
+        self.keys[layer, :, :, self.length : end] = keys
+        self.values[layer, :, :, self.length : end] = values
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def advance(self, positions: int) -> None:
+        self.length += positions
+
+
+def causal_mask(queries: int, keys: int, device: torch.device) -> Tensor:
+    """Boolean [queries, keys], True where the query may look: the last query sees every key."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+class CausalSelfAttention(nn.Module):
+    """Fused query-key-value projection, causal attention, output projection."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.dropout = dropout
+        self.out_dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0
+    ) -> Tensor:
+        """`x`: [batch, time, width]; `mask`: boolean, broadcastable to [batch, heads, time, keys], True
+        where the query may look, causality included; None means plain causal."""
+        batch, time, width = x.shape
+        q, k, v = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if cache is not None:
+            k, v = cache.extend(layer, k, v)
+            if mask is None and 1 < time < k.shape[2]:
+                mask = causal_mask(time, k.shape[2], x.device)
+        attended = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=mask is None and time == k.shape[2] and time > 1,
+        )
+        return self.out_dropout(self.out(attended.transpose(1, 2).reshape(batch, time, width)))

@@ -1,0 +1,49 @@
+"""The causal language-model objective: -sum_t ln p(x_t | x_<t) (GPT-1 paper, equation 1)."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lm.train.objective import Batch, Losses, Term
+
+IGNORE = -100
+
+
+class CausalObjective:
+    """Predict token t+1 from tokens 0..t, in every position.
+
+    A batch holds `tokens`, int64 [batch, time + 1]; optional `targets`, int64 [batch, time], replaces the
+    shifted tokens, with `IGNORE` where there is no loss. `token_bytes`: int [vocab], the UTF-8 bytes each
+    token stands for (0 for specials, which then stay out of the bits per byte).
+    """
+
+    def __init__(self, token_bytes: np.ndarray | None = None) -> None:
+        self.token_bytes = None if token_bytes is None else torch.as_tensor(token_bytes, dtype=torch.int64)
+
+    @staticmethod
+    def _targets(batch: Batch) -> Tensor:
+        return batch["targets"] if "targets" in batch else batch["tokens"][:, 1:]
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        return {"causal": float((self._targets(batch) != IGNORE).sum())}
+
+    def tokens(self, batch: Batch) -> int:
+        return self._targets(batch).numel()
+
+    def losses(self, model: nn.Module, batch: Batch) -> Losses:
+        targets = self._targets(batch)
+        logits = model(batch["tokens"][:, : targets.shape[1]])
+        nats = token_nats(logits, targets)
+        term = Term(nats.sum(), float((targets != IGNORE).sum()))
+        if self.token_bytes is None:
+            return Losses({"causal": term})
+        lengths = self.token_bytes.to(targets.device)[targets.clamp(min=0)] * (targets != IGNORE)
+        return Losses({"causal": term}, (nats.detach() * (lengths > 0)).sum(), int(lengths.sum()))
+
+
+def token_nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """-ln p(target) for each position, [batch, time], in fp32 (or fp64 if the logits are); 0 at `IGNORE`."""
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    flat = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORE)
+    return flat.view(targets.shape)

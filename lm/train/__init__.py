@@ -1,0 +1,1 @@
+"""The trainer and its parts: objective, optimiser, schedule, checkpoint, guard."""
