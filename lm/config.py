@@ -15,7 +15,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-# --- tokenizer -------------------------------------------------------------------------------------------------------
+# --- tokenizer ----------------------------------------------------------------------------------------------
 
 
 class TokenizerConfig(StrictModel):
@@ -33,8 +33,8 @@ class TokenizerConfig(StrictModel):
         default=24,
         ge=1,
         le=256,
-        description="Characters of a pre-token at most: a longer run of letters, digits, punctuation or spaces"
-        " is cut. Chinese and Japanese have no spaces, so whole clauses would otherwise count as words, one"
+        description="Characters of a pre-token at most: a longer run of letters, digits, punctuation or"
+        " spaces is cut. Chinese and Japanese have no spaces, so whole clauses would otherwise count as words, one"
         " table entry each.",
     )
     sample_bytes: int = Field(
@@ -45,7 +45,7 @@ class TokenizerConfig(StrictModel):
     )
 
 
-# --- model -----------------------------------------------------------------------------------------------------------
+# --- model --------------------------------------------------------------------------------------------------
 
 
 class GPTConfig(StrictModel):
@@ -77,7 +77,7 @@ class GPTConfig(StrictModel):
 
 
 GPT_PRESETS: dict[str, GPTConfig] = {
-    # As published (nanoGPT `model.py` lists the same four); dropout is off as in modern single-epoch training.
+    # As published (nanoGPT `model.py` lists the same four); dropout is off, as in single-epoch training.
     "gpt2": GPTConfig(layers=12, width=768, heads=12),
     "gpt2-medium": GPTConfig(layers=24, width=1024, heads=16),
     "gpt2-large": GPTConfig(layers=36, width=1280, heads=20),
@@ -103,7 +103,7 @@ def gpt_preset(name: str, vocab: int | None = None, **overrides: Any) -> GPTConf
     return GPTConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
 
 
-# --- training --------------------------------------------------------------------------------------------------------
+# --- training -----------------------------------------------------------------------------------------------
 
 
 class OptimizerConfig(StrictModel):
@@ -158,8 +158,8 @@ class TrainConfig(StrictModel):
     batch: int = Field(default=16, ge=1, description="Sequences (examples) of one optimiser step.")
     micro_batch: int | Literal["auto"] = Field(
         default="auto",
-        description="Sequences that go through the model at a time; the rest is gradient accumulation, equal to"
-        " the large batch. `auto`: so many that the fp32 logits of one pass stay below 256 MiB.",
+        description="Sequences that go through the model at a time; the rest is gradient accumulation, equal"
+        " to the large batch. `auto`: so many that the fp32 logits of one pass stay below 256 MiB.",
     )
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="The optimiser.")
     schedule: ScheduleConfig = Field(

@@ -75,7 +75,7 @@ class GPT(nn.Module):
         padding (right padding needs none: nothing before it can see it). With `cache`, `tokens` are the
         next ones after those already read. Raises ValueError beyond the context.
         """
-        batch, time = tokens.shape
+        time = tokens.shape[1]
         past = cache.length if cache is not None else 0
         if past + time > self.config.context:
             raise ValueError(f"{past + time} tokens do not fit the context of {self.config.context}")

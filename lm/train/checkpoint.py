@@ -1,0 +1,136 @@
+"""Checkpoints: directories of safetensors and JSON, complete or not there.
+
+    step-00000123/  model.safetensors  optim.safetensors  state.json  manifest.json (sha256 and size of each)
+
+A checkpoint is written under a hidden name, flushed to the disk and renamed into place, so that a kill at any
+moment leaves the previous one. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+log = logging.getLogger(__name__)
+
+FILES = ("model.safetensors", "optim.safetensors", "state.json")
+MANIFEST = "manifest.json"
+
+
+class CorruptCheckpoint(Exception):
+    """A checkpoint directory that is incomplete or whose files do not match its manifest."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds."""
+
+    path: Path
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    state: dict[str, Any]
+
+
+def save_checkpoint(
+    directory: Path,
+    step: int,
+    model: Mapping[str, torch.Tensor],
+    optimizer: Mapping[str, torch.Tensor],
+    state: Mapping[str, Any],
+) -> Path:
+    """Write `step-<step>` under `directory` and return its path once it is durable."""
+    directory.mkdir(parents=True, exist_ok=True)
+    final = directory / f"step-{step:08d}"
+    partial = directory / f".tmp-{final.name}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    save_file({k: v.detach().contiguous() for k, v in model.items()}, partial / "model.safetensors")
+    save_file({k: v.detach().contiguous() for k, v in optimizer.items()}, partial / "optim.safetensors")
+    (partial / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
+    manifest = {name: {"sha256": _sha256(partial / name), "bytes": _size(partial / name)} for name in FILES}
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    for name in (*FILES, MANIFEST):
+        _fsync(partial / name)
+    _fsync(partial)
+    if final.exists():  # a rename cannot replace a directory; the older checkpoints stand in meanwhile
+        shutil.rmtree(final)
+    os.replace(partial, final)
+    _fsync(directory)
+    return final
+
+
+def list_checkpoints(directory: Path) -> list[tuple[int, Path]]:
+    """(step, path) of all published checkpoints, oldest first."""
+    found = [p for p in directory.glob("step-*") if p.is_dir() and p.name[5:].isdigit()]
+    return sorted((int(p.name[5:]), p) for p in found)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify one checkpoint. Raises CorruptCheckpoint saying which file is wrong."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise CorruptCheckpoint(f"{path / MANIFEST}: {error}") from error
+    for name in FILES:
+        file, entry = path / name, manifest.get(name)
+        if entry is None or not file.exists():
+            raise CorruptCheckpoint(f"{file}: missing")
+        if _size(file) != entry["bytes"] or _sha256(file) != entry["sha256"]:
+            raise CorruptCheckpoint(f"{file}: size or sha256 differs from {MANIFEST}")
+    return Checkpoint(
+        path,
+        load_file(path / "model.safetensors"),
+        load_file(path / "optim.safetensors"),
+        json.loads((path / "state.json").read_text()),
+    )
+
+
+def latest_checkpoint(directory: Path) -> Checkpoint | None:
+    """The newest good checkpoint, or None.
+
+    What a kill left half-written is removed; a corrupt checkpoint is logged, set aside as
+    `corrupt-step-...` and passed over in favour of the one before it.
+    """
+    for leftover in directory.glob(".tmp-step-*"):
+        shutil.rmtree(leftover)
+    for _step, path in reversed(list_checkpoints(directory)):
+        try:
+            return load_checkpoint(path)
+        except CorruptCheckpoint as error:
+            aside = path.with_name(f"corrupt-{path.name}")
+            log.warning("checkpoint skipped, set aside as %s: %s", aside.name, error)
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(path, aside)
+    return None
+
+
+def prune_checkpoints(directory: Path, keep_last: int, also: Collection[int] = ()) -> None:
+    """Delete all but the newest `keep_last` checkpoints and those at the steps in `also`."""
+    for step, path in list_checkpoints(directory)[:-keep_last]:
+        if step not in also:
+            shutil.rmtree(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

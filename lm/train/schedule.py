@@ -1,0 +1,26 @@
+"""Learning-rate schedules as functions of the step alone."""
+
+import math
+
+from lm.config import ScheduleConfig
+
+
+def learning_rate_factor(step: int, steps: int, config: ScheduleConfig) -> float:
+    """Learning rate of update `step` (0 .. steps - 1) as a fraction of the peak.
+
+    Warm-up rises linearly and reaches the peak at its last step; the shape then runs over what is left, and
+    the last update is made at the final fraction. Raises ValueError while `warmup_steps` is still "auto".
+    """
+    if config.warmup_steps == "auto":
+        raise ValueError("resolve the schedule first: warmup_steps is still 'auto'")
+    warmup = min(config.warmup_steps, steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    final = config.final_fraction
+    if config.shape == "constant":
+        return 1.0
+    if config.shape == "wsd":
+        decay = max(1, round(config.decay_part * steps))
+        return 1.0 + (final - 1.0) * min(1.0, max(0, step - (steps - 1 - decay)) / decay)
+    progress = (step - warmup + 1) / max(1, steps - warmup)
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))

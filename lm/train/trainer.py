@@ -1,0 +1,289 @@
+"""The training loop: one for every model that has gradients and every objective.
+
+The state of a run is a step number, the weights and the optimiser. The examples of step n are
+`examples_at(n * batch, ...)`, its dropout is drawn from `draw_seed(seed, n, "dropout")`, its learning rate is
+`schedule(n)`: a run that was killed and resumed therefore ends in the same bits as one that never was.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lm.config import TrainConfig
+from lm.order import draw_seed, examples_at
+from lm.stop import Interrupted, ShouldStop, check, never
+from lm.train.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from lm.train.guard import require_finite
+from lm.train.objective import Batch, Examples, Objective, combine, step_totals
+from lm.train.optim import load_optimizer_tensors, make_optimizer, optimizer_tensors
+from lm.train.schedule import learning_rate_factor
+
+log = logging.getLogger(__name__)
+
+
+class ResumeError(ValueError):
+    """The checkpoint belongs to another run: other data, seed, batch or length."""
+
+
+def _nothing(*_: Any) -> None:
+    """The hook of someone who does not listen."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Where the trainer reports to. None is called again for what a resumed checkpoint had reported."""
+
+    on_metrics: Callable[[int, dict[str, float]], None] = _nothing
+    """(step, figures): loss, learning_rate, grad_norm, tokens, tokens_per_second, ..."""
+    on_evaluate: Callable[[int, dict[str, float]], None] = _nothing
+    """(step, what `evaluate` returned); step 0 is the model before any update."""
+    on_sample: Callable[[int, str, str], None] = _nothing
+    """(step, prompt, generated text)."""
+    on_progress: Callable[[int, int], None] = _nothing
+    """(steps done, steps in all), after each step."""
+    on_checkpoint: Callable[[int, Path], None] = _nothing
+    """(step, its directory), once it is durable."""
+
+
+@dataclass
+class RunState:
+    """Everything a checkpoint says besides tensors."""
+
+    step: int = 0
+    tokens: int = 0
+    evaluated: int = -1
+    sampled: int = -1
+    best_step: int | None = None
+    best_value: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a finished run ended; the model itself was trained in place."""
+
+    step: int
+    tokens: int
+    best_step: int | None
+    best_value: float | None
+    resumed_from: int | None
+    checkpoint: Path
+
+
+@dataclass
+class Trainer:
+    """Trains `model` in place for `steps` updates; see `run`.
+
+    `config` must be resolved (`TrainConfig.resolve`). `evaluate(model)` gives figures for `on_evaluate`, and
+    the checkpoint with the smallest `best_metric` among them is kept (None: no best). `sample(model, prompt,
+    seed)` gives text. Both run between updates with the model in eval mode, and may raise `Interrupted`.
+    """
+
+    model: nn.Module
+    objective: Objective
+    examples: Examples
+    config: TrainConfig
+    steps: int
+    directory: Path
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None
+    sample: Callable[[nn.Module, str, int], str] | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+    should_stop: ShouldStop = never
+    best_metric: str | None = "bits_per_byte"
+
+    def run(self) -> TrainResult:
+        """Train to the last step, from the newest good checkpoint in `directory` if there is one.
+
+        Raises Interrupted (with a checkpoint written) when asked to stop, NonFiniteError before an update
+        that would break the weights, ResumeError if the checkpoint is of another run.
+        """
+        config = self.config = self.config.resolve_steps(self.steps)
+        if "auto" in (config.device, config.precision, config.micro_batch):
+            raise ValueError("resolve the configuration first: config.resolve(model.config)")
+        if len(self.examples) < 1:
+            raise ValueError("there is nothing to train on: no examples")
+        self.device = torch.device(config.device)
+        self.model.to(self.device)
+        self.optimizer = make_optimizer(self.model, config.optimizer)
+        self.state, self.saved = RunState(), -1
+        if checkpoint := latest_checkpoint(self.directory):
+            self._restore(checkpoint)
+        resumed_from = self.saved if checkpoint else None
+        self.saved_at, self.window = time.monotonic(), (0, 0.0)
+        try:
+            while True:
+                self._between_steps()
+                if self.state.step == self.steps:
+                    break
+                check(self.should_stop, f"training, after step {self.state.step}")
+                self._step()
+        except Interrupted:
+            self._save()
+            raise
+        if config.select == "best":
+            self._load_best()
+        s = self.state
+        final = self.directory / f"step-{s.step:08d}"
+        return TrainResult(s.step, s.tokens, s.best_step, s.best_value, resumed_from, final)
+
+    def _step(self) -> None:
+        """One update from the examples of this step."""
+        config, step, started = self.config, self.state.step, time.perf_counter()
+        chosen = examples_at(step * config.batch, config.batch, len(self.examples), config.seed)
+        size = int(config.micro_batch)
+        batches = [self.examples.batch(chosen[i : i + size]) for i in range(0, len(chosen), size)]
+        totals = step_totals(self.objective, batches)
+        rate = float(config.optimizer.learning_rate) * learning_rate_factor(step, self.steps, config.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("scale", 1.0)
+
+        self.model.train()
+        torch.manual_seed(draw_seed(config.seed, step, "dropout"))
+        sums = self._accumulate(batches, totals)
+        limit = config.clip or float("inf")
+        grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        require_finite(step, sums["loss"], grad_norm, chosen)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+        tokens = sum(self.objective.tokens(batch) for batch in batches)
+        self.state.step += 1
+        self.state.tokens += tokens
+        seconds = time.perf_counter() - started
+        self.window = (self.window[0] + tokens, self.window[1] + seconds)
+        if self.state.step % config.metrics_interval == 0 or self.state.step == self.steps:
+            figures = {**sums, "learning_rate": rate, "grad_norm": grad_norm, "tokens": self.state.tokens}
+            figures["tokens_per_second"] = self.window[0] / self.window[1]
+            self.hooks.on_metrics(self.state.step, figures)
+            self.window = (0, 0.0)
+        self.hooks.on_progress(self.state.step, self.steps)
+
+    def _accumulate(self, batches: list[Batch], totals: dict[str, float]) -> dict[str, float]:
+        """Backward through all micro-batches; the step's loss, its terms if several, and bits per byte."""
+        sums: dict[str, torch.Tensor] = {}
+        bytes_read = 0
+
+        def add(name: str, value: torch.Tensor) -> None:
+            sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+
+        for batch in batches:
+            moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+            with self._autocast():
+                losses = self.objective.losses(self.model, moved)
+            loss = combine(losses, totals)
+            loss.backward()  # type: ignore[no-untyped-call]
+            add("loss", loss)
+            for name, term in losses.terms.items():
+                add(f"loss_{name}", term.total / max(totals[name], 1.0))
+            if losses.nats is not None:
+                add("nats", losses.nats.double())
+                bytes_read += losses.bytes
+        figures = {name: float(value) for name, value in sums.items()}
+        nats = figures.pop("nats", None)
+        if nats is not None and bytes_read:
+            figures["bits_per_byte"] = nats / math.log(2) / bytes_read
+        if len(totals) == 1:
+            figures.pop(f"loss_{next(iter(totals))}", None)
+        return figures
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def _between_steps(self) -> None:
+        """Evaluate, sample and checkpoint where due; each is done once per step, resumed or not."""
+        config, state = self.config, self.state
+        last = state.step == self.steps
+        save = last and self.saved != state.step
+
+        def due(interval: int, done: int) -> bool:
+            return interval > 0 and done < state.step and (last or state.step % interval == 0)
+
+        self.model.eval()
+        if self.evaluate is not None and due(int(config.eval_interval), state.evaluated):
+            with torch.no_grad(), self._autocast():
+                figures = self.evaluate(self.model)
+            self.hooks.on_evaluate(state.step, figures)
+            state.evaluated = state.step
+            if self.best_metric is not None and state.step > 0:
+                value = figures[self.best_metric]
+                if state.best_value is None or value < state.best_value:
+                    state.best_step, state.best_value, save = state.step, value, True
+        if self.sample is not None and due(int(config.sample_interval), state.sampled):
+            for number, prompt in enumerate(config.sample_prompts):
+                with torch.no_grad(), self._autocast():
+                    text = self.sample(self.model, prompt, draw_seed(config.seed, "sample", number))
+                self.hooks.on_sample(state.step, prompt, text)
+            state.sampled = state.step
+        if state.step > self.saved:
+            save |= config.checkpoint_interval > 0 and state.step % config.checkpoint_interval == 0
+            save |= 0 < config.checkpoint_seconds <= time.monotonic() - self.saved_at
+        if save:
+            self._save()
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to be of this run."""
+        return {
+            "data": self.examples.fingerprint,
+            "seed": self.config.seed,
+            "batch": self.config.batch,
+            "steps": self.steps,
+        }
+
+    def _environment(self) -> dict[str, Any]:
+        """What must be equal for the bits to be equal; a difference is logged, not refused."""
+        return {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "device": self.config.device,
+            "precision": self.config.precision,
+            "micro_batch": self.config.micro_batch,
+        }
+
+    def _save(self) -> None:
+        state = {**asdict(self.state), "identity": self._identity(), "environment": self._environment()}
+        tensors = optimizer_tensors(self.model, self.optimizer)
+        path = save_checkpoint(self.directory, self.state.step, self.model.state_dict(), tensors, state)
+        self.saved, self.saved_at = self.state.step, time.monotonic()
+        best = {self.state.best_step} if self.state.best_step is not None else set()
+        prune_checkpoints(self.directory, self.config.keep_last, also=best)
+        self.hooks.on_checkpoint(self.state.step, path)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        saved = dict(checkpoint.state)
+        identity, environment = saved.pop("identity"), saved.pop("environment")
+        for what, now, complain in (
+            (identity, self._identity(), True),
+            (environment, self._environment(), False),
+        ):
+            changed = [f"{k} was {what.get(k)!r}, is {v!r}" for k, v in now.items() if what.get(k) != v]
+            if changed and complain:
+                raise ResumeError(
+                    f"{checkpoint.path} is of another run ({'; '.join(changed)}): use another directory"
+                )
+            if changed:
+                log.warning("resuming where the last bits may differ: %s", "; ".join(changed))
+        self.model.load_state_dict(checkpoint.model)
+        load_optimizer_tensors(self.model, self.optimizer, checkpoint.optimizer)
+        self.state = RunState(**saved)
+        self.saved = self.state.step
+        log.info("resumed from %s", checkpoint.path)
+
+    def _load_best(self) -> None:
+        paths = dict(list_checkpoints(self.directory))
+        if self.state.best_step is None:
+            raise ValueError("select: best was asked for, but nothing was evaluated")
+        self.model.load_state_dict(load_checkpoint(paths[self.state.best_step]).model)
