@@ -1,0 +1,171 @@
+"""`textmill up`: servers, deployments, a worker, and the automation that notices dead flow runs."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows import services
+from tasks import home
+
+if TYPE_CHECKING:
+    from prefect.events.schemas.automations import AutomationCore
+
+AUTOMATION = "Textmill: a flow run without a heartbeat has crashed"
+HEARTBEAT_WITHIN = timedelta(seconds=90)
+"""Three beats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY (tasks/home.py)."""
+
+_OVER = ("Completed", "Cached", "Failed", "Crashed", "Cancelled", "Paused", "Suspended", "AwaitingRetry")
+"""Flow run states in which no heartbeat is due."""
+
+_NO_HEARTBEAT = f"No heartbeat for {HEARTBEAT_WITHIN.seconds} s: its process is gone. Run again, it goes on."
+
+
+def up() -> dict[str, dict[str, object]]:
+    """Start both servers, deploy everything in `prefect.yaml`, install the automation, start the worker.
+
+    Running it again changes nothing, except that it deploys again what has changed since. Returns
+    `services.status()`.
+
+    Raises:
+        services.ServiceError: a service does not start, or `prefect deploy` fails.
+    """
+    services.ensure(*services.SERVERS, wait=False)
+    services.ensure("prefect")
+    create_work_pool()
+    deploy(checkout())
+    install_automation()
+    services.ensure(*services.SERVICES)
+    return services.status()
+
+
+def checkout() -> Path:
+    """The folder of `prefect.yaml`: the nearest one above the working directory, or that of this file."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).parents[1]):
+        if (folder / "prefect.yaml").is_file():
+            return folder
+    raise services.ServiceError("no prefect.yaml here or above: run this in a checkout of Textmill")
+
+
+def enter_checkout() -> dict[str, str]:
+    """The pull step of `prefect.yaml`: make the checkout the working directory of the flow run.
+
+    It is looked up on the worker when the run starts (TEXTMILL_CHECKOUT, which `up` hands to its worker,
+    else where this package is installed from), so that a deployment survives a moved checkout.
+    """
+    folder = os.environ.get("TEXTMILL_CHECKOUT") or str(Path(__file__).parents[1])
+    os.chdir(folder)
+    return {"directory": folder}
+
+
+def create_work_pool() -> bool:
+    """Create the process work pool unless it is there. Returns whether it was created."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    pool = WorkPoolCreate(name=services.WORK_POOL, type="process", base_job_template=template)
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(services.WORK_POOL)
+            return False
+        except ObjectNotFound:
+            pass
+        try:
+            client.create_work_pool(pool)
+            return True
+        except ObjectAlreadyExists:  # by another process, just now
+            return False
+
+
+def deploy(root: Path) -> bool:
+    """`prefect deploy --all` in a checkout; skipped (False) if neither code nor server has changed since."""
+    os.environ["TEXTMILL_CHECKOUT"] = str(root)
+    note = home.services_path() / "deployed.json"
+    wanted = {"url": services.url("prefect"), "code": _code_hash(root)}
+    if note.exists() and json.loads(note.read_text()) == wanted and _all_deployed(root):
+        return False
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    log = services.log_file("deploy")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        done = subprocess.run(
+            command, cwd=root, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+    if done.returncode != 0:
+        tail = log.read_text(errors="replace")[-3000:]
+        raise services.ServiceError(f"`prefect deploy --all` failed in {root}:\n{tail}")
+    note.write_text(json.dumps(wanted))
+    return True
+
+
+def install_automation() -> bool:
+    """Create or update the automation that marks flow runs without a heartbeat as Crashed.
+
+    A flow run whose process and worker were both killed would stay Running for ever. Returns whether
+    anything was changed.
+    """
+    from prefect.client.orchestration import get_client
+
+    wanted = _heartbeat_automation()
+    with get_client(sync_client=True) as client:
+        found = client.read_automations_by_name(AUTOMATION)
+        if not found:
+            client.create_automation(wanted)
+            return True
+        same = {"trigger", "actions", "description"}
+        if found[0].model_dump(include=same, mode="json") == wanted.model_dump(include=same, mode="json"):
+            return False
+        client.update_automation(found[0].id, wanted)
+        return True
+
+
+def _heartbeat_automation() -> "AutomationCore":
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+    from prefect.events.schemas.events import ResourceSpecification
+
+    heartbeat = "prefect.flow-run.heartbeat"
+    return AutomationCore(
+        name=AUTOMATION,
+        description="A flow run that was killed together with its worker says nothing any more.",
+        trigger=EventTrigger(
+            after={heartbeat},
+            expect={heartbeat, *(f"prefect.flow-run.{state}" for state in _OVER)},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=HEARTBEAT_WITHIN,
+        ),
+        actions=[
+            ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=_NO_HEARTBEAT, force=False)
+        ],
+    )
+
+
+def _all_deployed(root: Path) -> bool:
+    import yaml
+    from prefect.client.orchestration import get_client
+
+    wanted = {entry["name"] for entry in yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]}
+    with get_client(sync_client=True) as client:
+        return wanted <= {deployment.name for deployment in client.read_deployments()}
+
+
+def _code_hash(root: Path) -> str:
+    """Changes with anything that shapes a deployment: schedules, and the flows' parameters and docstrings."""
+    digest = hashlib.sha256()
+    packages = ("flows", "tasks", "data_quality", "lm")
+    sources = [path for package in packages for path in (root / package).rglob("*.py")]
+    for path in sorted([root / "prefect.yaml", *sources]):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
