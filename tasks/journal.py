@@ -1,0 +1,98 @@
+"""A journal of everything MLflow is to be told: written first to disk, sent later by the shipper.
+
+One JSON object a line. Training appends a line and goes on; whether a server listens is not its business.
+The kinds of event:
+
+    start     name, tags, params, parent (run token) or null     the run is opened, or reopened after a kill
+    metric    key, value, step, time (ms)
+    input     name, digest, source, context                      a dataset the stage read
+    file      path, directory                                    a file to upload
+    model     name, alias, path, key                             a model to register
+    end       status: FINISHED | FAILED | KILLED
+"""
+
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+JOURNAL = "journal.jsonl"
+
+
+class Journal:
+    """Append-only event file of one MLflow run.
+
+    A metric that already stands in the file (same key and step) is not written again: a resumed training repeats
+    the steps since its last checkpoint, and MLflow would keep both points.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.path = directory / JOURNAL
+        self._lock = threading.Lock()
+        self._known = {(e["key"], e["step"]) for _, e in read_events(self.path) if e["event"] == "metric"}
+        _drop_torn_line(self.path)
+        self._handle = self.path.open("ab", buffering=0)
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append one event; a single write, so that a kill leaves whole lines and at most one torn last line."""
+        line = json.dumps({"event": event, **fields}, ensure_ascii=False, default=str).encode() + b"\n"
+        with self._lock:
+            self._handle.write(line)
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Append metrics of one step; not-a-number is kept (as JSON NaN), a repeated step is not."""
+        now = int(time.time() * 1000)
+        for key, value in values.items():
+            if (key, step) not in self._known:
+                self._known.add((key, step))
+                self.write("metric", key=key, value=float(value), step=step, time=now)
+
+    def next_step(self, key: str) -> int:
+        """The step after the last one journaled for a metric."""
+        return max((step for name, step in self._known if name == key), default=-1) + 1
+
+    def close(self) -> None:
+        """Flush to disk and close."""
+        with self._lock:
+            if not self._handle.closed:
+                os.fsync(self._handle.fileno())
+                self._handle.close()
+
+
+def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Events from a byte offset on, each with the offset behind it; a torn last line is left for later."""
+    try:
+        handle = path.open("rb")
+    except FileNotFoundError:
+        return
+    with handle:
+        handle.seek(offset)
+        for line in handle:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            yield offset, json.loads(line)
+
+
+def history(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every metric of a journal as (step, value) in the order of steps: what the report draws."""
+    series: dict[str, dict[int, float]] = {}
+    for _, event in read_events(path):
+        if event["event"] == "metric" and math.isfinite(event["value"]):
+            series.setdefault(event["key"], {})[event["step"]] = event["value"]
+    return {key: sorted(points.items()) for key, points in series.items()}
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut a last line that a kill left without its newline, so that the next append starts a line of its own."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole != len(data):
+        os.truncate(path, whole)

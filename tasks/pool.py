@@ -1,0 +1,91 @@
+"""Per-shard work in a pool of spawned processes that never outlives its parent.
+
+The pool is kept between stages (a spawned worker costs about a second of imports) and imports no Prefect.
+"""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED
+from typing import Any
+
+_pool: ProcessPoolExecutor | None = None
+_pool_workers = 0
+
+
+def map_in_processes(
+    function: Callable[..., Any],
+    items: Sequence[tuple[Any, ...]],
+    workers: int,
+    on_done: Callable[[int, Any], None],
+) -> None:
+    """Call `function(*item)` for every item in at most `workers` processes; `on_done(index, result)` as each ends.
+
+    With one worker (or one item) the work is done in this process. On any exception, Ctrl-C and termination
+    included, what has not started is cancelled and the workers are killed before the exception goes on.
+
+    Args:
+        function: module-level, so that a spawned process can import it.
+    """
+    if workers == 1 or len(items) == 1:
+        for index, item in enumerate(items):
+            on_done(index, function(*item))
+        return
+    pool = _shared_pool(workers)
+    waiting: dict[Future[Any], int] = {}
+    try:
+        position = 0
+        while waiting or position < len(items):
+            while position < len(items) and len(waiting) < 2 * workers:
+                waiting[pool.submit(function, *items[position])] = position
+                position += 1
+            # a timeout, so that a signal that came meanwhile is acted on
+            done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                on_done(waiting.pop(future), future.result())
+    except BaseException:
+        shut_down()
+        raise
+
+
+def shut_down() -> None:
+    """Kill the workers of the shared pool, if there are any."""
+    global _pool
+    if _pool is None:
+        return
+    processes = list((_pool._processes or {}).values())
+    _pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
+    _pool = None
+
+
+def _shared_pool(workers: int) -> ProcessPoolExecutor:
+    global _pool, _pool_workers
+    if _pool is not None and _pool_workers != workers:
+        shut_down()
+    if _pool is None:
+        _pool = ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        )
+        _pool_workers = workers
+        atexit.register(shut_down)
+    return _pool
+
+
+def _start_worker() -> None:
+    """Workers leave signals to the parent and die with it, even when it is killed with SIGKILL."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

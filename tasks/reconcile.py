@@ -1,0 +1,51 @@
+"""Put right what dead processes left: runs that still say `Running` in Prefect and in our own records."""
+
+import logging
+from uuid import UUID
+
+from tasks.run import dead_runs, mark_dead
+from tasks.store import Store
+
+logger = logging.getLogger("textmill.reconcile")
+
+MESSAGE = "its process died; run it again and it goes on where it stopped"
+
+
+def reconcile_dead_runs(store: Store) -> list[str]:
+    """Set the Prefect flow and task runs of dead pipeline runs to `Crashed`. Returns the runs' tokens.
+
+    The flow run of a killed process stays `Running` for ever in the UI (the heartbeat automation helps only where a
+    server watches), and its task runs do even when the flow run is put right. A run is dead when the process that
+    our record names is gone: process id and creation time, so that a reused id is not mistaken.
+    """
+    dead = dead_runs(store)
+    if not dead:
+        return []
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        for record in dead:
+            for flow_run_id in record["flow_runs"]:
+                _crash(client, UUID(flow_run_id))
+            mark_dead(store, record["token"])
+            logger.info("run %s had died and is marked as crashed", record["token"])
+    return [record["token"] for record in dead]
+
+
+def _crash(client: object, flow_run_id: UUID) -> None:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Crashed
+
+    assert isinstance(client, SyncPrefectClient)
+    try:
+        flow_run = client.read_flow_run(flow_run_id)
+    except ObjectNotFound:
+        return  # the Prefect database was replaced since
+    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+    for task_run in tasks:
+        if task_run.state is not None and not task_run.state.is_final():
+            client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
+    if flow_run.state is not None and not flow_run.state.is_final():
+        client.set_flow_run_state(flow_run_id, Crashed(message=MESSAGE), force=True)

@@ -1,0 +1,275 @@
+"""One pipeline run: what its stages share, and its record on disk.
+
+`runs/<token>/` holds run.json (who runs it: process, Prefect flow run, state), the journal of its MLflow parent run,
+and stages.jsonl (what it built or reused: the roots of garbage collection). A run that died is found by its identity,
+the hash of flow and config, and the next one with the same identity takes its token, and so its MLflow parent, over.
+"""
+
+import contextvars
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.home import store_path
+from tasks.journal import Journal
+from tasks.progress import Display
+from tasks.store import Store, canonical_json, read_json, write_json
+
+if TYPE_CHECKING:
+    from tasks.stage import Call
+
+logger = logging.getLogger("textmill.run")
+
+SHIPPER_WAIT_SECONDS = 35.0
+
+
+class Resources(BaseModel):
+    """What the machine gives. Nothing here changes a result, so nothing here is part of a key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: int = Field(0, ge=0, description="Processes for per-shard work; 0 means one per core.")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="Threads of torch and DuckDB; 0 means one per core. Trained weights are equal to the bit only at "
+        "an equal thread count, which the manifest records.",
+    )
+    memory_limit: str = Field(
+        "2GB", description="DuckDB's memory limit; what does not fit is spilled to disk."
+    )
+
+    def resolved(self) -> "Resources":
+        """The same with 0 replaced by the number of usable cores."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.model_copy(update={"workers": self.workers or cores, "threads": self.threads or cores})
+
+
+@dataclass
+class StageRecord:
+    """What became of one stage of a run."""
+
+    stage: str
+    label: str
+    key: str
+    state: str  # "cached" | "built"
+    seconds: float
+    path: str
+
+
+@dataclass
+class Run:
+    """What every stage call of a pipeline run shares."""
+
+    store: Store
+    resources: Resources
+    display: Display
+    directory: Path | None = None  # runs/<token>; None outside a pipeline (notebooks, tests)
+    flow_run_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    plan: "Plan | None" = None
+    records: list[StageRecord] = field(default_factory=list)
+    calls: dict[str, "Call"] = field(default_factory=dict)
+    stage_seconds: float = 0.0
+    _shipper: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def token(self) -> str | None:
+        """The run's name in the store."""
+        return self.directory.name if self.directory else None
+
+    def note(self, record: StageRecord) -> None:
+        """Remember what became of a stage, for the summary and as a root of garbage collection."""
+        self.records.append(record)
+        if self.directory is not None:
+            with (self.directory / "stages.jsonl").open("a") as handle:
+                handle.write(
+                    json.dumps({"stage": record.stage, "key": record.key, "state": record.state}) + "\n"
+                )
+
+    def announce(self, stage: str, key: str) -> None:
+        """Tell the shipper that a stage's journal now exists; starts the shipper at the first."""
+        if self.directory is None:
+            return
+        with (self.directory / "stages.jsonl").open("a") as handle:
+            handle.write(json.dumps({"stage": stage, "key": key, "state": "started"}) + "\n")
+        if self._shipper is None:
+            self._shipper = subprocess.Popen(
+                [sys.executable, "-m", "tasks.shipper", str(self.store.root), str(self.directory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=(self.directory / "shipper.err").open("ab"),
+                start_new_session=True,  # Ctrl-C in the terminal is for the pipeline; the shipper ends after it
+            )
+
+    def finish_shipping(self) -> bool:
+        """Let the shipper send the rest, within a bound. Returns False when something remains for the next run."""
+        if self._shipper is None:
+            return True
+        assert self._shipper.stdin is not None
+        self._shipper.stdin.close()
+        try:
+            sent = self._shipper.wait(timeout=SHIPPER_WAIT_SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            self._shipper.kill()
+            self._shipper.wait()
+            sent = False
+        self._shipper = None
+        if not sent:
+            logger.warning("MLflow did not take everything; the next run (or `textmill up`) sends the rest")
+        return sent
+
+
+@dataclass
+class Plan:
+    """What a dry run would do: a list of (label, state, estimate) in order."""
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+
+_current: contextvars.ContextVar[Run | None] = contextvars.ContextVar("textmill_run", default=None)
+
+
+def current_run() -> Run:
+    """The run that this code is part of; outside of any, one that only has the default store."""
+    run = _current.get()
+    if run is None:
+        run = Run(Store(store_path()), Resources().resolved(), Display(quiet=True))
+        _current.set(run)
+    return run
+
+
+@contextmanager
+def use_run(run: Run) -> Iterator[Run]:
+    """Make `run` the current one inside the block."""
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def pipeline_run(
+    flow: str,
+    config: Mapping[str, Any],
+    resources: Resources,
+    *,
+    store: Store | None = None,
+    display: Display | None = None,
+    flow_run_id: str | None = None,
+    flow_run_name: str | None = None,
+) -> Iterator[Run]:
+    """Open the record of a pipeline run, reusing that of a dead run with the same flow and config.
+
+    Args:
+        flow: the flow's name.
+        config: its whole configuration as JSON-able data.
+        flow_run_id: the Prefect flow run, when there is one.
+    """
+    store = store or Store(store_path())
+    identity = hashlib.sha256(canonical_json([flow, config])).hexdigest()[:16]
+    directory = _unfinished(store, identity) or _new_directory(store, identity)
+    record = _read_record(directory)
+    flow_runs = [*record.get("flow_runs", []), *([flow_run_id] if flow_run_id else [])]
+    record = {
+        "flow": flow,
+        "identity": identity,
+        "config": dict(config),
+        "state": "running",
+        "pid": os.getpid(),
+        "process_created": psutil.Process().create_time(),
+        "flow_runs": flow_runs,
+        "started": record.get("started", time.time()),
+    }
+    write_json(directory / "run.json", record)
+    tags = {"textmill.run": directory.name, "textmill.flow": flow}
+    if flow_run_id:
+        tags["textmill.prefect_flow_run"] = flow_run_id
+    journal = Journal(directory)
+    journal.write("start", name=flow_run_name or flow, tags=tags, params=flat(config), parent=None)
+    run = Run(store, resources.resolved(), display or Display(), directory, flow_run_id, tags)
+    state = "failed"
+    try:
+        with use_run(run):
+            yield run
+        state = "finished"
+    except BaseException as error:
+        state = "failed" if isinstance(error, Exception) else "killed"
+        raise
+    finally:
+        journal.write("end", status={"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}[state])
+        journal.close()
+        write_json(directory / "run.json", {**record, "state": state, "ended": time.time()})
+        run.finish_shipping()
+
+
+def dead_runs(store: Store) -> list[dict[str, Any]]:
+    """Records of runs that say `running` but whose process is gone."""
+    records = [_read_record(path) | {"token": path.name} for path in store.runs.iterdir() if path.is_dir()]
+    return [record for record in records if record.get("state") == "running" and not _alive(record)]
+
+
+def mark_dead(store: Store, token: str) -> None:
+    """Record that a run's process is gone."""
+    path = store.runs / token / "run.json"
+    write_json(path, {**read_json(path), "state": "killed"})
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config as dotted keys, the form of MLflow's params."""
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            out |= flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = (
+                value if isinstance(value, str | int | float | bool) else json.dumps(value)
+            )
+    return out
+
+
+def _unfinished(store: Store, identity: str) -> Path | None:
+    for path in sorted(store.runs.glob(f"*-{identity}"), reverse=True):
+        record = _read_record(path)
+        if record.get("state") == "finished":
+            return None  # the newest one ended well: this is a new run
+        if record and not _alive(record):
+            return path
+    return None
+
+
+def _new_directory(store: Store, identity: str) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    path = store.runs / f"{stamp}-{identity}"
+    path.mkdir(parents=True)
+    return path
+
+
+def _read_record(directory: Path) -> dict[str, Any]:
+    try:
+        return dict(read_json(directory / "run.json"))
+    except FileNotFoundError:
+        return {}
+
+
+def _alive(record: Mapping[str, Any]) -> bool:
+    if record.get("state") != "running":
+        return False
+    try:
+        return abs(psutil.Process(record["pid"]).create_time() - record["process_created"]) < 1.0
+    except psutil.NoSuchProcess:
+        return False

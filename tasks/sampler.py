@@ -1,0 +1,67 @@
+"""Memory and processor use of a stage, sampled from this process and its children."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+
+from tasks.journal import Journal
+
+SAMPLE_SECONDS = 1.0
+JOURNAL_SECONDS = 5.0
+
+
+@dataclass
+class Usage:
+    """Seconds of wall clock, and the largest resident sizes seen, in bytes."""
+
+    seconds: float = 0.0
+    peak_process_bytes: int = 0
+    peak_total_bytes: int = 0
+
+
+@contextmanager
+def sampled(journal: Journal | None) -> Iterator[Usage]:
+    """Sample until the block ends; with a journal, also write MLflow's system metrics every five seconds."""
+    usage = Usage()
+    ended = threading.Event()
+    thread = threading.Thread(target=_sample, args=(usage, journal, ended), daemon=True, name="sampler")
+    started = time.perf_counter()
+    thread.start()
+    try:
+        yield usage
+    finally:
+        usage.seconds = time.perf_counter() - started
+        ended.set()
+        thread.join()
+
+
+def _sample(usage: Usage, journal: Journal | None, ended: threading.Event) -> None:
+    me = psutil.Process()
+    next_journal = time.monotonic() + JOURNAL_SECONDS
+    psutil.cpu_percent()
+    while True:
+        sizes = []
+        for process in [me, *me.children(recursive=True)]:
+            try:
+                sizes.append(process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                continue  # it ended between the listing and the look
+        usage.peak_process_bytes = max(usage.peak_process_bytes, *sizes)
+        usage.peak_total_bytes = max(usage.peak_total_bytes, sum(sizes))
+        if journal is not None and time.monotonic() >= next_journal:
+            next_journal += JOURNAL_SECONDS
+            memory = psutil.virtual_memory()
+            journal.metrics(
+                {
+                    "system/cpu_utilization_percentage": psutil.cpu_percent(),
+                    "system/process_resident_megabytes": sum(sizes) / 1e6,
+                    "system/system_memory_usage_percentage": memory.percent,
+                },
+                journal.next_step("system/cpu_utilization_percentage"),
+            )
+        if ended.wait(SAMPLE_SECONDS):
+            return

@@ -1,0 +1,242 @@
+"""The process that sends journals to MLflow: `python -m tasks.shipper STORE RUN`.
+
+Training only appends to journals (tasks/journal.py). This process follows them and replays their events to the
+server, so that a slow or unreachable MLflow costs training nothing and loses nothing: what could not be sent is
+still in the journal, and the next run sends it. It ends when its standard input closes, that is when the pipeline
+ends or is killed, after one last attempt.
+
+Every journal has a cursor beside it (`shipped.json`: offset, MLflow run id). An event may be sent twice, after a kill
+between sending and moving the cursor; MLflow takes an identical metric, parameter or tag again without harm.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.journal import JOURNAL, read_events
+from tasks.store import RUN_DIRECTORY, Store, read_json, write_json
+
+logger = logging.getLogger("textmill.shipper")
+
+EXPERIMENT = "textmill"
+CURSOR = "shipped.json"
+POLL_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 15.0  # between attempts while the server is away
+LAST_ATTEMPT_SECONDS = 30.0  # after the pipeline has ended
+BATCH = 1000  # metrics in one request: MLflow's limit
+
+
+def stage_journals(store: Store, run_directory: Path) -> Iterator[tuple[str, Path]]:
+    """The (key, journal directory) of every stage that a run built, wherever its artifact now is."""
+    for _, event in read_events(run_directory / "stages.jsonl"):
+        stage, key = event["stage"], event["key"]
+        for directory in (store.artifacts / stage / key, store.partial / f"{stage}-{key}"):
+            if (directory / RUN_DIRECTORY / JOURNAL).exists():
+                yield key, directory / RUN_DIRECTORY
+                break
+
+
+def unsent(directory: Path) -> bool:
+    """Whether a journal holds events that its server has not been sent."""
+    return next(read_events(directory / JOURNAL, _cursor(directory)["offset"]), None) is not None
+
+
+def ship_run(store: Store, run_directory: Path, client: Any) -> bool:
+    """Send what is new in a run's journals, the parent's first. Returns whether anything was sent."""
+    run_id, sent = _ship(run_directory, run_directory.name, None, client, uploads=run_directory)
+    for key, directory in stage_journals(store, run_directory):
+        sent |= _ship(directory, key, run_id, client, uploads=directory.parent)[1]
+    return sent
+
+
+def _ship(
+    directory: Path, key: str, parent_id: str | None, client: Any, uploads: Path
+) -> tuple[str | None, bool]:
+    cursor = _cursor(directory)
+    events = list(read_events(directory / JOURNAL, cursor["offset"]))
+    if not events:
+        return cursor["run_id"], False
+    sender = _Sender(client, cursor["run_id"], key, parent_id, uploads)
+    for start in range(0, len(events), BATCH):
+        chunk = events[start : start + BATCH]
+        sender.send([event for _, event in chunk])
+        # the artifact may have been renamed into place meanwhile; its journal directory went with it
+        if directory.exists():
+            write_json(directory / CURSOR, {"offset": chunk[-1][0], "run_id": sender.run_id})
+    return sender.run_id, True
+
+
+def _cursor(directory: Path) -> dict[str, Any]:
+    try:
+        return dict(read_json(directory / CURSOR))
+    except FileNotFoundError:
+        return {"offset": 0, "run_id": None}
+
+
+class _Sender:
+    """Translates journal events of one MLflow run into client calls."""
+
+    def __init__(
+        self, client: Any, run_id: str | None, key: str, parent_id: str | None, uploads: Path
+    ) -> None:
+        self.client = client
+        self.run_id = run_id
+        self.key = key
+        self.parent_id = parent_id
+        self.uploads = uploads
+
+    def send(self, events: list[dict[str, Any]]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(e["key"], e["value"], e["time"], e["step"]) for e in events if e["event"] == "metric"
+        ]
+        for event in events:
+            if event["event"] == "start":
+                self._start(event)
+        if metrics:
+            self.client.log_batch(self.run_id, metrics=metrics)
+        for event in events:
+            if event["event"] not in ("start", "metric"):
+                getattr(self, f"_{event['event']}")(event)
+
+    def _start(self, event: dict[str, Any]) -> None:
+        from mlflow.entities import Param, RunTag
+
+        if self.run_id is None:
+            self.run_id = self._find() or self._create(event)
+        self.client.update_run(self.run_id, status="RUNNING")
+        tags = [RunTag(key, str(value)) for key, value in event["tags"].items()]
+        params = [Param(key, str(value)[:6000]) for key, value in event["params"].items()]
+        for start in range(0, max(len(params), 1), 100):
+            self.client.log_batch(self.run_id, params=params[start : start + 100], tags=tags)
+
+    def _find(self) -> str | None:
+        found = self.client.search_runs(
+            [_experiment_id(self.client)], f"tags.`textmill.key` = '{self.key}'", max_results=1
+        )
+        return found[0].info.run_id if found else None
+
+    def _create(self, event: dict[str, Any]) -> str:
+        tags = {"textmill.key": self.key}
+        if self.parent_id is not None:
+            tags["mlflow.parentRunId"] = self.parent_id
+        run = self.client.create_run(_experiment_id(self.client), tags=tags, run_name=event["name"])
+        return str(run.info.run_id)
+
+    def _input(self, event: dict[str, Any]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=event["name"], digest=event["digest"][:36], source_type="local", source=event["source"]
+        )
+        tag = InputTag("mlflow.data.context", event["context"])
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
+
+    def _file(self, event: dict[str, Any]) -> None:
+        path = self.uploads / event["path"]
+        if path.exists():
+            self.client.log_artifact(self.run_id, str(path), event["directory"] or None)
+        else:
+            logger.warning("%s was collected before it could be uploaded", path)
+
+    def _model(self, event: dict[str, Any]) -> None:
+        import mlflow
+
+        registered = self._registered_version(event)
+        if registered is None:
+            model = mlflow.create_external_model(
+                name=event["name"],
+                source_run_id=self.run_id,
+                tags={"textmill.key": event["key"], "textmill.path": event["path"]},
+                params={key: str(value) for key, value in event["params"].items()},
+            )
+            registered = mlflow.register_model(f"models:/{model.model_id}", event["name"]).version
+        self.client.set_registered_model_alias(event["name"], event["alias"], registered)
+
+    def _registered_version(self, event: dict[str, Any]) -> str | None:
+        """The version already registered for this run, so that a repeated event registers nothing twice."""
+        versions = self.client.search_model_versions(f"name = '{event['name']}'")
+        return next((str(v.version) for v in versions if v.run_id == self.run_id), None)
+
+    def _end(self, event: dict[str, Any]) -> None:
+        self.client.set_terminated(self.run_id, status=event["status"])
+
+
+def _experiment_id(client: Any) -> str:
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    return str(
+        client.create_experiment(EXPERIMENT, tags={"mlflow.experimentKind": "custom_model_development"})
+    )
+
+
+def ship_all(store: Store, client: Any) -> None:
+    """Send whatever earlier runs could not."""
+    for run_directory in sorted(path for path in store.runs.iterdir() if path.is_dir()):
+        journals = [run_directory, *(directory for _, directory in stage_journals(store, run_directory))]
+        if any(unsent(directory) for directory in journals):
+            ship_run(store, run_directory, client)
+
+
+def follow(store: Store, run_directory: Path, ended: threading.Event) -> bool:
+    """Send as events come until `ended` is set; then finish. Returns whether everything was sent."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    pause = POLL_SECONDS
+    caught_up = False
+    deadline = float("inf")
+    while True:
+        last = ended.is_set()
+        if last:
+            deadline = min(deadline, time.monotonic() + LAST_ATTEMPT_SECONDS)
+        try:
+            if not caught_up:
+                ship_all(store, client)
+                caught_up = True
+            ship_run(store, run_directory, client)
+            pause = POLL_SECONDS
+            if last:
+                return True
+        except Exception as error:  # noqa: BLE001  any answer but success means: keep the events, try again
+            logger.warning(
+                "MLflow did not take the journal (%s: %s); trying again", type(error).__name__, error
+            )
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if not last else POLL_SECONDS
+            if time.monotonic() > deadline:
+                return False
+        if last:
+            time.sleep(POLL_SECONDS)
+        else:
+            ended.wait(pause)
+
+
+def main() -> None:
+    """Follow one run until standard input closes."""
+    from tasks.home import configure_environment
+
+    configure_environment()
+    store, run_directory = Store(Path(sys.argv[1])), Path(sys.argv[2])
+    logging.basicConfig(
+        filename=run_directory / "shipper.log",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    ended = threading.Event()
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        ended.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    sys.exit(0 if follow(store, run_directory, ended) else 1)
+
+
+if __name__ == "__main__":
+    main()

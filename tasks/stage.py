@@ -1,0 +1,386 @@
+"""A stage is a pure function from artifacts to an artifact; everything else about it is done here, once.
+
+    @stage(version=1, libraries=("ftfy",))
+    def normalize(work: Work, config: NormalizeConfig, *, corpus: Artifact) -> None:
+        ...  writes files into work.directory
+
+    clean = normalize(config, corpus=raw)        # an Artifact: built, or found in the store
+
+The key of the result is the hash of stage, version, config, declared library versions and the inputs' digests.
+An artifact that exists is reused, and the Prefect task shows `Cached`. A build happens in a private directory that
+survives a kill, so that the function can go on where it stopped, and is published by a rename.
+"""
+
+import importlib.metadata
+import logging
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from tasks.journal import Journal
+from tasks.progress import StageProgress, told_to_prefect
+from tasks.run import Resources, Run, StageRecord, current_run, flat
+from tasks.sampler import sampled
+from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, artifact_key, read_json, write_json
+
+logger = logging.getLogger("textmill.stage")
+
+Inputs = Mapping[str, "Artifact | list[Artifact]"]
+STAGES: dict[str, "Stage"] = {}
+
+
+class StageInterrupted(BaseException):
+    """A signal ended a stage after it had written its checkpoint. Not an Exception: nothing may swallow it."""
+
+
+@dataclass
+class Work:
+    """What a stage function is given: where to write, with what, and whom to tell."""
+
+    directory: Path
+    scratch: Path  # survives a kill, is dropped when the artifact is published
+    store: Store
+    resources: Resources
+    progress: StageProgress
+    journal: Journal
+    counts: dict[str, Any] = field(default_factory=dict)
+    parts: list[dict[str, str]] = field(default_factory=list)
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    tables: list[tuple[str, list[dict[str, Any]], str]] = field(default_factory=list)
+    markdown: list[tuple[str, str]] = field(default_factory=list)
+    digest: str | None = None  # set by stages whose content has an order-free digest of its own
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def table(self, name: str, rows: list[dict[str, Any]], description: str) -> None:
+        """Show rows as a table artifact in Prefect when the stage ends."""
+        self.tables.append((name, rows, description))
+
+    @contextmanager
+    def graceful_stop(self) -> Iterator[Callable[[], bool]]:
+        """Turn SIGTERM and Ctrl-C into a flag inside the block; yields `should_stop`.
+
+        For loops that leave a checkpoint. A second signal is not caught. When the block ends after a signal, the
+        former handler gets it, so that Prefect records the run as cancelled or crashed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self.stop.is_set
+            return
+        received: list[int] = []
+        former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+        def note(number: int, frame: object) -> None:
+            received.append(number)
+            self.stop.set()
+            signal.signal(number, former[signal.Signals(number)])
+            logger.warning("%s: stopping after a checkpoint", signal.Signals(number).name)
+
+        for number in former:
+            signal.signal(number, note)
+        try:
+            yield self.stop.is_set
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+            if received:
+                signal.raise_signal(received[0])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage function with its name, its version and the libraries that shape its output."""
+
+    name: str
+    version: int
+    libraries: tuple[str, ...]
+    build: Callable[..., None]
+
+    def __call__(
+        self, config: BaseModel, *, label: str | None = None, **inputs: Artifact | list[Artifact]
+    ) -> Artifact:
+        """The artifact of this stage for a config and inputs: found in the store, or built.
+
+        Args:
+            config: part of the key; every `auto` in it is already resolved.
+            label: what people see when a stage occurs several times in a flow ("finetune seed 1").
+        """
+        run = current_run()
+        call = Call(self, config, inputs, label or self.name, run)
+        if run.plan is not None:
+            return _plan(call)
+        return _through_prefect(call) if run.flow_run_id else call.execute()[0]
+
+
+def stage(version: int, libraries: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Stage]:
+    """Make a stage of a function `(work, config, *, inputs...) -> None`.
+
+    Args:
+        version: raise it whenever the same inputs give another output; a test compares output digests.
+        libraries: distributions whose version is part of the key, because their output is part of the result.
+    """
+
+    def decorate(function: Callable[..., None]) -> Stage:
+        made = Stage(function.__name__, version, libraries, function)
+        STAGES[made.name] = made
+        return made
+
+    return decorate
+
+
+class Call:
+    """One use of a stage: its config and its inputs, and so its key."""
+
+    def __init__(self, stage: Stage, config: BaseModel, inputs: Inputs, label: str, run: Run) -> None:
+        self.stage = stage
+        self.config = config
+        self.inputs = dict(inputs)
+        self.label = label
+        self.run = run
+        self.config_json = config.model_dump(mode="json")
+        self.versions = {name: importlib.metadata.version(name) for name in stage.libraries}
+
+    def key(self) -> str:
+        """The key, from the inputs as they are now."""
+        digests = {name: _digests(value) for name, value in self.inputs.items()}
+        return artifact_key(self.stage.name, self.stage.version, self.config_json, self.versions, digests)
+
+    def execute(self) -> tuple[Artifact, bool]:
+        """Find or build the artifact. Returns it and whether it was reused."""
+        run, name = self.run, self.stage.name
+        started = time.perf_counter()
+        key = self.key()
+        found = run.store.find(name, key)
+        if found is None:
+            with run.store.lock(key, waiting=self.label):
+                found = run.store.find(name, key)  # whoever held the lock may have built it
+                if found is None:
+                    artifact = self._build(key)
+                    return self._done(artifact, "built", time.perf_counter() - started), False
+        return self._done(found, "cached", time.perf_counter() - started), True
+
+    def _done(self, artifact: Artifact, state: str, seconds: float) -> Artifact:
+        run = self.run
+        run.calls[artifact.key] = self
+        run.note(StageRecord(self.stage.name, self.label, artifact.key, state, seconds, str(artifact.path)))
+        mark = "[dim]cached[/]" if state == "cached" else f"[green]{seconds:7.1f} s[/]"
+        run.display.line(f"{self.label:<28} {mark:>20}  {_describe(artifact.counts())}")
+        return artifact
+
+    def _build(self, key: str) -> Artifact:
+        run = self.run
+        self._verify_inputs()
+        partial = run.store.partial_directory(self.stage.name, key)
+        finished = run.store.finished_partial(partial)
+        if finished is not None:
+            return run.store.adopt(partial, finished)
+        (partial / "manifest.json").unlink(missing_ok=True)
+        (partial / SCRATCH_DIRECTORY).mkdir(exist_ok=True)
+        journal = Journal(partial / RUN_DIRECTORY)
+        journal.write(
+            "start", name=self.label, parent=run.token, tags=self._tags(key), params=flat(self.config_json)
+        )
+        for name, artifact in _each(self.inputs):
+            journal.write(
+                "input", name=name, digest=artifact.digest, source=str(artifact.path), context=self.stage.name
+            )
+        run.announce(self.stage.name, key)
+        status = "FAILED"
+        try:
+            with ExitStack() as stack:
+                progress = stack.enter_context(run.display.stage(self.label))
+                if run.flow_run_id:
+                    stack.enter_context(told_to_prefect(progress, run.flow_run_id))
+                usage = stack.enter_context(sampled(journal))
+                work = Work(partial, partial / SCRATCH_DIRECTORY, run.store, run.resources, progress, journal)
+                stack.callback(lambda: _add_stage_seconds(run, usage_started))
+                usage_started = time.perf_counter()
+                self.stage.build(work, self.config, **self.inputs)
+            status = "FINISHED"
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            raise
+        finally:
+            if status == "FINISHED":
+                journal.metrics({k: v for k, v in work.counts.items() if isinstance(v, int | float)}, step=0)
+            journal.write("end", status=status)
+            journal.close()
+        write_json(
+            partial / RUN_DIRECTORY / "sidecar.json",
+            {
+                "seconds": usage.seconds,
+                "peak_process_bytes": usage.peak_process_bytes,
+                "peak_total_bytes": usage.peak_total_bytes,
+                "host": platform.node(),
+                "created": time.time(),
+                "resources": run.resources.model_dump(),
+                "run": run.token,
+                "flow_run": run.flow_run_id,
+            },
+        )
+        artifact = run.store.publish(partial, self._manifest(key, work))
+        if run.flow_run_id:
+            _show_in_prefect(self.label, work)
+        return artifact
+
+    def _verify_inputs(self) -> None:
+        """Hash what is about to be read; an input found corrupt is rebuilt by the call that made it.
+
+        Raises:
+            RuntimeError: the input is corrupt and this run does not know how it was made.
+        """
+        for name, value in self.inputs.items():
+            artifacts = value if isinstance(value, list) else [value]
+            sound = [a if self.run.store.verify(a) else self._rebuilt(a) for a in artifacts]
+            self.inputs[name] = sound if isinstance(value, list) else sound[0]
+
+    def _rebuilt(self, artifact: Artifact) -> Artifact:
+        call = self.run.calls.get(artifact.key)
+        if call is None:
+            raise RuntimeError(
+                f"{artifact.name} is corrupt and was set aside: run the flow that made it again"
+            )
+        rebuilt, _ = call.execute()
+        if rebuilt.digest != artifact.digest:
+            logger.warning("%s was rebuilt with another digest; is its stage deterministic?", rebuilt.name)
+        return rebuilt
+
+    def _tags(self, key: str) -> dict[str, str]:
+        return {**self.run.tags, "textmill.stage": self.stage.name, "textmill.artifact": key}
+
+    def _manifest(self, key: str, work: Work) -> dict[str, Any]:
+        return {
+            "stage": self.stage.name,
+            "version": self.stage.version,
+            "key": key,
+            "digest": work.digest,
+            "config": self.config_json,
+            "libraries": self.versions,
+            "inputs": {
+                name: [{"stage": a.stage, "key": a.key, "digest": a.digest} for a in _as_list(value)]
+                for name, value in self.inputs.items()
+            },
+            "parts": work.parts,
+            "shards": work.shards,
+            "counts": work.counts,
+            "environment": environment(self.run.resources),
+        }
+
+
+def environment(resources: Resources) -> dict[str, Any]:
+    """What the manifest records about the machine and the code, beside what is in the key."""
+    names = ("duckdb", "numpy", "pyarrow", "textmill", "tokenizers", "torch")
+    packages = {}
+    for name in names:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an uninstalled checkout has no distribution of its own
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "threads": resources.threads,
+        "packages": packages,
+    }
+
+
+def sidecar(artifact: Artifact) -> dict[str, Any]:
+    """Seconds, peak memory and host of the build; no part of the artifact's digest."""
+    return dict(read_json(artifact.path / RUN_DIRECTORY / "sidecar.json"))
+
+
+def _through_prefect(call: Call) -> Artifact:
+    """Run a call as a Prefect task that shows `Cached` when the store had the artifact.
+
+    Prefect's own caching is off: the store alone decides, and a returned state named `Cached` only shows it.
+    """
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+    from prefect.states import Completed
+
+    def build(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
+        artifact, reused = call.execute()
+        if reused:
+            return Completed(name="Cached", message=f"reused {artifact.name}", data=artifact)
+        return Completed(message=f"built {artifact.name}", data=artifact)
+
+    name = call.stage.name.replace("_", " ")
+    prefect_task = task(
+        build,
+        name=name,
+        task_run_name=call.label.replace("_", " "),
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    state = prefect_task(call.config_json, call.inputs, return_state=True)
+    return state.result()  # type: ignore[no-any-return]
+
+
+def _show_in_prefect(label: str, work: Work) -> None:
+    """Publish the stage's tables and markdown; a server that is away is logged and no reason to fail."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    from tasks.progress import artifact_slug
+
+    try:
+        for name, rows, description in work.tables:
+            create_table_artifact(rows, key=artifact_slug(f"{label}-{name}"), description=description)
+        for name, text in work.markdown:
+            create_markdown_artifact(text, key=artifact_slug(f"{label}-{name}"))
+    except Exception as error:  # noqa: BLE001
+        logger.warning("Prefect did not take the artifacts of %s (%s)", label, type(error).__name__)
+
+
+def _plan(call: Call) -> Artifact:
+    """What a dry run does at a call: look, say, and hand on a reference whose digest may be unknown."""
+    run = call.run
+    assert run.plan is not None
+    known = all(artifact.digest for _, artifact in _each(call.inputs))
+    found = run.store.find(call.stage.name, call.key()) if known else None
+    step: dict[str, Any] = {
+        "stage": call.stage.name,
+        "label": call.label,
+        "state": "reuse" if found else "build",
+    }
+    if found is None:
+        previous = run.store.newest(call.stage.name)
+        if previous is not None:
+            past = sidecar(previous)
+            size = sum(entry["bytes"] for entry in previous.manifest()["files"])
+            step |= {"seconds": past["seconds"], "memory": past["peak_process_bytes"], "disk": size}
+            step["estimated_from"] = previous.name
+        if not known:
+            step["note"] = "unless its inputs come out as before"
+    run.plan.steps.append(step)
+    return found or Artifact(call.stage.name, "", "", Path())
+
+
+def _digests(value: Artifact | list[Artifact]) -> str | list[str]:
+    return [a.digest for a in value] if isinstance(value, list) else value.digest
+
+
+def _as_list(value: Artifact | list[Artifact]) -> list[Artifact]:
+    return value if isinstance(value, list) else [value]
+
+
+def _each(inputs: Inputs) -> Iterator[tuple[str, Artifact]]:
+    for name, value in inputs.items():
+        for artifact in _as_list(value):
+            yield name, artifact
+
+
+def _add_stage_seconds(run: Run, started: float) -> None:
+    run.stage_seconds += time.perf_counter() - started
+
+
+def _describe(counts: Mapping[str, Any]) -> str:
+    shown = [f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int)][:4]
+    shown += [f"{name} {value:.3f}" for name, value in counts.items() if isinstance(value, float)][:3]
+    return " · ".join(shown)

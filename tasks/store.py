@@ -1,0 +1,416 @@
+"""The artifact store: directories named by their key, each complete or absent.
+
+Layout below the store's root::
+
+    artifacts/<stage>/<key>/   manifest.json, the stage's files, _run/ (journal and sidecar, not part of the digest)
+    partial/<stage>-<key>/     the private directory of a build; survives a kill
+    locks/<key>.lock           held by the builder; the kernel releases it when its holder dies
+    aliases/<name>.json        names that people and flows give to artifacts: pins, and roots of garbage collection
+    aside/                     artifacts found corrupt, moved here before they are rebuilt
+    runs/<run>/                one directory per pipeline run: run.json and the journal of its MLflow run
+
+The manifest is written last and the directory is then renamed into place, so a reader sees a whole artifact or none.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("textmill.store")
+
+FORMAT = 1
+RUN_DIRECTORY = "_run"  # what may differ between two equal builds: journal, seconds, host
+SCRATCH_DIRECTORY = "_scratch"  # what a build needs to go on after a kill, dropped when it is published
+_HASH_BLOCK = 1 << 20
+
+
+class StoreError(Exception):
+    """Something in the store is not as it must be; the message says what and what to do."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a sharded artifact and the digest of its content."""
+
+    path: Path
+    digest: str
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A reference to a finished artifact: cheap to pass around, never the data itself."""
+
+    stage: str
+    key: str
+    digest: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """`stage/key` with the key shortened to 12 characters, as shown to people."""
+        return f"{self.stage}/{self.key[:12]}"
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest: key, inputs, config, files, counts, versions."""
+        return read_json(self.path / "manifest.json")
+
+    def counts(self) -> dict[str, Any]:
+        """Documents, bytes, tokens and whatever else the stage counted."""
+        return dict(self.manifest()["counts"])
+
+    def file(self, name: str) -> Path:
+        """The path of one of the artifact's own files.
+
+        Raises:
+            StoreError: the artifact has no such file.
+        """
+        path = self.path / name
+        if not path.exists():
+            have = ", ".join(sorted(entry["path"] for entry in self.manifest()["files"])[:20])
+            raise StoreError(f"{self.name} has no file {name!r}; it has: {have or 'none'}")
+        return path
+
+    def shards(self) -> list[Shard]:
+        """All shards in order, those of the parts (other artifacts) included."""
+        manifest = self.manifest()
+        artifacts_root = self.path.parent.parent
+        found = [_shard(self.path, entry) for entry in manifest["shards"]]
+        for part in manifest["parts"]:
+            part_path = artifacts_root / part["stage"] / part["key"]
+            found.extend(
+                _shard(part_path, entry) for entry in read_json(part_path / "manifest.json")["shards"]
+            )
+        return found
+
+
+def _shard(directory: Path, entry: Mapping[str, Any]) -> Shard:
+    return Shard(directory / entry["path"], entry["digest"], dict(entry.get("counts", {})))
+
+
+class Store:
+    """Artifacts below one root directory.
+
+    Args:
+        root: created when missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.artifacts = root / "artifacts"
+        self.partial = root / "partial"
+        self.locks = root / "locks"
+        self.aside = root / "aside"
+        self.runs = root / "runs"
+        self.alias_directory = root / "aliases"
+        for directory in (self.artifacts, self.partial, self.locks, self.runs, self.alias_directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._verified: set[str] = set()
+
+    # --- look-up -------------------------------------------------------------------------------------------------
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """The finished artifact of a key, or None.
+
+        File sizes and modification times are compared with those recorded at publication; where they differ, the
+        content is hashed. An artifact that fails is moved to `aside/` and None is returned, so that it is rebuilt.
+        """
+        path = self.artifacts / stage / key
+        try:
+            manifest = read_json(path / "manifest.json")
+        except FileNotFoundError:
+            if path.exists():
+                self.set_aside(path, "its manifest is missing")
+            return None
+        except json.JSONDecodeError:
+            self.set_aside(path, "its manifest is not JSON")
+            return None
+        artifact = Artifact(stage, key, manifest["digest"], path)
+        if not self._parts_exist(manifest):
+            self.set_aside(path, "one of its parts is gone")
+            return None
+        if _touched(path, manifest):
+            self._verified.discard(key)
+            if not self.verify(artifact):
+                return None
+        return artifact
+
+    def find_all(self, stage: str, keys: Iterable[str]) -> dict[str, Artifact]:
+        """Finished artifacts among many keys of one stage, by one listing of the stage's directory."""
+        try:
+            present = {entry.name for entry in os.scandir(self.artifacts / stage)}
+        except FileNotFoundError:
+            return {}
+        found = ((key, self.find(stage, key)) for key in keys if key in present)
+        return {key: artifact for key, artifact in found if artifact is not None}
+
+    def verify(self, artifact: Artifact) -> bool:
+        """Hash every file of an artifact and of its parts once per process; a corrupt one is set aside."""
+        if artifact.key in self._verified:
+            return artifact.path.exists()
+        manifest = artifact.manifest()
+        problem = _content_problem(artifact.path, manifest)
+        if problem is not None:
+            self.set_aside(artifact.path, problem)
+            return False
+        for part in manifest["parts"]:
+            found = self.find(part["stage"], part["key"])
+            if found is None or not self.verify(found):
+                self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
+                return False
+        _write_stamps(artifact.path, manifest)
+        self._verified.add(artifact.key)
+        return True
+
+    def resolve(self, name: str) -> Artifact:
+        """The artifact meant by an alias, `stage/key`, a key or an unambiguous prefix; a bare stage means its newest.
+
+        Raises:
+            StoreError: none or several match.
+        """
+        named = self.aliased(name)
+        if named is not None:
+            return named
+        stage, _, prefix = name.rpartition("/")
+        matches = [a for a in self.list() if a.key.startswith(prefix or name) and stage in ("", a.stage)]
+        if not matches:
+            newest = self.newest(name)
+            if newest is not None:
+                return newest
+            raise StoreError(f"no artifact is called {name!r}; `textmill ls` lists them")
+        if len(matches) > 1:
+            raise StoreError(f"{name!r} is ambiguous: {', '.join(sorted(a.name for a in matches)[:8])}")
+        return matches[0]
+
+    def aliases(self) -> dict[str, dict[str, str]]:
+        """Every alias and the stage and key it stands for."""
+        return {path.stem: read_json(path) for path in sorted(self.alias_directory.glob("*.json"))}
+
+    def set_alias(self, name: str, artifact: Artifact) -> None:
+        """Let `name` stand for an artifact from now on; garbage collection keeps it."""
+        write_json(self.alias_directory / f"{name}.json", {"stage": artifact.stage, "key": artifact.key})
+
+    def aliased(self, name: str) -> Artifact | None:
+        """The artifact an alias stands for, or None when there is no such alias or artifact."""
+        alias = self.aliases().get(name)
+        return self.find(alias["stage"], alias["key"]) if alias else None
+
+    def newest(self, stage: str) -> Artifact | None:
+        """The artifact of a stage that was published last, or None."""
+        candidates = [a for a in self.list() if a.stage == stage]
+        return max(candidates, key=lambda a: (a.path / "manifest.json").stat().st_mtime_ns, default=None)
+
+    def list(self) -> list[Artifact]:
+        """Every finished artifact, by stage and key."""
+        found = []
+        for manifest_path in sorted(self.artifacts.glob("*/*/manifest.json")):
+            path = manifest_path.parent
+            try:
+                digest = read_json(manifest_path)["digest"]
+            except (json.JSONDecodeError, KeyError):
+                logger.warning("%s has an unreadable manifest; it is rebuilt when next needed", path)
+                continue
+            found.append(Artifact(path.parent.name, path.name, digest, path))
+        return found
+
+    # --- building ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def lock(self, key: str, waiting: str = "") -> Iterator[None]:
+        """Hold the exclusive right to build a key; waits for another process that holds it.
+
+        `flock` is released by the kernel when its holder dies. The file is opened with O_CLOEXEC (Python's default)
+        so that spawned workers do not inherit it. After the lock is had, the path must still be the same inode:
+        garbage collection may have removed it meanwhile.
+        """
+        path = self.locks / f"{key}.lock"
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                _flock_saying_who(descriptor, waiting or key[:12])
+                try:
+                    same = os.fstat(descriptor).st_ino == path.stat().st_ino
+                except FileNotFoundError:
+                    same = False
+                if same:
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+                    yield
+                    return
+            finally:
+                os.close(descriptor)
+
+    def partial_directory(self, stage: str, key: str) -> Path:
+        """The private directory in which a key is built."""
+        path = self.partial / f"{stage}-{key}"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def publish(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
+        """Hash and fsync the files of a finished build, write its manifest, rename it into place.
+
+        Args:
+            partial: the build's directory; `_scratch/` is removed, `_run/` travels but is not part of the digest.
+            manifest: stage, key and everything known before the files are hashed; `digest` may be given by the
+                stage (an order-free digest of documents), else it is that of the file names and hashes.
+        """
+        shutil.rmtree(partial / SCRATCH_DIRECTORY, ignore_errors=True)
+        files = []
+        for path in sorted(_own_files(partial)):
+            with path.open("rb") as handle:
+                sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
+                os.fsync(handle.fileno())
+            files.append(
+                {"path": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": sha256}
+            )
+        digest = manifest.get("digest") or content_digest(files, manifest["parts"])
+        whole = {"format": FORMAT, **manifest, "digest": digest, "files": files}
+        write_json(partial / "manifest.json", whole)
+        return self.adopt(partial, whole)
+
+    def adopt(self, partial: Path, manifest: Mapping[str, Any]) -> Artifact:
+        """Rename a directory with a finished manifest into place."""
+        stage, key = manifest["stage"], manifest["key"]
+        target = self.artifacts / stage / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(partial, target)
+        fsync_directory(target.parent)
+        _write_stamps(target, manifest)
+        self._verified.add(key)
+        return Artifact(stage, key, manifest["digest"], target)
+
+    def finished_partial(self, partial: Path) -> dict[str, Any] | None:
+        """The manifest of a build that was killed between its manifest and its rename, if its files agree."""
+        try:
+            manifest = read_json(partial / "manifest.json")
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return manifest if _content_problem(partial, manifest) is None else None
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Move a corrupt artifact out of the way; nothing is deleted."""
+        self.aside.mkdir(exist_ok=True)
+        target = self.aside / f"{path.parent.name}-{path.name}-{time.time_ns()}"
+        logger.warning(
+            "%s/%s is corrupt (%s): set aside at %s", path.parent.name, path.name[:12], reason, target
+        )
+        os.rename(path, target)
+        self._verified.discard(path.name)
+
+    def _parts_exist(self, manifest: Mapping[str, Any]) -> bool:
+        parts: dict[str, list[str]] = {}
+        for part in manifest["parts"]:
+            parts.setdefault(part["stage"], []).append(part["key"])
+        return all(len(self.find_all(stage, keys)) == len(set(keys)) for stage, keys in parts.items())
+
+
+def artifact_key(
+    stage: str, version: int, config: Any, libraries: Mapping[str, str], inputs: Mapping[str, Any]
+) -> str:
+    """The key of a build: 32 hex digits of the SHA-256 of everything that shapes its content, and nothing else."""
+    return hashlib.sha256(
+        canonical_json([stage, version, config, dict(libraries), dict(inputs)])
+    ).hexdigest()[:32]
+
+
+def content_digest(files: Iterable[Mapping[str, Any]], parts: Iterable[Mapping[str, Any]]) -> str:
+    """Digest of an artifact's own files (name and hash) and of its parts' digests, whatever the parts' order."""
+    return hashlib.sha256(
+        canonical_json([sorted((f["path"], f["sha256"]) for f in files), sorted(p["digest"] for p in parts)])
+    ).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all: temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as handle:
+        json.dump(value, handle, indent=1, ensure_ascii=False, sort_keys=True)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make a rename inside `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _own_files(directory: Path) -> Iterator[Path]:
+    for root, directories, names in os.walk(directory):
+        if Path(root) == directory:
+            directories[:] = [d for d in directories if d not in (RUN_DIRECTORY, SCRATCH_DIRECTORY)]
+            names = [name for name in names if name != "manifest.json"]
+        for name in names:
+            if not name.endswith(".tmp"):
+                yield Path(root) / name
+            else:
+                (Path(root) / name).unlink()  # left by a kill in the middle of a write
+
+
+def _write_stamps(path: Path, manifest: Mapping[str, Any]) -> None:
+    stamps = {}
+    for entry in manifest["files"]:
+        stat = (path / entry["path"]).stat()
+        stamps[entry["path"]] = [stat.st_size, stat.st_mtime_ns]
+    write_json(path / RUN_DIRECTORY / "stamps.json", stamps)
+
+
+def _touched(path: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether a file's size or modification time differs from when it was last hashed."""
+    try:
+        stamps = read_json(path / RUN_DIRECTORY / "stamps.json")
+        for entry in manifest["files"]:
+            stat = (path / entry["path"]).stat()
+            if [stat.st_size, stat.st_mtime_ns] != stamps.get(entry["path"]):
+                return True
+    except (FileNotFoundError, json.JSONDecodeError):
+        return True
+    return False
+
+
+def _content_problem(path: Path, manifest: Mapping[str, Any]) -> str | None:
+    for entry in manifest["files"]:
+        file = path / entry["path"]
+        if not file.is_file():
+            return f"{entry['path']} is missing"
+        if file.stat().st_size != entry["bytes"]:
+            return f"{entry['path']} has {file.stat().st_size:,} bytes instead of {entry['bytes']:,}"
+        with file.open("rb") as handle:
+            if hashlib.file_digest(handle, "sha256").hexdigest() != entry["sha256"]:
+                return f"{entry['path']} has another SHA-256"
+    return None
+
+
+def _flock_saying_who(descriptor: int, what: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
+        logger.info("waiting for process %s, which is building %s", holder, what)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

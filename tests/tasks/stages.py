@@ -1,0 +1,71 @@
+"""Tiny stages for the tests of the machinery, importable by the processes that the tests start and kill."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.parts import Part, build_parts
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+
+
+class NumbersConfig(BaseModel):
+    """How many numbers, and how slowly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int = 4
+    factor: int = 1
+
+
+@stage(version=1)
+def numbers(work: Work, config: NumbersConfig) -> None:
+    """Write the numbers, one shard each."""
+    _log_call("numbers")
+    for i in range(config.count):
+        path = work.directory / f"{i:05d}.json"
+        path.write_text(json.dumps({"n": i * config.factor}))
+        work.shards.append({"path": path.name, "digest": f"d{i * config.factor}", "counts": {"numbers": 1}})
+    work.counts["numbers"] = config.count
+
+
+@stage(version=1)
+def squares(work: Work, config: NumbersConfig, *, source: Artifact) -> None:
+    """Square each shard in a process pool."""
+    _log_call("squares")
+    shards = source.shards()
+    parts = [Part({"shard": s.digest}, (str(s.path),)) for s in shards]
+    build_parts(work, "squares.shard", 1, square_shard, parts)
+
+
+def square_shard(directory: Path, path: str) -> dict[str, Any]:
+    """One shard of `squares`; waits as long as SQUARE_SECONDS says."""
+    _log_call("square_shard")
+    time.sleep(float(os.environ.get("SQUARE_SECONDS", "0")))
+    n = json.loads(Path(path).read_text())["n"]
+    (directory / "square.json").write_text(json.dumps({"n": n * n}))
+    return {
+        "counts": {"squares": 1},
+        "shards": [{"path": "square.json", "digest": f"s{n * n}"}],
+        "digest": None,
+    }
+
+
+@stage(version=1)
+def total(work: Work, config: NumbersConfig, *, source: Artifact) -> None:
+    """Add all shards up."""
+    _log_call("total")
+    value = sum(json.loads(s.path.read_text())["n"] for s in source.shards())
+    (work.directory / "total.json").write_text(json.dumps({"total": value}))
+    work.counts["total"] = value
+
+
+def _log_call(name: str) -> None:
+    log = os.environ.get("STAGE_CALLS")
+    if log:
+        with open(log, "a") as handle:
+            handle.write(f"{name} {os.getpid()}\n")
