@@ -1,6 +1,6 @@
 """Garbage collection: what no root can reach, and is older than the grace period, may go.
 
-Roots are aliases and pins (`aliases/*.json`), the last N pipeline runs, and keys whose lock is held. Whatever a root was
+Roots are aliases (`aliases/*.json`), the last N pipeline runs, and keys whose lock is held. Whatever a root was
 made from (its inputs and parts, all the way back) is kept with it.
 """
 
@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.files import read_json
 from tasks.journal import read_events
-from tasks.store import Store, read_json
+from tasks.store import Store
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,7 @@ def build_parts(
     return artifacts
 
 
-def build_part(
-    function: PartFunction, root: str, manifest: dict[str, Any], arguments: tuple[Any, ...]
-) -> Artifact:
+def build_part(function: PartFunction, root: str, manifest: dict[str, Any], arguments: tuple[Any, ...]) -> Artifact:
     """Build one part and publish it; runs in a worker process."""
     store = Store(Path(root))
     partial = store.partial / f"{manifest['stage']}-{manifest['key']}-{os.getpid()}"

@@ -9,8 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures import FIRST_COMPLETED
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
 _pool: ProcessPoolExecutor | None = None
@@ -69,9 +68,7 @@ def _shared_pool(workers: int) -> ProcessPoolExecutor:
     if _pool is not None and _pool_workers != workers:
         shut_down()
     if _pool is None:
-        _pool = ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-        )
+        _pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
         _pool_workers = workers
         atexit.register(shut_down)
     return _pool

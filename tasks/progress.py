@@ -14,8 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 logger = logging.getLogger("textmill.progress")
 
@@ -141,9 +148,7 @@ def _tell_prefect(progress: StageProgress, flow_run_id: str, ended: threading.Ev
         percent = round(100 * progress.fraction(), 1)
         try:
             if now - started > LONG_STAGE_SECONDS and percent != shown:
-                description = (
-                    f"{progress.label}: {progress.done:,} of {progress.total or 0:,} {progress.unit}"
-                )
+                description = f"{progress.label}: {progress.done:,} of {progress.total or 0:,} {progress.unit}"
                 if artifact_id is None:
                     artifact_id = create_progress_artifact(  # type: ignore[assignment]
                         percent, key=artifact_slug(progress.label), description=description

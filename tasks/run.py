@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.files import canonical_json, read_json, write_json
 from tasks.home import store_path
 from tasks.journal import Journal
 from tasks.progress import Display
-from tasks.store import Store, canonical_json, read_json, write_json
+from tasks.store import Store
 
 if TYPE_CHECKING:
     from tasks.stage import Call
@@ -41,16 +42,14 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    workers: int = Field(0, ge=0, description="Processes for per-shard work; 0 means one per core.")
+    workers: int = Field(default=0, ge=0, description="Processes for per-shard work; 0 means one per core.")
     threads: int = Field(
-        0,
+        default=0,
         ge=0,
         description="Threads of torch and DuckDB; 0 means one per core. Trained weights are equal to the bit only at "
         "an equal thread count, which the manifest records.",
     )
-    memory_limit: str = Field(
-        "2GB", description="DuckDB's memory limit; what does not fit is spilled to disk."
-    )
+    memory_limit: str = Field(default="2GB", description="DuckDB's memory limit; what does not fit is spilled to disk.")
 
     def resolved(self) -> "Resources":
         """The same with 0 replaced by the number of usable cores."""
@@ -96,9 +95,7 @@ class Run:
         self.records.append(record)
         if self.directory is not None:
             with (self.directory / "stages.jsonl").open("a") as handle:
-                handle.write(
-                    json.dumps({"stage": record.stage, "key": record.key, "state": record.state}) + "\n"
-                )
+                handle.write(json.dumps({"stage": record.stage, "key": record.key, "state": record.state}) + "\n")
 
     def announce(self, stage: str, key: str) -> None:
         """Tell the shipper that a stage's journal now exists; starts the shipper at the first."""
@@ -236,9 +233,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping) and value:
             out |= flat(value, f"{prefix}{key}.")
         else:
-            out[f"{prefix}{key}"] = (
-                value if isinstance(value, str | int | float | bool) else json.dumps(value)
-            )
+            out[f"{prefix}{key}"] = value if isinstance(value, str | int | float | bool) else json.dumps(value)
     return out
 
 

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.files import read_json, write_json
 from tasks.journal import JOURNAL, read_events
-from tasks.store import RUN_DIRECTORY, Store, read_json, write_json
+from tasks.store import RUN_DIRECTORY, Store
 
 logger = logging.getLogger("textmill.shipper")
 
@@ -53,9 +54,7 @@ def ship_run(store: Store, run_directory: Path, client: Any) -> bool:
     return sent
 
 
-def _ship(
-    directory: Path, key: str, parent_id: str | None, client: Any, uploads: Path
-) -> tuple[str | None, bool]:
+def _ship(directory: Path, key: str, parent_id: str | None, client: Any, uploads: Path) -> tuple[str | None, bool]:
     cursor = _cursor(directory)
     events = list(read_events(directory / JOURNAL, cursor["offset"]))
     if not events:
@@ -80,9 +79,7 @@ def _cursor(directory: Path) -> dict[str, Any]:
 class _Sender:
     """Translates journal events of one MLflow run into client calls."""
 
-    def __init__(
-        self, client: Any, run_id: str | None, key: str, parent_id: str | None, uploads: Path
-    ) -> None:
+    def __init__(self, client: Any, run_id: str | None, key: str, parent_id: str | None, uploads: Path) -> None:
         self.client = client
         self.run_id = run_id
         self.key = key
@@ -92,9 +89,7 @@ class _Sender:
     def send(self, events: list[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
 
-        metrics = [
-            Metric(e["key"], e["value"], e["time"], e["step"]) for e in events if e["event"] == "metric"
-        ]
+        metrics = [Metric(e["key"], e["value"], e["time"], e["step"]) for e in events if e["event"] == "metric"]
         for event in events:
             if event["event"] == "start":
                 self._start(event)
@@ -131,9 +126,7 @@ class _Sender:
     def _input(self, event: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = Dataset(
-            name=event["name"], digest=event["digest"][:36], source_type="local", source=event["source"]
-        )
+        dataset = Dataset(name=event["name"], digest=event["digest"][:36], source_type="local", source=event["source"])
         tag = InputTag("mlflow.data.context", event["context"])
         self.client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
 
@@ -171,9 +164,7 @@ def _experiment_id(client: Any) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
         return str(experiment.experiment_id)
-    return str(
-        client.create_experiment(EXPERIMENT, tags={"mlflow.experimentKind": "custom_model_development"})
-    )
+    return str(client.create_experiment(EXPERIMENT, tags={"mlflow.experimentKind": "custom_model_development"}))
 
 
 def ship_all(store: Store, client: Any) -> None:
@@ -205,9 +196,7 @@ def follow(store: Store, run_directory: Path, ended: threading.Event) -> bool:
             if last:
                 return True
         except Exception as error:  # noqa: BLE001  any answer but success means: keep the events, try again
-            logger.warning(
-                "MLflow did not take the journal (%s: %s); trying again", type(error).__name__, error
-            )
+            logger.warning("MLflow did not take the journal (%s: %s); trying again", type(error).__name__, error)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if not last else POLL_SECONDS
             if time.monotonic() > deadline:
                 return False

@@ -25,11 +25,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tasks.files import read_json, write_json
 from tasks.journal import Journal
 from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
 from tasks.sampler import sampled
-from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, artifact_key, read_json, write_json
+from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, artifact_key
 
 logger = logging.getLogger("textmill.stage")
 
@@ -102,9 +103,7 @@ class Stage:
     libraries: tuple[str, ...]
     build: Callable[..., None]
 
-    def __call__(
-        self, config: BaseModel, *, label: str | None = None, **inputs: Artifact | list[Artifact]
-    ) -> Artifact:
+    def __call__(self, config: BaseModel, *, label: str | None = None, **inputs: Artifact | list[Artifact]) -> Artifact:
         """The artifact of this stage for a config and inputs: found in the store, or built.
 
         Args:
@@ -183,9 +182,7 @@ class Call:
         (partial / "manifest.json").unlink(missing_ok=True)
         (partial / SCRATCH_DIRECTORY).mkdir(exist_ok=True)
         journal = Journal(partial / RUN_DIRECTORY)
-        journal.write(
-            "start", name=self.label, parent=run.token, tags=self._tags(key), params=flat(self.config_json)
-        )
+        journal.write("start", name=self.label, parent=run.token, tags=self._tags(key), params=flat(self.config_json))
         for name, artifact in _each(self.inputs):
             journal.write(
                 "input", name=name, digest=artifact.digest, source=str(artifact.path), context=self.stage.name
@@ -243,9 +240,7 @@ class Call:
     def _rebuilt(self, artifact: Artifact) -> Artifact:
         call = self.run.calls.get(artifact.key)
         if call is None:
-            raise RuntimeError(
-                f"{artifact.name} is corrupt and was set aside: run the flow that made it again"
-            )
+            raise RuntimeError(f"{artifact.name} is corrupt and was set aside: run the flow that made it again")
         rebuilt, _ = call.execute()
         if rebuilt.digest != artifact.digest:
             logger.warning("%s was rebuilt with another digest; is its stage deterministic?", rebuilt.name)
@@ -313,14 +308,10 @@ def _through_prefect(call: Call) -> Artifact:
 
     name = call.stage.name.replace("_", " ")
     prefect_task = task(
-        build,
-        name=name,
-        task_run_name=call.label.replace("_", " "),
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
+        name=name, task_run_name=call.label.replace("_", " "), cache_policy=NO_CACHE, persist_result=False
+    )(build)
     state = prefect_task(call.config_json, call.inputs, return_state=True)
-    return state.result()  # type: ignore[no-any-return]
+    return state.result()
 
 
 def _show_in_prefect(label: str, work: Work) -> None:

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tasks.files import canonical_json, fsync_directory, read_json, write_json
+
 logger = logging.getLogger("textmill.store")
 
 FORMAT = 1
@@ -87,9 +89,7 @@ class Artifact:
         found = [_shard(self.path, entry) for entry in manifest["shards"]]
         for part in manifest["parts"]:
             part_path = artifacts_root / part["stage"] / part["key"]
-            found.extend(
-                _shard(part_path, entry) for entry in read_json(part_path / "manifest.json")["shards"]
-            )
+            found.extend(_shard(part_path, entry) for entry in read_json(part_path / "manifest.json")["shards"])
         return found
 
 
@@ -269,9 +269,7 @@ class Store:
             with path.open("rb") as handle:
                 sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
                 os.fsync(handle.fileno())
-            files.append(
-                {"path": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": sha256}
-            )
+            files.append({"path": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": sha256})
         digest = manifest.get("digest") or content_digest(files, manifest["parts"])
         whole = {"format": FORMAT, **manifest, "digest": digest, "files": files}
         write_json(partial / "manifest.json", whole)
@@ -300,9 +298,7 @@ class Store:
         """Move a corrupt artifact out of the way; nothing is deleted."""
         self.aside.mkdir(exist_ok=True)
         target = self.aside / f"{path.parent.name}-{path.name}-{time.time_ns()}"
-        logger.warning(
-            "%s/%s is corrupt (%s): set aside at %s", path.parent.name, path.name[:12], reason, target
-        )
+        logger.warning("%s/%s is corrupt (%s): set aside at %s", path.parent.name, path.name[:12], reason, target)
         os.rename(path, target)
         self._verified.discard(path.name)
 
@@ -313,13 +309,9 @@ class Store:
         return all(len(self.find_all(stage, keys)) == len(set(keys)) for stage, keys in parts.items())
 
 
-def artifact_key(
-    stage: str, version: int, config: Any, libraries: Mapping[str, str], inputs: Mapping[str, Any]
-) -> str:
+def artifact_key(stage: str, version: int, config: Any, libraries: Mapping[str, str], inputs: Mapping[str, Any]) -> str:
     """The key of a build: 32 hex digits of the SHA-256 of everything that shapes its content, and nothing else."""
-    return hashlib.sha256(
-        canonical_json([stage, version, config, dict(libraries), dict(inputs)])
-    ).hexdigest()[:32]
+    return hashlib.sha256(canonical_json([stage, version, config, dict(libraries), dict(inputs)])).hexdigest()[:32]
 
 
 def content_digest(files: Iterable[Mapping[str, Any]], parts: Iterable[Mapping[str, Any]]) -> str:
@@ -327,38 +319,6 @@ def content_digest(files: Iterable[Mapping[str, Any]], parts: Iterable[Mapping[s
     return hashlib.sha256(
         canonical_json([sorted((f["path"], f["sha256"]) for f in files), sorted(p["digest"] for p in parts)])
     ).hexdigest()
-
-
-def canonical_json(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces: equal values give equal bytes."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file."""
-    return json.loads(path.read_bytes())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as handle:
-        json.dump(value, handle, indent=1, ensure_ascii=False, sort_keys=True)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
-
-
-def fsync_directory(path: Path) -> None:
-    """Make a rename inside `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _own_files(directory: Path) -> Iterator[Path]:
