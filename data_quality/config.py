@@ -63,9 +63,7 @@ class FileSource(SourceBase):
         try:
             return codecs.lookup(value).name
         except LookupError:
-            raise ValueError(
-                f"unknown encoding {value!r}: use a name Python knows, such as utf-8 or gb18030"
-            ) from None
+            raise ValueError(f"unknown encoding {value!r}: use a name Python knows, such as utf-8 or gb18030") from None
 
 
 class ColumnSource(StrictModel):
@@ -75,12 +73,8 @@ class ColumnSource(StrictModel):
     id_column: str | None = Field(
         None, description="Column that holds the document's own id. Without it the id is `name:path#record`."
     )
-    source_column: str | None = Field(
-        None, description="Column for `source`. Without it every record gets `name`."
-    )
-    language_column: str | None = Field(
-        None, description="Column for `language`. Without it `language` is used."
-    )
+    source_column: str | None = Field(None, description="Column for `source`. Without it every record gets `name`.")
+    language_column: str | None = Field(None, description="Column for `language`. Without it `language` is used.")
     metadata_columns: tuple[str, ...] = Field((), description="Columns kept in the document's `metadata`.")
 
 
@@ -166,9 +160,7 @@ class PythonDocsSource(SourceBase):
     packages: Literal["all installed"] | tuple[str, ...] = Field(
         description="Import names or distribution names, or `all installed`."
     )
-    include: tuple[str, ...] = Field(
-        (), description="Take only files whose `package/path` matches one of these."
-    )
+    include: tuple[str, ...] = Field((), description="Take only files whose `package/path` matches one of these.")
     exclude: tuple[str, ...] = Field(
         ("*/tests/*", "*/test/*", "*/_vendor/*"),
         description="Leave out files that match one of these patterns.",
@@ -254,7 +246,7 @@ class SignatureConfig(StrictModel):
         default=5,
         ge=1,
         le=100,
-        description="Units per shingle. 5 words: FineWeb (datatrove minhash.py) and Lee et al. 2022; 13 characters: MAP-CC.",
+        description="Units per shingle. 5 words: FineWeb (datatrove minhash.py), Lee et al. 2022; 13 characters: MAP-CC.",
     )
     bands: int = Field(
         default=14,
@@ -278,11 +270,11 @@ class NearDedupeConfig(StrictModel):
 
     enabled: bool = Field(default=True, description="Whether near-duplicates are removed.")
     threshold: float = Field(
-        default=0.7,
+        default=0.8,
         gt=0,
         le=1,
         description="A document goes only if the true Jaccard similarity of its shingles with those of a kept document "
-        "is at least this. 14 x 8 bands find half of the pairs at 0.72.",
+        "is at least this. 0.8: RedPajama, SlimPajama. At 0.7 pages and mails that only share a template go too.",
     )
     max_comparisons: int = Field(
         default=1000,
@@ -329,9 +321,7 @@ class SplitConfig(StrictModel):
     """Train, valid and test. Membership is a function of the document id and the salt alone, and permanent."""
 
     test_fraction: float = Field(default=0.01, ge=0, le=1, description="Share of document ids that are test.")
-    valid_fraction: float = Field(
-        default=0.01, ge=0, le=1, description="Share of document ids that are valid."
-    )
+    valid_fraction: float = Field(default=0.01, ge=0, le=1, description="Share of document ids that are valid.")
     salt: str = Field(
         default="textmill",
         description="Hashed with the id. Another salt draws another test set: never change it for a living corpus.",
@@ -361,6 +351,63 @@ class SplitConfig(StrictModel):
 
 # --- signals and rules -----------------------------------------------------------------------------------------------
 
+
+class C4LineEdits(StrictModel):
+    """C4's line rules (arXiv 1910.10683, section 2.2; datatrove `C4QualityFilter`): they make the text version `c4`."""
+
+    filter_no_terminal_punct: bool = Field(
+        default=False,
+        description="Remove lines that do not end in . ? ! \" or ', or end in `...`. The C4 paper: true; FineWeb: false.",
+    )
+    min_words_per_line: int = Field(
+        default=3, ge=0, description="Remove lines with fewer white-space separated words (C4 code: 3); 0 switches it off."
+    )
+    max_word_length: int | None = Field(
+        default=1000, ge=1, description="Remove lines with a longer word, in characters (C4 code: 1000); null: off."
+    )
+    remove_citations: bool = Field(
+        default=True, description="Cut [12], [], [edit] and [citation needed] out of lines (C4 code)."
+    )
+    filter_javascript: bool = Field(default=True, description="Remove lines that mention javascript (C4 paper).")
+    filter_policy: bool = Field(
+        default=True, description="Remove lines on cookies, terms of use and privacy policy (C4 code)."
+    )
+
+
+class SignalsConfig(StrictModel):
+    """What `compute_signals` measures. A change here recomputes signals; a change of rules or thresholds does not."""
+
+    c4: C4LineEdits | None = Field(
+        default=C4LineEdits(),
+        description="Line edits of the text version `c4`, on which FineWeb's rules stand; null: no such version.",
+    )
+    short_line_length: int = Field(
+        default=30, ge=0, description="Longest line, in characters, that short_line_ratio counts (FineWeb: 30)."
+    )
+
+
+class QualityConfig(StrictModel):
+    """Which rules judge a document, at which thresholds, from which signals."""
+
+    rulesets: tuple[str, ...] = Field(
+        default=("gopher_repetition", "gopher_quality", "c4", "fineweb"),
+        description="Rulesets in order: names of shipped ones (data_quality/rulesets/) or paths of YAML files. The "
+        "first reason of a document is that of the first rule that fires; the default is FineWeb's order.",
+    )
+    thresholds: dict[str, float] = Field(
+        default_factory=dict,
+        description="Other thresholds for single rules, for instance {gopher_quality.gopher_short_doc: 30}.",
+    )
+    signals: SignalsConfig = Field(default=SignalsConfig(), description="How the signals are measured.")
+
+    @model_validator(mode="after")
+    def _rules_exist(self) -> Self:
+        from data_quality.rules import choose_rulesets  # rules.py builds on this module
+
+        choose_rulesets(self)
+        return self
+
+
 # --- labelled paragraphs ---------------------------------------------------------------------------------------------
 
 
@@ -385,9 +432,7 @@ class LabelledConfig(StrictModel):
         default=(),
         description="Names masked for all classes though they are no class (parent projects, hosts).",
     )
-    mask: str = Field(
-        default="[LIB]", min_length=1, description="Text put in place of a library name or import path."
-    )
+    mask: str = Field(default="[LIB]", min_length=1, description="Text put in place of a library name or import path.")
     inside_words: int = Field(
         default=5,
         ge=2,

@@ -1,0 +1,284 @@
+"""Shingles: a text as a set of 64-bit hashes of n consecutive words (or characters) of its normalised form.
+
+The normal form is that of datatrove's MinHash (`utils/text.py: simplify_text`): lower case, numbers to 0, punctuation
+and symbols to a space, NFD without non-spacing marks. It is computed code point by code point from one table, on the
+UTF-8 bytes of an Arrow array, so that no Python string is ever built. Two differences are deliberate: words end at
+separators only (datatrove runs a language's tokenizer on the normal form), and a character of a script that is
+written without spaces (Han, Kana, Thai, ...) is a word of its own, so that no sentence is ever one word.
+"""
+
+import unicodedata
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from data_quality.dedupe.compiled import kernel
+
+NORMAL_FORM_VERSION = f"1-unicode-{unicodedata.unidata_version}"
+"""Shapes every shingle: belongs into the key of a stage that stores signatures."""
+
+UInt64s = npt.NDArray[np.uint64]
+
+WORD, SEPARATOR, INVISIBLE, DIGIT, SINGLE, EXPANDS = range(6)
+_KIND_SHIFT = 24
+_VALUE_MASK = (1 << _KIND_SHIFT) - 1
+_DECIMAL_MARKS = np.array(sorted(ord(c) for c in ".,،٫⎖⎗⎘"), dtype=np.uint32)
+
+_UNSPACED_SCRIPTS = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x3005, 0x3007),  # iteration mark, ideographic zero
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x3100, 0x312F),  # Bopomofo
+    (0x31A0, 0x31BF),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xA000, 0xA48F),  # Yi
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9F),  # half-width Katakana
+    (0x20000, 0x3FFFF),
+)
+_IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF))  # no case, no decomposition: filled in bulk
+_LAST_LOOKED_UP = 0x2FFFF  # planes above hold ideographs, tags, variation selectors and private use only
+
+
+@cache
+def normal_form_table() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """What each code point becomes: (table, expansions).
+
+    `table[c]` is kind << 24 | value. For WORD and SINGLE the value is the normalised code point; for EXPANDS it is
+    start << 2 | length of a slice of `expansions` (Hangul syllables and a few Indic vowels decompose into several).
+    """
+    code_points = np.arange(0x110000, dtype=np.uint32)
+    table = code_points.copy()
+    for first, last in _UNSPACED_SCRIPTS:
+        table[first : last + 1] = code_points[first : last + 1] | np.uint32(SINGLE << _KIND_SHIFT)
+    table[0xE0000:0xE1000] = INVISIBLE << _KIND_SHIFT
+    skipped = np.zeros(_LAST_LOOKED_UP + 1, dtype=bool)
+    for first, last in _IDEOGRAPHS:
+        skipped[first : last + 1] = True
+    skipped[0xD800:0xF900] = True  # surrogates and private use
+    skipped[0x18B00:0x1AFF0] = True
+    skipped[0x20000:0x2F800] = True
+    expansions: list[int] = []
+    for code in np.flatnonzero(~skipped).tolist():
+        table[code] = _normal_form(chr(code), expansions)
+    return table, np.array(expansions, dtype=np.uint32)
+
+
+def _normal_form(character: str, expansions: list[int]) -> int:
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return DIGIT << _KIND_SHIFT
+    if category[0] in "PSZ" or category == "Cc" or character == "\u200b":
+        return SEPARATOR << _KIND_SHIFT
+    if category == "Cf":
+        return INVISIBLE << _KIND_SHIFT
+    lower = character.lower().replace("ς", "σ")
+    codes = [ord(c) for c in unicodedata.normalize("NFD", lower) if unicodedata.category(c) != "Mn"]
+    if not codes:
+        return INVISIBLE << _KIND_SHIFT
+    if len(codes) > 1:
+        expansions.extend(codes)
+        return EXPANDS << _KIND_SHIFT | (len(expansions) - len(codes)) << 2 | len(codes)
+    single = any(first <= codes[0] <= last for first, last in _UNSPACED_SCRIPTS)
+    return (SINGLE if single else WORD) << _KIND_SHIFT | codes[0]
+
+
+@kernel
+def _mix(value: np.uint64) -> np.uint64:
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection, every input bit moves every output bit."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@kernel
+def _absorb(state: np.uint64, symbol: np.uint64) -> np.uint64:
+    state = (state ^ symbol) * np.uint64(0x9E3779B97F4A7C15)
+    return state ^ (state >> np.uint64(32))
+
+
+@kernel
+def _decode(data, position):  # type: ignore[no-untyped-def]
+    """The code point at `position` of valid UTF-8, and the position after it."""
+    byte = np.uint32(data[position])
+    if byte < 0x80:
+        return byte, position + 1
+    second = np.uint32(data[position + 1]) & np.uint32(0x3F)
+    if byte < 0xE0:
+        return (byte & np.uint32(0x1F)) << np.uint32(6) | second, position + 2
+    third = np.uint32(data[position + 2]) & np.uint32(0x3F)
+    if byte < 0xF0:
+        return (byte & np.uint32(0x0F)) << np.uint32(12) | second << np.uint32(6) | third, position + 3
+    fourth = np.uint32(data[position + 3]) & np.uint32(0x3F)
+    high = (byte & np.uint32(0x07)) << np.uint32(18) | second << np.uint32(12)
+    return high | third << np.uint32(6) | fourth, position + 4
+
+
+@kernel
+def _after_number(data, position, end, table, decimal_marks):  # type: ignore[no-untyped-def]
+    """Where a number ends whose first digit ends at `position`: digits, then one decimal mark with more digits."""
+    fraction = False
+    while position < end:
+        code, following = _decode(data, position)
+        if table[code] >> _KIND_SHIFT == DIGIT:
+            position = following
+            continue
+        if fraction or following >= end:
+            return position
+        is_mark = False
+        for mark in decimal_marks:
+            is_mark |= mark == code
+        if not is_mark:
+            return position
+        code, following = _decode(data, following)
+        if table[code] >> _KIND_SHIFT != DIGIT:
+            return position
+        fraction = True
+        position = following
+    return position
+
+
+@kernel
+def _hash_units(data, start, end, table, expansions, decimal_marks, by_character, units):  # type: ignore[no-untyped-def]
+    """Write the hash of every word (or character) of data[start:end] to `units`; return their number."""
+    count = 0
+    empty = np.uint64(0x243F6A8885A308D3)
+    word = empty
+    letters = 0
+    gap = False  # a separator was seen since the last unit (only characters care)
+    position = start
+    while position < end:
+        code, position = _decode(data, position)
+        entry = table[code]
+        kind = entry >> _KIND_SHIFT
+        first = np.uint64(entry & np.uint32(_VALUE_MASK))
+        length = 1
+        if kind == INVISIBLE:
+            continue
+        if kind == SEPARATOR:
+            if letters > 0:
+                units[count] = _mix(word)
+                count += 1
+                word = empty
+                letters = 0
+            gap = True
+            continue
+        if kind == DIGIT:
+            position = _after_number(data, position, end, table, decimal_marks)
+            first = np.uint64(48)
+        elif kind == EXPANDS:
+            length = int(first & np.uint64(3))
+        for i in range(length):
+            symbol = np.uint64(expansions[int(first >> np.uint64(2)) + i]) if kind == EXPANDS else first
+            if by_character:
+                if gap and count > 0:
+                    units[count] = _mix(np.uint64(32))
+                    count += 1
+                gap = False
+                units[count] = _mix(symbol)
+                count += 1
+            elif kind == SINGLE:
+                if letters > 0:
+                    units[count] = _mix(word)
+                    count += 1
+                    word = empty
+                    letters = 0
+                units[count] = _mix(_absorb(empty, symbol))
+                count += 1
+            else:
+                word = _absorb(word, symbol)
+                letters += 1
+    if letters > 0:
+        units[count] = _mix(word)
+        count += 1
+    return count
+
+
+@kernel
+def _roll(units, count, size, base_power, out):  # type: ignore[no-untyped-def]
+    """Rabin-Karp over unit hashes mod 2^64, each window finished by `_mix`; returns how many windows (at least 1)."""
+    base = np.uint64(0xD6E8FEB86659FD93)
+    rolling = np.uint64(0)
+    windows = 0
+    for i in range(count):
+        rolling = rolling * base + units[i]
+        if i >= size - 1:
+            out[windows] = _mix(rolling)
+            windows += 1
+            rolling -= units[i - size + 1] * base_power
+    if windows == 0:
+        out[0] = _mix(rolling)
+        windows = 1
+    return windows
+
+
+@kernel
+def _sorted_unique(values):  # type: ignore[no-untyped-def]
+    """Sort in place, move the distinct values to the front, return their number."""
+    values.sort()
+    distinct = 1
+    for i in range(1, len(values)):
+        if values[i] != values[distinct - 1]:
+            values[distinct] = values[i]
+            distinct += 1
+    return distinct
+
+
+@kernel
+def _shingle_batch(data, offsets, table, expansions, decimal_marks, by_character, size, out, ends):  # type: ignore[no-untyped-def]
+    base_power = np.uint64(1)
+    for _ in range(size - 1):
+        base_power *= np.uint64(0xD6E8FEB86659FD93)
+    longest = 1
+    for d in range(len(offsets) - 1):
+        longest = max(longest, offsets[d + 1] - offsets[d])
+    units = np.empty(longest, dtype=np.uint64)
+    filled = 0
+    for d in range(len(offsets) - 1):
+        start, end = offsets[d], offsets[d + 1]
+        count = _hash_units(data, start, end, table, expansions, decimal_marks, by_character, units)
+        if count > 0:
+            windows = _roll(units, count, size, base_power, out[filled:])
+            filled += _sorted_unique(out[filled : filled + windows])
+        else:  # nothing but punctuation: "!!!" and "???" have equal (empty) normal forms and are not duplicates
+            raw = np.uint64(0x13198A2E03707344)
+            for i in range(start, end):
+                raw = _absorb(raw, np.uint64(data[i]))
+            out[filled] = _mix(raw)
+            filled += 1
+        ends[d] = filled
+    return filled
+
+
+def shingle_texts(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], *, unit: str = "word", size: int = 5
+) -> tuple[UInt64s, npt.NDArray[np.int64]]:
+    """Sorted distinct shingle hashes of n texts: (hashes, ends); text i has hashes[ends[i-1]:ends[i]].
+
+    Args:
+        data: UTF-8 bytes, valid; text i is data[offsets[i]:offsets[i+1]].
+        offsets: n + 1 byte positions, not decreasing.
+        unit: "word" or "character".
+        size: units per shingle. A text with fewer units is one shingle; a text without any is its bytes' hash.
+    """
+    table, expansions = normal_form_table()
+    texts = len(offsets) - 1
+    data = data.view()
+    data.flags.writeable = False  # one compiled variant for Arrow's buffers and for our own
+    # A normalised unit never takes fewer bytes than one, so bytes bound units; every text has at least one shingle.
+    out = np.empty(int(offsets[-1] - offsets[0]) + texts, dtype=np.uint64)
+    ends = np.empty(texts, dtype=np.int64)
+    filled = _shingle_batch(data, offsets, table, expansions, _DECIMAL_MARKS, unit == "character", size, out, ends)
+    return out[:filled].copy(), ends
+
+
+def shingle_text(text: str, *, unit: str = "word", size: int = 5) -> UInt64s:
+    """`shingle_texts` for one string; raises UnicodeEncodeError for lone surrogates."""
+    data = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
+    offsets = np.array([0, len(data)], dtype=np.int64)
+    return shingle_texts(data, offsets, unit=unit, size=size)[0]
