@@ -34,8 +34,8 @@ class TokenizerConfig(StrictModel):
         ge=1,
         le=256,
         description="Characters of a pre-token at most: a longer run of letters, digits, punctuation or"
-        " spaces is cut. Chinese and Japanese have no spaces, so whole clauses would otherwise count as words, one"
-        " table entry each.",
+        " spaces is cut. Chinese and Japanese have no spaces: whole clauses would otherwise count as words,"
+        " one table entry each.",
     )
     sample_bytes: int = Field(
         default=256_000_000,
@@ -115,13 +115,9 @@ class OptimizerConfig(StrictModel):
         " width), at most 3e-3.",
     )
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0, description="Decay of the gradient average.")
-    beta2: float = Field(
-        default=0.95, ge=0.0, lt=1.0, description="Decay of the square average (GPT-3: .95)."
-    )
+    beta2: float = Field(default=0.95, ge=0.0, lt=1.0, description="Decay of the square average (GPT-3: .95).")
     epsilon: float = Field(default=1e-8, gt=0.0, description="Added to the root of the square average.")
-    weight_decay: float = Field(
-        default=0.1, ge=0.0, description="Per unit of learning rate, on matrices (GPT-3)."
-    )
+    weight_decay: float = Field(default=0.1, ge=0.0, description="Per unit of learning rate, on matrices (GPT-3).")
 
 
 class ScheduleConfig(StrictModel):
@@ -135,9 +131,7 @@ class ScheduleConfig(StrictModel):
     warmup_steps: int | Literal["auto"] = Field(
         default="auto", description="Steps of linear warm-up. `auto`: 2 % of all steps, at least 1."
     )
-    decay_part: float = Field(
-        default=0.2, gt=0.0, le=1.0, description="`wsd`: last part of all steps that decays."
-    )
+    decay_part: float = Field(default=0.2, gt=0.0, le=1.0, description="`wsd`: last part of all steps that decays.")
     final_fraction: float = Field(default=0.1, ge=0.0, le=1.0, description="Learning rate at the end / peak.")
 
     def resolve(self, steps: int) -> "ScheduleConfig":
@@ -152,9 +146,7 @@ class TrainConfig(StrictModel):
 
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps.")
     tokens: int | None = Field(default=None, ge=1, description="Tokens to read (rounded up to whole steps).")
-    epochs: float | None = Field(
-        default=None, gt=0, description="Passes over the examples (rounded up to steps)."
-    )
+    epochs: float | None = Field(default=None, gt=0, description="Passes over the examples (rounded up to steps).")
     batch: int = Field(default=16, ge=1, description="Sequences (examples) of one optimiser step.")
     micro_batch: int | Literal["auto"] = Field(
         default="auto",
@@ -162,15 +154,9 @@ class TrainConfig(StrictModel):
         " to the large batch. `auto`: so many that the fp32 logits of one pass stay below 256 MiB.",
     )
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="The optimiser.")
-    schedule: ScheduleConfig = Field(
-        default_factory=ScheduleConfig, description="The learning-rate schedule."
-    )
-    clip: float = Field(
-        default=1.0, ge=0.0, description="Largest global gradient norm; 0 clips nothing (GPT-3: 1)."
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="`auto`: a CUDA GPU if there is one."
-    )
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="The learning-rate schedule.")
+    clip: float = Field(default=1.0, ge=0.0, description="Largest global gradient norm; 0 clips nothing (GPT-3: 1).")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: a CUDA GPU if there is one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
         description="`bf16`: matrix products by autocast, weights and loss stay fp32. `auto`: bf16 where the"
@@ -181,18 +167,14 @@ class TrainConfig(StrictModel):
     eval_interval: int | Literal["auto"] = Field(
         default="auto", description="Steps between evaluations, 0 for none. `auto`: a tenth of all steps."
     )
-    eval_sequences: int = Field(
-        default=128, ge=1, description="Validation sequences of an evaluation (the first)."
-    )
+    eval_sequences: int = Field(default=128, ge=1, description="Validation sequences of an evaluation (the first).")
     sample_interval: int | Literal["auto"] = Field(
         default="auto",
         description="Steps between generated samples, 0 for none. `auto`: a fifth of all steps.",
     )
     sample_prompts: tuple[str, ...] = Field(default=("",), description="Prompts that samples continue.")
     sample_tokens: int = Field(default=64, ge=1, description="Tokens of a sample at most.")
-    checkpoint_interval: int = Field(
-        default=0, ge=0, description="Steps between checkpoints, 0: only by time."
-    )
+    checkpoint_interval: int = Field(default=0, ge=0, description="Steps between checkpoints, 0: only by time.")
     checkpoint_seconds: float = Field(
         default=60.0, ge=0.0, description="Seconds between checkpoints, 0: only by steps. Changes no result."
     )
@@ -205,9 +187,7 @@ class TrainConfig(StrictModel):
     def _one_budget(self) -> Self:
         given = [n for n in ("steps", "tokens", "epochs") if getattr(self, n) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"give exactly one of steps, tokens and epochs (given: {', '.join(given) or 'none'})"
-            )
+            raise ValueError(f"give exactly one of steps, tokens and epochs (given: {', '.join(given) or 'none'})")
         if self.select == "best" and self.eval_interval == 0:
             raise ValueError("select: best needs evaluations, but eval_interval is 0")
         return self

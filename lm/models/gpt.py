@@ -28,9 +28,7 @@ class Block(nn.Module):
         self.contract = nn.Linear(4 * config.width, config.width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0
-    ) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         x = x + self.attention(self.ln_1(x), mask, cache, layer)
         return x + self.dropout(self.contract(F.gelu(self.expand(self.ln_2(x)), approximate="tanh")))
 
@@ -66,9 +64,7 @@ class GPT(nn.Module):
             elif isinstance(module, nn.Embedding):
                 normal(module.weight, 0.01 if module is self.position_embedding else 0.02)
 
-    def hidden_states(
-        self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
-    ) -> Tensor:
+    def hidden_states(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         """What a head is put on: the states after the final layer norm, [batch, time, width].
 
         `tokens`: int64 [batch, time]. `mask`: boolean [batch, time], True for real tokens, False for

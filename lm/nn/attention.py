@@ -12,9 +12,7 @@ from torch.nn import functional as F
 class KVCache:
     """Keys and values of the positions already read, per layer: [batch, heads, capacity, d_head]."""
 
-    def __init__(
-        self, layers: int, batch: int, heads: int, capacity: int, head_width: int, like: Tensor
-    ) -> None:
+    def __init__(self, layers: int, batch: int, heads: int, capacity: int, head_width: int, like: Tensor) -> None:
         shape = (layers, batch, heads, capacity, head_width)
         self.keys = like.new_zeros(shape)
         self.values = like.new_zeros(shape)
@@ -55,9 +53,7 @@ class CausalSelfAttention(nn.Module):
         self.dropout = dropout
         self.out_dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0
-    ) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         """`x`: [batch, time, width]; `mask`: boolean, broadcastable to [batch, heads, time, keys], True
         where the query may look, causality included; None means plain causal."""
         batch, time, width = x.shape

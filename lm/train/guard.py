@@ -17,5 +17,5 @@ def require_finite(step: int, loss: float, grad_norm: float, examples: np.ndarra
     shown = ", ".join(map(str, examples[:16])) + (", ..." if len(examples) > 16 else "")
     raise NonFiniteError(
         f"step {step}: {what} is not finite; nothing was updated. Examples of this step: [{shown}]. "
-        "The last checkpoint is good: lower the learning rate, lengthen the warm-up or look at these examples."
+        "The last checkpoint is good: lower the learning rate, warm up longer or look at these examples."
     )

@@ -53,8 +53,6 @@ def load_optimizer_tensors(
     for key, value in tensors.items():
         name, _, moment = key.rpartition("/")
         if name not in positions:
-            raise ValueError(
-                f"the checkpoint holds optimiser state for {name!r}, which the model does not train"
-            )
+            raise ValueError(f"the checkpoint holds optimiser state for {name!r}, which the model does not train")
         state.setdefault(positions[name], {})[moment] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -185,7 +185,7 @@ class Trainer:
             with self._autocast():
                 losses = self.objective.losses(self.model, moved)
             loss = combine(losses, totals)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             add("loss", loss)
             for name, term in losses.terms.items():
                 add(f"loss_{name}", term.total / max(totals[name], 1.0))
@@ -271,9 +271,7 @@ class Trainer:
         ):
             changed = [f"{k} was {what.get(k)!r}, is {v!r}" for k, v in now.items() if what.get(k) != v]
             if changed and complain:
-                raise ResumeError(
-                    f"{checkpoint.path} is of another run ({'; '.join(changed)}): use another directory"
-                )
+                raise ResumeError(f"{checkpoint.path} is of another run ({'; '.join(changed)}): use another directory")
             if changed:
                 log.warning("resuming where the last bits may differ: %s", "; ".join(changed))
         self.model.load_state_dict(checkpoint.model)

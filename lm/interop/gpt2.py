@@ -1,0 +1,175 @@
+"""Hugging Face GPT-2 folders: `model.safetensors`, `config.json`, `tokenizer.json`, both ways.
+
+The weight map is a table that import, export and tests share. Hugging Face keeps GPT-2's `Conv1D` layout, so
+its matrices are transposed; the head is the embedding and stored once.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from lm.config import GPTConfig
+from lm.models.gpt import GPT
+from lm.tokenizer import END_OF_TEXT, TOKENIZER_FILE, end_of_text_id, load_tokenizer
+
+
+class Row(NamedTuple):
+    """One tensor under both names; `{}` is the layer."""
+
+    ours: str
+    theirs: str
+    transpose: bool = False
+
+
+WEIGHT_MAP = (
+    Row("token_embedding.weight", "wte.weight"),
+    Row("position_embedding.weight", "wpe.weight"),
+    Row("blocks.{}.ln_1.weight", "h.{}.ln_1.weight"),
+    Row("blocks.{}.ln_1.bias", "h.{}.ln_1.bias"),
+    Row("blocks.{}.attention.qkv.weight", "h.{}.attn.c_attn.weight", transpose=True),
+    Row("blocks.{}.attention.qkv.bias", "h.{}.attn.c_attn.bias"),
+    Row("blocks.{}.attention.out.weight", "h.{}.attn.c_proj.weight", transpose=True),
+    Row("blocks.{}.attention.out.bias", "h.{}.attn.c_proj.bias"),
+    Row("blocks.{}.ln_2.weight", "h.{}.ln_2.weight"),
+    Row("blocks.{}.ln_2.bias", "h.{}.ln_2.bias"),
+    Row("blocks.{}.expand.weight", "h.{}.mlp.c_fc.weight", transpose=True),
+    Row("blocks.{}.expand.bias", "h.{}.mlp.c_fc.bias"),
+    Row("blocks.{}.contract.weight", "h.{}.mlp.c_proj.weight", transpose=True),
+    Row("blocks.{}.contract.bias", "h.{}.mlp.c_proj.bias"),
+    Row("ln_f.weight", "ln_f.weight"),
+    Row("ln_f.bias", "ln_f.bias"),
+)
+PREFIX = "transformer."
+# Constant masks that old exports carry among the weights.
+BUFFERS = (".attn.bias", ".attn.masked_bias")
+# What GPT-2 is; a folder that says otherwise is another model under its name.
+FIXED = {
+    "activation_function": "gelu_new",
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+}
+
+
+def _rows(layers: int) -> Iterator[Row]:
+    for row in WEIGHT_MAP:
+        if "{}" not in row.ours:
+            yield row
+        else:
+            yield from (Row(row.ours.format(n), row.theirs.format(n), row.transpose) for n in range(layers))
+
+
+def import_gpt2(folder: Path) -> tuple[GPT, Tokenizer]:
+    """Our model (fp32) and the tokenizer of a Hugging Face GPT-2 folder.
+
+    Raises ValueError if the folder holds something else than GPT-2 with a byte-level tokenizer, or weights
+    that are missing or left over; FileNotFoundError if there are no safetensors.
+    """
+    config = config_from_hugging_face(json.loads((folder / "config.json").read_text()), folder)
+    model = GPT(config)
+    theirs = {name.removeprefix(PREFIX): tensor for name, tensor in _read_weights(folder).items()}
+    head = theirs.pop("lm_head.weight", None)
+    if head is not None and not torch.equal(head, theirs.get("wte.weight", torch.empty(0))):
+        raise ValueError(f"{folder}: its output head is not its embedding, so this is not GPT-2")
+    state = {}
+    for row in _rows(config.layers):
+        if row.theirs not in theirs:
+            raise ValueError(f"{folder}: the weights lack {row.theirs}")
+        tensor = theirs.pop(row.theirs).float()
+        state[row.ours] = tensor.T.contiguous() if row.transpose else tensor
+    if extra := sorted(name for name in theirs if not name.endswith(BUFFERS)):
+        raise ValueError(f"{folder}: weights that GPT-2 does not have: {', '.join(extra[:5])}")
+    model.load_state_dict(state)
+    return model, load_tokenizer(folder)
+
+
+def export_gpt2(model: GPT, tokenizer_dir: Path, folder: Path) -> None:
+    """Write a folder that `AutoModelForCausalLM` and `AutoTokenizer` load without Textmill."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ours = model.state_dict()
+    theirs = {
+        PREFIX + row.theirs: (ours[row.ours].T if row.transpose else ours[row.ours]).detach().cpu().contiguous()
+        for row in _rows(model.config.layers)
+    }
+    save_file(theirs, folder / "model.safetensors", metadata={"format": "pt"})
+    end = end_of_text_id(load_tokenizer(tokenizer_dir))
+    _write_json(folder / "config.json", config_to_hugging_face(model.config, end))
+    shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": END_OF_TEXT,
+            "eos_token": END_OF_TEXT,
+            "model_max_length": model.config.context,
+            "clean_up_tokenization_spaces": False,
+        },
+    )
+
+
+def config_from_hugging_face(theirs: dict[str, Any], folder: Path) -> GPTConfig:
+    """Our configuration from their `config.json`. Raises ValueError naming what is not GPT-2 about it."""
+    if theirs.get("model_type") != "gpt2":
+        raise ValueError(f"{folder}: model_type is {theirs.get('model_type')!r}, not 'gpt2'")
+    for key, value in FIXED.items():
+        if theirs.get(key, value) != value:
+            raise ValueError(f"{folder}: {key} is {theirs[key]!r}; GPT-2 has {value!r}")
+    width = theirs.get("n_embd", 768)
+    if theirs.get("n_inner") not in (None, 4 * width):
+        raise ValueError(f"{folder}: n_inner is {theirs['n_inner']}; GPT-2 has 4 * {width}")
+    return GPTConfig(
+        layers=theirs.get("n_layer", 12),
+        width=width,
+        heads=theirs.get("n_head", 12),
+        context=theirs.get("n_positions", 1024),
+        vocab=theirs.get("vocab_size", 50257),
+        dropout=theirs.get("resid_pdrop", 0.1),
+        norm_epsilon=theirs.get("layer_norm_epsilon", 1e-5),
+    )
+
+
+def config_to_hugging_face(config: GPTConfig, end_of_text: int) -> dict[str, Any]:
+    """Their `config.json` from our configuration."""
+    return {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "n_layer": config.layers,
+        "n_embd": config.width,
+        "n_head": config.heads,
+        "n_positions": config.context,
+        "vocab_size": config.vocab,
+        "resid_pdrop": config.dropout,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+        "layer_norm_epsilon": config.norm_epsilon,
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
+        "torch_dtype": "float32",
+        **FIXED,
+    }
+
+
+def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        if outside := [n for n in names if Path(n).name != n]:
+            raise ValueError(f"{index}: names files outside the folder: {outside[0]}")
+        return {k: v for name in names for k, v in load_file(folder / name).items()}
+    if not (folder / "model.safetensors").exists():
+        raise FileNotFoundError(
+            f"{folder}: no model.safetensors (pickled weights are never read: convert them with transformers' "
+            "save_pretrained)"
+        )
+    return load_file(folder / "model.safetensors")
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,53 @@
+"""Fixed-length training sequences cut from the documents of a `TokenIndex`."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm.tokens import TokenIndex
+
+
+class PackedSequences:
+    """Sequences of context + 1 tokens cut from one stream: `<|endoftext|> doc <|endoftext|> doc ...`.
+
+    Neighbours overlap by one token, so that every token but the first is predicted exactly once; the tail that
+    does not fill a sequence is left out. Any sequence is found in O(log documents); nothing is copied. Trains
+    with `CausalObjective` (`Examples` protocol).
+    """
+
+    def __init__(self, index: TokenIndex, context: int) -> None:
+        self.index = index
+        self.context = context
+        self.fingerprint = f"{index.fingerprint}/{context}"
+        self._shards = index.open()
+        lengths = index.length.astype(np.int64)
+        self._begin = 1 + np.concatenate([[0], np.cumsum(lengths + 1)])  # of each document, in the stream
+        self._count = max(0, (int(self._begin[-1]) - 1) // context)
+        if not self._count:
+            raise ValueError(
+                f"{len(index)} documents with {index.tokens} tokens do not fill one sequence of {context}: "
+                "give more text or a shorter context"
+            )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def sequence(self, i: int) -> np.ndarray:
+        """Sequence i, int64 [context + 1]."""
+        if not 0 <= i < self._count:
+            raise IndexError(f"sequence {i} of {self._count}")
+        first, end = i * self.context, (i + 1) * self.context + 1
+        tokens = np.full(self.context + 1, self.index.end_of_text, dtype=np.int64)
+        document = max(0, int(np.searchsorted(self._begin, first, side="right")) - 1)
+        while document < len(self.index) and (begin := int(self._begin[document])) < end:
+            low, high = max(first, begin), min(end, begin + int(self.index.length[document]))
+            if low < high:
+                source = self._shards[self.index.shard[document]]
+                offset = int(self.index.start[document]) - begin
+                tokens[low - first : high - first] = source[offset + low : offset + high]
+            document += 1
+        return tokens
+
+    def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """{"tokens": int64 [len(indices), context + 1]}."""
+        return {"tokens": torch.from_numpy(np.stack([self.sequence(int(i)) for i in indices]))}

@@ -1,0 +1,191 @@
+"""Token shards, and the index of documents over them.
+
+A shard is `<stem>.bin` (little-endian token ids, memory-mapped), `<stem>.parquet` (id, start, tokens, bytes,
+token_hash of each document) and `<stem>.json` (what it is; written last). Which documents are trained on is an
+index over shards, ordered by the hash of the document id, so that shard boundaries and file order do not show.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lm.stop import ShouldStop, check, never
+from lm.tokenizer import TOKENIZER_FILE, encode_documents, end_of_text_id, load_tokenizer
+
+DOCUMENT_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("start", pa.int64()),
+        ("tokens", pa.int32()),
+        ("bytes", pa.int32()),
+        ("token_hash", pa.uint64()),
+    ]
+)
+
+
+def token_dtype(vocab: int) -> np.dtype[Any]:
+    """uint16 for up to 65,536 tokens, else uint32; little-endian."""
+    return np.dtype("<u2") if vocab <= 2**16 else np.dtype("<u4")
+
+
+def tokenizer_sha256(tokenizer_dir: Path) -> str:
+    """The identity of a tokenizer: sha256 of its `tokenizer.json`."""
+    return hashlib.sha256((tokenizer_dir / TOKENIZER_FILE).read_bytes()).hexdigest()
+
+
+def tokenize_shard(
+    documents: Path,
+    out: Path,
+    tokenizer_dir: Path,
+    progress: Callable[[int], None] = lambda _: None,
+    should_stop: ShouldStop = never,
+) -> dict[str, int]:
+    """Encode a documents shard (Parquet with `id` and `text`) into `out`.bin, .parquet and .json.
+
+    One row group is in memory at a time; `progress` advances by documents. Returns {documents, tokens, bytes}.
+    """
+    tokenizer = load_tokenizer(tokenizer_dir)
+    dtype = token_dtype(tokenizer.get_vocab_size())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = {s: out.with_name(f"{out.name}{s}.tmp") for s in (".bin", ".parquet", ".json")}
+    start = total_bytes = count = 0
+    source = pq.ParquetFile(documents)
+    with (
+        source,
+        partial[".bin"].open("wb") as binary,
+        pq.ParquetWriter(partial[".parquet"], DOCUMENT_SCHEMA, compression="zstd") as table,
+    ):
+        for batch in source.iter_batches(batch_size=1000, columns=["id", "text"]):
+            check(should_stop, f"tokenizing {documents.name}")
+            ids, texts = batch.column("id").to_pylist(), batch.column("text").to_pylist()
+            encoded = [tokens.astype(dtype) for tokens in encode_documents(tokenizer, texts)]
+            lengths = np.array([len(tokens) for tokens in encoded], dtype=np.int64)
+            sizes = [len(text.encode()) for text in texts]
+            starts = start + np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+            hashes = [_hash64(tokens.tobytes()) for tokens in encoded]
+            for tokens in encoded:
+                binary.write(tokens.tobytes())
+            columns = [ids, starts, lengths.astype(np.int32), sizes, hashes]
+            arrays = [pa.array(c, type=f.type) for c, f in zip(columns, DOCUMENT_SCHEMA, strict=True)]
+            table.write_batch(pa.RecordBatch.from_arrays(arrays, schema=DOCUMENT_SCHEMA))
+            start, total_bytes, count = start + int(lengths.sum()), total_bytes + sum(sizes), count + len(ids)
+            progress(len(ids))
+    described = {
+        "dtype": dtype.name,
+        "tokens": start,
+        "documents": count,
+        "bytes": total_bytes,
+        "tokenizer_sha256": tokenizer_sha256(tokenizer_dir),
+        "vocab": tokenizer.get_vocab_size(),
+        "end_of_text": end_of_text_id(tokenizer),
+    }
+    partial[".json"].write_text(json.dumps(described, indent=1) + "\n")
+    for suffix, path in partial.items():
+        os.replace(path, out.with_name(out.name + suffix))
+    return {"documents": count, "tokens": start, "bytes": total_bytes}
+
+
+@dataclass(frozen=True)
+class TokenIndex:
+    """Documents of token shards in training order; the arrays run in parallel, one entry per document."""
+
+    shards: tuple[Path, ...]
+    dtype: np.dtype[Any]
+    vocab: int
+    end_of_text: int
+    tokenizer_sha256: str
+    shard: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
+    bytes: np.ndarray
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all documents, without the `<|endoftext|>` that packing adds."""
+        return int(self.length.sum())
+
+    def open(self) -> list[np.ndarray]:
+        """The shards' tokens, memory-mapped (an empty shard cannot be mapped and becomes an empty array)."""
+        return [
+            np.memmap(path, dtype=self.dtype, mode="r") if path.stat().st_size else np.empty(0, self.dtype)
+            for path in (shard.with_name(shard.name + ".bin") for shard in self.shards)
+        ]
+
+    def token_counts(self) -> np.ndarray:
+        """How often each token occurs, int64 [vocab], with one `<|endoftext|>` after each document."""
+        counts = np.zeros(self.vocab, dtype=np.int64)
+        for number, tokens in enumerate(self.open()):
+            here = self.shard == number
+            for start, length in zip(self.start[here], self.length[here], strict=True):
+                counts += np.bincount(tokens[start : start + length], minlength=self.vocab)
+        counts[self.end_of_text] += len(self)
+        return counts
+
+
+def build_index(shards: Sequence[Path], keep: Callable[[pa.Array], np.ndarray] | None = None) -> TokenIndex:
+    """Index the documents of `shards` (stems, as given to `tokenize_shard`).
+
+    `keep` maps a shard's document ids to a boolean mask; None keeps all. Raises ValueError if the shards were
+    made by different tokenizers or a shard is incomplete.
+    """
+    if not shards:
+        raise ValueError("there are no token shards to index")
+    headers = [_header(stem) for stem in shards]
+    for stem, header in zip(shards, headers, strict=True):
+        if header["tokenizer_sha256"] != headers[0]["tokenizer_sha256"]:
+            raise ValueError(f"{stem} was made by another tokenizer than {shards[0]}: tokenize again")
+    order_keys, columns = [], []
+    for number, stem in enumerate(shards):
+        table = pq.read_table(stem.with_name(stem.name + ".parquet"))
+        if keep is not None:
+            table = table.filter(pa.array(keep(table.column("id").combine_chunks())))
+        ids = table.column("id").to_pylist()
+        order_keys += [hashlib.blake2b(i.encode(), digest_size=16).digest() for i in ids]
+        shard = np.full(len(ids), number, dtype=np.int32)
+        rest = [table.column(c).to_numpy() for c in ("start", "tokens", "bytes", "token_hash")]
+        columns.append([shard, *rest])
+    keys = np.frombuffer(b"".join(order_keys), dtype="<u8").reshape(-1, 2)
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
+    shard, start, length, size, token_hash = (np.concatenate(parts)[order] for parts in zip(*columns, strict=True))
+    content = hashlib.blake2b(headers[0]["tokenizer_sha256"].encode(), digest_size=16)
+    content.update(np.ascontiguousarray(keys[order]).tobytes())
+    content.update(np.ascontiguousarray(token_hash).tobytes())
+    return TokenIndex(
+        tuple(shards),
+        np.dtype(headers[0]["dtype"]).newbyteorder("<"),
+        headers[0]["vocab"],
+        headers[0]["end_of_text"],
+        headers[0]["tokenizer_sha256"],
+        shard,
+        start,
+        length,
+        size,
+        content.hexdigest(),
+    )
+
+
+def _header(stem: Path) -> dict[str, Any]:
+    path = stem.with_name(stem.name + ".json")
+    if not path.exists():
+        raise ValueError(f"{path}: missing, so this token shard is incomplete: tokenize it again")
+    header = json.loads(path.read_text())
+    size = stem.with_name(stem.name + ".bin").stat().st_size
+    if size != header["tokens"] * np.dtype(header["dtype"]).itemsize:
+        raise ValueError(f"{stem}.bin: {size} bytes do not hold {header['tokens']} tokens: tokenize it again")
+    return dict(header)
+
+
+def _hash64(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
