@@ -1,0 +1,52 @@
+# make run   the quickstart, end to end, from a fresh clone        make up / down   servers and a worker
+# make test  the tests        make lint  style, types, imports     make setup       the environment alone
+
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+CONFIG ?= configs/quickstart.yaml
+
+.PHONY: setup run test lint up down bench clean
+.DEFAULT_GOAL := run
+
+# The environment belongs to one lock, one project file, one place and one interpreter: the stamp is named
+# by the hash of the four, so that a changed lock or a moved checkout sets up anew and nothing else does.
+KEY   := $(shell { cat requirements.lock pyproject.toml; echo '$(CURDIR)' '$(PYTHON)'; } | cksum | tr ' ' -)
+STAMP := $(VENV)/textmill-$(KEY).stamp
+
+setup: $(STAMP)
+
+$(STAMP):
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	rm -f $(VENV)/textmill-*.stamp
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+# A torch built for CUDA wants libraries that the lock, which serves every machine, does not list.
+	$(BIN)/python -m pip check || $(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+run: setup
+	$(BIN)/textmill run $(CONFIG)
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports
+
+up: setup
+	$(BIN)/textmill up
+
+down:
+	@test ! -x $(BIN)/textmill || $(BIN)/textmill down
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+clean: down
+	rm -rf $(VENV)
