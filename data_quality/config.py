@@ -246,7 +246,7 @@ class SignatureConfig(StrictModel):
         default=5,
         ge=1,
         le=100,
-        description="Units per shingle. 5 words: FineWeb (datatrove minhash.py), Lee et al. 2022; 13 characters: MAP-CC.",
+        description="Units per shingle. 5 words: FineWeb (datatrove), Lee et al. 2022. 13 characters: MAP-CC.",
     )
     bands: int = Field(
         default=14,

@@ -21,7 +21,8 @@ class Buckets:
     """C candidate documents in rank order and the B buckets they are in, both ways round.
 
     ranks[C] ascending · roles[C] · document i is in the buckets
-    document_buckets[document_offsets[i]:document_offsets[i+1]], in band order · bucket j has room for bucket_offsets[j+1] - bucket_offsets[j] members.
+    document_buckets[document_offsets[i]:document_offsets[i+1]], in band order · bucket j has room for
+    bucket_offsets[j+1] - bucket_offsets[j] members.
     """
 
     ranks: Int32s

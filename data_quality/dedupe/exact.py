@@ -112,7 +112,7 @@ def rank_documents(
     sql.register("files", files)
     sql.execute(
         f"""
-        CREATE TABLE documents AS
+        CREATE OR REPLACE TABLE documents AS
         SELECT (row_number() OVER (ORDER BY {order}) - 1)::INTEGER AS rank, s.id, text_hash, shingle_count,
                shingles_hash, files.file::INTEGER AS file, file_row_number AS row, ({role})::TINYINT AS role
         FROM read_parquet({sql_list(files["path"].to_pylist())}, filename = true, file_row_number = true) s
@@ -142,9 +142,8 @@ def collapse_equal(workspace: Workspace, *, texts: bool, shingles: bool) -> int:
     """
     text_rank = "min(rank) OVER (PARTITION BY text_hash)" if texts else "rank"
     set_rank = "min(rank) OVER (PARTITION BY shingles_hash, shingle_count)" if shingles else text_rank
-    workspace.sql.execute(
-        f"CREATE TABLE equals AS SELECT rank, {text_rank} AS text_rank, {set_rank} AS set_rank FROM documents"
-    )
+    columns = f"rank, {text_rank} AS text_rank, {set_rank} AS set_rank"
+    workspace.sql.execute(f"CREATE OR REPLACE TABLE equals AS SELECT {columns} FROM documents")
     return single_row(workspace.sql, "SELECT count(*) FROM equals WHERE rank = set_rank")[0]
 
 

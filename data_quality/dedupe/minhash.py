@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import DedupeConfig
-from data_quality.dedupe.candidates import Buckets, find_buckets
+from data_quality.dedupe.candidates import find_buckets
 from data_quality.dedupe.exact import (
     Workspace,
     collapse_equal,
@@ -26,7 +26,7 @@ from data_quality.dedupe.exact import (
     single_row,
     sql_list,
 )
-from data_quality.dedupe.verify import Twins, load_shingles, match_in_order
+from data_quality.dedupe.verify import load_shingles, match_in_order
 
 ROW_GROUP = 50_000
 DUPLICATES_SCHEMA = pa.schema(
@@ -55,8 +55,8 @@ def near_dedupe(
     """Write `out_path`, one row per removed document, ordered by its id.
 
     Columns: dropped, kept (ids; `kept` is itself kept and names the family), kind ("exact": the texts are equal,
-    "near": the shingle sets are similar), jaccard (true similarity of the two, 1.0 for exact), family_size (the kept document
-    and all dropped in its favour). The result depends on the set of documents and the config alone.
+    "near": the shingle sets are similar), jaccard (true similarity of the two, 1.0 for exact), family_size (the kept
+    document and all dropped in its favour). The result depends on the set of documents and the config alone.
 
     Args:
         signature_paths: shards of `signature_shard`, all made with one config.
@@ -80,35 +80,21 @@ def near_dedupe(
     with open_workspace(signature_paths, temp_directory, memory_limit, threads) as workspace:
         documents = _rank_by_policy(workspace, config, verdict_paths)
         distinct = collapse_equal(workspace, texts=config.exact.enabled, shingles=config.near.enabled)
-        candidates = compared = bounded = 0
+        matching = {"candidates": 0, "compared": 0, "bounded": 0}
+        workspace.sql.execute("CREATE TABLE twins (rank INTEGER, twin INTEGER, jaccard DOUBLE)")
         if config.near.enabled:
-            buckets = find_buckets(workspace)
-            offsets, shingles = load_shingles(workspace, buckets.ranks)
-            twins = match_in_order(
-                buckets,
-                offsets,
-                shingles,
+            matching = match_near(
+                workspace,
                 threshold=config.near.threshold,
                 max_comparisons=config.near.max_comparisons,
                 progress=progress,
                 should_stop=should_stop,
             )
-            register_twins(workspace, buckets, twins)
-            candidates, compared, bounded = len(buckets.ranks), twins.compared, twins.bounded
-        else:
-            register_twins(workspace, None, None)
         resolve_twins(workspace)
-        counts = _summary(workspace)
-        _write(workspace, out_path)
-    return {
-        "documents": documents,
-        "kept": documents - counts["exact"] - counts["near"],
-        "distinct": distinct,
-        "candidates": candidates,
-        "compared": compared,
-        "bounded": bounded,
-        **counts,
-    }
+        removed = _summary(workspace)
+        _write(workspace, Path(out_path))
+    kept = documents - removed["exact"] - removed["near"]
+    return {"documents": documents, "kept": kept, "distinct": distinct, **matching, **removed}
 
 
 def _rank_by_policy(workspace: Workspace, config: DedupeConfig, verdict_paths: Sequence[Path]) -> int:
@@ -129,31 +115,50 @@ def _rank_by_policy(workspace: Workspace, config: DedupeConfig, verdict_paths: S
     return documents
 
 
-def register_twins(workspace: Workspace, buckets: Buckets | None, twins: Twins | None) -> None:
-    """Create table `twins` (rank, twin, jaccard), by rank, of the candidates that have a twin."""
-    empty = pa.table(
-        {"rank": pa.array([], pa.int32()), "twin": pa.array([], pa.int32()), "jaccard": pa.array([], pa.float64())}
+def match_near(
+    workspace: Workspace,
+    *,
+    threshold: float,
+    max_comparisons: int,
+    across_roles: bool = False,
+    progress: Callable[[int], None] = lambda n: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, int]:
+    """Create table `twins` (rank, twin, jaccard) of the collapsed documents that have a kept twin.
+
+    Returns:
+        Counts: candidates, compared, bounded (see `near_dedupe`).
+    """
+    buckets = find_buckets(workspace, across_roles=across_roles)
+    offsets, shingles = load_shingles(workspace, buckets.ranks)
+    found = match_in_order(
+        buckets,
+        offsets,
+        shingles,
+        threshold=threshold,
+        max_comparisons=max_comparisons,
+        progress=progress,
+        should_stop=should_stop,
     )
-    table = empty
-    if buckets is not None and twins is not None:
-        matched = twins.twins >= 0
-        table = pa.table(
-            {
-                "rank": buckets.ranks[matched],
-                "twin": buckets.ranks[twins.twins[matched]],
-                "jaccard": twins.jaccards[matched],
-            }
-        )
+    matched = found.twins >= 0
+    table = pa.table(
+        {
+            "rank": buckets.ranks[matched],
+            "twin": buckets.ranks[found.twins[matched]],
+            "jaccard": found.jaccards[matched],
+        }
+    )
     workspace.sql.register("matched", table)
-    workspace.sql.execute("CREATE TABLE twins AS FROM matched")
+    workspace.sql.execute("CREATE OR REPLACE TABLE twins AS FROM matched")
     workspace.sql.unregister("matched")
+    return {"candidates": len(buckets.ranks), "compared": found.compared, "bounded": found.bounded}
 
 
 def resolve_twins(workspace: Workspace) -> None:
     """Create table `duplicates` (dropped, kept: ranks; kind, jaccard): collapsed documents share one fate."""
     workspace.sql.execute(
         """
-        CREATE TABLE duplicates AS
+        CREATE OR REPLACE TABLE duplicates AS
         SELECT e.rank AS dropped, coalesce(twin, set_rank) AS kept,
                CASE WHEN kept = text_rank THEN 'exact' ELSE 'near' END AS kind, coalesce(jaccard, 1.0) AS jaccard
         FROM equals e LEFT JOIN twins ON twins.rank = e.set_rank
@@ -190,7 +195,7 @@ def _write(workspace: Workspace, out_path: Path) -> None:
 
 def write_rows(rows: duckdb.DuckDBPyRelation, schema: pa.Schema, out_path: Path) -> None:
     """Write a query's rows to Parquet in row groups of ROW_GROUP rows, so that threads do not show in the bytes."""
-    partial = Path(out_path).with_suffix(".tmp")
+    partial = out_path.with_suffix(".tmp")
     with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         waiting: list[pa.RecordBatch] = []
         for batch in rows.to_arrow_reader(ROW_GROUP):

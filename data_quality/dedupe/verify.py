@@ -178,7 +178,9 @@ def load_shingles(workspace: Workspace, ranks: Int32s) -> tuple[Int64s, UInt64s]
     np.cumsum(sizes, out=offsets[1:])
     if not len(ranks):
         return offsets, np.empty(0, dtype=np.uint64)
-    mapped = np.memmap(workspace.directory / "shingles.bin", dtype=np.uint64, mode="w+", shape=(int(offsets[-1]),))
+    path = workspace.directory / "shingles.bin"
+    mapped = np.memmap(path, dtype=np.uint64, mode="w+", shape=(int(offsets[-1]),))
+    path.unlink()  # the mapping keeps the file until the array goes
     shingles = mapped.view(np.ndarray)
     files, file_rows = np.asarray(rows["file"]), np.asarray(rows["row"], dtype=np.int64)
     for number, path in enumerate(workspace.signatures):
