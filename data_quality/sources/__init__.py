@@ -1,0 +1,1 @@
+"""Readers: one module per format, each a generator over the records of one file."""

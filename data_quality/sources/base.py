@@ -1,0 +1,108 @@
+"""What readers and the ingest loop say to each other: records, skips, and the errors of bad input."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from data_quality.config import StrictModel
+
+# Reasons for which a record or file gives no document although nothing is wrong with it.
+# They are recorded and counted, but never stop an ingest with `on_bad_input: error`.
+BENIGN_REASONS = frozenset({"empty_document", "no_docstring", "too_short"})
+
+
+class FileRef(StrictModel):
+    """One input file: where it is now (``uri``), what it is called in ids (``path``), and what is in it."""
+
+    path: str
+    uri: str
+    sha256: str
+    bytes: int
+    extra: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: ``number`` within its file from 1, its line if the format has lines, and its values.
+
+    ``text`` is what the reader found and need not be a string yet; bytes are UTF-8 not yet checked.
+    """
+
+    number: int
+    text: Any
+    line: int | None = None
+    id: Any = None
+    source: Any = None
+    language: Any = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Something that gives no document, and why. ``line`` and ``record`` are None when a whole file is meant."""
+
+    reason: str
+    detail: str
+    line: int | None = None
+    record: int | None = None
+
+
+Reading = Iterator[Record | Skip]
+
+
+class InputError(Exception):
+    """Reading cannot go on in this file (truncated, corrupt, no such column); what came before stands."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+class BadInput(Exception):
+    """Bad input under ``on_bad_input: error``, or input with which going on makes no sense."""
+
+    def __init__(self, file: str, line: int | None, reason: str, detail: str) -> None:
+        super().__init__(file, line, reason, detail)
+        self.file, self.line, self.reason, self.detail = file, line, reason, detail
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}, line {self.line}"
+        return f"{where}: {self.reason}: {self.detail}"
+
+
+class SourceNotFound(Exception):
+    """A source names something that is not there; the message says what to do."""
+
+
+class SourceChanged(Exception):
+    """A file's content is no longer what was fingerprinted; run again."""
+
+
+def pick_columns(source: Any, available: list[str]) -> list[str]:
+    """The columns a source asks for, each once; raises :class:`InputError` naming those there are if one is missing."""
+    wanted = [
+        source.text_column,
+        *filter(None, (source.id_column, source.source_column, source.language_column)),
+        *source.metadata_columns,
+    ]
+    missing = [column for column in dict.fromkeys(wanted) if column not in available]
+    if missing:
+        raise InputError(
+            "missing_column",
+            f"no column {', '.join(map(repr, missing))}; there are: {', '.join(map(repr, available)) or 'none'}",
+        )
+    return list(dict.fromkeys(wanted))
+
+
+def record_from_columns(source: Any, values: Mapping[str, Any], number: int, line: int | None = None) -> Record:
+    """A record out of named values, as the source's ``*_column`` fields say."""
+    return Record(
+        number=number,
+        line=line,
+        text=values[source.text_column],
+        # An id column that is empty is a fault of the record; "" cannot be an id and says so.
+        id=None if source.id_column is None else ("" if values[source.id_column] is None else values[source.id_column]),
+        source=None if source.source_column is None else values[source.source_column],
+        language=None if source.language_column is None else values[source.language_column],
+        metadata={column: values[column] for column in source.metadata_columns},
+    )

@@ -1,0 +1,188 @@
+"""Files as streams: opened through fsspec, hashed while read, decompressed, and split within bounded memory."""
+
+import codecs
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import pyarrow as pa
+
+from data_quality.sources.base import FileRef, InputError, SourceChanged
+
+CHUNK_BYTES = 1 << 18
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+SPOOL_LIMIT = 64 << 30  # a compressed file that must be unpacked to disk (Parquet) is refused beyond this
+
+
+def split_compression(path: str) -> tuple[str, str | None]:
+    """``("a.jsonl", "gzip")`` for ``a.jsonl.gz``; the compression is None for other names."""
+    for extension, compression in COMPRESSIONS.items():
+        if path.lower().endswith(extension):
+            return path[: -len(extension)], compression
+    return path, None
+
+
+def open_binary(uri: str) -> BinaryIO:
+    """A local path or an fsspec URI, opened for reading."""
+    if "://" not in uri:
+        return open(uri, "rb")
+    import fsspec
+
+    return fsspec.open(uri, "rb").open()  # type: ignore[no-any-return]
+
+
+class HashingFile:
+    """A binary file that hashes what is read from it; pyarrow reads from it as from any Python file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._sha256.update(block)
+        return block
+
+    def close(self) -> None:
+        """pyarrow closes what it has read; the rest is still wanted for the hash."""
+
+    def rest_digest(self) -> str:
+        """SHA-256 of the whole file, after reading what nobody read."""
+        while self.read(1 << 20):
+            pass
+        return self._sha256.hexdigest()
+
+
+def read_chunks(ref: FileRef) -> Iterator[bytes]:
+    """The decompressed content of a file in chunks of at most 256 KiB.
+
+    Every byte before a truncation or corruption is yielded before :class:`InputError` is raised. Raises
+    :class:`SourceChanged` at the end if the file is not the one that was fingerprinted.
+    """
+    _, compression = split_compression(ref.uri)
+    failure: OSError | None = None
+    done = 0
+    with open_binary(ref.uri) as raw:
+        file = HashingFile(raw)
+        if compression is None:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+        else:
+            with pa.CompressedInputStream(pa.PythonFile(file, "r"), compression) as stream:
+                try:
+                    while chunk := stream.read(CHUNK_BYTES):
+                        done += len(chunk)
+                        yield chunk
+                except OSError as error:
+                    failure = error
+        if file.rest_digest() != ref.sha256:
+            raise SourceChanged(f"{ref.uri} changed while it was being ingested; run again")
+    if failure is not None:
+        yield from _salvage(ref.uri, compression, done)
+        reason = "truncated" if "runcated" in str(failure) else "corrupt"
+        raise InputError(reason, f"{compression} stream ends early: {failure}")
+
+
+def _salvage(uri: str, compression: str | None, done: int) -> Iterator[bytes]:
+    # pyarrow's read returns nothing of a chunk that ends in an error: read again up to it, then byte by byte.
+    with (
+        open_binary(uri) as raw,
+        pa.CompressedInputStream(pa.PythonFile(raw, "r"), compression) as stream,
+    ):
+        try:
+            while done > 0:
+                done -= len(stream.read(min(done, CHUNK_BYTES)))
+            tail = bytearray()
+            while byte := stream.read(1):
+                tail += byte
+        except OSError:
+            pass  # the failure that read_chunks reports
+        yield bytes(tail)
+
+
+def open_seekable(ref: FileRef) -> BinaryIO:
+    """The decompressed content as a seekable file, for formats that need one; compressed ones are unpacked to disk."""
+    _, compression = split_compression(ref.uri)
+    with open_binary(ref.uri) as raw:
+        if HashingFile(raw).rest_digest() != ref.sha256:
+            raise SourceChanged(f"{ref.uri} changed while it was being ingested; run again")
+    if compression is None:
+        return open_binary(ref.uri)
+    spool = tempfile.TemporaryFile()
+    size = 0
+    for chunk in read_chunks(ref):
+        size += len(chunk)
+        if size > SPOOL_LIMIT:
+            raise InputError("too_long", f"more than {SPOOL_LIMIT} bytes when unpacked")
+        spool.write(chunk)
+    spool.seek(0)
+    return spool  # type: ignore[return-value]
+
+
+def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Re-encode what cannot be split at ASCII bytes (UTF-16, UTF-32); drop a byte order mark."""
+    if encoding.startswith(("utf-16", "utf-32", "utf-7")):
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            for chunk in chunks:
+                yield decoder.decode(chunk).encode()
+            yield decoder.decode(b"", final=True).encode()
+        except UnicodeError as error:
+            raise InputError("bad_encoding", f"not {encoding}: {error}") from None
+        return
+    first = True
+    for chunk in chunks:
+        yield chunk.removeprefix(codecs.BOM_UTF8) if first and encoding.startswith("utf-8") else chunk
+        first = False
+
+
+def line_encoding(encoding: str) -> str:
+    """The encoding of the pieces after :func:`as_utf8`."""
+    return "utf-8" if encoding.startswith(("utf-16", "utf-32", "utf-7", "utf-8")) else encoding
+
+
+class Part(NamedTuple):
+    """A piece between separators: its bytes, or None where it was longer than the limit, and its size in bytes."""
+
+    data: bytes | None
+    size: int
+
+
+def split_parts(chunks: Iterator[bytes], separator: bytes, max_bytes: int) -> Iterator[Part]:
+    """Split a stream at ``separator``; never holds more than ``max_bytes`` plus one chunk.
+
+    A part longer than ``max_bytes`` is read past and given as ``Part(None, size)``. What follows the last separator is a
+    part unless it is empty. When ``chunks`` raises, the unfinished part is given up.
+    """
+    carry = bytearray()
+    dropped = 0  # bytes of the current part already thrown away
+    overlap = len(separator) - 1
+    for chunk in chunks:
+        seam = max(0, len(carry) - overlap)  # a separator may lie across two chunks
+        carry += chunk
+        if carry.find(separator, seam) >= 0:
+            *parts, rest = bytes(carry).split(separator)
+            for part in parts:
+                size = len(part) + dropped
+                dropped = 0
+                yield Part(part if size <= max_bytes else None, size)
+            carry = bytearray(rest)
+        if dropped or len(carry) > max_bytes + overlap:
+            excess = max(0, len(carry) - overlap)
+            dropped += excess
+            del carry[:excess]
+    if carry or dropped:
+        size = len(carry) + dropped
+        yield Part(bytes(carry) if size <= max_bytes else None, size)
+
+
+def read_lines(ref: FileRef, encoding: str, max_bytes: int) -> Iterator[Part]:
+    """The lines of a text file without their line feeds; see :func:`split_parts`."""
+    return split_parts(as_utf8(read_chunks(ref), encoding), b"\n", max_bytes)
+
+
+def too_long(size: int, max_bytes: int) -> str:
+    """The detail of a skip for a record of ``size`` bytes."""
+    return f"{size} bytes; max_record_bytes is {max_bytes}"
