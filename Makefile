@@ -1,7 +1,9 @@
 # make run   the quickstart, end to end, from a fresh clone        make up / down   servers and a worker
 # make test  the tests        make lint  style, types, imports     make setup       the environment alone
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that works: a name on PATH may be a shim with nothing behind it.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
 CONFIG ?= configs/quickstart.yaml
@@ -17,8 +19,7 @@ STAMP := $(VENV)/textmill-$(KEY).stamp
 setup: $(STAMP)
 
 $(STAMP):
-	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	rm -f $(VENV)/textmill-*.stamp
 	"$(PYTHON)" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock

@@ -1,0 +1,204 @@
+"""The background services, with real servers: one start for the whole file."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows import services
+from flows.processes import Record, end_tree, listens, tree
+from tasks import home
+
+ROOT = Path(__file__).parents[2]
+
+TINY_FLOW = """
+import os
+from prefect import flow
+from pydantic import BaseModel
+
+class Sizes(BaseModel):
+    n: int = 3
+
+@flow
+def tiny(config: Sizes = Sizes(), answer: str = "") -> None:
+    with open(answer, "w") as file:
+        file.write(os.getcwd())
+"""
+
+TINY_PREFECT_YAML = """
+name: tiny
+pull:
+  - flows.deploy.enter_checkout: {}
+deployments:
+  - name: tiny
+    entrypoint: tiny.py:tiny
+    work_pool: {name: textmill}
+    schedules:
+      - {cron: "0 2 * * *", timezone: Europe/Berlin}
+"""
+
+
+def in_new_process(code: str, cwd: Path, **variables: str) -> str:
+    """Run code as a user's command would run: own process, own environment. Returns what it printed."""
+    inherited = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+    environment = {name: os.environ[name] for name in inherited if name in os.environ}
+    environment |= {"PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=cwd, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+UP = "import json; from flows import deploy; print(json.dumps(deploy.up()))"
+DOWN = "import json; from flows import services; print(json.dumps(services.down()))"
+RUN_TINY = """
+    from tasks import home
+    home.configure_environment()
+    from prefect.deployments import run_deployment
+    run = run_deployment("tiny/tiny", parameters={"answer": ANSWER}, timeout=100)
+    print(run.state.name)
+    from prefect.client.orchestration import get_client
+    with get_client(sync_client=True) as client:
+        deployments = client.read_deployments()
+        print(f"deployments={len(deployments)} pools={len(client.read_work_pools())}", end=" ")
+        print(f"automations={len(client.read_automations())}", end=" ")
+        print(*deployments[0].parameter_openapi_schema["definitions"]["Sizes"]["properties"])
+"""
+
+
+@pytest.mark.server
+def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
+    checkout, moved, answer = tmp_path / "checkout", tmp_path / "moved", tmp_path / "answer"
+    checkout.mkdir()
+    (checkout / "tiny.py").write_text(TINY_FLOW)
+    (checkout / "prefect.yaml").write_text(TINY_PREFECT_YAML)
+    variables = {"TEXTMILL_HOME": str(tmp_path / "home")}
+    try:
+        first = json.loads(in_new_process(UP, checkout, **variables))
+        assert {found["state"] for found in first.values()} == {"running"}
+        assert all(found["rss_bytes"] < 3 << 30 for found in first.values())
+
+        shutil.move(checkout, moved)
+        again = json.loads(in_new_process(UP, moved, **variables))
+        assert [again[name]["pid"] for name in services.SERVERS] == [first[name]["pid"] for name in services.SERVERS]
+        assert again["worker"]["pid"] != first["worker"]["pid"]  # it had the old checkout
+        printed = in_new_process(RUN_TINY.replace("ANSWER", repr(str(answer))), moved, **variables)
+        assert printed == "Completed\ndeployments=1 pools=1 automations=1 n\n"
+        assert answer.read_text() == str(moved)
+    finally:
+        ended = json.loads(in_new_process(DOWN, tmp_path, **variables))
+    assert sorted(ended) == sorted(services.SERVICES)
+    assert not list((tmp_path / "home" / "services").glob("*.pid"))
+    assert not [found for found in again.values() if psutil.pid_exists(found["pid"])]
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "TEXTMILL_MANAGED"):
+        monkeypatch.setenv(name, "")  # so that monkeypatch restores what is set later
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def sleeper() -> Iterator[psutil.Process]:
+    child = psutil.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    yield child
+    child.kill()
+    child.wait()
+
+
+def write_record(name: str, record: Record) -> Path:
+    path = home.services_path() / f"{name}.pid"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(vars(record)))
+    return path
+
+
+def test_a_reused_pid_is_never_ended(own_home: Path, sleeper: psutil.Process) -> None:
+    file = write_record("mlflow", Record(sleeper.pid, sleeper.create_time() - 60, "", str(own_home), ""))
+    assert services.status()["mlflow"]["state"] == "stopped"
+    assert services.down() == []
+    assert sleeper.is_running()
+    assert not file.exists()
+
+
+def test_a_copied_home_leaves_the_original_alone(
+    own_home: Path, sleeper: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record("mlflow", Record(sleeper.pid, sleeper.create_time(), "", str(own_home), ""))
+    copy = shutil.copytree(own_home, own_home.parent / f"{own_home.name}-copy")
+    monkeypatch.setenv("TEXTMILL_HOME", str(copy))
+    assert services.down() == []
+    assert sleeper.is_running()
+
+
+def test_down_ends_what_was_started_with_its_children(own_home: Path) -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(100)'])"
+    parent = psutil.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    while not parent.children():
+        assert parent.poll() is None
+    members = tree(parent)
+    write_record("worker", Record(parent.pid, parent.create_time(), "", str(own_home), ""))
+    assert services.down() == ["worker"]
+    assert services.down() == []
+    assert len(members) == 2
+    assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in members)
+
+
+def test_a_stubborn_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.processes.STOP_TIMEOUT", 0.2)
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(100)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    with child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        end_tree(psutil.Process(child.pid))
+        assert not psutil.pid_exists(child.pid)
+
+
+def test_a_service_that_ends_at_once_shows_its_log(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no such database')"]
+    monkeypatch.setattr(services, "_command", lambda name, port: command)
+    with pytest.raises(services.ServiceError, match=r"mlflow service has ended; .*(\n.*)*no such database"):
+        services.ensure("mlflow")
+
+
+def test_an_address_of_the_user_is_used_or_refused(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{own_home}/mine.db")
+    services.ensure("mlflow")
+    assert services.status()["mlflow"]["state"] == "external"
+    with socket.socket() as nobody:  # bound, not listening: refuses
+        nobody.bind((home.HOST, 0))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", home.mlflow_url(nobody.getsockname()[1]))
+        with pytest.raises(services.ServiceError, match=r"MLFLOW_TRACKING_URI=http.* is set, but no mlflow"):
+            services.ensure("mlflow")
+        assert services.status()["mlflow"]["state"] == "unreachable"
+    assert not list(own_home.rglob("*.pid"))
+
+
+def test_a_damaged_pid_file_says_what_to_do(own_home: Path) -> None:
+    home.services_path().mkdir(parents=True)
+    (home.services_path() / "prefect.pid").write_text("{")
+    with pytest.raises(services.ServiceError, match=r"prefect\.pid is damaged .* remove the file"):
+        services.status()
+
+
+def test_listens_sees_the_port_of_a_child(sleeper: psutil.Process) -> None:
+    with socket.socket() as server:
+        server.bind((home.HOST, 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert listens(psutil.Process(), port)
+        assert not listens(sleeper, port)
