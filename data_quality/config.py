@@ -357,10 +357,13 @@ class C4LineEdits(StrictModel):
 
     filter_no_terminal_punct: bool = Field(
         default=False,
-        description="Remove lines that do not end in . ? ! \" or ', or end in `...`. The C4 paper: true; FineWeb: false.",
+        description="Remove lines that do not end in . ? ! \" or ', or end in `...`. C4 paper: true; FineWeb: false.",
     )
     min_words_per_line: int = Field(
-        default=3, ge=0, description="Remove lines with fewer white-space separated words (C4 code: 3); 0 switches it off."
+        default=3,
+        ge=0,
+        description="Remove lines with fewer words, as white space parts them; a Han or Kana character is a word "
+        "(C4 code: 3); 0 switches it off.",
     )
     max_word_length: int | None = Field(
         default=1000, ge=1, description="Remove lines with a longer word, in characters (C4 code: 1000); null: off."

@@ -1,0 +1,72 @@
+"""Character classes: one table lookup per character, and the two character sets the published rules mean."""
+
+import unicodedata
+from functools import cache
+
+import numpy as np
+from spacy.pipeline import Sentencizer
+
+from data_quality.words import HAN, KANA
+
+# Bits of a character's classes. SYMBOL: see `SYMBOLS`; PUNCTUATION: Unicode general category P.
+LETTER, DIGIT, UPPER, WHITE, SYMBOL, IS_HAN, IS_KANA, IS_HANGUL, PUNCTUATION, ENDS_SENTENCE = (
+    1 << bit for bit in range(10)
+)
+CLASSES = 10
+
+HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc"
+
+_CONTROLS = "".join(map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160))))
+
+# Ends of sentences in all scripts: those of spaCy's sentencizer and the ones that Unicode added since, which
+# datatrove's `TERMINAL_PUNCTUATION` (utils/text.py) also holds.
+SENTENCE_ENDS = frozenset(Sentencizer.default_punct_chars)
+TERMINAL_PUNCTUATION = SENTENCE_ENDS | frozenset(
+    "\u061d\u061e\u0837\u0839\u083d\u083e\u17d4\u17d5\u17d6\u17d9\u17da\u1b7d\u1b7e\u2e53\u2e54"
+    "\U00010f55\U00010f56\U00010f57\U00010f58\U00010f59\U00010f86\U00010f87\U00010f88\U00010f89"
+    "\U00011944\U00011946\U00011ef7\U00011ef8\U00011f43\U00011f44\U00016e98"
+)
+
+# What a word may consist of and not count as a word: cc_net's punctuation (text_normalizer.py) with the control
+# characters and the terminal punctuation, as datatrove's `PUNCTUATION_SET`. The full-width one is theirs.
+SYMBOLS = TERMINAL_PUNCTUATION | frozenset(
+    "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~«´»–—’“”„…∶━►、。〈〉《》「」【】！％（），．１：；？～" + _CONTROLS
+)
+
+_LAST_ASSIGNED_LETTER = 0x32400
+
+
+def _ranges(pattern: str) -> list[tuple[int, int]]:
+    """The code point ranges of a regular expression's character class, first and last of each."""
+    ranges, at = [], 0
+    while at < len(pattern):
+        wide = pattern[at + 1 : at + 2] == "-"
+        ranges.append((ord(pattern[at]), ord(pattern[at + 2]) if wide else ord(pattern[at])))
+        at += 3 if wide else 1
+    return ranges
+
+
+@cache
+def class_table() -> np.ndarray:
+    """Bit set of character classes by code point: uint16 of shape [0x110000]."""
+    table = np.zeros(0x110000, dtype=np.uint16)
+    for code in range(_LAST_ASSIGNED_LETTER):
+        character = chr(code)
+        table[code] = (
+            LETTER * character.isalpha()
+            + DIGIT * character.isdigit()
+            + UPPER * character.isupper()
+            + WHITE * character.isspace()
+            + SYMBOL * (character in SYMBOLS)
+            + PUNCTUATION * unicodedata.category(character).startswith("P")
+            + ENDS_SENTENCE * (character in SENTENCE_ENDS)
+        )
+    for pattern, bit in ((HAN, IS_HAN), (KANA, IS_KANA), (HANGUL, IS_HANGUL)):
+        for first, last in _ranges(pattern):
+            table[first : last + 1] |= bit
+    return table
+
+
+def code_points(text: str) -> np.ndarray:
+    """Code points of `text`: uint32 of shape [characters]. Lone surrogates pass through."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

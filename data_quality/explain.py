@@ -1,0 +1,73 @@
+"""Why a document was dropped: every rule with the value it saw and the threshold it held against it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+
+from data_quality.rules import Ruleset, fires_expression
+
+
+class Finding(NamedTuple):
+    """One rule's view of one document: it fired when `value operator threshold` holds (and its language fits)."""
+
+    rule: str
+    column: str
+    value: float
+    operator: str
+    threshold: float
+    fired: bool
+    reason: str
+    source: str
+
+
+def explain(document_id: str, signal_paths: Sequence[Path], rulesets: Sequence[Ruleset]) -> list[Finding]:
+    """Findings of all rules on one document, in the order of the rules.
+
+    Raises KeyError when no signals shard holds `document_id`.
+    """
+    rules = [(ruleset, rule) for ruleset in rulesets for rule in ruleset.rules]
+    columns = [f'"{ruleset.column(rule)}", {fires_expression(ruleset, rule)}' for ruleset, rule in rules]
+    with duckdb.connect() as connection:
+        signals = connection.read_parquet([str(path) for path in signal_paths])
+        connection.register("signals", signals)
+        query = f"SELECT {', '.join(['id', *columns])} FROM signals WHERE id = ?"
+        row = connection.execute(query, [document_id]).fetchone()
+    if row is None:
+        raise KeyError(f"no document '{document_id}' in {len(signal_paths)} signals shards")
+    return [
+        Finding(
+            rule=ruleset.reason(rule),
+            column=ruleset.column(rule),
+            value=row[1 + 2 * at],
+            operator=rule.operator,
+            threshold=rule.threshold,
+            fired=bool(row[2 + 2 * at]),
+            reason=rule.reason,
+            source=rule.source,
+        )
+        for at, (ruleset, rule) in enumerate(rules)
+    ]
+
+
+def reasons_table(counts: dict[str, Any], rulesets: Sequence[Ruleset]) -> list[dict[str, Any]]:
+    """One row per rule from the counts of `judge`: reason, documents, first, share, signal, operator, threshold,
+    text version, meaning and source, most frequent first reason on top."""
+    rows = [
+        {
+            "reason": ruleset.reason(rule),
+            "documents": counts["reasons"][ruleset.reason(rule)],
+            "first": counts["first_reasons"][ruleset.reason(rule)],
+            "share": counts["reasons"][ruleset.reason(rule)] / max(counts["documents"], 1),
+            "signal": rule.signal,
+            "operator": rule.operator,
+            "threshold": rule.threshold,
+            "text": ruleset.text,
+            "meaning": rule.reason,
+            "source": rule.source,
+        }
+        for ruleset in rulesets
+        for rule in ruleset.rules
+    ]
+    return sorted(rows, key=lambda row: (-row["first"], -row["documents"], row["reason"]))

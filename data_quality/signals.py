@@ -1,0 +1,249 @@
+"""Signals: the numbers about a document from which rules judge it, all measured in one pass over shared words.
+
+The definitions are those of datatrove 0.10 (pipeline/filters/), so that published thresholds mean what they say;
+where datatrove divides by zero (an empty text, no words) a ratio is 0.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_quality.characters import CLASSES, TERMINAL_PUNCTUATION, class_table, code_points
+from data_quality.config import SignalsConfig
+from data_quality.line_edits import EditedLines, Span, apply_edits, edit_lines
+from data_quality.ngrams import (
+    class_counts,
+    duplicate_ngram_characters,
+    sentences_by_line,
+    top_ngram_characters,
+)
+from data_quality.signal_catalogue import C4_PREFIX, signal_columns
+from data_quality.vocabulary import WHITE_SPACE, Vocabulary
+
+Values = dict[str, float]
+
+_ROWS = 2000
+_PARAGRAPH_BREAK = re.compile(r"\n{2,}")
+_LOREM_IPSUM = re.compile("lorem ipsum", re.IGNORECASE)
+
+
+class _Words:
+    """Word arrays of one text: ids of all words, and per line (str.splitlines) word and sentence counts."""
+
+    def __init__(self, lines: list[str], vocabulary: Vocabulary) -> None:
+        tokens: list[int] = []
+        starts = [0]
+        for line in lines:
+            if line:
+                tokens += vocabulary.tokens(line)
+            starts.append(len(tokens))
+        vocabulary.describe()
+        all_tokens = np.array(tokens, dtype=np.int32)
+        bounds = np.array(starts, dtype=np.int64)
+        is_word = all_tokens != WHITE_SPACE
+        words_before = np.concatenate([[0], np.cumsum(is_word)])
+        self.ids = all_tokens[is_word]
+        self.words_by_line = np.diff(words_before[bounds])
+        self.sentences_by_line = sentences_by_line(vocabulary.kinds[all_tokens], bounds)
+
+
+def text_signals(text: str, config: SignalsConfig, vocabulary: Vocabulary) -> tuple[Values, list[Span]]:
+    """All signals of one document by column name, and the spans that C4's line edits remove from it."""
+    vocabulary.make_room()
+    lines = [line.strip() for line in text.splitlines()]
+    words = _Words(lines, vocabulary)
+    sentences = int(words.sentences_by_line[words.words_by_line > 0].sum())
+    values = _line_signals(text, len(words.ids), sentences, config)
+    values |= _gopher_lines(text, lines, len(words.ids))
+    values |= _duplicate_lines(text)
+    values |= _word_signals(len(text), words.ids, vocabulary)
+    values |= _character_signals(text)
+    if config.c4 is None:
+        return values, []
+    edited = edit_lines(text, config.c4)
+    edited_text = apply_edits(text, edited.removed)
+    n_words, n_sentences = _count_kept(edited, lines, words, vocabulary)
+    c4 = _line_signals(edited_text, n_words, n_sentences, config)
+    c4["lorem_ipsum"] = edited.lorem_ipsum
+    c4["curly_bracket"] = edited.curly_bracket
+    c4["removed_ratio"] = _ratio(len(text) - len(edited_text), len(text))
+    return values | {C4_PREFIX + name: value for name, value in c4.items()}, edited.removed
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _repeated(elements: list[str]) -> tuple[int, int]:
+    """Number and characters of the second and later copies among `elements`."""
+    distinct = set(elements)
+    return len(elements) - len(distinct), sum(map(len, elements)) - sum(map(len, distinct))
+
+
+def _line_signals(text: str, words: int, sentences: int, config: SignalsConfig) -> Values:
+    """`LINE_SIGNALS` of any text version (datatrove fineweb_quality_filter.py)."""
+    lines = [line for line in text.split("\n") if line and not line.isspace()]
+    breaks = text.count("\n")
+    return {
+        "characters": len(text),
+        "words": words,
+        "sentences": sentences,
+        "nonblank_lines": len(lines),
+        "line_punct_ratio": _ratio(sum(line[-1] in TERMINAL_PUNCTUATION for line in lines), len(lines)),
+        "short_line_ratio": _ratio(sum(len(line) <= config.short_line_length for line in lines), len(lines)),
+        "char_dup_ratio": _ratio(_repeated(lines)[1], len(text) - breaks),
+        "list_ratio": _ratio(breaks, words),
+        "mean_line_length": _ratio(sum(map(len, lines)), len(lines)),
+    }
+
+
+def _gopher_lines(text: str, lines: list[str], words: int) -> Values:
+    """Symbols and line starts and ends of Gopher quality; `lines` are stripped (gopher_quality_filter.py)."""
+    ellipses = text.count("...") + text.count("…")
+    return {
+        "lines": len(lines),
+        "hash_ratio": _ratio(text.count("#"), words),
+        "ellipsis_ratio": _ratio(ellipses, words),
+        "bullet_line_ratio": _ratio(sum(line.startswith(("•", "-")) for line in lines), len(lines)),
+        "ellipsis_line_ratio": _ratio(
+            sum(line.endswith(("...", "…")) for line in lines) if ellipses else 0, len(lines)
+        ),
+        "curly_bracket": text.count("{"),
+        "lorem_ipsum": len(_LOREM_IPSUM.findall(text)),
+    }
+
+
+def _duplicate_lines(text: str) -> Values:
+    """Repeated lines and paragraphs of Gopher repetition, as datatrove splits them: at rows of line breaks, so
+    that a text which begins and ends with one has two empty lines (gopher_repetition_filter.py)."""
+    lines = [line for line in text.split("\n") if line]
+    lines += [""] * (text.startswith("\n") + text.endswith("\n") if text else 1)
+    paragraphs = _PARAGRAPH_BREAK.split(text.strip())
+    line_copies, line_characters = _repeated(lines)
+    paragraph_copies, paragraph_characters = _repeated(paragraphs)
+    return {
+        "paragraphs": len(paragraphs),
+        "dup_line_frac": line_copies / len(lines),
+        "dup_line_char_frac": _ratio(line_characters, len(text)),
+        "dup_para_frac": paragraph_copies / len(paragraphs),
+        "dup_para_char_frac": _ratio(paragraph_characters, len(text)),
+    }
+
+
+def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary) -> Values:
+    """Word counts, word lengths and n-gram repetition (gopher_quality_filter.py, gopher_repetition_filter.py)."""
+    lengths = vocabulary.lengths[ids]
+    symbol = vocabulary.is_symbol[ids]
+    non_symbol = len(ids) - int(symbol.sum())
+    distinct = np.unique(ids)
+    top = top_ngram_characters(ids, lengths)
+    duplicate = duplicate_ngram_characters(vocabulary.hashes[ids], vocabulary.powers[ids], lengths)
+    return {
+        "non_symbol_words": non_symbol,
+        "unique_word_ratio": _ratio(len(distinct), len(ids)),
+        "mean_word_length": _ratio(int(lengths.sum() - lengths[symbol].sum()), non_symbol),
+        "max_word_length": int(lengths.max(initial=0)),
+        "alpha_word_ratio": _ratio(int(vocabulary.has_letter[ids].sum()), len(ids)),
+        "stop_words": int(np.isin(vocabulary.stop_words, distinct).sum()),
+        **{f"top_{n}_gram": _ratio(int(top[n - 2]), characters) for n in (2, 3, 4)},
+        **{f"dup_{n}_gram": _ratio(int(duplicate[n - 5]), characters) for n in range(5, 11)},
+    }
+
+
+def _character_signals(text: str) -> Values:
+    """Shares of scripts and character classes."""
+    counts = class_counts(code_points(text), class_table(), CLASSES)
+    letters, digits, upper, white, symbols, han, kana, hangul = map(int, counts[:8])
+    ink = len(text) - white
+    return {
+        "bytes": len(text.encode("utf-8", "surrogatepass")),
+        "alphabetic_ratio": _ratio(letters, len(text)),
+        "digit_ratio": _ratio(digits, len(text)),
+        "uppercase_ratio": _ratio(upper, letters),
+        "whitespace_ratio": _ratio(white, len(text)),
+        "punctuation_ratio": _ratio(symbols, ink),
+        "han_ratio": _ratio(han, ink),
+        "kana_ratio": _ratio(kana, ink),
+        "hangul_ratio": _ratio(hangul, ink),
+    }
+
+
+def _count_kept(edited: EditedLines, lines: list[str], words: _Words, vocabulary: Vocabulary) -> tuple[int, int]:
+    """Words and sentences of the lines that C4 keeps; only a line that lost a citation is cut into words anew."""
+    whole = [number for number, line in edited.kept if len(line) == len(lines[number])]
+    changed = [line for number, line in edited.kept if len(line) < len(lines[number])]
+    n_words = int(words.words_by_line[whole].sum())
+    n_sentences = int(words.sentences_by_line[whole].sum())
+    if changed:
+        again = _Words(changed, vocabulary)
+        n_words += len(again.ids)
+        n_sentences += int(again.sentences_by_line.sum())
+    return n_words, n_sentences
+
+
+@cache
+def _process_vocabulary() -> Vocabulary:
+    return Vocabulary()
+
+
+def _schema(config: SignalsConfig) -> pa.Schema:
+    columns = signal_columns(c4=config.c4 is not None)
+    span = pa.struct([("start", pa.int32()), ("end", pa.int32())])
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("language", pa.string()),
+            *((name, pa.int64() if signal.integer else pa.float64()) for name, signal in columns.items()),
+            ("c4_edits", pa.list_(span)),
+        ]
+    )
+
+
+def compute_signals(
+    in_path: Path, out_path: Path, config: SignalsConfig, progress: Callable[[int], None] = lambda documents: None
+) -> dict[str, int]:
+    """Measure every document of a documents shard and write its signals shard, rows in the same order.
+
+    Columns: id, language (copied, for rules of one language), one number per signal (`signal_catalogue.py`), and
+    `c4_edits`, the character spans that C4's line edits remove. A null text counts as empty. Returns the counts
+    documents, bytes, words and edited (documents that C4's line edits change).
+    """
+    source = pq.ParquetFile(in_path)
+    missing = {"id", "text"} - set(source.schema_arrow.names)
+    if missing:
+        raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
+    columns = [name for name in ("id", "text", "language") if name in source.schema_arrow.names]
+    schema = _schema(config)
+    counts = {"documents": 0, "bytes": 0, "words": 0, "edited": 0}
+    temporary = out_path.with_suffix(".tmp")
+    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for batch in source.iter_batches(batch_size=_ROWS, columns=columns):
+            table = _batch_signals(batch, schema, config, counts)
+            writer.write_table(table)
+            progress(len(table))
+    os.replace(temporary, out_path)
+    return counts
+
+
+def _batch_signals(batch: pa.RecordBatch, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
+    vocabulary = _process_vocabulary()
+    columns: dict[str, list[object]] = {name: [] for name in schema.names}
+    columns["id"] = batch.column("id").to_pylist()
+    has_language = "language" in batch.schema.names
+    columns["language"] = batch.column("language").to_pylist() if has_language else [None] * len(batch)
+    for text in batch.column("text").to_pylist():
+        values, edits = text_signals(text or "", config, vocabulary)
+        for name, value in values.items():
+            columns[name].append(value)
+        columns["c4_edits"].append([{"start": start, "end": end} for start, end in edits])
+        counts["documents"] += 1
+        counts["bytes"] += int(values["bytes"])
+        counts["words"] += int(values["words"])
+        counts["edited"] += bool(edits)
+    return pa.table(columns, schema=schema)
