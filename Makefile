@@ -21,7 +21,9 @@ setup: $(STAMP)
 $(STAMP):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	rm -f $(VENV)/textmill-*.stamp
-	"$(PYTHON)" -m venv --clear $(VENV)
+# Scripts in an environment hold its path, so that a moved one is made anew; else only differences are installed.
+	[ "$$(cat $(VENV)/place 2>/dev/null)" = "$(CURDIR) $(PYTHON)" ] \
+	  || { "$(PYTHON)" -m venv --clear $(VENV) && echo "$(CURDIR) $(PYTHON)" > $(VENV)/place; }
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 # A torch built for CUDA wants libraries that the lock, which serves every machine, does not list.
 	$(BIN)/python -m pip check || $(BIN)/python -m pip install --quiet -r requirements.lock

@@ -1,0 +1,134 @@
+"""`textmill init FOLDER`: a commented config for the documents in a folder."""
+
+import json
+import re
+from pathlib import Path
+
+from flows.survey import Found, Survey, guess_language, han_share, survey
+from lm.config import GPT_PRESETS
+
+BYTES_PER_TOKEN = 3.5
+"""UTF-8 bytes, for a byte-level BPE of some thousand tokens on text of its own kind."""
+TOKENS_PER_PARAMETER = 20
+"""Training tokens for a parameter at the best use of compute (Hoffmann et al. 2022, Chinchilla)."""
+EPOCHS = 4
+"""Passes that teach almost as much as fresh text does (Muennighoff et al. 2023)."""
+FLOPS_PER_SECOND = 1e11
+"""For the estimate of hours: what two CPU cores do in fp32."""
+
+
+def init_config(folder: Path) -> str:
+    """A config for `textmill run`, as YAML with comments, from a look at a folder of documents.
+
+    Raises:
+        FileNotFoundError: the folder has nothing that can be read.
+    """
+    seen = survey(folder)
+    return "\n".join([*_head(seen), *_ingest(seen), *_model(seen)]) + "\n"
+
+
+def suggest_preset(text_bytes: int) -> str:
+    """The largest model preset that this much text can fill, in at most EPOCHS passes."""
+    tokens = EPOCHS * text_bytes / BYTES_PER_TOKEN
+    sizes = sorted((config.parameter_count(), name) for name, config in GPT_PRESETS.items())
+    fitting = [name for parameters, name in sizes if parameters * TOKENS_PER_PARAMETER <= tokens]
+    return fitting[-1] if fitting else sizes[0][1]
+
+
+def _head(seen: Survey) -> list[str]:
+    lines = [f"# Written by `textmill init {seen.folder}`. Guesses from a look at a few files: check them."]
+    for found in seen.found:
+        place = f" in {found.subfolder}/" if found.subfolder else ""
+        lines.append(f"# {found.files:,} {found.format} files{place}, {_size(found.stored_bytes)} stored")
+    if seen.other:
+        listed = ", ".join(f"{count} {extension}" for extension, count in sorted(seen.other.items()))
+        lines.append(f"# Not read: {listed}")
+    return [*lines, ""]
+
+
+def _ingest(seen: Survey) -> list[str]:
+    lines = ["ingest:", "  sources:"]
+    for found in seen.found:
+        lines += [f"    {line}" for line in _source(found, seen)]
+    return lines
+
+
+def _source(found: Found, seen: Survey) -> list[str]:
+    lines = [
+        f"- format: {found.format}",
+        f"  name: {_quoted(_name(found))}",
+        f"  paths: [{', '.join(map(_quoted, _paths(found, seen)))}]",
+    ]
+    language = guess_language(found.sample)
+    if language:
+        share = f" ({han_share(found.sample):.0%} of the letters are Han)" if language == "zh" else ""
+        lines.append(f"  language: {language}  # given to every document{share}")
+    if found.encoding != "utf-8":
+        lines.append(f"  encoding: {found.encoding}  # a sample is not valid UTF-8")
+    if found.format == "text":
+        lines.append(f"  document: {found.document}  # or: file, line, paragraph, separator")
+        if found.document == "separator":
+            lines.append('  separator: "<|endoftext|>"')
+        return lines
+    others = ", ".join(sorted(set(found.columns) - {found.text_column})) or "none"
+    if found.text_column is None:
+        lines.append("  text_column: text  # no column with text was seen: name the one that has it")
+    else:
+        lines.append(f"  text_column: {_quoted(found.text_column)}  # other text columns: {others}")
+    if found.id_column:
+        lines.append(f"  id_column: {_quoted(found.id_column)}")
+    return lines
+
+
+def _name(found: Found) -> str:
+    """Names begin the documents' ids: no space, colon or hash."""
+    subfolder = re.sub(r"[\s:#]+", "-", found.subfolder)
+    return f"{subfolder}-{found.format}" if subfolder else found.format
+
+
+def _paths(found: Found, seen: Survey) -> list[str]:
+    folder = seen.folder.absolute()
+    if found.subfolder:
+        return [str(folder / found.subfolder)]
+    if all(other is found or other.format != found.format for other in seen.found):
+        return [str(folder)]
+    return [str(folder / f"*{extension}") for extension in sorted(found.extensions)]
+
+
+def _model(seen: Survey) -> list[str]:
+    preset = suggest_preset(seen.text_bytes)
+    model = GPT_PRESETS[preset]
+    tokens = max(1, round(EPOCHS * seen.text_bytes / BYTES_PER_TOKEN))
+    hours = 6 * model.parameter_count() * tokens / FLOPS_PER_SECOND / 3600
+    return [
+        "",
+        f"# About {_size(seen.text_bytes)} of text, {tokens / EPOCHS / 1e6:,.1f} M tokens, before deduplication and",
+        f"# filters. {model.parameter_count() / 1e6:,.1f} M parameters is what {EPOCHS} passes over it can fill: about",
+        f"# {_duration(hours)} on two CPU cores, far less on a GPU. Half the epochs, half the time.",
+        "tokenizer:",
+        f"  vocab_size: {model.vocab}",
+        "pretrain:",
+        "  model:",
+        f"    preset: {preset}  # {', '.join(GPT_PRESETS)}",
+        "  train:",
+        f"    epochs: {EPOCHS}",
+    ]
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _duration(hours: float) -> str:
+    if hours < 1.5:
+        return f"{max(1, round(hours * 60))} minutes"
+    return f"{hours:,.0f} hours" if hours < 48 else f"{hours / 24:,.0f} days"
+
+
+def _quoted(value: str) -> str:
+    """A YAML string; JSON's are a subset."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,146 @@
+"""`textmill init`: what it sees in a folder, and that what it writes is a valid config."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from data_quality.config import IngestConfig
+from flows.init import EPOCHS, TOKENS_PER_PARAMETER, init_config, suggest_preset
+from flows.survey import LARGE_FILE, guess_language, survey
+from lm.config import GPT_PRESETS, TokenizerConfig, TrainConfig
+
+ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "
+CHINESE = "机器学习是人工智能的一个分支,它使用数据来改进算法。"
+
+
+def write_jsonl(path: Path, rows: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(lines.encode(), mtime=0))
+    else:
+        path.write_text(lines)
+
+
+def sources(folder: Path) -> list[dict[str, object]]:
+    """The written sources, after the whole config has passed its models."""
+    written = yaml.safe_load(init_config(folder))
+    IngestConfig.model_validate(written["ingest"])
+    TokenizerConfig.model_validate(written["tokenizer"])
+    TrainConfig.model_validate(written["pretrain"]["train"])
+    assert written["pretrain"]["model"]["preset"] in GPT_PRESETS
+    found: list[dict[str, object]] = written["ingest"]["sources"]
+    return found
+
+
+def test_jsonl_column_by_name_and_by_length(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"id": f"d{i}", "title": "On cats", "body": ENGLISH * 3} for i in range(20)]
+    write_jsonl(tmp_path / "a.jsonl.gz", rows)
+    (source,) = sources(tmp_path)
+    assert (source["format"], source["text_column"], source["id_column"]) == ("jsonl", "body", "id")
+    assert source["language"] == "en"
+
+    other: list[dict[str, object]] = [{"text": "yes", "why": ENGLISH * 3, "id": "same"} for _ in range(20)]
+    write_jsonl(tmp_path / "a.jsonl.gz", other)
+    (source,) = sources(tmp_path)
+    assert source["text_column"] == "why"  # `text` holds labels here
+    assert "id_column" not in source  # its values repeat
+
+
+def test_tables(tmp_path: Path) -> None:
+    with (tmp_path / "t.tsv").open("w", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([["nr", "content"], *([str(i), ENGLISH * 2] for i in range(9))])
+    pq.write_table(pa.table({"url": ["u1", "u2"], "text": [CHINESE * 9, CHINESE]}), tmp_path / "p.parquet")
+    found = {source["format"]: source for source in sources(tmp_path)}
+    assert found["csv"]["text_column"] == "content"
+    assert (found["parquet"]["text_column"], found["parquet"]["id_column"]) == ("text", "url")
+    assert found["parquet"]["language"] == "zh"
+
+
+def test_each_subfolder_is_a_source(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "my zh" / "a.jsonl", [{"text": CHINESE * 30}])
+    write_jsonl(tmp_path / "en" / "deep" / "a.jsonl", [{"content": ENGLISH * 10}])
+    write_jsonl(tmp_path / "root.jsonl", [{"text": ENGLISH}])
+    found = {str(source["name"]): source for source in sources(tmp_path)}
+    assert found["my-zh-jsonl"]["language"] == "zh"
+    assert found["en-jsonl"]["text_column"] == "content"
+    assert found["jsonl"]["paths"] == [str(tmp_path / "*.jsonl")]  # not the subfolders again
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        (ENGLISH, "file"),
+        (f"{ENGLISH}\n<|endoftext|>\n{ENGLISH}", "separator"),
+        ((ENGLISH * 3 + "\n") * (LARGE_FILE // len(ENGLISH * 3) + 10), "line"),
+        ((ENGLISH + "\n\n") * (LARGE_FILE // len(ENGLISH) + 10), "paragraph"),
+    ],
+)
+def test_what_is_a_document_in_a_text_file(tmp_path: Path, text: str, unit: str) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    (source,) = sources(tmp_path)
+    assert source["document"] == unit
+
+
+def test_an_encoding_other_than_utf8(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes((CHINESE * 5).encode("gb18030"))
+    (source,) = sources(tmp_path)
+    assert (source["encoding"], source["language"]) == ("gb18030", "zh")
+
+
+def test_broken_files_do_not_stop_the_look(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "good.jsonl", [{"text": ENGLISH}])
+    packed = gzip.compress(json.dumps({"text": ENGLISH * 50}).encode(), mtime=0)
+    (tmp_path / "cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    (tmp_path / "not.parquet").write_bytes(b"nothing of the kind")
+    (tmp_path / "empty.csv").touch()
+    found = {source["format"]: source for source in sources(tmp_path)}
+    assert found["jsonl"]["text_column"] == "text"
+    assert "name the one" in init_config(tmp_path)  # the table without columns asks for a name
+
+
+def test_nothing_to_read_says_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "a.docx").touch()
+    (tmp_path / ".hidden.txt").touch()
+    with pytest.raises(FileNotFoundError, match=r"nothing that can be read \(1 \.docx\); readable: \.txt, "):
+        init_config(tmp_path)
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        init_config(tmp_path / "a.docx")
+
+
+def test_what_is_not_read_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(ENGLISH)
+    (tmp_path / "b.pdf").touch()
+    assert survey(tmp_path).other == {".pdf": 1}
+    assert "# Not read: 1 .pdf" in init_config(tmp_path)
+
+
+def test_the_model_fits_the_amount_of_text() -> None:
+    assert suggest_preset(0) == "pico"
+    sizes = [GPT_PRESETS[suggest_preset(10**exponent)].parameter_count() for exponent in range(3, 15)]
+    assert sizes == sorted(sizes)
+    for name, config in GPT_PRESETS.items():
+        enough = config.parameter_count() * TOKENS_PER_PARAMETER / EPOCHS * 3.5
+        assert suggest_preset(int(enough * 1.01)) == name
+        assert suggest_preset(int(enough * 0.99)) != name or name == "pico"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        (ENGLISH, "en"),
+        (CHINESE, "zh"),
+        ("吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。", "ja"),
+        ("나는 고양이다. 이름은 아직 없다.", "ko"),
+        ("Der Hund liegt im Schatten des Baumes, der neben dem Haus steht.", None),
+        ("123 456", None),
+    ],
+)
+def test_language(text: str, language: str | None) -> None:
+    assert guess_language(text) == language
