@@ -29,7 +29,8 @@ class LibraryNames:
 
     def __init__(self, config: LabelledConfig) -> None:
         names = {n for c in config.classes for n in (c.name, *c.aliases)} | set(config.also_mask)
-        words, phrases = [], []
+        words: list[str] = []
+        phrases: list[str] = []
         for name in sorted(names, key=lambda n: (-len(n), n)):
             letters = len(_SEPARATORS.sub("", name))
             if not letters:
