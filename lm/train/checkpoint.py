@@ -55,7 +55,7 @@ def save_checkpoint(
     save_file({k: v.detach().contiguous() for k, v in model.items()}, partial / "model.safetensors")
     save_file({k: v.detach().contiguous() for k, v in optimizer.items()}, partial / "optim.safetensors")
     (partial / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
-    manifest = {name: {"sha256": _sha256(partial / name), "bytes": _size(partial / name)} for name in FILES}
+    manifest = {name: _entry(partial / name) for name in FILES}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
     for name in (*FILES, MANIFEST):
         _fsync(partial / name)
@@ -80,10 +80,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (OSError, ValueError) as error:
         raise CorruptCheckpoint(f"{path / MANIFEST}: {error}") from error
     for name in FILES:
-        file, entry = path / name, manifest.get(name)
-        if entry is None or not file.exists():
+        file = path / name
+        if not file.exists():
             raise CorruptCheckpoint(f"{file}: missing")
-        if _size(file) != entry["bytes"] or _sha256(file) != entry["sha256"]:
+        if not isinstance(manifest, dict) or manifest.get(name) != _entry(file):
             raise CorruptCheckpoint(f"{file}: size or sha256 differs from {MANIFEST}")
     return Checkpoint(
         path,
@@ -119,13 +119,9 @@ def prune_checkpoints(directory: Path, keep_last: int, also: Collection[int] = (
             shutil.rmtree(path)
 
 
-def _sha256(path: Path) -> str:
+def _entry(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 
 
 def _fsync(path: Path) -> None:

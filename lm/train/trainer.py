@@ -228,7 +228,7 @@ class Trainer:
                     text = self.sample(self.model, prompt, draw_seed(config.seed, "sample", number))
                 self.hooks.on_sample(state.step, prompt, text)
             state.sampled = state.step
-        if state.step > self.saved:
+        if state.step > max(self.saved, 0):
             save |= config.checkpoint_interval > 0 and state.step % config.checkpoint_interval == 0
             save |= 0 < config.checkpoint_seconds <= time.monotonic() - self.saved_at
         if save:

@@ -1,0 +1,112 @@
+"""A small training run for test_kill.py: `python killed_run.py ROOT NAME=MOMENT,MOMENT,... ...`.
+
+For each NAME, the run in ROOT/NAME is started once per MOMENT, in a process of its own that kills itself with
+SIGKILL at that moment, and then once more to the end. MOMENT is `step:N`, after N updates, or `fsync:N`,
+`replace:N`, `remove:N`, at the N-th such call of that process (all are made by writing and pruning
+checkpoints). Prints `NAME SIGNALS SHA256` for each: what ended the processes, and the final weights.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.models.gpt import GPT
+from lm.objectives.causal import CausalObjective
+from lm.train.trainer import Hooks, Trainer
+
+MODEL = GPTConfig(layers=2, width=32, heads=2, context=16, vocab=64, dropout=0.1)
+
+
+class Sequences:
+    fingerprint = "kill"
+
+    def __len__(self) -> int:
+        return 23
+
+    def batch(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        rows = [np.random.default_rng(int(i)).integers(0, 64, 17) for i in indices]
+        return {"tokens": torch.from_numpy(np.stack(rows))}
+
+
+def kill_self(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_at_call(owner: Any, name: str, call: int) -> None:
+    """Replace `owner.name` by itself with a death before the `call`-th call."""
+    original, calls = getattr(owner, name), iter(range(1, call))
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        if next(calls, None) is None:
+            kill_self()
+        return original(*arguments, **options)
+
+    setattr(owner, name, counted)
+
+
+def train(directory: Path, kill_at: str | None) -> None:
+    on_progress: Any = lambda *_: None  # noqa: E731
+    if kill_at:
+        what, _, number = kill_at.partition(":")
+        if what == "step":
+            on_progress = lambda step, _: step == int(number) and kill_self()  # noqa: E731
+        else:
+            owner, name = {"fsync": (os, "fsync"), "replace": (os, "replace"), "remove": (shutil, "rmtree")}[what]
+            kill_at_call(owner, name, int(number))
+    config = TrainConfig(
+        steps=20,
+        batch=4,
+        micro_batch=2,
+        precision="bf16",
+        optimizer=OptimizerConfig(learning_rate=0.01),
+        eval_interval=6,
+        sample_interval=0,
+        checkpoint_interval=3,
+        checkpoint_seconds=0,
+        keep_last=1,
+    ).resolve(MODEL)
+    trainer = Trainer(
+        GPT(MODEL, seed=0),
+        CausalObjective(),
+        Sequences(),
+        config,
+        20,
+        directory,
+        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
+        hooks=Hooks(on_progress=on_progress),
+    )
+    trainer.run()
+
+
+def in_child(directory: Path, kill_at: str | None) -> int:
+    """Train in a forked process (torch is imported once); the signal that ended it, 0 if none."""
+    child = os.fork()
+    if child == 0:
+        train(directory, kill_at)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status) and os.waitstatus_to_exitcode(status) != 0:
+        raise SystemExit(f"{directory.name} {kill_at}: failed")
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def main(root: Path, runs: list[str]) -> None:
+    torch.set_num_threads(1)
+    for run in runs:
+        name, _, moments = run.partition("=")
+        signals = [in_child(root / name, moment) for moment in moments.split(",") if moment]
+        signals.append(in_child(root / name, None))
+        content = (root / name / "step-00000020/model.safetensors").read_bytes()
+        print(name, ",".join(map(str, signals)), hashlib.sha256(content).hexdigest(), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

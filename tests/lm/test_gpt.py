@@ -1,0 +1,164 @@
+"""GPT-2 against transformers, and what a causal model may not see."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lm.config import GPT_PRESETS, GPTConfig, gpt_preset
+from lm.interop.gpt2 import WEIGHT_MAP, config_to_hugging_face
+from lm.models.gpt import GPT
+
+CONFIGS = [
+    GPTConfig(layers=1, width=8, heads=1, context=5, vocab=11),
+    GPTConfig(layers=2, width=12, heads=3, context=17, vocab=101),
+    GPTConfig(layers=3, width=20, heads=5, context=33, vocab=64, norm_epsilon=1e-4),
+    GPTConfig(layers=4, width=64, heads=4, context=16, vocab=257),
+]
+
+
+def jittered(config: GPTConfig, seed: int = 1) -> GPT:
+    """A model whose biases and layer norms are not the trivial ones of initialisation."""
+    model = GPT(config, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator))
+    return model.eval()
+
+
+def hugging_face(model: GPT, dtype: torch.dtype) -> torch.nn.Module:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**config_to_hugging_face(model.config, 0)))
+    theirs = theirs.to(dtype).eval()
+    named = dict(theirs.transformer.named_parameters())
+    ours = model.state_dict()
+    with torch.no_grad():
+        for row in WEIGHT_MAP:
+            for layer in range(model.config.layers) if "{}" in row.ours else (0,):
+                source = ours[row.ours.format(layer)].to(dtype)
+                named[row.theirs.format(layer)].copy_(source.T if row.transpose else source)
+    return theirs
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+def test_logits_and_gradients_equal_transformers(config: GPTConfig, dtype: torch.dtype, tolerance: float) -> None:
+    model = jittered(config)
+    theirs = hugging_face(model, dtype)
+    model = model.to(dtype)
+    tokens = torch.randint(0, config.vocab, (3, config.context), generator=torch.Generator().manual_seed(0))
+    expected = theirs(tokens).logits
+    got = model(tokens)
+    assert torch.allclose(got, expected, atol=tolerance, rtol=0)
+    for logits in (got, expected):
+        F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    ours, named = dict(model.named_parameters()), dict(theirs.transformer.named_parameters())
+    for row in WEIGHT_MAP:
+        for layer in range(config.layers) if "{}" in row.ours else (0,):
+            a, b = ours[row.ours.format(layer)].grad, named[row.theirs.format(layer)].grad
+            assert torch.allclose(a.T if row.transpose else a, b, atol=tolerance, rtol=0), row
+
+
+def test_padding_mask_equals_transformers_on_real_tokens() -> None:
+    model = jittered(CONFIGS[1]).double()
+    theirs = hugging_face(model, torch.float64)
+    tokens = torch.randint(0, 101, (4, 17), generator=torch.Generator().manual_seed(0))
+    for lengths, left in (([17, 9, 1, 5], False), ([17, 9, 1, 5], True)):
+        mask = torch.arange(17)[None] < torch.tensor(lengths)[:, None]
+        mask = mask.flip(1) if left else mask
+        positions = torch.arange(17).expand(4, 17)
+        expected = theirs(tokens, attention_mask=mask.long(), position_ids=positions).logits
+        assert torch.allclose(model(tokens, mask)[mask], expected[mask], atol=1e-9)
+        assert model(tokens, mask).isfinite().all()
+
+
+def test_right_padding_needs_no_mask() -> None:
+    model = jittered(CONFIGS[1]).double()
+    tokens = torch.randint(0, 101, (2, 17), generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(model(tokens)[:, :6], model(tokens[:, :6]), atol=1e-12)
+
+
+def test_no_position_sees_the_future() -> None:
+    """The gradient of position t's logits with respect to the embeddings after t is exactly zero."""
+    model = jittered(CONFIGS[2]).double()
+    tokens = torch.randint(0, 64, (1, 12), generator=torch.Generator().manual_seed(0))
+    states: list[torch.Tensor] = []
+
+    def keep(_module: object, _inputs: object, output: torch.Tensor) -> None:
+        output.retain_grad()
+        states.append(output)
+
+    model.token_embedding.register_forward_hook(keep)
+    for t in range(12):
+        states.clear()
+        model(tokens)[0, t].sum().backward()
+        gradient = states[0].grad
+        assert gradient is not None
+        assert (gradient[0, t + 1 :] == 0).all()
+        assert (gradient[0, : t + 1] != 0).any(-1).all()
+
+
+def test_cache_gives_the_same_logits_in_any_cut() -> None:
+    model = jittered(CONFIGS[2]).double()
+    tokens = torch.randint(0, 64, (3, 20), generator=torch.Generator().manual_seed(0))
+    expected = model(tokens)
+    for cuts in ([20], [1] * 20, [7, 1, 1, 5, 6]):
+        cache = model.new_cache(3)
+        parts = [model(part, cache=cache) for part in tokens.split(cuts, dim=1)]
+        assert torch.allclose(torch.cat(parts, 1), expected, atol=1e-12)
+
+
+def test_initialisation_follows_the_paper() -> None:
+    config = GPTConfig(layers=8, width=256, heads=8, context=256, vocab=2000)
+    model = GPT(config, seed=0)
+    std = {name: p.std().item() for name, p in model.named_parameters()}
+    assert std["token_embedding.weight"] == pytest.approx(0.02, rel=0.02)
+    assert std["position_embedding.weight"] == pytest.approx(0.01, rel=0.02)
+    assert std["blocks.3.attention.qkv.weight"] == pytest.approx(0.02, rel=0.02)
+    assert std["blocks.3.attention.out.weight"] == pytest.approx(0.02 / math.sqrt(16), rel=0.02)
+    assert std["blocks.3.contract.weight"] == pytest.approx(0.02 / math.sqrt(16), rel=0.02)
+    assert not model.blocks[0].expand.bias.any()
+    assert "lm_head.weight" not in model.state_dict()
+
+
+def test_seed_alone_decides_the_weights() -> None:
+    torch.manual_seed(1)
+    first = GPT(CONFIGS[1], seed=4).state_dict()
+    torch.manual_seed(2)
+    assert all(torch.equal(v, first[k]) for k, v in GPT(CONFIGS[1], seed=4).state_dict().items())
+    assert not torch.equal(GPT(CONFIGS[1], seed=5).token_embedding.weight, first["token_embedding.weight"])
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_parameter_count(config: GPTConfig) -> None:
+    assert config.parameter_count() == sum(p.numel() for p in GPT(config).parameters())
+
+
+def test_published_sizes() -> None:
+    sizes = {name: GPT_PRESETS[name].parameter_count() for name in GPT_PRESETS if name.startswith("gpt2")}
+    assert sizes == {
+        "gpt2": 124_439_808,
+        "gpt2-medium": 354_823_168,
+        "gpt2-large": 774_030_080,
+        "gpt2-xl": 1_557_611_200,
+    }
+
+
+def test_bad_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="width 10 is not a multiple of heads 3"):
+        GPTConfig(width=10, heads=3)
+    with pytest.raises(ValueError, match="did you mean 'nano'"):
+        gpt_preset("nanno")
+    model = GPT(CONFIGS[0])
+    with pytest.raises(ValueError, match="6 tokens do not fit the context of 5"):
+        model(torch.zeros(1, 6, dtype=torch.int64))
+    with pytest.raises(ValueError, match="cannot be combined"):
+        model(torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2), model.new_cache(1))
+
+
+def test_preset_with_another_vocabulary() -> None:
+    assert gpt_preset("nano", vocab=300, dropout=0.1) == GPT_PRESETS["nano"].model_copy(
+        update={"vocab": 300, "dropout": 0.1}
+    )

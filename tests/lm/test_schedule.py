@@ -1,0 +1,52 @@
+"""Learning rates against their closed forms."""
+
+import itertools
+import math
+
+import pytest
+
+from lm.config import ScheduleConfig
+from lm.train.schedule import learning_rate_factor
+
+
+def factors(steps: int, **fields: object) -> list[float]:
+    config = ScheduleConfig(**fields).resolve(steps)
+    return [learning_rate_factor(s, steps, config) for s in range(steps)]
+
+
+@pytest.mark.parametrize("shape", ["cosine", "wsd", "constant"])
+def test_warmup_is_linear_and_reaches_the_peak(shape: str) -> None:
+    got = factors(100, shape=shape, warmup_steps=10)
+    assert got[:10] == pytest.approx([(s + 1) / 10 for s in range(10)])
+    assert max(got) == 1.0
+
+
+def test_cosine() -> None:
+    got = factors(110, shape="cosine", warmup_steps=10, final_fraction=0.1)
+    assert got[59] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 0.5)))
+    assert got[-1] == pytest.approx(0.1)
+    assert all(a > b for a, b in itertools.pairwise(got[9:]))
+
+
+def test_wsd_is_flat_then_linear() -> None:
+    got = factors(101, shape="wsd", warmup_steps=1, decay_part=0.2, final_fraction=0.0)
+    assert got[:81] == [1.0] * 81
+    assert got[90] == pytest.approx(0.5)
+    assert got[-1] == 0.0
+
+
+def test_constant() -> None:
+    assert factors(50, shape="constant", warmup_steps=1) == [1.0] * 50
+
+
+@pytest.mark.parametrize("shape", ["cosine", "wsd", "constant"])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_tiny_runs_have_positive_rates(shape: str, steps: int) -> None:
+    assert all(0 < f <= 1 for f in factors(steps, shape=shape))
+
+
+def test_auto_is_resolved_first() -> None:
+    assert ScheduleConfig().resolve(1000).warmup_steps == 20
+    assert ScheduleConfig(warmup_steps=7).resolve(1000).warmup_steps == 7
+    with pytest.raises(ValueError, match="warmup_steps is still 'auto'"):
+        learning_rate_factor(0, 10, ScheduleConfig())

@@ -1,0 +1,142 @@
+"""The byte-level tokenizer: exact round trips, and the same bytes whatever the order and the threads."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from lm import tokenizer as module
+from lm.config import TokenizerConfig
+from lm.stop import Interrupted
+from lm.tokenizer import (
+    END_OF_TEXT,
+    encode_documents,
+    end_of_text_id,
+    load_tokenizer,
+    pre_token_pattern,
+    token_byte_lengths,
+    train_tokenizer,
+)
+
+NASTY = [
+    "",
+    " ",
+    "plain words",
+    "  two  spaces \t tab\r\n\n\nlines  ",
+    "中文没有空格所以一个句子看起来像一个很长很长的词" * 9,
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 😀👩‍👩‍👧 e\u0301 \u200b\ufeff नमस्ते ภาษาไทย",
+    "\x00\x01 control \x7f",
+    "don't you'll I'm ''''s",
+    "1234567890" * 20 + "!" * 100 + " " * 100 + "x",
+    f"a document that says {END_OF_TEXT} in its text",
+]
+
+
+def digest(directory: Path) -> str:
+    return hashlib.sha256((directory / "tokenizer.json").read_bytes()).hexdigest()
+
+
+def test_the_order_of_documents_does_not_show(tmp_path: Path, documents: dict[str, str]) -> None:
+    texts = list(documents.values())
+    digests = set()
+    for n in range(3):
+        random.Random(n).shuffle(texts)
+        train_tokenizer(texts, TokenizerConfig(vocab_size=300), tmp_path / str(n))
+        digests.add(digest(tmp_path / str(n)))
+    assert len(digests) == 1
+
+
+def test_the_number_of_threads_does_not_show(tmp_path: Path) -> None:
+    script = (
+        "import sys, random; from pathlib import Path; from lm.tokenizer import *; from lm.config import *;"
+        "r = random.Random(0); w = [''.join(r.choices('abcdefgh模型', k=r.randint(1, 9))) for _ in range(3000)];"
+        "t = [' '.join(r.choices(w, k=50)) for _ in range(400)];"
+        "train_tokenizer(t, TokenizerConfig(vocab_size=700), Path(sys.argv[1]))"
+    )
+    for threads in ("1", "2", "5"):
+        environment = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONPATH": os.getcwd()}
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / threads)], env=environment, check=True)
+    assert len({digest(tmp_path / threads) for threads in ("1", "2", "5")}) == 1
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_decoding_gives_back_the_text(tokenizer_dir: Path, text: str) -> None:
+    tokenizer = load_tokenizer(tokenizer_dir)
+    (ids,) = encode_documents(tokenizer, [text])
+    assert tokenizer.decode(ids.tolist(), skip_special_tokens=False) == text
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_token_bytes_add_up_to_the_text(tokenizer_dir: Path, text: str) -> None:
+    tokenizer = load_tokenizer(tokenizer_dir)
+    (ids,) = encode_documents(tokenizer, [text])
+    assert token_byte_lengths(tokenizer)[ids].sum() == len(text.encode())
+
+
+def test_special_tokens_stand_for_no_bytes_and_come_from_no_text(tokenizer_dir: Path) -> None:
+    tokenizer = load_tokenizer(tokenizer_dir)
+    end = end_of_text_id(tokenizer)
+    assert token_byte_lengths(tokenizer)[end] == 0
+    assert (token_byte_lengths(tokenizer) == 0).sum() == 1
+    assert end not in encode_documents(tokenizer, [END_OF_TEXT])[0]
+
+
+def test_no_word_is_longer_than_the_cap(tmp_path: Path) -> None:
+    texts = ["数据模型学习" * 50 + " " + "a" * 300 + "9" * 200 + "-" * 200 + " " * 200] * 5
+    train_tokenizer(texts, TokenizerConfig(vocab_size=2000, max_word_length=4), tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    assert max(len(tokenizer.decode([i])) for i in range(tokenizer.get_vocab_size())) <= 5  # a space and 4
+    words = [w for w, _ in tokenizer.pre_tokenizer.pre_tokenize_str(texts[0])]
+    assert len(set(words)) < 40
+    assert pre_token_pattern(4).count("{1,4}") == 5
+
+
+def test_a_huge_text_is_encoded_in_pieces_and_to_the_same_tokens(
+    tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = load_tokenizer(tokenizer_dir)
+    text = " ".join(NASTY) + "\n\n" + "the model's  data \n\n café" * 50
+    (whole,) = encode_documents(tokenizer, [text])
+    for size in (33, 100, 777):
+        monkeypatch.setattr(module, "CHUNK_CHARS", size)
+        pieces = list(module._pieces(text))
+        assert "".join(pieces) == text
+        assert max(map(len, pieces)) <= size
+    monkeypatch.setattr(module, "CHUNK_CHARS", 600)  # longer than any run without a space here
+    first, second = encode_documents(tokenizer, [text, "the"])
+    assert first.tolist() == whole.tolist()
+    assert second.tolist() == encode_documents(tokenizer, ["the"])[0].tolist()
+
+
+def test_the_sample_is_bounded_and_documents_are_counted(tmp_path: Path) -> None:
+    seen: list[int] = []
+    got = train_tokenizer(
+        ("x" * 100 for _ in range(50)), TokenizerConfig(sample_bytes=1000), tmp_path, progress=seen.append
+    )
+    assert got["documents"] == 10
+    assert got["bytes"] == 1000
+    assert sum(seen) == 10
+    assert got["vocab_size"] == load_tokenizer(tmp_path).get_vocab_size() < 8192
+
+
+def test_stopping_leaves_no_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="reading text for the tokenizer"):
+        train_tokenizer(["a b"] * 5, TokenizerConfig(), tmp_path, should_stop=lambda: True)
+    assert not (tmp_path / "tokenizer.json").exists()
+
+
+def test_bad_tokenizers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no text"):
+        train_tokenizer([], TokenizerConfig(), tmp_path)
+    with pytest.raises(FileNotFoundError, match="no tokenizer there"):
+        load_tokenizer(tmp_path)
+    from tokenizers.models import WordLevel
+
+    Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="not a byte-level tokenizer"):
+        load_tokenizer(tmp_path)
