@@ -43,7 +43,8 @@ def _head(seen: Survey) -> list[str]:
     if seen.other:
         listed = ", ".join(f"{count} {extension}" for extension, count in sorted(seen.other.items()))
         lines.append(f"# Not read: {listed}")
-    return [*lines, ""]
+    name = re.sub(r"[^a-z0-9]+", "-", seen.folder.absolute().name.lower()).strip("-") or "corpus"
+    return [*lines, f"name: {name}", ""]
 
 
 def _ingest(seen: Survey) -> list[str]:
@@ -106,10 +107,11 @@ def _model(seen: Survey) -> list[str]:
         f"# filters. {model.parameter_count() / 1e6:,.1f} M parameters is what {EPOCHS} passes over it can fill: about",
         f"# {_duration(hours)} on two CPU cores, far less on a GPU. Half the epochs, half the time.",
         "tokenizer:",
-        f"  vocab_size: {model.vocab}",
+        "  train:",
+        f"    vocab_size: {model.vocab}",
+        "model:",
+        f"  preset: {preset}  # {', '.join(GPT_PRESETS)}",
         "pretrain:",
-        "  model:",
-        f"    preset: {preset}  # {', '.join(GPT_PRESETS)}",
         "  train:",
         f"    epochs: {EPOCHS}",
     ]

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from data_quality.config import IngestConfig
+from flows.config import parse_config
 from flows.init import EPOCHS, TOKENS_PER_PARAMETER, init_config, suggest_preset
 from flows.survey import LARGE_FILE, guess_language, survey
-from lm.config import GPT_PRESETS, TokenizerConfig, TrainConfig
+from lm.config import GPT_PRESETS
 
 ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "
 CHINESE = "机器学习是人工智能的一个分支,它使用数据来改进算法。"
@@ -29,12 +29,9 @@ def write_jsonl(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def sources(folder: Path) -> list[dict[str, object]]:
-    """The written sources, after the whole config has passed its models."""
+    """The written sources, after the whole config has passed as one that `textmill run` takes."""
     written = yaml.safe_load(init_config(folder))
-    IngestConfig.model_validate(written["ingest"])
-    TokenizerConfig.model_validate(written["tokenizer"])
-    TrainConfig.model_validate(written["pretrain"]["train"])
-    assert written["pretrain"]["model"]["preset"] in GPT_PRESETS
+    parse_config(written, str(folder))
     found: list[dict[str, object]] = written["ingest"]["sources"]
     return found
 
