@@ -30,6 +30,8 @@ _UNSPACED_SCRIPTS = (
     (0x1000, 0x109F),  # Myanmar
     (0x1780, 0x17FF),  # Khmer
     (0x3005, 0x3007),  # iteration mark, ideographic zero
+    (0x3021, 0x3029),  # Hangzhou numerals
+    (0x3038, 0x303B),
     (0x3040, 0x30FF),  # Hiragana, Katakana
     (0x3100, 0x312F),  # Bopomofo
     (0x31A0, 0x31BF),
@@ -39,6 +41,10 @@ _UNSPACED_SCRIPTS = (
     (0xA000, 0xA48F),  # Yi
     (0xF900, 0xFAFF),
     (0xFF66, 0xFF9F),  # half-width Katakana
+    (0xA9E0, 0xA9FF),  # Myanmar, extended
+    (0xAA60, 0xAA7F),
+    (0x16FE0, 0x18DFF),  # Tangut, Khitan
+    (0x1AFF0, 0x1B2FF),  # Kana supplements, Nushu
     (0x20000, 0x3FFFF),
 )
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF))  # no case, no decomposition: filled in bulk
