@@ -146,9 +146,7 @@ def _heartbeat_automation() -> "AutomationCore":
             threshold=1,
             within=HEARTBEAT_WITHIN,
         ),
-        actions=[
-            ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=_NO_HEARTBEAT, force=False)
-        ],
+        actions=[ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=_NO_HEARTBEAT, force=False)],
     )
 
 

@@ -36,7 +36,7 @@ class Check:
 
     name: str
     state: State
-    detail: str
+    found: str
     advice: str = ""
 
 

@@ -21,7 +21,7 @@ def init_config(folder: Path) -> str:
     """A config for `textmill run`, as YAML with comments, from a look at a folder of documents.
 
     Raises:
-        FileNotFoundError: the folder has nothing that can be read.
+        flows.config.ConfigError: the folder has nothing that can be read.
     """
     seen = survey(folder)
     return "\n".join([*_head(seen), *_ingest(seen), *_model(seen)]) + "\n"

@@ -84,7 +84,7 @@ def down() -> list[str]:
 
 
 def status() -> dict[str, dict[str, object]]:
-    """For each service: `state`, `url`, `pid`, `rss_bytes` (of the whole process tree) and `log`.
+    """For each service: `state`, `running` (it can be used), `url`, `pid`, `rss_bytes` (of the whole process tree) and `log`.
 
     The state is "running", "starting" (the process lives but does not answer yet), "stopped", or, for an
     address that the user has set, "external" or "unreachable".
@@ -119,6 +119,7 @@ def _status_of(name: str) -> dict[str, object]:
         state = "running" if _answers(name, url(name)) else "starting"
     return {
         "state": state,
+        "running": state in ("running", "external"),
         "url": ui_url(name) or None,
         "pid": process.pid if process else None,
         "rss_bytes": tree_rss(process) if process else None,

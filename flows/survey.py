@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.config import ConfigError
+
 EXTENSIONS = {
     ".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
@@ -77,10 +79,10 @@ def survey(folder: Path) -> Survey:
     """Look at every file name below a folder and into a few files of each format.
 
     Raises:
-        FileNotFoundError: it is not a folder, or has no file that Textmill can read; says what it has.
+        ConfigError: it is not a folder, or has no file that Textmill can read; says what it has.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder: name the folder that holds the documents")
+        raise ConfigError(f"{folder} is not a folder: name the folder that holds the documents")
     groups: dict[tuple[str, str], Found] = {}
     other: dict[str, int] = {}
     sizes: dict[Path, int] = {}
@@ -102,9 +104,7 @@ def survey(folder: Path) -> Survey:
     if not groups:
         seen = ", ".join(f"{count} {extension}" for extension, count in sorted(other.items())) or "no file"
         readable = ", ".join(EXTENSIONS)
-        raise FileNotFoundError(
-            f"{folder} has nothing that can be read ({seen}); readable: {readable}, each also .gz, .zst"
-        )
+        raise ConfigError(f"{folder} has nothing that can be read ({seen}); readable: {readable}, each also .gz, .zst")
     for found in groups.values():
         _sample(found)
     most_first = sorted(groups.values(), key=lambda f: (-f.text_bytes, f.format, f.subfolder))

@@ -39,8 +39,8 @@ def test_a_version_that_differs_from_the_lock_is_named(tmp_path: Path, monkeypat
     monkeypatch.setattr(doctor, "read_lock", lambda path: pins)
     (check,) = doctor.locked_versions()
     assert check.state == "warn"
-    assert f"pytest is {pytest.__version__}, tested with 0.0.1" in check.detail
-    assert "not-installed-at-all is missing" in check.detail
+    assert f"pytest is {pytest.__version__}, tested with 0.0.1" in check.found
+    assert "not-installed-at-all is missing" in check.found
     monkeypatch.setattr(doctor, "read_lock", lambda path: {"pytest": pytest.__version__})
     assert [check.state for check in doctor.locked_versions()] == ["ok"]
 
@@ -56,7 +56,7 @@ def test_a_prefect_server_that_does_not_import_is_found(tmp_path: Path, monkeypa
     (server / "server.py").write_text("raise TypeError('unexpected keyword min_items')")
     (check,) = doctor.prefect_server_imports()
     assert check.state == "fail"
-    assert "min_items" in check.detail
+    assert "min_items" in check.found
     assert "fastapi" in check.advice
 
 
@@ -109,7 +109,7 @@ def test_interrupted_and_running_builds() -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         (check,) = doctor.interrupted_builds()
         assert check.state == "warn"
-        assert "1 interrupted: dedupe-bbb" in check.detail
+        assert "1 interrupted: dedupe-bbb" in check.found
         (partial / "dedupe-bbb").rmdir()
         assert next(doctor.interrupted_builds()).state == "ok"
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from flows.config import parse_config
+from flows.config import ConfigError, parse_config
 from flows.init import EPOCHS, TOKENS_PER_PARAMETER, init_config, suggest_preset
 from flows.survey import LARGE_FILE, guess_language, survey
 from lm.config import GPT_PRESETS
@@ -105,9 +105,9 @@ def test_broken_files_do_not_stop_the_look(tmp_path: Path) -> None:
 def test_nothing_to_read_says_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "a.docx").touch()
     (tmp_path / ".hidden.txt").touch()
-    with pytest.raises(FileNotFoundError, match=r"nothing that can be read \(1 \.docx\); readable: \.txt, "):
+    with pytest.raises(ConfigError, match=r"nothing that can be read \(1 \.docx\); readable: \.txt, "):
         init_config(tmp_path)
-    with pytest.raises(FileNotFoundError, match="is not a folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         init_config(tmp_path / "a.docx")
 
 

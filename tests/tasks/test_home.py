@@ -48,9 +48,7 @@ def test_what_the_user_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert home_module.is_managed("MLFLOW_TRACKING_URI")
 
 
-def test_another_home_replaces_what_the_first_one_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_home_replaces_what_the_first_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "a"))
     home_module.configure_environment()
     assert os.environ["PREFECT_HOME"] == str(tmp_path / "a" / "prefect")
