@@ -84,7 +84,7 @@ def down() -> list[str]:
 
 
 def status() -> dict[str, dict[str, object]]:
-    """For each service: `state`, `running` (it can be used), `url`, `pid`, `rss_bytes` (of the whole process tree) and `log`.
+    """For each service: `state`, `running` (it can be used), `url`, `pid`, `rss_bytes` (whole tree) and `log`.
 
     The state is "running", "starting" (the process lives but does not answer yet), "stopped", or, for an
     address that the user has set, "external" or "unreachable".
