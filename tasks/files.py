@@ -12,13 +12,20 @@ def canonical_json(value: Any) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file."""
-    return json.loads(path.read_bytes())
+    """Parse a JSON file.
+
+    Raises:
+        ValueError: it is not JSON (its traceback names the file).
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        error.add_note(f"in {path}")
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write JSON whole or not at all: temporary file, fsync, rename. The directory must exist."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as handle:
         json.dump(value, handle, indent=1, ensure_ascii=False, sort_keys=True)

@@ -1,19 +1,29 @@
 """Garbage collection: what no root can reach, and is older than the grace period, may go.
 
-Roots are aliases (`aliases/*.json`), the last N pipeline runs, and keys whose lock is held. Whatever a root was
-made from (its inputs and parts, all the way back) is kept with it.
+Roots are aliases (`aliases/*.json`), the last N pipeline runs and every live one, and keys whose lock is held.
+Whatever a root was made from (its inputs and parts, all the way back) is kept with it, and so is what a build that
+stays under `partial/` reads or has already made: its shards are finished before it is.
 """
 
 import fcntl
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from tasks.files import read_json
 from tasks.journal import read_events
+from tasks.run import is_alive
 from tasks.store import Store
+
+KEEP_RUNS = 5
+GRACE_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -26,36 +36,49 @@ class Garbage:
     age_seconds: float
 
 
-def find_garbage(store: Store, *, keep_runs: int = 5, grace_seconds: float = 86_400.0) -> list[Garbage]:
+def find_garbage(store: Store, *, keep_runs: int = KEEP_RUNS, grace_seconds: float = GRACE_SECONDS) -> list[Garbage]:
     """What `collect` would remove, largest first.
 
     Args:
         keep_runs: the newest pipeline runs whose artifacts stay, whatever their state.
-        grace_seconds: anything touched more recently stays.
+        grace_seconds: anything written or used more recently stays.
     """
-    reachable = _reachable(store, _roots(store, keep_runs))
-    candidates = [(a.path, "artifact") for a in store.list() if (a.stage, a.key) not in reachable]
-    candidates += [(path, "partial") for path in store.partial.iterdir() if not _is_locked(store, path)]
+    now = time.time()
+    kept_runs = _kept_runs(store, keep_runs)
+    rooted = _roots(store, kept_runs)
+    kept_partials = [p for p in store.partial.iterdir() if _partial_stays(store, p, rooted, now - grace_seconds)]
+    for partial in kept_partials:
+        rooted |= set(store.needed(partial)) | set(_made_of(partial))
+    reachable = _reachable(store, rooted)
+
+    artifacts = (path for stage in store.artifacts.iterdir() for path in stage.iterdir())
+    candidates = [(path, "artifact") for path in artifacts if (path.parent.name, path.name) not in reachable]
+    candidates += [(path, "partial") for path in store.partial.iterdir() if path not in kept_partials]
     if store.aside.exists():
         candidates += [(path, "aside") for path in store.aside.iterdir()]
-    candidates += [(path, "run") for path in _run_directories(store)[keep_runs:]]
-    now = time.time()
+    candidates += [(path, "run") for path in _run_directories(store) if path not in kept_runs]
     found = []
     for path, kind in candidates:
-        size, newest = _size_and_age(path)
+        size, newest = _size_and_last_use(path)
         if now - newest >= grace_seconds:
             found.append(Garbage(path, kind, size, now - newest))
     return sorted(found, key=lambda g: (-g.bytes, str(g.path)))
 
 
-def collect(store: Store, garbage: list[Garbage]) -> int:
-    """Remove directories found by `find_garbage`. Returns the bytes freed.
+def collect(
+    store: Store, garbage: list[Garbage], *, keep_runs: int = KEEP_RUNS, grace_seconds: float = GRACE_SECONDS
+) -> int:
+    """Remove directories found by `find_garbage` with the same arguments. Returns the bytes freed.
 
-    An artifact is renamed away first, so that no reader ever sees half of one.
+    What has found a user since the preview stays. An artifact is renamed away first, so that no reader ever sees
+    half of one.
     """
+    still = {item.path for item in find_garbage(store, keep_runs=keep_runs, grace_seconds=grace_seconds)}
     freed = 0
     for item in garbage:
-        doomed = store.partial / f"doomed-{os.getpid()}-{item.path.name}"
+        if item.path not in still:
+            continue
+        doomed = store.partial / f"doomed-{item.path.name}-{os.getpid()}"
         os.rename(item.path, doomed)
         shutil.rmtree(doomed)
         freed += item.bytes
@@ -63,14 +86,41 @@ def collect(store: Store, garbage: list[Garbage]) -> int:
 
 
 def _run_directories(store: Store) -> list[Path]:
-    return sorted((p for p in store.runs.iterdir() if p.is_dir()), reverse=True)
+    """Newest first; one that was taken over after a kill is as new as its last attempt."""
+
+    def last_used(path: Path) -> tuple[float, str]:
+        with suppress(FileNotFoundError):
+            return (path / "run.json").stat().st_mtime, path.name
+        return path.stat().st_mtime, path.name
+
+    return sorted((p for p in store.runs.iterdir() if p.is_dir()), key=last_used, reverse=True)
 
 
-def _roots(store: Store, keep_runs: int) -> set[tuple[str, str]]:
+def _kept_runs(store: Store, keep_runs: int) -> list[Path]:
+    directories = _run_directories(store)
+    return directories[:keep_runs] + [path for path in directories[keep_runs:] if _is_live(path)]
+
+
+def _is_live(run_directory: Path) -> bool:
+    try:
+        return is_alive(read_json(run_directory / "run.json"))
+    except FileNotFoundError:
+        return False
+
+
+def _roots(store: Store, kept_runs: list[Path]) -> set[tuple[str, str]]:
     roots = {(alias["stage"], alias["key"]) for alias in store.aliases().values()}
-    for directory in _run_directories(store)[:keep_runs]:
+    for directory in kept_runs:
         roots |= {(event["stage"], event["key"]) for _, event in read_events(directory / "stages.jsonl")}
     return roots
+
+
+def _partial_stays(store: Store, partial: Path, rooted: set[tuple[str, str]], oldest: float) -> bool:
+    """A build under way, one that a kept run has begun (it holds checkpoints), or one within the grace period."""
+    if partial.name.startswith("doomed-"):
+        return False
+    stage, _, key = partial.name.rpartition("-")
+    return _is_locked(store, partial) or (stage, key) in rooted or _size_and_last_use(partial)[1] > oldest
 
 
 def _reachable(store: Store, roots: set[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -78,21 +128,30 @@ def _reachable(store: Store, roots: set[tuple[str, str]]) -> set[tuple[str, str]
     waiting = list(roots)
     while waiting:
         stage, key = waiting.pop()
-        if (stage, key) in seen:
-            continue
-        seen.add((stage, key))
-        try:
-            manifest = read_json(store.artifacts / stage / key / "manifest.json")
-        except FileNotFoundError:
-            continue  # started, never finished
-        waiting += [(part["stage"], part["key"]) for part in manifest["parts"]]
-        waiting += [(i["stage"], i["key"]) for inputs in manifest["inputs"].values() for i in inputs]
+        if (stage, key) not in seen:
+            seen.add((stage, key))
+            waiting += _made_of(store.artifacts / stage / key)
     return seen
 
 
+def _made_of(directory: Path) -> Iterator[tuple[str, str]]:
+    """Parts and inputs by the manifest; none when it is missing or broken (it is rebuilt when next needed)."""
+    try:
+        manifest: dict[str, Any] = read_json(directory / "manifest.json")
+    except (FileNotFoundError, ValueError):
+        return
+    yield from ((part["stage"], part["key"]) for part in manifest["parts"])
+    yield from ((i["stage"], i["key"]) for inputs in manifest["inputs"].values() for i in inputs)
+
+
 def _is_locked(store: Store, partial: Path) -> bool:
-    """Whether some process builds in this directory now."""
+    """Whether some process builds in this directory now.
+
+    The directory of a stage ends in its key, which is locked; that of a part in the id of the worker that writes it.
+    """
     key = partial.name.rpartition("-")[2]
+    if key.isdecimal() and len(key) < 32:
+        return psutil.pid_exists(int(key))
     lock = store.locks / f"{key}.lock"
     if not lock.exists():
         return False
@@ -104,11 +163,15 @@ def _is_locked(store: Store, partial: Path) -> bool:
     return False
 
 
-def _size_and_age(path: Path) -> tuple[int, float]:
-    size, newest = 0, path.stat().st_mtime
-    for root, _, names in os.walk(path):
-        for name in names:
-            stat = (Path(root) / name).stat()
-            size += stat.st_size
-            newest = max(newest, stat.st_mtime)
+def _size_and_last_use(path: Path) -> tuple[int, float]:
+    """Bytes, and when anything in it was last written or, for an artifact, found by a run."""
+    try:
+        size, newest = 0, path.stat().st_mtime
+        for root, _, names in os.walk(path):
+            for name in names:
+                stat = (Path(root) / name).stat()
+                size += stat.st_size
+                newest = max(newest, stat.st_mtime)
+    except FileNotFoundError:
+        return 0, time.time()  # it changes while we look: in use
     return size, newest

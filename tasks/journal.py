@@ -3,7 +3,7 @@
 One JSON object a line. Training appends a line and goes on; whether a server listens is not its business.
 The kinds of event:
 
-    start     name, tags, params, parent (run token) or null     the run is opened, or reopened after a kill
+    start     journal, name, tags, params, parent (run token)    the run is opened, or reopened after a kill
     metric    key, value, step, time (ms)
     input     name, digest, source, context                      a dataset the stage read
     file      path, directory                                    a file to upload
@@ -12,13 +12,17 @@ The kinds of event:
 """
 
 import json
+import logging
 import math
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger("textmill.journal")
 
 JOURNAL = "journal.jsonl"
 
@@ -33,10 +37,15 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / JOURNAL
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the sampler writes from a thread of its own
         self._known = {(e["key"], e["step"]) for _, e in read_events(self.path) if e["event"] == "metric"}
         _drop_torn_line(self.path)
         self._handle = self.path.open("ab", buffering=0)
+
+    def start(self, *, name: str, parent: str | None, tags: Mapping[str, str], params: Mapping[str, Any]) -> None:
+        """Open or reopen the run. The journal's own name tells a resumed build from a rebuilt artifact."""
+        journal = next((e["journal"] for _, e in read_events(self.path) if e["event"] == "start"), uuid.uuid4().hex)
+        self.write("start", journal=journal, name=name, parent=parent, tags=dict(tags), params=dict(params))
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event; a single write, so that a kill leaves whole lines and at most one torn last line."""
@@ -47,14 +56,16 @@ class Journal:
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Append metrics of one step; not-a-number is kept (as JSON NaN), a repeated step is not."""
         now = int(time.time() * 1000)
-        for key, value in values.items():
-            if (key, step) not in self._known:
-                self._known.add((key, step))
-                self.write("metric", key=key, value=float(value), step=step, time=now)
+        with self._lock:
+            for key, value in values.items():
+                if (key, step) not in self._known:
+                    self._known.add((key, step))
+                    self.write("metric", key=key, value=float(value), step=step, time=now)
 
     def next_step(self, key: str) -> int:
         """The step after the last one journaled for a metric."""
-        return max((step for name, step in self._known if name == key), default=-1) + 1
+        with self._lock:
+            return max((step for name, step in self._known if name == key), default=-1) + 1
 
     def close(self) -> None:
         """Flush to disk and close."""
@@ -65,7 +76,10 @@ class Journal:
 
 
 def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Events from a byte offset on, each with the offset behind it; a torn last line is left for later."""
+    """Events from a byte offset on, each with the offset behind it; a torn last line is left for later.
+
+    A line that is not JSON (a power cut can leave zeros) is skipped with a warning: what follows still counts.
+    """
     try:
         handle = path.open("rb")
     except FileNotFoundError:
@@ -76,7 +90,12 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, An
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            yield offset, json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                logger.warning("%s: the line that ends at byte %d is not JSON; skipped", path, offset)
+                continue
+            yield offset, event
 
 
 def history(path: Path) -> dict[str, list[tuple[int, float]]]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from tasks.pool import map_in_processes
 from tasks.stage import Work
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, artifact_key
@@ -58,6 +60,7 @@ def build_parts(
     """
     versions = {name: importlib.metadata.version(name) for name in libraries}
     keys = [artifact_key(stage, version, part.material, versions, {}) for part in parts]
+    work.store.need(work.directory, stage, ((stage, key) for key in keys))
     found = work.store.find_all(stage, keys)
     advance = work.progress.start(sum(part.weight for part in parts), unit)
     missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in found}
@@ -74,6 +77,7 @@ def build_parts(
         items.append((function, str(work.store.root), manifest, part.arguments))
 
     def collect(index: int, artifact: Artifact) -> None:
+        work.store.trust(artifact)
         found[artifact.key] = artifact
         advance(missing[artifact.key].weight)
 
@@ -101,12 +105,19 @@ def build_part(function: PartFunction, root: str, manifest: dict[str, Any], argu
         "shards": result["shards"],
         "counts": result["counts"],
     }
-    try:
-        return store.publish(partial, whole)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        shutil.rmtree(partial)  # another run built the same part meanwhile
-        other = store.find(manifest["stage"], manifest["key"])
-        assert other is not None
-        return other
+    while True:
+        try:
+            return store.publish(partial, whole)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        other = store.find(manifest["stage"], manifest["key"])  # another run built the same part meanwhile
+        if other is not None:
+            shutil.rmtree(partial)
+            return other
+
+
+def shard_parts(corpus: Artifact, config: BaseModel) -> list[Part]:
+    """One part for every shard of a corpus, determined by the shard's content and the config."""
+    material = config.model_dump(mode="json")
+    return [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]

@@ -8,12 +8,19 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
 _pool: ProcessPoolExecutor | None = None
 _pool_workers = 0
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended without an answer."""
 
 
 def map_in_processes(
@@ -25,14 +32,20 @@ def map_in_processes(
     """Call `function(*item)` for every item in at most `workers` processes; `on_done(index, result)` as each ends.
 
     With one worker (or one item) the work is done in this process. On any exception, Ctrl-C and termination
-    included, what has not started is cancelled and the workers are killed before the exception goes on.
+    included, what has not started is cancelled and the workers are killed before the exception goes on. It carries
+    a note that says which item it was.
 
     Args:
         function: module-level, so that a spawned process can import it.
+
+    Raises:
+        WorkerDied: a worker was killed, usually by the system for want of memory.
     """
     if workers == 1 or len(items) == 1:
         for index, item in enumerate(items):
-            on_done(index, function(*item))
+            with _naming(function, item):
+                result = function(*item)
+            on_done(index, result)
         return
     pool = _shared_pool(workers)
     waiting: dict[Future[Any], int] = {}
@@ -45,9 +58,29 @@ def map_in_processes(
             # a timeout, so that a signal that came meanwhile is acted on
             done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:
-                on_done(waiting.pop(future), future.result())
+                index = waiting.pop(future)
+                with _naming(function, items[index]):
+                    result = future.result()
+                on_done(index, result)
+    except BrokenProcessPool as error:
+        shut_down()
+        raise WorkerDied(
+            f"a worker process of {function.__name__} was killed, usually by the system for want of memory: "
+            f"use fewer workers than {workers} (--set resources.workers=1)"
+        ) from error
     except BaseException:
         shut_down()
+        raise
+
+
+@contextmanager
+def _naming(function: Callable[..., Any], item: tuple[Any, ...]) -> Iterator[None]:
+    """Add to an exception which item it came from."""
+    try:
+        yield
+    except Exception as error:
+        arguments = ", ".join(str(argument)[:200] for argument in item)
+        error.add_note(f"in {function.__name__}({arguments})")
         raise
 
 
@@ -65,11 +98,12 @@ def shut_down() -> None:
 
 def _shared_pool(workers: int) -> ProcessPoolExecutor:
     global _pool, _pool_workers
-    if _pool is not None and _pool_workers != workers:
+    if _pool is not None and (_pool_workers != workers or _pool._broken):  # an idle worker may have been killed
         shut_down()
     if _pool is None:
         _pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
         _pool_workers = workers
+        atexit.unregister(shut_down)
         atexit.register(shut_down)
     return _pool
 
@@ -82,7 +116,7 @@ def _start_worker() -> None:
     sentinel = parent.sentinel
 
     def watch() -> None:
-        multiprocessing.connection.wait([sentinel])
+        wait_for_any([sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()

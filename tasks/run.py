@@ -27,7 +27,7 @@ from tasks.files import canonical_json, read_json, write_json
 from tasks.home import store_path
 from tasks.journal import Journal
 from tasks.progress import Display
-from tasks.store import Store
+from tasks.store import Artifact, Store
 
 if TYPE_CHECKING:
     from tasks.stage import Call
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("textmill.run")
 
 SHIPPER_WAIT_SECONDS = 35.0
+KILLED_SHIPPER_WAIT_SECONDS = 5.0  # who pressed Ctrl-C waits; a worker sends SIGKILL after 30 s
 
 
 class Resources(BaseModel):
@@ -63,10 +64,9 @@ class StageRecord:
 
     stage: str
     label: str
-    key: str
+    artifact: Artifact
     state: str  # "cached" | "built"
     seconds: float
-    path: str
 
 
 @dataclass
@@ -95,7 +95,9 @@ class Run:
         self.records.append(record)
         if self.directory is not None:
             with (self.directory / "stages.jsonl").open("a") as handle:
-                handle.write(json.dumps({"stage": record.stage, "key": record.key, "state": record.state}) + "\n")
+                handle.write(
+                    json.dumps({"stage": record.stage, "key": record.artifact.key, "state": record.state}) + "\n"
+                )
 
     def announce(self, stage: str, key: str) -> None:
         """Tell the shipper that a stage's journal now exists; starts the shipper at the first."""
@@ -104,22 +106,25 @@ class Run:
         with (self.directory / "stages.jsonl").open("a") as handle:
             handle.write(json.dumps({"stage": stage, "key": key, "state": "started"}) + "\n")
         if self._shipper is None:
-            self._shipper = subprocess.Popen(
-                [sys.executable, "-m", "tasks.shipper", str(self.store.root), str(self.directory)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=(self.directory / "shipper.err").open("ab"),
-                start_new_session=True,  # Ctrl-C in the terminal is for the pipeline; the shipper ends after it
-            )
+            checkout = str(Path(__file__).parents[1])  # so that it is found from any working directory
+            with (self.directory / "shipper.err").open("ab") as errors:
+                self._shipper = subprocess.Popen(
+                    [sys.executable, "-m", "tasks.shipper", str(self.store.root), str(self.directory)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join([checkout, os.environ.get("PYTHONPATH", "")])},
+                    start_new_session=True,  # Ctrl-C in the terminal is for the pipeline; the shipper ends after it
+                )
 
-    def finish_shipping(self) -> bool:
+    def finish_shipping(self, wait_seconds: float = SHIPPER_WAIT_SECONDS) -> bool:
         """Let the shipper send the rest, within a bound. Returns False when something remains for the next run."""
         if self._shipper is None:
             return True
         assert self._shipper.stdin is not None
         self._shipper.stdin.close()
         try:
-            sent = self._shipper.wait(timeout=SHIPPER_WAIT_SECONDS) == 0
+            sent = self._shipper.wait(timeout=wait_seconds) == 0
         except subprocess.TimeoutExpired:
             self._shipper.kill()
             self._shipper.wait()
@@ -179,25 +184,25 @@ def pipeline_run(
     """
     store = store or Store(store_path())
     identity = hashlib.sha256(canonical_json([flow, config])).hexdigest()[:16]
-    directory = _unfinished(store, identity) or _new_directory(store, identity)
-    record = _read_record(directory)
-    flow_runs = [*record.get("flow_runs", []), *([flow_run_id] if flow_run_id else [])]
-    record = {
-        "flow": flow,
-        "identity": identity,
-        "config": dict(config),
-        "state": "running",
-        "pid": os.getpid(),
-        "process_created": psutil.Process().create_time(),
-        "flow_runs": flow_runs,
-        "started": record.get("started", time.time()),
-    }
-    write_json(directory / "run.json", record)
+    with store.lock(f"run-{identity}"):  # two processes must not take over the same dead run
+        directory = _unfinished(store, identity) or _new_directory(store, identity)
+        record = _read_record(directory)
+        record = {
+            "flow": flow,
+            "identity": identity,
+            "config": dict(config),
+            "state": "running",
+            "pid": os.getpid(),
+            "process_created": psutil.Process().create_time(),
+            "flow_runs": [*record.get("flow_runs", []), *([flow_run_id] if flow_run_id else [])],
+            "started": record.get("started", time.time()),
+        }
+        write_json(directory / "run.json", record)
     tags = {"textmill.run": directory.name, "textmill.flow": flow}
     if flow_run_id:
         tags["textmill.prefect_flow_run"] = flow_run_id
     journal = Journal(directory)
-    journal.write("start", name=flow_run_name or flow, tags=tags, params=flat(config), parent=None)
+    journal.start(name=flow_run_name or flow, tags=tags, params=flat(config), parent=None)
     run = Run(store, resources.resolved(), display or Display(), directory, flow_run_id, tags)
     state = "failed"
     try:
@@ -211,19 +216,22 @@ def pipeline_run(
         journal.write("end", status={"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}[state])
         journal.close()
         write_json(directory / "run.json", {**record, "state": state, "ended": time.time()})
-        run.finish_shipping()
+        run.finish_shipping(KILLED_SHIPPER_WAIT_SECONDS if state == "killed" else SHIPPER_WAIT_SECONDS)
 
 
 def dead_runs(store: Store) -> list[dict[str, Any]]:
     """Records of runs that say `running` but whose process is gone."""
-    records = [_read_record(path) | {"token": path.name} for path in store.runs.iterdir() if path.is_dir()]
-    return [record for record in records if record.get("state") == "running" and not _alive(record)]
+    records = [_read_record(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
+    return [record for record in records if record.get("state") == "running" and not is_alive(record)]
 
 
 def mark_dead(store: Store, token: str) -> None:
-    """Record that a run's process is gone."""
-    path = store.runs / token / "run.json"
-    write_json(path, {**read_json(path), "state": "killed"})
+    """Record that a run's process is gone, unless another process has taken the run over meanwhile."""
+    directory = store.runs / token
+    with store.lock(f"run-{_read_record(directory)['identity']}"):
+        record = _read_record(directory)
+        if not is_alive(record):
+            write_json(directory / "run.json", {**record, "state": "killed"})
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -242,7 +250,7 @@ def _unfinished(store: Store, identity: str) -> Path | None:
         record = _read_record(path)
         if record.get("state") == "finished":
             return None  # the newest one ended well: this is a new run
-        if record and not _alive(record):
+        if record and not is_alive(record):
             return path
     return None
 
@@ -261,10 +269,14 @@ def _read_record(directory: Path) -> dict[str, Any]:
         return {}
 
 
-def _alive(record: Mapping[str, Any]) -> bool:
+def is_alive(record: Mapping[str, Any]) -> bool:
+    """Whether the process that a record names still runs: the same id and the same start time, and no zombie."""
     if record.get("state") != "running":
         return False
     try:
-        return abs(psutil.Process(record["pid"]).create_time() - record["process_created"]) < 1.0
+        process = psutil.Process(record["pid"])
+        # psutil derives the time from the boot time, which clock corrections move a little
+        same = abs(process.create_time() - record["process_created"]) < 2.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -9,11 +9,14 @@ Every journal has a cursor beside it (`shipped.json`: offset, MLflow run id). An
 between sending and moving the cursor; MLflow takes an identical metric, parameter or tag again without harm.
 """
 
+import fcntl
+import itertools
 import logging
+import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ POLL_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0  # between attempts while the server is away
 LAST_ATTEMPT_SECONDS = 30.0  # after the pipeline has ended
 BATCH = 1000  # metrics in one request: MLflow's limit
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "PERMISSION_DENIED")
 
 
 def stage_journals(store: Store, run_directory: Path) -> Iterator[tuple[str, Path]]:
@@ -48,25 +52,45 @@ def unsent(directory: Path) -> bool:
 
 def ship_run(store: Store, run_directory: Path, client: Any) -> bool:
     """Send what is new in a run's journals, the parent's first. Returns whether anything was sent."""
-    run_id, sent = _ship(run_directory, run_directory.name, None, client, uploads=run_directory)
+    run_id, sent = _ship(run_directory, run_directory.name, None, client)
     for key, directory in stage_journals(store, run_directory):
-        sent |= _ship(directory, key, run_id, client, uploads=directory.parent)[1]
+        sent |= _ship(directory, key, run_id, client)[1]
     return sent
 
 
-def _ship(directory: Path, key: str, parent_id: str | None, client: Any, uploads: Path) -> tuple[str | None, bool]:
+def _ship(directory: Path, key: str, parent_id: str | None, client: Any) -> tuple[str | None, bool]:
+    """Send what is new in one journal. Returns its MLflow run and whether anything was sent."""
+    try:
+        handle = (directory / JOURNAL).open("rb")
+    except FileNotFoundError:
+        return None, False  # renamed into place since the listing: found there next time
+    with handle:
+        # Two shippers may follow one journal: that of a killed run, which sends its rest, and that of the next one.
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            return _send_rest(directory, key, parent_id, client)
+        except Exception as error:
+            known = _cursor(directory)["run_id"]
+            if known is None or getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            logger.warning("MLflow no longer has run %s (a new database?): sending it anew", known)
+            (directory / CURSOR).unlink()
+            return _send_rest(directory, key, parent_id, client)
+
+
+def _send_rest(directory: Path, key: str, parent_id: str | None, client: Any) -> tuple[str | None, bool]:
     cursor = _cursor(directory)
     events = list(read_events(directory / JOURNAL, cursor["offset"]))
-    if not events:
-        return cursor["run_id"], False
+    uploads = directory.parent if directory.name == RUN_DIRECTORY else directory
     sender = _Sender(client, cursor["run_id"], key, parent_id, uploads)
     for start in range(0, len(events), BATCH):
         chunk = events[start : start + BATCH]
         sender.send([event for _, event in chunk])
-        # the artifact may have been renamed into place meanwhile; its journal directory went with it
-        if directory.exists():
+        try:
             write_json(directory / CURSOR, {"offset": chunk[-1][0], "run_id": sender.run_id})
-    return sender.run_id, True
+        except FileNotFoundError:
+            break  # renamed into place meanwhile: sent again from there, without harm
+    return sender.run_id, bool(events)
 
 
 def _cursor(directory: Path) -> dict[str, Any]:
@@ -87,37 +111,64 @@ class _Sender:
         self.uploads = uploads
 
     def send(self, events: list[dict[str, Any]]) -> None:
+        """Send events in their order, metrics that follow each other in one request.
+
+        What the server refuses as such (not: cannot take now) is logged and left out; it would be refused for ever.
+        """
+        from mlflow.exceptions import MlflowException
+
+        for kind, group in itertools.groupby(events, key=lambda event: event["event"]):
+            for send, arguments in self._requests(kind, list(group)):
+                try:
+                    send(arguments)
+                except MlflowException as error:
+                    if error.error_code not in REFUSALS:
+                        raise
+                    logger.error("MLflow refuses %r of %s, left out: %s", kind, self.key[:12], error.message)
+
+    def _requests(self, kind: str, events: list[dict[str, Any]]) -> Iterator[tuple[Callable[[Any], None], Any]]:
+        if kind == "metric":
+            yield self._metrics, events
+            return
+        senders: dict[str, Callable[[Any], None]] = {
+            "start": self._start,
+            "input": self._input,
+            "file": self._file,
+            "model": self._model,
+            "end": self._end,
+        }
+        for event in events:
+            if kind in senders:
+                yield senders[kind], event
+            else:
+                logger.error("unknown event %r in the journal of %s: written by a newer version?", kind, self.key[:12])
+
+    def _metrics(self, events: list[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
 
-        metrics = [Metric(e["key"], e["value"], e["time"], e["step"]) for e in events if e["event"] == "metric"]
-        for event in events:
-            if event["event"] == "start":
-                self._start(event)
-        if metrics:
-            self.client.log_batch(self.run_id, metrics=metrics)
-        for event in events:
-            if event["event"] not in ("start", "metric"):
-                getattr(self, f"_{event['event']}")(event)
+        metrics = [Metric(_name(e["key"]), e["value"], e["time"], e["step"]) for e in events]
+        self.client.log_batch(self.run_id, metrics=metrics)
 
     def _start(self, event: dict[str, Any]) -> None:
         from mlflow.entities import Param, RunTag
 
         if self.run_id is None:
-            self.run_id = self._find() or self._create(event)
+            self.run_id = self._find(event) or self._create(event)
         self.client.update_run(self.run_id, status="RUNNING")
         tags = [RunTag(key, str(value)) for key, value in event["tags"].items()]
-        params = [Param(key, str(value)[:6000]) for key, value in event["params"].items()]
+        params = [Param(_name(key), str(value)[:6000]) for key, value in event["params"].items()]
         for start in range(0, max(len(params), 1), 100):
             self.client.log_batch(self.run_id, params=params[start : start + 100], tags=tags)
 
-    def _find(self) -> str | None:
+    def _find(self, event: dict[str, Any]) -> str | None:
+        """The run made for this journal by a shipper that was killed before it could move the cursor."""
         found = self.client.search_runs(
-            [_experiment_id(self.client)], f"tags.`textmill.key` = '{self.key}'", max_results=1
+            [_experiment_id(self.client)], f"tags.`textmill.journal` = '{event['journal']}'", max_results=1
         )
         return found[0].info.run_id if found else None
 
     def _create(self, event: dict[str, Any]) -> str:
-        tags = {"textmill.key": self.key}
+        tags = {"textmill.key": self.key, "textmill.journal": event["journal"]}
         if self.parent_id is not None:
             tags["mlflow.parentRunId"] = self.parent_id
         run = self.client.create_run(_experiment_id(self.client), tags=tags, run_name=event["name"])
@@ -145,6 +196,7 @@ class _Sender:
             model = mlflow.create_external_model(
                 name=event["name"],
                 source_run_id=self.run_id,
+                experiment_id=_experiment_id(self.client),
                 tags={"textmill.key": event["key"], "textmill.path": event["path"]},
                 params={key: str(value) for key, value in event["params"].items()},
             )
@@ -163,20 +215,33 @@ class _Sender:
 def _experiment_id(client: Any) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
+        if experiment.lifecycle_stage == "deleted":  # its name stays taken
+            client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
     return str(client.create_experiment(EXPERIMENT, tags={"mlflow.experimentKind": "custom_model_development"}))
 
 
+def _name(name: str) -> str:
+    """A metric's or parameter's name with what MLflow does not allow in one replaced by `_`."""
+    return re.sub(r"[^\w.\- :/]", "_", name)[:250]
+
+
 def ship_all(store: Store, client: Any) -> None:
-    """Send whatever earlier runs could not."""
+    """Send whatever earlier runs could not, oldest first."""
     for run_directory in sorted(path for path in store.runs.iterdir() if path.is_dir()):
         journals = [run_directory, *(directory for _, directory in stage_journals(store, run_directory))]
         if any(unsent(directory) for directory in journals):
             ship_run(store, run_directory, client)
 
 
-def follow(store: Store, run_directory: Path, ended: threading.Event) -> bool:
-    """Send as events come until `ended` is set; then finish. Returns whether everything was sent."""
+def follow(
+    store: Store, run_directory: Path, ended: threading.Event, last_attempt_seconds: float = LAST_ATTEMPT_SECONDS
+) -> bool:
+    """Send as events come until `ended` is set; then finish. Returns whether everything was sent.
+
+    Args:
+        last_attempt_seconds: how long to go on trying after `ended`; one request more may be under way then.
+    """
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -186,24 +251,25 @@ def follow(store: Store, run_directory: Path, ended: threading.Event) -> bool:
     while True:
         last = ended.is_set()
         if last:
-            deadline = min(deadline, time.monotonic() + LAST_ATTEMPT_SECONDS)
+            deadline = min(deadline, time.monotonic() + last_attempt_seconds)
         try:
             if not caught_up:
                 ship_all(store, client)
                 caught_up = True
-            ship_run(store, run_directory, client)
+            while ship_run(store, run_directory, client) and last:
+                pass  # until nothing is left: a journal may have been renamed into place, or sent anew
             pause = POLL_SECONDS
             if last:
                 return True
         except Exception as error:  # noqa: BLE001  any answer but success means: keep the events, try again
             logger.warning("MLflow did not take the journal (%s: %s); trying again", type(error).__name__, error)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS) if not last else POLL_SECONDS
-            if time.monotonic() > deadline:
-                return False
-        if last:
-            time.sleep(POLL_SECONDS)
-        else:
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        if not last:
             ended.wait(pause)
+        elif time.monotonic() + POLL_SECONDS > deadline:
+            return False
+        else:
+            time.sleep(POLL_SECONDS)
 
 
 def main() -> None:

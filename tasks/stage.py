@@ -13,6 +13,7 @@ survives a kill, so that the function can go on where it stopped, and is publish
 
 import importlib.metadata
 import logging
+import os
 import platform
 import signal
 import threading
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -34,12 +35,18 @@ from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, artif
 
 logger = logging.getLogger("textmill.stage")
 
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A config with fields that do not shape the result (absolute paths); `key_material` leaves them out."""
+
+    def key_material(self) -> dict[str, Any]:
+        """JSON-able data that determines the result."""
+        ...
+
+
 Inputs = Mapping[str, "Artifact | list[Artifact]"]
 STAGES: dict[str, "Stage"] = {}
-
-
-class StageInterrupted(BaseException):
-    """A signal ended a stage after it had written its checkpoint. Not an Exception: nothing may swallow it."""
 
 
 @dataclass
@@ -68,8 +75,8 @@ class Work:
     def graceful_stop(self) -> Iterator[Callable[[], bool]]:
         """Turn SIGTERM and Ctrl-C into a flag inside the block; yields `should_stop`.
 
-        For loops that leave a checkpoint. A second signal is not caught. When the block ends after a signal, the
-        former handler gets it, so that Prefect records the run as cancelled or crashed.
+        For loops that leave a checkpoint. A second signal, of either kind, is not caught. When the block ends after a
+        signal, the former handler gets it, so that Prefect records the run as cancelled or crashed.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self.stop.is_set
@@ -80,17 +87,22 @@ class Work:
         def note(number: int, frame: object) -> None:
             received.append(number)
             self.stop.set()
-            signal.signal(number, former[signal.Signals(number)])
-            logger.warning("%s: stopping after a checkpoint", signal.Signals(number).name)
+            restore()
+            # not the logger: the signal may have come in the middle of a write to the same stream
+            os.write(2, f"\n{signal.Signals(number).name}: stopping after a checkpoint\n".encode())
+
+        def restore() -> None:
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
         for number in former:
             signal.signal(number, note)
         try:
             yield self.stop.is_set
         finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
+            restore()
             if received:
+                logger.warning("stopped by %s; run it again and it goes on", signal.Signals(received[0]).name)
                 signal.raise_signal(received[0])
 
 
@@ -142,7 +154,7 @@ class Call:
         self.inputs = dict(inputs)
         self.label = label
         self.run = run
-        self.config_json = config.model_dump(mode="json")
+        self.config_json = config.key_material() if isinstance(config, Keyed) else config.model_dump(mode="json")
         self.versions = {name: importlib.metadata.version(name) for name in stage.libraries}
 
     def key(self) -> str:
@@ -157,6 +169,9 @@ class Call:
         key = self.key()
         found = run.store.find(name, key)
         if found is None:
+            self._verify_inputs()
+            if self.key() != key:  # an input was rebuilt and came out different
+                return self.execute()
             with run.store.lock(key, waiting=self.label):
                 found = run.store.find(name, key)  # whoever held the lock may have built it
                 if found is None:
@@ -167,22 +182,22 @@ class Call:
     def _done(self, artifact: Artifact, state: str, seconds: float) -> Artifact:
         run = self.run
         run.calls[artifact.key] = self
-        run.note(StageRecord(self.stage.name, self.label, artifact.key, state, seconds, str(artifact.path)))
+        run.note(StageRecord(self.stage.name, self.label, artifact, state, seconds))
         mark = "[dim]cached[/]" if state == "cached" else f"[green]{seconds:7.1f} s[/]"
         run.display.line(f"{self.label:<28} {mark:>20}  {_describe(artifact.counts())}")
         return artifact
 
     def _build(self, key: str) -> Artifact:
         run = self.run
-        self._verify_inputs()
         partial = run.store.partial_directory(self.stage.name, key)
         finished = run.store.finished_partial(partial)
         if finished is not None:
             return run.store.adopt(partial, finished)
         (partial / "manifest.json").unlink(missing_ok=True)
         (partial / SCRATCH_DIRECTORY).mkdir(exist_ok=True)
+        run.store.need(partial, "inputs", ((a.stage, a.key) for _, a in _each(self.inputs)))
         journal = Journal(partial / RUN_DIRECTORY)
-        journal.write("start", name=self.label, parent=run.token, tags=self._tags(key), params=flat(self.config_json))
+        journal.start(name=self.label, parent=run.token, tags=self._tags(key), params=flat(self.config_json))
         for name, artifact in _each(self.inputs):
             journal.write(
                 "input", name=name, digest=artifact.digest, source=str(artifact.path), context=self.stage.name

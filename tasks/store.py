@@ -20,7 +20,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,23 +125,17 @@ class Store:
         content is hashed. An artifact that fails is moved to `aside/` and None is returned, so that it is rebuilt.
         """
         path = self.artifacts / stage / key
-        try:
-            manifest = read_json(path / "manifest.json")
-        except FileNotFoundError:
-            if path.exists():
-                self.set_aside(path, "its manifest is missing")
+        manifest = self._manifest_or_aside(path)
+        if manifest is None:
             return None
-        except json.JSONDecodeError:
-            self.set_aside(path, "its manifest is not JSON")
-            return None
-        artifact = Artifact(stage, key, manifest["digest"], path)
         if not self._parts_exist(manifest):
             self.set_aside(path, "one of its parts is gone")
             return None
-        if _touched(path, manifest):
-            self._verified.discard(key)
-            if not self.verify(artifact):
-                return None
+        artifact = Artifact(stage, key, manifest["digest"], path)
+        if _touched(path, manifest) and not self.verify(artifact):
+            return None
+        with suppress(FileNotFoundError, PermissionError):  # collected at this moment, or a store only to be read
+            os.utime(path)  # garbage collection's grace period counts from the last use
         return artifact
 
     def find_all(self, stage: str, keys: Iterable[str]) -> dict[str, Artifact]:
@@ -154,22 +148,31 @@ class Store:
         return {key: artifact for key, artifact in found if artifact is not None}
 
     def verify(self, artifact: Artifact) -> bool:
-        """Hash every file of an artifact and of its parts once per process; a corrupt one is set aside."""
-        if artifact.key in self._verified:
-            return artifact.path.exists()
-        manifest = artifact.manifest()
-        problem = _content_problem(artifact.path, manifest)
-        if problem is not None:
-            self.set_aside(artifact.path, problem)
+        """Whether every file of an artifact and of its parts has the recorded hash; a corrupt one is set aside.
+
+        A file is hashed once per process, and again when its size or modification time has changed since.
+        """
+        manifest = self._manifest_or_aside(artifact.path)
+        if manifest is None:
             return False
         for part in manifest["parts"]:
             found = self.find(part["stage"], part["key"])
             if found is None or not self.verify(found):
                 self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
                 return False
+        if artifact.key in self._verified and not _touched(artifact.path, manifest):
+            return True
+        problem = _content_problem(artifact.path, manifest)
+        if problem is not None:
+            self.set_aside(artifact.path, problem)
+            return False
         _write_stamps(artifact.path, manifest)
         self._verified.add(artifact.key)
         return True
+
+    def trust(self, artifact: Artifact) -> None:
+        """Take an artifact that a worker of this process has just hashed and published as verified."""
+        self._verified.add(artifact.key)
 
     def resolve(self, name: str) -> Artifact:
         """The artifact meant by an alias, `stage/key`, a key or an unambiguous prefix; a bare stage means its newest.
@@ -196,8 +199,25 @@ class Store:
         return {path.stem: read_json(path) for path in sorted(self.alias_directory.glob("*.json"))}
 
     def set_alias(self, name: str, artifact: Artifact) -> None:
-        """Let `name` stand for an artifact from now on; garbage collection keeps it."""
+        """Let `name` stand for an artifact from now on; garbage collection keeps it.
+
+        Raises:
+            StoreError: the name cannot be a file name.
+        """
+        if not name or "/" in name or name.startswith("."):
+            raise StoreError(f"{name!r} cannot be an alias: use letters, digits, dashes, dots inside")
         write_json(self.alias_directory / f"{name}.json", {"stage": artifact.stage, "key": artifact.key})
+
+    def remove_alias(self, name: str) -> None:
+        """Take a name away from its artifact.
+
+        Raises:
+            StoreError: there is no such alias.
+        """
+        path = self.alias_directory / f"{name}.json"
+        if not path.exists():
+            raise StoreError(f"no alias is called {name!r}; there are: {', '.join(self.aliases()) or 'none'}")
+        path.unlink()
 
     def aliased(self, name: str) -> Artifact | None:
         """The artifact an alias stands for, or None when there is no such alias or artifact."""
@@ -216,7 +236,9 @@ class Store:
             path = manifest_path.parent
             try:
                 digest = read_json(manifest_path)["digest"]
-            except (json.JSONDecodeError, KeyError):
+            except FileNotFoundError:
+                continue  # collected or set aside since the listing
+            except (ValueError, TypeError, KeyError):
                 logger.warning("%s has an unreadable manifest; it is rebuilt when next needed", path)
                 continue
             found.append(Artifact(path.parent.name, path.name, digest, path))
@@ -242,7 +264,7 @@ class Store:
                 except FileNotFoundError:
                     same = False
                 if same:
-                    os.ftruncate(descriptor, 0)
+                    os.ftruncate(descriptor, 0)  # whose process it is: for the message of those who wait
                     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
                     yield
                     return
@@ -255,6 +277,18 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def need(self, partial: Path, name: str, artifacts: Iterable[tuple[str, str]]) -> None:
+        """Note the (stage, key) of what a build reads or is made of, so that garbage collection keeps it meanwhile."""
+        write_json(partial / SCRATCH_DIRECTORY / f"needs-{name}.json", sorted(artifacts))
+
+    def needed(self, partial: Path) -> Iterator[tuple[str, str]]:
+        """What a build has noted so."""
+        for path in (partial / SCRATCH_DIRECTORY).glob("needs-*.json"):
+            try:
+                yield from ((stage, key) for stage, key in read_json(path))
+            except FileNotFoundError:
+                return  # published since the listing
+
     def publish(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
         """Hash and fsync the files of a finished build, write its manifest, rename it into place.
 
@@ -263,16 +297,22 @@ class Store:
             manifest: stage, key and everything known before the files are hashed; `digest` may be given by the
                 stage (an order-free digest of documents), else it is that of the file names and hashes.
         """
-        shutil.rmtree(partial / SCRATCH_DIRECTORY, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(partial / SCRATCH_DIRECTORY)
         files = []
         for path in sorted(_own_files(partial)):
             with path.open("rb") as handle:
                 sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
                 os.fsync(handle.fileno())
             files.append({"path": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": sha256})
+        for directory, _, _ in os.walk(partial):
+            fsync_directory(Path(directory))  # a synced file can still be lost with its entry
         digest = manifest.get("digest") or content_digest(files, manifest["parts"])
-        whole = {"format": FORMAT, **manifest, "digest": digest, "files": files}
+        # as it will be read back: JSON turns tuples into lists and every key into a string
+        whole = json.loads(json.dumps({"format": FORMAT, **manifest, "digest": digest, "files": files}))
+        whole["checksum"] = _checksum(whole)
         write_json(partial / "manifest.json", whole)
+        fsync_directory(partial)
         return self.adopt(partial, whole)
 
     def adopt(self, partial: Path, manifest: Mapping[str, Any]) -> Artifact:
@@ -282,6 +322,7 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(partial, target)
         fsync_directory(target.parent)
+        fsync_directory(self.artifacts)
         _write_stamps(target, manifest)
         self._verified.add(key)
         return Artifact(stage, key, manifest["digest"], target)
@@ -290,17 +331,42 @@ class Store:
         """The manifest of a build that was killed between its manifest and its rename, if its files agree."""
         try:
             manifest = read_json(partial / "manifest.json")
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):
             return None
-        return manifest if _content_problem(partial, manifest) is None else None
+        if _manifest_problem(manifest) or _content_problem(partial, manifest) or not self._parts_exist(manifest):
+            return None
+        return dict(manifest)
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Move a corrupt artifact out of the way; nothing is deleted."""
+        self._verified.discard(path.name)
         self.aside.mkdir(exist_ok=True)
         target = self.aside / f"{path.parent.name}-{path.name}-{time.time_ns()}"
+        try:
+            os.rename(path, target)
+        except FileNotFoundError:
+            return  # another process was faster, or it was collected
         logger.warning("%s/%s is corrupt (%s): set aside at %s", path.parent.name, path.name[:12], reason, target)
-        os.rename(path, target)
-        self._verified.discard(path.name)
+
+    def _manifest_or_aside(self, path: Path) -> dict[str, Any] | None:
+        """The manifest of an artifact's directory; None when there is none, and when it had to be set aside."""
+        manifest_path = path / "manifest.json"
+        try:
+            manifest = read_json(manifest_path)
+        except FileNotFoundError:
+            # Published between the two looks, an artifact has its manifest: a directory without one is broken.
+            if path.exists() and not manifest_path.exists():
+                self.set_aside(path, "its manifest is missing")
+                return None
+            return self._manifest_or_aside(path) if manifest_path.exists() else None
+        except ValueError:
+            self.set_aside(path, "its manifest is not JSON")
+            return None
+        problem = _manifest_problem(manifest)
+        if problem is not None:
+            self.set_aside(path, problem)
+            return None
+        return dict(manifest)
 
     def _parts_exist(self, manifest: Mapping[str, Any]) -> bool:
         parts: dict[str, list[str]] = {}
@@ -321,6 +387,20 @@ def content_digest(files: Iterable[Mapping[str, Any]], parts: Iterable[Mapping[s
     ).hexdigest()
 
 
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    """A manifest's own SHA-256, so that a flipped byte in it does not pass for another config or digest."""
+    rest = {name: value for name, value in manifest.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _manifest_problem(manifest: Any) -> str | None:
+    if not isinstance(manifest, dict) or "checksum" not in manifest:
+        return "its manifest is not one"
+    if manifest.get("format") != FORMAT:
+        return f"its manifest has format {manifest.get('format')}, this version reads {FORMAT}"
+    return None if manifest["checksum"] == _checksum(manifest) else "its manifest was changed"
+
+
 def _own_files(directory: Path) -> Iterator[Path]:
     for root, directories, names in os.walk(directory):
         if Path(root) == directory:
@@ -338,6 +418,7 @@ def _write_stamps(path: Path, manifest: Mapping[str, Any]) -> None:
     for entry in manifest["files"]:
         stat = (path / entry["path"]).stat()
         stamps[entry["path"]] = [stat.st_size, stat.st_mtime_ns]
+    (path / RUN_DIRECTORY).mkdir(exist_ok=True)
     write_json(path / RUN_DIRECTORY / "stamps.json", stamps)
 
 
@@ -349,8 +430,8 @@ def _touched(path: Path, manifest: Mapping[str, Any]) -> bool:
             stat = (path / entry["path"]).stat()
             if [stat.st_size, stat.st_mtime_ns] != stamps.get(entry["path"]):
                 return True
-    except (FileNotFoundError, json.JSONDecodeError):
-        return True
+    except (FileNotFoundError, ValueError, AttributeError):
+        return True  # also when stamps.json is broken: hashing is always right
     return False
 
 
@@ -372,5 +453,5 @@ def _flock_saying_who(descriptor: int, what: str) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
-        logger.info("waiting for process %s, which is building %s", holder, what)
+        logger.warning("waiting for process %s, which is building %s", holder, what)
         fcntl.flock(descriptor, fcntl.LOCK_EX)

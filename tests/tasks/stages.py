@@ -64,6 +64,29 @@ def total(work: Work, config: NumbersConfig, *, source: Artifact) -> None:
     work.counts["total"] = value
 
 
+@stage(version=1)
+def slow(work: Work, config: NumbersConfig) -> None:
+    """One file; takes as long as SLOW_SECONDS says."""
+    _log_call("slow")
+    time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+    (work.directory / "slow.json").write_text(json.dumps({"n": config.count}))
+
+
+@stage(version=1)
+def patient(work: Work, config: NumbersConfig) -> None:
+    """Like a training: runs until it is told to stop, then leaves a checkpoint; goes on from it and ends."""
+    checkpoint = work.scratch / "checkpoint"
+    resumed = checkpoint.exists()
+    with work.graceful_stop() as should_stop:
+        _log_call("patient")
+        while not resumed and not should_stop():
+            time.sleep(0.01)
+        while "STUBBORN" in os.environ:
+            time.sleep(0.01)
+        checkpoint.write_text("step 3")
+    (work.directory / "result.json").write_text(json.dumps({"resumed": resumed}))
+
+
 def _log_call(name: str) -> None:
     log = os.environ.get("STAGE_CALLS")
     if log:
