@@ -1,0 +1,348 @@
+"""Report data as one self-contained HTML page.
+
+The page works from a file, loads nothing and runs no script. All text that comes in is foreign: the template escapes
+every expression, signs stand for characters that would act, and the content security policy names this page's own
+style sheet by its hash and forbids the rest.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tasks import report_figures, report_format, report_results
+from tasks.report_data import (
+    Amount,
+    DropReason,
+    FunnelPart,
+    FunnelStep,
+    LineageNode,
+    Pretraining,
+    ReportData,
+    Sample,
+    SourceRow,
+    StageRow,
+)
+from tasks.report_format import MISSING, count, decimal, duration, share, short, size, visible
+
+HERE = Path(__file__).parent
+
+TITLES = {
+    "funnel": "From raw bytes to tokens",
+    "drops": "Why documents were dropped",
+    "skips": "Input that could not be read",
+    "sources": "Sources",
+    "lengths": "Document lengths",
+    "duplicates": "Duplicate families",
+    "pretraining": "Pretraining",
+    "finetuning": "Fine-tuning",
+    "stages": "Time and memory",
+    "lineage": "Where the model comes from",
+    "further": "Looking further",
+}
+
+
+class Limits(NamedTuple):
+    """The most of each that the page shows, so that its size is bounded whatever the data."""
+
+    reasons: int = 40
+    examples: int = 3
+    sources: int = 30
+    histograms: int = 4
+    families: int = 12
+    members: int = 12
+    prompts: int = 3
+    steps: int = 5
+    classes: int = 60
+    errors: int = 20
+    stages: int = 80
+    lineage: int = 150
+
+
+LIMITS = Limits()
+
+
+def render_report(data: ReportData) -> str:
+    """The whole page as HTML, to be written as UTF-8. Equal data gives equal text; absent data leaves sections out."""
+    style, style_hash = _style()
+    drops = sorted(data.drops, key=lambda d: (-d.documents, d.name))
+    sources = sorted(data.sources, key=lambda s: (-s.raw_bytes, s.name))
+    drawings = [(h, report_figures.lengths(h)) for h in data.lengths[: LIMITS.histograms]]
+    histograms = [(h, drawing) for h, drawing in drawings if drawing]
+    present = {
+        "funnel": data.funnel,
+        "drops": drops,
+        "skips": data.skips,
+        "sources": sources,
+        "lengths": histograms,
+        "duplicates": data.duplicates,
+        "pretraining": data.pretraining,
+        "finetuning": data.finetuning,
+        "stages": data.stages,
+        "lineage": data.lineage,
+        "further": data.commands or data.environment,
+    }
+    stage_of = {node.key: node.stage for node in data.lineage}
+    page = _environment().get_template("report_page.html.jinja")
+    return page.render(
+        data=data,
+        limits=LIMITS,
+        titles=TITLES,
+        sections=[name for name, content in present.items() if content],
+        style=style,
+        style_hash=style_hash,
+        lead=_lead(data),
+        tiles=_tiles(data),
+        funnel_rows=_funnel_rows(data.funnel),
+        drops=drops[: LIMITS.reasons],
+        drop_total=sum(d.documents for d in drops),
+        drops_left=_left(drops[LIMITS.reasons :]),
+        sources=sources[: LIMITS.sources],
+        sources_rest=_summed(sources[LIMITS.sources :]),
+        sources_largest=max((max(s.raw_bytes, s.kept_bytes) for s in sources), default=0),
+        histograms=histograms,
+        samples=_samples(data.pretraining),
+        stages=data.stages[: LIMITS.stages],
+        stages_rest=len(data.stages[LIMITS.stages :]),
+        stage_limits=_stage_limits(data.stages),
+        made_from=lambda node: _made_from(node, stage_of),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in (
+        "count",
+        "short",
+        "size",
+        "memory",
+        "duration",
+        "share",
+        "points",
+        "decimal",
+        "plain",
+        "excerpt",
+        "fit",
+    ):
+        environment.filters[name] = getattr(report_format, name)
+    environment.filters["p_value"] = report_results.p_value
+    environment.filters["first_line"] = _first_line
+    for module, names in (
+        (report_figures, ("bar", "funnel", "family_sizes", "loss", "small_curve")),
+        (report_results, ("accuracies", "difference", "confusion", "lineage")),
+    ):
+        environment.globals.update({name: getattr(module, name) for name in names})
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of the template puts on the page: no acting characters, nothing for None."""
+    if value is None:
+        return ""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@cache
+def _style() -> tuple[Markup, str]:
+    """The style sheet, and its hash as the content security policy wants it."""
+    style = (HERE / "report_page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return Markup(style), f"sha256-{digest}"
+
+
+class Tile(NamedTuple):
+    """One figure of the strip at the top."""
+
+    name: str
+    figure: str
+    subs: list[str]
+
+
+def _tiles(data: ReportData) -> list[Tile]:
+    h, p, f = data.headline, data.pretraining, data.finetuning
+    tiles = []
+    if h.kept and h.kept.bytes is not None:
+        subs = [f"{count(h.kept.documents)} documents"] if h.kept.documents is not None else []
+        if h.raw and h.raw.bytes is not None:
+            subs.append(f"of {size(h.raw.bytes)} raw ({share(h.kept.bytes, h.raw.bytes)})")
+        tiles.append(Tile("text kept", size(h.kept.bytes), subs))
+    if h.kept and h.kept.tokens is not None:
+        per_token = f"{h.kept.bytes / h.kept.tokens:.2f} bytes per token" if h.kept.bytes and h.kept.tokens else ""
+        tiles.append(Tile("tokens", short(h.kept.tokens), [per_token] if per_token else []))
+    if p and p.parameters is not None:
+        tiles.append(Tile("parameters", short(p.parameters), [p.model] if p.model else []))
+    if p and p.pretrained is not None:
+        others = [(p.unigram, "unigram"), (p.untrained, "untrained")]
+        tiles.append(
+            Tile(
+                "held-out bits per byte",
+                decimal(p.pretrained, 3),
+                [f"{name} {decimal(value, 3)}" for value, name in others if value is not None],
+            )
+        )
+    for system in f.systems if f else ():
+        if system.role == "pretrained" and system.accuracy:
+            a = system.accuracy
+            subs = [f"{system.name}, {share(a.low)} to {share(a.high)}"]
+            subs += (
+                [f"{s.name} {share(s.accuracy.value)}" for s in f.systems if s.accuracy and s is not system]
+                if f
+                else []
+            )
+            tiles.append(Tile("test accuracy", share(a.value), subs))
+    if h.seconds is not None:
+        built = sum(s.state != "cached" for s in data.stages)
+        subs = [f"{built} stages built, {len(data.stages) - built} reused"] if data.stages else []
+        tiles.append(Tile("total time", duration(h.seconds), subs))
+    return tiles
+
+
+def _lead(data: ReportData) -> list[tuple[bool, str]]:
+    """The summary as (bold, words) pieces."""
+    h, p, f = data.headline, data.pretraining, data.finetuning
+    pieces: list[tuple[bool, str]] = []
+    if h.raw and h.kept and h.raw.bytes and h.kept.bytes is not None:
+        pieces += [
+            (False, "Of "),
+            (True, size(h.raw.bytes)),
+            (False, " of raw text "),
+            (True, share(h.kept.bytes, h.raw.bytes)),
+            (False, " was kept. "),
+        ]
+    if p and p.pretrained is not None and p.unigram is not None:
+        pieces += [
+            (False, "The model predicts unseen text at "),
+            (True, f"{decimal(p.pretrained, 2)} bits per byte"),
+            (False, f", a unigram model at {decimal(p.unigram, 2)}. "),
+        ]
+    if f and f.difference:
+        a = f.difference.accuracy
+        better = "more" if a.value >= 0 else "less"
+        pieces += [
+            (False, "Fine-tuned, it answers "),
+            (True, f"{abs(100 * a.value):.1f} points {better}"),
+            (False, " of the test right than the same model from random weights."),
+        ]
+    return pieces
+
+
+class FunnelRow(NamedTuple):
+    """A step as the table shows it."""
+
+    name: str
+    note: str | None
+    out: Amount
+    parts: Sequence[FunnelPart]
+    documents_change: str
+    bytes_change: str
+    of_first: str
+
+
+def _funnel_rows(steps: Sequence[FunnelStep]) -> list[FunnelRow]:
+    first = next((step.out.bytes for step in steps if step.out.bytes), None)
+    before: Amount | None = None
+    rows = []
+    for step in steps:
+        into = step.into or before or Amount()
+        rows.append(
+            FunnelRow(
+                step.name,
+                step.note,
+                step.out,
+                step.parts,
+                _change(into.documents, step.out.documents),
+                _change(into.bytes, step.out.bytes),
+                share(step.out.bytes, first),
+            )
+        )
+        before = Amount(
+            documents=step.out.documents if step.out.documents is not None else into.documents,
+            bytes=step.out.bytes if step.out.bytes is not None else into.bytes,
+        )
+    return rows
+
+
+def _change(before: int | None, after: int | None) -> str:
+    if before is None or after is None:
+        return ""
+    if before == after:
+        return "0"
+    sign = "−" if after < before else "+"
+    return f"{sign}{share(abs(after - before), before)}" if before else f"{sign}{count(abs(after - before))}"
+
+
+def _left(drops: Sequence[DropReason]) -> dict[str, int] | None:
+    return {"reasons": len(drops), "documents": sum(d.documents for d in drops)} if drops else None
+
+
+def _summed(rows: Sequence[SourceRow]) -> SourceRow | None:
+    if not rows:
+        return None
+    return SourceRow(
+        name="",
+        raw_documents=sum(r.raw_documents for r in rows),
+        raw_bytes=sum(r.raw_bytes for r in rows),
+        kept_documents=sum(r.kept_documents for r in rows),
+        kept_bytes=sum(r.kept_bytes for r in rows),
+    )
+
+
+def _stage_limits(stages: Sequence[StageRow]) -> dict[str, float]:
+    times = [v for s in stages for v in (s.seconds, s.build_seconds) if v is not None]
+    return {
+        "seconds": max(times, default=0.0),
+        "memory": max((s.peak_bytes or 0 for s in stages), default=0),
+        "disk": sum(s.disk_bytes or 0 for s in stages),
+        "total": sum(s.seconds or 0.0 for s in stages),
+    }
+
+
+class SampleRows(NamedTuple):
+    """Samples by prompt; in a row (sample, validation bits per byte near its step), steps rising."""
+
+    shown: list[tuple[str, list[tuple[Sample, float | None]]]]
+    left: int
+    prompted: bool
+
+
+def _samples(training: Pretraining | None) -> SampleRows | None:
+    if training is None or not training.samples:
+        return None
+    rows: dict[str, list[Sample]] = {}
+    for sample in sorted(training.samples, key=lambda s: s.step):
+        rows.setdefault(sample.prompt, []).append(sample)
+    shown = []
+    for prompt, row in list(rows.items())[: LIMITS.prompts]:
+        last = len(row) - 1
+        most = min(LIMITS.steps, len(row))
+        picked = [row[round(i * last / max(1, most - 1))] for i in range(most)]
+        shown.append((prompt, [(sample, _bits_at(training, sample.step)) for sample in picked]))
+    left = len(training.samples) - sum(len(row) for _, row in shown)
+    return SampleRows(shown, left, any(prompt for prompt, _ in shown))
+
+
+def _bits_at(training: Pretraining, step: int) -> float | None:
+    found = [p.value for p in training.valid if p.step == step]
+    return found[-1] if found else None
+
+
+def _made_from(node: LineageNode, stage_of: dict[str, str]) -> list[str]:
+    return [stage_of.get(key, key) for key in node.inputs] or [MISSING]
+
+
+def _first_line(text: str) -> str:
+    return report_format.fit(re.sub(r"\s+", " ", text).strip() or "(empty)", 330, 14)
