@@ -74,8 +74,11 @@ def unigram_bits_per_byte(
     """The same figures for the model that knows only how frequent tokens are.
 
     p(token) = (count + smoothing) / (sum of counts + smoothing * vocab): add-one (Laplace) by default.
-    `counts`: of the training text, int [vocab] (`TokenIndex.token_counts`).
+    `counts`: of the training text, int [vocab] (`TokenIndex.token_counts`). Raises ValueError without
+    smoothing: a token never seen in training would cost infinitely many bits.
     """
+    if smoothing <= 0:
+        raise ValueError(f"smoothing must be positive, not {smoothing}")
     count = len(sequences) if limit is None else min(limit, len(sequences))
     log_p = np.log((counts + smoothing) / (counts.sum() + smoothing * len(counts)))
     seen = np.zeros(len(counts), dtype=np.int64)

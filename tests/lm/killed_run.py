@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimiser imports it: once here, not in every child
 
 from lm.config import GPTConfig, OptimizerConfig, TrainConfig
 from lm.models.gpt import GPT
@@ -65,7 +66,7 @@ def train(directory: Path, kill_at: str | None) -> None:
         steps=20,
         batch=4,
         micro_batch=2,
-        precision="bf16",
+        precision="fp32",
         optimizer=OptimizerConfig(learning_rate=0.01),
         eval_interval=6,
         sample_interval=0,
