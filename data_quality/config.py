@@ -18,21 +18,21 @@ class StrictModel(BaseModel):
 class SourceBase(StrictModel):
     """What every source has: a name, what to do with bad input, and limits.
 
-    ``SELECTION`` names the fields that only say *which* files are read. They are no part of a piece's key: the files'
-    content is.
+    ``SELECTION`` names the fields that only say *which* files are read. They are no part of a piece's key:
+    the content of the files is.
     """
 
     SELECTION: ClassVar[frozenset[str]] = frozenset({"paths", "include", "exclude"})
 
     name: str = Field(
         pattern=r"^[^\s:#]+$",
-        description="Prefix of the ids made from paths (`name:path#record`) and the default of the `source` column. "
-        "Two sources may not share it.",
+        description="Prefix of the ids made from paths (`name:path#record`) and the default of the `source` "
+        "column. Two sources may not share it.",
     )
     language: str | None = Field(None, description="Language code given to every document, when it is known.")
     on_bad_input: Literal["skip", "error"] = Field(
         "skip",
-        description="`skip` records and counts a bad record or file and goes on; `error` stops at the first one.",
+        description="`skip` records and counts a bad record or file and goes on; `error` stops at the first.",
     )
     max_record_bytes: int = Field(
         64 << 20,
@@ -47,12 +47,12 @@ class FileSource(SourceBase):
 
     paths: tuple[str, ...] = Field(
         min_length=1,
-        description="Files, directories (searched recursively), globs (`data/**/*.jsonl.zst`), local or as fsspec URIs "
-        "(`s3://bucket/folder`).",
+        description="Files, directories (searched recursively), globs (`data/**/*.jsonl.zst`), local or as fsspec "
+        "URIs (`s3://bucket/folder`).",
     )
     include: tuple[str, ...] = Field(
         (),
-        description="Take only files whose path below its root matches one of these patterns (`*` crosses `/`).",
+        description="Take only files whose path below the root matches one of these (`*` crosses `/`).",
     )
     exclude: tuple[str, ...] = Field((), description="Leave out files that match one of these patterns.")
     encoding: str = Field("utf-8", description="Character encoding of the files.")
@@ -85,8 +85,8 @@ class TextSource(FileSource):
     name: str = Field("text", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
     document: Literal["file", "line", "paragraph", "separator"] = Field(
         "file",
-        description="What is one document: the file, a line, a block between blank lines, or what stands between "
-        "two separators.",
+        description="What is one document: the file, a line, a block between blank lines, or what stands "
+        "between two separators.",
     )
     separator: str = Field(
         "\n<|endoftext|>\n",
@@ -118,7 +118,7 @@ class CsvSource(FileSource, ColumnSource):
     )
     columns: tuple[str, ...] | None = Field(
         None,
-        description="Column names of a file that has no header line. Without it the first line is the header.",
+        description="Column names of a file without a header line. Without it the first line is the header.",
     )
 
 
@@ -144,8 +144,8 @@ class HuggingFaceSource(SourceBase, ColumnSource):
     split: str = Field("train", description="Split to read.")
     revision: str | None = Field(
         None,
-        description="Commit of a hub dataset. A full 40-digit commit is used as it is; a branch, a tag or nothing asks "
-        "the hub at every run which commit that is now.",
+        description="Commit of a hub dataset. A full 40-digit commit is used as it is; a branch, a tag or nothing "
+        "asks the hub at every run which commit that is now.",
     )
     data_files: tuple[str, ...] = Field((), description="Files for a builder such as `json`; paths or globs.")
 
@@ -185,20 +185,20 @@ class ShardConfig(StrictModel):
 
 
 class IngestConfig(StrictModel):
-    """What is read and how it is cut. The order of `sources` and of the files has no influence on the result."""
+    """What is read and how it is cut. The order of `sources` and of files has no influence on the result."""
 
     sources: tuple[SourceConfig, ...] = Field(min_length=1, description="The inputs.")
     shards: ShardConfig = Field(ShardConfig(), description="Size of the document shards.")
     piece_bytes: int = Field(
         16 << 20,
         ge=1,
-        description="Input files are grouped into pieces of about this size, the unit of work and of reuse. Bytes of "
-        "input as stored.",
+        description="Input files are grouped into pieces of about this size, the unit of work and of reuse. "
+        "Bytes of input as stored.",
     )
     trust_mtime: bool = Field(
         True,
-        description="Take a file's hash from the cache when size and modification time are unchanged. With false every "
-        "file is read at every run.",
+        description="Take a file's hash from the cache when size and modification time are unchanged. With false "
+        "every file is read at every run.",
     )
 
     @model_validator(mode="after")
@@ -207,8 +207,8 @@ class IngestConfig(StrictModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(
-                f"two sources are named {', '.join(twice)}: give each a `name` of its own, since ids made from paths "
-                "begin with it"
+                f"two sources are named {', '.join(twice)}: give each a `name` of its own, since ids made from "
+                "paths begin with it"
             )
         return self
 
@@ -221,7 +221,7 @@ class NormalizeConfig(StrictModel):
 
     fix_mojibake: bool = Field(
         True,
-        description="Repair text decoded with the wrong encoding (ftfy). Only lines with non-ASCII characters pay.",
+        description="Repair text decoded with the wrong encoding (ftfy). Only lines with suspect characters pay.",
     )
     unicode_form: Literal["NFC", "NFKC"] | None = Field(
         "NFC",

@@ -21,11 +21,12 @@ def read(ref: FileRef, source: ParquetSource) -> Reading:
             # buffer_size makes pyarrow read a column chunk page by page instead of whole.
             file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)
             columns = pick_columns(source, file.schema_arrow.names)
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-                values = {name: _values(batch.column(name)) for name in columns}
-                for row in range(batch.num_rows):
-                    number += 1
-                    yield _record({name: column[row] for name, column in values.items()}, number, source)
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns):
+                    values = [_values(batch.column(name)) for name in columns]
+                    for row in zip(*values, strict=True):
+                        number += 1
+                        yield _record(dict(zip(columns, row, strict=True)), number, source)
         except (pa.ArrowException, OSError) as error:
             raise InputError("corrupt", f"after {number} rows: {error}") from None
 

@@ -47,6 +47,8 @@ def _read_file(ref: FileRef, source: TextSource) -> Reading:
         size += len(chunk)
         if size <= source.max_record_bytes:
             data += chunk
+    if size == 0:
+        return
     yield _record(Part(bytes(data) if size <= source.max_record_bytes else None, size), 1, None, source)
 
 
