@@ -35,7 +35,7 @@ def funnel(steps: Sequence[FunnelStep]) -> Markup | None:
     if len(steps) < 2 or not largest:
         return None
     top, bottom, thick = 66.0, 226.0, 12.0
-    column = WIDE / len(steps)
+    column = (WIDE - 110) / (len(steps) - 1)
     parts: list[Markup] = []
     before: float | None = None
     for i, (step, amount) in enumerate(zip(steps, amounts, strict=True)):
@@ -47,8 +47,10 @@ def funnel(steps: Sequence[FunnelStep]) -> Markup | None:
             lost = before - (known or 0)
             if lost > 0:
                 what = size(lost) if in_bytes else count(lost)
-                parts.append(text(x - column + thick + 10, bottom + 20, f"− {what}", "loss"))
-                parts.append(text(x - column + thick + 10, bottom + 36, share(lost, before), "tick"))
+                aside = bool(steps[i - 1].parts)  # a divided corpus loses nothing: the rest is valid, test, ...
+                below = "set aside" if aside else share(lost, before)
+                parts.append(text(x - column + thick + 10, bottom + 20, f"− {what}", "tick" if aside else "loss"))
+                parts.append(text(x - column + thick + 10, bottom + 36, below, "tick"))
         parts.append(_funnel_bar(step, x, bottom, height, thick, in_bytes))
         main = size(step.out.bytes) if in_bytes and step.out.bytes is not None else None
         documents = None if step.out.documents is None else f"{count(step.out.documents)} doc."
@@ -92,7 +94,7 @@ def lengths(histogram: LengthHistogram) -> Markup | None:
     edges, raw, kept = histogram.edges, histogram.raw, histogram.kept
     if len(edges) != len(raw) + 1 or not any(raw) or edges[0] <= 0:
         return None
-    plot = Plot(Scale(edges[0], edges[-1], 52, HALF - 8, log=True), Scale(0, max([*raw, *kept]) * 1.04, 218, 28))
+    plot = Plot(Scale(edges[0], edges[-1], 52, HALF - 22, log=True), Scale(0, max([*raw, *kept]) * 1.04, 218, 28))
     shapes = []
     for counts, name in ((raw, "grey"), (kept, "accent")):
         for i, documents in enumerate(counts[: len(raw)]):
@@ -115,7 +117,7 @@ def family_sizes(sizes: Sequence[FamilySize]) -> Markup | None:
         return None
     widest, most = max(s for s, _ in known), max(f for _, f in known)
     plot = Plot(
-        Scale(1.7, max(10, widest * 1.15), 52, HALF - 8, log=True), Scale(0.7, max(10, most * 1.3), 218, 28, True)
+        Scale(1.7, max(10, widest * 1.15), 52, HALF - 22, log=True), Scale(0.7, max(10, most * 1.3), 218, 28, True)
     )
     shapes = []
     for members, families in known:
@@ -170,7 +172,7 @@ def small_curve(points: Sequence[Point], name: str, width: float = HALF) -> Mark
         return None
     highest = max(p.value for p in points)
     plot = Plot(
-        Scale(0, max(1, max(p.step for p in points)), 62, width - 12), Scale(0, (highest or 1.0) * 1.06, 138, 28)
+        Scale(0, max(1, max(p.step for p in points)), 62, width - 22), Scale(0, (highest or 1.0) * 1.06, 138, 28)
     )
     frame = plot.frame("optimizer step", name, _tick, _tick, y_most=3)
     return picture(width, 180, f"{name} over optimizer steps", frame, _curve(plot, points, "curve-accent"))
@@ -209,4 +211,4 @@ def _tick(value: float) -> str:
     if 0 < abs(value) < 0.01:
         mantissa, _, exponent = f"{value:.0e}".partition("e")
         return f"{mantissa}e{int(exponent)}".replace("-", "−")
-    return short(value)
+    return f"{value:,.6g}" if abs(value) < 100_000 else short(value)

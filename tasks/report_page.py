@@ -141,6 +141,7 @@ def _environment() -> Environment:
         environment.filters[name] = getattr(report_format, name)
     environment.filters["p_value"] = report_results.p_value
     environment.filters["first_line"] = _first_line
+    environment.filters["operator"] = lambda sign: {">=": "≥", "<=": "≤", None: "at"}.get(sign, sign)
     for module, names in (
         (report_figures, ("bar", "funnel", "family_sizes", "loss", "small_curve")),
         (report_results, ("accuracies", "difference", "confusion", "lineage")),
@@ -197,7 +198,7 @@ def _tiles(data: ReportData) -> list[Tile]:
     for system in f.systems if f else ():
         if system.role == "pretrained" and system.accuracy:
             a = system.accuracy
-            subs = [f"{system.name}, {share(a.low)} to {share(a.high)}"]
+            subs = [f"[{share(a.low)}, {share(a.high)}]"]
             subs += (
                 [f"{s.name} {share(s.accuracy.value)}" for s in f.systems if s.accuracy and s is not system]
                 if f
@@ -206,7 +207,7 @@ def _tiles(data: ReportData) -> list[Tile]:
             tiles.append(Tile("test accuracy", share(a.value), subs))
     if h.seconds is not None:
         built = sum(s.state != "cached" for s in data.stages)
-        subs = [f"{built} stages built, {len(data.stages) - built} reused"] if data.stages else []
+        subs = [f"{built} stages built", f"{len(data.stages) - built} reused"] if data.stages else []
         tiles.append(Tile("total time", duration(h.seconds), subs))
     return tiles
 

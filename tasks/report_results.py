@@ -39,13 +39,15 @@ def accuracies(systems: Sequence[System], majority: float | None) -> Markup | No
         shapes.append(text(left - 14, y + 4, fit(system.name, left - 20, 13), "strong", "end"))
         if system.accuracy is not None:
             a = system.accuracy
-            shapes.append(line(plot.x(a.low), y, plot.x(a.high), y, f"interval {colour}-line"))
-            shapes.append(rectangle(plot.x(a.value) - 2, y - 9, 4, 18, colour, share(a.value)))
+            shapes.append(line(plot.x(a.low), y - 6, plot.x(a.high), y - 6, f"interval {colour}-line"))
+            shapes.append(rectangle(plot.x(a.value) - 2, y - 14, 4, 16, colour, share(a.value)))
             shapes.append(text(WIDE - 80, y + 4, share(a.value), "strong"))
         for seed in system.seeds:
             tip = f"seed {seed.seed}: {share(seed.accuracy)}"
             shapes.append(
-                tag("circle", tag("title", tip), cx=plot.x(seed.accuracy), cy=y, r=4.5, class_=f"ring {colour}-line")
+                tag(
+                    "circle", tag("title", tip), cx=plot.x(seed.accuracy), cy=y + 9, r=4.5, class_=f"ring {colour}-line"
+                )
             )
     return picture(WIDE, bottom + 28, "Test accuracy of each system", *shapes)
 
@@ -107,8 +109,8 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup 
                 )
                 shapes.append(figure)
     shapes.append(text(left + n * cell / 2, top + n * cell + 20, "predicted →", "axis", "middle"))
-    shapes.append(text(0, top - 10, "true ↓", "axis"))
-    return picture(left + n * cell + 64, top + n * cell + 28, "Confusion matrix", *shapes)
+    shapes.append(text(left - 8, top - 8, "true ↓", "axis", "end"))
+    return picture(left + n * cell + 80, top + n * cell + 28, "Confusion matrix", *shapes)
 
 
 def lineage(nodes: Sequence[LineageNode]) -> Markup | None:
@@ -130,9 +132,9 @@ def lineage(nodes: Sequence[LineageNode]) -> Markup | None:
         rows.append(tag("circle", cx=axis, cy=y, r=4, class_="accent" if node.inputs else "dark"))
         rows.append(text(axis + 14, y + 4, fit(node.stage, 150, 13), "strong"))
         rows.append(text(axis + 172, y + 4, fit(node.note or "", 330), "tick"))
-        rows.append(text(WIDE - 250, y + 4, fit(node.key, 120, 11.5), "mono"))
+        rows.append(text(WIDE - 250, y + 4, fit(node.key, 112, 11.5), "mono"))
         if node.digest:
-            rows.append(text(WIDE - 118, y + 4, fit(node.digest, 112, 11.5), "mono"))
+            rows.append(text(WIDE - 118, y + 4, fit(node.digest, 108, 11.5), "mono"))
     head = [
         text(axis + 14, 2, "artifact", "axis"),
         text(WIDE - 250, 2, "key", "axis"),
@@ -146,4 +148,4 @@ def p_value(value: float | None) -> str:
     """A p-value in words."""
     if value is None:
         return ""
-    return "p < 0.001" if value < 0.001 else f"p = {decimal(value)}"
+    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{decimal(value)}"

@@ -40,35 +40,12 @@ DOCSTRING = (
     "containing the indices of the non-zero elements in that dimension. The values are always tested and returned "
     "in row-major, C-style order.\n\nParameters\n----------\na : array_like\n    Input array."
 )
-CHINESE = "语言模型是对词序列的概率分布进行建模的方法。给定长度为n的词序列，它为整个序列分配一个概率，用于语音识别、机器翻译等任务。"
+CHINESE = (
+    "语言模型是对词序列的概率分布进行建模的方法。给定长度为n的词序列，它为整个序列分配一个概率，"
+    "用于语音识别、机器翻译等任务。"
+)
 PACKAGES = ["numpy", "scipy", "pandas", "torch", "sympy", "matplotlib", "networkx", "sqlalchemy"]
-SYLLABLES = [
-    "ar",
-    "ray",
-    "re",
-    "turn",
-    "in",
-    "dex",
-    "the",
-    "of",
-    "pa",
-    "ram",
-    "e",
-    "ter",
-    "val",
-    "ue",
-    "de",
-    "fault",
-    "func",
-    "tion",
-    "ob",
-    "ject",
-    "type",
-    "list",
-    "str",
-    "int",
-    "key",
-]
+SYLLABLES = ["array", "return", "index", "the", "of", "para", "meter", "value", "func", "tion", "type", "list", "key"]
 
 
 def sample_report(seed: int = 0) -> ReportData:
@@ -271,7 +248,7 @@ def _duplicates() -> Duplicates:
             size=88,
             kept="python-docs:scipy/_lib/doc.py#0",
             kept_source="scipy",
-            excerpt="Licensed under the Apache License, Version 2.0 (the License); you may not use this file except in compliance.",
+            excerpt="Licensed under the Apache License, Version 2.0.",
             members=members,
         ),
         DuplicateFamily(

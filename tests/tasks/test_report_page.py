@@ -1,0 +1,382 @@
+"""The report page: what it shows, what it never does, and what it does without."""
+
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tasks.report_data import (
+    Amount,
+    Command,
+    ConfidentError,
+    DropExample,
+    DropReason,
+    DuplicateFamily,
+    Duplicates,
+    FamilyMember,
+    FineTuning,
+    FunnelPart,
+    FunnelStep,
+    Headline,
+    LengthHistogram,
+    LineageNode,
+    Point,
+    Pretraining,
+    ReportData,
+    Sample,
+    SkipExample,
+    SkipReason,
+    SourceRow,
+    StageRow,
+    Twin,
+)
+from tasks.report_figures import thinned
+from tasks.report_format import count, duration, fit, memory, points, share, short, size, visible
+from tasks.report_page import LIMITS, TITLES, render_report
+from tasks.report_svg import Scale
+from tests.tasks.report_sample import CHINESE, sample_report
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "</style><style>body{background:url(http://evil.example/x)}</style>",
+    '"><img src=x onerror=alert(1)>',
+    "javascript:alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "</blockquote></title></svg><svg/onload=alert(1)>",
+    "<!--",
+    "a\u202egnp.exe\u2066 \x00\x1b[31m\x07\u200b\ufeff\x85",
+]
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, its visible text, and whether every element is closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open, f"never closed: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open, f"</{tag}> closes nothing"
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self._open or self._open[-1] != "style":
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def full() -> str:
+    return render_report(sample_report())
+
+
+def hostile(attack: str) -> ReportData:
+    """A report with one foreign string in every place that takes text."""
+    amount = Amount(documents=3, bytes=30, tokens=9)
+    example = DropExample(
+        id=attack,
+        source=attack,
+        excerpt=attack,
+        signal=attack,
+        value=1.5,
+        threshold=2.0,
+        keeps_if=attack,
+        other_reasons=[attack],
+        twin=Twin(id=attack, source=attack, excerpt=attack, jaccard=0.9),
+    )
+    sample = sample_report().finetuning
+    assert sample is not None
+    renamed = {
+        "labels": [f"{attack}{i}" for i in range(len(sample.labels))],
+        "systems": [s.model_copy(update={"name": attack}) for s in sample.systems],
+        "classes": [c.model_copy(update={"label": attack}) for c in sample.classes],
+        "errors": [ConfidentError(id=attack, text=attack, label=attack, predicted=attack, probability=0.9)],
+        "settings": {attack: attack},
+    }
+    return ReportData(
+        headline=Headline(run=attack, date=attack, config=attack),
+        funnel=[FunnelStep(name=attack, note=attack, out=amount, parts=[FunnelPart(name=attack, amount=amount)])] * 2,
+        drops=[DropReason(name=attack, stage=attack, rule=attack, documents=3, examples=[example])],
+        skips=[SkipReason(reason=attack, records=1, examples=[SkipExample(file=attack, line=2, detail=attack)])],
+        sources=[SourceRow(name=attack, raw_documents=1, raw_bytes=1, kept_documents=1, kept_bytes=1)],
+        lengths=[LengthHistogram(unit=attack, edges=[1, 10, 100], raw=[1, 2], kept=[1, 1])],
+        duplicates=Duplicates(
+            method=attack,
+            largest=[
+                DuplicateFamily(
+                    size=9,
+                    kept=attack,
+                    kept_source=attack,
+                    excerpt=attack,
+                    members=[FamilyMember(id=attack, source=attack)],
+                )
+            ],
+        ),
+        pretraining=Pretraining(
+            model=attack,
+            heldout=attack,
+            samples=[Sample(step=1, prompt=attack, text=attack)],
+            settings={attack: attack},
+        ),
+        finetuning=FineTuning.model_validate(sample.model_copy(update=renamed).model_dump()),
+        stages=[StageRow(name=attack, state=attack, key=attack)],
+        environment={attack: attack},
+        lineage=[
+            LineageNode(key=attack + str(i), stage=attack, digest=attack, inputs=[attack], note=attack) for i in (1, 2)
+        ],
+        commands=[Command(command=attack, says=attack)],
+    )
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_foreign_text_stays_text(attack: str) -> None:
+    page = Page(render_report(hostile(attack)))
+    harmless = Page(render_report(hostile("harmless")))
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in harmless.elements]
+    assert visible(attack) in page.text
+    for _, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src")]
+        assert attributes.get("href", "#") == "#" + (attributes.get("href") or "#")[1:]
+
+
+def test_acting_characters_become_signs() -> None:
+    assert visible("a\u202eb\x00\x1bc\r\nd\te") == "a⟨U+202E⟩b␀␛c\nd\te"
+    html = render_report(hostile(ATTACKS[-1]))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\ufeff]", html)
+    html.encode("utf-8")
+
+
+def test_loads_nothing_and_runs_nothing(full: str) -> None:
+    page = Page(full)
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "use", "image"}
+    assert not re.search(r"https?://|\ssrc=|@import|url\(|\sstyle=|javascript:", full)
+    policy = next(a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_policy_allows_its_own_style_sheet(full: str) -> None:
+    import base64
+    import hashlib
+
+    style = re.search(r"<style>(.*?)</style>", full, re.S)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in full.replace("&#39;", "'").replace("&#43;", "+")
+
+
+def test_every_section_is_there(full: str) -> None:
+    for name, title in TITLES.items():
+        assert f'<h2 id="{name}">{title}</h2>' in full
+        assert f'<a href="#{name}">' in full
+    text = Page(full).text
+    for words in (
+        "88.4\u202fMB",
+        "13.9\u202fM",
+        "+12.0",
+        "0.914",
+        "kept if ≥ 50",
+        "broken UTF-8",
+        "38 more",
+        "λ = 0.5",
+    ):
+        assert words in text, words
+    assert len(full.encode()) < 400_000
+
+
+@pytest.mark.parametrize("section", [name for name in ReportData.model_fields if name != "headline"])
+def test_each_section_may_be_absent(full: str, section: str) -> None:
+    default = ReportData.model_fields[section].get_default(call_default_factory=True)
+    html = render_report(sample_report().model_copy(update={section: default}))
+    Page(html)
+    heading = {"commands": None, "environment": None}.get(section, section)
+    if heading:
+        assert f'id="{heading}"' not in html
+        assert f'href="#{heading}"' not in html
+    assert len(html) < len(full)
+
+
+@pytest.mark.parametrize(
+    "section", ["funnel", "drops", "skips", "pretraining", "finetuning", "duplicates", "stages", "lineage"]
+)
+def test_each_section_may_stand_alone(section: str) -> None:
+    data = ReportData(headline=Headline(run="alone")).model_copy(update={section: getattr(sample_report(), section)})
+    html = render_report(data)
+    Page(html)
+    assert f'id="{section}"' in html
+
+
+def test_nothing_to_report() -> None:
+    page = Page(render_report(ReportData(headline=Headline(run="empty"))))
+    assert "left nothing to report" in page.text
+
+
+def test_sections_with_nothing_in_them() -> None:
+    data = ReportData(
+        headline=Headline(run="bare", raw=Amount(), kept=Amount()),
+        funnel=[FunnelStep(name="read", out=Amount())] * 3,
+        drops=[DropReason(name="none", documents=0)],
+        sources=[SourceRow(name="one", raw_documents=0, raw_bytes=0, kept_documents=0, kept_bytes=0)],
+        lengths=[LengthHistogram(edges=[1, 2], raw=[0]), LengthHistogram(edges=[1, 2, 3], raw=[1])],
+        duplicates=Duplicates(),
+        pretraining=Pretraining(train=[Point(step=0, value=math.nan)], valid=[Point(step=5, value=2.0)]),
+        finetuning=FineTuning(labels=["one"], confusion=[[1]]),
+        stages=[StageRow(name="ingest")],
+        lineage=[LineageNode(key="a", stage="ingest", inputs=["source"])],
+    )
+    html = render_report(data)
+    Page(html)
+    assert "nan" not in Page(html).text.split()
+
+
+def test_diverged_training_is_drawn_as_far_as_it_is_finite() -> None:
+    values = [4.0, 3.0, math.inf, math.nan]
+    data = Pretraining(
+        valid=[Point(step=i, value=v) for i, v in enumerate(values)], untrained=math.nan, pretrained=math.nan
+    )
+    html = render_report(ReportData(headline=Headline(run="diverged"), pretraining=data))
+    assert not re.search(r'="[^"]*\b(nan|inf)\b', html)
+
+
+def test_equal_data_gives_equal_bytes() -> None:
+    program = (
+        "import sys; from tests.tasks.report_sample import sample_report; from tasks.report_page import render_report; "
+        "sys.stdout.buffer.write(render_report(sample_report()).encode())"
+    )
+    root = Path(__file__).parents[2]
+    other = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, check=True).stdout
+    assert other == render_report(ReportData.model_validate_json(sample_report().model_dump_json())).encode()
+
+
+def test_size_is_bounded_whatever_the_data() -> None:
+    long = "x<&\"'" * 40_000
+    sample = sample_report()
+    assert sample.duplicates is not None
+    assert sample.pretraining is not None
+    assert sample.finetuning is not None
+    example = DropExample(id="i", excerpt=long, twin=Twin(id="t", excerpt=long))
+    family = DuplicateFamily(size=999, kept="k", excerpt=long, members=[FamilyMember(id=str(i)) for i in range(500)])
+    error = ConfidentError(id="i", text=long, label="a", predicted="b", probability=0.9)
+    data = sample.model_copy(
+        update={
+            "drops": [DropReason(name=f"r{i}", documents=i, examples=[example] * 9) for i in range(300)],
+            "skips": [
+                SkipReason(reason=f"s{i}", records=i, examples=[SkipExample(file=long, detail=long)] * 50)
+                for i in range(300)
+            ],
+            "sources": [
+                SourceRow(name=f"s{i}", raw_documents=2, raw_bytes=9, kept_documents=1, kept_bytes=3)
+                for i in range(5_000)
+            ],
+            "duplicates": sample.duplicates.model_copy(update={"largest": [family] * 200}),
+            "pretraining": sample.pretraining.model_copy(
+                update={
+                    "train": [Point(step=i, value=1 + 1 / (i + 1)) for i in range(200_000)],
+                    "samples": [Sample(step=i, prompt=str(i % 7), text=long) for i in range(500)],
+                }
+            ),
+            "finetuning": sample.finetuning.model_copy(update={"errors": [error] * 500}),
+            "stages": [StageRow(name=f"stage {i}", seconds=i) for i in range(3_000)],
+            "lineage": [LineageNode(key=f"k{i}", stage="s", inputs=[f"k{i - 1}"]) for i in range(3_000)],
+        }
+    )
+    html = render_report(data)
+    assert len(html.encode()) < 3_000_000
+    assert f"{5_000 - LIMITS.sources} more" in html
+
+
+def test_chinese_is_shown_and_measured_as_wide() -> None:
+    drop = DropReason(name="规则", documents=1, examples=[DropExample(id="文档#1", source="维基", excerpt=CHINESE)])
+    data = ReportData(headline=Headline(run="中文语料"), drops=[drop])
+    html = render_report(data)
+    assert CHINESE in html
+    assert "<title>中文语料" in html
+    assert len(fit(CHINESE, 120)) < len(fit("a" * 100, 120))
+
+
+def test_many_sources_are_summed_not_lost() -> None:
+    rows = [
+        SourceRow(name=f"s{i:03d}", raw_documents=1, raw_bytes=1000 + i, kept_documents=1, kept_bytes=500)
+        for i in range(200)
+    ]
+    html = render_report(ReportData(headline=Headline(run="many"), sources=rows))
+    assert "s199" in html
+    assert "s169" not in html
+    assert "170 more" in html
+    assert size(sum(r.raw_bytes for r in rows[:170])) in html
+
+
+def test_one_source_needs_no_sum() -> None:
+    row = SourceRow(name="only", raw_documents=2, raw_bytes=10, kept_documents=1, kept_bytes=5)
+    html = render_report(ReportData(headline=Headline(run="one"), sources=[row]))
+    assert "1 source by size" in html
+    assert "more</td>" not in html
+
+
+def test_thinning_keeps_the_mean_and_the_last_step() -> None:
+    curve = [Point(step=i, value=float(i)) for i in range(1_000)]
+    thin = thinned(curve, 100)
+    assert len(thin) == 100
+    assert thin[-1].step == 999
+    assert sum(p.value for p in thin) / 100 == pytest.approx(sum(p.value for p in curve) / 1000)
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert Scale(0, 1500, 0, 1).ticks() == [0, 500, 1000, 1500]
+    assert Scale(0.21, 0.92, 0, 1).ticks(8) == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert Scale(2, 90, 0, 1, log=True).ticks() == [2, 5, 10, 20, 50]
+    assert Scale(3, 3, 0, 1).ticks() == [3]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (count(17301), "17,301"),
+        (count(None), "–"),
+        (short(999), "999"),
+        (short(999_999), "1.00 M"),
+        (short(13_904_117), "13.9 M"),
+        (size(999), "999 B"),
+        (size(52_100_000), "52.1 MB"),
+        (memory(900 << 20), "900 MiB"),
+        (memory(3 << 30), "3.00 GiB"),
+        (duration(0.42), "0.42 s"),
+        (duration(59.97), "1 min 00 s"),
+        (duration(634.2), "10 min 34 s"),
+        (duration(7_620), "2 h 07 min"),
+        (share(1, 3), "33.3 %"),
+        (share(1, 0), "–"),
+        (share(1, 100_000), "<0.1 %"),
+        (points(-0.0512), "−5.1"),
+    ],
+)
+def test_figures_as_printed(shown: str, expected: str) -> None:
+    assert shown.replace("\u202f", " ") == expected
+
+
+def test_the_data_model_is_light() -> None:
+    program = (
+        "import sys, tasks.report_data; "
+        "print([m for m in ('torch','numpy','jinja2','matplotlib','prefect','mlflow','duckdb') if m in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, check=True, text=True).stdout
+        == "[]\n"
+    )
