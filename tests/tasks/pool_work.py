@@ -1,0 +1,35 @@
+"""Functions for the workers of tests/tasks/test_pool.py."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+
+def square_slowly(n: int, seconds: float) -> tuple[int, int]:
+    """The square of n, and who computed it."""
+    time.sleep(seconds)
+    return n * n, os.getpid()
+
+
+def fail_at(n: int, bad: int, log: str) -> int:
+    """Raise for one item; others note their process and take long."""
+    if n == bad:
+        while Path(log).stat().st_size == 0:  # until the other worker is at work
+            time.sleep(0.01)
+        raise ValueError(f"line {n} is broken")
+    with open(log, "a") as handle:
+        handle.write(f"{os.getpid()}\n")
+    time.sleep(60)
+    return n
+
+
+def unpicklable(n: int) -> Any:
+    """A result that cannot be sent back."""
+    return lambda: n
+
+
+def die(n: int) -> None:
+    """What the system does to a process when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)

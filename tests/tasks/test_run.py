@@ -1,0 +1,140 @@
+"""The record of a pipeline run, and who takes over from whom."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.files import read_json, write_json
+from tasks.journal import read_events
+from tasks.progress import Display
+from tasks.run import Resources, dead_runs, flat, is_alive, mark_dead, pipeline_run
+from tasks.store import Store
+
+CONFIG = {"corpus": {"files": ["a.txt"], "seed": 1}}
+
+
+def open_run(store: Store, config: dict[str, Any] = CONFIG, flow: str = "pipeline") -> Any:
+    return pipeline_run(flow, config, Resources(workers=1), store=store, display=Display(quiet=True))
+
+
+def token_of(store: Store, config: dict[str, Any] = CONFIG, flow: str = "pipeline") -> str:
+    with open_run(store, config, flow) as run:
+        assert run.token is not None
+        return str(run.token)
+
+
+def pretend(store: Store, token: str, **changes: object) -> None:
+    path = store.runs / token / "run.json"
+    write_json(path, {**read_json(path), **changes})
+
+
+def dead_process() -> dict[str, Any]:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return {"state": "running", "pid": process.pid, "process_created": 0.0}
+
+
+def test_a_finished_run_is_not_taken_over(store: Store) -> None:
+    assert token_of(store) != token_of(store)
+
+
+def test_a_dead_run_is_taken_over(store: Store) -> None:
+    token = token_of(store)
+    pretend(store, token, **dead_process())
+    assert [record["token"] for record in dead_runs(store)] == [token]
+    assert token_of(store) == token
+    starts = [e for _, e in read_events(store.runs / token / "journal.jsonl") if e["event"] == "start"]
+    assert len(starts) == 2
+    assert starts[0]["journal"] == starts[1]["journal"]
+    assert dead_runs(store) == []
+
+
+def test_a_failed_run_is_taken_over(store: Store) -> None:
+    def fail() -> None:
+        with open_run(store):
+            raise ValueError("no such column")
+
+    with pytest.raises(ValueError, match="no such column"):
+        fail()
+    (directory,) = store.runs.iterdir()
+    assert read_json(directory / "run.json")["state"] == "failed"
+    assert token_of(store) == directory.name
+    assert read_json(directory / "run.json")["state"] == "finished"
+
+
+def test_an_interrupted_run_says_killed(store: Store) -> None:
+    def interrupt() -> None:
+        with open_run(store):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    (directory,) = store.runs.iterdir()
+    assert read_json(directory / "run.json")["state"] == "killed"
+    last = [event for _, event in read_events(directory / "journal.jsonl")][-1]
+    assert last == {"event": "end", "status": "KILLED"}
+
+
+def test_a_live_run_is_left_alone(store: Store) -> None:
+    with open_run(store) as first:
+        assert dead_runs(store) == []
+        with open_run(store) as second:
+            assert second.token != first.token
+
+
+@pytest.mark.parametrize("other", [{"config": {"corpus": {"seed": 2}}}, {"flow": "corpus"}])
+def test_another_config_or_flow_takes_nothing_over(store: Store, other: dict[str, Any]) -> None:
+    token = token_of(store)
+    pretend(store, token, **dead_process())
+    assert token_of(store, **other) != token
+
+
+def test_a_reused_process_id_is_not_mistaken(store: Store) -> None:
+    with open_run(store) as run:
+        record = read_json(store.runs / run.token / "run.json")
+        assert is_alive(record)
+        assert not is_alive({**record, "process_created": record["process_created"] - 100})
+
+
+def test_a_zombie_is_dead(store: Store) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    import psutil
+
+    from tests.tasks.conftest import wait_until
+
+    child = psutil.Process(process.pid)
+    record = {"state": "running", "pid": process.pid, "process_created": child.create_time()}
+    assert is_alive(record)
+    process.kill()
+    wait_until(lambda: child.status() == psutil.STATUS_ZOMBIE, "it has ended and is not reaped")
+    assert not is_alive(record)
+    process.communicate()
+
+
+def test_a_run_taken_over_meanwhile_is_not_marked_dead(store: Store) -> None:
+    with open_run(store) as run:
+        mark_dead(store, run.token)
+        assert read_json(store.runs / run.token / "run.json")["state"] == "running"
+    pretend(store, run.token, **dead_process())
+    mark_dead(store, run.token)
+    assert read_json(store.runs / run.token / "run.json")["state"] == "killed"
+
+
+def test_a_run_killed_before_its_record_was_written_is_no_obstacle(store: Store) -> None:
+    (store.runs / "20200101-000000-000000-0123456789abcdef").mkdir()
+    assert dead_runs(store) == []
+    token_of(store)
+
+
+def test_params_are_dotted_and_printable() -> None:
+    config = {"a": {"b": {"c": 1}, "empty": {}}, "list": [1, 2], "none": None, "flag": True}
+    assert flat(config) == {"a.b.c": 1, "a.empty": "{}", "list": "[1, 2]", "none": "null", "flag": True}
+
+
+def test_resources_are_resolved_to_the_machine(tmp_path: Path) -> None:
+    assert Resources().resolved().workers >= 1
+    assert Resources(workers=3).resolved().workers == 3

@@ -1,0 +1,126 @@
+"""Looking things up, aliases, publication."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.run import Run
+from tasks.store import Artifact, Store, StoreError, artifact_key, content_digest
+from tests.tasks.stages import NumbersConfig, numbers, squares, total
+
+
+def published(store: Store, stage: str, key: str, text: str = "x", created: str = "file.txt") -> Artifact:
+    partial = store.partial_directory(stage, key)
+    (partial / created).write_text(text)
+    manifest = {"stage": stage, "key": key, "inputs": {}, "parts": [], "shards": [], "counts": {}}
+    return store.publish(partial, manifest)
+
+
+def test_names_resolve_by_alias_prefix_and_stage(store: Store) -> None:
+    first = published(store, "tokenizer", "aa11" + "0" * 28)
+    second = published(store, "tokenizer", "aa22" + "0" * 28)
+    store.set_alias("current", first)
+    assert store.resolve("current") == first
+    assert store.resolve("tokenizer/aa2") == second
+    assert store.resolve("aa11") == first
+    assert store.resolve(first.key) == first
+    assert store.resolve("tokenizer") == second  # the newest
+    with pytest.raises(StoreError, match=r"'aa' is ambiguous: tokenizer/aa1100000000, tokenizer/aa2200000000"):
+        store.resolve("aa")
+    with pytest.raises(StoreError, match="no artifact is called 'nothing'; `textmill ls` lists them"):
+        store.resolve("nothing")
+
+
+def test_an_alias_moves_and_may_hold_dots(store: Store) -> None:
+    first, second = published(store, "model", "a" * 32), published(store, "model", "b" * 32)
+    store.set_alias("gpt.v1", first)
+    store.set_alias("gpt.v1", second)
+    assert store.aliases() == {"gpt.v1": {"stage": "model", "key": "b" * 32}}
+    assert store.aliased("gpt.v1") == second
+    assert store.aliased("gpt") is None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".hidden"])
+def test_an_alias_that_is_no_file_name_is_refused(store: Store, name: str) -> None:
+    with pytest.raises(StoreError, match="cannot be an alias"):
+        store.set_alias(name, published(store, "model", "a" * 32))
+
+
+def test_a_missing_file_lists_what_there_is(run: Run) -> None:
+    with pytest.raises(StoreError, match=r"has no file 'nothing\.txt'; it has: total\.json"):
+        total(NumbersConfig(), source=squares(NumbersConfig(), source=numbers(NumbersConfig()))).file("nothing.txt")
+
+
+def test_what_a_kill_left_is_not_published(store: Store) -> None:
+    partial = store.partial_directory("model", "a" * 32)
+    (partial / "weights.tmp").write_text("half")
+    (partial / "_scratch").mkdir()
+    (partial / "_scratch" / "checkpoint").write_text("x")
+    artifact = published(store, "model", "a" * 32)
+    assert [entry["path"] for entry in artifact.manifest()["files"]] == ["file.txt"]
+    assert not (artifact.path / "_scratch").exists()
+    assert not (artifact.path / "weights.tmp").exists()
+
+
+def test_the_digest_is_that_of_names_and_contents(store: Store) -> None:
+    same = published(store, "a", "a" * 32), published(store, "b", "b" * 32)
+    assert same[0].digest == same[1].digest
+    assert published(store, "c", "c" * 32, text="y").digest != same[0].digest
+    assert published(store, "d", "d" * 32, created="other.txt").digest != same[0].digest
+
+
+def test_the_digest_does_not_depend_on_the_order_of_parts() -> None:
+    parts = [{"digest": "1"}, {"digest": "2"}]
+    assert content_digest([], parts) == content_digest([], parts[::-1])
+
+
+def test_an_artifact_of_a_newer_format_is_not_read_as_ours(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    published(store, "a", "a" * 32)
+    monkeypatch.setattr("tasks.store.FORMAT", 2)
+    assert store.find("a", "a" * 32) is None
+    assert "its manifest has format 1, this version reads 2" in caplog.text
+
+
+def test_touching_a_file_is_no_damage(store: Store) -> None:
+    artifact = published(store, "a", "a" * 32)
+    artifact.file("file.txt").touch()
+    assert Store(store.root).find("a", "a" * 32) == artifact
+
+
+def test_a_second_process_may_set_aside_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = published(store, "a", "a" * 32)
+    artifact.file("file.txt").unlink()
+    Store(store.root).set_aside(artifact.path, "somebody else was faster")
+    store.set_aside(artifact.path, "gone")
+    assert len(list(store.aside.iterdir())) == 1
+
+
+def test_the_listing_leaves_out_what_it_cannot_read(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    whole, broken = published(store, "a", "a" * 32), published(store, "a", "b" * 32)
+    (broken.path / "manifest.json").write_text("{")
+    assert store.list() == [whole]
+    assert "rebuilt when next needed" in caplog.text
+
+
+def test_a_lock_whose_file_was_removed_is_taken_anew(store: Store) -> None:
+    with store.lock("k"):
+        (store.locks / "k.lock").unlink()
+        with Store(store.root).lock("k"):  # nobody holds the new file
+            assert (store.locks / "k.lock").exists()
+
+
+def test_keys_are_independent_of_the_order_of_config_keys() -> None:
+    assert artifact_key("s", 1, {"a": 1, "b": 2}, {}, {}) == artifact_key("s", 1, {"b": 2, "a": 1}, {}, {})
+    assert len(artifact_key("s", 1, {}, {}, {})) == 32
+
+
+def test_a_store_that_may_only_be_read_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = published(store, "a", "a" * 32)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("os.utime", refuse)
+    assert Store(store.root).find("a", "a" * 32) == artifact
