@@ -1,7 +1,6 @@
 """Candidates: the buckets of documents that share a whole band of their MinHash signatures.
 
-DuckDB groups one band at a time, out of core, and hands back only buckets that can hold a pair; a document that
-shares no band with another never leaves the database.
+DuckDB sorts one band at a time, in hash ranges, out of core; only buckets that can hold a pair are kept in memory.
 """
 
 from dataclasses import dataclass
@@ -10,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from data_quality.dedupe.compiled import kernel
-from data_quality.dedupe.exact import PINNED, Workspace, sql_list
+from data_quality.dedupe.exact import PINNED, Workspace, single_row, sql_list
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
+
+_ROWS_AT_ONCE = 20_000_000  # rows of one band sorted and looked at together: about 300 MB
 
 
 @dataclass(frozen=True)
@@ -51,26 +54,36 @@ def find_buckets(workspace: Workspace, *, across_roles: bool = False) -> Buckets
         SEMI JOIN (SELECT rank FROM equals WHERE rank = set_rank) e ON e.rank = d.rank
         """
     )
-    wanted = "bool_or(pinned) AND NOT bool_and(pinned)" if across_roles else "count(*) > 1"
-    ranks: list[Int32s] = []
-    buckets: list[Int32s] = []
+    parts = 1 + single_row(sql, "SELECT count(*) FROM bands")[0] // _ROWS_AT_ONCE
+    ranks = [np.empty(0, dtype=np.int32)]
+    buckets = [np.empty(0, dtype=np.int32)]
     total = 0
     for band in range(workspace.bands):
-        rows = sql.execute(
-            f"""
-            SELECT value, rank FROM (SELECT b{band} AS value, rank FROM bands)
-            SEMI JOIN (SELECT b{band} AS value FROM bands GROUP BY ALL HAVING {wanted}) shared USING (value)
-            ORDER BY value, rank
-            """
-        ).fetchnumpy()
-        values = np.asarray(rows["value"])
-        starts = np.ones(len(values), dtype=bool)
-        starts[1:] = values[1:] != values[:-1]
-        ranks.append(np.asarray(rows["rank"], dtype=np.int32))
-        buckets.append(np.cumsum(starts, dtype=np.int64).astype(np.int32) + np.int32(total - 1))
-        total += int(starts.sum())
+        for part in range(parts):
+            rows = sql.execute(
+                f"""
+                SELECT b{band} AS value, rank, pinned FROM bands WHERE b{band} % {parts} = {part} ORDER BY value, rank
+                """
+            ).fetchnumpy()
+            members, sizes = _shared(np.asarray(rows["value"]), np.asarray(rows["pinned"]), across_roles)
+            ranks.append(np.asarray(rows["rank"], dtype=np.int32)[members])
+            buckets.append(np.repeat(np.arange(total, total + len(sizes), dtype=np.int32), sizes))
+            total += len(sizes)
     sql.execute("DROP TABLE bands")
     return _index(workspace, np.concatenate(ranks), np.concatenate(buckets), total)
+
+
+def _shared(values: UInt64s, pinned: npt.NDArray[np.bool_], across_roles: bool) -> tuple[Bools, Int64s]:
+    """Of sorted band values: which rows are in a bucket that can hold a pair, and the sizes of these buckets."""
+    if not len(values):
+        return np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64)
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    sizes = np.diff(np.append(starts, len(values)))
+    wanted = sizes > 1
+    if across_roles:
+        pins = np.add.reduceat(pinned, starts, dtype=np.int64)
+        wanted = (pins > 0) & (pins < sizes)
+    return np.repeat(wanted, sizes), sizes[wanted]
 
 
 def _index(workspace: Workspace, ranks: Int32s, buckets: Int32s, total: int) -> Buckets:

@@ -197,14 +197,12 @@ def write_rows(rows: duckdb.DuckDBPyRelation, schema: pa.Schema, out_path: Path)
     """Write a query's rows to Parquet in row groups of ROW_GROUP rows, so that threads do not show in the bytes."""
     partial = out_path.with_suffix(".tmp")
     with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-        waiting: list[pa.RecordBatch] = []
+        waiting = schema.empty_table()
         for batch in rows.to_arrow_reader(ROW_GROUP):
-            waiting.append(batch)
-            table = pa.Table.from_batches(waiting).cast(schema)
-            while table.num_rows >= ROW_GROUP:
-                writer.write_table(table.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
-                table = table.slice(ROW_GROUP)
-            waiting = table.to_batches()
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting).cast(schema), row_group_size=ROW_GROUP)
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
+            while waiting.num_rows >= ROW_GROUP:
+                writer.write_table(waiting.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+                waiting = waiting.slice(ROW_GROUP)
+        if waiting.num_rows:
+            writer.write_table(waiting, row_group_size=ROW_GROUP)
     os.replace(partial, out_path)

@@ -15,7 +15,7 @@ from data_quality.config import SignatureConfig
 from data_quality.dedupe.signatures import signature_shard
 
 UNSPACED = regex.compile(
-    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Yi}\p{Tangut}\p{Nushu}\p{Kits}\u3006\u30fb-\u30fe\uff70]"
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Yi}\p{Tangut}\p{Nushu}\p{Kits}\u3006\u30fb-\u30fe\uff70\uff9e\uff9f]"
 )
 
 

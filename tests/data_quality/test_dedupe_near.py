@@ -16,6 +16,7 @@ from data_quality.config import (
     NearDedupeConfig,
     SignatureConfig,
 )
+from data_quality.dedupe import candidates, minhash
 from data_quality.dedupe.minhash import near_dedupe
 from tests.data_quality.dedupe_oracle import (
     HAN,
@@ -319,6 +320,22 @@ def test_shards_order_and_threads_change_nothing(
     random.Random(shuffle).shuffle(documents)
     run(tmp_path, documents, shards=shards, threads=threads)
     assert (tmp_path / "duplicates.parquet").read_bytes() == reference
+
+
+def test_row_groups_are_cut_by_count_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minhash, "ROW_GROUP", 10)
+    rows, _, _ = run(tmp_path, mixed_corpus(7))
+    metadata = pq.read_metadata(tmp_path / "duplicates.parquet")
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert set(sizes[:-1]) == {10}
+    assert sum(sizes) == len(rows)
+    assert list(rows) == sorted(rows)
+
+
+def test_hash_ranges_change_nothing(tmp_path: Path, reference: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_ROWS_AT_ONCE", 50)
+    run(tmp_path, mixed_corpus(7))
+    assert read_rows(tmp_path / "duplicates.parquet") == pq.read_table(pa.BufferReader(reference)).to_pylist()
 
 
 def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path) -> None:
