@@ -6,15 +6,13 @@ from functools import cache
 import numpy as np
 from spacy.pipeline import Sentencizer
 
-from data_quality.words import HAN, KANA
+from data_quality.scripts import HAN, HANGUL, KANA
 
 # Bits of a character's classes. SYMBOL: see `SYMBOLS`; PUNCTUATION: Unicode general category P.
 LETTER, DIGIT, UPPER, WHITE, SYMBOL, IS_HAN, IS_KANA, IS_HANGUL, PUNCTUATION, ENDS_SENTENCE = (
     1 << bit for bit in range(10)
 )
 CLASSES = 10
-
-HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc"
 
 _CONTROLS = "".join(map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160))))
 
@@ -68,5 +66,5 @@ def class_table() -> np.ndarray:
 
 
 def code_points(text: str) -> np.ndarray:
-    """Code points of `text`: uint32 of shape [characters]. Lone surrogates pass through."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    """Code points of `text`: uint32 of shape [characters]."""
+    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from data_quality.config import C4LineEdits
-from data_quality.words import UNSEGMENTED
+from data_quality.scripts import UNSEGMENTED
 
 Span = tuple[int, int]
 

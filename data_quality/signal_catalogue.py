@@ -68,7 +68,7 @@ RAW_SIGNALS: dict[str, Signal] = LINE_SIGNALS | {
     "digit_ratio": _ratio("digits / characters"),
     "uppercase_ratio": _ratio("upper-case letters / letters"),
     "whitespace_ratio": _ratio("white space / characters"),
-    "punctuation_ratio": _ratio("punctuation and control characters / characters that are no white space"),
+    "punctuation_ratio": _ratio("punctuation (Unicode category P) / characters that are no white space"),
     "han_ratio": _ratio("Han characters / characters that are no white space"),
     "kana_ratio": _ratio("Hiragana and Katakana / characters that are no white space"),
     "hangul_ratio": _ratio("Hangul / characters that are no white space"),

@@ -159,15 +159,15 @@ def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary) -> V
 def _character_signals(text: str) -> Values:
     """Shares of scripts and character classes."""
     counts = class_counts(code_points(text), class_table(), CLASSES)
-    letters, digits, upper, white, symbols, han, kana, hangul = map(int, counts[:8])
+    letters, digits, upper, white, _, han, kana, hangul, punctuation = map(int, counts[:9])
     ink = len(text) - white
     return {
-        "bytes": len(text.encode("utf-8", "surrogatepass")),
+        "bytes": len(text.encode("utf-8")),
         "alphabetic_ratio": _ratio(letters, len(text)),
         "digit_ratio": _ratio(digits, len(text)),
         "uppercase_ratio": _ratio(upper, letters),
         "whitespace_ratio": _ratio(white, len(text)),
-        "punctuation_ratio": _ratio(symbols, ink),
+        "punctuation_ratio": _ratio(punctuation, ink),
         "han_ratio": _ratio(han, ink),
         "kana_ratio": _ratio(kana, ink),
         "hangul_ratio": _ratio(hangul, ink),

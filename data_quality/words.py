@@ -20,15 +20,14 @@ import spacy
 from spacy.symbols import ORTH
 from spacy.tokenizer import Tokenizer
 
-HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-KANA = "\u3031-\u3035\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-UNSEGMENTED = re.compile(f"[{HAN}{KANA}]")
+from data_quality.scripts import HAN, KANA, UNSEGMENTED
+
 _UNSEGMENTED_OR_RUN = re.compile(f"[{HAN}{KANA}]|[^{HAN}{KANA}]+")
 _WHITE_OR_CHUNK = re.compile(r"\s+|\S+")
 
 # spaCy strips affixes one by one and rescans the rest each time: quadratic in the length of a chunk. A chunk
 # longer than this (base64, an ASCII rule of 10,000 dashes) is cut in pieces of this length first.
-MAX_CHUNK_CHARACTERS = 1000
+MAX_CHUNK_CHARACTERS = 256
 
 # ASCII characters that end a word and are one suffix by themselves in spaCy's English rules, whatever precedes.
 _PLAIN_SUFFIXES = frozenset(",:;!?()[]{}<>_#*&'\"`")

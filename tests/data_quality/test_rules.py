@@ -1,0 +1,212 @@
+"""Rules: errors that name the nearest valid word, thresholds from the configuration, verdicts from one query."""
+
+import operator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from data_quality.config import QualityConfig, SignalsConfig
+from data_quality.explain import explain, reasons_table
+from data_quality.rules import (
+    OPERATORS,
+    Ruleset,
+    choose_rulesets,
+    judge,
+    load_ruleset,
+    shipped_rulesets,
+)
+from data_quality.signal_catalogue import signal_columns
+
+RULESET = """
+name: mine
+description: An example.
+citation: None.
+text: raw
+rules:
+  - {name: short, signal: words, operator: "<", threshold: 10, reason: short, source: none}
+  - {name: chinese, signal: han_ratio, operator: ">=", threshold: 0.5, language: zh, reason: zh, source: none}
+"""
+COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
+
+
+def write_ruleset(folder: Path, old: str = "", new: str = "") -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(RULESET.replace(old, new) if old else RULESET, encoding="utf-8")
+    return path
+
+
+def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
+    """A signals shard with these values and zero elsewhere."""
+    zero = dict.fromkeys(signal_columns(c4=True), 0.0)
+    pq.write_table(pa.Table.from_pylist([{"language": None} | zero | row for row in rows]), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("signal: words", "signal: wrods", "unknown signal 'wrods' of text version raw; did you mean 'words'"),
+        ('operator: "<"', 'operator: "=<"', r"rules\.0\.operator: unknown operator '=<'; did you mean '<"),
+        ('operator: "<"', "operator: less", "unknown operator 'less'; valid are: <, <=, ==, >, >="),
+        ("name: chinese", "name: short", "rule names given twice: short"),
+        ("threshold: 10", "threshold: ten", r"rules\.0\.threshold: .*valid number"),
+        ("threshold: 10", "threshold: .nan", r"rules\.0\.threshold: .*finite number"),
+        ("source: none}", "sauce: none}", r"rules\.0\.source: Field required"),
+        ("text: raw", "text: edited", "text: Input should be 'raw' or 'c4'"),
+        ("text: raw", "text: [", "is not readable YAML"),
+        ("signal: words", "signal: c4__words", "did you mean 'words'"),
+    ],
+)
+def test_a_wrong_ruleset_is_explained(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = write_ruleset(tmp_path, old, new)
+    with pytest.raises(ValueError, match=message) as error:
+        load_ruleset(path)
+    assert str(path) in str(error.value)
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="unknown ruleset 'gopher_qualty'; did you mean 'gopher_quality'"):
+        load_ruleset("gopher_qualty")
+    with pytest.raises(ValueError, match=r"ruleset file .*none\.yaml does not exist"):
+        load_ruleset("none.yaml")
+    with pytest.raises(ValidationError, match="did you mean 'gopher_quality'"):
+        QualityConfig(rulesets=("gopher_qualty",))
+    with pytest.raises(ValidationError, match=r"unknown rule 'gopher_quality\.short'; did you mean"):
+        QualityConfig(thresholds={"gopher_quality.short": 3})
+    with pytest.raises(ValidationError, match="rulesets given twice: c4"):
+        QualityConfig(rulesets=("c4", "fineweb", "c4"))
+    with pytest.raises(ValidationError, match="the ruleset c4 needs the text version c4"):
+        QualityConfig(signals=SignalsConfig(c4=None))
+
+
+def test_a_threshold_from_the_configuration_replaces_the_published_one() -> None:
+    def short_doc(config: QualityConfig) -> float:
+        (ruleset,) = choose_rulesets(config)
+        return next(rule.threshold for rule in ruleset.rules if rule.name == "gopher_short_doc")
+
+    assert short_doc(QualityConfig(rulesets=("gopher_quality",))) == 50
+    thresholds = {"gopher_quality.gopher_short_doc": 30.0}
+    assert short_doc(QualityConfig(rulesets=("gopher_quality",), thresholds=thresholds)) == 30
+
+
+def test_fineweb_judges_c4s_text_only_where_c4_is_chosen() -> None:
+    def columns(*names: str) -> set[str]:
+        (fineweb,) = (r for r in choose_rulesets(QualityConfig(rulesets=names)) if r.name == "fineweb")
+        return {fineweb.column(rule) for rule in fineweb.rules}
+
+    assert all(column.startswith("c4__") for column in columns("c4", "fineweb"))
+    assert columns("c4", "fineweb") == columns("fineweb", "c4")
+    assert not any(column.startswith("c4__") for column in columns("fineweb"))
+
+
+def test_resolved_rulesets_survive_json() -> None:
+    for ruleset in choose_rulesets(QualityConfig()):
+        assert Ruleset.model_validate_json(ruleset.model_dump_json()) == ruleset
+
+
+@pytest.mark.parametrize("symbol", OPERATORS)
+def test_every_operator_means_what_it_says(tmp_path: Path, symbol: str) -> None:
+    ruleset = load_ruleset(write_ruleset(tmp_path, 'operator: "<"', f'operator: "{symbol}"'))
+    path = write_signals(tmp_path / "s.parquet", [{"id": str(words), "words": words} for words in (9, 10, 11)])
+    judge([path], [ruleset], tmp_path / "verdicts.parquet")
+    for row in pq.read_table(tmp_path / "verdicts.parquet").to_pylist():
+        assert ("mine.short" in row["reasons"]) == COMPARE[symbol](int(row["id"]), 10)
+
+
+def test_thresholds_are_compared_as_doubles(tmp_path: Path) -> None:
+    ruleset = load_ruleset(write_ruleset(tmp_path, "threshold: 10", "threshold: 0.3"))
+    values = {"below": 0.1 + 0.1, "equal": 0.3, "above": 0.1 + 0.2}  # 0.1 + 0.2 is the next double after 0.3
+    path = write_signals(tmp_path / "s.parquet", [{"id": name, "words": value} for name, value in values.items()])
+    counts = judge([path], [ruleset], tmp_path / "verdicts.parquet")
+    assert counts["reasons"]["mine.short"] == 1
+
+
+def test_a_rule_of_one_language_leaves_others_alone(tmp_path: Path) -> None:
+    rows = [
+        {"id": str(language), "words": 99, "han_ratio": 0.9, "language": language} for language in ("zh", "ja", None)
+    ]
+    path = write_signals(tmp_path / "s.parquet", rows)
+    counts = judge([path], [load_ruleset(write_ruleset(tmp_path))], tmp_path / "verdicts.parquet")
+    assert counts == {
+        "documents": 3,
+        "passed": 2,
+        "reasons": {"mine.short": 0, "mine.chinese": 1},
+        "first_reasons": {"mine.short": 0, "mine.chinese": 1},
+    }
+
+
+def shards(folder: Path, count: int) -> list[Path]:
+    rows = [
+        {"id": f"doc-{number:04d}", "words": number % 23, "han_ratio": number % 7 / 7, "language": "zh"}
+        for number in range(3_000)
+    ]
+    return [write_signals(folder / f"{count}-{at}.parquet", rows[at::count]) for at in range(count)]
+
+
+def test_verdicts_give_all_reasons_in_the_order_of_the_rules(tmp_path: Path) -> None:
+    counts = judge(shards(tmp_path, 1), [load_ruleset(write_ruleset(tmp_path))], tmp_path / "v.parquet")
+    table = pq.read_table(tmp_path / "v.parquet")
+    assert table.column_names == ["id", "reasons", "first_reason"]
+    for number, row in enumerate(table.to_pylist()):
+        fired = [("mine.short", number % 23 < 10), ("mine.chinese", number % 7 / 7 >= 0.5)]
+        reasons = [name for name, fires in fired if fires]
+        assert row == {"id": f"doc-{number:04d}", "reasons": reasons, "first_reason": next(iter(reasons), None)}
+    assert counts["documents"] == 3_000
+    assert counts["passed"] + sum(counts["first_reasons"].values()) == 3_000
+    assert [path for path in tmp_path.iterdir() if path.suffix in (".tmp", ".spill")] == []
+
+
+def test_verdicts_do_not_depend_on_threads_shards_or_their_order(tmp_path: Path) -> None:
+    ruleset = load_ruleset(write_ruleset(tmp_path))
+    one, three = shards(tmp_path, 1), shards(tmp_path, 3)
+    written = set()
+    for number, (paths, threads) in enumerate([(one, 1), (one, 4), (three, 2), (three[::-1], 1)]):
+        out = tmp_path / f"verdicts-{number}.parquet"
+        judge(paths, [ruleset], out, threads=threads)
+        written.add(out.read_bytes())
+    assert len(written) == 1
+
+
+def test_signals_without_the_c4_version_are_refused_by_name(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([{"id": "a", "language": None} | dict.fromkeys(signal_columns(c4=False), 0.0)])
+    pq.write_table(table, tmp_path / "s.parquet")
+    with pytest.raises(ValueError, match="lack c4__curly_bracket, c4__lorem_ipsum, c4__sentences"):
+        judge([tmp_path / "s.parquet"], choose_rulesets(QualityConfig(rulesets=("c4",))), tmp_path / "v.parquet")
+    with pytest.raises(ValueError, match="at least one signals shard"):
+        judge([], choose_rulesets(QualityConfig()), tmp_path / "v.parquet")
+
+
+def test_explain_shows_value_and_threshold_of_every_rule(tmp_path: Path) -> None:
+    ruleset = load_ruleset(write_ruleset(tmp_path))
+    paths = shards(tmp_path, 3)
+    short, chinese = explain("doc-0004", paths, [ruleset])
+    assert (short.rule, short.column, short.value, short.operator, short.threshold) == (
+        "mine.short",
+        "words",
+        4,
+        "<",
+        10,
+    )
+    assert short.fired
+    assert chinese.value == 4 / 7
+    assert chinese.fired
+    with pytest.raises(KeyError, match="no document 'doc-9999' in 3 signals shards"):
+        explain("doc-9999", paths, [ruleset])
+
+
+def test_reasons_table_has_the_most_frequent_reason_on_top(tmp_path: Path) -> None:
+    ruleset = load_ruleset(write_ruleset(tmp_path))
+    counts = judge(shards(tmp_path, 1), [ruleset], tmp_path / "v.parquet")
+    rows = reasons_table(counts, [ruleset])
+    assert [row["reason"] for row in rows] == ["mine.short", "mine.chinese"]
+    assert rows[0]["documents"] == counts["reasons"]["mine.short"]
+    assert rows[0]["share"] == counts["reasons"]["mine.short"] / 3_000
+
+
+def test_the_shipped_rulesets_are_named_after_their_files() -> None:
+    assert {"gopher_quality", "gopher_repetition", "c4", "fineweb"} <= set(shipped_rulesets())
+    for name in shipped_rulesets():
+        assert load_ruleset(name).name == name
