@@ -49,7 +49,7 @@ down:
 	@test ! -x $(BIN)/textmill || $(BIN)/textmill down
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 clean: down
 	rm -rf $(VENV)
