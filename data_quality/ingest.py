@@ -1,12 +1,12 @@
 """Ingest: any source in, document shards out.
 
-Sources are resolved to files, files are fingerprinted by content and grouped into pieces, and a piece is a pure function
-of its content: it is ingested once and reused in every corpus that holds it.
+Sources are resolved to files, files are fingerprinted by content and grouped into pieces, and a piece is a pure
+function of its content: it is ingested once and reused in every corpus that holds it.
 """
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,20 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
         ],
         "digest": combine_digests(shard.digest for shard in writer.shards),
     }
+
+
+def require_documents(results: Sequence[dict[str, Any]]) -> None:
+    """Raise :class:`BadInput` when the pieces together gave no document: going on would make no sense."""
+    if any(result["documents"] for result in results):
+        return
+    reasons: Counter[str] = Counter()
+    for result in results:
+        reasons.update(result["skipped_by_reason"])
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    examples = [example for result in results for example in result["skip_examples"]]
+    first = f"; the first: {examples[0]}" if examples else ""
+    files = sum(result["files"] for result in results)
+    raise BadInput(f"{files} files", None, "no_documents", f"nothing could be read ({counts}){first}")
 
 
 def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Reading]]:

@@ -26,7 +26,7 @@ _FTFY = ftfy.TextFixerConfig(
     normalization=None,
     explain=False,
 )
-# A byte 0x80-0x9f left alone in a Western text is Windows-1252's; in a Chinese one it is the rest of a broken character.
+# A byte 0x80-0x9f alone in a Western text is Windows-1252's; in a Chinese one it is the rest of a broken character.
 _FTFY_EAST_ASIAN = _FTFY._replace(fix_c1_controls=False)
 # Characters that wrongly decoded text can consist of: not ASCII, not East Asian, not the usual quotes and dashes.
 _SUSPECT = re.compile(
@@ -46,7 +46,7 @@ _ASCII_CONTROL = bytes([*range(9), *range(14, 32), 127])
 
 def normalize_text(text: str, config: NormalizeConfig) -> str:
     """``text`` with, in this order: mojibake repaired line by line (ftfy), every kind of line end made a line feed,
-    terminal escapes and control characters removed, the Unicode form of the config, trailing white space cut from lines,
+    terminal escapes and control characters removed, the Unicode form of the config, trailing space cut from lines,
     runs of blank lines shortened, and none at either end. White space within and before a line stays (code, tables).
     """
     plain = text.isascii()

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from data_quality.config import StrictModel
 
 # Reasons for which a record or file gives no document although nothing is wrong with it.
@@ -18,7 +20,7 @@ class FileRef(StrictModel):
     uri: str
     sha256: str
     bytes: int
-    extra: dict[str, str] = {}
+    extra: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import re
 import warnings
 from collections.abc import Iterator
 
-# A string from its first quote on. A prefix does not matter here: in a raw string, too, a backslash keeps the quote after
-# it from ending the string.
+# A string from its first quote on. A prefix does not matter here: in a raw string, too, a backslash keeps the quote
+# after it from ending the string.
 _QUOTED = (
     r"""\"\"\"[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*\"\"\"|'''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''"""
     r"""|"(?!"")[^"\\\n]*(?:\\.[^"\\\n]*)*"|'(?!'')[^'\\\n]*(?:\\.[^'\\\n]*)*'"""
@@ -38,8 +38,8 @@ def docstrings(code: str) -> list[str]:
     """The docstrings of the module and of every class and function, in order of appearance, cleaned of indentation
     (`inspect.cleandoc`) and without empty ones.
 
-    Raises SyntaxError, ValueError, RecursionError or MemoryError where the code can neither be scanned nor parsed. Broken
-    code in function bodies goes unnoticed.
+    Raises SyntaxError, ValueError, RecursionError or MemoryError where the code can neither be scanned nor parsed.
+    Broken code in function bodies goes unnoticed.
     """
     code = "\n" + code.replace("\r\n", "\n").replace("\r", "\n")  # a header token begins with the line feed before it
     try:
@@ -83,7 +83,7 @@ def _header_end(code: str, position: int) -> int:
 
 
 def _literal_at(code: str, position: int) -> str | None:
-    """The value of the string that is the whole statement at ``position``, or None if another statement stands there."""
+    """The value of the string that is the whole statement at ``position``; None if another statement stands there."""
     gap = _GAP.match(code, position)
     assert gap is not None
     position = gap.end()

@@ -31,8 +31,8 @@ def find_files(source: FileSource, extensions: tuple[str, ...]) -> Iterator[tupl
     for uri, relative in sorted(found.items()):
         if relative in by_relative:
             raise SourceNotFound(
-                f"source {source.name!r}: {by_relative[relative]} and {uri} would both be called {relative!r}: make two "
-                "sources of them, each with a `name` of its own"
+                f"source {source.name!r}: {by_relative[relative]} and {uri} would both be called {relative!r}: make "
+                "two sources of them, each with a `name` of its own"
             )
         by_relative[relative] = uri
         yield uri, relative
@@ -43,7 +43,6 @@ def _expand(path: str, extensions: tuple[str, ...], source: FileSource) -> list[
         path = os.path.abspath(os.path.expanduser(path))
     fs, root = url_to_fs(path)
     looked_for = "files"
-    wanted = True
     if _has_wildcard(root) and not fs.exists(root):
         files, base = sorted(fs.glob(root)), _before_wildcard(root)
         files = [file for file in files if fs.isfile(file)]
@@ -57,7 +56,7 @@ def _expand(path: str, extensions: tuple[str, ...], source: FileSource) -> list[
         raise SourceNotFound(f"source {source.name!r}: {path} does not exist; correct `paths`")
     pairs = [(_uri(fs, file), _below(base, file)) for file in files]
     pairs = [pair for pair in pairs if is_selected(pair[1], source.include, source.exclude)]
-    if not pairs and wanted:
+    if not pairs:
         filtered = f" after `include` and `exclude` ({len(files)} before)" if files else ""
         raise SourceNotFound(
             f"source {source.name!r}: {path} has no {looked_for}{filtered}; correct `paths` or `format`"

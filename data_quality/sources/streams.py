@@ -1,6 +1,7 @@
 """Files as streams: opened through fsspec, hashed while read, decompressed, and split within bounded memory."""
 
 import codecs
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def open_binary(uri: str) -> BinaryIO:
         return open(uri, "rb")
     import fsspec
 
-    return fsspec.open(uri, "rb").open()  # type: ignore[no-any-return]
+    return fsspec.open(uri, "rb").open()
 
 
 class HashingFile:
@@ -91,14 +92,12 @@ def _salvage(uri: str, compression: str | None, done: int) -> Iterator[bytes]:
         open_binary(uri) as raw,
         pa.CompressedInputStream(pa.PythonFile(raw, "r"), compression) as stream,
     ):
-        try:
-            while done > 0:
-                done -= len(stream.read(min(done, CHUNK_BYTES)))
-            tail = bytearray()
+        tail = bytearray()
+        with contextlib.suppress(OSError):  # the failure that read_chunks reports
+            while done > 0 and (again := stream.read(min(done, CHUNK_BYTES))):
+                done -= len(again)
             while byte := stream.read(1):
                 tail += byte
-        except OSError:
-            pass  # the failure that read_chunks reports
         yield bytes(tail)
 
 
@@ -110,15 +109,19 @@ def open_seekable(ref: FileRef) -> BinaryIO:
             raise SourceChanged(f"{ref.uri} changed while it was being ingested; run again")
     if compression is None:
         return open_binary(ref.uri)
-    spool = tempfile.TemporaryFile()
-    size = 0
-    for chunk in read_chunks(ref):
-        size += len(chunk)
-        if size > SPOOL_LIMIT:
-            raise InputError("too_long", f"more than {SPOOL_LIMIT} bytes when unpacked")
-        spool.write(chunk)
-    spool.seek(0)
-    return spool  # type: ignore[return-value]
+    spool = tempfile.TemporaryFile()  # noqa: SIM115  handed to the caller, who closes it
+    try:
+        size = 0
+        for chunk in read_chunks(ref):
+            size += len(chunk)
+            if size > SPOOL_LIMIT:
+                raise InputError("too_long", f"more than {SPOOL_LIMIT} bytes when unpacked")
+            spool.write(chunk)
+        spool.seek(0)
+    except BaseException:
+        spool.close()
+        raise
+    return spool
 
 
 def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
@@ -153,8 +156,8 @@ class Part(NamedTuple):
 def split_parts(chunks: Iterator[bytes], separator: bytes, max_bytes: int) -> Iterator[Part]:
     """Split a stream at ``separator``; never holds more than ``max_bytes`` plus one chunk.
 
-    A part longer than ``max_bytes`` is read past and given as ``Part(None, size)``. What follows the last separator is a
-    part unless it is empty. When ``chunks`` raises, the unfinished part is given up.
+    A part longer than ``max_bytes`` is read past and given as ``Part(None, size)``. What follows the last separator is
+    a part unless it is empty. When ``chunks`` raises, the unfinished part is given up.
     """
     carry = bytearray()
     dropped = 0  # bytes of the current part already thrown away

@@ -22,6 +22,7 @@ def read(ref: FileRef, source: TextSource) -> Reading:
     if source.document == "file":
         yield from _read_file(ref, source)
         return
+    parts: Iterator[tuple[int | None, Part]]
     if source.document == "paragraph":
         parts = _paragraphs(read_lines(ref, source.encoding, source.max_record_bytes), source.max_record_bytes)
     elif source.document == "line":
@@ -36,7 +37,7 @@ def read(ref: FileRef, source: TextSource) -> Reading:
         if part.data is not None and not part.data.strip():
             continue
         # A line's record number is its line number, so that repairing one line leaves the ids of the others alone.
-        number = line if source.document == "line" else number + 1
+        number = line if source.document == "line" and line is not None else number + 1
         yield _record(part, number, line, source)
 
 
@@ -62,7 +63,7 @@ def _record(part: Part, number: int, line: int | None, source: TextSource) -> Re
     return Record(number, text.removesuffix("\r") if line is not None else text, line)
 
 
-def _paragraphs(lines: Iterator[Part], max_bytes: int) -> Iterator[tuple[int, Part]]:
+def _paragraphs(lines: Iterator[Part], max_bytes: int) -> Iterator[tuple[int | None, Part]]:
     """Blocks of lines between blank lines, with the number of their first line."""
     block: list[bytes] = []
     size = start = 0

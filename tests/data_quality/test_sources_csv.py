@@ -114,4 +114,5 @@ def test_any_bytes_are_read_or_refused(tmp_path, data, name):
     try:
         list(delimited.read(ref(tmp_path / name), config))
     except InputError as error:
-        assert error.reason in ("missing_column", "invalid_csv", "truncated", "corrupt")
+        if error.reason not in ("missing_column", "invalid_csv", "truncated", "corrupt"):
+            raise

@@ -131,5 +131,6 @@ def test_any_bytes_are_read_or_refused(tmp_path, data, name):
     config = JsonlSource(format="jsonl", paths=("a",), max_record_bytes=100)
     try:
         list(jsonl.read(ref(tmp_path / name), config))
-    except InputError as error:
-        assert name != "a.jsonl", error
+    except InputError:
+        if not (name != "a.jsonl"):
+            raise

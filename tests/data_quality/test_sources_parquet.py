@@ -43,7 +43,7 @@ def test_compressed_once_more(tmp_path, name):
     write(tmp_path / name, sink.getvalue().to_pybytes())
     out = ingest(tmp_path, source(tmp_path / name))
     assert out.texts == [str(n) for n in range(1000)]
-    assert list(out.documents)[0] == f"parquet:{name}#1"
+    assert next(iter(out.documents)) == f"parquet:{name}#1"
 
 
 def test_broken_utf8_and_long_text_cost_their_row_only(tmp_path):
@@ -97,4 +97,5 @@ def test_damaged_files_are_read_or_refused(tmp_path, damage, position, cut):
     try:
         list(parquet.read(ref(tmp_path / "a.parquet"), config))
     except InputError as error:
-        assert error.reason in ("corrupt", "missing_column")
+        if error.reason not in ("corrupt", "missing_column"):
+            raise

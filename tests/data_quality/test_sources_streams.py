@@ -56,9 +56,13 @@ def test_every_byte_before_a_truncation_is_given(tmp_path):
     path = tmp_path / "a.gz"
     path.write_bytes(packed[:-1000])
     given_bytes = bytearray()
-    with pytest.raises(InputError) as error:
+
+    def read():
         for chunk in read_chunks(ref(path)):
-            given_bytes += chunk
+            given_bytes.extend(chunk)
+
+    with pytest.raises(InputError) as error:
+        read()
     assert error.value.reason == "truncated"
     assert len(given_bytes) == 256 * 100 - 1000 + 8  # 8 bytes of trailer
 

@@ -14,7 +14,7 @@ def source(path, **options):
 
 
 def test_one_document_per_file(tmp_path):
-    write(tmp_path / "in/a.txt", "first\n\nfile\n".encode())
+    write(tmp_path / "in/a.txt", b"first\n\nfile\n")
     write(tmp_path / "in/sub/b.md.gz", "第二".encode())
     write(tmp_path / "in/c.txt.zst", b"third")
     write(tmp_path / "in/ignored.pdf", b"no")
