@@ -7,12 +7,11 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from tasks.report_data import FamilySize, FunnelStep, LengthHistogram, Point, Pretraining
-from tasks.report_format import count, decimal, duration, fit, share, short, size
+from tasks.report_format import count, decimal, fit, share, short, size
 from tasks.report_svg import Plot, Scale, line, path, picture, rectangle, tag, text
 
 WIDE = 920.0
 HALF = 450.0
-THIRD = 293.0
 MOST_POINTS = 400
 
 
@@ -186,11 +185,6 @@ def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     cuts = [len(finite) * i // most for i in range(most + 1)]
     runs = [finite[a:b] for a, b in pairwise(cuts)]
     return [Point(step=run[-1].step, value=math.fsum(p.value for p in run) / len(run)) for run in runs]
-
-
-def stage_bar(seconds: float | None, largest: float) -> Markup:
-    """A stage's time as a bar."""
-    return bar(seconds, largest, tip=duration(seconds))
 
 
 def _curve(plot: Plot, points: Sequence[Point], class_: str) -> Markup:

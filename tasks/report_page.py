@@ -141,6 +141,7 @@ def _environment() -> Environment:
         environment.filters[name] = getattr(report_format, name)
     environment.filters["p_value"] = report_results.p_value
     environment.filters["first_line"] = _first_line
+    environment.filters["upper_first"] = lambda words: words[:1].upper() + words[1:]
     environment.filters["operator"] = lambda sign: {">=": "≥", "<=": "≤", None: "at"}.get(sign, sign)
     for module, names in (
         (report_figures, ("bar", "funnel", "family_sizes", "loss", "small_curve")),
