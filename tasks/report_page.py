@@ -29,7 +29,8 @@ from tasks.report_data import (
     SourceRow,
     StageRow,
 )
-from tasks.report_format import MISSING, count, decimal, duration, share, short, size, visible
+from tasks.report_format import MISSING, count, share, visible
+from tasks.report_summary import lead, tiles
 
 HERE = Path(__file__).parent
 
@@ -97,8 +98,8 @@ def render_report(data: ReportData) -> str:
         sections=[name for name, content in present.items() if content],
         style=style,
         style_hash=style_hash,
-        lead=_lead(data),
-        tiles=_tiles(data),
+        lead=lead(data),
+        tiles=tiles(data),
         funnel_rows=_funnel_rows(data.funnel),
         drops=drops[: LIMITS.reasons],
         drop_total=sum(d.documents for d in drops),
@@ -164,82 +165,6 @@ def _style() -> tuple[Markup, str]:
     style = (HERE / "report_page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return Markup(style), f"sha256-{digest}"
-
-
-class Tile(NamedTuple):
-    """One figure of the strip at the top."""
-
-    name: str
-    figure: str
-    subs: list[str]
-
-
-def _tiles(data: ReportData) -> list[Tile]:
-    h, p, f = data.headline, data.pretraining, data.finetuning
-    tiles = []
-    if h.kept and h.kept.bytes is not None:
-        subs = [f"{count(h.kept.documents)} documents"] if h.kept.documents is not None else []
-        if h.raw and h.raw.bytes is not None:
-            subs.append(f"of {size(h.raw.bytes)} raw ({share(h.kept.bytes, h.raw.bytes)})")
-        tiles.append(Tile("text kept", size(h.kept.bytes), subs))
-    if h.kept and h.kept.tokens is not None:
-        per_token = f"{h.kept.bytes / h.kept.tokens:.2f} bytes per token" if h.kept.bytes and h.kept.tokens else ""
-        tiles.append(Tile("tokens", short(h.kept.tokens), [per_token] if per_token else []))
-    if p and p.parameters is not None:
-        tiles.append(Tile("parameters", short(p.parameters), [p.model] if p.model else []))
-    if p and p.pretrained is not None:
-        others = [(p.unigram, "unigram"), (p.untrained, "untrained")]
-        tiles.append(
-            Tile(
-                "held-out bits per byte",
-                decimal(p.pretrained, 3),
-                [f"{name} {decimal(value, 3)}" for value, name in others if value is not None],
-            )
-        )
-    for system in f.systems if f else ():
-        if system.role == "pretrained" and system.accuracy:
-            a = system.accuracy
-            subs = [f"[{share(a.low)}, {share(a.high)}]"]
-            subs += (
-                [f"{s.name} {share(s.accuracy.value)}" for s in f.systems if s.accuracy and s is not system]
-                if f
-                else []
-            )
-            tiles.append(Tile("test accuracy", share(a.value), subs))
-    if h.seconds is not None:
-        built = sum(s.state != "cached" for s in data.stages)
-        subs = [f"{built} stages built", f"{len(data.stages) - built} reused"] if data.stages else []
-        tiles.append(Tile("total time", duration(h.seconds), subs))
-    return tiles
-
-
-def _lead(data: ReportData) -> list[tuple[bool, str]]:
-    """The summary as (bold, words) pieces."""
-    h, p, f = data.headline, data.pretraining, data.finetuning
-    pieces: list[tuple[bool, str]] = []
-    if h.raw and h.kept and h.raw.bytes and h.kept.bytes is not None:
-        pieces += [
-            (False, "Of "),
-            (True, size(h.raw.bytes)),
-            (False, " of raw text "),
-            (True, share(h.kept.bytes, h.raw.bytes)),
-            (False, " was kept. "),
-        ]
-    if p and p.pretrained is not None and p.unigram is not None:
-        pieces += [
-            (False, "The model predicts unseen text at "),
-            (True, f"{decimal(p.pretrained, 2)} bits per byte"),
-            (False, f", a unigram model at {decimal(p.unigram, 2)}. "),
-        ]
-    if f and f.difference:
-        a = f.difference.accuracy
-        better = "more" if a.value >= 0 else "less"
-        pieces += [
-            (False, "Fine-tuned, it answers "),
-            (True, f"{abs(100 * a.value):.1f} points {better}"),
-            (False, " of the test right than the same model from random weights."),
-        ]
-    return pieces
 
 
 class FunnelRow(NamedTuple):
