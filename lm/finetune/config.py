@@ -42,11 +42,13 @@ class FinetuneConfig(StrictModel):
         default=None, ge=3, description="Tokens of an input at most, start and extract included; null: the context."
     )
     evaluations: int = Field(
-        default=8, ge=1, description="How often the dev set is looked at; the best of these weights are kept."
+        default=4, ge=1, description="How often the dev set is looked at; the best of these weights are kept."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: a CUDA GPU if there is one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="fp32", description="`bf16`: matrix products by autocast; `auto`: where the hardware gains from it."
+        default="auto",
+        description="`bf16`: matrix products by autocast, in predictions too; weights and loss stay fp32. `auto`: bf16"
+        " where the hardware multiplies it natively.",
     )
     metrics_interval: int = Field(default=10, ge=1, description="Steps between reports of loss and speed.")
     checkpoint_seconds: float = Field(

@@ -269,7 +269,7 @@ def test_weight_zero_is_l2_alone(backbone: Path, files: list[Path]) -> None:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 OUTPUTS = ["config.json", "metrics.json", "model.safetensors", "predictions.parquet"]
-QUICK = FinetuneConfig(epochs=3, batch=8, learning_rate=3e-3, evaluations=3, device="cpu")
+QUICK = FinetuneConfig(epochs=3, batch=8, learning_rate=3e-3, evaluations=3, device="cpu", precision="fp32")
 
 
 def _outputs(directory: Path) -> dict[str, bytes]:
