@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tasks.files import read_json, write_json
@@ -12,6 +13,7 @@ from tasks.journal import read_events
 from tasks.progress import Display
 from tasks.run import Resources, dead_runs, flat, is_alive, mark_dead, pipeline_run
 from tasks.store import Store
+from tests.tasks.conftest import wait_until
 
 CONFIG = {"corpus": {"files": ["a.txt"], "seed": 1}}
 
@@ -102,10 +104,6 @@ def test_a_reused_process_id_is_not_mistaken(store: Store) -> None:
 
 def test_a_zombie_is_dead(store: Store) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    import psutil
-
-    from tests.tasks.conftest import wait_until
-
     child = psutil.Process(process.pid)
     record = {"state": "running", "pid": process.pid, "process_created": child.create_time()}
     assert is_alive(record)

@@ -1,0 +1,47 @@
+"""One Prefect server for all tests of a session that need one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+_START = """
+import json, os, sys
+from tasks import home
+home.remember_port("prefect", int(sys.argv[1]))
+from flows import services
+services.ensure("prefect")
+print(json.dumps({name: os.environ[name] for name in ("PREFECT_HOME", "PREFECT_API_URL")}))
+"""
+_STOP = "from flows import services; services.down()"
+
+
+@pytest.fixture(scope="session")
+def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a process that shall use the session's Prefect server.
+
+    The server is started and stopped by other processes, so that this one's environment stays as it is. It has a
+    home of its own, and a port that the system offers, so that several sessions can run side by side.
+    """
+    home = tmp_path_factory.mktemp("prefect-home")
+    environment = {**os.environ, "TEXTMILL_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    for name in ("PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "TEXTMILL_MANAGED"):
+        environment.pop(name, None)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    try:
+        started = subprocess.run(
+            [sys.executable, "-c", _START, port], env=environment, capture_output=True, text=True, check=False
+        )
+        assert started.returncode == 0, started.stderr
+        yield environment | json.loads(started.stdout.splitlines()[-1])
+    finally:
+        subprocess.run([sys.executable, "-c", _STOP], env=environment, check=True, capture_output=True)

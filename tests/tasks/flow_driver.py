@@ -1,0 +1,67 @@
+"""A process with a Prefect flow, for tests that kill it: `python -m tests.tasks.flow_driver run|reconcile`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tasks.home import configure_environment
+
+configure_environment()
+
+from prefect import flow, runtime  # noqa: E402
+from prefect.client.orchestration import get_client  # noqa: E402
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: E402
+
+from tasks.progress import Display  # noqa: E402
+from tasks.reconcile import reconcile_dead_runs  # noqa: E402
+from tasks.run import Resources, Run, pipeline_run  # noqa: E402
+from tasks.store import Store  # noqa: E402
+from tests.tasks.stages import NumbersConfig, numbers, slow  # noqa: E402
+
+
+def open_store() -> Store:
+    """The store of the test (TEXTMILL_HOME is the Prefect server's)."""
+    return Store(Path(os.environ["STORE"]))
+
+
+@flow(name="tiny")
+def tiny() -> None:
+    """Two stages, of which the second takes SLOW_SECONDS."""
+    Run.announce = lambda self, stage, key: None  # type: ignore[method-assign]  # no MLflow here
+    flow_run_id = str(runtime.flow_run.id)
+    with pipeline_run(
+        "tiny",
+        {},
+        Resources(workers=1, threads=1),
+        store=open_store(),
+        display=Display(quiet=True),
+        flow_run_id=flow_run_id,
+    ):
+        numbers(NumbersConfig())
+        slow(NumbersConfig())
+
+
+def states() -> list[dict[str, Any]]:
+    """The states of every flow run on record and of its task runs, as the server has them."""
+    found = []
+    with get_client(sync_client=True) as client:
+        for record in sorted(open_store().runs.glob("*/run.json")):
+            for flow_run_id in json.loads(record.read_text())["flow_runs"]:
+                task_runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+                found.append(
+                    {
+                        "flow": client.read_flow_run(flow_run_id).state_name,
+                        "tasks": {run.name: run.state_name for run in task_runs},
+                    }
+                )
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "run":
+        tiny()
+    else:
+        tokens = reconcile_dead_runs(open_store())
+        print(json.dumps({"tokens": tokens, "states": states()}))

@@ -1,0 +1,69 @@
+"""Keeps stage versions honest: a stage whose output changed must have a new version, or old results would be served.
+
+    python -m tests.tasks.stage_versions          # record what is new or has a new version
+
+A case builds the artifact of one stage from tiny inputs. Its digest is committed in `stage_digests.json` beside the
+stage's version and the versions of the libraries it declares: what else changes the digest is a change of its code.
+"""
+
+import importlib.metadata
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.progress import Display
+from tasks.run import Resources, Run, use_run
+from tasks.stage import STAGES, Stage
+from tasks.store import Artifact, Store
+from tests.tasks.stages import NumbersConfig, numbers, squares, total
+
+RECORD = Path(__file__).with_name("stage_digests.json")
+TINY = NumbersConfig(count=3)
+
+CASES: dict[str, Callable[[], Artifact]] = {
+    "numbers": lambda: numbers(TINY),
+    "squares": lambda: squares(TINY, source=numbers(TINY)),
+    "total": lambda: total(TINY, source=numbers(TINY)),
+}
+
+
+def observed(stage: Stage, case: Callable[[], Artifact], root: Path) -> dict[str, Any]:
+    """Version, libraries and output digest of a stage now, built in a new store with one worker."""
+    with use_run(Run(Store(root), Resources(workers=1, threads=1), Display(quiet=True))):
+        artifact = case()
+    if artifact.stage != stage.name:
+        raise ValueError(f"the case of {stage.name} returns an artifact of {artifact.stage}")
+    libraries = {name: importlib.metadata.version(name) for name in stage.libraries}
+    return {"version": stage.version, "libraries": libraries, "digest": artifact.digest}
+
+
+def problem(stage: Stage, now: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with a stage's version, or None."""
+    if recorded is None or now["version"] != recorded["version"]:
+        return f"stage {stage.name} version {now['version']} is not on record: python -m {__spec__.name}"
+    if now["digest"] == recorded["digest"] or now["libraries"] != recorded["libraries"]:
+        return None
+    return (
+        f"stage {stage.name} gives another output than on record, but its version still is {stage.version}: "
+        f"old artifacts would be served. Raise the version where it is defined, then python -m {__spec__.name}"
+    )
+
+
+def main() -> None:
+    """Record the digests of new stages, new versions and new library versions; refuse what is not honest."""
+    recorded: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, case in CASES.items():
+            stage = STAGES[name]
+            now = observed(stage, case, Path(folder) / name)
+            before = recorded.get(name)
+            if before is not None and before["version"] == now["version"] and (wrong := problem(stage, now, before)):
+                raise SystemExit(wrong)
+            recorded[name] = now
+    RECORD.write_text(json.dumps({name: recorded[name] for name in sorted(CASES)}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

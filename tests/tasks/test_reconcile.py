@@ -1,0 +1,63 @@
+"""A flow whose process was killed does not stay `Running` in Prefect."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.reconcile import reconcile_dead_runs
+from tasks.store import Store
+from tests.tasks.conftest import ROOT, wait_until
+
+DRIVER = [sys.executable, "-m", "tests.tasks.flow_driver"]
+
+
+@pytest.mark.server
+def test_a_killed_flow_and_its_tasks_become_crashed(
+    tmp_path: Path, store: Store, prefect_environment: dict[str, str], calls: Callable[[], list[str]]
+) -> None:
+    environment = prefect_environment | {"STORE": str(store.root), "STAGE_CALLS": os.environ["STAGE_CALLS"]}
+
+    def reconcile() -> dict[str, Any]:
+        done = subprocess.run(
+            [*DRIVER, "reconcile"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    with (tmp_path / "flow.log").open("w") as log:
+        flow = subprocess.Popen(
+            [*DRIVER, "run"], cwd=ROOT, env=environment | {"SLOW_SECONDS": "300"}, stdout=log, stderr=log
+        )
+    try:
+        wait_until(lambda: "slow" in calls() or flow.poll() is not None, "the second stage runs", seconds=120)
+        assert flow.poll() is None, (tmp_path / "flow.log").read_text()
+        alive = reconcile()
+        assert alive["tokens"] == []
+        assert [state["flow"] for state in alive["states"]] == ["Running"]
+    finally:
+        flow.kill()
+        flow.wait()
+
+    after = reconcile()
+    assert len(after["tokens"]) == 1
+    (state,) = after["states"]
+    assert state["flow"] == "Crashed"
+    assert state["tasks"]["slow"] == "Crashed"
+    assert state["tasks"]["numbers"] == "Completed"
+    assert reconcile()["tokens"] == []
+
+    subprocess.run([*DRIVER, "run"], cwd=ROOT, env=environment, check=True, capture_output=True)
+    again = reconcile()["states"]
+    assert [state["flow"] for state in again] == ["Crashed", "Completed"]
+    assert again[1]["tasks"] == {"numbers": "Cached", "slow": "Completed"}
+    assert calls() == ["numbers", "slow", "slow"]
+
+
+def test_without_dead_runs_no_server_is_asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prefect.client.orchestration", None)
+    assert reconcile_dead_runs(store) == []
