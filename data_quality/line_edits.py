@@ -59,7 +59,7 @@ def edit_lines(text: str, config: C4LineEdits) -> EditedLines:
         body = line.strip()
         kept = _keep(body, config, phrases, citations, result)
         if kept is not None:
-            at = start + len(line) - len(line.lstrip())
+            at = start + (len(line) - len(line.lstrip()) if line[0].isspace() else 0)
             if pieces and line_break is not None:
                 pieces.append(line_break)
             pieces += _without_citations(body, at) if len(kept) < len(body) else [(at, at + len(body))]
@@ -73,14 +73,13 @@ def edit_lines(text: str, config: C4LineEdits) -> EditedLines:
 
 def _keep(body: str, config: C4LineEdits, phrases: Sequence[str], citations: bool, result: EditedLines) -> str | None:
     """The stripped line `body` as C4 keeps it, or None; counts what its document rules would see."""
-    words = _coarse_words(body)
     longest = config.max_word_length
-    if longest is not None and len(body) > longest and any(len(word) > longest for word in words):
+    if longest is not None and len(body) > longest and any(len(word) > longest for word in _coarse_words(body)):
         return None
     line = _CITATION.sub("", body) if citations else body
     if config.filter_no_terminal_punct and (not line.endswith(_LINE_ENDS) or line.endswith("...")):
         return None
-    if len(words) < config.min_words_per_line:
+    if len(_coarse_words(body, config.min_words_per_line)) < config.min_words_per_line:
         return None
     if len(line) < len(body):
         phrases = _LINE_PHRASES  # taking "[1]" out of "java[1]script" makes a phrase that the text does not hold
@@ -96,9 +95,12 @@ def _keep(body: str, config: C4LineEdits, phrases: Sequence[str], citations: boo
     return line
 
 
-def _coarse_words(body: str) -> list[str]:
-    """C4's words: between white space; but each Han or Kana character is one, or no Chinese line would have three."""
-    return (body if body.isascii() else UNSEGMENTED.sub(r" \g<0> ", body)).split()
+def _coarse_words(body: str, at_most: int = -1) -> list[str]:
+    """C4's words: between white space; but each Han or Kana character is one, or no Chinese line would have three.
+
+    After `at_most` words it stops cutting: enough to know that there are so many.
+    """
+    return (body if body.isascii() else UNSEGMENTED.sub(r" \g<0> ", body)).split(None, at_most)
 
 
 def _without_citations(body: str, at: int) -> list[Span]:

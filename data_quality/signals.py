@@ -37,20 +37,13 @@ class _Words:
     """Word arrays of one text: ids of all words, and per line (str.splitlines) word and sentence counts."""
 
     def __init__(self, lines: list[str], vocabulary: Vocabulary) -> None:
-        tokens: list[int] = []
-        starts = [0]
-        for line in lines:
-            if line:
-                tokens += vocabulary.tokens(line)
-            starts.append(len(tokens))
+        tokens, starts = vocabulary.tokens(lines)
         vocabulary.describe()
-        all_tokens = np.array(tokens, dtype=np.int32)
-        bounds = np.array(starts, dtype=np.int64)
-        is_word = all_tokens != WHITE_SPACE
+        is_word = tokens != WHITE_SPACE
         words_before = np.concatenate([[0], np.cumsum(is_word)])
-        self.ids = all_tokens[is_word]
-        self.words_by_line = np.diff(words_before[bounds])
-        self.sentences_by_line = sentences_by_line(vocabulary.kinds[all_tokens], bounds)
+        self.ids = tokens[is_word]
+        self.words_by_line = np.diff(words_before[starts])
+        self.sentences_by_line = sentences_by_line(vocabulary.kinds[tokens], starts)
 
 
 def text_signals(text: str, config: SignalsConfig, vocabulary: Vocabulary) -> tuple[Values, list[Span]]:

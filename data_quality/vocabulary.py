@@ -47,12 +47,18 @@ class Vocabulary:
         if len(self._chunks) > _MAX_ENTRIES or self._characters > _MAX_CHARACTERS:
             self._clear()
 
-    def tokens(self, line: str) -> list[int]:
-        """Ids of the words of one line, and `WHITE_SPACE` wherever spaCy has a white-space token."""
-        chunks = line.split(" ")
-        if line.endswith(" "):
-            chunks.pop()  # one space after a word is part of the word's token
-        return list(chain.from_iterable(map(self._chunks.__getitem__, chunks)))
+    def tokens(self, lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids of some lines in a row, int32[tokens], and where each line starts in them, int64[lines + 1].
+
+        A token is a word or, as `WHITE_SPACE`, a run of white space that spaCy keeps as a token: any but one space.
+        """
+        lines = [line[:-1] if line.endswith(" ") else line for line in lines]  # that space is part of the word's token
+        written = [line for line in lines if line]
+        chunks = [*map(self._chunks.__getitem__, " ".join(written).split(" "))] if written else []
+        ends = np.cumsum(np.fromiter(map(len, chunks), dtype=np.int64, count=len(chunks)))
+        ids = np.fromiter(chain.from_iterable(chunks), dtype=np.int32, count=int(ends[-1]) if chunks else 0)
+        chunks_before = np.cumsum([0, *(line.count(" ") + 1 if line else 0 for line in lines)])
+        return ids, np.concatenate([[0], ends])[chunks_before]
 
     def describe(self) -> None:
         """Fill the columns for words that came since the last call."""

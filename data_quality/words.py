@@ -38,6 +38,8 @@ _PLAIN_CHUNK = re.compile(
     r"""([,:;!?()\[\]{}<>_#*&'"`]*)"""
 )
 _ALPHANUMERIC = re.compile("[A-Za-z0-9_]+")
+_BEFORE_LETTER_SUFFIX = re.compile("[0-9']")  # units stand behind a digit, 's behind its apostrophe
+_MAY_BE_INFIX = re.compile(r"[-.,:<>=/+*^~]")  # ASCII only, as are the chunks it is asked about
 _SUFFIX_WINDOW = 16  # no suffix rule but a row of full stops looks at more characters than this
 
 
@@ -108,6 +110,8 @@ class ChunkSplitter:
             return 0
         if chunk[-1] in _PLAIN_SUFFIXES:
             return 1
+        if chunk[-1].isdigit() or (chunk[-1].isalpha() and not _BEFORE_LETTER_SUFFIX.search(chunk, len(chunk) - 6)):
+            return 0
         window = chunk if chunk.endswith("." * _SUFFIX_WINDOW) else chunk[-_SUFFIX_WINDOW:]
         found = self._spacy.suffix_search(window)
         return len(window) - found.start() if found else 0
@@ -117,7 +121,7 @@ class ChunkSplitter:
             return ()
         if chunk in self._special:
             return self._special[chunk]
-        if chunk.isalnum() or ("." in chunk and self._spacy.url_match(chunk)):
+        if not _MAY_BE_INFIX.search(chunk) or ("." in chunk and self._spacy.url_match(chunk)):
             return (chunk,)
         words: list[str] = []
         start = 0

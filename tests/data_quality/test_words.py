@@ -80,7 +80,7 @@ def test_spans_are_the_words_places(text: str) -> None:
 )
 def test_no_unsegmented_sentence_is_one_word(text: str, words: int) -> None:
     assert len(split_words(text)) == words
-    assert len(Vocabulary().tokens(text)) == words
+    assert len(Vocabulary().tokens([text])[0]) == words
 
 
 def test_a_long_chunk_is_cut_in_pieces_first() -> None:
@@ -92,5 +92,5 @@ def test_vocabulary_marks_white_space_that_spacy_keeps_as_a_token() -> None:
     vocabulary = Vocabulary()
     for text in ["a b", "a  b", "a\tb", " a", "a \t b", "a. ", "a.  "]:
         expected = ["_" if token.is_space else token.text for token in tokenizer()(text)]
-        shape = ["_" if token == WHITE_SPACE else "w" for token in vocabulary.tokens(text)]
+        shape = ["_" if token == WHITE_SPACE else "w" for token in vocabulary.tokens([text])[0]]
         assert shape == ["_" if token == "_" else "w" for token in expected], text
