@@ -65,9 +65,7 @@ def find_garbage(store: Store, *, keep_runs: int = KEEP_RUNS, grace_seconds: flo
     return sorted(found, key=lambda g: (-g.bytes, str(g.path)))
 
 
-def collect(
-    store: Store, garbage: list[Garbage], *, keep_runs: int = KEEP_RUNS, grace_seconds: float = GRACE_SECONDS
-) -> int:
+def collect(store: Store, garbage: list[Garbage], *, keep_runs: int, grace_seconds: float) -> int:
     """Remove directories found by `find_garbage` with the same arguments. Returns the bytes freed.
 
     What has found a user since the preview stays. An artifact is renamed away first, so that no reader ever sees

@@ -52,7 +52,7 @@ def test_without_roots_all_goes_and_the_preview_deletes_nothing(run: Run) -> Non
     assert all(item.path.exists() for item in garbage)
     assert [item.bytes for item in garbage] == sorted((item.bytes for item in garbage), reverse=True)
 
-    freed = collect(run.store, garbage, keep_runs=0)
+    freed = collect(run.store, garbage, keep_runs=0, grace_seconds=DAY)
     assert freed == sum(item.bytes for item in garbage) > 0
     assert run.store.list() == []
     assert list(run.store.partial.iterdir()) == []
@@ -158,7 +158,7 @@ def test_what_found_a_user_since_the_preview_stays(run: Run) -> None:
     age_all(run.store)
     garbage = find_garbage(run.store, keep_runs=0)
     run.store.set_alias("current", artifacts[0])
-    collect(run.store, garbage, keep_runs=0)
+    collect(run.store, garbage, keep_runs=0, grace_seconds=DAY)
     assert run.store.list() == [artifacts[0]]
 
 
