@@ -1,6 +1,7 @@
 """GPT-2 against transformers, and what a causal model may not see."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 from lm.config import GPT_PRESETS, GPTConfig, gpt_preset
 from lm.interop.gpt2 import WEIGHT_MAP, config_to_hugging_face
 from lm.models.gpt import GPT
+from lm.nn.attention import causal_attention
 
 CONFIGS = [
     GPTConfig(layers=1, width=8, heads=1, context=5, vocab=11),
@@ -80,9 +82,10 @@ def test_right_padding_needs_no_mask() -> None:
     assert torch.allclose(model(tokens)[:, :6], model(tokens[:, :6]), atol=1e-12)
 
 
-def test_no_position_sees_the_future() -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_no_position_sees_the_future(dtype: torch.dtype) -> None:
     """The gradient of position t's logits with respect to the embeddings after t is exactly zero."""
-    model = jittered(CONFIGS[2]).double()
+    model = jittered(CONFIGS[2]).to(dtype)
     tokens = torch.randint(0, 64, (1, 12), generator=torch.Generator().manual_seed(0))
     states: list[torch.Tensor] = []
 
@@ -98,6 +101,30 @@ def test_no_position_sees_the_future() -> None:
         assert gradient is not None
         assert (gradient[0, t + 1 :] == 0).all()
         assert (gradient[0, : t + 1] != 0).any(-1).all()
+
+
+@pytest.mark.parametrize("time", [1, 2, 33, 512, 513])
+def test_short_bf16_attention_equals_sdpa(time: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, upstream = (torch.randn(2, 3, time, 8, generator=generator) for _ in range(4))
+
+    def run(attend: Any, dtype: torch.dtype) -> list[torch.Tensor]:
+        leaves = [x.detach().to(dtype).requires_grad_() for x in (q, k, v)]
+        out = attend(*leaves)
+        out.backward(upstream.to(dtype))
+        return [out.detach(), *(x.grad for x in leaves if x.grad is not None)]
+
+    exact = run(lambda *x: F.scaled_dot_product_attention(*x, is_causal=True), torch.float32)
+    for a, b in zip(run(causal_attention, torch.bfloat16), exact, strict=True):
+        assert torch.allclose(a.float(), b, atol=0.06, rtol=0.06)
+
+
+def test_attention_dropout_thins_and_rescales() -> None:
+    torch.manual_seed(0)
+    q, v = torch.zeros(1, 1, 400, 2, dtype=torch.bfloat16), torch.ones(1, 1, 400, 2, dtype=torch.bfloat16)
+    dropped = causal_attention(q, q, v, dropout=0.5).float()
+    assert dropped[0, 0, 200:].mean().item() == pytest.approx(1.0, abs=0.05)
+    assert dropped[0, 0, 200:].std() > 0.01
 
 
 def test_cache_gives_the_same_logits_in_any_cut() -> None:
