@@ -92,6 +92,21 @@ def _table(n: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+def distinct_words(ids: np.ndarray) -> int:
+    """How many different ids there are among `ids`, int32[words]."""
+    keys = ids.astype(np.uint64)
+    table = _table(len(ids))
+    mask = np.uint64(len(table) - 1)
+    count = 0
+    for i in range(len(ids)):
+        at = _slot(table, keys, keys[i], mask)
+        if table[at] < 0:
+            table[at] = i
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
 def top_ngram_characters(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Characters of the most frequent 2-, 3- and 4-gram, words joined by a space, times its count: int64[3].
 

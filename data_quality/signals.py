@@ -19,6 +19,7 @@ from data_quality.config import SignalsConfig
 from data_quality.line_edits import EditedLines, Span, apply_edits, edit_lines
 from data_quality.ngrams import (
     class_counts,
+    distinct_words,
     duplicate_ngram_characters,
     sentences_by_line,
     top_ngram_characters,
@@ -30,7 +31,6 @@ Values = dict[str, float]
 
 _ROWS = 2000
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
-_LOREM_IPSUM = re.compile("lorem ipsum", re.IGNORECASE)
 
 
 class _Words:
@@ -108,7 +108,7 @@ def _gopher_lines(text: str, lines: list[str], words: int) -> Values:
             sum(line.endswith(("...", "…")) for line in lines) if ellipses else 0, len(lines)
         ),
         "curly_bracket": text.count("{"),
-        "lorem_ipsum": len(_LOREM_IPSUM.findall(text)),
+        "lorem_ipsum": text.lower().count("lorem ipsum"),
     }
 
 
@@ -134,16 +134,15 @@ def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary) -> V
     lengths = vocabulary.lengths[ids]
     symbol = vocabulary.is_symbol[ids]
     non_symbol = len(ids) - int(symbol.sum())
-    distinct = np.unique(ids)
     top = top_ngram_characters(ids, lengths)
     duplicate = duplicate_ngram_characters(vocabulary.hashes[ids], vocabulary.powers[ids], lengths)
     return {
         "non_symbol_words": non_symbol,
-        "unique_word_ratio": _ratio(len(distinct), len(ids)),
+        "unique_word_ratio": _ratio(distinct_words(ids), len(ids)),
         "mean_word_length": _ratio(int(lengths.sum() - lengths[symbol].sum()), non_symbol),
         "max_word_length": int(lengths.max(initial=0)),
         "alpha_word_ratio": _ratio(int(vocabulary.has_letter[ids].sum()), len(ids)),
-        "stop_words": int(np.isin(vocabulary.stop_words, distinct).sum()),
+        "stop_words": sum(bool((ids == stop_word).any()) for stop_word in vocabulary.stop_words),
         **{f"top_{n}_gram": _ratio(int(top[n - 2]), characters) for n in (2, 3, 4)},
         **{f"dup_{n}_gram": _ratio(int(duplicate[n - 5]), characters) for n in range(5, 11)},
     }

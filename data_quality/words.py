@@ -27,17 +27,15 @@ _WHITE_OR_CHUNK = re.compile(r"\s+|\S+")
 
 # spaCy strips affixes one by one and rescans the rest each time: quadratic in the length of a chunk. A chunk
 # longer than this (base64, an ASCII rule of 10,000 dashes) is cut in pieces of this length first.
-MAX_CHUNK_CHARACTERS = 256
+MAX_CHUNK_CHARACTERS = 500
 
 # ASCII characters that end a word and are one suffix by themselves in spaCy's English rules, whatever precedes.
 _PLAIN_SUFFIXES = frozenset(",:;!?()[]{}<>_#*&'\"`")
-# Most chunks are one of these: plain letters or digits between such characters, perhaps with a full stop behind.
+# Most chunks are one of these: a core from letter or digit to letter or digit, with such characters around it.
 _PLAIN_CHUNK = re.compile(
-    r"""([,:;!?()\[\]{}<>_#*&'"`]*)"""
-    r"(?:([A-Za-z](?:[A-Za-z_]*[A-Za-z])?[0-9]*|[0-9]+)|([A-Za-z_]*[a-z][0-9]*|[0-9]+)(\.))"
-    r"""([,:;!?()\[\]{}<>_#*&'"`]*)"""
+    r"""([,:;!?()\[\]{}<>_#*&'"`]*)([A-Za-z0-9](?:[!-~]*[A-Za-z0-9])?)(\.?)([,:;!?()\[\]{}<>_#*&'"`]*)"""
 )
-_ALPHANUMERIC = re.compile("[A-Za-z0-9_]+")
+_ALPHANUMERIC = re.compile("[A-Za-z0-9]+")
 _BEFORE_LETTER_SUFFIX = re.compile("[0-9']")  # units stand behind a digit, 's behind its apostrophe
 _MAY_BE_INFIX = re.compile(r"[-.,:<>=/+*^~]")  # ASCII only, as are the chunks it is asked about
 _SUFFIX_WINDOW = 16  # no suffix rule but a row of full stops looks at more characters than this
@@ -62,11 +60,7 @@ class ChunkSplitter:
         if chunk.isascii():
             if chunk.isalpha():
                 return self._special.get(chunk) or (chunk,)
-            plain = _PLAIN_CHUNK.fullmatch(chunk)
-            if plain and (plain[2] or plain[3]) not in self._special_cores:
-                words = (*plain[1], plain[2] or plain[3], *(plain[4] or ""), *plain[5])
-            else:
-                words = self._split_ascii(chunk)
+            words = self._split_plain(chunk) or self._split_ascii(chunk)
             if self._rejoined.isdisjoint(pairwise(words)):
                 return words
         elif UNSEGMENTED.search(chunk):
@@ -77,6 +71,20 @@ class ChunkSplitter:
     def _split_by_spacy(self, chunk: str) -> tuple[str, ...]:
         with self._spacy.vocab.memory_zone():  # or every distinct chunk would stay in spaCy's string store
             return tuple(token.text for token in self._spacy(chunk))
+
+    def _split_plain(self, chunk: str) -> tuple[str, ...] | None:
+        """What `_split_ascii` gives for most chunks, without asking the rules one by one; None for the others."""
+        plain = _PLAIN_CHUNK.fullmatch(chunk)
+        if plain is None:
+            return None
+        before, core, stop, after = plain.groups()
+        if _ALPHANUMERIC.match(core)[0] in self._special_cores:  # type: ignore[index]
+            return None
+        if core[-1].isalpha() and _BEFORE_LETTER_SUFFIX.search(core, max(len(core) - 6, 0)):
+            return None
+        if (stop and core[-1].isupper()) or "$" in core:  # "A." is one word; US$5 has a prefix of letters
+            return None
+        return (*before, *self._split_middle(core), *stop, *after)
 
     def _split_ascii(self, chunk: str) -> tuple[str, ...]:
         """spaCy's algorithm (https://spacy.io/usage/linguistic-features#how-tokenizer-works): special cases stop
@@ -110,7 +118,9 @@ class ChunkSplitter:
             return 0
         if chunk[-1] in _PLAIN_SUFFIXES:
             return 1
-        if chunk[-1].isdigit() or (chunk[-1].isalpha() and not _BEFORE_LETTER_SUFFIX.search(chunk, len(chunk) - 6)):
+        if chunk[-1].isdigit() or (
+            chunk[-1].isalpha() and not _BEFORE_LETTER_SUFFIX.search(chunk, max(len(chunk) - 6, 0))
+        ):
             return 0
         window = chunk if chunk.endswith("." * _SUFFIX_WINDOW) else chunk[-_SUFFIX_WINDOW:]
         found = self._spacy.suffix_search(window)
