@@ -30,7 +30,7 @@ EXPERIMENT = "textmill"
 CURSOR = "shipped.json"
 POLL_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0  # between attempts while the server is away
-LAST_ATTEMPT_SECONDS = 30.0  # after the pipeline has ended
+LAST_ATTEMPT_SECONDS = 10.0  # after the pipeline has ended
 BATCH = 1000  # metrics in one request: MLflow's limit
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "PERMISSION_DENIED")
 

@@ -45,6 +45,12 @@ class Keyed(Protocol):
         ...
 
 
+SHOWN_COUNTS = (
+    "documents", "passed", "dropped", "exact", "near", "train", "test", "parameters", "tokens",
+    "valid_bits_per_byte", "pretrained_bits_per_byte", "test_accuracy",
+)  # fmt: skip
+"""What the line of a finished stage says, of what it counted, in this order and at most three."""
+
 Inputs = Mapping[str, "Artifact | list[Artifact]"]
 STAGES: dict[str, "Stage"] = {}
 
@@ -387,6 +393,6 @@ def _add_stage_seconds(run: Run, started: float) -> None:
 
 
 def _describe(counts: Mapping[str, Any]) -> str:
-    shown = [f"{value:,} {name}" for name, value in counts.items() if isinstance(value, int)][:4]
-    shown += [f"{name} {value:.3f}" for name, value in counts.items() if isinstance(value, float)][:3]
-    return " · ".join(shown)
+    figures = [name for name in SHOWN_COUNTS if name in counts] or list(counts)
+    shown = [f"{name} {v:.3f}" if isinstance(v, float) else f"{v:,} {name}" for name in figures if (v := counts[name])]
+    return " · ".join(shown[:3]).replace("_", " ")

@@ -1,0 +1,72 @@
+"""The two views of a shard: the documents that are kept, and those that are dropped with their reasons."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_quality.documents import SCHEMA
+from data_quality.hashing import text_hash
+from data_quality.line_edits import apply_edits
+
+ROW_GROUP = 2_000
+
+DROPPED_SCHEMA = pa.schema(
+    [
+        *SCHEMA,
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+        pa.field("twin", pa.string()),
+        pa.field("jaccard", pa.float64()),
+    ]
+)
+
+
+def write_views(shard: Path, decisions: Path, signals: Path | None, kept: Path, dropped: Path) -> None:
+    """Write the kept and the dropped documents of one shard, each file whole or not at all.
+
+    Args:
+        shard: documents.
+        decisions: id, kept, reason, reasons, twin, jaccard for every document of the shard.
+        signals: with `c4_edits` for every document, whose spans are removed from the kept text; None keeps the text.
+        kept: out, documents schema.
+        dropped: out, documents schema and the decision.
+
+    Raises:
+        ValueError: a document of the shard has no decision.
+    """
+    documents = pq.read_table(shard).sort_by("id")
+    table = _beside(documents, decisions, ["kept", "reason", "reasons", "twin", "jaccard"])
+    if signals is not None:
+        table = _edited(_beside(table, signals, ["c4_edits"]))
+    keep = table["kept"]
+    _write(table.filter(keep).select(SCHEMA.names).cast(SCHEMA), kept)
+    _write(table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA), dropped)
+
+
+def _beside(documents: pa.Table, path: Path, columns: list[str]) -> pa.Table:
+    """The documents, sorted by id, with columns of a table that has one row for each of them."""
+    table = pq.read_table(path, columns=["id", *columns]).sort_by("id")
+    if not table["id"].equals(documents["id"]):
+        lacking = sorted(set(documents["id"].to_pylist()) ^ set(table["id"].to_pylist()))
+        raise ValueError(f"{path} has not one row for each document: {lacking[:3]} are only on one side")
+    for name in columns:
+        documents = documents.append_column(name, table[name])
+    return documents
+
+
+def _edited(table: pa.Table) -> pa.Table:
+    """The kept texts without the spans that C4's line edits remove; dropped ones stay as they were."""
+    rows = zip(table["text"].to_pylist(), table["c4_edits"].to_pylist(), table["kept"].to_pylist(), strict=True)
+    texts = [apply_edits(text, [(e["start"], e["end"]) for e in edits]) if keep else text for text, edits, keep in rows]
+    table = table.set_column(table.schema.get_field_index("text"), "text", pa.array(texts, pa.string()))
+    hashes = pa.array([text_hash(text) for text in texts], pa.string())
+    return table.set_column(table.schema.get_field_index("text_hash"), "text_hash", hashes)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
+    temporary.replace(path)

@@ -1,0 +1,91 @@
+"""What the store holds: the list of artifacts, and one artifact with its lineage."""
+
+from typing import Any
+
+from tasks import home
+from tasks.files import read_json
+from tasks.stage import sidecar
+from tasks.store import Artifact, Store
+
+
+def list_artifacts(stage: str | None, parts: bool) -> list[dict[str, Any]]:
+    """Artifacts, newest last. A shard's own artifact (stage `x.shard`, kind `part`) is listed only with `parts`."""
+    found = []
+    for artifact in Store(home.store_path()).list():
+        kind = "part" if "." in artifact.stage else "artifact"
+        if (stage is None or artifact.stage == stage) and (parts or kind == "artifact" or artifact.stage == stage):
+            found.append(_row(artifact, kind))
+    return sorted(found, key=lambda row: row["created"])
+
+
+def show(name: str) -> dict[str, Any]:
+    """One artifact: manifest, counts, cost of its build, lineage back to the sources.
+
+    Raises:
+        StoreError: no artifact, or several, are meant by the name.
+    """
+    store = Store(home.store_path())
+    artifact = store.resolve(name)
+    manifest = artifact.manifest()
+    return {
+        **_row(artifact, "part" if "." in artifact.stage else "artifact"),
+        "counts": manifest["counts"],
+        "seconds": _cost(artifact).get("seconds"),
+        "peak_memory": _cost(artifact).get("peak_process_bytes"),
+        "manifest": manifest,
+        "lineage": lineage(store, artifact),
+    }
+
+
+def lineage(store: Store, artifact: Artifact) -> list[dict[str, Any]]:
+    """Everything an artifact was made from, depth first; what was shown before is not followed again."""
+    steps: list[dict[str, Any]] = []
+    seen: set[str] = set()
+
+    def visit(stage: str, key: str, role: str, depth: int) -> None:
+        step: dict[str, Any] = {
+            "stage": stage,
+            "key": key,
+            "depth": depth,
+            "role": role,
+            "note": f"({role})" if role else "",
+        }
+        steps.append(step)
+        if key in seen:
+            step["note"] += " see above"
+            return
+        seen.add(key)
+        path = store.artifacts / stage / key / "manifest.json"
+        if not path.exists():
+            step["note"] += " collected"
+            return
+        manifest = read_json(path)
+        if stage == "ingest":
+            files = manifest["counts"].get("files", 0)
+            step["note"] += f" {files:,} source files in {len(manifest['parts'])} pieces"
+        for name, inputs in manifest["inputs"].items():
+            for item in inputs:
+                visit(item["stage"], item["key"], name, depth + 1)
+
+    visit(artifact.stage, artifact.key, "", 0)
+    return steps
+
+
+def _row(artifact: Artifact, kind: str) -> dict[str, Any]:
+    manifest = artifact.manifest()
+    return {
+        "key": artifact.key,
+        "kind": kind,
+        "stage": artifact.stage,
+        "content_digest": artifact.digest,
+        "path": str(artifact.path),
+        "bytes": sum(entry["bytes"] for entry in manifest["files"]),
+        "created": _cost(artifact).get("created", (artifact.path / "manifest.json").stat().st_mtime),
+    }
+
+
+def _cost(artifact: Artifact) -> dict[str, Any]:
+    try:
+        return sidecar(artifact)
+    except FileNotFoundError:
+        return {}  # a shard's own artifact has none

@@ -1,0 +1,332 @@
+"""The command line. Every command imports what it needs when it runs: `--help` and `why` stay fast."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from tasks import home
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Textmill: from raw text to a fine-tuned language model, every stage resumable.",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Config = Annotated[Path, typer.Argument(help="A YAML file such as configs/quickstart.yaml.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")]
+
+
+def main() -> None:
+    """Entry point: expected errors become one line and exit status 1, everything else its traceback."""
+    from flows.config import ConfigError
+    from flows.services import ServiceError
+    from tasks.store import StoreError
+
+    home.configure_environment()
+    try:
+        app()
+    except (ConfigError, StoreError, ServiceError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def run(
+    config: Config,
+    set_: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and what would be reused.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the pipeline; starts local servers when none answer, and goes on where a former run stopped."""
+    from flows.config import load_config
+
+    settings = load_config(config, _overrides(set_))
+    settings = settings.smoke() if smoke else settings
+    if dry_run:
+        from flows.plan import plan_pipeline
+
+        _print(plan_pipeline(settings), as_json, _show_plan)
+        return
+    from flows.start import run_pipeline
+
+    summary = run_pipeline(settings, quiet=as_json)
+    _print(summary, as_json, _show_summary)
+    if summary["state"] != "Completed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def up() -> None:
+    """Start the Prefect server, the MLflow server and a worker, and deploy everything in prefect.yaml."""
+    from flows.deploy import up as start_all
+
+    with err.status("starting servers, worker and deployments"):
+        services = start_all()
+    _show_services(services)
+    _send_journals()
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` or `run` started, and nothing else."""
+    from flows.services import down as stop_all
+
+    stopped = stop_all()
+    out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """What runs: servers, pipeline runs, and what the store holds."""
+    from flows.status import status as look
+
+    _print(look(), as_json, _show_status)
+
+
+@app.command("ls")
+def list_artifacts(
+    stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None,
+    parts: Annotated[bool, typer.Option("--parts", help="Also the shards' own artifacts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List artifacts: key, kind, stage, content digest, path, bytes, created."""
+    from flows.artifacts import list_artifacts as look
+
+    _print(look(stage, parts), as_json, _show_artifacts)
+
+
+@app.command()
+def show(
+    artifact: Annotated[str, typer.Argument(help="stage/key, a key, a prefix, an alias or a stage.")],
+    as_json: Json = False,
+) -> None:
+    """An artifact's manifest and counts, and its lineage back to the sources."""
+    from flows.artifacts import show as look
+
+    _print(look(artifact), as_json, _show_artifact)
+
+
+@app.command()
+def why(
+    document: Annotated[str, typer.Argument(help="A document id, or a part of one.")],
+    corpus: Annotated[str | None, typer.Option(help="A filter_corpus artifact; the newest if left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Why a document was dropped, by which rule at which value, in favour of which twin; or where it went."""
+    from flows.why import why as look
+
+    _print(look(document, corpus), as_json, _show_why)
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="A pretrain artifact, or a model folder.")] = "pretrain",
+    prompt: Annotated[str, typer.Option(help="The beginning of the text.")] = "",
+    tokens: Annotated[int, typer.Option(min=1, help="New tokens at most.")] = 100,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=1, help="Draw from so many of the likeliest tokens.")] = 50,
+    seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+) -> None:
+    """Let a model continue a prompt."""
+    from lm.artifact import load_model
+    from lm.generate import generate_text
+
+    gpt, tokenizer = load_model(_model_folder(model))
+    text = generate_text(gpt, tokenizer, prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
+    out.print(prompt + text, markup=False)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder of documents.")],
+    write: Annotated[Path | None, typer.Option("--out", help="Write the config here instead of printing it.")] = None,
+) -> None:
+    """Look at a folder of documents and write a config for it."""
+    from flows.init import init_config
+
+    text = init_config(folder)
+    if write is None:
+        sys.stdout.write(text)
+        return
+    if write.exists():
+        _fail(f"{write} exists; remove it or choose another name")
+    write.write_text(text, encoding="utf-8")
+    out.print(f"wrote {write}; next: textmill run {write} --dry-run")
+
+
+@app.command()
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only show.")] = False,
+    keep_runs: Annotated[int, typer.Option(min=0, help="Newest runs whose artifacts stay.")] = 5,
+    grace_hours: Annotated[float, typer.Option(min=0, help="What was touched since stays.")] = 24.0,
+) -> None:
+    """Show, and with --delete remove, what no alias, recent run or live lock can reach."""
+    from tasks.gc import collect, find_garbage
+    from tasks.store import Store
+
+    store = Store(home.store_path())
+    garbage = find_garbage(store, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+    for item in garbage:
+        out.print(f"{item.kind:<9} {_size(item.bytes):>10}  {item.age_seconds / 3600:6.1f} h  {item.path}")
+    total = sum(item.bytes for item in garbage)
+    if not garbage:
+        out.print("nothing to remove")
+    elif delete:
+        freed = collect(store, garbage, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+        out.print(f"removed {len(garbage)} directories, {_size(freed)}")
+    else:
+        out.print(f"{len(garbage)} directories, {_size(total)}; `textmill gc --delete` removes them")
+
+
+@app.command()
+def unpin(name: Annotated[str, typer.Argument(help="The alias, as in `tokenizer.pin`.")]) -> None:
+    """Take an alias away from its artifact: the next run makes a new one."""
+    from tasks.store import Store
+
+    Store(home.store_path()).remove_alias(name)
+    out.print(f"{name} is no alias any more")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check versions, server imports, disk, ports and locks, and say what to do."""
+    from flows.doctor import doctor as examine
+
+    checks = examine()
+    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}
+    if as_json:
+        print(json.dumps([vars(check) for check in checks], indent=1, default=str))
+    else:
+        for check in checks:
+            out.print(f"{marks[check.state]}  {check.name:<18} {check.found}")
+            if check.advice:
+                out.print(f"      {check.advice}")
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+def _overrides(given: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for item in given or []:
+        key, sign, value = item.partition("=")
+        if not sign:
+            _fail(f"--set {item}: write KEY=VALUE, for example --set pretrain.train.steps=200")
+        pairs[key] = value
+    return pairs
+
+
+def _model_folder(name: str) -> Path:
+    from tasks.store import Store
+
+    folder = Path(name)
+    return folder if folder.is_dir() else Store(home.store_path()).resolve(name).path
+
+
+def _send_journals() -> None:
+    """What MLflow could not be sent while it was away."""
+    from mlflow import MlflowClient
+
+    from tasks.shipper import ship_all
+    from tasks.store import Store
+
+    ship_all(Store(home.store_path()), MlflowClient())
+
+
+def _print(data: Any, as_json: bool, human: Any) -> None:
+    if as_json:
+        print(json.dumps(data, indent=1, ensure_ascii=False, default=str))
+    else:
+        human(data)
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"[red]error:[/] {message}", markup=True)
+    sys.exit(1)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def _show_summary(summary: dict[str, Any]) -> None:
+    out.print()
+    for name, value in summary["figures"].items():
+        out.print(f"  {name:<34} {value}")
+    if summary.get("sample"):
+        out.print("\n  A sample of what the model writes:")
+        out.print("    " + summary["sample"].strip().replace("\n", "\n    "), markup=False)
+    out.print()
+    for name, address in summary["links"].items():
+        out.print(f"  {name:<10} {address}")
+    state, seconds, outside = summary["state"], summary["seconds"], summary["outside_stages_seconds"]
+    out.print(f"\n  {state} in {seconds:.1f} s, {outside:.1f} s of it outside stages. `make down` stops the servers.")
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    for step in plan["stages"]:
+        estimate = ""
+        if "seconds" in step:
+            estimate = f"about {step['seconds']:.0f} s, {_size(step['memory'])} memory, {_size(step['disk'])} disk"
+            estimate += f" (as {step['estimated_from']})"
+        out.print(f"  {step['state']:<6} {step['label']:<28} {estimate} {step.get('note', '')}".rstrip())
+    total = plan["totals"]
+    out.print(
+        f"\n  {total['reuse']} reused, {total['build']} to build: about {total['seconds']:.0f} s, "
+        f"{_size(total['memory'])} memory at most, {_size(total['disk'])} disk"
+        + (f"; {total['unknown']} of them never ran here, so nothing is known of them" if total["unknown"] else "")
+    )
+
+
+def _show_services(services: dict[str, dict[str, object]]) -> None:
+    for name, service in services.items():
+        state = "up" if service["running"] else "down"
+        out.print(f"  {name:<8} {state:<5} {service.get('url') or ''}  log: {service.get('log') or ''}")
+
+
+def _show_status(status: dict[str, Any]) -> None:
+    _show_services(status["services"])
+    out.print()
+    for record in status["runs"]:
+        out.print(f"  {record['state']:<9} {record['flow']:<16} {record['token']}  {record['stages']} stages")
+    store = status["store"]
+    out.print(f"\n  {store['artifacts']} artifacts, {_size(store['bytes'])} in {store['path']}")
+
+
+def _show_artifacts(artifacts: list[dict[str, Any]]) -> None:
+    for a in artifacts:
+        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(a["created"]))
+        out.print(f"  {a['stage']}/{a['key'][:12]:<14} {_size(a['bytes']):>10}  {created}  {a['content_digest'][:12]}")
+
+
+def _show_artifact(artifact: dict[str, Any]) -> None:
+    for name in ("stage", "key", "content_digest", "path", "created", "seconds", "peak_memory"):
+        out.print(f"  {name:<15} {artifact[name]}")
+    out.print("  counts")
+    for name, value in artifact["counts"].items():
+        out.print(f"    {name:<28} {value:,}" if isinstance(value, int) else f"    {name:<28} {value}")
+    out.print("  lineage")
+    for step in artifact["lineage"]:
+        out.print(f"    {'  ' * step['depth']}{step['stage']}/{step['key'][:12]}  {step['note']}")
+
+
+def _show_why(answer: dict[str, Any]) -> None:
+    from flows.why import describe
+
+    out.print(describe(answer), markup=False)
+
+
+if __name__ == "__main__":
+    main()

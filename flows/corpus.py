@@ -1,0 +1,58 @@
+"""The corpus: from sources to kept documents and their split. Runs alone every night, or as part of the pipeline."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+
+from data_quality.rules import choose_rulesets
+from flows.config import PipelineConfig, quickstart
+from flows.running import prefect_run
+from tasks.dedupe import dedupe
+from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
+from tasks.ingest import fingerprinted, ingest
+from tasks.normalize import normalize
+from tasks.signals import signals, signatures
+from tasks.split import split
+from tasks.store import Artifact
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The artifacts that describe a corpus; `kept` holds the documents that are left."""
+
+    raw: Artifact
+    normalized: Artifact
+    signals: Artifact
+    signatures: Artifact
+    verdicts: Artifact
+    duplicates: Artifact
+    kept: Artifact
+    split: Artifact
+
+
+def build_corpus(config: PipelineConfig) -> Corpus:
+    """Ingest, normalise, judge, dedupe, filter, split."""
+    raw = ingest(fingerprinted(config.ingest, config.max_pieces))
+    normalized = normalize(config.normalize, corpus=raw)
+    measured = signals(config.quality.signals, corpus=normalized)
+    signed = signatures(config.signatures, corpus=normalized)
+    rulesets = choose_rulesets(config.quality)
+    verdicts = judge(JudgeRequest(rulesets=rulesets), signals=measured)
+    duplicates = dedupe(config.dedupe, signatures=signed, verdicts=verdicts)
+    edits = any(ruleset.name == "c4" for ruleset in rulesets)
+    kept = filter_corpus(
+        FilterConfig(edits=edits), corpus=normalized, signals=measured, verdicts=verdicts, duplicates=duplicates
+    )
+    parts = split(config.split, corpus=kept, signatures=signed, duplicates=duplicates)
+    return Corpus(raw, normalized, measured, signed, verdicts, duplicates, kept, parts)
+
+
+@flow(name="corpus-refresh", flow_run_name="corpus {config.name}", persist_result=False)
+def corpus_refresh(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
+    """Read the sources again and bring the corpus, and the tokens under its tokenizer, up to date."""
+    from flows.pretrain import build_tokens
+
+    with prefect_run("corpus-refresh", config):
+        corpus = build_corpus(config)
+        tokens = build_tokens(config, corpus)
+    return {"corpus": corpus.kept.name, "split": corpus.split.name, "tokens": tokens.tokens.name}

@@ -1,0 +1,93 @@
+"""Tokenizer, tokens and pretraining."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+
+from flows.config import PipelineConfig, quickstart
+from flows.corpus import Corpus, build_corpus
+from flows.running import prefect_run
+from tasks.adopt import AdoptConfig, adopt_model
+from tasks.evaluate import evaluate
+from tasks.pretrain import PretrainRequest, pretrain
+from tasks.run import current_run
+from tasks.store import Artifact
+from tasks.tokenizer import TokensConfig, tokenize, train_tokenizer
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A tokenizer and the tokens of a corpus under it."""
+
+    tokenizer: Artifact
+    tokens: Artifact
+    init_from: Artifact | None
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model and its figures on held-out text."""
+
+    model: Artifact
+    evaluation: Artifact
+
+
+def build_tokens(config: PipelineConfig, corpus: Corpus) -> Tokens:
+    """The tokenizer (that of the model to go on from, the pinned one, or a new one) and the tokens under it."""
+    initial = initial_model(config)
+    tokenizer = initial or pinned_tokenizer(config)
+    if tokenizer is None:
+        tokenizer = train_tokenizer(config.tokenizer.train, corpus=corpus.kept, split=corpus.split)
+        pin(config, tokenizer)
+    tokens = tokenize(TokensConfig(), corpus=corpus.kept, tokenizer=tokenizer)
+    return Tokens(tokenizer, tokens, initial)
+
+
+def initial_model(config: PipelineConfig) -> Artifact | None:
+    """The model that pretraining goes on from: an artifact, or a folder taken into the store."""
+    name = config.pretrain.init_from
+    if name is None:
+        return None
+    folder = Path(name)
+    if folder.is_dir():
+        return adopt_model(AdoptConfig.of(folder))
+    return current_run().store.resolve(name)
+
+
+def pinned_tokenizer(config: PipelineConfig) -> Artifact | None:
+    """The tokenizer with the configured alias, if there is one already."""
+    alias = config.tokenizer.pin
+    return current_run().store.aliased(alias) if alias else None
+
+
+def pin(config: PipelineConfig, tokenizer: Artifact) -> None:
+    """Give a new tokenizer the configured alias, so that a refresh keeps it."""
+    run = current_run()
+    if config.tokenizer.pin and run.plan is None:
+        run.store.set_alias(config.tokenizer.pin, tokenizer)
+
+
+def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> Pretrained:
+    """Train the language model and score it on test documents."""
+    model = config.model.resolved(vocab=config.tokenizer.train.vocab_size)
+    train = config.pretrain.train.resolve(model)
+    trained = pretrain(
+        PretrainRequest(model=model, train=train),
+        tokens=tokens.tokens,
+        split=corpus.split,
+        tokenizer=tokens.tokenizer,
+        init_from=[tokens.init_from] if tokens.init_from else [],
+    )
+    settings = config.evaluate.model_copy(update={"precision": train.precision})
+    evaluation = evaluate(settings, model=trained, tokens=tokens.tokens, split=corpus.split, tokenizer=tokens.tokenizer)
+    return Pretrained(trained, evaluation)
+
+
+@flow(name="pretrain", flow_run_name="pretrain {config.name}", persist_result=False)
+def pretrain_flow(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
+    """Train the language model on the corpus as it now is; what is up to date is reused."""
+    with prefect_run("pretrain", config):
+        corpus = build_corpus(config)
+        pretrained = build_pretrained(config, corpus, build_tokens(config, corpus))
+    return {"model": pretrained.model.name, "evaluation": pretrained.evaluation.name}

@@ -1,0 +1,39 @@
+"""What every flow does around its stages: open the run's record, under Prefect or without."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.config import PipelineConfig
+from tasks import home
+from tasks.progress import Display
+from tasks.run import Run, pipeline_run
+from tasks.store import Store
+
+last_run: Run | None = None
+"""The pipeline run that this process opened last, for the command line's summary."""
+
+QUIET = "TEXTMILL_QUIET"  # set by the command line when its output is for a program
+
+
+@contextmanager
+def prefect_run(flow: str, config: PipelineConfig) -> Iterator[Run]:
+    """The pipeline run of the Prefect flow run that this is called in."""
+    from prefect import runtime
+
+    from tasks.reconcile import reconcile_dead_runs
+
+    global last_run
+    # before this run takes a dead one's record over: its Prefect flow run must not stay `Running`
+    reconcile_dead_runs(Store(home.store_path()))
+    display = Display(quiet=bool(os.environ.get(QUIET)))
+    with pipeline_run(
+        flow,
+        config.model_dump(mode="json"),
+        config.resources,
+        display=display,
+        flow_run_id=str(runtime.flow_run.id) if runtime.flow_run.id else None,
+        flow_run_name=runtime.flow_run.name,
+    ) as run:
+        last_run = run
+        yield run

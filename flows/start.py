@@ -1,0 +1,107 @@
+"""Start a pipeline run from a terminal: servers, reconciliation, the flow, a summary."""
+
+import json
+import os
+import time
+from typing import Any
+
+from flows import running, services
+from flows.config import PipelineConfig
+from tasks import home
+from tasks.run import Run
+from tasks.store import Artifact
+
+
+def run_pipeline(config: PipelineConfig, quiet: bool) -> dict[str, Any]:
+    """Run the whole pipeline as a Prefect flow run in this process.
+
+    The Prefect server is waited for (started if none answers); MLflow is only started: what it is to be told waits in
+    journals. Returns the summary that `textmill run --json` prints.
+    """
+    services.ensure(*services.SERVERS, wait=False)
+    services.ensure("prefect")
+    home.configure_environment()
+    if quiet:
+        os.environ[running.QUIET] = "1"
+    # our own lines and bars say what happens; Prefect's log still goes to its server
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR" if quiet else "WARNING")
+    from flows.pipeline import textmill_pipeline
+
+    started = time.perf_counter()
+    state = textmill_pipeline(config, return_state=True)
+    seconds = time.perf_counter() - started
+    summary: dict[str, Any] = {"state": state.name, "message": state.message, "seconds": seconds}
+    return summary | _summarised(running.last_run, seconds) | {"links": _links(running.last_run)}
+
+
+def _summarised(run: Run | None, seconds: float) -> dict[str, Any]:
+    if run is None:
+        return {"run": None, "outside_stages_seconds": seconds, "stages": [], "figures": {}, "sample": None}
+    stages = [
+        {
+            "stage": record.stage,
+            "label": record.label,
+            "key": record.artifact.key,
+            "digest": record.artifact.digest,
+            "cached": record.state == "cached",
+            "seconds": record.seconds,
+            "path": str(record.artifact.path),
+        }
+        for record in run.records
+    ]
+    made = {record.stage: record.artifact for record in run.records}
+    return {
+        "run": run.token,
+        "outside_stages_seconds": seconds - run.stage_seconds,
+        "stages": stages,
+        "figures": _figures(made),
+        "sample": _last_sample(made.get("pretrain")),
+    }
+
+
+def _figures(made: dict[str, Artifact]) -> dict[str, str]:
+    """The few numbers that a person wants first; a stage that did not run has none."""
+    counts = {stage: artifact.counts() for stage, artifact in made.items()}
+    figures = {}
+    if "ingest" in counts and "filter_corpus" in counts:
+        read, kept = counts["ingest"], counts["filter_corpus"]
+        figures["documents read"] = f"{read['documents']:,} ({read['text_bytes'] / 1e6:.1f} MB of text)"
+        figures["documents kept"] = f"{kept['documents']:,} ({kept['bytes'] / 1e6:.1f} MB)"
+    if "pretrain" in counts:
+        trained = counts["pretrain"]
+        figures["model"] = f"{trained['parameters']:,} parameters, trained on {trained['tokens']:,} tokens"
+    if "evaluate" in counts:
+        bpb = counts["evaluate"]
+        figures["held-out bits per byte"] = (
+            f"{bpb['pretrained_bits_per_byte']:.3f} (unigram {bpb['unigram_bits_per_byte']:.3f}, "
+            f"untrained {bpb['untrained_bits_per_byte']:.3f})"
+        )
+    if "compare" in made:
+        comparison = json.loads(made["compare"].file("comparison.json").read_text())["pretrained - scratch"]
+        first, second, gain = (
+            comparison["first"]["accuracy"],
+            comparison["second"]["accuracy"],
+            comparison["difference"],
+        )
+        figures["accuracy from pretrained"] = f"{first['mean']:.1%} ± {first['sd']:.1%} over {first['seeds']} seeds"
+        figures["accuracy from random weights"] = f"{second['mean']:.1%} ± {second['sd']:.1%}"
+        figures["difference"] = f"{gain['value']:+.1%} (95 % interval {gain['low']:+.1%} to {gain['high']:+.1%})"
+    return figures
+
+
+def _last_sample(model: Artifact | None) -> str | None:
+    from tasks.training import SAMPLES, read_samples
+
+    samples = read_samples(model.path / SAMPLES) if model else []
+    return samples[-1]["prompt"] + samples[-1]["text"] if samples else None
+
+
+def _links(run: Run | None) -> dict[str, str]:
+    prefect = services.ui_url("prefect")
+    links = {"Prefect": prefect, "MLflow": services.ui_url("mlflow")}
+    if run and run.flow_run_id:
+        links["Prefect"] = f"{prefect}/runs/flow-run/{run.flow_run_id}"
+    for record in run.records if run else []:
+        if record.stage == "report":
+            links["report"] = str(record.artifact.path / "report.html")
+    return links

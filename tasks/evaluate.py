@@ -1,0 +1,76 @@
+"""Evaluate: the language model on test documents, and the fine-tuned systems against each other."""
+
+import json
+
+from pydantic import Field
+
+from lm.config import StrictModel
+from tasks.pretrain import split_index
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+
+
+class EvaluateConfig(StrictModel):
+    """How much of the test documents is scored, and in which precision."""
+
+    sequences: int = Field(512, ge=1, description="Sequences of the test documents that are scored.")
+    precision: str = Field("auto", pattern="auto|fp32|bf16", description="As in training.")
+
+
+class CompareConfig(StrictModel):
+    """Comparing has no settings: mean, spread and a paired bootstrap over the test items."""
+
+
+@stage(version=1, libraries=("torch",))
+def evaluate(
+    work: Work, config: EvaluateConfig, *, model: Artifact, tokens: Artifact, split: Artifact, tokenizer: Artifact
+) -> None:
+    """Bits per byte on held-out test documents: the model, the same model untrained, and token frequencies alone."""
+    import torch
+
+    from lm.artifact import load_model
+    from lm.evaluate.perplexity import bits_per_byte, unigram_bits_per_byte
+    from lm.models.gpt import GPT
+    from lm.packing import PackedSequences
+    from lm.tokenizer import token_byte_lengths
+
+    torch.set_num_threads(work.resources.threads)
+    trained, loaded_tokenizer = load_model(model.path)
+    test = PackedSequences(split_index(tokens, split, "test"), trained.config.context)
+    lengths = token_byte_lengths(loaded_tokenizer)
+    limit = min(config.sequences, len(test))
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+        figures = {
+            "pretrained": bits_per_byte(trained, test, lengths, limit),
+            "untrained": bits_per_byte(GPT(trained.config, seed=0), test, lengths, limit),
+        }
+    counts = split_index(tokens, split, "train").token_counts()
+    figures["unigram"] = unigram_bits_per_byte(counts, test, lengths, limit)
+    (work.directory / "evaluation.json").write_text(json.dumps(figures, indent=1))
+    work.counts["sequences"] = limit
+    work.counts |= {f"{name}_bits_per_byte": value["bits_per_byte"] for name, value in figures.items()}
+    rows = [{"model": name, **{k: round(v, 4) for k, v in value.items()}} for name, value in figures.items()]
+    work.table("bits-per-byte", rows, f"Held-out text: {limit} sequences of {trained.config.context} tokens")
+
+
+@stage(version=1)
+def compare(
+    work: Work, config: CompareConfig, *, pretrained: list[Artifact], scratch: list[Artifact], baseline: Artifact
+) -> None:
+    """Accuracy of each system over its seeds, and the difference that pretraining makes."""
+    from lm.finetune.predictions import PREDICTIONS_FILE
+    from lm.finetune.predictions import compare as compare_predictions
+
+    files = {
+        "pretrained": [a.file(PREDICTIONS_FILE) for a in pretrained],
+        "scratch": [a.file(PREDICTIONS_FILE) for a in scratch],
+        "bag of words": [baseline.file(PREDICTIONS_FILE)],
+    }
+    comparison = {
+        "pretrained - scratch": compare_predictions(files["pretrained"], files["scratch"]),
+        "pretrained - bag of words": compare_predictions(files["pretrained"], files["bag of words"]),
+    }
+    (work.directory / "comparison.json").write_text(json.dumps(comparison, indent=1))
+    for name, result in comparison.items():
+        work.counts[name] = result["difference"]["value"]
+    work.table("differences", [{"systems": n, **r["difference"]} for n, r in comparison.items()], "Test accuracy")

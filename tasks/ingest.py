@@ -1,0 +1,95 @@
+"""Ingest: sources become Parquet shards of documents, piece by piece, with every skipped record on file."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from data_quality.config import IngestConfig
+from data_quality.ingest import Piece, list_pieces
+from tasks.home import home
+from tasks.parts import Part, build_parts
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+from tasks.tables import rows
+
+
+class IngestRequest(BaseModel):
+    """What is to be read, fingerprinted: pieces are groups of files with their content hashes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    pieces: tuple[Piece, ...]
+
+    def key_material(self) -> dict[str, Any]:
+        """The pieces' own key material: reader settings, relative paths and hashes; no absolute path, no time."""
+        return {"pieces": [piece.key_material for piece in self.pieces]}
+
+
+def fingerprinted(config: IngestConfig, max_pieces: int | None = None) -> IngestRequest:
+    """Look at the sources as they are now. Files whose size and time are unchanged are not hashed again.
+
+    Args:
+        max_pieces: take only the first pieces.
+    """
+    cache = home() / "fingerprints.json"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    return IngestRequest(pieces=tuple(list_pieces(config, cache)[:max_pieces]))
+
+
+@stage(version=1)
+def ingest(work: Work, config: IngestRequest) -> None:
+    """Read every piece in a process pool."""
+    parts = [
+        Part(piece.key_material, (piece,), weight=sum(file.bytes for file in piece.files)) for piece in config.pieces
+    ]
+    pieces = build_parts(work, "ingest.piece", 1, ingest_part, parts, unit="bytes")
+    check_ids(pieces)
+    work.digest = combined_digest(pieces)
+    work.table("skipped", skipped_reasons(pieces), "Records and files that were not read, by reason")
+
+
+def ingest_part(directory: Path, piece: Piece) -> dict[str, Any]:
+    """One piece, in a worker."""
+    from data_quality.ingest import ingest_piece
+
+    result = ingest_piece(piece, directory)
+    shards = [
+        {"path": s["name"], "digest": s["digest"], "counts": {"documents": s["rows"], "bytes": s["bytes"]}}
+        for s in result["shards"]
+    ]
+    counts = {name: result[name] for name in ("files", "documents", "skipped", "text_bytes", "bytes")}
+    return {"counts": counts, "shards": shards, "digest": result["digest"]}
+
+
+def combined_digest(artifacts: list[Artifact]) -> str:
+    """The digest of a corpus made of several artifacts, whatever their order."""
+    from data_quality.documents import combine_digests
+
+    return combine_digests([artifact.digest for artifact in artifacts])
+
+
+def check_ids(pieces: list[Artifact]) -> None:
+    """Refuse a corpus in which two documents have one id.
+
+    Raises:
+        ValueError: naming the id and both places.
+    """
+    from data_quality.documents import find_id_collisions
+
+    paths = [shard.path for piece in pieces for shard in piece.shards()]
+    collisions = find_id_collisions(paths) if paths else []
+    if collisions:
+        shown = "\n  ".join(str(collision) for collision in collisions[:10])
+        raise ValueError(f"{len(collisions)} document ids occur more than once:\n  {shown}")
+
+
+def skipped_reasons(pieces: list[Artifact]) -> list[dict[str, Any]]:
+    """Skipped records by reason, with one example each."""
+    files = [str(piece.path / "skipped.parquet") for piece in pieces if (piece.path / "skipped.parquet").exists()]
+    if not files:
+        return []
+    return rows(
+        "SELECT reason, count(*) AS records, min(file) AS example FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
+        [files],
+    )

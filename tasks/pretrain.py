@@ -1,0 +1,88 @@
+"""Pretrain: a language model from token shards, going on from its last checkpoint after any interruption."""
+
+import json
+from typing import TYPE_CHECKING
+
+from lm.config import GPTConfig, StrictModel, TrainConfig
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+from tasks.tokenizer import token_stems
+from tasks.training import training
+
+if TYPE_CHECKING:
+    from lm.tokens import TokenIndex
+
+REGISTERED_NAME = "textmill-pretrained"
+
+
+class PretrainRequest(StrictModel):
+    """A model and how it is trained, every `auto` resolved.
+
+    The vocabulary is that of the tokenizer; with a model to go on from, the whole model is as that one.
+    """
+
+    model: GPTConfig
+    train: TrainConfig
+
+
+@stage(version=1, libraries=("torch",))
+def pretrain(
+    work: Work,
+    config: PretrainRequest,
+    *,
+    tokens: Artifact,
+    split: Artifact,
+    tokenizer: Artifact,
+    init_from: list[Artifact],
+) -> None:
+    """Train on the training documents; the artifact is a model folder with results and samples beside it."""
+    from lm.pretrain import pretrain as run
+    from lm.tokenizer import load_tokenizer
+
+    model = config.model.model_copy(update={"vocab": load_tokenizer(tokenizer.path).get_vocab_size()})
+    if init_from:
+        described = json.loads(init_from[0].file("config.json").read_text())
+        model = GPTConfig(**{name: value for name, value in described.items() if name != "kind"})
+    with training(work) as (hooks, should_stop):
+        result = run(
+            split_index(tokens, split, "train"),
+            split_index(tokens, split, "valid"),
+            tokenizer.path,
+            model,
+            config.train,
+            work.scratch / "checkpoints",
+            work.directory,
+            init_from=init_from[0].path if init_from else None,
+            hooks=hooks,
+            should_stop=should_stop,
+        )
+    result = {name: value for name, value in result.items() if name not in ("resumed_from", "checkpoint")}
+    (work.directory / "result.json").write_text(json.dumps(result, indent=1))
+    work.counts |= {
+        "parameters": result["parameters"],
+        "tokens": result["tokens"],
+        "steps": result["step"],
+        "valid_bits_per_byte": result["valid"]["bits_per_byte"],
+        "untrained_bits_per_byte": result["untrained"]["bits_per_byte"],
+        "unigram_bits_per_byte": result["unigram"]["bits_per_byte"],
+    }
+    register(work, REGISTERED_NAME, {**model.model_dump(), "tokens": result["tokens"]})
+
+
+def register(work: Work, name: str, params: dict[str, object]) -> None:
+    """Have the model registered in MLflow, as a reference to its artifact, under the alias `newest`."""
+    stage, _, key = work.directory.name.rpartition("-")
+    path = work.store.artifacts / stage / key  # where it will be once it is published
+    work.journal.write("model", name=name, alias="newest", path=str(path), key=key, params=params)
+
+
+def split_index(tokens: Artifact, split: Artifact, name: str) -> "TokenIndex":
+    """The documents of one split, as an index over the token shards."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from lm.tokens import build_index
+
+    table = pq.read_table(split.file("split.parquet"), columns=["id"], filters=[("split", "=", name)])
+    wanted = set(table["id"].to_pylist())
+    return build_index(token_stems(tokens), lambda ids: np.array([i in wanted for i in ids.to_pylist()], dtype=bool))

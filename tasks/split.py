@@ -1,0 +1,33 @@
+"""Split: which kept documents train, validate and test; near-twins of test documents stay out of training."""
+
+from data_quality.config import SplitConfig
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+from tasks.tables import rows
+
+
+@stage(version=1)
+def split(work: Work, config: SplitConfig, *, corpus: Artifact, signatures: Artifact, duplicates: Artifact) -> None:
+    """Write split.parquet: id, split, and for the excluded the twin that is the reason."""
+    from data_quality.split import split_documents
+
+    out = work.directory / "split.parquet"
+    counts = split_documents(
+        sorted(corpus.file("decisions").glob("*.parquet")),
+        [shard.path for shard in signatures.shards()],
+        out,
+        config,
+        duplicate_paths=[duplicates.file("duplicates.parquet")],
+        temp_directory=work.scratch,
+        memory_limit=work.resources.memory_limit,
+        threads=work.resources.threads,
+        progress=work.progress.start(int(signatures.counts()["documents"]), "documents"),
+    )
+    work.counts.update(counts)
+    table = rows(
+        "SELECT split, count(*) AS documents, sum(strlen(text))::BIGINT AS bytes FROM read_parquet(?) "
+        "JOIN read_parquet(?) USING (id) GROUP BY ALL ORDER BY ALL",
+        [str(out), [str(shard.path) for shard in corpus.shards()]],
+    )
+    work.counts.update({f"{row['split']}_bytes": row["bytes"] for row in table})
+    work.table("documents", table, "Where the kept documents went")

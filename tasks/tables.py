@@ -1,0 +1,28 @@
+"""Questions to Parquet tables, by SQL."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tasks.run import Resources
+
+
+@contextmanager
+def database(resources: Resources, spill: Path, file: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB within the run's limits that spills to `spill`; in memory unless `file` is given."""
+    with duckdb.connect(str(file) if file else ":memory:") as connection:
+        connection.execute("SET memory_limit = ?", [resources.memory_limit])
+        connection.execute("SET threads = ?", [resources.threads])
+        connection.execute("SET temp_directory = ?", [str(spill)])
+        yield connection
+
+
+def rows(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+    """The answer to one small question, as dicts by column name."""
+    with duckdb.connect() as connection:
+        answer = connection.execute(sql, parameters)
+        names = [column[0] for column in answer.description]
+        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

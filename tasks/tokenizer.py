@@ -1,0 +1,81 @@
+"""Train the tokenizer on the training documents, and give every kept document its tokens."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from lm.config import StrictModel, TokenizerConfig
+from tasks.parts import Part, build_parts
+from tasks.stage import Work, stage
+from tasks.store import Artifact, Shard
+from tasks.tables import database
+
+
+class TokensConfig(StrictModel):
+    """Tokenizing has no settings of its own: the tokenizer decides."""
+
+
+@stage(version=1, libraries=("tokenizers",))
+def train_tokenizer(work: Work, config: TokenizerConfig, *, corpus: Artifact, split: Artifact) -> None:
+    """Learn a byte-level BPE from the training documents, in the order of the hash of their ids."""
+    from lm.tokenizer import train_tokenizer as train
+
+    paths = [str(shard.path) for shard in corpus.shards()]
+    total = min(int(split.counts()["train_bytes"]), config.sample_bytes)
+    advance = work.progress.start(total, "bytes")
+    with database(work.resources, work.scratch) as connection:
+        documents = connection.execute(
+            """
+            SELECT text FROM read_parquet($documents)
+            SEMI JOIN (FROM read_parquet($split) WHERE split = 'train') USING (id)
+            ORDER BY md5(id), id
+            """,
+            {"documents": paths, "split": str(split.file("split.parquet"))},
+        )
+        work.counts.update(train(_texts(documents), config, work.directory, advance))
+
+
+def _texts(documents: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    while rows := documents.fetchmany(1000):
+        for (text,) in rows:
+            yield text
+
+
+@stage(version=1, libraries=("tokenizers",))
+def tokenize(work: Work, config: TokensConfig, *, corpus: Artifact, tokenizer: Artifact) -> None:
+    """Write the tokens of every document of a corpus as memory-mapped shards."""
+    shards = corpus.shards()
+    parts = [
+        Part(
+            {"shard": shard.digest, "tokenizer": tokenizer.digest},
+            (str(shard.path), str(tokenizer.path)),
+            weight=shard.counts.get("bytes", 1),
+        )
+        for shard in shards
+    ]
+    build_parts(work, "tokens.shard", 1, tokenize_part, parts, libraries=("tokenizers",), unit="bytes")
+
+
+def tokenize_part(directory: Path, shard: str, tokenizer: str) -> dict[str, Any]:
+    """One shard, in a worker."""
+    import os
+
+    # one thread a process: the pool already has a process for every core
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    from lm.tokens import tokenize_shard
+    from tasks.signals import one_table
+
+    counts = tokenize_shard(Path(shard), directory / "tokens", Path(tokenizer))
+    return one_table(directory / "tokens.bin", counts)
+
+
+def token_stems(tokens: Artifact) -> list[Path]:
+    """The stems (`.../tokens`) of all token shards, as `lm.tokens` wants them."""
+    return [stem(shard) for shard in tokens.shards()]
+
+
+def stem(shard: Shard) -> Path:
+    """The shard's path without its ending."""
+    return shard.path.with_suffix("")
