@@ -100,7 +100,7 @@ def _coarse_words(body: str, at_most: int = -1) -> list[str]:
 
     After `at_most` words it stops cutting: enough to know that there are so many.
     """
-    return (body if body.isascii() else UNSEGMENTED.sub(r" \g<0> ", body)).split(None, at_most)
+    return (body if body.isascii() else UNSEGMENTED.sub(r" \g<0> ", body, count=max(at_most, 0))).split(None, at_most)
 
 
 def _without_citations(body: str, at: int) -> list[Span]:

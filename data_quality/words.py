@@ -12,7 +12,7 @@ punctuation.
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -50,6 +50,7 @@ class ChunkSplitter:
             text: tuple(token[ORTH] for token in tokens) for text, tokens in self._spacy.rules.items()
         }
         self._special_cores = frozenset(run for text in self._special for run in _ALPHANUMERIC.findall(text))
+        self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese characters
         self._rejoined = _rejoined_pairs(self._spacy, self._special)
 
     def __call__(self, chunk: str) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ class ChunkSplitter:
                 return words
         elif UNSEGMENTED.search(chunk):
             runs: Iterable[str] = _UNSEGMENTED_OR_RUN.findall(chunk)
-            return tuple(word for run in runs for word in ((run,) if UNSEGMENTED.match(run) else self(run)))
+            return tuple(word for run in runs for word in ((run,) if UNSEGMENTED.match(run) else self._split_run(run)))
         return self._split_by_spacy(chunk)
 
     def _split_by_spacy(self, chunk: str) -> tuple[str, ...]:
