@@ -33,15 +33,21 @@ class TokenizerConfig(StrictModel):
         default=24,
         ge=1,
         le=256,
-        description="Characters of a pre-token at most: a longer run of letters, digits, punctuation or"
-        " spaces is cut. Chinese and Japanese have no spaces: whole clauses would otherwise count as words,"
-        " one table entry each.",
+        description="Characters of a pre-token at most: a longer run of letters, digits, punctuation or spaces is cut.",
+    )
+    max_unsegmented_length: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        description="The same for Chinese, Japanese, Thai and other scripts without spaces, where a clause"
+        " would otherwise count as one word: each is new, and their table outgrows the memory.",
     )
     sample_bytes: int = Field(
-        default=256_000_000,
+        default=50_000_000,
         ge=1,
         description="UTF-8 bytes of text to learn from at most. Documents are taken in the order given, until"
-        " this is reached: give them in an order that does not depend on shards.",
+        " this is reached: give them in an order that does not depend on shards. It bounds the memory: about 6 MB"
+        " for each MB of English, up to 50 of Chinese.",
     )
 
 

@@ -21,14 +21,19 @@ TOKENIZER_FILE = "tokenizer.json"
 CHUNK_CHARS = 1_000_000
 
 
-def pre_token_pattern(max_length: int) -> str:
-    """GPT-2's pre-tokenisation (openai/gpt-2 `src/encoder.py`) with runs cut at `max_length` characters, and
-    combining marks counted as letters (Devanagari and Thai words would otherwise fall apart)."""
+# Scripts written without spaces between words: what looks like one word is a clause, seldom seen twice.
+UNSEGMENTED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+
+
+def pre_token_pattern(max_length: int, max_unsegmented: int) -> str:
+    """GPT-2's pre-tokenisation (openai/gpt-2 `src/encoder.py`) with runs cut at `max_length` characters, those
+    of scripts without spaces at `max_unsegmented`, and combining marks counted as letters."""
     run = f"{{1,{max_length}}}"
     return "|".join(
         [
             r"'(?:[sdmt]|ll|ve|re)",
-            rf" ?[\p{{L}}\p{{M}}]{run}",
+            rf" ?[{UNSEGMENTED}]{{1,{max_unsegmented}}}",
+            rf" ?[[\p{{L}}\p{{M}}]&&[^{UNSEGMENTED}]]{run}",
             rf" ?\p{{N}}{run}",
             rf" ?[^\s\p{{L}}\p{{M}}\p{{N}}]{run}",
             rf"\s{run}(?!\S)",
@@ -63,7 +68,9 @@ def train_tokenizer(
             yield text
 
     tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(pre_token_pattern(config.max_word_length)), "isolated")
+    split = pre_tokenizers.Split(
+        Regex(pre_token_pattern(config.max_word_length, config.max_unsegmented_length)), "isolated"
+    )
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     tokenizer.decoder = decoders.ByteLevel()

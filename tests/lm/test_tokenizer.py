@@ -18,7 +18,6 @@ from lm.tokenizer import (
     encode_documents,
     end_of_text_id,
     load_tokenizer,
-    pre_token_pattern,
     token_byte_lengths,
     train_tokenizer,
 )
@@ -86,14 +85,30 @@ def test_special_tokens_stand_for_no_bytes_and_come_from_no_text(tokenizer_dir: 
     assert end not in encode_documents(tokenizer, [END_OF_TEXT])[0]
 
 
-def test_no_word_is_longer_than_the_cap(tmp_path: Path) -> None:
+def test_no_word_is_longer_than_the_caps(tmp_path: Path) -> None:
     texts = ["数据模型学习" * 50 + " " + "a" * 300 + "9" * 200 + "-" * 200 + " " * 200] * 5
-    train_tokenizer(texts, TokenizerConfig(vocab_size=2000, max_word_length=4), tmp_path)
+    config = TokenizerConfig(vocab_size=2000, max_word_length=7, max_unsegmented_length=3)
+    train_tokenizer(texts, config, tmp_path)
     tokenizer = load_tokenizer(tmp_path)
-    assert max(len(tokenizer.decode([i])) for i in range(tokenizer.get_vocab_size())) <= 5  # a space and 4
-    words = [w for w, _ in tokenizer.pre_tokenizer.pre_tokenize_str(texts[0])]
-    assert len(set(words)) < 40
-    assert pre_token_pattern(4).count("{1,4}") == 5
+    words = [texts[0][slice(*span)] for _, span in tokenizer.pre_tokenizer.pre_tokenize_str(texts[0])]
+    assert {len(w.strip(" ")) for w in words if "a" in w} == {7, 300 % 7}
+    assert {len(w.strip(" ")) for w in words if "模" in w or "据" in w} == {3}
+    assert max(map(len, words)) == 8  # a space and 7
+    assert "".join(words) == texts[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("we don't  stop", ["we", " don", "'t", " ", " stop"]),
+        ("模型学习数据x9 ひらがな", ["模型学习", "数据", "x", "9", " ひらがな"]),
+        ("हिन्दी cafe\u0301", ["हिन्दी", " cafe\u0301"]),
+        ("a\n\n b", ["a", "\n\n", " b"]),
+    ],
+)
+def test_pre_tokens(tokenizer_dir: Path, text: str, words: list[str]) -> None:
+    pre_tokenizer = load_tokenizer(tokenizer_dir).pre_tokenizer
+    assert [text[slice(*span)] for _, span in pre_tokenizer.pre_tokenize_str(text)] == words
 
 
 def test_a_huge_text_is_encoded_in_pieces_and_to_the_same_tokens(
