@@ -7,8 +7,7 @@ from flows.corpus import build_corpus
 from flows.finetune import build_finetuned
 from flows.pretrain import build_pretrained, build_tokens
 from flows.running import prefect_run
-
-# REPORT
+from tasks.report import ReportConfig, report
 from tasks.store import Artifact
 
 
@@ -26,7 +25,7 @@ def build_all(config: PipelineConfig) -> dict[str, Artifact | list[Artifact]]:
     }
     if config.task is not None:
         made |= vars(build_finetuned(config, config.task, corpus, pretrained))
-    return made
+    return {**made, "report": report(ReportConfig(name=config.name), label="report", **made)}
 
 
 @flow(name="textmill", flow_run_name="{config.name}", persist_result=False)

@@ -113,7 +113,7 @@ class SkipExample(StrictModel):
 
     file: str
     line: int | None = Field(None, description="Line in the file, from 1.")
-    record: int | None = Field(None, description="Record in the file, from 0.")
+    record: int | None = Field(None, description="Record in the file, from 1.")
     detail: str = Field("", description="The reader's message.")
 
 

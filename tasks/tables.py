@@ -23,6 +23,13 @@ def database(resources: Resources, spill: Path, file: Path | None = None) -> Ite
 def rows(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
     """The answer to one small question, as dicts by column name."""
     with duckdb.connect() as connection:
-        answer = connection.execute(sql, parameters)
-        names = [column[0] for column in answer.description]
-        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+        return answer(connection, sql, parameters)
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+) -> list[dict[str, Any]]:
+    """The same in a database that is open."""
+    found = connection.execute(sql, parameters)
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
