@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from data_quality.sources.base import BENIGN_REASONS
 from tasks.report_data import (
     Amount,
     DuplicateFamily,
@@ -145,7 +146,8 @@ def skips(connection: duckdb.DuckDBPyConnection, raw: Artifact) -> list[SkipReas
     )
     return [
         SkipReason(
-            reason=row["reason"].replace("_", " "),
+            reason=row["reason"].replace("_", " ")
+            + (" (nothing is wrong with it)" if row["reason"] in BENIGN_REASONS else ""),
             records=row["records"],
             files=row["files"],
             examples=[

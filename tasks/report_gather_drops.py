@@ -1,5 +1,6 @@
 """Gather why documents were dropped: every reason with its rule, its counts, and documents with the evidence."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,8 +102,7 @@ def _reason(
     stage = {"duplicate": "dedupe", "split": "split"}.get(name.split(".")[0], "rules")
     if found is not None:
         ruleset, rule = found
-        meaning = (C4_SIGNALS if ruleset.text == "c4" else RAW_SIGNALS)[rule.signal].meaning
-        said = f"kept if {rule.signal} {_sign(rule)} {rule.threshold:g} ({meaning})"
+        said = f"kept if {rule.signal} {_sign(rule)} {rule.threshold:g}: {_meaning(ruleset, rule)}"
     elif stage == "split":
         said = f"Jaccard similarity ≥ {thresholds['split']:g} with a document of that split"
     else:
@@ -116,6 +116,12 @@ def _reason(
         any_documents=row["any_documents"],
         examples=[_example(name, example, found, texts, values[example["id"]]) for example in row["examples"]],
     )
+
+
+def _meaning(ruleset: Ruleset, rule: Rule) -> str:
+    """What the signal measures, from the catalogue without its asides."""
+    meaning = (C4_SIGNALS if ruleset.text == "c4" else RAW_SIGNALS)[rule.signal].meaning
+    return re.sub(r"\s*\([^()]*\)", "", meaning).split(";")[0]
 
 
 def _sign(rule: Rule) -> str:

@@ -88,7 +88,7 @@ def finetuning(
     found = read_json(comparison.file("comparison.json"))["pretrained - scratch"]["difference"]
     items = [sum(row) // len(pretrained) for row in confusion]
     return FineTuning(
-        task="Which library does this paragraph document? (its names are masked)",
+        task="Which library does this paragraph document, with the names of libraries masked?",
         train_items=counts["train"],
         dev_items=counts["valid"],
         test_items=counts["test"],

@@ -38,7 +38,7 @@ def stages(run: Run, artifacts: Sequence[Artifact]) -> list[StageRow]:
                 build_seconds=past["seconds"],
                 peak_bytes=past["peak_process_bytes"],
                 disk_bytes=_disk(artifact),
-                key=artifact.key,
+                key=artifact.key[:12],
             )
         )
     return rows

@@ -14,7 +14,7 @@ from tasks import pool
 from tasks.progress import Display
 from tasks.report_data import ReportData
 from tasks.report_excerpts import LENGTH, LONGEST_ADDRESS, cut, without_addresses
-from tasks.run import Resources, Run, use_run
+from tasks.run import Plan, Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tasks.tables import rows
 
@@ -214,6 +214,15 @@ def test_a_second_run_reuses_everything(home: Path, made: dict[str, Artifact | l
     run, again = built(home, configuration(home / "documents"))
     assert {record.state for record in run.records} == {"cached"}
     assert again == made
+
+
+def test_a_dry_run_says_so_and_builds_nothing(home: Path, made: dict[str, Artifact | list[Artifact]]) -> None:
+    plan = Plan()
+    run = Run(Store(home / "store"), Resources(workers=1, threads=1), Display(quiet=True), plan=plan)
+    with use_run(run):
+        build_all(configuration(home / "documents"))
+    assert {step["state"] for step in plan.steps} == {"reuse"}
+    assert plan.steps[-1]["stage"] == "report"
 
 
 def test_without_a_task_the_report_ends_with_the_language_model(
