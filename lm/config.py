@@ -135,7 +135,8 @@ class ScheduleConfig(StrictModel):
         " part (Hu et al. 2024, MiniCPM); `constant`.",
     )
     warmup_steps: int | Literal["auto"] = Field(
-        default="auto", description="Steps of linear warm-up. `auto`: 2 % of all steps, at least 1."
+        default="auto",
+        description="Steps of linear warm-up. `auto`: 2 % of all steps, in short runs up to 100 steps or 10 %.",
     )
     decay_part: float = Field(default=0.2, gt=0.0, le=1.0, description="`wsd`: last part of all steps that decays.")
     final_fraction: float = Field(default=0.1, ge=0.0, le=1.0, description="Learning rate at the end / peak.")
@@ -144,7 +145,7 @@ class ScheduleConfig(StrictModel):
         """Replace `auto` by numbers for a run of `steps`."""
         if self.warmup_steps != "auto":
             return self
-        return self.model_copy(update={"warmup_steps": max(1, round(0.02 * steps))})
+        return self.model_copy(update={"warmup_steps": max(1, round(0.02 * steps), min(100, steps // 10))})
 
 
 class TrainConfig(StrictModel):

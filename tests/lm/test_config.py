@@ -53,7 +53,7 @@ def test_auto_is_resolved_from_model_and_machine(monkeypatch: pytest.MonkeyPatch
     assert got.precision == "bf16"
     assert got.micro_batch == 1  # 1024 * 50257 fp32 logits are 206 MB
     assert got.optimizer.learning_rate == pytest.approx(6e-4)
-    assert (got.schedule.warmup_steps, got.eval_interval, got.sample_interval) == (2, 10, 20)
+    assert (got.schedule.warmup_steps, got.eval_interval, got.sample_interval) == (10, 10, 20)
     assert "auto" not in got.model_dump_json()
     assert TrainConfig(steps=1).resolve(GPT_PRESETS["pico"]).optimizer.learning_rate == 3e-3
 

@@ -46,7 +46,8 @@ def test_tiny_runs_have_positive_rates(shape: str, steps: int) -> None:
 
 
 def test_auto_is_resolved_first() -> None:
-    assert ScheduleConfig().resolve(1000).warmup_steps == 20
+    warmups = {steps: ScheduleConfig().resolve(steps).warmup_steps for steps in (1, 50, 400, 1000, 50_000)}
+    assert warmups == {1: 1, 50: 5, 400: 40, 1000: 100, 50_000: 1000}
     assert ScheduleConfig(warmup_steps=7).resolve(1000).warmup_steps == 7
     with pytest.raises(ValueError, match="warmup_steps is still 'auto'"):
         learning_rate_factor(0, 10, ScheduleConfig())
