@@ -1,6 +1,8 @@
 """The command line. Every command imports what it needs when it runs: `--help` and `why` stay fast."""
 
+import atexit
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -32,6 +34,7 @@ def main() -> None:
     from tasks.store import StoreError
 
     home.configure_environment()
+    atexit.register(_mute_native_exit)
     try:
         app()
     except (ConfigError, StoreError, ServiceError) as error:
@@ -212,6 +215,16 @@ def doctor(as_json: Json = False) -> None:
                 out.print(f"      {check.advice}")
     if any(check.state == "fail" for check in checks):
         raise typer.Exit(1)
+
+
+def _mute_native_exit() -> None:
+    """Registered first, so that it runs last: all of our own output is out.
+
+    Prefect's threads keep DuckDB's types alive when the interpreter ends, and its binding library then prints a page
+    of "leaks" on every run.
+    """
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _overrides(given: list[str] | None) -> dict[str, str]:

@@ -79,8 +79,8 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
     if "compare" in made:
         comparison = json.loads(made["compare"].file("comparison.json").read_text())["pretrained - scratch"]
         first, second, gain = (
-            comparison["first"]["accuracy"],
-            comparison["second"]["accuracy"],
+            comparison["first"],
+            comparison["second"],
             comparison["difference"],
         )
         figures["accuracy from pretrained"] = f"{first['mean']:.1%} ± {first['sd']:.1%} over {first['seeds']} seeds"

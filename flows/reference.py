@@ -1,0 +1,93 @@
+"""docs/configuration.md, generated from the models: `python -m flows.reference > docs/configuration.md`."""
+
+import json
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from flows.config import PipelineConfig
+
+HEAD = """# Configuration
+
+Every key of a pipeline's YAML file, generated from the models (`python -m flows.reference > docs/configuration.md`; a
+test keeps this page equal to them). Unknown keys are refused with the nearest valid one. On the command line,
+`--set section.key=VALUE` replaces one value; `VALUE` is YAML, and an index steps into a list
+(`--set ingest.sources.0.name=manuals`).
+"""
+
+
+def configuration_page() -> str:
+    """The whole page as Markdown."""
+    return HEAD + "\n".join(_section(PipelineConfig, "", set()))
+
+
+def _section(model: type[BaseModel], prefix: str, seen: set[tuple[type[BaseModel], str]]) -> Iterator[str]:
+    title = f"`{prefix}`" if prefix else "The whole"
+    yield f"\n## {title}\n"
+    yield _paragraph(model.__doc__)
+    yield "| key | type | default | meaning |\n|---|---|---|---|"
+    below: list[tuple[type[BaseModel], str]] = []
+    for name, field in model.model_fields.items():
+        yield f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |"
+        many = typing.get_origin(field.annotation) is tuple
+        for inner in _models(field.annotation):
+            below.append((inner, f"{prefix}.{name}".lstrip(".") + ("[]" if many else "")))
+    for inner, where in below:
+        if (inner, where) in seen:
+            continue
+        seen.add((inner, where))
+        label = where
+        if "format" in inner.model_fields:  # one of several kinds of source
+            label = f"{where} with format: {typing.get_args(inner.model_fields['format'].annotation)[0]}"
+        yield from _section(inner, label, seen)
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type(argument) for argument in arguments))
+    if origin is typing.Annotated:
+        return _type(arguments[0])
+    if origin is tuple:
+        return f"list of {_type(arguments[0])}"
+    if origin is dict:
+        return f"mapping of {_type(arguments[0])} to {_type(arguments[1])}"
+    if annotation is type(None):
+        return "null"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(annotation, str(annotation))
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "required"
+    if isinstance(value, BaseModel):
+        return "as below"
+    return f"`{_cell(json.dumps(value, ensure_ascii=False, default=str))}`"
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for argument in typing.get_args(annotation) for model in _models(argument)]
+
+
+def _paragraph(text: str | None) -> str:
+    return " ".join((text or "").split()) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(configuration_page(), end="")
