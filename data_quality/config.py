@@ -452,9 +452,9 @@ class LabelledConfig(StrictModel):
         ge=2,
         description="Characters of a masked paragraph at most; longer ones are cut at a space.",
     )
-    per_class: int = Field(default=100, ge=1, description="Training paragraphs of each class at most.")
+    per_class: int = Field(default=30, ge=1, description="Training paragraphs of each class at most.")
     per_class_eval: int = Field(
-        default=100, ge=1, description="Paragraphs of each class at most in each of valid and test."
+        default=40, ge=1, description="Paragraphs of each class at most in each of valid and test."
     )
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ def save_classifier(model: ClassificationModel, classes: Sequence[str], tokenize
         "kind": KIND,
         "classes": list(classes),
         "head_dropout": model.dropout.p,
+        "pooling": model.pooling,
         "backbone": model.backbone.config.model_dump(),
     }
     write_json(folder / "config.json", described)
@@ -45,7 +46,9 @@ def load_classifier(folder: Path) -> tuple[ClassificationModel, Tokenizer, list[
     if described.get("kind") != KIND:
         raise ValueError(f"{path}: not a {KIND!r} model: {described.get('kind')!r}")
     backbone = GPT(GPTConfig(**described["backbone"]))
-    model = ClassificationModel(backbone, len(described["classes"]), described["head_dropout"])
+    model = ClassificationModel(
+        backbone, len(described["classes"]), described["head_dropout"], pooling=described["pooling"]
+    )
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval(), load_tokenizer(folder), described["classes"]
 

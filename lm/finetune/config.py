@@ -1,5 +1,6 @@
 """Configuration of fine-tuning and of its baseline, importable without torch and scikit-learn."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,7 +21,7 @@ class FinetuneConfig(StrictModel):
         " size, with the same tokenizer: what pretraining is compared with.",
     )
     seed: int = Field(default=0, ge=0, description="Decides new weights, order of examples and dropout.")
-    epochs: float = Field(default=8.0, gt=0, description="Passes over the training examples (GPT-1: 3).")
+    epochs: float = Field(default=6.0, gt=0, description="Passes over the training examples (GPT-1: 3).")
     batch: int = Field(default=16, ge=1, description="Examples of one optimiser step (GPT-1: 32).")
     micro_batch: int | Literal["auto"] = Field(
         default="auto", description="Examples that go through the model at a time; changes no gradient."
@@ -34,6 +35,11 @@ class FinetuneConfig(StrictModel):
     dropout: float = Field(default=0.1, ge=0, lt=1, description="Inside the backbone while fine-tuning (GPT-1: .1).")
     head_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="On the hidden state that the head reads (GPT-1: .1)."
+    )
+    pooling: Literal["extract", "mean"] = Field(
+        default="mean",
+        description="What the head reads: `extract`, the hidden state of the extract token (GPT-1), or `mean`, that of"
+        " all tokens, from which a model of a few million parameters learns much faster.",
     )
     auxiliary_weight: float = Field(
         default=0.5, ge=0, description="Lambda of L3 = L2 + lambda * L1, the share of language modelling (GPT-1: .5)."
@@ -74,7 +80,7 @@ class FinetuneConfig(StrictModel):
             precision=self.precision,
             seed=self.seed,
             metrics_interval=self.metrics_interval,
-            eval_interval=max(1, steps // self.evaluations),
+            eval_interval=math.ceil(steps / self.evaluations),
             sample_interval=0,
             checkpoint_interval=self.checkpoint_interval,
             checkpoint_seconds=self.checkpoint_seconds,

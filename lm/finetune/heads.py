@@ -1,4 +1,6 @@
-"""A linear head on the hidden state of the extract token (GPT-1, equation 3)."""
+"""A linear head on the hidden state of the extract token (GPT-1, equation 3), or on the mean of all states."""
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +29,24 @@ def with_special_tokens(backbone: GPT, seed: int, dropout: float | None = None) 
 
 
 class ClassificationModel(nn.Module):
-    """A backbone, dropout and one linear layer: P(y | x) = softmax(h_extract W + b).
+    """A backbone, dropout and one linear layer: P(y | x) = softmax(h W + b).
 
-    `backbone` has the special tokens already. W is drawn from N(0, .02), b is 0.
+    `pooling` says what h is: "extract", the hidden state of the extract token (GPT-1), or "mean", the mean of the
+    hidden states of all tokens, start and extract included. `backbone` has the special tokens already. W is drawn
+    from N(0, .02), b is 0.
     """
 
-    def __init__(self, backbone: GPT, classes: int, head_dropout: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        backbone: GPT,
+        classes: int,
+        head_dropout: float = 0.0,
+        seed: int = 0,
+        pooling: Literal["extract", "mean"] = "extract",
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.pooling = pooling
         self.dropout = nn.Dropout(head_dropout)
         self.head = nn.Linear(backbone.config.width, classes)
         generator = torch.Generator().manual_seed(seed)
@@ -46,8 +58,13 @@ class ClassificationModel(nn.Module):
         """Class logits [batch, classes] and the backbone's hidden states [batch, time, width].
 
         `tokens`: int64 [batch, time], padded on the right; `lengths`: int64 [batch], the extract token being
-        the last of each length. The padding needs no mask: nothing that is read can see it.
+        the last of each length. The padding needs no mask in the backbone: nothing that is read can see it.
         """
         hidden = self.backbone.hidden_states(tokens)
-        extract = hidden[torch.arange(len(tokens), device=tokens.device), lengths - 1]
-        return self.head(self.dropout(extract)), hidden
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        if self.pooling == "extract":
+            weights = (positions == lengths[:, None] - 1).to(hidden.dtype)
+        else:
+            weights = (positions < lengths[:, None]).to(hidden.dtype) / lengths[:, None]
+        pooled = (hidden * weights[..., None]).sum(dim=1)
+        return self.head(self.dropout(pooled)), hidden

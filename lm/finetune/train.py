@@ -97,7 +97,7 @@ def build_classifier(backbone: GPT, classes: int, config: FinetuneConfig) -> Cla
     if config.initialisation == "random":
         backbone = GPT(backbone.config, seed=draw_seed(config.seed, "backbone"))
     extended = with_special_tokens(backbone, draw_seed(config.seed, "special tokens"), config.dropout)
-    return ClassificationModel(extended, classes, config.head_dropout, draw_seed(config.seed, "head"))
+    return ClassificationModel(extended, classes, config.head_dropout, draw_seed(config.seed, "head"), config.pooling)
 
 
 @torch.no_grad()

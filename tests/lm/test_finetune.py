@@ -184,8 +184,9 @@ def test_initialisation_decides_the_backbone(backbone: Path, initialisation: Any
     assert torch.equal(blocks[0], blocks[2]) == (initialisation == "pretrained")
 
 
-def test_padding_changes_no_logit(backbone: Path, files: list[Path]) -> None:
-    model, examples = _model(backbone).eval(), _examples(backbone, files[0])
+@pytest.mark.parametrize("pooling", ["extract", "mean"])
+def test_padding_changes_no_logit(backbone: Path, files: list[Path], pooling: str) -> None:
+    model, examples = _model(backbone, pooling=pooling).eval(), _examples(backbone, files[0])
     batch = examples.batch(np.arange(32))
     together, _ = model(batch["tokens"], batch["lengths"])
     for index in range(32):
@@ -207,7 +208,8 @@ def _by_hand(model: ClassificationModel, examples: ClassificationExamples, weigh
     for ids, label in zip(examples.inputs, examples.labels, strict=True):
         x = torch.from_numpy(ids)[None]
         hidden = model.backbone.hidden_states(x)[0]
-        scores = model.head.weight @ hidden[-1] + model.head.bias
+        pooled = hidden[-1] if model.pooling == "extract" else hidden.mean(0)
+        scores = model.head.weight @ pooled + model.head.bias
         label_nats = label_nats - scores.log_softmax(0)[label]
         log_p = (hidden @ model.backbone.token_embedding.weight.T).log_softmax(-1)
         for t in range(1, len(ids)):
@@ -232,11 +234,11 @@ def _step(
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
-@pytest.mark.parametrize("micro_batch", [1, 5, 32])
+@pytest.mark.parametrize(("micro_batch", "pooling"), [(1, "extract"), (5, "extract"), (32, "extract"), (5, "mean")])
 def test_l3_equals_the_hand_computation_under_any_accumulation(
-    backbone: Path, files: list[Path], weight: float, micro_batch: int
+    backbone: Path, files: list[Path], weight: float, micro_batch: int, pooling: str
 ) -> None:
-    model, examples = _model(backbone), _examples(backbone, files[0])
+    model, examples = _model(backbone, pooling=pooling), _examples(backbone, files[0])
     loss, expected = _step(model, examples, weight, micro_batch), _by_hand(model, examples, weight)
     torch.testing.assert_close(loss, expected, atol=1e-12, rtol=0)
     found, wanted = _gradients(model, loss), _gradients(model, expected)
@@ -287,7 +289,7 @@ def test_a_run_overfits_32_examples(backbone: Path, files: list[Path], tmp_path:
 def test_outputs_describe_the_run(backbone: Path, files: list[Path], tmp_path: Path) -> None:
     seen: list[tuple[int, dict[str, float]]] = []
     hooks = Hooks(on_evaluate=lambda step, figures: seen.append((step, figures)))
-    result = finetune(*files, backbone, QUICK, tmp_path, hooks)
+    result = finetune(*files, backbone, QUICK.model_copy(update={"pooling": "mean"}), tmp_path, hooks)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*OUTPUTS, "tokenizer.json", "tokenizer_config.json"])
     assert [step for step, _ in seen] == [0, 4, 8, 12]

@@ -32,9 +32,7 @@ def test_scores_equal_scikit_learn(n: int, classes: int) -> None:
     every = range(classes)
     assert accuracy(truth, guess).value == sk.accuracy_score(truth, guess)
     assert (confusion_matrix(truth, guess, classes) == sk.confusion_matrix(truth, guess, labels=every)).all()
-    assert macro_f1(truth, guess, classes) == pytest.approx(
-        sk.f1_score(truth, guess, average="macro"), abs=1e-12
-    )
+    assert macro_f1(truth, guess, classes) == pytest.approx(sk.f1_score(truth, guess, average="macro"), abs=1e-12)
     expected = sk.f1_score(truth, guess, labels=every, average=None, zero_division=0)
     np.testing.assert_allclose(f1_scores(truth, guess, classes), expected, atol=1e-12)
 
