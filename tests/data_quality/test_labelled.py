@@ -150,9 +150,7 @@ def _corpus(seed: int = 0) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     documents, splits = [], []
     for number in range(120):
         source = sources[number % len(sources)]
-        text = "\n\n".join(
-            " ".join(draw.choice([*WORDS, *NAMES, "torch.nn.x"]) for _ in range(30)) for _ in range(6)
-        )
+        text = "\n\n".join(" ".join(draw.choice([*WORDS, *NAMES, "torch.nn.x"]) for _ in range(30)) for _ in range(6))
         documents.append({"id": f"d{number}", "text": text, "source": source})
         splits.append({"id": f"d{number}", "split": ("train", "train", "valid", "test")[number // 5 % 4]})
     return documents, splits
@@ -171,9 +169,7 @@ def _build(directory: Path, documents: list[dict[str, str]], splits: list[dict[s
     table = _write(directory / "split.parquet", splits)
     config = _config(**{"per_class": 20, "per_class_eval": 5, **values})
     counts = build_labelled(files, table, directory / "out", config)
-    return counts, {
-        split: pq.read_table(directory / "out" / f"{split}.parquet").to_pylist() for split in SPLITS
-    }
+    return counts, {split: pq.read_table(directory / "out" / f"{split}.parquet").to_pylist() for split in SPLITS}
 
 
 def test_the_set_keeps_its_promises(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.stage import STAGES, Work
-from tests.tasks.stage_versions import CASES, RECORD, TINY, observed, problem
+from tests.tasks.stage_versions import CASES, PIPELINE, RECORD, TINY, observed, observed_pipeline, problem
 from tests.tasks.stages import numbers
 
 
@@ -17,6 +17,14 @@ def test_the_version_is_honest(name: str, tmp_path: Path) -> None:
     recorded = json.loads(RECORD.read_text()).get(name)
     wrong = problem(STAGES[name], observed(STAGES[name], CASES[name], tmp_path), recorded)
     assert wrong is None, wrong
+
+
+def test_the_versions_of_the_pipeline_are_honest(tmp_path: Path) -> None:
+    recorded = json.loads(RECORD.read_text())
+    found = observed_pipeline(tmp_path)
+    assert set(found) == set(PIPELINE)
+    wrong = [said for name, now in found.items() if (said := problem(STAGES[name], now, recorded.get(name)))]
+    assert not wrong, "\n".join(wrong)
 
 
 def changed(work: Work, config: Any) -> None:

@@ -1,0 +1,176 @@
+"""Kill a pipeline with SIGKILL again and again, run it again each time, and compare it with one left alone.
+
+    python -m benchmarks.kill_and_resume --kills 30 --seed 0
+
+Two runs of one configuration, each with a store of its own: one undisturbed, one killed at moments spread over all
+stages, among them the inside of a checkpoint write and of a manifest write. Every stage's content digest must be equal
+in the end (the report aside: it tells of seconds). After every kill it is also checked that no worker is left.
+Exits with 1 if anything differs.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+STAGES = (
+    "ingest",
+    "normalize",
+    "signals",
+    "signatures",
+    "judge",
+    "dedupe",
+    "filter_corpus",
+    "split",
+    "train_tokenizer",
+    "tokenize",
+    "pretrain",
+    "evaluate",
+    "labelled",
+    "finetune",
+    "bag_of_words",
+    "compare",
+    "report",
+)
+LEFT_OUT = ("report",)  # its content tells of seconds and memory
+SLOW_FSYNC = "KILL_AND_RESUME_SLOW_FSYNC"
+PATIENCE_SECONDS = 300.0
+
+
+def main() -> None:
+    """Run both pipelines and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("configs/quickstart-small.yaml"))
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], help="as for `textmill run`")
+    arguments = parser.parse_args()
+    sys.exit(0 if compare(arguments.config, arguments.overrides, arguments.kills, arguments.seed) else 1)
+
+
+def compare(config: Path, overrides: list[str], kills: int, seed: int) -> bool:
+    """Whether the killed pipeline ends in the digests of the undisturbed one."""
+    command = [sys.executable, "-m", "benchmarks.kill_and_resume_child", "run", str(config), "--json"]
+    for override in overrides:
+        command += ["--set", override]
+    with tempfile.TemporaryDirectory(prefix="textmill-kill-") as root:
+        try:
+            undisturbed = finish(command, Path(root) / "undisturbed")
+            seconds = {stage["label"]: stage["seconds"] for stage in undisturbed["stages"]}
+            killed = Path(root) / "killed"
+            orphans = kill_repeatedly(command, killed, plan(kills, random.Random(seed)), seconds, random.Random(seed))
+            resumed = finish(command, killed)
+        finally:
+            for home in ("undisturbed", "killed"):
+                subprocess.run(
+                    [sys.executable, "-m", "flows.cli", "down"], env=environment(Path(root) / home), check=True
+                )
+    return report(undisturbed, resumed, orphans)
+
+
+def plan(kills: int, draw: random.Random) -> list[str]:
+    """Which stage (or write) each kill aims at: all in turn, in the pipeline's order."""
+    aims = ["checkpoint", "manifest", *STAGES]
+    chosen = [aims[i % len(aims)] for i in range(kills)]
+    position = {aim: STAGES.index({"checkpoint": "pretrain", "manifest": "ingest"}.get(aim, aim)) for aim in aims}
+    return sorted(chosen, key=lambda aim: (position[aim], draw.random()))
+
+
+def kill_repeatedly(
+    command: list[str], home: Path, aims: list[str], seconds: dict[str, float], draw: random.Random
+) -> list[str]:
+    """Start, kill at the aimed moment, start again. Returns the commands of processes that outlived their parent."""
+    orphans: list[str] = []
+    for number, aim in enumerate(aims, 1):
+        slow = aim in ("checkpoint", "manifest")
+        process = subprocess.Popen(
+            command, env=environment(home, slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        reached = wait_for(moment(aim, home / "store"), process)
+        if reached and not slow:
+            time.sleep(draw.random() * seconds.get(aim, 1.0))
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        orphans += [name for child in children if (name := outlives(child)) is not None]
+        print(f"  kill {number:>2} of {len(aims)}: {aim}{'' if reached else ' (had passed)'}", flush=True)
+    return orphans
+
+
+def moment(aim: str, store: Path) -> Callable[[], bool]:
+    """Whether the aimed moment is now: a stage under way, or a file half written."""
+    partial = store / "partial"
+    patterns = {"checkpoint": "pretrain-*/_scratch/checkpoints/.tmp*", "manifest": "*/.manifest.json.*.tmp"}
+    pattern = patterns.get(aim, f"{aim}-*/_run/journal.jsonl")
+    return lambda: next(partial.glob(pattern), None) is not None
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> bool:
+    """Poll fast until the condition holds; False if the process ended first."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while process.poll() is None:
+        if condition():
+            return True
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not reached within {PATIENCE_SECONDS:.0f} s")
+        time.sleep(0.002)
+    return False
+
+
+def outlives(process: psutil.Process) -> str | None:
+    """The command of a pool worker that is still there two seconds after its parent was killed; None if gone.
+
+    The shipper ends by itself after its last attempt, and servers are meant to stay.
+    """
+    try:
+        command = " ".join(process.cmdline())
+        if "multiprocessing" not in command:
+            return None
+        process.wait(timeout=2.0)
+    except psutil.NoSuchProcess:
+        return None
+    except psutil.TimeoutExpired:
+        return command
+    return None
+
+
+def finish(command: list[str], home: Path) -> dict[str, Any]:
+    """Run to the end, undisturbed, and return what `--json` prints."""
+    done = subprocess.run(command, env=environment(home), stdout=subprocess.PIPE, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def environment(home: Path, slow_fsync: bool = False) -> dict[str, str]:
+    """The environment of a run with its own home; with slow fsyncs, so that half-written files last."""
+    return {**os.environ, "TEXTMILL_HOME": str(home), SLOW_FSYNC: "1" if slow_fsync else ""}
+
+
+def report(undisturbed: dict[str, Any], resumed: dict[str, Any], orphans: list[str]) -> bool:
+    """Print every stage's digests and say whether all is well."""
+    expected = {stage["label"]: stage for stage in undisturbed["stages"]}
+    found = {stage["label"]: stage for stage in resumed["stages"]}
+    same = expected.keys() == found.keys()
+    for label, stage in expected.items():
+        other = found.get(label, {"digest": None})
+        verdict = "not compared" if stage["stage"] in LEFT_OUT else "equal"
+        if stage["stage"] not in LEFT_OUT and other["digest"] != stage["digest"]:
+            verdict, same = f"DIFFERS: {other['digest']}", False
+        print(f"  {label:<28} {stage['digest'][:16]}  {verdict}")
+    for command in orphans:
+        print(f"  a worker outlived its parent: {command}")
+    print("all digests equal, no process left" if same and not orphans else "NOT EQUAL")
+    return same and not orphans
+
+
+if __name__ == "__main__":
+    main()

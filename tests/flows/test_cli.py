@@ -1,0 +1,157 @@
+"""The command line on a store that a pipeline in this process made: names, JSON and messages."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app, main
+from flows.pipeline import build_all
+from tasks import pool
+from tasks.progress import Display
+from tasks.run import Resources, Run, use_run
+from tasks.store import Store
+from tests.tasks.tiny_corpus import configuration, write_documents
+
+ROOT = Path(__file__).parents[2]
+LS_NAMES = {"key", "kind", "stage", "content_digest", "path", "bytes", "created"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home whose store holds the artifacts of a whole pipeline over generated documents."""
+    root = tmp_path_factory.mktemp("cli")
+    write_documents(root / "documents")
+    store = Store(root / "home" / "store")
+    with use_run(Run(store, Resources(workers=1, threads=1), Display(quiet=True))):
+        build_all(configuration(root / "documents"))
+    yield root / "home"
+    pool.shut_down()
+
+
+@pytest.fixture
+def textmill(home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Call a command; returns what it printed."""
+    monkeypatch.setenv("TEXTMILL_HOME", str(home))
+
+    def call(*arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return call
+
+
+def test_ls_names_are_stable(textmill: Any) -> None:
+    artifacts = json.loads(textmill("ls", "--json"))
+    assert {frozenset(a) for a in artifacts} == {frozenset(LS_NAMES)}
+    assert {"ingest", "filter_corpus", "pretrain", "finetune", "report"} <= {a["stage"] for a in artifacts}
+    assert not any("." in a["stage"] for a in artifacts)
+    parts = json.loads(textmill("ls", "--parts", "--json"))
+    assert "normalize.shard" in {a["stage"] for a in parts if a["kind"] == "part"}
+
+
+def test_show_leads_back_to_the_sources(textmill: Any) -> None:
+    shown = json.loads(textmill("show", "finetune", "--json"))
+    assert shown["counts"]["steps"] > 0
+    stages = [step["stage"] for step in shown["lineage"]]
+    assert stages[0] == "finetune"
+    assert "ingest" in stages
+    assert "52 source files" in textmill("show", "finetune") or "source files" in textmill("show", "finetune")
+
+
+def test_why_names_rule_value_threshold_and_twin(textmill: Any) -> None:
+    short = json.loads(textmill("why", "gardens:short.txt", "--json"))
+    assert not short["kept"]
+    fired = {rule["rule"]: rule for rule in short["rules"] if rule["fired"]}
+    assert short["reason"] in fired
+    assert fired["gopher_quality.gopher_short_doc"]["value"] < fired["gopher_quality.gopher_short_doc"]["threshold"]
+    copy = json.loads(textmill("why", "harbours:copy.txt", "--json"))
+    assert (copy["reason"], copy["twin"], copy["jaccard"]) == ("duplicate.exact", "gardens:copy.txt", 1.0)
+    assert "in favour of gardens:copy.txt (Jaccard 1.000)" in textmill("why", "harbours:copy.txt")
+
+
+def test_why_follows_a_kept_document_to_the_models(textmill: Any, home: Path) -> None:
+    kept = [json.loads(textmill("why", f"gardens:{n:02d}.txt", "--json")) for n in range(25)]
+    trained = [answer for answer in kept if answer["kept"] and answer["split"]["split"] == "train"]
+    assert trained
+    assert any(name.startswith("pretrain/") for name in trained[0]["used_by"])
+    assert any(name.startswith("finetune/") for name in trained[0]["used_by"])
+
+
+def error_of(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What `main` says of an expected error, with white space folded; exit status 1."""
+    monkeypatch.setenv("TEXTMILL_HOME", str(home))
+    monkeypatch.setattr(sys, "argv", ["textmill", *arguments])
+    monkeypatch.setattr("atexit.register", lambda function: function)
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == 1
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["why", "no-such-document"], "no document 'no-such-document' in filter_corpus/"),
+        (["why", "gardens:1"], "is part of several ids"),
+        (["why", "gardens:empty.txt"], "became no document; ingest skipped"),
+        (["why", "x", "--corpus", "ingest"], "is no filtered corpus"),
+        (["show", "nothing"], "no artifact is called 'nothing'; `textmill ls` lists them"),
+        (["unpin", "none"], "no alias is called 'none'"),
+        (["run", "configs/quickstart.yaml", "--set", "name"], "write KEY=VALUE"),
+        (["run", "configs/missing.yaml"], "no such file; shipped configurations"),
+    ],
+)
+def test_errors_are_one_line_and_say_what_to_do(
+    arguments: list[str],
+    message: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert message in error_of(home, monkeypatch, capsys, *arguments)
+
+
+def test_generate_continues_a_prompt(textmill: Any) -> None:
+    first = textmill("generate", "pretrain", "--prompt", "The rose", "--tokens", "8", "--seed", "3")
+    assert first.startswith("The rose")
+    assert first == textmill("generate", "pretrain", "--prompt", "The rose", "--tokens", "8", "--seed", "3")
+
+
+def test_gc_shows_before_it_deletes(textmill: Any, home: Path) -> None:
+    before = len(json.loads(textmill("ls", "--json")))
+    assert "`textmill gc --delete` removes them" in textmill("gc", "--keep-runs", "0", "--grace-hours", "0")
+    assert len(json.loads(textmill("ls", "--json"))) == before
+
+
+def test_why_imports_neither_prefect_nor_mlflow_nor_torch(home: Path) -> None:
+    code = (
+        "import sys; from flows.cli import app; "
+        "app(['why', 'gardens:short.txt'], standalone_mode=False); "
+        "heavy = {'prefect', 'mlflow', 'torch', 'datasets', 'spacy', 'numba'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=_environment(home), capture_output=True)
+
+
+def test_every_command_of_the_readme_and_docs_exists() -> None:
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        named = set(re.findall(r"`(?:\.venv/bin/)?textmill ([a-z]+)", page.read_text(encoding="utf-8")))
+        assert named <= commands, f"{page.name} names {named - commands}"
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert re.search(rf"^{target}:", makefile, re.M), f"README names make {target}"
+
+
+def _environment(home: Path) -> dict[str, str]:
+    import os
+
+    return {**os.environ, "TEXTMILL_HOME": str(home), "PYTHONPATH": str(ROOT)}

@@ -1,0 +1,80 @@
+"""Configurations: shipped ones load, wrong ones say what is wrong and which key was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.config import CONFIGS, ConfigError, PipelineConfig, load_config, quickstart
+from flows.reference import configuration_page
+
+SHIPPED = sorted(CONFIGS.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_configs_load_and_can_be_cut_down(path: Path) -> None:
+    config = load_config(path)
+    small = config.smoke()
+    assert small.pretrain.train.steps == 6
+    assert small.max_pieces == 2
+    untouched = {"name", "ingest", "normalize", "quality", "signatures", "dedupe", "split", "resources"}
+    assert config.model_dump(include=untouched) == small.model_dump(include=untouched)
+
+
+def test_the_reference_page_is_that_of_the_models() -> None:
+    page = Path("docs/configuration.md").read_text(encoding="utf-8")
+    assert page == configuration_page(), "run: python -m flows.reference > docs/configuration.md"
+
+
+def test_every_key_is_described() -> None:
+    rows = [line for line in configuration_page().splitlines() if line.startswith("| `")]
+    bare = [row for row in rows if row.endswith("|  |") and not row.startswith("| `format`")]
+    assert not bare
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"pretrian": "1"}, "pretrian: unknown key; did you mean 'pretrain'?"),
+        ({"pretrain.train.bach": "1"}, "did you mean 'pretrain.train.batch'?"),
+        ({"dedupe.near.treshold": "0.5"}, "did you mean 'dedupe.near.threshold'?"),
+        ({"ingest.sources.0.packges": "[numpy]"}, "did you mean"),
+        ({"dedupe.near.threshold": "1.5"}, "less than or equal to 1"),
+        ({"model.preset": "nanno"}, "unknown model preset 'nanno'; did you mean 'nano'?"),
+        ({"model.heads": "5"}, "width 192 is not a multiple of heads 5"),
+        ({"quality.rulesets": "[goopher_quality]"}, "did you mean 'gopher_quality'?"),
+        ({"ingest.sources.7.name": "x"}, "'7' is no index of a list of 1"),
+        ({"name.first": "x"}, "'name' is a value, it has no keys"),
+        ({"name": "[a"}, "not a YAML value"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(override: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(CONFIGS / "quickstart.yaml", override)
+    assert message in str(error.value)
+
+
+def test_a_missing_file_names_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file; shipped configurations: .*quickstart\.yaml"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("name: [unclosed")
+    with pytest.raises(ConfigError, match=r"broken\.yaml is not readable YAML"):
+        load_config(path)
+
+
+def test_overrides_reach_lists_and_new_sections() -> None:
+    config = load_config(
+        CONFIGS / "quickstart.yaml",
+        {"ingest.sources.0.name": "manuals", "dedupe.near.threshold": "0.9", "finetune.seeds": "[7]"},
+    )
+    assert config.ingest.sources[0].name == "manuals"
+    assert config.dedupe.near.threshold == 0.9
+    assert config.finetune.seeds == (7,)
+
+
+def test_the_quickstart_is_the_default_of_the_deployments() -> None:
+    assert quickstart() == load_config(CONFIGS / "quickstart.yaml")
+    assert PipelineConfig.model_validate(quickstart().model_dump(mode="json")) == quickstart()
