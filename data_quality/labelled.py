@@ -172,9 +172,7 @@ def select_labelled(
     """
     directory.mkdir(parents=True, exist_ok=True)
     files = {"candidates": [str(p) for p in candidates]}
-    with duckdb.connect(
-        config={"memory_limit": "1GB", "temp_directory": str(directory / "duckdb.tmp")}
-    ) as db:
+    with duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(directory / "duckdb.tmp")}) as db:
         total = _one(db.execute("select count(*) from read_parquet($candidates)", files))
         db.execute(_PLACED, files | {"splits": str(splits)})
         counts: dict[str, Any] = {

@@ -114,7 +114,5 @@ def over_seeds(values: Sequence[float]) -> Spread:
 def _pair(labels: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     truth, guess = np.asarray(labels, np.int64), np.asarray(predicted, np.int64)
     if truth.shape != guess.shape or truth.ndim != 1 or not len(truth):
-        raise ValueError(
-            f"need as many predictions as labels and at least one, got {truth.shape}, {guess.shape}"
-        )
+        raise ValueError(f"need as many predictions as labels and at least one, got {truth.shape}, {guess.shape}")
     return truth, guess
