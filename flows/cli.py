@@ -285,6 +285,8 @@ def _show_summary(summary: dict[str, Any]) -> None:
     for name, address in summary["links"].items():
         out.print(f"  {name:<10} {address}")
     state, seconds, outside = summary["state"], summary["seconds"], summary["outside_stages_seconds"]
+    if state != "Completed":
+        out.print(f"\n  [red]{state}[/]: {summary['message']}\n  Everything finished so far is kept: run it again.")
     out.print(f"\n  {state} in {seconds:.1f} s, {outside:.1f} s of it outside stages. `make down` stops the servers.")
 
 
