@@ -49,7 +49,8 @@ down:
 	@test ! -x $(BIN)/textmill || $(BIN)/textmill down
 
 bench: setup
-	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	@set -e; for file in benchmarks/[a-z]*.py; do name=$$(basename $$file .py); echo "== $$name"; \
+		$(BIN)/python -m benchmarks.$$name; done
 
 clean: down
 	rm -rf $(VENV)

@@ -60,7 +60,7 @@ def main() -> None:
 
 def compare(config: Path, overrides: list[str], kills: int, seed: int) -> bool:
     """Whether the killed pipeline ends in the digests of the undisturbed one."""
-    command = [sys.executable, "-m", "benchmarks.kill_and_resume_child", "run", str(config), "--json"]
+    command = [sys.executable, "-m", "benchmarks._slow_fsync", "run", str(config), "--json"]
     for override in overrides:
         command += ["--set", override]
     with tempfile.TemporaryDirectory(prefix="textmill-kill-") as root:

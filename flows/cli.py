@@ -241,7 +241,7 @@ def _model_folder(name: str) -> Path:
     from tasks.store import Store
 
     folder = Path(name)
-    return folder if folder.is_dir() else Store(home.store_path()).resolve(name).path
+    return folder if folder.is_dir() else Store(home.store_path()).checked(name).path
 
 
 def _send_journals() -> None:

@@ -1,5 +1,6 @@
 """What every flow does around its stages: open the run's record, under Prefect or without."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ def prefect_run(flow: str, config: PipelineConfig) -> Iterator[Run]:
     global last_run
     # before this run takes a dead one's record over: its Prefect flow run must not stay `Running`
     reconcile_dead_runs(Store(home.store_path()))
+    logging.getLogger("textmill").setLevel(logging.INFO)  # to the Prefect UI; the terminal has lines of our own
     display = Display(quiet=bool(os.environ.get(QUIET)))
     with pipeline_run(
         flow,

@@ -71,9 +71,8 @@ def pretrain(
 
 def register(work: Work, name: str, params: dict[str, object]) -> None:
     """Have the model registered in MLflow, as a reference to its artifact, under the alias `newest`."""
-    stage, _, key = work.directory.name.rpartition("-")
-    path = work.store.artifacts / stage / key  # where it will be once it is published
-    work.journal.write("model", name=name, alias="newest", path=str(path), key=key, params=params)
+    path = work.published
+    work.journal.write("model", name=name, alias="newest", path=str(path), key=path.name, params=params)
 
 
 def split_index(tokens: Artifact, split: Artifact, name: str) -> "TokenIndex":

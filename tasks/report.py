@@ -129,8 +129,7 @@ def _summary(work: Work, data: ReportData) -> str:
     """The key figures as Markdown, and where the page is."""
     from tasks.report_summary import lead, tiles
 
-    stage, _, key = work.directory.name.rpartition("-")
-    path = work.store.artifacts / stage / key / PAGE  # where it will be once it is published
+    path = work.published / PAGE
     figures = [f"| {tile.name} | {tile.figure} | {', '.join(tile.subs)} |" for tile in tiles(data)]
     sentence = "".join(f"**{words}**" if bold else words for bold, words in lead(data))
     table = "\n".join(["| | | |", "|---|---|---|", *figures])

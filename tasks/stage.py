@@ -73,6 +73,12 @@ class Work:
     digest: str | None = None  # set by stages whose content has an order-free digest of its own
     stop: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def published(self) -> Path:
+        """Where the artifact will be once this build is published."""
+        stage, _, key = self.directory.name.rpartition("-")
+        return self.store.artifacts / stage / key
+
     def table(self, name: str, rows: list[dict[str, Any]], description: str) -> None:
         """Show rows as a table artifact in Prefect when the stage ends."""
         self.tables.append((name, rows, description))

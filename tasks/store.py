@@ -224,6 +224,17 @@ class Store:
         alias = self.aliases().get(name)
         return self.find(alias["stage"], alias["key"]) if alias else None
 
+    def checked(self, name: str) -> Artifact:
+        """The artifact that `resolve` finds, once its files have been hashed.
+
+        Raises:
+            StoreError: none or several are meant, or it is corrupt (it is then set aside).
+        """
+        artifact = self.resolve(name)
+        if not self.verify(artifact):
+            raise StoreError(f"{artifact.name} is corrupt and was set aside: run the flow that made it again")
+        return artifact
+
     def newest(self, stage: str) -> Artifact | None:
         """The artifact of a stage that was published last, or None."""
         candidates = [a for a in self.list() if a.stage == stage]

@@ -1,0 +1,59 @@
+"""The same content whatever the number of workers and the order in which inputs are given."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flows.config import PipelineConfig
+from flows.pipeline import build_all
+from tasks import pool
+from tasks.progress import Display
+from tasks.run import Resources, Run, use_run
+from tasks.store import Store
+from tests.tasks.tiny_corpus import configuration, write_documents
+
+MACHINE_INDEPENDENT = ("report",)  # tells of seconds
+
+
+def digests(config: PipelineConfig, store: Path, workers: int) -> dict[str, str]:
+    """The digest of every stage of a whole pipeline in a store of its own."""
+    with use_run(Run(Store(store), Resources(workers=workers, threads=1), Display(quiet=True))) as run:
+        build_all(config)
+    return {record.label: record.artifact.digest for record in run.records if record.stage not in MACHINE_INDEPENDENT}
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("documents")
+    write_documents(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def expected(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return digests(configuration(documents), tmp_path_factory.mktemp("one") / "store", workers=1)
+
+
+def test_two_workers_give_what_one_gives(documents: Path, expected: dict[str, str], tmp_path: Path) -> None:
+    try:
+        assert digests(configuration(documents), tmp_path / "store", workers=2) == expected
+    finally:
+        pool.shut_down()
+
+
+def test_another_order_of_sources_and_files_changes_nothing(
+    documents: Path, expected: dict[str, str], tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere"
+    files = sorted((path for path in documents.rglob("*") if path.is_file()), reverse=True)
+    for number, path in enumerate(files):  # written in another order, with other times, in another place
+        target = moved / path.relative_to(documents)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+        os.utime(target, (1_000_000 + number, 1_000_000 + number))
+    config = configuration(moved)
+    reordered = config.model_copy(
+        update={"ingest": config.ingest.model_copy(update={"sources": tuple(reversed(config.ingest.sources))})}
+    )
+    assert digests(reordered, tmp_path / "store", workers=1) == expected

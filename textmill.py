@@ -1,0 +1,48 @@
+"""Textmill from a notebook.
+
+    import textmill
+
+    corpus = textmill.load_corpus()                    # the newest kept corpus, read lazily
+    corpus.to_table(columns=["id", "source"]).to_pandas()
+    model, tokenizer = textmill.load_model("pretrain")
+    textmill.open_artifact("dedupe").file("duplicates.parquet")
+
+The libraries are usable alone as well: `import data_quality`, `import lm`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from tasks.home import store_path
+from tasks.store import Artifact, Store
+
+if TYPE_CHECKING:
+    from lm.models.gpt import GPT
+
+__all__ = ["load_corpus", "load_model", "open_artifact"]
+
+
+def open_artifact(name: str) -> Artifact:
+    """The artifact meant by `stage/key`, a key, a prefix of either, an alias, or a stage (its newest).
+
+    Raises:
+        StoreError: none or several are meant, or its files are damaged.
+    """
+    return Store(store_path()).checked(name)
+
+
+def load_corpus(name: str = "filter_corpus") -> Any:
+    """The documents of a corpus artifact as a `pyarrow.dataset.Dataset` (columns: data_quality/documents.py).
+
+    Args:
+        name: as for `open_artifact`; `normalize` is the corpus before anything was dropped.
+    """
+    import pyarrow.dataset
+
+    return pyarrow.dataset.dataset([str(shard.path) for shard in open_artifact(name).shards()])
+
+
+def load_model(name: str = "pretrain") -> "tuple[GPT, Any]":
+    """A pretrained model (on the CPU, in eval mode) and its tokenizer."""
+    from lm.artifact import load_model as load
+
+    return load(open_artifact(name).path)
