@@ -3,12 +3,14 @@
 import json
 import os
 import time
+import urllib.request
 from typing import Any
 
 from flows import running, services
 from flows.config import PipelineConfig
 from tasks import home
 from tasks.run import Run
+from tasks.shipper import EXPERIMENT
 from tasks.store import Artifact
 
 
@@ -96,9 +98,20 @@ def _last_sample(model: Artifact | None) -> str | None:
     return samples[-1]["prompt"] + samples[-1]["text"] if samples else None
 
 
+def _mlflow_link(server: str) -> str:
+    """Our experiment in the Model training view (MLflow 3 opens its GenAI view otherwise), if the server answers."""
+    query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"
+    try:
+        with urllib.request.urlopen(query, timeout=2) as answer:
+            experiment = json.load(answer)["experiment"]["experiment_id"]
+    except (OSError, ValueError, KeyError):
+        return server
+    return f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+
+
 def _links(run: Run | None) -> dict[str, str]:
     prefect = services.ui_url("prefect")
-    links = {"Prefect": prefect, "MLflow": services.ui_url("mlflow")}
+    links = {"Prefect": prefect, "MLflow": _mlflow_link(services.ui_url("mlflow"))}
     if run and run.flow_run_id:
         links["Prefect"] = f"{prefect}/runs/flow-run/{run.flow_run_id}"
     for record in run.records if run else []:
