@@ -1,4 +1,4 @@
-"""One Prefect server for all tests of a session that need one."""
+"""What all tests share: an environment put back after each, and one Prefect server for those that need one."""
 
 import json
 import os
@@ -21,6 +21,15 @@ services.ensure("prefect")
 print(json.dumps({name: os.environ[name] for name in ("PREFECT_HOME", "PREFECT_API_URL")}))
 """
 _STOP = "from flows import services; services.down()"
+
+
+@pytest.fixture(autouse=True)
+def environment_is_restored() -> Iterator[None]:
+    """What a test sets, or the command line sets in its place, must not reach the next test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

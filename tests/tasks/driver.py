@@ -37,6 +37,8 @@ ACTIONS = {
 
 def main() -> None:
     """Run one action and print digests and states."""
+    # as in a terminal: a test run in the background of a shell inherits an ignored Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if "RAISE_ON_TERM" in os.environ:
         signal.signal(signal.SIGTERM, _raise)
     _die_at(os.environ.get("DIE_AT", ""))
