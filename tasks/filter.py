@@ -13,6 +13,7 @@ from pydantic import Field
 
 from data_quality.config import StrictModel
 from data_quality.rules import Ruleset
+from tasks.files import read_json, write_json
 from tasks.pool import map_in_processes
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -104,12 +105,18 @@ def filter_shard(directory: str, name: str, shard: str, signals: str, edits: boo
 
 
 def _write_decisions(work: Work, corpus: Artifact, verdicts: Artifact, duplicates: Artifact) -> None:
-    """One decision for every document, in one file for every shard."""
+    """One decision for every document, in one file for every shard.
+
+    The same documents cut into other shards have the same digest and so the same key: what a kill left of another cut
+    is removed, since files are matched to shards by their number.
+    """
     directory = work.directory / "decisions"
-    finished = work.scratch / "decided"
-    if finished.exists():
+    finished = work.scratch / "decided.json"
+    cut = [shard.digest for shard in corpus.shards()]
+    if finished.exists() and read_json(finished) == cut:
         return
-    shutil.rmtree(directory, ignore_errors=True)
+    for name in ("decisions", "kept", "dropped"):
+        shutil.rmtree(work.directory / name, ignore_errors=True)
     directory.mkdir()
     with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
         _decide(connection, verdicts, duplicates)
@@ -117,7 +124,7 @@ def _write_decisions(work: Work, corpus: Artifact, verdicts: Artifact, duplicate
             out = directory / f"{number:05d}.parquet"
             here = f"SELECT decisions.* FROM decisions SEMI JOIN read_parquet('{shard.path}') USING (id) ORDER BY id"
             connection.execute(f"COPY ({here}) TO '{out}' (FORMAT parquet, COMPRESSION zstd)")
-    finished.touch()
+    write_json(finished, cut)
 
 
 def _decide(connection: duckdb.DuckDBPyConnection, verdicts: Artifact, duplicates: Artifact) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from data_quality.config import IngestConfig
-from data_quality.ingest import Piece, list_pieces
+from data_quality.ingest import Piece, list_pieces, require_documents
 from tasks.home import home
 from tasks.parts import Part, build_parts
 from tasks.stage import Work, stage
@@ -44,9 +44,17 @@ def ingest(work: Work, config: IngestRequest) -> None:
         Part(piece.key_material, (piece,), weight=sum(file.bytes for file in piece.files)) for piece in config.pieces
     ]
     pieces = build_parts(work, "ingest.piece", 1, ingest_part, parts, unit="bytes")
+    skipped = skipped_reasons(pieces)
+    summary = {
+        "files": work.counts.get("files", 0),
+        "documents": work.counts.get("documents", 0),
+        "skipped_by_reason": {row["reason"]: row["records"] for row in skipped},
+        "skip_examples": [f"{row['example']}: {row['detail']}" for row in skipped],
+    }
+    require_documents([summary])
     check_ids(pieces)
     work.digest = combined_digest(pieces)
-    work.table("skipped", skipped_reasons(pieces), "Records and files that were not read, by reason")
+    work.table("skipped", skipped, "Records and files that were not read, by reason")
 
 
 def ingest_part(directory: Path, piece: Piece) -> dict[str, Any]:
@@ -85,11 +93,12 @@ def check_ids(pieces: list[Artifact]) -> None:
 
 
 def skipped_reasons(pieces: list[Artifact]) -> list[dict[str, Any]]:
-    """Skipped records by reason, with one example each."""
+    """Skipped records by reason, with the file and the detail of one example each."""
     files = [str(piece.path / "skipped.parquet") for piece in pieces if (piece.path / "skipped.parquet").exists()]
     if not files:
         return []
     return rows(
-        "SELECT reason, count(*) AS records, min(file) AS example FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
+        "SELECT reason, count(*) AS records, min(file) AS example, arg_min(detail, file) AS detail "
+        "FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
         [files],
     )

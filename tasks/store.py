@@ -32,7 +32,6 @@ logger = logging.getLogger("textmill.store")
 FORMAT = 1
 RUN_DIRECTORY = "_run"  # what may differ between two equal builds: journal, seconds, host
 SCRATCH_DIRECTORY = "_scratch"  # what a build needs to go on after a kill, dropped when it is published
-_HASH_BLOCK = 1 << 20
 
 
 class StoreError(Exception):
@@ -304,12 +303,11 @@ class Store:
         """Hash and fsync the files of a finished build, write its manifest, rename it into place.
 
         Args:
-            partial: the build's directory; `_scratch/` is removed, `_run/` travels but is not part of the digest.
+            partial: the build's directory; `_scratch/` is removed once the manifest is durable (a kill while gigabytes
+                are hashed must not cost the checkpoints), `_run/` travels but is not part of the digest.
             manifest: stage, key and everything known before the files are hashed; `digest` may be given by the
                 stage (an order-free digest of documents), else it is that of the file names and hashes.
         """
-        with suppress(FileNotFoundError):
-            shutil.rmtree(partial / SCRATCH_DIRECTORY)
         files = []
         for path in sorted(_own_files(partial)):
             with path.open("rb") as handle:
@@ -327,10 +325,12 @@ class Store:
         return self.adopt(partial, whole)
 
     def adopt(self, partial: Path, manifest: Mapping[str, Any]) -> Artifact:
-        """Rename a directory with a finished manifest into place."""
+        """Rename a directory with a finished manifest into place, without its scratch."""
         stage, key = manifest["stage"], manifest["key"]
         target = self.artifacts / stage / key
         target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(partial / SCRATCH_DIRECTORY)
         os.rename(partial, target)
         fsync_directory(target.parent)
         fsync_directory(self.artifacts)

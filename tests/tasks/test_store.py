@@ -124,3 +124,18 @@ def test_a_store_that_may_only_be_read_is_read(store: Store, monkeypatch: pytest
 
     monkeypatch.setattr("os.utime", refuse)
     assert Store(store.root).find("a", "a" * 32) == artifact
+
+
+def test_a_kill_while_files_are_hashed_costs_no_checkpoint(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(handle: object, algorithm: str) -> None:
+        raise KeyboardInterrupt
+
+    partial = store.partial_directory("model", "a" * 32)
+    (partial / "_scratch").mkdir()
+    (partial / "_scratch" / "checkpoint").write_text("x")
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            published(store, "model", "a" * 32)
+    assert (partial / "_scratch" / "checkpoint").exists()
+    assert not (published(store, "model", "a" * 32).path / "_scratch").exists()
