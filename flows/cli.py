@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from tasks import home
 
@@ -29,6 +30,7 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 
 def main() -> None:
     """Entry point: expected errors become one line and exit status 1, everything else its traceback."""
+    from data_quality.sources.base import SourceNotFound
     from flows.config import ConfigError
     from flows.services import ServiceError
     from tasks.store import StoreError
@@ -37,7 +39,7 @@ def main() -> None:
     atexit.register(_mute_native_exit)
     try:
         app()
-    except (ConfigError, StoreError, ServiceError) as error:
+    except (ConfigError, SourceNotFound, StoreError, ServiceError) as error:
         _fail(str(error))
 
 
@@ -143,7 +145,10 @@ def generate(
     from lm.artifact import load_model
     from lm.generate import generate_text
 
-    gpt, tokenizer = load_model(_model_folder(model))
+    try:
+        gpt, tokenizer = load_model(_model_folder(model))
+    except (FileNotFoundError, ValueError) as error:
+        _fail(str(error))
     text = generate_text(gpt, tokenizer, prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
     out.print(prompt + text, markup=False)
 
@@ -162,6 +167,7 @@ def init(
         return
     if write.exists():
         _fail(f"{write} exists; remove it or choose another name")
+    write.parent.mkdir(parents=True, exist_ok=True)
     write.write_text(text, encoding="utf-8")
     out.print(f"wrote {write}; next: textmill run {write} --dry-run")
 
@@ -210,9 +216,9 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps([vars(check) for check in checks], indent=1, default=str))
     else:
         for check in checks:
-            out.print(f"{marks[check.state]}  {check.name:<18} {check.found}")
+            out.print(f"{marks[check.state]}  {check.name:<18} {escape(check.found)}")
             if check.advice:
-                out.print(f"      {check.advice}")
+                out.print(f"      {escape(check.advice)}")
     if any(check.state == "fail" for check in checks):
         raise typer.Exit(1)
 
@@ -262,7 +268,7 @@ def _print(data: Any, as_json: bool, human: Any) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    err.print(f"[red]error:[/] {message}", markup=True)
+    err.print(f"[red]error:[/] {escape(message)}")
     sys.exit(1)
 
 
@@ -272,6 +278,10 @@ def _size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def _show_summary(summary: dict[str, Any]) -> None:
@@ -286,7 +296,8 @@ def _show_summary(summary: dict[str, Any]) -> None:
         out.print(f"  {name:<10} {address}")
     state, seconds, outside = summary["state"], summary["seconds"], summary["outside_stages_seconds"]
     if state != "Completed":
-        out.print(f"\n  [red]{state}[/]: {summary['message']}\n  Everything finished so far is kept: run it again.")
+        out.print(f"\n  [red]{state}[/]: {escape(str(summary['message']))}")
+        out.print("  Everything finished so far is kept: run it again.")
     out.print(f"\n  {state} in {seconds:.1f} s, {outside:.1f} s of it outside stages. `make down` stops the servers.")
 
 
@@ -322,13 +333,17 @@ def _show_status(status: dict[str, Any]) -> None:
 
 def _show_artifacts(artifacts: list[dict[str, Any]]) -> None:
     for a in artifacts:
-        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(a["created"]))
-        out.print(f"  {a['stage']}/{a['key'][:12]:<14} {_size(a['bytes']):>10}  {created}  {a['content_digest'][:12]}")
+        name = f"{a['stage']}/{a['key'][:12]}"
+        out.print(f"  {name:<30} {_size(a['bytes']):>10}  {_when(a['created'])}  {a['content_digest'][:12]}")
 
 
 def _show_artifact(artifact: dict[str, Any]) -> None:
-    for name in ("stage", "key", "content_digest", "path", "created", "seconds", "peak_memory"):
-        out.print(f"  {name:<15} {artifact[name]}")
+    shown = {name: artifact[name] for name in ("stage", "key", "content_digest", "path")}
+    shown["created"] = _when(artifact["created"])
+    if artifact["seconds"] is not None:
+        shown |= {"seconds": f"{artifact['seconds']:.1f}", "peak_memory": _size(artifact["peak_memory"])}
+    for name, value in shown.items():
+        out.print(f"  {name:<15} {value}", markup=False)
     out.print("  counts")
     for name, value in artifact["counts"].items():
         out.print(f"    {name:<28} {value:,}" if isinstance(value, int) else f"    {name:<28} {value}")

@@ -24,7 +24,8 @@ from lm.finetune.config import BaselineConfig, FinetuneConfig
 from tasks.evaluate import EvaluateConfig
 from tasks.run import Resources
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+_PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyproject.toml, sources)
+CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
 
 
 class ConfigError(ValueError):

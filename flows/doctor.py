@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,9 @@ from flows import services
 from flows.processes import Record
 from lm.hardware import resolve_device, resolve_precision
 from tasks import home
+from tasks.gc import is_being_built
+from tasks.run import usable_cores
+from tasks.store import Store
 
 PYTHON_AT_LEAST = (3, 11)
 FREE_DISK_WARN, FREE_DISK_FAIL = 10e9, 1e9
@@ -154,26 +156,17 @@ def _stopped(name: str) -> Iterator[Check]:
 
 def interrupted_builds() -> Iterator[Check]:
     """Builds whose process is gone: the next run goes on with them."""
-    partial = home.store_path() / "partial"
-    names = [path.name for path in partial.iterdir()] if partial.is_dir() else []
-    left = sorted(name for name in names if not _lock_is_held(name.rpartition("-")[2]))
+    if not home.store_path().is_dir():
+        yield Check("builds", "ok", "none yet")
+        return
+    store = Store(home.store_path())
+    building = list(store.partial.iterdir())
+    left = sorted(path.name for path in building if not is_being_built(store, path))
     if left:
         listed = ", ".join(left[:5]) + (" ..." if len(left) > 5 else "")
         yield Check("builds", "warn", f"{len(left)} interrupted: {listed}", "run again to go on, or `textmill gc`")
     else:
-        yield Check("builds", "ok", f"none interrupted, {len(names)} at work")
-
-
-def _lock_is_held(key: str) -> bool:
-    path = home.store_path() / "locks" / f"{key}.lock"
-    if not path.exists():
-        return False
-    with path.open() as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        yield Check("builds", "ok", f"none interrupted, {len(building)} at work")
 
 
 def torch_device() -> Iterator[Check]:
@@ -193,11 +186,6 @@ def torch_device() -> Iterator[Check]:
         yield Check("torch", "warn", detail, advice)
     else:
         yield Check("torch", "ok", detail)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on (fewer than the machine has inside a container or under taskset)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (

@@ -79,7 +79,9 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
         tokenizer=tokens.tokenizer,
         init_from=[tokens.init_from] if tokens.init_from else [],
     )
-    settings = config.evaluate.model_copy(update={"precision": train.precision})
+    settings = config.evaluate
+    if settings.precision == "auto":
+        settings = settings.model_copy(update={"precision": train.precision})
     evaluation = evaluate(settings, model=trained, tokens=tokens.tokens, split=corpus.split, tokenizer=tokens.tokenizer)
     return Pretrained(trained, evaluation)
 

@@ -25,8 +25,9 @@ def prefect_run(flow: str, config: PipelineConfig) -> Iterator[Run]:
     from tasks.reconcile import reconcile_dead_runs
 
     global last_run
+    flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
     # before this run takes a dead one's record over: its Prefect flow run must not stay `Running`
-    reconcile_dead_runs(Store(home.store_path()))
+    reconcile_dead_runs(Store(home.store_path()), flow_run_id)
     logging.getLogger("textmill").setLevel(logging.INFO)  # to the Prefect UI; the terminal has lines of our own
     display = Display(quiet=bool(os.environ.get(QUIET)))
     with pipeline_run(
@@ -34,7 +35,7 @@ def prefect_run(flow: str, config: PipelineConfig) -> Iterator[Run]:
         config.model_dump(mode="json"),
         config.resources,
         display=display,
-        flow_run_id=str(runtime.flow_run.id) if runtime.flow_run.id else None,
+        flow_run_id=flow_run_id,
         flow_run_name=runtime.flow_run.name,
     ) as run:
         last_run = run

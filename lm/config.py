@@ -103,7 +103,7 @@ def gpt_preset(name: str, vocab: int | None = None, **overrides: Any) -> GPTConf
     """
     if name not in GPT_PRESETS:
         near = difflib.get_close_matches(name, GPT_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(GPT_PRESETS)}")
     replaced = {**GPT_PRESETS[name].model_dump(), **overrides}
     return GPTConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)

@@ -1,6 +1,7 @@
 """Evaluate: the language model on test documents, and the fine-tuned systems against each other."""
 
 import json
+from typing import Literal
 
 from pydantic import Field
 
@@ -14,7 +15,7 @@ class EvaluateConfig(StrictModel):
     """How much of the test documents is scored, and in which precision."""
 
     sequences: int = Field(512, ge=1, description="Sequences of the test documents that are scored.")
-    precision: str = Field("auto", pattern="auto|fp32|bf16", description="As in training.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="`auto`: that of pretraining.")
 
 
 class CompareConfig(StrictModel):

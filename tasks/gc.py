@@ -118,7 +118,7 @@ def _partial_stays(store: Store, partial: Path, rooted: set[tuple[str, str]], ol
     if partial.name.startswith("doomed-"):
         return False
     stage, _, key = partial.name.rpartition("-")
-    return _is_locked(store, partial) or (stage, key) in rooted or _size_and_last_use(partial)[1] > oldest
+    return is_being_built(store, partial) or (stage, key) in rooted or _size_and_last_use(partial)[1] > oldest
 
 
 def _reachable(store: Store, roots: set[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -142,7 +142,7 @@ def _made_of(directory: Path) -> Iterator[tuple[str, str]]:
     yield from ((i["stage"], i["key"]) for inputs in manifest["inputs"].values() for i in inputs)
 
 
-def _is_locked(store: Store, partial: Path) -> bool:
+def is_being_built(store: Store, partial: Path) -> bool:
     """Whether some process builds in this directory now.
 
     The directory of a stage ends in its key, which is locked; that of a part in the id of the worker that writes it.

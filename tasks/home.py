@@ -7,7 +7,6 @@ the working directory, or `.textmill` in the working directory itself:
     prefect/    PREFECT_HOME: SQLite file, profiles
     mlflow/     mlflow.db and artifacts/
     services/   ports.json, pid files and logs       (flows/services.py)
-    tmp/        scratch
 
 `configure_environment()` must run before Prefect or MLflow is imported: both read their settings from the
 environment at import. This module therefore imports the standard library only.
@@ -73,11 +72,6 @@ def mlflow_path() -> Path:
 def services_path() -> Path:
     """Ports, pid files, locks and logs of the background services."""
     return home() / "services"
-
-
-def tmp_path() -> Path:
-    """Scratch space on the same file system as the store."""
-    return home() / "tmp"
 
 
 def port_is_free(port: int) -> bool:

@@ -11,12 +11,16 @@ logger = logging.getLogger("textmill.reconcile")
 MESSAGE = "its process died; run it again and it goes on where it stopped"
 
 
-def reconcile_dead_runs(store: Store) -> list[str]:
+def reconcile_dead_runs(store: Store, current_flow_run: str | None = None) -> list[str]:
     """Set the Prefect flow and task runs of dead pipeline runs to `Crashed`. Returns the runs' tokens.
 
     The flow run of a killed process stays `Running` for ever in the UI (the heartbeat automation helps only where a
     server watches), and its task runs do even when the flow run is put right. A run is dead when the process that
     our record names is gone: process id and creation time, so that a reused id is not mistaken.
+
+    Args:
+        current_flow_run: the flow run that this process executes. When a dead run is retried in the UI it has the same
+            id: then only the task runs of the first attempt are put right.
     """
     dead = dead_runs(store)
     if not dead:
@@ -26,13 +30,13 @@ def reconcile_dead_runs(store: Store) -> list[str]:
     with get_client(sync_client=True) as client:
         for record in dead:
             for flow_run_id in record["flow_runs"]:
-                _crash(client, UUID(flow_run_id))
+                _crash(client, UUID(flow_run_id), tasks_only=flow_run_id == current_flow_run)
             mark_dead(store, record["token"])
             logger.info("run %s had died and is marked as crashed", record["token"])
     return [record["token"] for record in dead]
 
 
-def _crash(client: object, flow_run_id: UUID) -> None:
+def _crash(client: object, flow_run_id: UUID, tasks_only: bool) -> None:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.exceptions import ObjectNotFound
@@ -47,5 +51,5 @@ def _crash(client: object, flow_run_id: UUID) -> None:
     for task_run in tasks:
         if task_run.state is not None and not task_run.state.is_final():
             client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
-    if flow_run.state is not None and not flow_run.state.is_final():
+    if not tasks_only and flow_run.state is not None and not flow_run.state.is_final():
         client.set_flow_run_state(flow_run_id, Crashed(message=MESSAGE), force=True)

@@ -54,8 +54,13 @@ class Resources(BaseModel):
 
     def resolved(self) -> "Resources":
         """The same with 0 replaced by the number of usable cores."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         return self.model_copy(update={"workers": self.workers or cores, "threads": self.threads or cores})
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on (fewer than the machine has inside a container or under taskset)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
@@ -131,7 +136,9 @@ class Run:
             sent = False
         self._shipper = None
         if not sent:
-            logger.warning("MLflow did not take everything; the next run (or `textmill up`) sends the rest")
+            logger.warning(
+                "MLflow did not take everything; the next run that builds something, or `textmill up`, sends the rest"
+            )
         return sent
 
 

@@ -73,7 +73,7 @@ def _import_names(wanted: str, owners: dict[str, tuple[str, str]], search_path: 
     if not names:
         known = sorted({*owners, *(distribution for distribution, _ in owners.values())})
         close = difflib.get_close_matches(wanted, known, 3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        hint = f"; did you mean {' or '.join(close)}?" if close else "."
         raise SourceNotFound(
             f"python_docs: package {wanted!r} is not installed{hint} Install it, or take it out of `packages`"
         )

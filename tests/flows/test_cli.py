@@ -107,6 +107,12 @@ def error_of(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (["unpin", "none"], "no alias is called 'none'"),
         (["run", "configs/quickstart.yaml", "--set", "name"], "write KEY=VALUE"),
         (["run", "configs/missing.yaml"], "no such file; shipped configurations"),
+        (["show", "[/markup]"], "no artifact is called '[/markup]'"),
+        (["generate", "ingest"], "no model there"),
+        (
+            ["run", "configs/quickstart-small.yaml", "--dry-run", "--set", "ingest.sources.0.packages=[not_there]"],
+            "package 'not_there' is not installed. Install it",
+        ),
     ],
 )
 def test_errors_are_one_line_and_say_what_to_do(

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,6 +105,7 @@ def test_interrupted_and_running_builds() -> None:
     partial, locks = home.store_path() / "partial", home.store_path() / "locks"
     for name in ("ingest-aaa", "dedupe-bbb"):
         (partial / name).mkdir(parents=True)
+    (partial / f"normalize.shard-aaa-{os.getpid()}").mkdir()  # a part, written by a process that lives
     locks.mkdir()
     with (locks / "aaa.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
