@@ -1,7 +1,6 @@
 """The configuration of a pipeline: one YAML file, one tree of strict models, every key documented."""
 
 import difflib
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -204,18 +203,20 @@ def valid_keys(model: type[BaseModel], location: list[str]) -> list[str]:
     models = [model]
     for part in location:
         found = [
-            m for owner in models if part in owner.model_fields for m in _models(owner.model_fields[part].annotation)
+            nested
+            for model in models
+            if part in model.model_fields
+            for nested in nested_models(model.model_fields[part].annotation)
         ]
         models = found or models
     return sorted({key for m in models for key in m.model_fields})
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if isinstance(annotation, types.GenericAlias) or typing.get_origin(annotation) is not None:
-        return [m for argument in typing.get_args(annotation) for m in _models(argument)]
-    return []
+def nested_models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's annotation mentions, those inside unions and lists included."""
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for argument in typing.get_args(annotation) for model in nested_models(argument)]
 
 
 def quickstart() -> PipelineConfig:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from flows.config import PipelineConfig
+from flows.config import PipelineConfig, nested_models
 
 HEAD = """# Configuration
 
@@ -35,7 +35,7 @@ def _section(model: type[BaseModel], prefix: str, seen: set[tuple[type[BaseModel
     for name, field in model.model_fields.items():
         yield f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |"
         many = typing.get_origin(field.annotation) is tuple
-        for inner in _models(field.annotation):
+        for inner in nested_models(field.annotation):
             below.append((inner, f"{prefix}.{name}".lstrip(".") + ("[]" if many else "")))
     for inner, where in below:
         if (inner, where) in seen:
@@ -73,12 +73,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         return "as below"
     return f"`{_cell(json.dumps(value, ensure_ascii=False, default=str))}`"
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    return [model for argument in typing.get_args(annotation) for model in _models(argument)]
 
 
 def _paragraph(text: str | None) -> str:

@@ -79,14 +79,11 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
             f"untrained {bpb['untrained_bits_per_byte']:.3f})"
         )
     if "compare" in made:
-        comparison = json.loads(made["compare"].file("comparison.json").read_text())["pretrained - scratch"]
-        first, second, gain = (
-            comparison["first"],
-            comparison["second"],
-            comparison["difference"],
-        )
+        comparisons = json.loads(made["compare"].file("comparison.json").read_text())
+        first, second, gain = (comparisons["pretrained - scratch"][name] for name in ("first", "second", "difference"))
         figures["accuracy from pretrained"] = f"{first['mean']:.1%} ± {first['sd']:.1%} over {first['seeds']} seeds"
         figures["accuracy from random weights"] = f"{second['mean']:.1%} ± {second['sd']:.1%}"
+        figures["accuracy of a bag of words"] = f"{comparisons['pretrained - bag of words']['second']['mean']:.1%}"
         figures["difference"] = f"{gain['value']:+.1%} (95 % interval {gain['low']:+.1%} to {gain['high']:+.1%})"
     return figures
 

@@ -17,7 +17,7 @@ from tasks.files import read_json, write_json
 from tasks.pool import map_in_processes
 from tasks.stage import Work, stage
 from tasks.store import Artifact
-from tasks.tables import database, rows
+from tasks.tables import database, quoted, rows
 
 
 class FilterConfig(StrictModel):
@@ -122,8 +122,10 @@ def _write_decisions(work: Work, corpus: Artifact, verdicts: Artifact, duplicate
         _decide(connection, verdicts, duplicates)
         for number, shard in enumerate(corpus.shards()):
             out = directory / f"{number:05d}.parquet"
-            here = f"SELECT decisions.* FROM decisions SEMI JOIN read_parquet('{shard.path}') USING (id) ORDER BY id"
-            connection.execute(f"COPY ({here}) TO '{out}' (FORMAT parquet, COMPRESSION zstd)")
+            here = f"FROM decisions SEMI JOIN read_parquet({quoted(shard.path)}) USING (id)"
+            connection.execute(
+                f"COPY (SELECT decisions.* {here} ORDER BY id) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd)"
+            )
     write_json(finished, cut)
 
 

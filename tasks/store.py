@@ -183,7 +183,7 @@ class Store:
         if named is not None:
             return named
         stage, _, prefix = name.rpartition("/")
-        matches = [a for a in self.list() if a.key.startswith(prefix or name) and stage in ("", a.stage)]
+        matches = [a for a in self.list(stage or None) if a.key.startswith(prefix or name)]
         if not matches:
             newest = self.newest(name)
             if newest is not None:
@@ -236,13 +236,13 @@ class Store:
 
     def newest(self, stage: str) -> Artifact | None:
         """The artifact of a stage that was published last, or None."""
-        candidates = [a for a in self.list() if a.stage == stage]
-        return max(candidates, key=lambda a: (a.path / "manifest.json").stat().st_mtime_ns, default=None)
+        return max(self.list(stage), key=lambda a: (a.path / "manifest.json").stat().st_mtime_ns, default=None)
 
-    def list(self) -> list[Artifact]:
-        """Every finished artifact, by stage and key."""
+    def list(self, stage: str | None = None) -> list[Artifact]:
+        """Every finished artifact, or those of one stage, by stage and key."""
         found = []
-        for manifest_path in sorted(self.artifacts.glob("*/*/manifest.json")):
+        stages = [path for path in self.artifacts.iterdir() if stage in (None, path.name)]
+        for manifest_path in sorted(path for directory in stages for path in directory.glob("*/manifest.json")):
             path = manifest_path.parent
             try:
                 digest = read_json(manifest_path)["digest"]
@@ -262,7 +262,7 @@ class Store:
 
         `flock` is released by the kernel when its holder dies. The file is opened with O_CLOEXEC (Python's default)
         so that spawned workers do not inherit it. After the lock is had, the path must still be the same inode:
-        garbage collection may have removed it meanwhile.
+        somebody may have removed it meanwhile.
         """
         path = self.locks / f"{key}.lock"
         while True:

@@ -20,6 +20,11 @@ def database(resources: Resources, spill: Path, file: Path | None = None) -> Ite
         yield connection
 
 
+def quoted(path: Path) -> str:
+    """A path as an SQL string, for the statements that take no parameter there."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
 def rows(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
     """The answer to one small question, as dicts by column name."""
     with duckdb.connect() as connection:
