@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from typing import Any
 
 import psutil
 
+PARTS = {"ingest": "ingest.piece", "tokenize": "tokens.shard"}  # else <stage>.shard
 STAGES = (
     "ingest",
     "normalize",
@@ -82,8 +84,18 @@ def plan(kills: int, draw: random.Random) -> list[str]:
     """Which stage (or write) each kill aims at: all in turn, in the pipeline's order."""
     aims = ["checkpoint", "manifest", *STAGES]
     chosen = [aims[i % len(aims)] for i in range(kills)]
-    position = {aim: STAGES.index({"checkpoint": "pretrain", "manifest": "ingest"}.get(aim, aim)) for aim in aims}
-    return sorted(chosen, key=lambda aim: (position[aim], draw.random()))
+    return sorted(chosen, key=lambda aim: (STAGES.index(stage_of(aim)), draw.random()))
+
+
+def stage_of(aim: str) -> str:
+    """The stage in which an aimed moment lies."""
+    return {"checkpoint": "pretrain", "manifest": "ingest"}.get(aim, aim)
+
+
+def forget(stage: str, store: Path) -> None:
+    """Remove what is finished of a stage that is aimed at again: it is built again, and must come out equal."""
+    for name in (stage, PARTS.get(stage, f"{stage}.shard")):
+        shutil.rmtree(store / "artifacts" / name, ignore_errors=True)
 
 
 def kill_repeatedly(
@@ -93,17 +105,19 @@ def kill_repeatedly(
     orphans: list[str] = []
     for number, aim in enumerate(aims, 1):
         slow = aim in ("checkpoint", "manifest")
+        forget(stage_of(aim), home / "store")
         process = subprocess.Popen(
             command, env=environment(home, slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        reached = wait_for(moment(aim, home / "store"), process)
-        if reached and not slow:
+        wait_for(moment(aim, home / "store"), process)
+        if not slow:
             time.sleep(draw.random() * seconds.get(aim, 1.0))
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.send_signal(signal.SIGKILL)
         process.wait()
         orphans += [name for child in children if (name := outlives(child)) is not None]
-        print(f"  kill {number:>2} of {len(aims)}: {aim}{'' if reached else ' (had passed)'}", flush=True)
+        landed = "" if process.returncode == -signal.SIGKILL else " (it had just ended)"
+        print(f"  kill {number:>2} of {len(aims)}: {aim}{landed}", flush=True)
     return orphans
 
 
@@ -115,16 +129,15 @@ def moment(aim: str, store: Path) -> Callable[[], bool]:
     return lambda: next(partial.glob(pattern), None) is not None
 
 
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> bool:
-    """Poll fast until the condition holds; False if the process ended first."""
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
+    """Poll fast until the condition holds."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while process.poll() is None:
-        if condition():
-            return True
+    while not condition():
+        if process.poll() is not None:
+            raise RuntimeError(f"the run ended before the aimed moment, with exit status {process.returncode}")
         if time.monotonic() > deadline:
             raise TimeoutError(f"not reached within {PATIENCE_SECONDS:.0f} s")
         time.sleep(0.002)
-    return False
 
 
 def outlives(process: psutil.Process) -> str | None:
