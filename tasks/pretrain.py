@@ -1,6 +1,7 @@
 """Pretrain: a language model from token shards, going on from its last checkpoint after any interruption."""
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lm.config import GPTConfig, StrictModel, TrainConfig
@@ -43,10 +44,12 @@ def pretrain(
     if init_from:
         described = json.loads(init_from[0].file("config.json").read_text())
         model = GPTConfig(**{name: value for name, value in described.items() if name != "kind"})
+    indexes = {name: split_index(tokens, split, name) for name in ("train", "valid", "test")}
+    require_sequences(indexes, model.context)
     with training(work) as (hooks, should_stop):
         result = run(
-            split_index(tokens, split, "train"),
-            split_index(tokens, split, "valid"),
+            indexes["train"],
+            indexes["valid"],
             tokenizer.path,
             model,
             config.train,
@@ -73,6 +76,22 @@ def register(work: Work, name: str, params: dict[str, object]) -> None:
     """Have the model registered in MLflow, as a reference to its artifact, under the alias `newest`."""
     path = work.published
     work.journal.write("model", name=name, alias="newest", path=str(path), key=path.name, params=params)
+
+
+def require_sequences(indexes: Mapping[str, "TokenIndex"], context: int) -> None:
+    """Refuse a split that gives no sequence now, rather than when a trained model is to be tested on it.
+
+    Raises:
+        ValueError: naming the split and what to change.
+    """
+    from lm.packing import PackedSequences
+
+    for name, index in indexes.items():
+        try:
+            PackedSequences(index, context)
+        except ValueError as error:
+            advice = "" if name == "train" else f", or raise `split.{name}_fraction`"
+            raise ValueError(f"the {name} split is too small: {error}{advice}") from error
 
 
 def split_index(tokens: Artifact, split: Artifact, name: str) -> "TokenIndex":

@@ -19,9 +19,19 @@ class TokensConfig(StrictModel):
 
 @stage(version=1, libraries=("tokenizers",))
 def train_tokenizer(work: Work, config: TokenizerConfig, *, corpus: Artifact, split: Artifact) -> None:
-    """Learn a byte-level BPE from the training documents, in the order of the hash of their ids."""
+    """Learn a byte-level BPE from the training documents, in the order of the hash of their ids.
+
+    Raises:
+        ValueError: there are none.
+    """
     from lm.tokenizer import train_tokenizer as train
 
+    if "train_bytes" not in split.counts():
+        counts = corpus.counts()
+        raise ValueError(
+            f"no document is left to train on ({counts['dropped']:,} dropped, {counts['documents']:,} kept, none of "
+            f"them for training): `textmill show {corpus.name}` and `textmill why DOCUMENT` say more"
+        )
     paths = [str(shard.path) for shard in corpus.shards()]
     total = min(int(split.counts()["train_bytes"]), config.sample_bytes)
     advance = work.progress.start(total, "bytes")
