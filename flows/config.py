@@ -64,7 +64,7 @@ class TokenizerSection(Section):
     pin: str | None = Field(
         default=None,
         description="Name under which the tokenizer is pinned: while an artifact has this alias it is used as it "
-        "is, and only `textmill unpin` makes the next run train a new one. null: trained on this corpus.",
+        "is, and only `textmill unpin` or other settings under `train` give a new one. null: trained on this corpus.",
     )
     train: TokenizerConfig = Field(default=TokenizerConfig(), description="How it is trained.")
 
@@ -117,6 +117,7 @@ class PipelineConfig(Section):
         """The same pipeline with data and budget cut down so far that it ends in a minute; for tests."""
         raw = self.model_dump()
         raw["max_pieces"] = 2
+        raw["tokenizer"]["pin"] = None  # a name that means the tokenizer of the whole pipeline
         raw["tokenizer"]["train"]["vocab_size"] = min(512, self.tokenizer.train.vocab_size)
         raw["model"] |= {"preset": "pico", "layers": None, "width": None, "heads": None, "context": None}
         raw["pretrain"]["train"] |= {"steps": 6, "tokens": None, "epochs": None, "batch": 4, "eval_sequences": 4}

@@ -10,7 +10,7 @@ from flows.corpus import Corpus, build_corpus
 from flows.pretrain import Pretrained, build_pretrained, build_tokens
 from flows.running import prefect_run
 from tasks.evaluate import CompareConfig, compare
-from tasks.finetune import bag_of_words, finetune
+from tasks.finetune import FinetuneRequest, bag_of_words, finetune
 from tasks.labelled import labelled
 from tasks.store import Artifact
 
@@ -29,12 +29,11 @@ class Finetuned:
 def build_finetuned(config: PipelineConfig, task: LabelledConfig, corpus: Corpus, model: Pretrained) -> Finetuned:
     """Build the labelled set from the corpus's own split, then run every system and seed."""
     examples = labelled(task, corpus=corpus.kept, split=corpus.split)
-    gpt = config.model.resolved(vocab=config.tokenizer.train.vocab_size)
-    settings = config.finetune.settings.resolve(gpt)
+    settings = config.finetune.settings.resolve(model.settings)
     runs: dict[str, list[Artifact]] = {"pretrained": [], "random": []}
     for seed in config.finetune.seeds:
         for initialisation, made in runs.items():
-            one = settings.model_copy(update={"seed": seed, "initialisation": initialisation})
+            one = FinetuneRequest(settings=settings.model_copy(update={"seed": seed, "initialisation": initialisation}))
             label = f"finetune {initialisation} seed {seed}"
             made.append(finetune(one, label=label, examples=examples, model=model.model))
     baseline = bag_of_words(config.finetune.baseline, examples=examples)

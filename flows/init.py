@@ -24,7 +24,7 @@ def init_config(folder: Path) -> str:
         flows.config.ConfigError: the folder has nothing that can be read.
     """
     seen = survey(folder)
-    return "\n".join([*_head(seen), *_ingest(seen), *_model(seen)]) + "\n"
+    return "\n".join([*_head(seen), *_ingest(seen), *_quality(seen), *_model(seen)]) + "\n"
 
 
 def suggest_preset(text_bytes: int) -> str:
@@ -94,6 +94,20 @@ def _paths(found: Found, seen: Survey) -> list[str]:
     if all(other is found or other.format != found.format for other in seen.found):
         return [str(folder)]
     return [str(folder / f"*{extension}") for extension in sorted(found.extensions)]
+
+
+def _quality(seen: Survey) -> list[str]:
+    """The shipped rulesets are for English; a corpus in another language starts without rules."""
+    languages = {guess_language(found.sample) for found in seen.found}
+    if languages == {"en"}:
+        return ["", "quality:", "  rulesets: [gopher_repetition, gopher_quality]  # c4 and fineweb suit web pages"]
+    return [
+        "",
+        "quality:",
+        "  # The shipped rulesets (gopher_repetition, gopher_quality, c4, fineweb) have thresholds for English words.",
+        "  # This text is in another language, or it cannot be told: nothing is dropped for its quality.",
+        "  rulesets: []",
+    ]
 
 
 def _model(seen: Survey) -> list[str]:

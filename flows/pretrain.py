@@ -8,8 +8,10 @@ from prefect import flow
 from flows.config import PipelineConfig, quickstart
 from flows.corpus import Corpus, build_corpus
 from flows.running import prefect_run
+from lm.config import GPTConfig
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.evaluate import evaluate
+from tasks.files import read_json
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.run import current_run
 from tasks.store import Artifact
@@ -31,6 +33,7 @@ class Pretrained:
 
     model: Artifact
     evaluation: Artifact
+    settings: GPTConfig
 
 
 def build_tokens(config: PipelineConfig, corpus: Corpus) -> Tokens:
@@ -56,9 +59,13 @@ def initial_model(config: PipelineConfig) -> Artifact | None:
 
 
 def pinned_tokenizer(config: PipelineConfig) -> Artifact | None:
-    """The tokenizer with the configured alias, if there is one already."""
-    alias = config.tokenizer.pin
-    return current_run().store.aliased(alias) if alias else None
+    """The tokenizer with the configured alias, if there is one already and it was trained with these settings."""
+    run = current_run()
+    found = run.store.aliased(config.tokenizer.pin) if config.tokenizer.pin else None
+    if found is None or found.manifest()["config"] != config.tokenizer.train.model_dump(mode="json"):
+        return None
+    run.reused(found, f"{train_tokenizer.name} (pinned)")
+    return found
 
 
 def pin(config: PipelineConfig, tokenizer: Artifact) -> None:
@@ -68,9 +75,17 @@ def pin(config: PipelineConfig, tokenizer: Artifact) -> None:
         run.store.set_alias(config.tokenizer.pin, tokenizer)
 
 
+def model_settings(config: PipelineConfig, initial: Artifact | None) -> GPTConfig:
+    """The size of the model: that of the one to go on from (once it is in the store), or the configured one."""
+    if initial is not None and (initial.path / "config.json").exists():
+        described = read_json(initial.path / "config.json")
+        return GPTConfig(**{name: value for name, value in described.items() if name != "kind"})
+    return config.model.resolved(vocab=config.tokenizer.train.vocab_size)
+
+
 def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> Pretrained:
     """Train the language model and score it on test documents."""
-    model = config.model.resolved(vocab=config.tokenizer.train.vocab_size)
+    model = model_settings(config, tokens.init_from)
     train = config.pretrain.train.resolve(model)
     trained = pretrain(
         PretrainRequest(model=model, train=train),
@@ -83,7 +98,7 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
     if settings.precision == "auto":
         settings = settings.model_copy(update={"precision": train.precision})
     evaluation = evaluate(settings, model=trained, tokens=tokens.tokens, split=corpus.split, tokenizer=tokens.tokenizer)
-    return Pretrained(trained, evaluation)
+    return Pretrained(trained, evaluation, model)
 
 
 @flow(name="pretrain", flow_run_name="pretrain {config.name}", persist_result=False)

@@ -54,7 +54,7 @@ def describe(answer: dict[str, Any]) -> str:
             if rule["fired"]:
                 measured = f"{rule['column']} = {rule['value']:.4g} {rule['operator']} {rule['threshold']:.4g}"
                 lines.append(f"    {rule['rule']}: {measured}")
-                lines.append(f"      {rule['reason']} ({rule['source']})")
+                lines.append(f"      as published: {rule['reason']} ({rule['source']})")
         if answer["twin"]:
             lines.append(f"    in favour of {answer['twin']} (Jaccard {answer['jaccard']:.3f})")
     lines.append("  " + answer["text"].replace("\n", "\n  "))

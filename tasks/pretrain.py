@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lm.config import GPTConfig, StrictModel, TrainConfig
 from tasks.stage import Work, stage
@@ -13,6 +13,7 @@ from tasks.training import training
 if TYPE_CHECKING:
     from lm.tokens import TokenIndex
 
+UNSEEN_IN_RESULT = ("checkpoint_seconds", "checkpoint_interval", "keep_last", "metrics_interval")
 REGISTERED_NAME = "textmill-pretrained"
 
 
@@ -24,6 +25,10 @@ class PretrainRequest(StrictModel):
 
     model: GPTConfig
     train: TrainConfig
+
+    def key_material(self) -> dict[str, Any]:
+        """Without what changes how a training is watched and saved, and not what it ends in."""
+        return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
 
 
 @stage(version=1, libraries=("torch",))

@@ -104,6 +104,14 @@ class Run:
                     json.dumps({"stage": record.stage, "key": record.artifact.key, "state": record.state}) + "\n"
                 )
 
+    def reused(self, artifact: Artifact, label: str) -> None:
+        """Note an artifact that a flow took by its alias, without asking its stage."""
+        if self.plan is not None:
+            self.plan.steps.append({"stage": artifact.stage, "label": label, "state": "reuse"})
+            return
+        self.note(StageRecord(artifact.stage, label, artifact, "cached", 0.0))
+        self.display.line(f"{label:<28} {'[dim]cached[/]':>20}  {artifact.name}")
+
     def announce(self, stage: str, key: str) -> None:
         """Tell the shipper that a stage's journal now exists; starts the shipper at the first."""
         if self.directory is None:

@@ -30,6 +30,7 @@ def finetune(
     directory: Path,
     hooks: Hooks | None = None,
     should_stop: ShouldStop = never,
+    checkpoints: Path | None = None,
 ) -> dict[str, Any]:
     """Fine-tune on `train`, keep the weights that are best on `valid`, predict `valid` and `test`.
 
@@ -38,9 +39,10 @@ def finetune(
         backbone: model folder, our own or a Hugging Face GPT-2's. With `initialisation: random` its configuration
             and tokenizer are used, its weights are not.
         directory: where the classifier (a model artifact of kind "gpt_classifier"), predictions.parquet and
-            metrics.json go. `directory`/checkpoints holds the run's state until it is done: called again after a
-            kill or `Interrupted`, the run goes on there and ends in the same bits.
+            metrics.json go.
         hooks, should_stop: as for `Trainer`; evaluations report accuracy, error_rate, macro_f1 and nats on dev.
+        checkpoints: holds the run's state: called again after a kill or `Interrupted`, the run goes on there and ends
+            in the same bits. None: `directory`/checkpoints, removed when the run is done.
 
     Returns what metrics.json says: classes, initialisation, seed, steps, best_step, parameters, and the scores
     (`Predictions.scores`) of valid and test.
@@ -67,7 +69,7 @@ def finetune(
         examples=examples["train"],
         config=config.train_config(settings, steps),
         steps=steps,
-        directory=directory / "checkpoints",
+        directory=checkpoints or directory / "checkpoints",
         evaluate=evaluate,
         hooks=hooks or Hooks(),
         should_stop=should_stop,
@@ -88,7 +90,8 @@ def finetune(
     write_predictions(directory / PREDICTIONS_FILE, predictions)
     save_classifier(model, names, backbone, directory)
     write_json(directory / "metrics.json", summary)
-    shutil.rmtree(directory / "checkpoints")
+    if checkpoints is None:
+        shutil.rmtree(directory / "checkpoints")
     return summary
 
 
