@@ -44,7 +44,11 @@ def main() -> None:
 
 def mlflow_outage(config: Path, tokens: int, store: Path) -> bool:
     """Kill MLflow in the middle of pretraining; start it again after the run; compare journal and server."""
+    from mlflow import MlflowClient
+
     from flows import services
+    from tasks.shipper import ship_all
+    from tasks.store import Store
 
     run = start(config, tokens, seed=1)
     wait_until(lambda: steps(store) > 20, run)
@@ -53,11 +57,7 @@ def mlflow_outage(config: Path, tokens: int, store: Path) -> bool:
     summary = outcome(run)
     print(f"  run without MLflow: {summary['state']}, ended {time.monotonic() - started:.0f} s after the outage")
     services.ensure("mlflow")
-    subprocess.run(
-        [sys.executable, "-m", "flows.cli", "run", str(config), "--smoke", "--json"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    ship_all(Store(store), MlflowClient())  # what `textmill up` does, and the next run
     journaled, served = metric_points(summary)
     print(f"  metric points in the journal {len(journaled)}, of these on the server {len(journaled & served)}")
     return bool(summary["state"] == "Completed" and journaled and journaled <= served)

@@ -27,6 +27,9 @@ _PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyprojec
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
 
 
+SMOKE_FILES = 1000
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
 
@@ -95,8 +98,8 @@ class PipelineConfig(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of runs and reports: letters, digits, dashes.")
     ingest: IngestConfig = Field(description="What is read.")
-    max_pieces: int | None = Field(
-        default=None, ge=1, description="Read only the first pieces (groups of files): what `--smoke` sets."
+    max_files: int | None = Field(
+        default=None, ge=1, description="Read only so many files, a sample of all sources: what `--smoke` sets."
     )
     normalize: NormalizeConfig = Field(default=NormalizeConfig(), description="Unicode and white space.")
     quality: QualityConfig = Field(default=QualityConfig(), description="Rules that drop documents.")
@@ -116,7 +119,7 @@ class PipelineConfig(Section):
     def smoke(self) -> "PipelineConfig":
         """The same pipeline with data and budget cut down so far that it ends in a minute; for tests."""
         raw = self.model_dump()
-        raw["max_pieces"] = 2
+        raw["max_files"] = SMOKE_FILES
         raw["tokenizer"]["pin"] = None  # a name that means the tokenizer of the whole pipeline
         raw["tokenizer"]["train"]["vocab_size"] = min(512, self.tokenizer.train.vocab_size)
         raw["model"] |= {"preset": "pico", "layers": None, "width": None, "heads": None, "context": None}

@@ -32,7 +32,7 @@ class Corpus:
 
 def build_corpus(config: PipelineConfig) -> Corpus:
     """Ingest, normalise, judge, dedupe, filter, split."""
-    raw = ingest(fingerprinted(config.ingest, config.max_pieces))
+    raw = ingest(fingerprinted(config.ingest, config.max_files))
     normalized = normalize(config.normalize, corpus=raw)
     measured = signals(config.quality.signals, corpus=normalized)
     signed = signatures(config.signatures, corpus=normalized)

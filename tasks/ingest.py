@@ -1,11 +1,13 @@
 """Ingest: sources become Parquet shards of documents, piece by piece, with every skipped record on file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from data_quality.config import IngestConfig
+from data_quality.hashing import unit_hash
 from data_quality.ingest import Piece, list_pieces, require_documents
 from tasks.home import home
 from tasks.parts import Part, build_parts
@@ -26,15 +28,26 @@ class IngestRequest(BaseModel):
         return {"pieces": [piece.key_material for piece in self.pieces]}
 
 
-def fingerprinted(config: IngestConfig, max_pieces: int | None = None) -> IngestRequest:
+def fingerprinted(config: IngestConfig, max_files: int | None = None) -> IngestRequest:
     """Look at the sources as they are now. Files whose size and time are unchanged are not hashed again.
 
     Args:
-        max_pieces: take only the first pieces.
+        max_files: take only so many files, those whose paths have the smallest hashes: a sample of all sources.
     """
-    cache = home() / "fingerprints.json"
+    cache = home() / "fingerprints.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)
-    return IngestRequest(pieces=tuple(list_pieces(config, cache)[:max_pieces]))
+    pieces = list_pieces(config, cache)
+    return IngestRequest(pieces=tuple(pieces if max_files is None else _sample(pieces, max_files)))
+
+
+def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
+    """The pieces with only the chosen files; those left without any go, a hub dataset (it lists none) stays."""
+    hashes = sorted(unit_hash(file.path) for piece in pieces for file in piece.files)
+    largest = hashes[min(max_files, len(hashes)) - 1] if hashes else 0.0
+    for piece in pieces:
+        files = tuple(file for file in piece.files if unit_hash(file.path) <= largest)
+        if files or not piece.files:
+            yield piece.model_copy(update={"files": files})
 
 
 @stage(version=1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import CONFIGS, ConfigError, PipelineConfig, load_config, quickstart
+from flows.config import CONFIGS, SMOKE_FILES, ConfigError, PipelineConfig, load_config, quickstart
 from flows.reference import configuration_page
 
 SHIPPED = sorted(CONFIGS.glob("*.yaml"))
@@ -15,7 +15,7 @@ def test_shipped_configs_load_and_can_be_cut_down(path: Path) -> None:
     config = load_config(path)
     small = config.smoke()
     assert small.pretrain.train.steps == 6
-    assert small.max_pieces == 2
+    assert small.max_files == SMOKE_FILES
     untouched = {"name", "ingest", "normalize", "quality", "signatures", "dedupe", "split", "resources"}
     assert config.model_dump(include=untouched) == small.model_dump(include=untouched)
 

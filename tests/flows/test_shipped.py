@@ -1,0 +1,21 @@
+"""Every shipped configuration runs, all stages, with data and budget cut down by `--smoke`."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.config import CONFIGS, load_config
+from flows.pipeline import build_all
+from tasks import pool
+from tasks.progress import Display
+from tasks.run import Resources, Run, use_run
+from tasks.store import Store
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_it_runs_to_the_report(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))) as run:
+        build_all(load_config(path).smoke())
+    pool.shut_down()
+    assert (run.records[-1].artifact.path / "report.html").stat().st_size > 10_000
