@@ -88,6 +88,7 @@ class Run:
     records: list[StageRecord] = field(default_factory=list)
     calls: dict[str, "Call"] = field(default_factory=dict)
     stage_seconds: float = 0.0
+    prefect_away_until: float = 0.0  # monotonic; nothing is shown to a server that did not answer just now
     _shipper: "subprocess.Popen[bytes] | None" = None
 
     @property

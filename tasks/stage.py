@@ -45,6 +45,7 @@ class Keyed(Protocol):
         ...
 
 
+PREFECT_PAUSE_SECONDS = 120.0
 SHOWN_COUNTS = (
     "documents", "passed", "dropped", "exact", "near", "train", "test", "parameters", "tokens",
     "valid_bits_per_byte", "pretrained_bits_per_byte", "test_accuracy",
@@ -250,7 +251,7 @@ class Call:
         )
         artifact = run.store.publish(partial, self._manifest(key, work))
         if run.flow_run_id:
-            _show_in_prefect(self.label, work)
+            _show_in_prefect(run, self.label, work)
         return artifact
 
     def _verify_inputs(self) -> None:
@@ -341,12 +342,14 @@ def _through_prefect(call: Call) -> Artifact:
     return state.result()
 
 
-def _show_in_prefect(label: str, work: Work) -> None:
-    """Publish the stage's tables and markdown; a server that is away is logged and no reason to fail."""
+def _show_in_prefect(run: Run, label: str, work: Work) -> None:
+    """Publish the stage's tables and markdown; a server that is away is logged, and left alone for a while."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     from tasks.progress import artifact_slug
 
+    if time.monotonic() < run.prefect_away_until:
+        return
     counts = [{"what": name.replace("_", " "), "count": value} for name, value in work.counts.items()]
     try:
         create_table_artifact(counts, key=artifact_slug(f"{label}-counts"), description=f"What {label} counted")
@@ -355,6 +358,7 @@ def _show_in_prefect(label: str, work: Work) -> None:
         for name, text in work.markdown:
             create_markdown_artifact(text, key=artifact_slug(f"{label}-{name}"))
     except Exception as error:  # noqa: BLE001
+        run.prefect_away_until = time.monotonic() + PREFECT_PAUSE_SECONDS
         logger.warning("Prefect did not take the artifacts of %s (%s)", label, type(error).__name__)
 
 
