@@ -32,6 +32,10 @@ LONG_STAGE_SECONDS = 3.0  # shorter stages get no progress artifact
 PLAIN_INTERVAL_SECONDS = 30.0
 
 
+cancelled_in_ui = threading.Event()
+"""Set when this process ends its run because somebody cancelled it; Prefect itself would call that a crash."""
+
+
 class StageProgress:
     """A counter of one stage's work; `total` may be set or raised while it runs."""
 
@@ -162,6 +166,7 @@ def _tell_prefect(progress: StageProgress, flow_run_id: str, ended: threading.Ev
                     state = client.read_flow_run(UUID(flow_run_id)).state
                 if state is not None and state.is_cancelling():
                     logger.warning("the run was cancelled in the UI: stopping")
+                    cancelled_in_ui.set()
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
         except Exception as error:  # noqa: BLE001  the work goes on whatever the server says
