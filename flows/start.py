@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import sys
 import time
 import urllib.request
 from typing import Any
@@ -30,6 +32,8 @@ def run_pipeline(config: PipelineConfig, quiet: bool) -> dict[str, Any]:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR" if quiet else "WARNING")
     from flows.pipeline import textmill_pipeline
 
+    # Prefect ends the process with the signal it got; this way what is left to do below is still done
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     started = time.perf_counter()
     try:
         state = textmill_pipeline(config, return_state=True)
