@@ -36,6 +36,7 @@ _FIXED = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     # Prefect's default (5 retries, 2 s doubling) would hold every stage's end for a minute when its server is away.
     "PREFECT_CLIENT_MAX_RETRIES": "2",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Without git on the machine MLflow's GitPython prints a page of warnings.
     "GIT_PYTHON_REFRESH": "quiet",
     # A dead run is noticed after three missed beats (flows/services.py: 90 s); 30 s is the least allowed.
