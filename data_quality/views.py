@@ -23,13 +23,13 @@ DROPPED_SCHEMA = pa.schema(
 )
 
 
-def write_views(shard: Path, decisions: Path, signals: Path | None, kept: Path, dropped: Path) -> None:
+def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None:
     """Write the kept and the dropped documents of one shard, each file whole or not at all.
 
     Args:
         shard: documents.
-        decisions: id, kept, reason, reasons, twin, jaccard for every document of the shard.
-        signals: with `c4_edits` for every document, whose spans are removed from the kept text; None keeps the text.
+        decisions: id, kept, reason, reasons, twin, jaccard, edits (spans to remove from a kept text) for every document
+            of the shard.
         kept: out, documents schema.
         dropped: out, documents schema and the decision.
 
@@ -37,9 +37,7 @@ def write_views(shard: Path, decisions: Path, signals: Path | None, kept: Path, 
         ValueError: a document of the shard has no decision.
     """
     documents = pq.read_table(shard).sort_by("id")
-    table = _beside(documents, decisions, ["kept", "reason", "reasons", "twin", "jaccard"])
-    if signals is not None:
-        table = _edited(_beside(table, signals, ["c4_edits"]))
+    table = _edited(_beside(documents, decisions, ["kept", "reason", "reasons", "twin", "jaccard", "edits"]))
     keep = table["kept"]
     _write(table.filter(keep).select(SCHEMA.names).cast(SCHEMA), kept)
     _write(table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA), dropped)
@@ -58,7 +56,9 @@ def _beside(documents: pa.Table, path: Path, columns: list[str]) -> pa.Table:
 
 def _edited(table: pa.Table) -> pa.Table:
     """The kept texts without the spans that C4's line edits remove; dropped ones stay as they were."""
-    rows = zip(table["text"].to_pylist(), table["c4_edits"].to_pylist(), table["kept"].to_pylist(), strict=True)
+    if not pc.any(pc.and_(table["kept"], pc.greater(pc.list_value_length(table["edits"]), 0))).as_py():
+        return table
+    rows = zip(table["text"].to_pylist(), table["edits"].to_pylist(), table["kept"].to_pylist(), strict=True)
     texts = [apply_edits(text, [(e["start"], e["end"]) for e in edits]) if keep else text for text, edits, keep in rows]
     table = table.set_column(table.schema.get_field_index("text"), "text", pa.array(texts, pa.string()))
     hashes = pa.array([text_hash(text) for text in texts], pa.string())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.config import PipelineConfig, quickstart
+from flows.config import ConfigError, PipelineConfig, quickstart
 from flows.corpus import Corpus, build_corpus
 from flows.running import prefect_run
 from lm.config import GPTConfig
@@ -14,6 +14,7 @@ from tasks.evaluate import evaluate
 from tasks.files import read_json
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.run import current_run
+from tasks.stage import STAGES
 from tasks.store import Artifact
 from tasks.tokenizer import TokensConfig, tokenize, train_tokenizer
 
@@ -55,6 +56,11 @@ def initial_model(config: PipelineConfig) -> Artifact | None:
     folder = Path(name)
     if folder.is_dir():
         return adopt_model(AdoptConfig.of(folder))
+    if name in STAGES:
+        raise ConfigError(
+            f"pretrain.init_from: {name!r} is a stage, and its newest artifact changes with every run; name one, "
+            f"as `textmill ls {name}` lists them, or an alias or a folder"
+        )
     return current_run().store.resolve(name)
 
 

@@ -28,7 +28,8 @@ def prefect_run(flow: str, config: PipelineConfig) -> Iterator[Run]:
     flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
     # before this run takes a dead one's record over: its Prefect flow run must not stay `Running`
     reconcile_dead_runs(Store(home.store_path()), flow_run_id)
-    logging.getLogger("textmill").setLevel(logging.INFO)  # to the Prefect UI; the terminal has lines of our own
+    for name in ("textmill", "data_quality", "lm"):  # to the Prefect UI; the terminal has lines of our own
+        logging.getLogger(name).setLevel(logging.INFO)
     display = Display(quiet=bool(os.environ.get(QUIET)))
     with pipeline_run(
         flow,

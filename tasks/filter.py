@@ -62,7 +62,7 @@ def filter_corpus(
 ) -> None:
     """Write kept/, dropped/ and decisions/, one file per shard of the corpus each."""
     shards = corpus.shards()
-    _write_decisions(work, corpus, verdicts, duplicates)
+    _write_decisions(work, corpus, verdicts, duplicates, signals if config.edits else None)
     advance = work.progress.start(len(shards), "shards")
     names = [f"{number:05d}.parquet" for number in range(len(shards))]
     entries: dict[int, dict[str, Any]] = {}
@@ -71,10 +71,7 @@ def filter_corpus(
         entries[index] = entry
         advance(1)
 
-    items = [
-        (str(work.directory), name, str(shard.path), str(table.path), config.edits)
-        for name, shard, table in zip(names, shards, signals.shards(), strict=True)
-    ]
+    items = [(str(work.directory), name, str(shard.path)) for name, shard in zip(names, shards, strict=True)]
     map_in_processes(filter_shard, items, work.resources.workers, done)
     for index in range(len(shards)):
         entry = entries[index]
@@ -85,7 +82,7 @@ def filter_corpus(
     work.table("reasons", _reason_rows(work.directory), "Documents dropped, by the first reason")
 
 
-def filter_shard(directory: str, name: str, shard: str, signals: str, edits: bool) -> dict[str, Any]:
+def filter_shard(directory: str, name: str, shard: str) -> dict[str, Any]:
     """One shard, in a worker: decisions are there, the two views are written whole or not at all."""
     import pyarrow.parquet as pq
 
@@ -95,7 +92,7 @@ def filter_shard(directory: str, name: str, shard: str, signals: str, edits: boo
     root = Path(directory)
     kept, dropped = root / "kept" / name, root / "dropped" / name
     if not (kept.exists() and dropped.exists()):
-        write_views(Path(shard), root / "decisions" / name, Path(signals) if edits else None, kept, dropped)
+        write_views(Path(shard), root / "decisions" / name, kept, dropped)
     counts = {
         "documents": pq.read_metadata(kept).num_rows,
         "bytes": _text_bytes(kept),
@@ -104,7 +101,9 @@ def filter_shard(directory: str, name: str, shard: str, signals: str, edits: boo
     return {"path": f"kept/{name}", "digest": documents_digest(kept), "counts": counts, "dropped": lost}
 
 
-def _write_decisions(work: Work, corpus: Artifact, verdicts: Artifact, duplicates: Artifact) -> None:
+def _write_decisions(
+    work: Work, corpus: Artifact, verdicts: Artifact, duplicates: Artifact, edits: Artifact | None
+) -> None:
     """One decision for every document, in one file for every shard.
 
     The same documents cut into other shards have the same digest and so the same key: what a kill left of another cut
@@ -119,7 +118,7 @@ def _write_decisions(work: Work, corpus: Artifact, verdicts: Artifact, duplicate
         shutil.rmtree(work.directory / name, ignore_errors=True)
     directory.mkdir()
     with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
-        _decide(connection, verdicts, duplicates)
+        _decide(connection, verdicts, duplicates, edits)
         for number, shard in enumerate(corpus.shards()):
             out = directory / f"{number:05d}.parquet"
             here = f"FROM decisions SEMI JOIN read_parquet({quoted(shard.path)}) USING (id)"
@@ -129,18 +128,29 @@ def _write_decisions(work: Work, corpus: Artifact, verdicts: Artifact, duplicate
     write_json(finished, cut)
 
 
-def _decide(connection: duckdb.DuckDBPyConnection, verdicts: Artifact, duplicates: Artifact) -> None:
-    """Create the table of decisions: dropped by a rule, or as a duplicate, or kept."""
+def _decide(
+    connection: duckdb.DuckDBPyConnection, verdicts: Artifact, duplicates: Artifact, edits: Artifact | None
+) -> None:
+    """Create the table of decisions: dropped by a rule, or as a duplicate, or kept; and which spans leave the text.
+
+    Edits are found by document id: the same documents may be cut into other shards where they were measured.
+    """
+    spans, measured = '[]::STRUCT(start INTEGER, "end" INTEGER)[]', ""
+    if edits is not None:
+        spans = "s.c4_edits"
+        paths = ", ".join(quoted(shard.path) for shard in edits.shards())
+        measured = f"JOIN read_parquet([{paths}]) s ON s.id = v.id"
     connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TABLE decisions AS
         SELECT v.id,
                v.first_reason IS NULL AND d.dropped IS NULL AS kept,
                coalesce(v.first_reason, 'duplicate.' || d.kind) AS reason,
                v.reasons || CASE WHEN d.dropped IS NULL THEN [] ELSE ['duplicate.' || d.kind] END AS reasons,
                d.kept AS twin,
-               d.jaccard
-        FROM read_parquet($verdicts) v LEFT JOIN read_parquet($duplicates) d ON d.dropped = v.id
+               d.jaccard,
+               {spans} AS edits
+        FROM read_parquet($verdicts) v {measured} LEFT JOIN read_parquet($duplicates) d ON d.dropped = v.id
         """,
         {
             "verdicts": str(verdicts.file("verdicts.parquet")),

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import PipelineConfig
+from flows.config import ConfigError, PipelineConfig
 from flows.corpus import build_corpus
-from flows.pretrain import Pretrained, Tokens, build_pretrained, build_tokens
+from flows.pretrain import Pretrained, Tokens, build_pretrained, build_tokens, initial_model
 from tasks import pool
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
@@ -46,6 +46,15 @@ def test_it_goes_on_from_a_hugging_face_folder_and_from_an_artifact(tmp_path: Pa
         assert later.model.counts()["valid_bits_per_byte"] < first.model.counts()["valid_bits_per_byte"]
     assert first_tokens.tokenizer.stage == "train_tokenizer"
     pool.shut_down()
+
+
+def test_a_stage_is_no_model_to_go_on_from(tmp_path: Path) -> None:
+    config = going_on_from(configuration(tmp_path), "pretrain")
+    with (
+        use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))),
+        pytest.raises(ConfigError, match="'pretrain' is a stage, and its newest artifact changes with every run"),
+    ):
+        initial_model(config)
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
