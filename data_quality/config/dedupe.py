@@ -1,0 +1,90 @@
+"""Configuration of deduplication."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from data_quality.config.base import StrictModel
+
+
+class SignatureConfig(StrictModel):
+    """What a MinHash signature is made of; a change recomputes every signature."""
+
+    unit: Literal["word", "character"] = Field(
+        default="word",
+        description="What a shingle counts: words (a Han or Kana character is a word of its own) or characters "
+        "of the normal form.",
+    )
+    size: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="Units per shingle. 5 words: FineWeb (datatrove), Lee et al. 2022. 13 characters: MAP-CC.",
+    )
+    bands: int = Field(
+        default=14,
+        ge=1,
+        le=1000,
+        description="Bands of the signature. A pair of Jaccard s is compared with probability 1-(1-s^rows)^bands; "
+        "14 x 8 is FineWeb's.",
+    )
+    rows: int = Field(default=8, ge=1, le=128, description="Minimum hashes per band.")
+    seed: int = Field(default=1, ge=0, lt=2**63, description="Seed of the hash functions.")
+
+
+class ExactDedupeConfig(StrictModel):
+    """Removal of documents whose text is equal byte for byte."""
+
+    enabled: bool = Field(default=True, description="Whether equal texts are removed.")
+
+
+class NearDedupeConfig(StrictModel):
+    """Removal of documents that are nearly equal to one that is kept."""
+
+    enabled: bool = Field(default=True, description="Whether near-duplicates are removed.")
+    threshold: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="A document goes only if the true Jaccard similarity of its shingles with those of a kept document "
+        "is at least this. 0.8: RedPajama, SlimPajama. At 0.7 pages and mails that only share a template go too.",
+    )
+    max_comparisons: int = Field(
+        default=1000,
+        ge=1,
+        description="Kept documents that one document is compared with at most, those that share its smallest buckets "
+        "first. Documents with more are kept if none of these is a twin, and counted as bounded.",
+    )
+
+
+class KeepConfig(StrictModel):
+    """Which document of a family of duplicates stays. Ties, and nothing else, are broken by id."""
+
+    policy: Literal["longest", "shortest", "source_priority", "first_id"] = Field(
+        default="longest",
+        description="longest and shortest count characters; source_priority goes by the list below, then longest; "
+        "first_id takes the lowest id. A document that fails the rules comes after all that pass.",
+    )
+    source_priority: tuple[str, ...] = Field(
+        default=(),
+        description="Sources from most to least wanted; those not listed come last. Only for policy source_priority.",
+    )
+
+    @model_validator(mode="after")
+    def _priority_goes_with_its_policy(self) -> Self:
+        if bool(self.source_priority) != (self.policy == "source_priority"):
+            raise ValueError(
+                f"source_priority is {list(self.source_priority)} but policy is {self.policy!r}: "
+                "list the sources and set policy to source_priority, or neither"
+            )
+        if len(set(self.source_priority)) != len(self.source_priority):
+            raise ValueError(f"source_priority names a source twice: {list(self.source_priority)}")
+        return self
+
+
+class DedupeConfig(StrictModel):
+    """Exact and near deduplication. The signatures have a config of their own: they are made shard by shard."""
+
+    exact: ExactDedupeConfig = Field(default=ExactDedupeConfig(), description="Equal texts.")
+    near: NearDedupeConfig = Field(default=NearDedupeConfig(), description="Nearly equal texts.")
+    keep: KeepConfig = Field(default=KeepConfig(), description="Which document of a family stays.")

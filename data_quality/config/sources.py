@@ -1,0 +1,206 @@
+"""Configuration of ingest: what is read, and how it is cut into shards."""
+
+import codecs
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from data_quality.config.base import StrictModel
+
+
+class SourceBase(StrictModel):
+    """What every source has: a name, what to do with bad input, and limits.
+
+    ``SELECTION`` names the fields that only say *which* files are read. They are no part of a piece's key:
+    the content of the files is.
+    """
+
+    SELECTION: ClassVar[frozenset[str]] = frozenset({"paths", "include", "exclude"})
+
+    name: str = Field(
+        pattern=r"^[^\s:#]+$",
+        description="Prefix of the ids made from paths (`name:path#record`) and the default of the `source` "
+        "column. Two sources may not share it.",
+    )
+    language: str | None = Field(None, description="Language code given to every document, when it is known.")
+    on_bad_input: Literal["skip", "error"] = Field(
+        "skip",
+        description="`skip` records and counts a bad record or file and goes on; `error` stops at the first.",
+    )
+    max_record_bytes: int = Field(
+        64 << 20,
+        ge=1,
+        le=512 << 20,
+        description="A longer record is skipped without being held in memory. Bytes.",
+    )
+
+
+class FileSource(SourceBase):
+    """A source made of files."""
+
+    paths: tuple[str, ...] = Field(
+        min_length=1,
+        description="Files, directories (searched recursively), globs (`data/**/*.jsonl.zst`), local or as fsspec "
+        "URIs (`s3://bucket/folder`).",
+    )
+    include: tuple[str, ...] = Field(
+        (),
+        description="Take only files whose path below the root matches one of these (`*` crosses `/`).",
+    )
+    exclude: tuple[str, ...] = Field((), description="Leave out files that match one of these patterns.")
+    encoding: str = Field("utf-8", description="Character encoding of the files.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError(f"unknown encoding {value!r}: use a name Python knows, such as utf-8 or gb18030") from None
+
+
+class ColumnSource(StrictModel):
+    """Which columns of a record become which fields of a document."""
+
+    text_column: str = Field("text", description="Column that holds the text.")
+    id_column: str | None = Field(
+        None, description="Column that holds the document's own id. Without it the id is `name:path#record`."
+    )
+    source_column: str | None = Field(None, description="Column for `source`. Without it every record gets `name`.")
+    language_column: str | None = Field(None, description="Column for `language`. Without it `language` is used.")
+    metadata_columns: tuple[str, ...] = Field((), description="Columns kept in the document's `metadata`.")
+
+
+class TextSource(FileSource):
+    """Plain text and Markdown: `.txt`, `.md`, each also `.gz` and `.zst`."""
+
+    format: Literal["text"]
+    name: str = Field("text", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    document: Literal["file", "line", "paragraph", "separator"] = Field(
+        "file",
+        description="What is one document: the file, a line, a block between blank lines, or what stands "
+        "between two separators.",
+    )
+    separator: str = Field(
+        "\n<|endoftext|>\n",
+        min_length=1,
+        description="The string between documents when `document: separator`.",
+    )
+
+
+class JsonlSource(FileSource, ColumnSource):
+    """One JSON object a line: `.jsonl`, `.ndjson`, each also `.gz` and `.zst`."""
+
+    format: Literal["jsonl"]
+    name: str = Field("jsonl", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+
+
+class CsvSource(FileSource, ColumnSource):
+    """Delimited tables (RFC 4180): `.csv`, `.tsv`, each also `.gz` and `.zst`."""
+
+    format: Literal["csv"]
+    name: str = Field("csv", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="Without it: a tab for `.tsv`, a comma otherwise."
+    )
+    quote: str | None = Field(
+        '"',
+        min_length=1,
+        max_length=1,
+        description="Quote character; null when quotes are ordinary characters.",
+    )
+    columns: tuple[str, ...] | None = Field(
+        None,
+        description="Column names of a file without a header line. Without it the first line is the header.",
+    )
+
+
+class ParquetSource(FileSource, ColumnSource):
+    """Parquet files, read row group by row group."""
+
+    format: Literal["parquet"]
+    name: str = Field("parquet", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+
+
+class HuggingFaceSource(SourceBase, ColumnSource):
+    """A dataset read through the `datasets` library in streaming mode."""
+
+    SELECTION: ClassVar[frozenset[str]] = frozenset({"data_files"})
+
+    format: Literal["huggingface"]
+    name: str = Field("huggingface", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    dataset: str = Field(
+        min_length=1,
+        description="Id on the Hugging Face hub, a local directory, or a builder (`json`, `parquet`, ...).",
+    )
+    config_name: str | None = Field(None, description="Configuration (subset) of the dataset.")
+    split: str = Field("train", description="Split to read.")
+    revision: str | None = Field(
+        None,
+        description="Commit of a hub dataset. A full 40-digit commit is used as it is; a branch, a tag or nothing "
+        "asks the hub at every run which commit that is now.",
+    )
+    data_files: tuple[str, ...] = Field((), description="Files for a builder such as `json`; paths or globs.")
+
+
+class PythonDocsSource(SourceBase):
+    """The docstrings of Python packages installed on this machine; nothing is imported."""
+
+    SELECTION: ClassVar[frozenset[str]] = frozenset({"packages", "search_path", "include", "exclude"})
+
+    format: Literal["python_docs"]
+    name: str = Field("python-docs", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    packages: Literal["all installed"] | tuple[str, ...] = Field(
+        description="Import names or distribution names, or `all installed`."
+    )
+    include: tuple[str, ...] = Field((), description="Take only files whose `package/path` matches one of these.")
+    exclude: tuple[str, ...] = Field(
+        ("*/tests/*", "*/test/*", "*/_vendor/*"),
+        description="Leave out files that match one of these patterns.",
+    )
+    minimum_characters: int = Field(
+        1, ge=1, description="A file with fewer characters of docstring gives no document. Characters."
+    )
+    search_path: tuple[str, ...] = Field((), description="Directories to look in instead of `sys.path`.")
+
+
+SourceConfig = Annotated[
+    TextSource | JsonlSource | CsvSource | ParquetSource | HuggingFaceSource | PythonDocsSource,
+    Field(discriminator="format"),
+]
+
+
+class ShardConfig(StrictModel):
+    """Where a corpus is cut into shards (DESIGN, idea 2)."""
+
+    max_rows: int = Field(50_000, ge=1, description="A shard never has more documents.")
+    max_bytes: int = Field(64 << 20, ge=1, description="A shard is closed at this much text. UTF-8 bytes.")
+
+
+class IngestConfig(StrictModel):
+    """What is read and how it is cut. The order of `sources` and of files has no influence on the result."""
+
+    sources: tuple[SourceConfig, ...] = Field(min_length=1, description="The inputs.")
+    shards: ShardConfig = Field(ShardConfig(), description="Size of the document shards.")
+    piece_bytes: int = Field(
+        16 << 20,
+        ge=1,
+        description="Input files are grouped into pieces of about this size, the unit of work and of reuse. "
+        "Bytes of input as stored.",
+    )
+    trust_mtime: bool = Field(
+        True,
+        description="Take a file's hash from the cache when size and modification time are unchanged. With false "
+        "every file is read at every run.",
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [source.name for source in self.sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"two sources are named {', '.join(twice)}: give each a `name` of its own, since ids made from "
+                "paths begin with it"
+            )
+        return self
