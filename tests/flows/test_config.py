@@ -43,7 +43,7 @@ def test_every_key_is_described() -> None:
         ),
         (
             {"ingest.sources.0.text_column": "x"},
-            "ingest.sources.0.delim: unknown key; valid: exclude, format, incl",
+            "ingest.sources.0.zzz: unknown key; valid: exclude",
         ),
         ({"ingest.sources.0.language": "[1]"}, "ingest.sources.0.language: Input should be a valid string"),
         ({"dedupe.near.threshold": "1.5"}, "less than or equal to 1"),
