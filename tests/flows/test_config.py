@@ -42,7 +42,7 @@ def test_every_key_is_described() -> None:
             "ingest.sources.0.packges: unknown key; did you mean 'ingest.sources.0.pac",
         ),
         (
-            {"ingest.sources.0.text_column": "x"},
+            {"ingest.sources.0.zzz": "x"},
             "ingest.sources.0.zzz: unknown key; valid: exclude",
         ),
         ({"ingest.sources.0.language": "[1]"}, "ingest.sources.0.language: Input should be a valid string"),
