@@ -117,7 +117,11 @@ def build_part(function: PartFunction, root: str, manifest: dict[str, Any], argu
             return other
 
 
-def shard_parts(corpus: Artifact, config: BaseModel) -> list[Part]:
-    """One part for every shard of a corpus, determined by the shard's content and the config."""
-    material = config.model_dump(mode="json")
+def shard_parts(corpus: Artifact, config: BaseModel, material: Any = None) -> list[Part]:
+    """One part for every shard of a corpus, determined by the shard's content and the config.
+
+    Args:
+        material: what of the config shapes a part, JSON-able; None means all of it.
+    """
+    material = config.model_dump(mode="json") if material is None else material
     return [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]
