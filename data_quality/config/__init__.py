@@ -3,6 +3,10 @@
 from data_quality.config.base import (
     StrictModel,
 )
+from data_quality.config.classifier import (
+    ClassifierConfig,
+    Selection,
+)
 from data_quality.config.dedupe import (
     DedupeConfig,
     ExactDedupeConfig,
@@ -17,6 +21,7 @@ from data_quality.config.labelled import (
 from data_quality.config.normalize import (
     NormalizeConfig,
 )
+from data_quality.config.perplexity import PerplexityConfig
 from data_quality.config.quality import (
     C4LineEdits,
     QualityConfig,
@@ -42,6 +47,7 @@ from data_quality.config.split import (
 
 __all__ = [
     "C4LineEdits",
+    "ClassifierConfig",
     "ColumnSource",
     "CsvSource",
     "DedupeConfig",
@@ -56,8 +62,10 @@ __all__ = [
     "NearDedupeConfig",
     "NormalizeConfig",
     "ParquetSource",
+    "PerplexityConfig",
     "PythonDocsSource",
     "QualityConfig",
+    "Selection",
     "ShardConfig",
     "SignalsConfig",
     "SignatureConfig",
