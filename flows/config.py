@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data_quality.config import (
     DedupeConfig,
+    GatesConfig,
     IngestConfig,
     LabelledConfig,
     NormalizeConfig,
@@ -105,6 +106,7 @@ class PipelineConfig(Section):
     quality: QualityConfig = Field(default=QualityConfig(), description="Rules that drop documents.")
     signatures: SignatureConfig = Field(default=SignatureConfig(), description="MinHash signatures.")
     dedupe: DedupeConfig = Field(default=DedupeConfig(), description="Exact and near-duplicates.")
+    gates: GatesConfig = Field(default=GatesConfig(), description="How far a refreshed corpus may move unattended.")
     split: SplitConfig = Field(default=SplitConfig(), description="Train, valid, test.")
     tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="Byte-level BPE.")
     model: ModelSection = Field(default=ModelSection(), description="The language model.")

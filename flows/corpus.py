@@ -11,6 +11,7 @@ from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
 from tasks.normalize import normalize
+from tasks.profile import ProfileConfig, pass_gates, profile
 from tasks.signals import signals, signatures
 from tasks.split import split
 from tasks.store import Artifact
@@ -43,6 +44,8 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     kept = filter_corpus(
         FilterConfig(edits=edits), corpus=normalized, signals=measured, verdicts=verdicts, duplicates=duplicates
     )
+    figures = profile(ProfileConfig(), corpus=normalized, signals=measured, kept=kept)
+    pass_gates(config.name, config.gates, figures)
     parts = split(config.split, corpus=kept, signatures=signed, duplicates=duplicates)
     return Corpus(raw, normalized, measured, signed, verdicts, duplicates, kept, parts)
 

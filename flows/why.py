@@ -4,6 +4,7 @@ from typing import Any
 
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
+from flows.artifacts import filtered_corpus, input_of
 from tasks import home
 from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
@@ -22,14 +23,10 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
         StoreError: no corpus, no such document (with what was skipped under that name), or several.
     """
     store = Store(home.store_path())
-    kept = store.resolve(corpus) if corpus else store.newest("filter_corpus")
-    if kept is None:
-        raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
-    if kept.stage != "filter_corpus":
-        raise StoreError(f"{kept.name} is no filtered corpus; `textmill ls filter_corpus` lists them")
+    kept = filtered_corpus(corpus)
     decision = _decision(store, kept, document)
     answer: dict[str, Any] = {"document": decision["id"], "corpus": kept.name, **decision}
-    answer["rules"] = _findings(store, kept, decision["id"])
+    answer["rules"] = _findings(kept, decision["id"])
     answer["text"] = _text(kept, decision["id"], decision["kept"])
     if decision["twin"]:
         answer["twin_text"] = _text(kept, decision["twin"], True)
@@ -94,8 +91,8 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
     return f"{document!r} became no document; ingest skipped:\n  " + "\n  ".join(shown)
 
 
-def _findings(store: Store, kept: Artifact, document: str) -> list[dict[str, Any]]:
-    signals, verdicts = _input(store, kept, "signals"), _input(store, kept, "verdicts")
+def _findings(kept: Artifact, document: str) -> list[dict[str, Any]]:
+    signals, verdicts = input_of(kept, "signals"), input_of(kept, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
     found = explain(document, [shard.path for shard in signals.shards()], rulesets)
     return [finding._asdict() for finding in found]
@@ -125,14 +122,6 @@ def _used_by(store: Store, kept: Artifact, split: dict[str, Any] | None) -> list
     keys = {model.key for model in models}
     tuned = [a for a in store.list() if a.stage == "finetune" and keys & set(_input_keys(a))]
     return [artifact.name for artifact in [*models, *tuned]]
-
-
-def _input(store: Store, artifact: Artifact, name: str) -> Artifact:
-    item = artifact.manifest()["inputs"][name][0]
-    found = store.find(item["stage"], item["key"])
-    if found is None:
-        raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
-    return found
 
 
 def _ancestor(store: Store, artifact: Artifact, stage: str) -> Artifact | None:

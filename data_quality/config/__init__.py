@@ -14,6 +14,7 @@ from data_quality.config.dedupe import (
     NearDedupeConfig,
     SignatureConfig,
 )
+from data_quality.config.gates import GatesConfig
 from data_quality.config.labelled import (
     LabelledClass,
     LabelledConfig,
@@ -53,6 +54,7 @@ __all__ = [
     "DedupeConfig",
     "ExactDedupeConfig",
     "FileSource",
+    "GatesConfig",
     "HuggingFaceSource",
     "IngestConfig",
     "JsonlSource",

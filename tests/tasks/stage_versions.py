@@ -41,6 +41,7 @@ PIPELINE = (
     "judge",
     "dedupe",
     "filter_corpus",
+    "profile",
     "split",
     "train_tokenizer",
     "tokenize",
