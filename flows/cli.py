@@ -30,17 +30,24 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 
 def main() -> None:
     """Entry point: expected errors become one line and exit status 1, everything else its traceback."""
+    home.configure_environment()
+    atexit.register(_mute_native_exit)
+    try:
+        app()
+    except Exception as error:
+        if not isinstance(error, _expected_errors()):
+            raise
+        _fail(str(error))
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """Imported only when something went wrong: `why` must not wait for the whole configuration."""
     from data_quality.sources.base import SourceNotFound
     from flows.config import ConfigError
     from flows.services import ServiceError
     from tasks.store import StoreError
 
-    home.configure_environment()
-    atexit.register(_mute_native_exit)
-    try:
-        app()
-    except (ConfigError, SourceNotFound, StoreError, ServiceError) as error:
-        _fail(str(error))
+    return ConfigError, SourceNotFound, StoreError, ServiceError
 
 
 @app.command()

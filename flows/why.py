@@ -118,9 +118,9 @@ def _used_by(store: Store, kept: Artifact, split: dict[str, Any] | None) -> list
     if split is None or split["split"] != "train":
         return []
     tokens = {artifact.key for artifact in _descendants(store, kept, "tokenize")}
-    models = [a for a in store.list() if a.stage == "pretrain" and tokens & set(_input_keys(a))]
+    models = [a for a in store.list("pretrain") if tokens & set(_input_keys(a))]
     keys = {model.key for model in models}
-    tuned = [a for a in store.list() if a.stage == "finetune" and keys & set(_input_keys(a))]
+    tuned = [a for a in store.list("finetune") if keys & set(_input_keys(a))]
     return [artifact.name for artifact in [*models, *tuned]]
 
 
@@ -137,7 +137,7 @@ def _ancestor(store: Store, artifact: Artifact, stage: str) -> Artifact | None:
 
 
 def _descendants(store: Store, artifact: Artifact, stage: str) -> list[Artifact]:
-    return [a for a in store.list() if a.stage == stage and artifact.key in _input_keys(a)]
+    return [a for a in store.list(stage) if artifact.key in _input_keys(a)]
 
 
 def _input_keys(artifact: Artifact) -> list[str]:
