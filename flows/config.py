@@ -3,6 +3,7 @@
 import difflib
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,7 @@ def nested_models(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in typing.get_args(annotation) for model in nested_models(argument)]
 
 
+@cache  # every flow has it as its default
 def quickstart() -> PipelineConfig:
     """The shipped quickstart: what the deployments run when nothing else is said."""
     return load_config(CONFIGS / "quickstart.yaml")
