@@ -14,6 +14,7 @@ from data_quality.config import (
     IngestConfig,
     LabelledConfig,
     NormalizeConfig,
+    PiiConfig,
     QualityConfig,
     SignatureConfig,
     SplitConfig,
@@ -105,6 +106,9 @@ class PipelineConfig(Section):
     quality: QualityConfig = Field(default=QualityConfig(), description="Rules that drop documents.")
     signatures: SignatureConfig = Field(default=SignatureConfig(), description="MinHash signatures.")
     dedupe: DedupeConfig = Field(default=DedupeConfig(), description="Exact and near-duplicates.")
+    pii: PiiConfig = Field(
+        default=PiiConfig(), description="Personal data, replaced in every text that leaves the mill."
+    )
     split: SplitConfig = Field(default=SplitConfig(), description="Train, valid, test.")
     tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="Byte-level BPE.")
     model: ModelSection = Field(default=ModelSection(), description="The language model.")

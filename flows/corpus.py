@@ -11,6 +11,7 @@ from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
 from tasks.normalize import normalize
+from tasks.pii import pii, pii_request
 from tasks.signals import signals, signatures
 from tasks.split import split
 from tasks.store import Artifact
@@ -31,7 +32,7 @@ class Corpus:
 
 
 def build_corpus(config: PipelineConfig) -> Corpus:
-    """Ingest, normalise, judge, dedupe, filter, split."""
+    """Ingest, normalise, judge, dedupe, find what must leave the text, filter, split."""
     raw = ingest(fingerprinted(config.ingest, config.max_files))
     normalized = normalize(config.normalize, corpus=raw)
     measured = signals(config.quality.signals, corpus=normalized)
@@ -40,8 +41,14 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     verdicts = judge(JudgeRequest(rulesets=rulesets), signals=measured)
     duplicates = dedupe(config.dedupe, signatures=signed, verdicts=verdicts)
     edits = any(ruleset.name == "c4" for ruleset in rulesets)
+    spans = [pii(pii_request(config.pii), corpus=normalized)] if config.pii.enabled else []
     kept = filter_corpus(
-        FilterConfig(edits=edits), corpus=normalized, signals=measured, verdicts=verdicts, duplicates=duplicates
+        FilterConfig(edits=edits),
+        corpus=normalized,
+        signals=measured,
+        verdicts=verdicts,
+        duplicates=duplicates,
+        spans=spans,
     )
     parts = split(config.split, corpus=kept, signatures=signed, duplicates=duplicates)
     return Corpus(raw, normalized, measured, signed, verdicts, duplicates, kept, parts)

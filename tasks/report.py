@@ -20,7 +20,7 @@ class ReportConfig(StrictModel):
     name: str
 
 
-@stage(version=1)
+@stage(version=2)
 def report(
     work: Work,
     config: ReportConfig,
@@ -98,7 +98,7 @@ def gather(
     raw, kept, split = corpus["raw"], corpus["kept"], corpus["split"]
     read, left, tokens = raw.counts(), kept.counts(), corpus["tokens"].counts()
     with database(work.resources, work.scratch / "spill") as connection:
-        report_gather_corpus.measure(connection, corpus["normalized"], corpus["signals"], kept, split)
+        report_gather_corpus.measure(connection, corpus["signals"], kept, split)
         drops = report_gather_drops.drops(
             connection, corpus["signals"], corpus["verdicts"], corpus["duplicates"], split
         )

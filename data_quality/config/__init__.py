@@ -17,6 +17,9 @@ from data_quality.config.labelled import (
 from data_quality.config.normalize import (
     NormalizeConfig,
 )
+from data_quality.config.pii import (
+    PiiConfig,
+)
 from data_quality.config.quality import (
     C4LineEdits,
     QualityConfig,
@@ -56,6 +59,7 @@ __all__ = [
     "NearDedupeConfig",
     "NormalizeConfig",
     "ParquetSource",
+    "PiiConfig",
     "PythonDocsSource",
     "QualityConfig",
     "ShardConfig",
