@@ -29,9 +29,9 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None
 
     Args:
         shard: documents.
-        decisions: id, kept, reason, reasons, twin, jaccard, edits (what C4 removes), spans (start, end, kind, replacement)
-            for every document of the shard. Edits and spans leave a kept text together; of a dropped one only personal
-            data does (kinds `pii.*`), so that one can see what was judged.
+        decisions: for every document of the shard id, kept, reason, reasons, twin, jaccard, edits (what C4 removes) and
+            spans (start, end, kind, replacement). Edits and spans leave a kept text together; of a dropped one only
+            personal data does (kinds `pii.*`), so that one can see what was judged.
         kept: out, documents schema.
         dropped: out, documents schema and the decision.
 

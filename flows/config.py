@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_quality.config import (
+    DecontaminateConfig,
     DedupeConfig,
     IngestConfig,
     LabelledConfig,
@@ -108,6 +109,9 @@ class PipelineConfig(Section):
     dedupe: DedupeConfig = Field(default=DedupeConfig(), description="Exact and near-duplicates.")
     pii: PiiConfig = Field(
         default=PiiConfig(), description="Personal data, replaced in every text that leaves the mill."
+    )
+    decontaminate: DecontaminateConfig = Field(
+        default=DecontaminateConfig(), description="Documents that hold text of a benchmark."
     )
     split: SplitConfig = Field(default=SplitConfig(), description="Train, valid, test.")
     tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="Byte-level BPE.")

@@ -7,6 +7,7 @@ from prefect import flow
 from data_quality.rules import choose_rulesets
 from flows.config import PipelineConfig, quickstart
 from flows.running import prefect_run
+from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
@@ -19,7 +20,7 @@ from tasks.store import Artifact
 
 @dataclass(frozen=True)
 class Corpus:
-    """The artifacts that describe a corpus; `kept` holds the documents that are left."""
+    """The artifacts that describe a corpus; `found` is what leaves the text, `kept` the documents that are left."""
 
     raw: Artifact
     normalized: Artifact
@@ -27,6 +28,7 @@ class Corpus:
     signatures: Artifact
     verdicts: Artifact
     duplicates: Artifact
+    found: list[Artifact]
     kept: Artifact
     split: Artifact
 
@@ -41,17 +43,31 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     verdicts = judge(JudgeRequest(rulesets=rulesets), signals=measured)
     duplicates = dedupe(config.dedupe, signatures=signed, verdicts=verdicts)
     edits = any(ruleset.name == "c4" for ruleset in rulesets)
-    spans = [pii(pii_request(config.pii), corpus=normalized)] if config.pii.enabled else []
+    found: list[Artifact] = []
+    spans: list[Artifact] = []
+    dropping: dict[str, Artifact] = {}
+    if config.pii.enabled:
+        found = spans = [pii(pii_request(config.pii), corpus=normalized)]
+    if config.decontaminate.benchmarks:
+        index = benchmark_index(benchmark_request(config.decontaminate))
+        shared = contamination(ContaminationConfig(), corpus=normalized, index=index)
+        found = [*found, index, shared]
+        if config.decontaminate.action == "cut":
+            spans = [*spans, shared]
+        else:
+            dropping = {"contaminated": shared}
     kept = filter_corpus(
         FilterConfig(edits=edits),
+        label="filter_corpus",
         corpus=normalized,
         signals=measured,
         verdicts=verdicts,
         duplicates=duplicates,
         spans=spans,
+        **dropping,
     )
     parts = split(config.split, corpus=kept, signatures=signed, duplicates=duplicates)
-    return Corpus(raw, normalized, measured, signed, verdicts, duplicates, kept, parts)
+    return Corpus(raw, normalized, measured, signed, verdicts, duplicates, found, kept, parts)
 
 
 @flow(name="corpus-refresh", flow_run_name="corpus {config.name}", persist_result=False)

@@ -68,7 +68,7 @@ def filter_corpus(
     Args:
         spans: artifacts whose shards are tables of spans (SPANS_SCHEMA). Kinds `pii.*` leave kept and dropped texts,
             others the kept ones only.
-        contaminated: its shards list documents to drop: id, reasons.
+        contaminated: beside the spans of its shards it lists documents to drop (documents.parquet: id, reasons).
     """
     shards = corpus.shards()
     judged = Judged(verdicts, duplicates, signals if config.edits else None, spans, contaminated)
@@ -166,7 +166,7 @@ def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
         found = f"(SELECT id, {span}::{SPAN} AS span FROM {_tables(judged.spans)})"
     dirty = "(SELECT NULL::VARCHAR AS id, NULL::VARCHAR[] AS reasons WHERE false)"
     if judged.contaminated is not None:
-        dirty = f"(SELECT id, reasons FROM {_tables([judged.contaminated])})"
+        dirty = f"(SELECT id, reasons FROM {_tables([judged.contaminated], 'documents.parquet')})"
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE decisions AS
@@ -193,8 +193,10 @@ def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
     )
 
 
-def _tables(artifacts: list[Artifact]) -> str:
-    paths = ", ".join(quoted(shard.path) for artifact in artifacts for shard in artifact.shards())
+def _tables(artifacts: list[Artifact], name: str | None = None) -> str:
+    """The shards' tables as SQL, or those of another name beside them."""
+    shards = [shard.path for artifact in artifacts for shard in artifact.shards()]
+    paths = ", ".join(quoted(path.with_name(name) if name else path) for path in shards)
     return f"read_parquet([{paths}])"
 
 

@@ -70,7 +70,7 @@ def funnel(connection: duckdb.DuckDBPyConnection, made: Mapping[str, Artifact]) 
     [passed] = answer(
         connection,
         "SELECT count(*) AS documents, coalesce(sum(bytes), 0)::BIGINT AS bytes FROM measured "
-        "WHERE reason IS NULL OR starts_with(reason, 'duplicate.')",
+        "WHERE reason IS NULL OR starts_with(reason, 'duplicate.') OR starts_with(reason, 'contaminated.')",
     )
     rulesets = [ruleset["name"] for ruleset in made["verdicts"].manifest()["config"]["rulesets"]]
     dedupe = made["duplicates"].manifest()["config"]

@@ -3,6 +3,10 @@
 from data_quality.config.base import (
     StrictModel,
 )
+from data_quality.config.decontaminate import (
+    BenchmarkConfig,
+    DecontaminateConfig,
+)
 from data_quality.config.dedupe import (
     DedupeConfig,
     ExactDedupeConfig,
@@ -44,9 +48,11 @@ from data_quality.config.split import (
 )
 
 __all__ = [
+    "BenchmarkConfig",
     "C4LineEdits",
     "ColumnSource",
     "CsvSource",
+    "DecontaminateConfig",
     "DedupeConfig",
     "ExactDedupeConfig",
     "FileSource",
