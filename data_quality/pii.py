@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from data_quality import pii_checks as checks
 from data_quality.config import PiiConfig
-from data_quality.spans import SPANS_SCHEMA
+from data_quality.spans import SPANS_SCHEMA, Edit, apply_edits
 
 CATEGORIES = ("email", "iban", "cn_id", "credit_card", "ip", "us_ssn", "cn_mobile", "phone")
 """In the order in which they win where two overlap."""
@@ -63,7 +63,7 @@ _START = r"(?<![0-9A-Za-z_+$€£%])(?<![0-9][.,/\-])(?<![A-Za-z]-)"
 _END = r"(?![0-9A-Za-z_%])(?![.,\-][0-9])"
 
 _IPV4 = re.compile(
-    r"(?<![0-9A-Za-z_])(?<![0-9A-Za-z]\.)(?<![A-Za-z]-)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_])(?!\.[0-9])"
+    r"(?<![0-9A-Za-z_])(?<![0-9]\.)(?<![A-Za-z]-)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_])(?!\.[0-9])"
 )
 _VERSION = re.compile(
     r"(?:\b(?:v|ver|vers|version|release|rev|revision|kernel|firmware|build|section|sec)\b|§|版本|第|节|節)[^0-9\n]{0,6}$",
@@ -212,9 +212,9 @@ def _emails(text: str) -> Iterator[_Found]:
             start, first = at, max(0, at - _LONGEST_LOCAL)
             while start > first and _LOCAL.match(text[start - 1]):
                 start -= 1
-            start += len(text[start:at]) - len(text[start:at].lstrip(_LOCAL_EDGE))
-            if start < at and text[at - 1] != ".":
-                yield start, domain.end(), "email"
+            local = text[start:at].lstrip(_LOCAL_EDGE) or text[start:at]
+            if local:
+                yield at - len(local), domain.end(), "email"
         at = text.find("@", at + 1)
 
 
@@ -329,9 +329,14 @@ def _is_north_american(match: re.Match[str]) -> bool:
     if opened:
         return True
     first, second = match.group("first", "second")
-    return (bool(first) and second in ("-", ".") and (first == second or second == "-")) or (prefix or "").startswith(
-        "+"
-    )
+    marked = (second == "-" and bool(first)) or (second == "." and bool(first.strip()))
+    return marked or (prefix or "").startswith("+")
+
+
+def redact(text: str, config: PiiConfig | None = None, key: bytes | None = None) -> str:
+    """`text` with its personal data replaced; by default all categories, as tags."""
+    spans = find_pii(text, config or PiiConfig(), key)
+    return apply_edits(text, [Edit(span.start, span.end, span.replacement) for span in spans])
 
 
 def pii_shard(
