@@ -6,8 +6,8 @@ Oracles: for e-mail `email.utils.getaddresses` on the From, To, Cc, Reply-To and
 machines `ipaddress` on whatever stands in square brackets in Received headers; for telephone numbers the matcher of the
 package `phonenumbers` (region US, numbers grouped as their country does), which must be installed for it. `recall` is
 the share of the oracle's values that lie in one of our spans, `alone` what only we found: not all of it is wrong, read
-it (--show). With --peer, an interpreter that has datatrove 0.10.1, its PIIFormatter is run on the same documents: agreement of the
-e-mail and IP spans, and throughput of both in CPU time of one process.
+it (--show). With --peer, an interpreter that has datatrove 0.10.1, its PIIFormatter is run on the same documents:
+agreement of the e-mail and IP spans, and throughput of both in CPU time of one process.
 """
 
 import argparse

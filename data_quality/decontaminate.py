@@ -10,7 +10,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Iterable
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,31 +61,48 @@ def normal_words(text: str) -> list[str]:
     return [normal for start, end in word_spans(text).tolist() if (normal := normal_word(text[start:end]))]
 
 
-@lru_cache(maxsize=_MAX_KNOWN)
-def _word_hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+def word_hash(normal: str) -> int:
+    """64 bits of a normal word."""
+    return int.from_bytes(hashlib.blake2b(normal.encode(), digest_size=8).digest(), "big")
 
 
 class _Hasher:
-    """The hashes of a text's words, chunk by chunk between white space, each distinct chunk cut once."""
+    """The hashes of a text's words. Each distinct chunk between white space is cut once, each distinct word hashed once.
+
+    A chunk of Chinese is a sentence that does not come again, but its characters do.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[int, ...]] = {}
+        self._chunks: dict[str, list[int]] = {}
+        self._words: dict[str, int | None] = {}
 
     def __call__(self, text: str) -> UInt64s:
         """uint64 of shape [words], one for each of `normal_words(text)`."""
-        known = self._known
+        chunks = self._chunks
+        if max(len(chunks), len(self._words)) > _MAX_KNOWN:
+            chunks.clear()
+            self._words.clear()
         hashes: list[int] = []
-        if len(known) > _MAX_KNOWN:
-            known.clear()
         for chunk in text.split():
-            found = known.get(chunk)
+            found = chunks.get(chunk)
             if found is None:
-                found = tuple(_word_hash(n) for word in chunk_splitter()(chunk) if (n := normal_word(word)))
-                if not UNSEGMENTED.search(chunk):  # a Chinese sentence does not come again
-                    known[chunk] = found
+                found = self._hash(chunk)
+                if not UNSEGMENTED.search(chunk):
+                    chunks[chunk] = found
             hashes += found
         return np.array(hashes, dtype=np.uint64)
+
+    def _hash(self, chunk: str) -> list[int]:
+        words = self._words
+        hashes = []
+        for word in chunk_splitter()(chunk):
+            if word not in words:
+                normal = normal_word(word)
+                words[word] = word_hash(normal) if normal else None
+            value = words[word]
+            if value is not None:
+                hashes.append(value)
+        return hashes
 
 
 @cache
@@ -95,11 +112,15 @@ def _hasher() -> _Hasher:
 
 def row_hashes(words: UInt64s, length: int) -> UInt64s:
     """Hash of each row of `length` words: uint64 of shape [words - length + 1], a polynomial modulo 2^64."""
-    count = max(0, len(words) - length + 1)
-    rows = np.zeros(count, dtype=np.uint64)
-    for place in range(length):
-        rows = rows * _BASE + words[place : place + count]
+    rows = np.zeros(len(words) + 1, dtype=np.uint64)
+    for done in range(length):
+        rows = longer_rows(rows, words, done)
     return rows
+
+
+def longer_rows(rows: UInt64s, words: UInt64s, length: int) -> UInt64s:
+    """From the hashes of all rows of `length` words those of one word more."""
+    return rows[:-1] * _BASE + words[length:]
 
 
 def build_index(items: Iterable[Item], directory: Path, config: DecontaminateConfig) -> dict[str, int]:
@@ -127,7 +148,7 @@ def build_index(items: Iterable[Item], directory: Path, config: DecontaminateCon
         searched.add(item.benchmark)
         unsegmented = sum(map(bool, map(UNSEGMENTED.match, words)))
         length = min(len(words), config.characters if 2 * unsegmented > len(words) else config.words)
-        hashes = np.array([_word_hash(word) for word in words], dtype=np.uint64)
+        hashes = np.array([word_hash(word) for word in words], dtype=np.uint64)
         tables.append((length, row_hashes(hashes, length), len(rows)))
         rows.append(item)
         all_words.append(words)
@@ -201,9 +222,11 @@ class Index:
         """What the text shares with items: for each benchmark, in order of the first match, ascending and disjoint."""
         hashes = _hasher()(text)
         hits: list[tuple[int, int, int, int]] = []
-        for rows in self._rows:
-            if len(hashes) >= rows.length:
-                hits += _candidates(rows, row_hashes(hashes, rows.length))
+        found, length = np.zeros(len(hashes) + 1, dtype=np.uint64), 0
+        for rows in self._rows:  # shortest first
+            while length < rows.length and len(found):
+                found, length = longer_rows(found, hashes, length), length + 1
+            hits += _candidates(rows, found)
         if not hits:
             return []
         words = normal_words(text)
@@ -231,6 +254,8 @@ def _rows(length: int, table: pa.Table) -> _Rows:
 def _candidates(rows: _Rows, found: UInt64s) -> list[tuple[int, int, int, int]]:
     """(word, length, item, position in the item) wherever the hash of the document's row is that of an item's row."""
     places = np.flatnonzero(rows.sieve[found >> rows.shift])
+    if not len(places):
+        return []
     low = np.searchsorted(rows.hashes, found[places], side="left")
     high = np.searchsorted(rows.hashes, found[places], side="right")
     return [

@@ -35,6 +35,8 @@ class Corpus:
 
 def build_corpus(config: PipelineConfig) -> Corpus:
     """Ingest, normalise, judge, dedupe, find what must leave the text, filter, split."""
+    personal = pii_request(config.pii) if config.pii.enabled else None  # what is wrong with these shows at once
+    benchmarks = benchmark_request(config.decontaminate) if config.decontaminate.benchmarks else None
     raw = ingest(fingerprinted(config.ingest, config.max_files))
     normalized = normalize(config.normalize, corpus=raw)
     measured = signals(config.quality.signals, corpus=normalized)
@@ -46,10 +48,10 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     found: list[Artifact] = []
     spans: list[Artifact] = []
     dropping: dict[str, Artifact] = {}
-    if config.pii.enabled:
-        found = spans = [pii(pii_request(config.pii), corpus=normalized)]
-    if config.decontaminate.benchmarks:
-        index = benchmark_index(benchmark_request(config.decontaminate))
+    if personal is not None:
+        found = spans = [pii(personal, corpus=normalized)]
+    if benchmarks is not None:
+        index = benchmark_index(benchmarks)
         shared = contamination(ContaminationConfig(), corpus=normalized, index=index)
         found = [*found, index, shared]
         if config.decontaminate.action == "cut":
