@@ -67,9 +67,10 @@ def word_hash(normal: str) -> int:
 
 
 class _Hasher:
-    """The hashes of a text's words. Each distinct chunk between white space is cut once, each distinct word hashed once.
+    """The hashes of a text's words.
 
-    A chunk of Chinese is a sentence that does not come again, but its characters do.
+    Each distinct chunk between white space is cut once, each distinct word hashed once: a chunk of Chinese is a
+    sentence that does not come again, but its characters do.
     """
 
     def __init__(self) -> None:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from data_quality import pii_checks as checks
 from data_quality.config import PiiConfig
+from data_quality.scripts import UNSEGMENTED
 from data_quality.spans import SPANS_SCHEMA, Edit, apply_edits
 
 CATEGORIES = ("email", "iban", "cn_id", "credit_card", "ip", "us_ssn", "cn_mobile", "phone")
@@ -40,9 +41,8 @@ _ROWS = 2_000
 
 _WIDE = re.compile("[０-９＠＋（）－．／]")
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms, one character each
-_NARROW_NUMBERS = {
-    code: narrow for code, narrow in _NARROW.items() if narrow != ord(".")
-}  # ．is a Chinese decimal point
+# ．is a decimal point in Chinese text: it parts the numbers of no address but an e-mail's.
+_NARROW_NUMBERS = {code: narrow for code, narrow in _NARROW.items() if narrow != ord(".")}
 
 _LETTER = "A-Za-zÀ-ÖØ-öø-ʯͰ-ӿ"  # Latin, Greek, Cyrillic: no script that is written without spaces
 _LOCAL = re.compile(f"[{_LETTER}0-9.!#$%&'*+=^_~-]")
@@ -119,7 +119,7 @@ _OTHER_NUMBER = re.compile(  # dates, decimal numbers, more than twelve digits i
     r"(?:19|20)[0-9]{2}[ .\-/]?[01]?[0-9][ .\-/]?[0-3]?[0-9]\b"
     r"|[0-3]?[0-9][./\-][0-3]?[0-9][./\-](?:19|20)[0-9]{2}\b|[0-9]+\.[0-9]+$|[0-9]{13}"
 )
-_SMALL = 32
+_SMALL = 32  # four numbers below this look like a section or a version
 _WINDOW = 40  # characters in front of a number in which a word may say what it is
 
 
@@ -275,7 +275,8 @@ def _numbers(text: str, start: int, end: int, found: re.Match[str], config: PiiC
             yield match.start(), match.end(), "us_ssn"
     if count >= 11 and config.cn_mobile:
         for match in _CN_MOBILE.finditer(text, start, end):
-            yield match.start(), match.end(), "cn_mobile"
+            if _is_cn_mobile(text, match):
+                yield match.start(), match.end(), "cn_mobile"
     if count >= 13 and config.credit_card:
         for match in _CARD.finditer(text, start, end):
             if checks.is_card(checks.digits_of(match.group())):
@@ -287,6 +288,14 @@ def _numbers(text: str, start: int, end: int, found: re.Match[str], config: PiiC
                 yield match.start(), match.end(), "cn_id"
     if config.phone:
         yield from _phones(text, start, end, found.start())
+
+
+def _is_cn_mobile(text: str, match: re.Match[str]) -> bool:
+    """Eleven bare digits are one near Chinese text or behind a word such as Tel; elsewhere they count something."""
+    if len(match.group()) > 11:
+        return True
+    near = text[max(0, match.start() - _WINDOW) : match.end() + _WINDOW]
+    return UNSEGMENTED.search(near) is not None or _behind(_PHONE_WORD, text, match.start())
 
 
 def _is_ipv4(text: str, match: re.Match[str], public_only: bool) -> bool:

@@ -134,4 +134,4 @@ def is_address(text: str, public_only: bool) -> bool:
         return False
     if not public_only:
         return True
-    return address.is_global and (address.version == 4 or address in _GLOBAL_UNICAST)
+    return address.is_global and not address.is_multicast and (address.version == 4 or address in _GLOBAL_UNICAST)
