@@ -7,6 +7,7 @@ function of its content: it is ingested once and reused in every corpus that hol
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from data_quality.config import (
 )
 from data_quality.documents import Document, ShardWriter
 from data_quality.hashing import combine_digests, unit_hash
+from data_quality.pii import redact
 from data_quality.sources import delimited, huggingface, jsonl, parquet, python_docs, text
 from data_quality.sources.base import (
     BENIGN_REASONS,
@@ -312,6 +314,8 @@ class _SkippedTable:
         self._writer.close()
 
     def add(self, file: str, skip: Skip) -> None:
+        """Details may name the columns of a file without a header, which are its first record: no address stays."""
+        skip = replace(skip, detail=redact(skip.detail))
         benign = skip.reason in BENIGN_REASONS
         if self._raise_errors and not benign:
             raise BadInput(file, skip.line, skip.reason, skip.detail)

@@ -11,11 +11,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_quality.config import (
+    DecontaminateConfig,
     DedupeConfig,
     GatesConfig,
     IngestConfig,
     LabelledConfig,
     NormalizeConfig,
+    PiiConfig,
     QualityConfig,
     SignatureConfig,
     SplitConfig,
@@ -108,6 +110,12 @@ class PipelineConfig(Section):
     signatures: SignatureConfig = Field(default=SignatureConfig(), description="MinHash signatures.")
     dedupe: DedupeConfig = Field(default=DedupeConfig(), description="Exact and near-duplicates.")
     gates: GatesConfig = Field(default=GatesConfig(), description="How far a refreshed corpus may move unattended.")
+    pii: PiiConfig = Field(
+        default=PiiConfig(), description="Personal data, replaced in every text that leaves the mill."
+    )
+    decontaminate: DecontaminateConfig = Field(
+        default=DecontaminateConfig(), description="Documents that hold text of a benchmark."
+    )
     split: SplitConfig = Field(default=SplitConfig(), description="Train, valid, test.")
     tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="Byte-level BPE.")
     model: ModelSection = Field(default=ModelSection(), description="The language model.")

@@ -7,10 +7,12 @@ from prefect import flow
 from data_quality.rules import choose_rulesets
 from flows.config import PipelineConfig, quickstart
 from flows.running import prefect_run
+from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
 from tasks.normalize import normalize
+from tasks.pii import pii, pii_request
 from tasks.profile import ProfileConfig, pass_gates, profile
 from tasks.signals import signals, signatures
 from tasks.split import split
@@ -19,7 +21,7 @@ from tasks.store import Artifact
 
 @dataclass(frozen=True)
 class Corpus:
-    """The artifacts that describe a corpus; `kept` holds the documents that are left."""
+    """The artifacts that describe a corpus; `found` is what leaves the text, `kept` the documents that are left."""
 
     raw: Artifact
     normalized: Artifact
@@ -27,12 +29,15 @@ class Corpus:
     signatures: Artifact
     verdicts: Artifact
     duplicates: Artifact
+    found: list[Artifact]
     kept: Artifact
     split: Artifact
 
 
 def build_corpus(config: PipelineConfig) -> Corpus:
-    """Ingest, normalise, judge, dedupe, filter, split."""
+    """Ingest, normalise, judge, dedupe, find what must leave the text, filter, split."""
+    personal = pii_request(config.pii) if config.pii.enabled else None  # what is wrong with these shows at once
+    benchmarks = benchmark_request(config.decontaminate) if config.decontaminate.benchmarks else None
     raw = ingest(fingerprinted(config.ingest, config.max_files))
     normalized = normalize(config.normalize, corpus=raw)
     measured = signals(config.quality.signals, corpus=normalized)
@@ -41,13 +46,33 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     verdicts = judge(JudgeRequest(rulesets=rulesets), signals=measured)
     duplicates = dedupe(config.dedupe, signatures=signed, verdicts=verdicts)
     edits = any(ruleset.name == "c4" for ruleset in rulesets)
+    found: list[Artifact] = []
+    spans: list[Artifact] = []
+    dropping: dict[str, Artifact] = {}
+    if personal is not None:
+        found = spans = [pii(personal, corpus=normalized)]
+    if benchmarks is not None:
+        index = benchmark_index(benchmarks)
+        shared = contamination(ContaminationConfig(), corpus=normalized, index=index)
+        found = [*found, index, shared]
+        if config.decontaminate.action == "cut":
+            spans = [*spans, shared]
+        else:
+            dropping = {"contaminated": shared}
     kept = filter_corpus(
-        FilterConfig(edits=edits), corpus=normalized, signals=measured, verdicts=verdicts, duplicates=duplicates
+        FilterConfig(edits=edits),
+        label="filter_corpus",
+        corpus=normalized,
+        signals=measured,
+        verdicts=verdicts,
+        duplicates=duplicates,
+        spans=spans,
+        **dropping,
     )
     figures = profile(ProfileConfig(), corpus=normalized, signals=measured, kept=kept)
     pass_gates(config.name, config.gates, figures)
     parts = split(config.split, corpus=kept, signatures=signed, duplicates=duplicates)
-    return Corpus(raw, normalized, measured, signed, verdicts, duplicates, kept, parts)
+    return Corpus(raw, normalized, measured, signed, verdicts, duplicates, found, kept, parts)
 
 
 @flow(name="corpus-refresh", flow_run_name="corpus {config.name}", persist_result=False)

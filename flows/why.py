@@ -10,6 +10,7 @@ from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
 
 EXCERPT = 300
+EVIDENCE = 5
 
 
 def why(document: str, corpus: str | None) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     decision = _decision(store, kept, document)
     answer: dict[str, Any] = {"document": decision["id"], "corpus": kept.name, **decision}
     answer["rules"] = _findings(kept, decision["id"])
+    answer["contamination"] = _contamination(kept, decision)
     answer["text"] = _text(kept, decision["id"], decision["kept"])
     if decision["twin"]:
         answer["twin_text"] = _text(kept, decision["twin"], True)
@@ -54,13 +56,17 @@ def describe(answer: dict[str, Any]) -> str:
                 lines.append(f"      as published: {rule['reason']} ({rule['source']})")
         if answer["twin"]:
             lines.append(f"    in favour of {answer['twin']} (Jaccard {answer['jaccard']:.3f})")
+    if answer["span_counts"]:
+        found = ", ".join(f"{count} {kind}" for kind, count in answer["span_counts"].items())
+        lines.append(f"  taken out or replaced in the text: {found}")
+    lines += [f"  shares a row of words with {item}" for item in answer["contamination"]]
     lines.append("  " + answer["text"].replace("\n", "\n  "))
     return "\n".join(lines)
 
 
 def _decision(store: Store, kept: Artifact, document: str) -> dict[str, Any]:
     tables = str(kept.path / "decisions" / "*.parquet")
-    select = "SELECT id, kept, reason, reasons, twin, jaccard FROM read_parquet(?)"
+    select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?)"
     found = rows(f"{select} WHERE id = ?", [tables, document])
     if not found:
         found = rows(f"{select} WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
@@ -96,6 +102,22 @@ def _findings(kept: Artifact, document: str) -> list[dict[str, Any]]:
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
     found = explain(document, [shard.path for shard in signals.shards()], rulesets)
     return [finding._asdict() for finding in found]
+
+
+def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
+    """The benchmark items that a document was dropped for, those with the longest shared text first, at most EVIDENCE.
+
+    The words themselves are not quoted: they stand in the text as it was before personal data was taken out.
+    """
+    if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
+        return []
+    spans = [str(shard.path) for shard in input_of(kept, "contaminated").shards()]
+    found = rows(
+        'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '
+        "GROUP BY other ORDER BY length DESC, other LIMIT $most",
+        {"spans": spans, "id": decision["id"], "most": EVIDENCE},
+    )
+    return [row["other"] for row in found]
 
 
 def _text(kept: Artifact, document: str, is_kept: bool) -> str:

@@ -1,10 +1,11 @@
 """Judge every document by the rules, then write the corpus twice: what is kept, and what is dropped with its reasons.
 
 Judging reads signals only, so another threshold costs no pass over the text. The two views are written once, at the
-end, and this is where the spans that a ruleset removes (C4's lines) leave the text.
+end, and this is where every span leaves the text: the lines that C4 removes, personal data, contamination.
 """
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact) -> None:
     work.table("reasons", rows, "Documents that each rule would drop; one document may have several reasons")
 
 
-@stage(version=1)
+@stage(version=2)
 def filter_corpus(
     work: Work,
     config: FilterConfig,
@@ -59,10 +60,19 @@ def filter_corpus(
     signals: Artifact,
     verdicts: Artifact,
     duplicates: Artifact,
+    spans: list[Artifact],
+    contaminated: Artifact | None = None,
 ) -> None:
-    """Write kept/, dropped/ and decisions/, one file per shard of the corpus each."""
+    """Write kept/, dropped/ and decisions/, one file per shard of the corpus each.
+
+    Args:
+        spans: artifacts whose shards are tables of spans (SPANS_SCHEMA). Kinds `pii.*` leave kept and dropped texts,
+            others the kept ones only.
+        contaminated: beside the spans of its shards it lists documents to drop (documents.parquet: id, reasons).
+    """
     shards = corpus.shards()
-    _write_decisions(work, corpus, verdicts, duplicates, signals if config.edits else None)
+    judged = Judged(verdicts, duplicates, signals if config.edits else None, spans, contaminated)
+    _write_decisions(work, corpus, judged)
     advance = work.progress.start(len(shards), "shards")
     names = [f"{number:05d}.parquet" for number in range(len(shards))]
     entries: dict[int, dict[str, Any]] = {}
@@ -101,9 +111,18 @@ def filter_shard(directory: str, name: str, shard: str) -> dict[str, Any]:
     return {"path": f"kept/{name}", "digest": documents_digest(kept), "counts": counts, "dropped": lost}
 
 
-def _write_decisions(
-    work: Work, corpus: Artifact, verdicts: Artifact, duplicates: Artifact, edits: Artifact | None
-) -> None:
+@dataclass(frozen=True)
+class Judged:
+    """The tables that decide."""
+
+    verdicts: Artifact
+    duplicates: Artifact
+    edits: Artifact | None
+    spans: list[Artifact]
+    contaminated: Artifact | None
+
+
+def _write_decisions(work: Work, corpus: Artifact, judged: Judged) -> None:
     """One decision for every document, in one file for every shard.
 
     The same documents cut into other shards have the same digest and so the same key: what a kill left of another cut
@@ -118,7 +137,7 @@ def _write_decisions(
         shutil.rmtree(work.directory / name, ignore_errors=True)
     directory.mkdir()
     with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
-        _decide(connection, verdicts, duplicates, edits)
+        _decide(connection, judged)
         for number, shard in enumerate(corpus.shards()):
             out = directory / f"{number:05d}.parquet"
             here = f"FROM decisions SEMI JOIN read_parquet({quoted(shard.path)}) USING (id)"
@@ -128,35 +147,57 @@ def _write_decisions(
     write_json(finished, cut)
 
 
-def _decide(
-    connection: duckdb.DuckDBPyConnection, verdicts: Artifact, duplicates: Artifact, edits: Artifact | None
-) -> None:
-    """Create the table of decisions: dropped by a rule, or as a duplicate, or kept; and which spans leave the text.
+SPAN = 'STRUCT("start" BIGINT, "end" BIGINT, kind VARCHAR, replacement VARCHAR)'
 
-    Edits are found by document id: the same documents may be cut into other shards where they were measured.
+
+def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
+    """Create the table of decisions: dropped, or kept; why, by all reasons; and which spans leave the text.
+
+    Reasons come in the order rules, duplicate, contaminated; the first is `reason`. Spans are found by document id:
+    the same documents may be cut into other shards where they were measured. `span_counts` has their number by kind.
     """
-    spans, measured = '[]::STRUCT(start INTEGER, "end" INTEGER)[]', ""
-    if edits is not None:
-        spans = "s.c4_edits"
-        paths = ", ".join(quoted(shard.path) for shard in edits.shards())
-        measured = f"JOIN read_parquet([{paths}]) s ON s.id = v.id"
+    c4, measured = '[]::STRUCT(start INTEGER, "end" INTEGER)[]', ""
+    if judged.edits is not None:
+        c4 = "s.c4_edits"
+        measured = f"JOIN {_tables([judged.edits])} s ON s.id = v.id"
+    found = f"(SELECT NULL::VARCHAR AS id, NULL::{SPAN} AS span WHERE false)"
+    if judged.spans:
+        span = 'struct_pack("start" := "start", "end" := "end", kind := kind, replacement := replacement)'
+        found = f"(SELECT id, {span}::{SPAN} AS span FROM {_tables(judged.spans)})"
+    dirty = "(SELECT NULL::VARCHAR AS id, NULL::VARCHAR[] AS reasons WHERE false)"
+    if judged.contaminated is not None:
+        dirty = f"(SELECT id, reasons FROM {_tables([judged.contaminated], 'documents.parquet')})"
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE decisions AS
+        WITH spans AS (SELECT id, list(span ORDER BY span) AS spans FROM {found} GROUP BY id)
         SELECT v.id,
-               v.first_reason IS NULL AND d.dropped IS NULL AS kept,
-               coalesce(v.first_reason, 'duplicate.' || d.kind) AS reason,
-               v.reasons || CASE WHEN d.dropped IS NULL THEN [] ELSE ['duplicate.' || d.kind] END AS reasons,
+               v.first_reason IS NULL AND d.dropped IS NULL AND c.id IS NULL AS kept,
+               coalesce(v.first_reason, 'duplicate.' || d.kind, c.reasons[1]) AS reason,
+               v.reasons || CASE WHEN d.dropped IS NULL THEN [] ELSE ['duplicate.' || d.kind] END
+                   || coalesce(c.reasons, []) AS reasons,
                d.kept AS twin,
                d.jaccard,
-               {spans} AS edits
-        FROM read_parquet($verdicts) v {measured} LEFT JOIN read_parquet($duplicates) d ON d.dropped = v.id
+               {c4} AS edits,
+               coalesce(p.spans, []) AS spans,
+               coalesce(list_aggregate(list_transform(p.spans, lambda s: s.kind), 'histogram'), MAP {{}}) AS span_counts
+        FROM read_parquet($verdicts) v {measured}
+            LEFT JOIN read_parquet($duplicates) d ON d.dropped = v.id
+            LEFT JOIN {dirty} c ON c.id = v.id
+            LEFT JOIN spans p ON p.id = v.id
         """,
         {
-            "verdicts": str(verdicts.file("verdicts.parquet")),
-            "duplicates": str(duplicates.file("duplicates.parquet")),
+            "verdicts": str(judged.verdicts.file("verdicts.parquet")),
+            "duplicates": str(judged.duplicates.file("duplicates.parquet")),
         },
     )
+
+
+def _tables(artifacts: list[Artifact], name: str | None = None) -> str:
+    """The shards' tables as SQL, or those of another name beside them."""
+    shards = [shard.path for artifact in artifacts for shard in artifact.shards()]
+    paths = ", ".join(quoted(path.with_name(name) if name else path) for path in shards)
+    return f"read_parquet([{paths}])"
 
 
 def _reason_rows(directory: Path) -> list[dict[str, Any]]:

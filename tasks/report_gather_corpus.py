@@ -43,15 +43,15 @@ def files(artifact: Artifact, directory: str) -> str:
     return str(artifact.file(directory) / "*.parquet")
 
 
-def measure(
-    connection: duckdb.DuckDBPyConnection, normalized: Artifact, signals: Artifact, kept: Artifact, split: Artifact
-) -> None:
+def measure(connection: duckdb.DuckDBPyConnection, signals: Artifact, kept: Artifact, split: Artifact) -> None:
     """Create what the sections ask: view `documents`, tables `measured` and `membership`.
 
     `measured` has a row for every document: id, bytes, characters, words (of the normalised text) and its decision:
-    kept, reason, reasons, twin, jaccard. `membership` is the split's table.
+    kept, reason, reasons, twin, jaccard. `membership` is the split's table. `documents` are the kept and the dropped
+    texts as they leave the mill: personal data is out of both.
     """
-    connection.register("documents", connection.read_parquet(paths(normalized)))
+    views = [files(kept, "kept"), files(kept, "dropped")]
+    connection.register("documents", connection.read_parquet(views).select("id", "text", "source"))
     connection.execute(
         """
         CREATE TABLE measured AS
@@ -70,7 +70,7 @@ def funnel(connection: duckdb.DuckDBPyConnection, made: Mapping[str, Artifact]) 
     [passed] = answer(
         connection,
         "SELECT count(*) AS documents, coalesce(sum(bytes), 0)::BIGINT AS bytes FROM measured "
-        "WHERE reason IS NULL OR starts_with(reason, 'duplicate.')",
+        "WHERE reason IS NULL OR starts_with(reason, 'duplicate.') OR starts_with(reason, 'contaminated.')",
     )
     rulesets = [ruleset["name"] for ruleset in made["verdicts"].manifest()["config"]["rulesets"]]
     dedupe = made["duplicates"].manifest()["config"]

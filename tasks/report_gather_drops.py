@@ -99,12 +99,14 @@ def _reason(
     values: Mapping[str, Mapping[str, Any]],
 ) -> DropReason:
     name: str = row["reason"]
-    stage = {"duplicate": "dedupe", "split": "split"}.get(name.split(".")[0], "rules")
+    stage = {"duplicate": "dedupe", "split": "split", "contaminated": "decontaminate"}.get(name.split(".")[0], "rules")
     if found is not None:
         ruleset, rule = found
         said = f"kept if {rule.signal} {_sign(rule)} {rule.threshold:g}: {_meaning(ruleset, rule)}"
     elif stage == "split":
         said = f"Jaccard similarity ≥ {thresholds['split']:g} with a document of that split"
+    elif stage == "decontaminate":
+        said = f"shares a row of words with an item of the benchmark {name.partition('.')[2]}"
     else:
         said = DEDUPE[name].format(thresholds["duplicate.near"])
     return DropReason(

@@ -7,6 +7,10 @@ from data_quality.config.classifier import (
     ClassifierConfig,
     Selection,
 )
+from data_quality.config.decontaminate import (
+    BenchmarkConfig,
+    DecontaminateConfig,
+)
 from data_quality.config.dedupe import (
     DedupeConfig,
     ExactDedupeConfig,
@@ -14,7 +18,9 @@ from data_quality.config.dedupe import (
     NearDedupeConfig,
     SignatureConfig,
 )
-from data_quality.config.gates import GatesConfig
+from data_quality.config.gates import (
+    GatesConfig,
+)
 from data_quality.config.labelled import (
     LabelledClass,
     LabelledConfig,
@@ -22,7 +28,12 @@ from data_quality.config.labelled import (
 from data_quality.config.normalize import (
     NormalizeConfig,
 )
-from data_quality.config.perplexity import PerplexityConfig
+from data_quality.config.perplexity import (
+    PerplexityConfig,
+)
+from data_quality.config.pii import (
+    PiiConfig,
+)
 from data_quality.config.quality import (
     C4LineEdits,
     QualityConfig,
@@ -47,10 +58,12 @@ from data_quality.config.split import (
 )
 
 __all__ = [
+    "BenchmarkConfig",
     "C4LineEdits",
     "ClassifierConfig",
     "ColumnSource",
     "CsvSource",
+    "DecontaminateConfig",
     "DedupeConfig",
     "ExactDedupeConfig",
     "FileSource",
@@ -65,6 +78,7 @@ __all__ = [
     "NormalizeConfig",
     "ParquetSource",
     "PerplexityConfig",
+    "PiiConfig",
     "PythonDocsSource",
     "QualityConfig",
     "Selection",

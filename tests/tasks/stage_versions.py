@@ -8,6 +8,7 @@ stage's version and the versions of the libraries it declares: what else changes
 
 import importlib.metadata
 import json
+import random
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from tasks.run import Resources, Run, use_run
 from tasks.stage import STAGES, Stage
 from tasks.store import Artifact, Store
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
-from tests.tasks.tiny_corpus import configuration, write_documents
+from tests.tasks.tiny_corpus import configuration, prose, write_documents
 
 RECORD = Path(__file__).with_name("stage_digests.json")
 TINY = NumbersConfig(count=3)
@@ -40,6 +41,9 @@ PIPELINE = (
     "signatures",
     "judge",
     "dedupe",
+    "pii",
+    "benchmark_index",
+    "contamination",
     "filter_corpus",
     "profile",
     "split",
@@ -55,7 +59,9 @@ WRITERS = ("duckdb", "numpy", "pyarrow")  # a new version of these may write oth
 def observed_pipeline(root: Path) -> dict[str, dict[str, Any]]:
     """What `observed` says of each stage of PIPELINE, from one run over sixty generated documents."""
     write_documents(root / "documents")
-    config: PipelineConfig = configuration(root / "documents")
+    (root / "benchmark.txt").write_text(prose(random.Random(2), "harbours"))
+    benchmark = {"name": "harbours", "paths": [str(root / "benchmark.txt")]}
+    config: PipelineConfig = configuration(root / "documents", decontaminate={"benchmarks": [benchmark]})
     assert config.task is not None
     with use_run(Run(Store(root / "store"), Resources(workers=1, threads=1), Display(quiet=True))) as run:
         corpus = build_corpus(config)

@@ -10,7 +10,7 @@ from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Store
 from tasks.tables import rows
-from tests.tasks.tiny_corpus import configuration, write_documents
+from tests.tasks.tiny_corpus import ADDRESS, configuration, write_documents
 
 POLICY = "Read our privacy policy and our terms of use before you plant anything here."
 
@@ -35,4 +35,5 @@ def test_edited_lines_leave_the_kept_text(tmp_path: Path) -> None:
     for row in kept:
         assert row["text"] == apply_edits(before[row["id"]], edit_lines(before[row["id"]], edits).removed)
         assert POLICY not in row["text"]
-    assert all(row["text"] == before[row["id"]] for row in dropped)
+    for row in dropped:  # nothing but personal data leaves what was judged
+        assert row["text"] == before[row["id"]].replace(ADDRESS, "<email>")
