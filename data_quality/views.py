@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 
 from data_quality.documents import SCHEMA
 from data_quality.hashing import text_hash
-from data_quality.line_edits import apply_edits
+from data_quality.spans import Edit, merge_edits
+from data_quality.spans import apply_edits as apply_spans
 
 ROW_GROUP = 2_000
 
@@ -55,14 +56,19 @@ def _beside(documents: pa.Table, path: Path, columns: list[str]) -> pa.Table:
 
 
 def _edited(table: pa.Table) -> pa.Table:
-    """The kept texts without the spans that C4's line edits remove; dropped ones stay as they were."""
+    """The kept texts without the spans that line edits remove; dropped ones stay as they were."""
     if not pc.any(pc.and_(table["kept"], pc.greater(pc.list_value_length(table["edits"]), 0))).as_py():
         return table
     rows = zip(table["text"].to_pylist(), table["edits"].to_pylist(), table["kept"].to_pylist(), strict=True)
-    texts = [apply_edits(text, [(e["start"], e["end"]) for e in edits]) if keep else text for text, edits, keep in rows]
+    texts = [_without(text, [(e["start"], e["end"]) for e in edits]) if keep else text for text, edits, keep in rows]
     table = table.set_column(table.schema.get_field_index("text"), "text", pa.array(texts, pa.string()))
     hashes = pa.array([text_hash(text) for text in texts], pa.string())
     return table.set_column(table.schema.get_field_index("text_hash"), "text_hash", hashes)
+
+
+def _without(text: str, spans: list[tuple[int, int]]) -> str:
+    """`text` without spans in any order, which may overlap where several text versions edit one line."""
+    return apply_spans(text, merge_edits(Edit(start, end) for start, end in spans))
 
 
 def _write(table: pa.Table, path: Path) -> None:

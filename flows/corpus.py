@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from prefect import flow
 
 from data_quality.rules import choose_rulesets
+from data_quality.signal_catalogue import EDITED_SIGNALS
+from data_quality.signal_choice import resolve_signals
 from flows.config import PipelineConfig, quickstart
 from flows.running import prefect_run
 from tasks.dedupe import dedupe
@@ -34,12 +36,13 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     """Ingest, normalise, judge, dedupe, filter, split."""
     raw = ingest(fingerprinted(config.ingest, config.max_files))
     normalized = normalize(config.normalize, corpus=raw)
-    measured = signals(config.quality.signals, corpus=normalized)
+    measured = signals(resolve_signals(config.quality), corpus=normalized)
     signed = signatures(config.signatures, corpus=normalized)
     rulesets = choose_rulesets(config.quality)
-    verdicts = judge(JudgeRequest(rulesets=rulesets), signals=measured)
+    keep, drop = config.quality.keep.resolved(), config.quality.drop.resolved()
+    verdicts = judge(JudgeRequest(rulesets=rulesets, keep=keep, drop=drop), signals=measured)
     duplicates = dedupe(config.dedupe, signatures=signed, verdicts=verdicts)
-    edits = any(ruleset.name == "c4" for ruleset in rulesets)
+    edits = tuple(ruleset.name for ruleset in rulesets if ruleset.name in EDITED_SIGNALS)
     kept = filter_corpus(
         FilterConfig(edits=edits), corpus=normalized, signals=measured, verdicts=verdicts, duplicates=duplicates
     )

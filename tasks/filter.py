@@ -1,18 +1,20 @@
 """Judge every document by the rules, then write the corpus twice: what is kept, and what is dropped with its reasons.
 
 Judging reads signals only, so another threshold costs no pass over the text. The two views are written once, at the
-end, and this is where the spans that a ruleset removes (C4's lines) leave the text.
+end, and this is where the spans that a ruleset removes (lines that C4 or RefinedWeb edit) leave the text.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from pydantic import Field
 
-from data_quality.config import StrictModel
+from data_quality.config import DocumentList, StrictModel
 from data_quality.rules import Ruleset
+from data_quality.signal_catalogue import edits_column
 from tasks.files import read_json, write_json
 from tasks.pool import map_in_processes
 from tasks.stage import Work, stage
@@ -23,16 +25,18 @@ from tasks.tables import database, quoted, rows
 class FilterConfig(StrictModel):
     """How the kept corpus is written."""
 
-    edits: bool = Field(False, description="Apply the line edits of the C4 ruleset to the kept text.")
+    edits: tuple[str, ...] = Field((), description="Text versions whose line edits are made in the kept text.")
 
 
 class JudgeRequest(StrictModel):
     """The rules themselves, thresholds overridden: what decides a verdict, rather than the names of files."""
 
     rulesets: tuple[Ruleset, ...]
+    keep: DocumentList = DocumentList()
+    drop: DocumentList = DocumentList()
 
 
-@stage(version=1)
+@stage(version=2)
 def judge(work: Work, config: JudgeRequest, *, signals: Artifact) -> None:
     """Give every document all reasons for which the rules would drop it."""
     from data_quality.rules import judge as judge_signals
@@ -40,9 +44,18 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact) -> None:
     paths = [shard.path for shard in signals.shards()]
     out = work.directory / "verdicts.parquet"
     counts = judge_signals(
-        paths, config.rulesets, out, memory_limit=work.resources.memory_limit, threads=work.resources.threads
+        paths,
+        config.rulesets,
+        out,
+        memory_limit=work.resources.memory_limit,
+        threads=work.resources.threads,
+        keep=config.keep,
+        drop=config.drop,
     )
     work.counts |= {"documents": counts["documents"], "passed": counts["passed"]}
+    if counts["unmatched"]:
+        work.counts["unmatched"] = len(counts["unmatched"])
+        work.table("unmatched", counts["unmatched"], "Entries of the keep- and drop-list that no document has")
     rows = [
         {"reason": reason, "documents": count, "as first reason": counts["first_reasons"][reason]}
         for reason, count in counts["reasons"].items()
@@ -62,7 +75,7 @@ def filter_corpus(
 ) -> None:
     """Write kept/, dropped/ and decisions/, one file per shard of the corpus each."""
     shards = corpus.shards()
-    _write_decisions(work, corpus, verdicts, duplicates, signals if config.edits else None)
+    _write_decisions(work, corpus, verdicts, duplicates, signals, config.edits)
     advance = work.progress.start(len(shards), "shards")
     names = [f"{number:05d}.parquet" for number in range(len(shards))]
     entries: dict[int, dict[str, Any]] = {}
@@ -102,7 +115,7 @@ def filter_shard(directory: str, name: str, shard: str) -> dict[str, Any]:
 
 
 def _write_decisions(
-    work: Work, corpus: Artifact, verdicts: Artifact, duplicates: Artifact, edits: Artifact | None
+    work: Work, corpus: Artifact, verdicts: Artifact, duplicates: Artifact, signals: Artifact, edits: Sequence[str]
 ) -> None:
     """One decision for every document, in one file for every shard.
 
@@ -118,7 +131,7 @@ def _write_decisions(
         shutil.rmtree(work.directory / name, ignore_errors=True)
     directory.mkdir()
     with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
-        _decide(connection, verdicts, duplicates, edits)
+        _decide(connection, verdicts, duplicates, signals, edits)
         for number, shard in enumerate(corpus.shards()):
             out = directory / f"{number:05d}.parquet"
             here = f"FROM decisions SEMI JOIN read_parquet({quoted(shard.path)}) USING (id)"
@@ -129,23 +142,28 @@ def _write_decisions(
 
 
 def _decide(
-    connection: duckdb.DuckDBPyConnection, verdicts: Artifact, duplicates: Artifact, edits: Artifact | None
+    connection: duckdb.DuckDBPyConnection,
+    verdicts: Artifact,
+    duplicates: Artifact,
+    signals: Artifact,
+    edits: Sequence[str],
 ) -> None:
     """Create the table of decisions: dropped by a rule, or as a duplicate, or kept; and which spans leave the text.
 
-    Edits are found by document id: the same documents may be cut into other shards where they were measured.
+    A document that the keep-list names stays, a duplicate or not. Edits are found by document id: the same documents
+    may be cut into other shards where they were measured.
     """
     spans, measured = '[]::STRUCT(start INTEGER, "end" INTEGER)[]', ""
-    if edits is not None:
-        spans = "s.c4_edits"
-        paths = ", ".join(quoted(shard.path) for shard in edits.shards())
+    if edits:
+        spans = " || ".join(f's."{edits_column(text)}"' for text in edits)
+        paths = ", ".join(quoted(shard.path) for shard in signals.shards())
         measured = f"JOIN read_parquet([{paths}]) s ON s.id = v.id"
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE decisions AS
         SELECT v.id,
-               v.first_reason IS NULL AND d.dropped IS NULL AS kept,
-               coalesce(v.first_reason, 'duplicate.' || d.kind) AS reason,
+               coalesce(v.listed = 'keep', FALSE) OR (v.first_reason IS NULL AND d.dropped IS NULL) AS kept,
+               CASE WHEN NOT kept THEN coalesce(v.first_reason, 'duplicate.' || d.kind) END AS reason,
                v.reasons || CASE WHEN d.dropped IS NULL THEN [] ELSE ['duplicate.' || d.kind] END AS reasons,
                d.kept AS twin,
                d.jaccard,

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks.pool import map_in_processes
-from tasks.stage import Work
+from tasks.stage import Keyed, Work
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, artifact_key
 
 PartFunction = Callable[..., dict[str, Any]]
@@ -119,5 +119,5 @@ def build_part(function: PartFunction, root: str, manifest: dict[str, Any], argu
 
 def shard_parts(corpus: Artifact, config: BaseModel) -> list[Part]:
     """One part for every shard of a corpus, determined by the shard's content and the config."""
-    material = config.model_dump(mode="json")
+    material = config.key_material() if isinstance(config, Keyed) else config.model_dump(mode="json")
     return [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]

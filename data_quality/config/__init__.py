@@ -3,6 +3,9 @@
 from data_quality.config.base import (
     StrictModel,
 )
+from data_quality.config.custom import (
+    CustomSignal,
+)
 from data_quality.config.dedupe import (
     DedupeConfig,
     ExactDedupeConfig,
@@ -14,11 +17,21 @@ from data_quality.config.labelled import (
     LabelledClass,
     LabelledConfig,
 )
+from data_quality.config.line_edits import (
+    C4LineEdits,
+    RefinedWebLineEdits,
+)
+from data_quality.config.lists import (
+    BadWordList,
+    BadWordsConfig,
+    DocumentList,
+    ListFile,
+    UrlLists,
+)
 from data_quality.config.normalize import (
     NormalizeConfig,
 )
 from data_quality.config.quality import (
-    C4LineEdits,
     QualityConfig,
     SignalsConfig,
 )
@@ -41,10 +54,14 @@ from data_quality.config.split import (
 )
 
 __all__ = [
+    "BadWordList",
+    "BadWordsConfig",
     "C4LineEdits",
     "ColumnSource",
     "CsvSource",
+    "CustomSignal",
     "DedupeConfig",
+    "DocumentList",
     "ExactDedupeConfig",
     "FileSource",
     "HuggingFaceSource",
@@ -53,11 +70,13 @@ __all__ = [
     "KeepConfig",
     "LabelledClass",
     "LabelledConfig",
+    "ListFile",
     "NearDedupeConfig",
     "NormalizeConfig",
     "ParquetSource",
     "PythonDocsSource",
     "QualityConfig",
+    "RefinedWebLineEdits",
     "ShardConfig",
     "SignalsConfig",
     "SignatureConfig",
@@ -66,4 +85,5 @@ __all__ = [
     "SplitConfig",
     "StrictModel",
     "TextSource",
+    "UrlLists",
 ]
