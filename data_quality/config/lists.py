@@ -84,12 +84,19 @@ class DocumentList(StrictModel):
 
     ids: tuple[str, ...] = Field(default=(), description="Ids or patterns.")
     sources: tuple[str, ...] = Field(default=(), description="Names of sources or patterns.")
-    ids_file: ListFile | None = Field(default=None, description="A file with more ids or patterns, one a line.")
-    sources_file: ListFile | None = Field(default=None, description="A file with more sources or patterns.")
+    ids_file: str | None = Field(default=None, description="A file with more ids or patterns, one a line.")
+    sources_file: str | None = Field(default=None, description="A file with more sources or patterns.")
 
     def resolved(self) -> "DocumentList":
-        """The same with the files' entries among `ids` and `sources`, in order, each once."""
+        """The same with the files' entries among `ids` and `sources`, in order, each once.
+
+        Raises ValueError for a file that cannot be read.
+        """
         return DocumentList(
-            ids=tuple(dict.fromkeys([*self.ids, *(self.ids_file.entries() if self.ids_file else ())])),
-            sources=tuple(dict.fromkeys([*self.sources, *(self.sources_file.entries() if self.sources_file else ())])),
+            ids=_with_entries(self.ids, self.ids_file), sources=_with_entries(self.sources, self.sources_file)
         )
+
+
+def _with_entries(entries: tuple[str, ...], file: str | None) -> tuple[str, ...]:
+    more = ListFile(path=file).entries() if file is not None else ()
+    return tuple(dict.fromkeys([*entries, *more]))
