@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data_quality.config import DocumentList, QualityConfig, StrictModel
-from data_quality.document_lists import DROP, DocumentLists
+from data_quality.document_lists import DROP, KEEP, DocumentLists
 from data_quality.signal_catalogue import EDITED_SIGNALS, GROUPS, RAW, column, nearest, signals_of
 
 if TYPE_CHECKING:
@@ -216,7 +216,8 @@ def judge(
     What comes after the verdicts must let a document stay whose `listed` is `keep`.
 
     Returns the counts documents, passed, and by reason `reasons` (all that fire) and `first_reasons`, both with every
-    rule, fired or not; and `unmatched`, the entries of the lists that no document has (list, field, entry).
+    rule, fired or not, and the lists that decided; and `unmatched`, the entries of the lists that no document has
+    (list, field, entry).
     """
     if not signal_paths:
         raise ValueError("judge needs at least one signals shard")
@@ -286,6 +287,7 @@ def _count_reasons(
         f"SELECT first_reason, count(*) FROM {source} WHERE first_reason IS NOT NULL GROUP BY first_reason"
     ).fetchall()
     names = [ruleset.reason(rule) for ruleset in rulesets for rule in ruleset.rules]
+    names += sorted({reason for reason, _ in fired} & {KEEP, DROP})
     return {
         "documents": total[0],
         "passed": total[1],

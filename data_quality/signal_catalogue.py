@@ -175,7 +175,13 @@ _REMOVED = {"removed_ratio": _ratio("characters that the line edits remove / cha
 
 C4_SIGNALS: dict[str, Signal] = LINE_SIGNALS | _C4_DOCUMENT | _REMOVED
 REFINEDWEB_SIGNALS: dict[str, Signal] = (
-    LINE_SIGNALS | _REMOVED | {"removed_word_ratio": _ratio("words that the line edits remove / words of the raw text")}
+    LINE_SIGNALS
+    | _REMOVED
+    | {
+        "removed_word_ratio": _ratio(
+            "words, those of symbols only not counted, that the line edits remove / all of them"
+        )
+    }
 )
 
 RAW = "raw"

@@ -44,9 +44,15 @@ class _Words:
         vocabulary.describe()
         is_word = tokens != WHITE_SPACE
         words_before = np.concatenate([[0], np.cumsum(is_word)])
+        self._tokens, self._starts = tokens, starts
         self.ids = tokens[is_word]
         self.words_by_line = np.diff(words_before[starts])
         self.sentences_by_line = sentences_by_line(vocabulary.kinds[tokens], starts)
+
+    def plain_by_line(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Words per line that are not of symbols only: int64[lines]."""
+        plain = (self._tokens != WHITE_SPACE) & ~vocabulary.is_symbol[self._tokens]
+        return np.diff(np.concatenate([[0], np.cumsum(plain)])[self._starts])
 
 
 def text_versions(config: SignalsConfig) -> dict[str, LineEdits]:
@@ -78,9 +84,10 @@ def text_signals(
     for version, edits in text_versions(config).items():
         edited = edit_lines(text, edits)
         removed[version] = edited.removed
-        for name, value in _edited_signals(text, edited, words, vocabulary, config).items():
-            if name in EDITED_SIGNALS[version]:
-                values[column(version, name)] = value
+        found = _edited_signals(text, edited, words, vocabulary, config)
+        if "removed_word_ratio" in EDITED_SIGNALS[version]:
+            found["removed_word_ratio"] = _removed_words(edited, words, vocabulary)
+        values |= {column(version, name): value for name, value in found.items()}
     return values, removed
 
 
@@ -92,7 +99,6 @@ def _edited_signals(
     values = _line_signals(edited_text, n_words, n_sentences, config)
     values |= edited.counts
     values["removed_ratio"] = _ratio(len(text) - len(edited_text), len(text))
-    values["removed_word_ratio"] = _ratio(max(len(words.ids) - n_words, 0), len(words.ids))
     return values
 
 
@@ -204,6 +210,16 @@ def _count_kept(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> t
         n_words += len(again.ids)
         n_sentences += int(again.sentences_by_line.sum())
     return n_words, n_sentences
+
+
+def _removed_words(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> float:
+    """Share of the words, those of symbols only left out, that stand in what the line edits remove."""
+    by_line = words.plain_by_line(vocabulary)
+    total, kept = int(by_line.sum()), int(by_line[[number for number, left in edited.kept if left is None]].sum())
+    changed = [left for _, left in edited.kept if left is not None]
+    if changed:
+        kept += int(_Words(changed, vocabulary).plain_by_line(vocabulary).sum())
+    return _ratio(max(total - kept, 0), total)
 
 
 @cache

@@ -163,7 +163,8 @@ def _decide(
         CREATE OR REPLACE TABLE decisions AS
         SELECT v.id,
                coalesce(v.listed = 'keep', FALSE) OR (v.first_reason IS NULL AND d.dropped IS NULL) AS kept,
-               CASE WHEN NOT kept THEN coalesce(v.first_reason, 'duplicate.' || d.kind) END AS reason,
+               CASE WHEN v.listed IS DISTINCT FROM 'keep' THEN coalesce(v.first_reason, 'duplicate.' || d.kind) END
+                   AS reason,
                v.reasons || CASE WHEN d.dropped IS NULL THEN [] ELSE ['duplicate.' || d.kind] END AS reasons,
                d.kept AS twin,
                d.jaccard,

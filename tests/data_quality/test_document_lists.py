@@ -52,7 +52,7 @@ def test_lists_decide_before_the_rules_and_keep_before_drop(tmp_path: Path) -> N
         "web/[3]": {"reasons": ["list.keep"], "first_reason": None, "listed": "keep"},
     }
     assert counts["passed"] == 3
-    assert counts["first_reasons"] == {"mine.short": 0, "mine.tiny": 0, "list.drop": 2}
+    assert counts["first_reasons"] == {"mine.short": 0, "mine.tiny": 0, "list.drop": 2, "list.keep": 0}
     assert counts["unmatched"] == []
 
 

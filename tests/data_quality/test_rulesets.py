@@ -100,7 +100,7 @@ FAMILIES: dict[str, Family] = {
         for n in (2, 3, 4)
     },
     **{
-        f"gopher_repetition.duplicated_{n}_n_grams": (lambda k, n=n: inserted(phrase(n), k, 300), range(1, 100))
+        f"gopher_repetition.duplicated_{n}_n_grams": (lambda k, n=n: inserted(phrase(n), k, 600), range(1, 100))
         for n in range(5, 11)
     },
     "gopher_repetition_paper.dup_line_frac": (
@@ -120,7 +120,7 @@ FAMILIES: dict[str, Family] = {
         range(10, 40),
     ),
     **{
-        f"gopher_repetition_paper.{kind}_{n}_gram": (lambda k, n=n: inserted(phrase(n), k, 300), range(2, 100))
+        f"gopher_repetition_paper.{kind}_{n}_gram": (lambda k, n=n: inserted(phrase(n), k, 600), range(2, 100))
         for kind, sizes in (("top", (2, 3, 4)), ("dup", range(5, 11)))
         for n in sizes
     },
@@ -141,8 +141,8 @@ FAMILIES: dict[str, Family] = {
     "refinedweb.too_few_alphabetic_words": (lambda k: mixed(k, "42", 100), range(30)),
     "refinedweb.too_few_stop_words": (lambda k: " ".join(words(60) + ["the"] * k), range(4)),
     "refinedweb.too_many_words_removed": (
-        lambda k: "\n".join([" ".join(words(100))] + [f"{word.upper()} it" for word in words(k)]),
-        range(10),
+        lambda k: "\n".join([" ".join(words(1_000))] + [f"{word.upper()} it" for word in words(k)]),
+        range(20, 35),
     ),
     "refinedweb_url.banned_domain": (lambda k: f"http://{'x' * (1 - k)}bad.example/page", range(2)),
     "refinedweb_url.banned_string": (lambda k: f"http://a.example/very{'x' * (1 - k)}-b.ad", range(2)),
@@ -183,11 +183,11 @@ FAMILIES: dict[str, Family] = {
     "map_cc.too_few_distinct_characters": (lambda k: "".join(han(k)) + "好" * (1_000 - k), range(90, 110)),
     "map_cc.low_entropy": (lambda k: "".join(han(k)) * 9, range(10, 30)),
     **{
-        f"map_cc.top_{n}_gram": (lambda k, n=n: "".join(spread("".join(han(n)), k, 500)), range(2, 200))
+        f"map_cc.top_{n}_gram": (lambda k, n=n: "".join(spread("".join(han(n)), k, 500)), range(2, 200, 2))
         for n in (2, 3, 4)
     },
     **{
-        f"map_cc.dup_{n}_gram": (lambda k, n=n: "".join(spread("".join(han(n)), k, 300)), range(2, 200))
+        f"map_cc.dup_{n}_gram": (lambda k, n=n: "".join(spread("".join(han(n)), k, 300)), range(2, 200, 2))
         for n in range(5, 11)
     },
     "chinese_web_text.too_short": (lambda k: "".join(han(k)), range(190, 210)),
@@ -204,7 +204,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "roots_zh.no_words": (lambda k: "好" * k, range(2)),
     "roots_zh.too_many_words": (lambda k: "a " * (999_990 + k), range(0, 20, 5)),
-    "roots_zh.char_repetition": (lambda k: "".join(spread("甲乙丙", k, 500)), range(2, 400)),
+    "roots_zh.char_repetition": (lambda k: "".join(spread("甲乙丙", k, 500)), range(2, 400, 5)),
     "roots_zh.special_characters": (lambda k: "".join(han(100 - k)) + "。" * k, range(20, 40)),
     "bad_words.bad_word": (lambda k: f"this is a {'x' * (1 - k)}badword in it", range(2)),
     "custom.mostly_tables": (lambda k: "7" * k + "x" * (100 - k), range(20, 40)),
@@ -221,7 +221,7 @@ FAMILIES: dict[str, Family] = {
         lambda k: "\n".join([f"{w} is a short one" for w in words(k)] + [long_line(w) for w in words(100 - k)]),
         range(50, 80),
     ),
-    "fineweb.char_dup_ratio": (lambda k: lines(k, "That is all.", 100, long_line), range(10)),
+    "fineweb.char_dup_ratio": (lambda k: lines(k, "That is all.", 500, long_line), range(40)),
     "fineweb.list_ratio": (
         lambda k: "\n".join([" ".join(words(100)), *(f"{word} and more" for word in words(k))]),
         range(290, 310),
@@ -282,8 +282,9 @@ def test_every_rule_fires_and_only_just_does_not(ruleset: Ruleset, rule: Rule) -
     flips = [at for at in range(1, len(fires)) if fires[at] != fires[at - 1]]
     assert len(flips) == 1, "the family must cross the threshold exactly once"
     at = flips[0]
-    assert abs(values[at] - values[at - 1]) <= max(0.05 * rule.threshold, 1)
-    assert math.isclose(values[at], rule.threshold, rel_tol=0.06, abs_tol=1)
+    step = 1 if rule.threshold == 0 or rule.threshold >= 1 else 0  # of a count; ratios move by less
+    assert abs(values[at] - values[at - 1]) <= max(0.2 * rule.threshold, step)
+    assert math.isclose(values[at], rule.threshold, rel_tol=0.2, abs_tol=step)
 
 
 def test_no_rule_is_without_its_documents() -> None:
