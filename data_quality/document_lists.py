@@ -9,14 +9,17 @@ if TYPE_CHECKING:
 
 KEEP, DROP = "list.keep", "list.drop"
 _WILD = ("*", "?")
+_COLUMNS = ("reason", "field", "entry")
 
 
 class DocumentLists:
     """A keep-list and a drop-list on a connection. A document that both name stays."""
 
     def __init__(self, connection: "duckdb.DuckDBPyConnection", keep: DocumentList, drop: DocumentList) -> None:
-        """Register the lists as the table `listed`; `keep` and `drop` without files (`DocumentList.resolved`)."""
+        """Register the lists as the view `listed`; `keep` and `drop` without files (`DocumentList.resolved`)."""
         self._connection = connection
+        import pyarrow as pa  # a configuration is checked against the rules in a fraction of its import time
+
         rows = [
             (reason, column, entry)
             for reason, listed in ((KEEP, keep), (DROP, drop))
@@ -24,10 +27,9 @@ class DocumentLists:
             for entry in entries
         ]
         self._patterns = [row for row in rows if any(wild in row[2] for wild in _WILD)]
-        connection.execute("CREATE TABLE listed (reason VARCHAR, field VARCHAR, entry VARCHAR)")
-        exact = [row for row in rows if row not in set(self._patterns)]
-        if exact:
-            connection.executemany("INSERT INTO listed VALUES (?, ?, ?)", exact)
+        exact = [row for row in rows if not any(wild in row[2] for wild in _WILD)]
+        columns = {name: pa.array([row[at] for row in exact], pa.string()) for at, name in enumerate(_COLUMNS)}
+        connection.register("listed", pa.table(columns))
         self._fields = {(reason, field) for reason, field, _ in rows}
 
     def reason(self) -> str:

@@ -20,6 +20,8 @@ OPERATORS = ("<", "<=", ">", ">=", "==")
 _ROWS_PER_GROUP = 100_000
 RULESETS_DIR = Path(__file__).parent / "rulesets"
 
+_TAKEN = ("duplicate", "list", "split")
+
 TextVersion = Literal["raw", "c4", "c4_dclm", "refinedweb"]
 
 
@@ -61,6 +63,8 @@ class Ruleset(StrictModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"rule names given twice: {', '.join(twice)}")
+        if self.name in _TAKEN:
+            raise ValueError(f"a ruleset cannot be named '{self.name}': other reasons begin with it")
         return self
 
     def text_of(self, rule: Rule) -> str:

@@ -203,8 +203,9 @@ def _count_kept(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> t
     """Words and sentences of the lines that stay; only a line out of which something was cut is split anew."""
     whole = [number for number, left in edited.kept if left is None]
     changed = [left for _, left in edited.kept if left is not None]
-    n_words = int(words.words_by_line[whole].sum())
-    n_sentences = int(words.sentences_by_line[whole].sum())
+    by_line = words.words_by_line[whole]
+    n_words = int(by_line.sum())
+    n_sentences = int(words.sentences_by_line[whole][by_line > 0].sum())
     if changed:
         again = _Words(changed, vocabulary)
         n_words += len(again.ids)
@@ -215,7 +216,8 @@ def _count_kept(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> t
 def _removed_words(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> float:
     """Share of the words, those of symbols only left out, that stand in what the line edits remove."""
     by_line = words.plain_by_line(vocabulary)
-    total, kept = int(by_line.sum()), int(by_line[[number for number, left in edited.kept if left is None]].sum())
+    whole = [number for number, left in edited.kept if left is None]
+    total, kept = int(by_line.sum()), int(by_line[whole].sum())
     changed = [left for _, left in edited.kept if left is not None]
     if changed:
         kept += int(_Words(changed, vocabulary).plain_by_line(vocabulary).sum())

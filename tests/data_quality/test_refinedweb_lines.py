@@ -84,3 +84,10 @@ def test_removed_words_do_not_count_symbols() -> None:
     assert apply_edits(text, edits["refinedweb"]) == "A title of it\nThere are ten words in all, so one is tenth."
     assert values["refinedweb__removed_word_ratio"] == 1 / 15
     assert values["refinedweb__removed_ratio"] == (14 + 7) / len(text)
+
+
+def test_blank_lines_that_stay_are_no_sentences() -> None:
+    config = SignalsConfig(c4=None, refinedweb=RefinedWebLineEdits())
+    values = text_signals("It is one.\n\n\nIt is two.\n", config, Vocabulary())[0]
+    assert values["refinedweb__sentences"] == values["sentences"] == 2
+    assert values["refinedweb__nonblank_lines"] == 2

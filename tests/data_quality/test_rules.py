@@ -2,6 +2,7 @@
 
 import operator
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,12 +14,13 @@ from data_quality.explain import explain, reasons_table
 from data_quality.rules import (
     OPERATORS,
     Ruleset,
+    TextVersion,
     choose_rulesets,
     judge,
     load_ruleset,
     shipped_rulesets,
 )
-from data_quality.signal_catalogue import signal_columns
+from data_quality.signal_catalogue import EDITED_SIGNALS, signal_columns
 
 RULESET = """
 name: mine
@@ -57,6 +59,13 @@ def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
         ("source: none}", "sauce: none}", r"rules\.0\.source: Field required"),
         ("text: raw", "text: edited", "text: Input should be 'raw', 'c4', 'c4_dclm' or 'refinedweb'"),
         ("text: raw", "text: [", "is not readable YAML"),
+        ("name: mine", "name: list", "a ruleset cannot be named 'list'"),
+        ("threshold: 10", "threshold: 10, text: c5", r"rules\.0\.text: Input should be 'raw', 'c4'"),
+        (
+            "threshold: 10",
+            "threshold: 10, text: c4_dclm, signal: bytes",
+            "unknown signal 'bytes' of text version c4_dclm",
+        ),
         ("signal: words", "signal: c4__words", "did you mean 'words'"),
     ],
 )
@@ -100,6 +109,17 @@ def test_fineweb_judges_c4s_text_only_where_c4_is_chosen() -> None:
     assert all(column.startswith("c4__") for column in columns("c4", "fineweb"))
     assert columns("c4", "fineweb") == columns("fineweb", "c4")
     assert not any(column.startswith("c4__") for column in columns("fineweb"))
+
+
+def test_a_rule_may_stand_on_another_version_than_its_ruleset() -> None:
+    def column(*names: str) -> str:
+        chosen = {ruleset.name: ruleset for ruleset in choose_rulesets(QualityConfig(rulesets=names))}
+        return chosen["c4_dclm"].column(chosen["c4_dclm"].rules[0])
+
+    assert column("c4_dclm") == "characters"
+    (refinedweb,) = choose_rulesets(QualityConfig(rulesets=("refinedweb",)))
+    assert {refinedweb.text_of(rule) for rule in refinedweb.rules} == {"raw", "refinedweb"}
+    assert get_args(TextVersion) == ("raw", *EDITED_SIGNALS)
 
 
 def test_resolved_rulesets_survive_json() -> None:
