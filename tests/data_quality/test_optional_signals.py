@@ -51,7 +51,7 @@ def everything() -> SignalsConfig:
     return resolve_signals(EVERYTHING)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TEXTS, st.sampled_from(["en", "zh", "de", None]), st.text(max_size=30))
 def test_every_signal_is_finite_and_within_its_bounds(text: str, language: str | None, url: str) -> None:
     document = CustomDocument("d", text, language, metadata_json=json.dumps({"url": url}))

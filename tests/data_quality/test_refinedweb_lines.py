@@ -55,7 +55,7 @@ def oracle(text: str) -> str:
     return re.sub("\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TEXTS)
 def test_edits_are_those_that_dclm_describes(text: str) -> None:
     assert edited(text) == oracle(text)
