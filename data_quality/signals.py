@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from data_quality.characters import CLASSES, TERMINAL_PUNCTUATION, class_table, code_points
 from data_quality.config import SignalsConfig
-from data_quality.line_edits import EditedLines, Span, apply_edits, edit_lines
+from data_quality.custom import CustomDocument
+from data_quality.line_edits import EditedLines, LineEdits, Span, apply_edits, edit_lines
 from data_quality.ngrams import (
     class_counts,
     distinct_words,
@@ -24,12 +25,14 @@ from data_quality.ngrams import (
     sentences_by_line,
     top_ngram_characters,
 )
-from data_quality.signal_catalogue import C4_PREFIX, signal_columns
+from data_quality.optional_signals import Measured, optional_signals
+from data_quality.signal_catalogue import EDITED_SIGNALS, column, edits_column, signal_columns
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 
 Values = dict[str, float]
 
 _ROWS = 2000
+_COPIED = ("id", "text", "language", "source")
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 
 
@@ -41,13 +44,30 @@ class _Words:
         vocabulary.describe()
         is_word = tokens != WHITE_SPACE
         words_before = np.concatenate([[0], np.cumsum(is_word)])
+        self._tokens, self._starts = tokens, starts
         self.ids = tokens[is_word]
         self.words_by_line = np.diff(words_before[starts])
         self.sentences_by_line = sentences_by_line(vocabulary.kinds[tokens], starts)
 
+    def plain_by_line(self, vocabulary: Vocabulary) -> np.ndarray:
+        """Words per line that are not of symbols only: int64[lines]."""
+        plain = (self._tokens != WHITE_SPACE) & ~vocabulary.is_symbol[self._tokens]
+        return np.diff(np.concatenate([[0], np.cumsum(plain)])[self._starts])
 
-def text_signals(text: str, config: SignalsConfig, vocabulary: Vocabulary) -> tuple[Values, list[Span]]:
-    """All signals of one document by column name, and the spans that C4's line edits remove from it."""
+
+def text_versions(config: SignalsConfig) -> dict[str, LineEdits]:
+    """The line edits of every edited text version that is made, by its name."""
+    edits = {name: getattr(config, name) for name in EDITED_SIGNALS}
+    return {name: edit for name, edit in edits.items() if edit is not None}
+
+
+def text_signals(
+    text: str, config: SignalsConfig, vocabulary: Vocabulary, document: CustomDocument | None = None
+) -> tuple[Values, dict[str, list[Span]]]:
+    """All signals of one document by column name, and by text version the spans that its line edits remove.
+
+    `document` says what else is known of the document, for the optional signals that ask for it.
+    """
     vocabulary.make_room()
     lines = [line.strip() for line in text.splitlines()]
     words = _Words(lines, vocabulary)
@@ -57,16 +77,29 @@ def text_signals(text: str, config: SignalsConfig, vocabulary: Vocabulary) -> tu
     values |= _duplicate_lines(text)
     values |= _word_signals(len(text), words.ids, vocabulary)
     values |= _character_signals(text)
-    if config.c4 is None:
-        return values, []
-    edited = edit_lines(text, config.c4)
+    if config.groups or config.custom:
+        measured = Measured(document or CustomDocument("", text), words.ids, vocabulary)
+        values |= optional_signals(config.model_dump_json()).measure(measured)
+    removed: dict[str, list[Span]] = {}
+    for version, edits in text_versions(config).items():
+        edited = edit_lines(text, edits)
+        removed[version] = edited.removed
+        found = _edited_signals(text, edited, words, vocabulary, config)
+        if "removed_word_ratio" in EDITED_SIGNALS[version]:
+            found["removed_word_ratio"] = _removed_words(edited, words, vocabulary)
+        values |= {column(version, name): value for name, value in found.items()}
+    return values, removed
+
+
+def _edited_signals(
+    text: str, edited: EditedLines, words: _Words, vocabulary: Vocabulary, config: SignalsConfig
+) -> Values:
     edited_text = apply_edits(text, edited.removed)
-    n_words, n_sentences = _count_kept(edited, lines, words, vocabulary)
-    c4 = _line_signals(edited_text, n_words, n_sentences, config)
-    c4["lorem_ipsum"] = edited.lorem_ipsum
-    c4["curly_bracket"] = edited.curly_bracket
-    c4["removed_ratio"] = _ratio(len(text) - len(edited_text), len(text))
-    return values | {C4_PREFIX + name: value for name, value in c4.items()}, edited.removed
+    n_words, n_sentences = _count_kept(edited, words, vocabulary)
+    values = _line_signals(edited_text, n_words, n_sentences, config)
+    values |= edited.counts
+    values["removed_ratio"] = _ratio(len(text) - len(edited_text), len(text))
+    return values
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -166,17 +199,29 @@ def _character_signals(text: str) -> Values:
     }
 
 
-def _count_kept(edited: EditedLines, lines: list[str], words: _Words, vocabulary: Vocabulary) -> tuple[int, int]:
-    """Words and sentences of the lines that C4 keeps; only a line that lost a citation is cut into words anew."""
-    whole = [number for number, line in edited.kept if len(line) == len(lines[number])]
-    changed = [line for number, line in edited.kept if len(line) < len(lines[number])]
-    n_words = int(words.words_by_line[whole].sum())
-    n_sentences = int(words.sentences_by_line[whole].sum())
+def _count_kept(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> tuple[int, int]:
+    """Words and sentences of the lines that stay; only a line out of which something was cut is split anew."""
+    whole = [number for number, left in edited.kept if left is None]
+    changed = [left for _, left in edited.kept if left is not None]
+    by_line = words.words_by_line[whole]
+    n_words = int(by_line.sum())
+    n_sentences = int(words.sentences_by_line[whole][by_line > 0].sum())
     if changed:
         again = _Words(changed, vocabulary)
         n_words += len(again.ids)
         n_sentences += int(again.sentences_by_line.sum())
     return n_words, n_sentences
+
+
+def _removed_words(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> float:
+    """Share of the words, those of symbols only left out, that stand in what the line edits remove."""
+    by_line = words.plain_by_line(vocabulary)
+    whole = [number for number, left in edited.kept if left is None]
+    total, kept = int(by_line.sum()), int(by_line[whole].sum())
+    changed = [left for _, left in edited.kept if left is not None]
+    if changed:
+        kept += int(_Words(changed, vocabulary).plain_by_line(vocabulary).sum())
+    return _ratio(max(total - kept, 0), total)
 
 
 @cache
@@ -185,14 +230,17 @@ def _process_vocabulary() -> Vocabulary:
 
 
 def _schema(config: SignalsConfig) -> pa.Schema:
-    columns = signal_columns(c4=config.c4 is not None)
+    texts = text_versions(config)
     span = pa.struct([("start", pa.int32()), ("end", pa.int32())])
+    signals = signal_columns(texts, config.groups)
     return pa.schema(
         [
             ("id", pa.string()),
             ("language", pa.string()),
-            *((name, pa.int64() if signal.integer else pa.float64()) for name, signal in columns.items()),
-            ("c4_edits", pa.list_(span)),
+            ("source", pa.string()),
+            *((name, pa.int64() if signal.integer else pa.float64()) for name, signal in signals.items()),
+            *((signal.name, pa.float64()) for signal in config.custom),
+            *((edits_column(text), pa.list_(span)) for text in texts),
         ]
     )
 
@@ -202,15 +250,23 @@ def compute_signals(
 ) -> dict[str, int]:
     """Measure every document of a documents shard and write its signals shard, rows in the same order.
 
-    Columns: id, language (copied, for rules of one language), one number per signal (`signal_catalogue.py`), and
-    `c4_edits`, the character spans that C4's line edits remove. A null text counts as empty. Returns the counts
-    documents, bytes, words and edited (documents that C4's line edits change).
+    Columns: id, language and source (copied, for rules of one language and for lists), one number per signal
+    (`signal_catalogue.py`), and for each edited text version, as `c4_edits`, the character spans that its line edits
+    remove. A null text counts as empty. Returns the counts documents, bytes, words and edited (documents that line
+    edits change).
+
+    Args:
+        config: as `signal_choice.resolve_signals` returns it where rules are to name optional signals.
+
+    Raises:
+        CustomSignalError: a function of the user's own failed; the message names the document.
     """
     source = pq.ParquetFile(in_path)
     missing = {"id", "text"} - set(source.schema_arrow.names)
     if missing:
         raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
-    columns = [name for name in ("id", "text", "language") if name in source.schema_arrow.names]
+    wanted = ("id", "text", "language", "source", "metadata") if config.groups or config.custom else _COPIED
+    columns = [name for name in wanted if name in source.schema_arrow.names]
     schema = _schema(config)
     counts = {"documents": 0, "bytes": 0, "words": 0, "edited": 0}
     temporary = out_path.with_suffix(".tmp")
@@ -226,16 +282,19 @@ def compute_signals(
 def _batch_signals(batch: pa.RecordBatch, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
     vocabulary = _process_vocabulary()
     columns: dict[str, list[object]] = {name: [] for name in schema.names}
-    columns["id"] = batch.column("id").to_pylist()
-    has_language = "language" in batch.schema.names
-    columns["language"] = batch.column("language").to_pylist() if has_language else [None] * len(batch)
-    for text in batch.column("text").to_pylist():
-        values, edits = text_signals(text or "", config, vocabulary)
+    for row in batch.to_pylist():
+        text = row["text"] or ""
+        document = CustomDocument(row["id"], text, row.get("language"), row.get("source"), row.get("metadata") or "{}")
+        values, edits = text_signals(text, config, vocabulary, document)
+        columns["id"].append(document.id)
+        columns["language"].append(document.language)
+        columns["source"].append(document.source)
         for name, value in values.items():
             columns[name].append(value)
-        columns["c4_edits"].append([{"start": start, "end": end} for start, end in edits])
+        for version, spans in edits.items():
+            columns[edits_column(version)].append([{"start": start, "end": end} for start, end in spans])
         counts["documents"] += 1
         counts["bytes"] += int(values["bytes"])
         counts["words"] += int(values["words"])
-        counts["edited"] += bool(edits)
+        counts["edited"] += any(edits.values())
     return pa.table(columns, schema=schema)

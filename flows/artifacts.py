@@ -86,13 +86,13 @@ def filtered_corpus(name: str | None) -> Artifact:
     return kept
 
 
-def input_of(artifact: Artifact, name: str) -> Artifact:
-    """An artifact's input by the name that its stage gives it.
+def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifact:
+    """An artifact's input by the name that its stage gives it; where there are several, the first (of a stage).
 
     Raises:
         StoreError: it was collected.
     """
-    item = artifact.manifest()["inputs"][name][0]
+    item = next(item for item in artifact.manifest()["inputs"][name] if stage in (None, item["stage"]))
     found = Store(home.store_path()).find(item["stage"], item["key"])
     if found is None:
         raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from prefect import flow
 
 from data_quality.rules import choose_rulesets
+from data_quality.signal_catalogue import EDITED_SIGNALS
+from data_quality.signal_choice import resolve_signals
 from flows.config import PipelineConfig, quickstart
 from flows.running import prefect_run
 from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_request, contamination
@@ -40,34 +42,32 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     benchmarks = benchmark_request(config.decontaminate) if config.decontaminate.benchmarks else None
     raw = ingest(fingerprinted(config.ingest, config.max_files))
     normalized = normalize(config.normalize, corpus=raw)
-    measured = signals(config.quality.signals, corpus=normalized)
+    measured = signals(resolve_signals(config.quality), corpus=normalized)
     signed = signatures(config.signatures, corpus=normalized)
     rulesets = choose_rulesets(config.quality)
-    verdicts = judge(JudgeRequest(rulesets=rulesets), signals=measured)
+    keep, drop = config.quality.keep.resolved(), config.quality.drop.resolved()
+    verdicts = judge(JudgeRequest(rulesets=rulesets, keep=keep, drop=drop), signals=measured)
     duplicates = dedupe(config.dedupe, signatures=signed, verdicts=verdicts)
-    edits = any(ruleset.name == "c4" for ruleset in rulesets)
+    edits = tuple(ruleset.name for ruleset in rulesets if ruleset.name in EDITED_SIGNALS)
     found: list[Artifact] = []
     spans: list[Artifact] = []
-    dropping: dict[str, Artifact] = {}
+    drops: list[Artifact] = []
     if personal is not None:
-        found = spans = [pii(personal, corpus=normalized)]
+        spans.append(pii(personal, corpus=normalized))
     if benchmarks is not None:
         index = benchmark_index(benchmarks)
+        found.append(index)
         shared = contamination(ContaminationConfig(), corpus=normalized, index=index)
-        found = [*found, index, shared]
-        if config.decontaminate.action == "cut":
-            spans = [*spans, shared]
-        else:
-            dropping = {"contaminated": shared}
+        (spans if config.decontaminate.action == "cut" else drops).append(shared)
+    found = [*found, *spans, *drops]
     kept = filter_corpus(
         FilterConfig(edits=edits),
-        label="filter_corpus",
         corpus=normalized,
         signals=measured,
         verdicts=verdicts,
-        duplicates=duplicates,
+        duplicates=[duplicates],
         spans=spans,
-        **dropping,
+        drops=drops,
     )
     figures = profile(ProfileConfig(), corpus=normalized, signals=measured, kept=kept)
     pass_gates(config.name, config.gates, figures)

@@ -111,7 +111,7 @@ def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
     """
     if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
         return []
-    spans = [str(shard.path) for shard in input_of(kept, "contaminated").shards()]
+    spans = [str(shard.path) for shard in input_of(kept, "drops", "contamination").shards()]
     found = rows(
         'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '
         "GROUP BY other ORDER BY length DESC, other LIMIT $most",

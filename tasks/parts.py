@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks.pool import map_in_processes
-from tasks.stage import Work
+from tasks.stage import Keyed, Work
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, artifact_key
 
 PartFunction = Callable[..., dict[str, Any]]
@@ -121,7 +121,8 @@ def shard_parts(corpus: Artifact, config: BaseModel, material: Any = None) -> li
     """One part for every shard of a corpus, determined by the shard's content and the config.
 
     Args:
-        material: what of the config shapes a part, JSON-able; None means all of it.
+        material: what of the config shapes a part, JSON-able; None means all of it, or what it says itself (`Keyed`).
     """
-    material = config.model_dump(mode="json") if material is None else material
+    if material is None:
+        material = config.key_material() if isinstance(config, Keyed) else config.model_dump(mode="json")
     return [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]

@@ -97,7 +97,7 @@ def funnel(connection: duckdb.DuckDBPyConnection, made: Mapping[str, Artifact]) 
         FunnelStep(
             name="dedupe",
             note=f"equal texts, then true Jaccard similarity of at least {dedupe['near']['threshold']:g}"
-            + ("; the lines that C4 removes leave the kept text" if edits else ""),
+            + (f"; what the line edits of {', '.join(edits)} remove leaves the kept text" if edits else ""),
             out=out,
         ),
         FunnelStep(

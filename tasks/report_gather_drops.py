@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from data_quality.rules import Rule, Ruleset
-from data_quality.signal_catalogue import C4_SIGNALS, RAW_SIGNALS
+from data_quality.signal_catalogue import meaning
 from tasks.report_data import DropExample, DropReason, Twin
 from tasks.report_excerpts import Excerpt, excerpts
 from tasks.report_gather_corpus import EXAMPLES, paths
@@ -103,6 +103,8 @@ def _reason(
     if found is not None:
         ruleset, rule = found
         said = f"kept if {rule.signal} {_sign(rule)} {rule.threshold:g}: {_meaning(ruleset, rule)}"
+    elif name == "list.drop":
+        said = "named by the drop-list"
     elif stage == "split":
         said = f"Jaccard similarity ≥ {thresholds['split']:g} with a document of that split"
     elif stage == "decontaminate":
@@ -122,8 +124,7 @@ def _reason(
 
 def _meaning(ruleset: Ruleset, rule: Rule) -> str:
     """What the signal measures, from the catalogue without its asides."""
-    meaning = (C4_SIGNALS if ruleset.text == "c4" else RAW_SIGNALS)[rule.signal].meaning
-    return re.sub(r"\s*\([^()]*\)", "", meaning).split(";")[0]
+    return re.sub(r"\s*\([^()]*\)", "", meaning(ruleset.text_of(rule), rule.signal)).split(";")[0]
 
 
 def _sign(rule: Rule) -> str:

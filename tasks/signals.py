@@ -10,10 +10,10 @@ from tasks.stage import Work, stage
 from tasks.store import Artifact
 
 
-@stage(version=1, libraries=("spacy",))
+@stage(version=2, libraries=("spacy",))
 def signals(work: Work, config: SignalsConfig, *, corpus: Artifact) -> None:
     """Compute every numeric signal of every document in one pass."""
-    build_parts(work, "signals.shard", 1, signals_part, shard_parts(corpus, config), libraries=("spacy",))
+    build_parts(work, "signals.shard", 2, signals_part, shard_parts(corpus, config), libraries=("spacy",))
 
 
 @stage(version=1)

@@ -7,6 +7,9 @@ from data_quality.config.classifier import (
     ClassifierConfig,
     Selection,
 )
+from data_quality.config.custom import (
+    CustomSignal,
+)
 from data_quality.config.decontaminate import (
     BenchmarkConfig,
     DecontaminateConfig,
@@ -25,6 +28,17 @@ from data_quality.config.labelled import (
     LabelledClass,
     LabelledConfig,
 )
+from data_quality.config.line_edits import (
+    C4LineEdits,
+    RefinedWebLineEdits,
+)
+from data_quality.config.lists import (
+    BadWordList,
+    BadWordsConfig,
+    DocumentList,
+    ListFile,
+    UrlLists,
+)
 from data_quality.config.normalize import (
     NormalizeConfig,
 )
@@ -35,7 +49,6 @@ from data_quality.config.pii import (
     PiiConfig,
 )
 from data_quality.config.quality import (
-    C4LineEdits,
     QualityConfig,
     SignalsConfig,
 )
@@ -58,13 +71,17 @@ from data_quality.config.split import (
 )
 
 __all__ = [
+    "BadWordList",
+    "BadWordsConfig",
     "BenchmarkConfig",
     "C4LineEdits",
     "ClassifierConfig",
     "ColumnSource",
     "CsvSource",
+    "CustomSignal",
     "DecontaminateConfig",
     "DedupeConfig",
+    "DocumentList",
     "ExactDedupeConfig",
     "FileSource",
     "GatesConfig",
@@ -74,6 +91,7 @@ __all__ = [
     "KeepConfig",
     "LabelledClass",
     "LabelledConfig",
+    "ListFile",
     "NearDedupeConfig",
     "NormalizeConfig",
     "ParquetSource",
@@ -81,6 +99,7 @@ __all__ = [
     "PiiConfig",
     "PythonDocsSource",
     "QualityConfig",
+    "RefinedWebLineEdits",
     "Selection",
     "ShardConfig",
     "SignalsConfig",
@@ -90,4 +109,5 @@ __all__ = [
     "SplitConfig",
     "StrictModel",
     "TextSource",
+    "UrlLists",
 ]

@@ -2,6 +2,7 @@
 
 import operator
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,12 +14,13 @@ from data_quality.explain import explain, reasons_table
 from data_quality.rules import (
     OPERATORS,
     Ruleset,
+    TextVersion,
     choose_rulesets,
     judge,
     load_ruleset,
     shipped_rulesets,
 )
-from data_quality.signal_catalogue import signal_columns
+from data_quality.signal_catalogue import EDITED_SIGNALS, signal_columns
 
 RULESET = """
 name: mine
@@ -40,7 +42,7 @@ def write_ruleset(folder: Path, old: str = "", new: str = "") -> Path:
 
 def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
     """A signals shard with these values and zero elsewhere."""
-    zero = dict.fromkeys(signal_columns(c4=True), 0.0)
+    zero = dict.fromkeys(signal_columns(), 0.0)
     pq.write_table(pa.Table.from_pylist([{"language": None} | zero | row for row in rows]), path)
     return path
 
@@ -55,8 +57,15 @@ def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
         ("threshold: 10", "threshold: ten", r"rules\.0\.threshold: .*valid number"),
         ("threshold: 10", "threshold: .nan", r"rules\.0\.threshold: .*finite number"),
         ("source: none}", "sauce: none}", r"rules\.0\.source: Field required"),
-        ("text: raw", "text: edited", "text: Input should be 'raw' or 'c4'"),
+        ("text: raw", "text: edited", "text: Input should be 'raw', 'c4', 'c4_dclm' or 'refinedweb'"),
         ("text: raw", "text: [", "is not readable YAML"),
+        ("name: mine", "name: list", "a ruleset cannot be named 'list'"),
+        ("threshold: 10", "threshold: 10, text: c5", r"rules\.0\.text: Input should be 'raw', 'c4'"),
+        (
+            "threshold: 10",
+            "threshold: 10, text: c4_dclm, signal: bytes",
+            "unknown signal 'bytes' of text version c4_dclm",
+        ),
         ("signal: words", "signal: c4__words", "did you mean 'words'"),
     ],
 )
@@ -102,6 +111,17 @@ def test_fineweb_judges_c4s_text_only_where_c4_is_chosen() -> None:
     assert not any(column.startswith("c4__") for column in columns("fineweb"))
 
 
+def test_a_rule_may_stand_on_another_version_than_its_ruleset() -> None:
+    def column(*names: str) -> str:
+        chosen = {ruleset.name: ruleset for ruleset in choose_rulesets(QualityConfig(rulesets=names))}
+        return chosen["c4_dclm"].column(chosen["c4_dclm"].rules[0])
+
+    assert column("c4_dclm") == "characters"
+    (refinedweb,) = choose_rulesets(QualityConfig(rulesets=("refinedweb",)))
+    assert {refinedweb.text_of(rule) for rule in refinedweb.rules} == {"raw", "refinedweb"}
+    assert get_args(TextVersion) == ("raw", *EDITED_SIGNALS)
+
+
 def test_resolved_rulesets_survive_json() -> None:
     for ruleset in choose_rulesets(QualityConfig()):
         assert Ruleset.model_validate_json(ruleset.model_dump_json()) == ruleset
@@ -135,6 +155,7 @@ def test_a_rule_of_one_language_leaves_others_alone(tmp_path: Path) -> None:
         "passed": 2,
         "reasons": {"mine.short": 0, "mine.chinese": 1},
         "first_reasons": {"mine.short": 0, "mine.chinese": 1},
+        "unmatched": [],
     }
 
 
@@ -149,11 +170,12 @@ def shards(folder: Path, count: int) -> list[Path]:
 def test_verdicts_give_all_reasons_in_the_order_of_the_rules(tmp_path: Path) -> None:
     counts = judge(shards(tmp_path, 1), [load_ruleset(write_ruleset(tmp_path))], tmp_path / "v.parquet")
     table = pq.read_table(tmp_path / "v.parquet")
-    assert table.column_names == ["id", "reasons", "first_reason"]
+    assert table.column_names == ["id", "reasons", "first_reason", "listed"]
     for number, row in enumerate(table.to_pylist()):
         fired = [("mine.short", number % 23 < 10), ("mine.chinese", number % 7 / 7 >= 0.5)]
         reasons = [name for name, fires in fired if fires]
-        assert row == {"id": f"doc-{number:04d}", "reasons": reasons, "first_reason": next(iter(reasons), None)}
+        first = next(iter(reasons), None)
+        assert row == {"id": f"doc-{number:04d}", "reasons": reasons, "first_reason": first, "listed": None}
     assert counts["documents"] == 3_000
     assert counts["passed"] + sum(counts["first_reasons"].values()) == 3_000
     assert [path for path in tmp_path.iterdir() if path.suffix in (".tmp", ".spill")] == []
@@ -171,7 +193,7 @@ def test_verdicts_do_not_depend_on_threads_shards_or_their_order(tmp_path: Path)
 
 
 def test_signals_without_the_c4_version_are_refused_by_name(tmp_path: Path) -> None:
-    table = pa.Table.from_pylist([{"id": "a", "language": None} | dict.fromkeys(signal_columns(c4=False), 0.0)])
+    table = pa.Table.from_pylist([{"id": "a", "language": None} | dict.fromkeys(signal_columns(texts=()), 0.0)])
     pq.write_table(table, tmp_path / "s.parquet")
     with pytest.raises(ValueError, match="lack c4__curly_bracket, c4__lorem_ipsum, c4__sentences"):
         judge([tmp_path / "s.parquet"], choose_rulesets(QualityConfig(rulesets=("c4",))), tmp_path / "v.parquet")
@@ -209,4 +231,4 @@ def test_reasons_table_has_the_most_frequent_reason_on_top(tmp_path: Path) -> No
 def test_the_shipped_rulesets_are_named_after_their_files() -> None:
     assert {"gopher_quality", "gopher_repetition", "c4", "fineweb"} <= set(shipped_rulesets())
     for name in shipped_rulesets():
-        assert load_ruleset(name).name == name
+        assert load_ruleset(name, custom=("exclamation_ratio",)).name == name
