@@ -49,17 +49,17 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     verdicts = judge(JudgeRequest(rulesets=rulesets, keep=keep, drop=drop), signals=measured)
     duplicates = dedupe(config.dedupe, signatures=signed, verdicts=verdicts)
     edits = tuple(ruleset.name for ruleset in rulesets if ruleset.name in EDITED_SIGNALS)
-    found: list[Artifact] = []
+    indexes: list[Artifact] = []
     spans: list[Artifact] = []
     drops: list[Artifact] = []
     if personal is not None:
         spans.append(pii(personal, corpus=normalized))
     if benchmarks is not None:
         index = benchmark_index(benchmarks)
-        found.append(index)
+        indexes.append(index)
         shared = contamination(ContaminationConfig(), corpus=normalized, index=index)
         (spans if config.decontaminate.action == "cut" else drops).append(shared)
-    found = [*found, *spans, *drops]
+    found = [*spans, *drops, *indexes]
     kept = filter_corpus(
         FilterConfig(edits=edits),
         corpus=normalized,
