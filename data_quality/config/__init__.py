@@ -14,6 +14,16 @@ from data_quality.config.labelled import (
     LabelledClass,
     LabelledConfig,
 )
+from data_quality.config.lines import (
+    BOILERPLATE_PRESETS,
+    BoilerplateConfig,
+    LineTableConfig,
+)
+from data_quality.config.mixture import (
+    FINEWEB2_REHYDRATION,
+    FamilyWeight,
+    MixtureConfig,
+)
 from data_quality.config.normalize import (
     NormalizeConfig,
 )
@@ -39,13 +49,24 @@ from data_quality.config.sources import (
 from data_quality.config.split import (
     SplitConfig,
 )
+from data_quality.config.substring import (
+    SubstringConfig,
+    WindowConfig,
+)
+from data_quality.config.url import (
+    UrlDedupeConfig,
+)
 
 __all__ = [
+    "BOILERPLATE_PRESETS",
+    "FINEWEB2_REHYDRATION",
+    "BoilerplateConfig",
     "C4LineEdits",
     "ColumnSource",
     "CsvSource",
     "DedupeConfig",
     "ExactDedupeConfig",
+    "FamilyWeight",
     "FileSource",
     "HuggingFaceSource",
     "IngestConfig",
@@ -53,6 +74,8 @@ __all__ = [
     "KeepConfig",
     "LabelledClass",
     "LabelledConfig",
+    "LineTableConfig",
+    "MixtureConfig",
     "NearDedupeConfig",
     "NormalizeConfig",
     "ParquetSource",
@@ -65,5 +88,8 @@ __all__ = [
     "SourceConfig",
     "SplitConfig",
     "StrictModel",
+    "SubstringConfig",
     "TextSource",
+    "UrlDedupeConfig",
+    "WindowConfig",
 ]
