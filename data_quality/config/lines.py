@@ -15,11 +15,11 @@ class LineTableConfig(StrictModel):
         description="line: up to a line break. paragraph: up to a blank line. What cc_net and Dolma call a paragraph "
         "is a line here.",
     )
-    min_characters: int = Field(
-        default=20,
+    min_letters: int = Field(
+        default=16,
         ge=1,
-        description="Shorter lines are never boilerplate (white space at both ends not counted). A Han, Kana or Hangul "
-        "character counts two, as it is wide.",
+        description="A line with fewer letters is never boilerplate: rules of dashes, numbers, short headings. A Han, "
+        "Kana or Hangul character counts two, as it is wide.",
     )
     ignore_case: bool = Field(default=True, description="Whether lines that differ in case only are the same line.")
     ignore_digits: bool = Field(
@@ -44,7 +44,7 @@ class BoilerplateConfig(StrictModel):
         default=100, ge=2, description="A line that stands in so many documents of the scope is boilerplate."
     )
     min_share: float | None = Field(
-        default=0.1,
+        default=0.2,
         gt=0,
         le=1,
         description="So is a line in this share of the documents of the scope, if these are at least "
@@ -82,7 +82,7 @@ BOILERPLATE_PRESETS = {
     # copy in 50 shards stays. It also strips accents and punctuation, which is not done here.
     "cc_net": BoilerplateConfig(
         enabled=True,
-        table=LineTableConfig(min_characters=1, ignore_digits=True),
+        table=LineTableConfig(min_letters=1, ignore_digits=True),
         scope="corpus",
         min_documents=2,
         min_share=None,
@@ -92,7 +92,7 @@ BOILERPLATE_PRESETS = {
     # allenai/dolma deduper "paragraphs": text between line breaks, as it stands, by Bloom filter; the first copy stays.
     "dolma": BoilerplateConfig(
         enabled=True,
-        table=LineTableConfig(min_characters=1, ignore_case=False, ignore_white_space=False),
+        table=LineTableConfig(min_letters=1, ignore_case=False, ignore_white_space=False),
         scope="corpus",
         min_documents=2,
         min_share=None,

@@ -24,7 +24,9 @@ class SubstringConfig(StrictModel):
     enabled: bool = Field(default=False, description="Whether repeated pieces of text are removed.")
     window: WindowConfig = Field(default=WindowConfig(), description="What is compared.")
     within_document: bool = Field(
-        default=True, description="Whether a piece that a document repeats from earlier in itself is removed too."
+        default=False,
+        description="Whether a piece that a document repeats from earlier in itself is removed too, as Lee et al. do. "
+        "Off: most are listings and tables that mean it, and the repetition rules judge the others.",
     )
     group_bytes: int = Field(
         default=512 << 20,

@@ -57,22 +57,37 @@ def parquet(paths: Sequence[Path]) -> str:
     return f"read_parquet({sql_list([str(path) for path in paths])})"
 
 
-def leftovers_query(reason: str, *, spans: str, documents: str, min_characters: int, min_share: float) -> str:
-    """SQL over LEFTOVERS_SCHEMA: the documents that lost something and have too little left, by id.
+def create_leftovers(
+    sql: duckdb.DuckDBPyConnection, reason: str, *, documents: str, min_characters: int, min_share: float
+) -> dict[str, int]:
+    """Create table `leftovers` (LEFTOVERS_SCHEMA): documents that lost something and have too little left.
 
     Args:
-        spans: SQL that gives id, start, end; overlapping or not.
+        sql: database with table `spans` (id, start, end), overlapping or not.
         documents: SQL that gives id, chars.
+
+    Returns:
+        Counts: edited (documents with a span), removed (their characters that spans cover), too_little_left.
     """
-    return f"""
-        WITH reach AS (
-            SELECT id, start, "end", coalesce(max("end") OVER (
-                PARTITION BY id ORDER BY start, "end" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-            FROM ({spans})
-        ),
-        gone AS (SELECT id, sum(greatest("end" - greatest(start, before), 0)) AS gone FROM reach GROUP BY id)
-        SELECT id, '{reason}' AS reason, chars::BIGINT AS characters, (chars - gone)::BIGINT AS "left"
+    sql.execute(
+        """
+        CREATE TABLE gone AS
+        SELECT id, sum(greatest("end" - greatest("start", before), 0))::BIGINT AS gone FROM (
+            SELECT id, "start", "end", coalesce(max("end") OVER (
+                PARTITION BY id ORDER BY "start", "end" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+            FROM spans
+        ) GROUP BY id
+        """
+    )
+    sql.execute(
+        f"""
+        CREATE TABLE leftovers AS
+        SELECT id, '{reason}' AS reason, chars AS characters, chars - gone AS "left"
         FROM gone JOIN ({documents}) USING (id)
         WHERE chars - gone < {min_characters} OR chars - gone < {min_share!r} * chars
-        ORDER BY id
-    """
+        """
+    )
+    [counts] = sql.execute(
+        "SELECT count(*), coalesce(sum(gone), 0)::BIGINT, (SELECT count(*) FROM leftovers) FROM gone"
+    ).fetchall()
+    return dict(zip(("edited", "removed", "too_little_left"), counts, strict=True))

@@ -10,14 +10,14 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
-from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, leftovers_query, open_database, parquet
+from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers, open_database, parquet
 from data_quality.dedupe.exact import single_row
 from data_quality.dedupe.minhash import write_rows
 from data_quality.scripts import HAN, HANGUL, KANA
@@ -47,6 +47,7 @@ TOO_LITTLE_LEFT = "lines.too_little_left"
 LINES_PER_RANGE = 16_000_000  # counted at once: about 64 bytes each in DuckDB's hash table, which may also spill
 _ROW_GROUP = 2_000
 _WIDE = re.compile(f"[{HAN}{KANA}{HANGUL}]")
+_LETTER = re.compile(r"[^\W\d_]")
 _DIGIT = re.compile(r"\d")
 
 
@@ -65,7 +66,7 @@ def iter_lines(text: str, unit: str) -> Iterator[tuple[int, int, str]]:
         yield from ((start, end, body) for start, end, body in zip(starts, ends, bodies, strict=True) if body)
         return
     firsts = [at for at, body in enumerate(bodies) if body and (at == 0 or not bodies[at - 1])]
-    for first, following in zip(firsts, [*firsts[1:], len(lines)], strict=True):
+    for first, following in pairwise([*firsts, len(lines)]):
         start, end = starts[first], ends[following - 1]
         yield start, end, text[start:end].strip()
 
@@ -82,10 +83,10 @@ def line_hash(line: str, config: LineTableConfig) -> int:
 
 
 def long_enough(line: str, config: LineTableConfig) -> bool:
-    """Whether a stripped line may be boilerplate at all; a wide character counts two."""
-    if len(line) >= config.min_characters:
-        return True
-    return not line.isascii() and len(line) + len(_WIDE.findall(line)) >= config.min_characters
+    """Whether a stripped line may be boilerplate at all; a wide character counts two letters."""
+    if line.isascii():
+        return len(line) >= config.min_letters and len(_LETTER.findall(line)) >= config.min_letters
+    return len(_LETTER.findall(line)) + len(_WIDE.findall(line)) >= config.min_letters
 
 
 def line_shard(in_path: Path, out_path: Path, config: LineTableConfig) -> dict[str, int]:
@@ -159,7 +160,8 @@ def find_boilerplate(
     if duplicate_paths:
         counted = f"(SELECT l.* FROM {counted} l ANTI JOIN {parquet(duplicate_paths)} d ON d.dropped = l.id)"
     with open_database(temp_directory, memory_limit, threads) as (sql, _):
-        sql.execute(f"CREATE TABLE enough AS SELECT {scope} AS scope, {share} AS enough FROM {counted} GROUP BY ALL")
+        each = f"SELECT {scope} AS scope FROM {counted}"
+        sql.execute(f"CREATE TABLE enough AS SELECT scope, {share} AS enough FROM ({each}) GROUP BY scope")
         documents, lines = single_row(sql, f"SELECT count(*), coalesce(sum(len(hashes)), 0)::BIGINT FROM {counted}")
         sql.execute("CREATE TABLE often (scope VARCHAR, hash UBIGINT, documents BIGINT)")
         ranges = max(1, -(-lines // LINES_PER_RANGE))
@@ -213,7 +215,7 @@ def boilerplate_spans(
     stands in the document with the lowest id that holds it, null if it is this very place.
 
     Returns:
-        Counts: documents, characters, edited (documents with a span), spans, removed (characters), too_little_left.
+        Counts: documents, characters, spans, edited (documents), removed (characters), too_little_left.
     """
     scope = "source" if config.scope == "source" else "''"
     lines = parquet([line_path])
@@ -229,25 +231,14 @@ def boilerplate_spans(
             """
         )
         write_rows(sql.sql('FROM spans ORDER BY id, "start"'), SPANS_SCHEMA, Path(spans_path))
-        leftovers = leftovers_query(
+        left = create_leftovers(
+            sql,
             TOO_LITTLE_LEFT,
-            spans='SELECT id, "start", "end" FROM spans',
             documents=f"SELECT id, chars FROM {lines}",
             min_characters=config.min_left_characters,
             min_share=config.min_left_share,
         )
-        sql.execute(f"CREATE TABLE leftovers AS {leftovers}")
         write_rows(sql.sql("FROM leftovers ORDER BY id"), LEFTOVERS_SCHEMA, Path(leftovers_path))
         documents, characters = single_row(sql, f"SELECT count(*), coalesce(sum(chars), 0)::BIGINT FROM {lines}")
-        edited, spans, removed = single_row(
-            sql, 'SELECT count(DISTINCT id), count(*), coalesce(sum("end" - "start"), 0)::BIGINT FROM spans'
-        )
-        [too_little] = single_row(sql, "SELECT count(*) FROM leftovers")
-    return {
-        "documents": documents,
-        "characters": characters,
-        "edited": edited,
-        "spans": spans,
-        "removed": removed,
-        "too_little_left": too_little,
-    }
+        [spans] = single_row(sql, "SELECT count(*) FROM spans")
+    return {"documents": documents, "characters": characters, "spans": spans, **left}
