@@ -55,6 +55,7 @@ from data_quality.config.substring import (
 )
 from data_quality.config.url import (
     UrlDedupeConfig,
+    UrlFormConfig,
 )
 
 __all__ = [
@@ -91,5 +92,6 @@ __all__ = [
     "SubstringConfig",
     "TextSource",
     "UrlDedupeConfig",
+    "UrlFormConfig",
     "WindowConfig",
 ]

@@ -1,5 +1,7 @@
 """Configuration of exact substring deduplication."""
 
+from typing import Any
+
 from pydantic import Field
 
 from data_quality.config.base import StrictModel
@@ -43,3 +45,7 @@ class SubstringConfig(StrictModel):
     keep: KeepConfig = Field(
         default=KeepConfig(), description="Which document keeps a piece that several hold: the first in this order."
     )
+
+    def key_material(self) -> dict[str, Any]:
+        """What determines the result: memory does not."""
+        return self.model_dump(mode="json", exclude={"group_bytes"})

@@ -2,7 +2,7 @@
 
 Three steps, so that a refresh repeats little: `line_shard` hashes the lines of one shard; `find_boilerplate` counts,
 over all shards, in how many documents each line stands, and keeps the few that stand in too many; `boilerplate_spans`
-looks these up in one shard and gives the spans that go. A new shard costs the first step for itself and one count over
+looks these up in any shards and gives the spans that go. A new shard costs the first step for itself and one count over
 hashes; the spans of an old shard change only if a line it holds crossed the threshold.
 """
 
@@ -199,7 +199,7 @@ def _unnested(tables: str, scope: str) -> str:
 
 
 def boilerplate_spans(
-    line_path: Path,
+    line_paths: Sequence[Path],
     boilerplate_path: Path,
     spans_path: Path,
     leftovers_path: Path,
@@ -209,16 +209,19 @@ def boilerplate_spans(
     memory_limit: str = "1GiB",
     threads: int = 1,
 ) -> dict[str, int]:
-    """Write the spans of one shard that are boilerplate, and its documents of which too little is left.
+    """Write the spans that are boilerplate, and the documents of which too little is left.
 
     Spans (SPANS_SCHEMA by id and start) have kind "line" or "paragraph"; other and other_start say where the line
     stands in the document with the lowest id that holds it, null if it is this very place.
+
+    Args:
+        line_paths: what `line_shard` wrote, of one shard or of several: no span depends on another shard.
 
     Returns:
         Counts: documents, characters, spans, edited (documents), removed (characters), too_little_left.
     """
     scope = "source" if config.scope == "source" else "''"
-    lines = parquet([line_path])
+    lines = parquet(line_paths)
     with open_database(temp_directory, memory_limit, threads) as (sql, _):
         kept = 'AND (id != first_id OR "start" != first_start)' if config.keep_first else ""
         sql.execute(

@@ -18,13 +18,13 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from data_quality.config import SubstringConfig
+from data_quality.config import SubstringConfig, WindowConfig
 from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers, open_database, parquet
 from data_quality.dedupe.exact import preference, single_row
 from data_quality.dedupe.matches import find_cuts, join_hits
 from data_quality.dedupe.minhash import write_rows
 from data_quality.dedupe.repeats import find_hits
-from data_quality.dedupe.windows import TOKENS_KEY
+from data_quality.dedupe.windows import WINDOWS_KEY, made_with
 from data_quality.spans import SPANS_SCHEMA
 
 TOO_LITTLE_LEFT = "substring.too_little_left"
@@ -70,7 +70,7 @@ def substring_spans(
     Raises:
         ValueError: tables that were made of other documents or with another number of tokens, an id twice.
     """
-    _check_windows(document_paths, window_paths, config.window.tokens)
+    _check_windows(document_paths, window_paths, config.window)
     with open_database(temp_directory, memory_limit, threads) as (sql, directory):
         documents, characters = _rank_documents(sql, window_paths, config, verdict_paths, duplicate_paths)
         found = find_hits(
@@ -103,17 +103,17 @@ def substring_spans(
     }
 
 
-def _check_windows(document_paths: Sequence[Path], window_paths: Sequence[Path], tokens: int) -> None:
+def _check_windows(document_paths: Sequence[Path], window_paths: Sequence[Path], config: WindowConfig) -> None:
     if len(document_paths) != len(window_paths) or not window_paths:
         raise ValueError(
             f"{len(document_paths)} shards of documents and {len(window_paths)} of windows: give one for each"
         )
     for documents, windows in zip(document_paths, window_paths, strict=True):
-        made_with = (pq.read_schema(windows).metadata or {}).get(TOKENS_KEY)
-        if made_with is None or int(made_with) != tokens:
+        found = (pq.read_schema(windows).metadata or {}).get(WINDOWS_KEY, b"nothing of the kind").decode()
+        if found != made_with(config):
             raise ValueError(
-                f"{windows} holds {'no windows' if made_with is None else f'windows of {int(made_with)} tokens'}, "
-                f"the config says {tokens}: write it with window_shard and this config"
+                f"{windows} holds windows of {found}, the config says {made_with(config)}: "
+                "write it with window_shard and this config"
             )
         rows, expected = pq.read_metadata(windows).num_rows, pq.read_metadata(documents).num_rows
         if rows != expected:

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.config import UrlDedupeConfig
+from data_quality.config import UrlDedupeConfig, UrlFormConfig
 from data_quality.dedupe.evidence import DUPLICATES_SCHEMA, open_database, parquet
 from data_quality.dedupe.exact import preference, single_row
 from data_quality.dedupe.minhash import write_rows
@@ -91,7 +91,7 @@ def _tracks(name: str, tracking_parameters: Sequence[str]) -> bool:
     return any(name.startswith(p[:-1].lower()) if p.endswith("*") else name == p.lower() for p in tracking_parameters)
 
 
-def url_shard(in_path: Path, out_path: Path, config: UrlDedupeConfig) -> dict[str, int]:
+def url_shard(in_path: Path, out_path: Path, config: UrlFormConfig) -> dict[str, int]:
     """Write id, source, characters and normalised URL of every document of one shard, in its order.
 
     Memory: one row group.

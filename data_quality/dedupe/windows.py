@@ -31,7 +31,7 @@ WINDOWS_SCHEMA = pa.schema(
 )
 NO_WINDOW = np.uint64(0xFFFFFFFFFFFFFFFF)
 """A value that no window has."""
-TOKENS_KEY = b"textmill.window_tokens"
+WINDOWS_KEY = b"textmill.windows"
 WHITE, WORD, SINGLE, SYMBOL, JOINS = range(5)
 _SOUTH_EAST_ASIAN = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))  # Thai and Lao, Myanmar, Khmer
 _LAST_LOOKED_UP = 0x32400
@@ -139,6 +139,11 @@ def window_hashes(text: str, tokens: int) -> UInt64s:
     return windows
 
 
+def made_with(config: WindowConfig) -> str:
+    """What shapes a table of windows; stands in its metadata."""
+    return f"{config.tokens} tokens, Unicode {unicodedata.unidata_version}"
+
+
 def window_shard(in_path: Path, out_path: Path, config: WindowConfig) -> dict[str, int]:
     """Write the window hashes of one documents shard, a row a document, in its order.
 
@@ -148,7 +153,7 @@ def window_shard(in_path: Path, out_path: Path, config: WindowConfig) -> dict[st
         Counts: documents, bytes (UTF-8 text), windows.
     """
     in_path, out_path = Path(in_path), Path(out_path)
-    schema = WINDOWS_SCHEMA.with_metadata({TOKENS_KEY: str(config.tokens).encode()})
+    schema = WINDOWS_SCHEMA.with_metadata({WINDOWS_KEY: made_with(config).encode()})
     counts = {"documents": 0, "bytes": 0, "windows": 0}
     partial = out_path.with_suffix(".tmp")
     with (

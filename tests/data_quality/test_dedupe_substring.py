@@ -323,9 +323,9 @@ def test_tables_of_other_documents_are_refused(tmp_path):
     table = tmp_path / "windows.parquet"
     window_shard(paths[0], table, WindowConfig(tokens=3))
     out = (tmp_path / "spans.parquet", tmp_path / "left.parquet")
-    with pytest.raises(ValueError, match="holds windows of 3 tokens, the config says 4"):
+    with pytest.raises(ValueError, match=r"holds windows of 3 tokens.*, the config says 4 tokens"):
         substring_spans(paths, [table], *out, config(4), temp_directory=tmp_path)
-    with pytest.raises(ValueError, match="holds no windows"):
+    with pytest.raises(ValueError, match="holds windows of nothing of the kind"):
         substring_spans(paths, paths, *out, config(3), temp_directory=tmp_path)
     with pytest.raises(ValueError, match="1 shards of documents and 2 of windows"):
         substring_spans(paths, [table, table], *out, config(3), temp_directory=tmp_path)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_quality.config import KeepConfig, UrlDedupeConfig
+from data_quality.config import KeepConfig, UrlDedupeConfig, UrlFormConfig
 from data_quality.dedupe.evidence import DUPLICATES_SCHEMA
 from data_quality.dedupe.url import normalize_url, url_dedupe, url_shard
 from tests.data_quality.dedupe_shards import rows, shards, verdicts
 
-TRACKING = UrlDedupeConfig().tracking_parameters
+TRACKING = UrlFormConfig().tracking_parameters
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def run(directory, documents, config=None, count=1, failing=()):
     tables = []
     for path in shards(directory / "documents", documents, count):
         tables.append(directory / path.name)
-        url_shard(path, tables[-1], config)
+        url_shard(path, tables[-1], config.form)
     out = directory / "duplicates.parquet"
     verdict_paths = [verdicts(directory / "verdicts.parquet", failing)] if failing else []
     counts = url_dedupe(tables, out, config, verdict_paths=verdict_paths, temp_directory=directory)
@@ -124,7 +124,7 @@ def test_shards_and_order_change_nothing(tmp_path):
 
 def test_counts_of_a_shard_and_the_schema(tmp_path):
     [path] = shards(tmp_path, PAGES)
-    counts = url_shard(path, tmp_path / "urls.parquet", UrlDedupeConfig())
+    counts = url_shard(path, tmp_path / "urls.parquet", UrlFormConfig())
     assert counts == {"documents": 6, "urls": 5, "malformed": 1}
     assert DUPLICATES_SCHEMA.field("jaccard").nullable
 
@@ -132,4 +132,4 @@ def test_counts_of_a_shard_and_the_schema(tmp_path):
 def test_a_url_that_is_no_text_is_named(tmp_path):
     [path] = shards(tmp_path, [{"id": "x", "text": "t", "metadata": {"url": ["http://ex.org"]}}])
     with pytest.raises(ValueError, match=r"document 'x' has the url .*which is no text: name another field"):
-        url_shard(path, tmp_path / "urls.parquet", UrlDedupeConfig())
+        url_shard(path, tmp_path / "urls.parquet", UrlFormConfig())
