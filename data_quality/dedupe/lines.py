@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -84,9 +85,15 @@ def line_hash(line: str, config: LineTableConfig) -> int:
 
 def long_enough(line: str, config: LineTableConfig) -> bool:
     """Whether a stripped line may be boilerplate at all; a wide character counts two letters."""
-    if line.isascii():
-        return len(line) >= config.min_letters and len(_LETTER.findall(line)) >= config.min_letters
-    return len(_LETTER.findall(line)) + len(_WIDE.findall(line)) >= config.min_letters
+    if _at_least(config.min_letters).match(line):
+        return True
+    return not line.isascii() and len(_LETTER.findall(line)) + len(_WIDE.findall(line)) >= config.min_letters
+
+
+@cache
+def _at_least(letters: int) -> re.Pattern[str]:
+    """Matches a text with so many letters, reading no further than these."""
+    return re.compile(rf"(?:[\W\d_]*+[^\W\d_]){{{letters}}}")
 
 
 def line_shard(in_path: Path, out_path: Path, config: LineTableConfig) -> dict[str, int]:
