@@ -144,7 +144,7 @@ def _rank_documents(
         CREATE TABLE documents AS
         SELECT (row_number() OVER (ORDER BY {preference(config.keep)}) - 1)::INTEGER AS rank, id, chars,
                windows, file::INTEGER AS file, row
-        FROM ({each}) {left_out}
+        FROM ({each}) s {left_out}
         """
     )
     count, characters, ids, twice = single_row(

@@ -158,16 +158,16 @@ def url_dedupe(
     order = preference(config.keep)
     join, first = "", ""
     if verdict_paths:
-        join = f"LEFT JOIN (SELECT id AS judged, first_reason FROM {parquet(verdict_paths)}) ON judged = d.id"
+        join = f"LEFT JOIN (SELECT id AS judged, first_reason FROM {parquet(verdict_paths)}) ON judged = s.id"
         first = "first_reason IS NOT NULL, "
     with open_database(temp_directory, memory_limit, threads) as (sql, _):
         sql.execute(
             f"""
             CREATE TABLE duplicates AS
             SELECT dropped, kept, family_size FROM (
-                SELECT d.id AS dropped, first_value(d.id) OVER family AS kept, count(*) OVER (PARTITION BY url)
+                SELECT s.id AS dropped, first_value(s.id) OVER family AS kept, count(*) OVER (PARTITION BY url)
                        AS family_size
-                FROM {parquet(url_paths)} d {join} WHERE url IS NOT NULL
+                FROM {parquet(url_paths)} s {join} WHERE url IS NOT NULL
                 WINDOW family AS (PARTITION BY url ORDER BY {first}{order})
             ) WHERE dropped != kept
             """
