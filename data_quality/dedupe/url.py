@@ -36,7 +36,7 @@ def normalize_url(url: str, tracking_parameters: Sequence[str] = ()) -> str | No
     """The normal form of an absolute URL by RFC 3986 section 6, or None for what is none (no scheme or no host).
 
     Scheme and host in lower case (the host as IDNA), default port and user off, escapes in upper case and only where
-    they are needed, dot segments resolved, fragment off, one slash at the end of the path off, tracking parameters off.
+    they are needed, dot segments resolved, fragment off, slashes at the end of the path off, tracking parameters off.
     The rest of the query keeps its order, as its meaning may depend on it. http and https stay apart, and so do names
     with and without www.
     """
@@ -58,7 +58,7 @@ def normalize_url(url: str, tracking_parameters: Sequence[str] = ()) -> str | No
     path = _without_dots(_escaped(parts.path, "/:@!$&'()*+,;="))
     query = _escaped(parts.query, "/?:@!$'()*+,;=&")
     pairs = [pair for pair in query.split("&") if pair and not _tracks(pair.split("=")[0], tracking_parameters)]
-    return f"{scheme}://{where}{path.removesuffix('/')}" + ("?" + "&".join(pairs) if pairs else "")
+    return f"{scheme}://{where}{path.rstrip('/')}" + ("?" + "&".join(pairs) if pairs else "")
 
 
 def _escaped(part: str, allowed: str) -> str:

@@ -26,6 +26,7 @@ TRACKING = UrlFormConfig().tracking_parameters
         ("http://bücher.example/", "http://xn--bcher-kva.example"),
         ("http://ex.org/a#part", "http://ex.org/a"),
         ("http://ex.org/a/", "http://ex.org/a"),
+        ("http://ex.org//", "http://ex.org"),
         ("http://ex.org/a?utm_source=x&id=3&FBCLID=y", "http://ex.org/a?id=3"),
         ("http://ex.org/a?", "http://ex.org/a"),
         ("http://me:secret@ex.org./a", "http://ex.org/a"),
