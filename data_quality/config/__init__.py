@@ -32,12 +32,22 @@ from data_quality.config.line_edits import (
     C4LineEdits,
     RefinedWebLineEdits,
 )
+from data_quality.config.lines import (
+    BOILERPLATE_PRESETS,
+    BoilerplateConfig,
+    LineTableConfig,
+)
 from data_quality.config.lists import (
     BadWordList,
     BadWordsConfig,
     DocumentList,
     ListFile,
     UrlLists,
+)
+from data_quality.config.mixture import (
+    FINEWEB2_REHYDRATION,
+    FamilyWeight,
+    MixtureConfig,
 )
 from data_quality.config.normalize import (
     NormalizeConfig,
@@ -69,11 +79,22 @@ from data_quality.config.sources import (
 from data_quality.config.split import (
     SplitConfig,
 )
+from data_quality.config.substring import (
+    SubstringConfig,
+    WindowConfig,
+)
+from data_quality.config.url import (
+    UrlDedupeConfig,
+    UrlFormConfig,
+)
 
 __all__ = [
+    "BOILERPLATE_PRESETS",
+    "FINEWEB2_REHYDRATION",
     "BadWordList",
     "BadWordsConfig",
     "BenchmarkConfig",
+    "BoilerplateConfig",
     "C4LineEdits",
     "ClassifierConfig",
     "ColumnSource",
@@ -83,6 +104,7 @@ __all__ = [
     "DedupeConfig",
     "DocumentList",
     "ExactDedupeConfig",
+    "FamilyWeight",
     "FileSource",
     "GatesConfig",
     "HuggingFaceSource",
@@ -91,7 +113,9 @@ __all__ = [
     "KeepConfig",
     "LabelledClass",
     "LabelledConfig",
+    "LineTableConfig",
     "ListFile",
+    "MixtureConfig",
     "NearDedupeConfig",
     "NormalizeConfig",
     "ParquetSource",
@@ -108,6 +132,10 @@ __all__ = [
     "SourceConfig",
     "SplitConfig",
     "StrictModel",
+    "SubstringConfig",
     "TextSource",
+    "UrlDedupeConfig",
+    "UrlFormConfig",
     "UrlLists",
+    "WindowConfig",
 ]

@@ -22,6 +22,7 @@ from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.stage import STAGES, Stage
 from tasks.store import Artifact, Store
+from tests.tasks import dedupe_cases
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 from tests.tasks.tiny_corpus import configuration, prose, write_documents
 
@@ -32,6 +33,13 @@ CASES: dict[str, Callable[[], Artifact]] = {
     "numbers": lambda: numbers(TINY),
     "squares": lambda: squares(TINY, source=numbers(TINY)),
     "total": lambda: total(TINY, source=numbers(TINY)),
+    "urls": dedupe_cases.urls_case,
+    "url_dedupe": dedupe_cases.url_case,
+    "line_tables": dedupe_cases.line_tables_case,
+    "boilerplate": dedupe_cases.boilerplate_case,
+    "windows": dedupe_cases.windows_case,
+    "substring": dedupe_cases.substring_case,
+    "mixture": dedupe_cases.mixture_case,
 }
 
 PIPELINE = (
