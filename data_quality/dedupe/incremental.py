@@ -58,7 +58,7 @@ class Refresh:
     def untouched(self, name: str, column: str) -> str:
         """SQL: the rows of an earlier table that still stand."""
         earlier = sql_list([str(self.directory / name)])
-        return f"FROM read_parquet({earlier}) ANTI JOIN solved ON solved.id = {column}"
+        return f"FROM read_parquet({earlier}) ANTI JOIN (SELECT id AS solved_id FROM solved) ON solved_id = {column}"
 
 
 def state_metadata(config: DedupeConfig, workspace: Workspace) -> dict[bytes, bytes]:
@@ -86,7 +86,7 @@ def begin_refresh(workspace: Workspace, ranking: Ranking, previous: Path, config
     sql.execute(
         f"""
         CREATE OR REPLACE TABLE current AS
-        SELECT file_index::INTEGER AS file, file_row_number AS row, s.id, o.family,
+        SELECT s.file_index::INTEGER AS file, s.file_row_number AS row, s.id, o.family,
                (o.id IS NULL OR o.print != {print_of(ranking)}) AS fresh
         FROM {signature_rows(workspace)} s {ranking.join} LEFT JOIN {earlier} o ON o.id = s.id
         """
