@@ -40,8 +40,8 @@ def mix(values: UInt64s) -> UInt64s:
     return values ^ (values >> np.uint64(31))
 
 
-def shingle_sets(numbers: UInt64s, total: int, size: int, kind: str) -> tuple[UInt64s, UInt64s]:
-    """(family, shingles[n, size] sorted by row) of the documents with these numbers: functions of the number alone."""
+def shingle_sets(numbers: UInt64s, total: int, size: int, kind: str) -> UInt64s:
+    """shingles[n, size], sorted by row, of the documents with these numbers: functions of the number alone."""
     draw = mix(numbers + np.uint64(1 << 50)).astype(np.float64) / 2.0**64
     pick = mix(numbers + np.uint64(1 << 51)).astype(np.float64) / 2.0**64
     place = np.arange(size, dtype=np.uint64)
@@ -59,7 +59,7 @@ def shingle_sets(numbers: UInt64s, total: int, size: int, kind: str) -> tuple[UI
         changed |= ((draw >= 0.30) & (draw < 0.36))[:, None] & (place >= 0.6 * size)
     shared = mix(family[:, None] * np.uint64(1 << 20) + place)
     own = mix(numbers[:, None] * np.uint64(1 << 20) + place + np.uint64(1 << 61))
-    return family, np.sort(np.where(changed, own, shared), axis=1)
+    return np.sort(np.where(changed, own, shared), axis=1)
 
 
 def write_shard(path: Path, numbers: UInt64s, total: int, size: int, kind: str) -> None:
@@ -69,15 +69,15 @@ def write_shard(path: Path, numbers: UInt64s, total: int, size: int, kind: str) 
     with signature_writer(path, schema) as writer:
         for start in range(0, len(numbers), ROW_GROUP):
             part = numbers[start : start + ROW_GROUP]
-            family, shingles = shingle_sets(part, total, size, kind)
-            same = shingles[:, 0] ^ shingles[:, -1] ^ family
-            hashes = np.stack([mix(same), mix(same + np.uint64(7))], axis=1).astype(">u8").tobytes().hex()
+            shingles = shingle_sets(part, total, size, kind)
+            same = mix(np.bitwise_xor.reduce(shingles, axis=1))
+            hashes = np.stack([same, mix(same)], axis=1).astype(">u8").tobytes().hex()
             named = [
                 pa.array([f"synthetic/{number:09d}.txt" for number in part.tolist()]),
                 pa.array([f"source-{number % 7}" for number in part.tolist()]),
                 pa.array([hashes[32 * i : 32 * i + 32] for i in range(len(part))]),
             ]
-            chars = pa.array((mix(family) % np.uint64(900) + np.uint64(6 * size)).astype(np.int64))
+            chars = pa.array((same % np.uint64(900) + np.uint64(6 * size)).astype(np.int64))
             ends = np.arange(1, len(part) + 1, dtype=np.int64) * size
             batch = signature_batch(named, chars, shingles.reshape(-1), ends, config, schema)
             if kind == "hot":
