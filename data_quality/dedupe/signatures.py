@@ -189,7 +189,7 @@ def _sign(batch: pa.RecordBatch, config: SignatureConfig, schema: pa.Schema, in_
         if batch[name].null_count:
             row = pc.index(pc.is_null(batch[name]), True).as_py()
             raise ValueError(f"{in_path}: document {batch['id'][row].as_py()!r} has no {name}")
-    data, offsets = _text_buffers(batch["text"])
+    data, offsets = text_buffers(batch["text"])
     shingles, ends = shingle_texts(data, offsets, unit=config.unit, size=config.size)
     named = [batch[name].cast(pa.string()) for name in ("id", "source", "text_hash")]
     return signature_batch(named, pc.utf8_length(batch["text"]).cast(pa.int64()), shingles, ends, config, schema)
@@ -217,7 +217,7 @@ def signature_batch(
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _text_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def text_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The UTF-8 bytes of an Arrow string array and the n + 1 positions that cut them, without a copy of the bytes."""
     texts = texts.cast(pa.large_string())
     _, positions, data = texts.buffers()
