@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import regex
@@ -34,18 +33,18 @@ import sys, pathlib
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import MinhashDedupSignature, MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter
 from datatrove.pipeline.dedup.minhash import MinhashConfig
-from datatrove.pipeline.readers import ParquetReader
-from datatrove.pipeline.writers import ParquetWriter
+from datatrove.pipeline.readers import JsonlReader
+from datatrove.pipeline.writers import JsonlWriter
 from datatrove.utils.typeshelper import Languages
 source, work, language = sys.argv[1:]
 config = MinhashConfig()
 language = {"en": Languages.english, "zh": "cmn_Hani"}[language]
-read = lambda: ParquetReader(source, text_key="text", id_key="id")
+read = lambda: JsonlReader(source, compression=None)
 for name, tasks, pipeline in (
     ("sig", 1, [read(), MinhashDedupSignature(f"{work}/sig", config, language=language)]),
     ("buckets", config.num_buckets, [MinhashDedupBuckets(f"{work}/sig", f"{work}/buckets", config=config)]),
     ("cluster", 1, [MinhashDedupCluster(f"{work}/buckets", f"{work}/remove")]),
-    ("filter", 1, [read(), MinhashDedupFilter(f"{work}/remove"), ParquetWriter(f"{work}/out")]),
+    ("filter", 1, [read(), MinhashDedupFilter(f"{work}/remove"), JsonlWriter(f"{work}/out", compression=None)]),
 ):
     LocalPipelineExecutor(pipeline, tasks=tasks, workers=1, logging_dir=f"{work}/log/{name}").run()
 """
@@ -214,13 +213,13 @@ def peer(python: str, language: str) -> Remover:
     def remove(ids: list[str], texts: list[str], threshold: float) -> dict[str, str | None]:
         with tempfile.TemporaryDirectory() as name:
             work = Path(name)
-            documents = _documents(work, ids, texts)
-            script = work / "peer.py"
-            script.write_text(PEER)
-            command = [python, str(script), str(documents.parent), str(work / "out"), language]
-            subprocess.run(command, check=True, capture_output=True)
-            kept = duckdb.sql(f"SELECT id FROM read_parquet('{work}/out/out/*.parquet')").fetchall()
-            return dict.fromkeys(set(ids) - {id_ for (id_,) in kept})
+            (work / "in").mkdir()
+            lines = [json.dumps({"id": id_, "text": text}) for id_, text in zip(ids, texts, strict=True)]
+            (work / "in" / "documents.jsonl").write_text("\n".join(lines) + "\n")
+            command = [python, "-c", PEER, str(work / "in"), str(work), language]
+            subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+            written = [path.read_text() for path in (work / "out").glob("*.jsonl")]
+            return dict.fromkeys(set(ids) - {json.loads(line)["id"] for text in written for line in text.splitlines()})
 
     return remove
 
@@ -251,7 +250,9 @@ def judged(remove: Remover, pairs: list[Pair], threshold: float) -> dict[str, fl
 
     Where the remover does not say for which text, any text of the corpus that is not the removed one will do.
     """
-    texts = {f"{n:06d}{side}": text for n, pair in enumerate(pairs) for side, text in zip("ab", (pair.left, pair.right))}
+    texts: dict[str, str] = {}
+    for number, pair in enumerate(pairs):
+        texts |= {f"{number:06d}a": pair.left, f"{number:06d}b": pair.right}
     removed = remove(list(texts), list(texts.values()), threshold)
 
     def right(id_: str, kept: str | None) -> bool:
@@ -276,7 +277,9 @@ def chains(count: int, seed: int = 0) -> list[tuple[str, str, str]]:
             second[place] = third[place] = f"v{rng.randrange(10**6)}x"
         for place in rng.sample(range(105, 200, 6), 3):
             third[place] = f"u{rng.randrange(10**6)}x"
-        texts = [" ".join(words).translate(str.maketrans("0123456789", "abcdefghij")) for words in (first, second, third)]
+        texts = [
+            " ".join(words).translate(str.maketrans("0123456789", "abcdefghij")) for words in (first, second, third)
+        ]
         out.append((texts[0], texts[1], texts[2]))
     return out
 
@@ -320,7 +323,9 @@ def main() -> None:
             for name, remove in removers.items():
                 kept = templates_kept(remove, options.templates)
                 wrong = chained(remove, options.chains)
-                print(json.dumps({"by": name, "template_pages_kept": round(kept, 4), "chain_removals": round(wrong, 4)}))
+                print(
+                    json.dumps({"by": name, "template_pages_kept": round(kept, 4), "chain_removals": round(wrong, 4)})
+                )
                 sys.stdout.flush()
 
 

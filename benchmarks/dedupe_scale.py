@@ -147,7 +147,9 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=7_200_000, help="14 band rows each")
     parser.add_argument("--shingles", type=int, default=50, help="shingles per document")
     parser.add_argument("--kind", choices=("mixed", "identical", "hot"), default="mixed")
-    parser.add_argument("--grow", type=int, nargs="*", default=[1], help="multiples of --documents, one after the other")
+    parser.add_argument(
+        "--grow", type=int, nargs="*", default=[1], help="multiples of --documents, one after the other"
+    )
     parser.add_argument("--increment", type=float, default=0.0, help="share of new documents of a refresh")
     parser.add_argument("--memory-limit", default="768MiB", help="DuckDB's")
     parser.add_argument("--threads", type=int, default=2)

@@ -9,6 +9,7 @@ from data_quality.config.dedupe_presets import PRESETS, with_preset
 
 _PRESETS = ", ".join(PRESETS)
 
+
 class SignatureConfig(StrictModel):
     """What a MinHash signature is made of; a change recomputes every signature."""
 

@@ -99,9 +99,10 @@ def _read_bands(path: Path, columns: list[str], rows: Int64s, out: list[UInt64s]
         cuts = np.searchsorted(rows, starts)
         wanted = np.flatnonzero(np.diff(cuts)).tolist()
         table = shard.read_row_groups(wanted, columns=columns, use_threads=False)
-        skipped = np.cumsum([0, *np.diff(starts)])[:-1] - np.concatenate(
-            [[0], np.cumsum(np.where(np.diff(cuts) > 0, np.diff(starts), 0))]
-        )[:-1]
+        skipped = (
+            np.cumsum([0, *np.diff(starts)])[:-1]
+            - np.concatenate([[0], np.cumsum(np.where(np.diff(cuts) > 0, np.diff(starts), 0))])[:-1]
+        )
         places = rows - np.repeat(skipped, np.diff(cuts))
         for name, target in zip(columns, out, strict=True):
             target[:] = table[name].to_numpy()[places]

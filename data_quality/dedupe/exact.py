@@ -103,7 +103,8 @@ def rank_documents(
         f"""
         CREATE OR REPLACE TABLE documents AS
         SELECT (row_number() OVER (ORDER BY {order}) - 1)::INTEGER AS rank, s.id, s.text_hash, shingle_count,
-               shingles_hash, s.file_index::INTEGER AS file, s.file_row_number AS row, ({role})::TINYINT AS role {columns}
+               shingles_hash, s.file_index::INTEGER AS file, s.file_row_number AS row,
+               ({role})::TINYINT AS role {columns}
         FROM {signature_rows(workspace)} s {join}
         """,
         parameters or {},

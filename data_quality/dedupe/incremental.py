@@ -262,5 +262,3 @@ def pairs_query(refresh: Refresh | None) -> str:
         FROM pairs JOIN documents a ON a.rank = pairs.a JOIN documents b ON b.rank = pairs.b
         {untouched} ORDER BY id_a, id_b
         """
-
-

@@ -71,7 +71,9 @@ def solve(directory: Path, corpus: dict[str, Item], config: DedupeConfig, **opti
     directory.mkdir(parents=True)
     paths = write_signatures(directory / "signatures", documents, shards=rng.randrange(1, 5))
     tables = {
-        "verdicts": {"first_reason": pa.array(["short" if one.fails else None for one in corpus.values()], pa.string())},
+        "verdicts": {
+            "first_reason": pa.array(["short" if one.fails else None for one in corpus.values()], pa.string())
+        },
         "scores": {"score": pa.array([one.score for one in corpus.values()], pa.float64())},
         "documents": {
             "metadata": ["{}" if one.date is None else f'{{"date":"{one.date}"}}' for one in corpus.values()]
