@@ -16,8 +16,8 @@ from tests.data_quality.dedupe_oracle import WORDS, Document, read_rows, write_s
 
 def family(number: int, members: int, rng: random.Random) -> list[Document]:
     """Texts of which any two are far above the threshold: one word of 200 differs."""
-    words = [rng.choice(WORDS) + str(rng.randrange(10**6)) for _ in range(200)]
-    texts = [" ".join([*words[:100], f"own{member}", *words[101:]]) for member in range(members)]
+    words = [rng.choice(WORDS) + rng.choice(WORDS) for _ in range(200)]
+    texts = [" ".join([*words[:100], f"own{'abcdef'[member]}", *words[101:]]) for member in range(members)]
     return [(f"{number:02d}-{member}", rng.choice("abc"), text) for member, text in enumerate(texts)]
 
 
