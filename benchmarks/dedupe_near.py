@@ -23,6 +23,7 @@ from bisect import bisect
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -91,6 +92,33 @@ def measure(documents: list[Path], work: Path, config: DedupeConfig) -> tuple[di
     return seconds, set(pq.read_table(out)["dropped"].to_pylist())
 
 
+def measure_refresh(documents: list[Path], work: Path, config: DedupeConfig, share: float) -> float:
+    """Seconds to sign and match when this share of the documents is new and the rest has been signed and matched."""
+    work.mkdir()
+    old, new = [], []
+    for path in documents:
+        table = pq.read_table(path)
+        late = np.arange(len(table)) % round(1 / share) == 0
+        old.append(work / f"old-{path.name}")
+        new.append(work / f"new-{path.name}")
+        pq.write_table(table.filter(~late), old[-1], row_group_size=2_000, compression="zstd")
+        pq.write_table(table.filter(late), new[-1], row_group_size=2_000, compression="zstd")
+    measure(old, work, config)
+    (work / "refreshed").mkdir()
+    start = time.perf_counter()
+    for path in new:
+        signature_shard(path, work / f"signatures-{path.name}", SignatureConfig())
+    near_dedupe(
+        [work / f"signatures-{path.name}" for path in [*old, *new]],
+        work / "refreshed" / "duplicates.parquet",
+        config,
+        keep_state=True,
+        previous=work,
+        temp_directory=work,
+    )
+    return time.perf_counter() - start
+
+
 def measure_datatrove(python: str, documents: list[Path], work: Path) -> tuple[dict[str, float], set[str]]:
     """The same of datatrove; time to import it is not counted."""
     source = work / "datatrove-documents"
@@ -129,6 +157,7 @@ def main() -> None:
     parser.add_argument("--documents", nargs="*", type=Path, default=[], help="documents shards (Parquet)")
     parser.add_argument("--megabytes", type=float, default=float("inf"))
     parser.add_argument("--threshold", type=float, default=0.8)
+    parser.add_argument("--increment", type=float, default=0.0, help="also time a refresh with this share of new ones")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--datatrove", help="a Python interpreter with datatrove==0.10.1 and xxhash<4")
     options = parser.parse_args()
@@ -144,6 +173,10 @@ def main() -> None:
             (work / str(number)).mkdir()
             seconds, ours = measure(documents, work / str(number), config)
             rounds["textmill"].append(seconds)
+            if options.increment:
+                rounds["textmill"][-1]["refresh"] = measure_refresh(
+                    documents, work / f"refresh-{number}", config, options.increment
+                )
             if options.datatrove:
                 seconds, theirs = measure_datatrove(options.datatrove, documents, work / str(number))
                 rounds["datatrove"].append(seconds)
