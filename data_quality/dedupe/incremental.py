@@ -98,9 +98,8 @@ def begin_refresh(workspace: Workspace, ranking: Ranking, previous: Path, config
         """
         CREATE OR REPLACE TABLE affected AS
         WITH met AS (SELECT current.* FROM current SEMI JOIN near USING (file, row)),
-             families AS (SELECT family FROM met UNION SELECT family FROM gone
-                          UNION SELECT family FROM current WHERE fresh)
-        SELECT file, row, id FROM current WHERE fresh OR family IN (SELECT family FROM families WHERE family NOT NULL)
+             families AS (SELECT family FROM met UNION SELECT family FROM gone)
+        SELECT file, row, id FROM current WHERE family IN (SELECT family FROM families WHERE family NOT NULL)
         UNION SELECT file, row, id FROM met
         """
     )
@@ -112,7 +111,7 @@ def begin_refresh(workspace: Workspace, ranking: Ranking, previous: Path, config
 
 
 def _neighbours(workspace: Workspace) -> pa.Table:
-    """(file, row) of the documents that share a band value with a fresh one."""
+    """(file, row) of the documents that share a band value with a fresh one, the fresh ones among them."""
     sizes = [pq.read_metadata(path).num_rows for path in workspace.signatures]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     files = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)

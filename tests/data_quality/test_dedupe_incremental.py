@@ -125,3 +125,30 @@ def test_nights_of_changes_end_where_a_full_run_does(
         assert refreshed == full
         assert full["near"] > 10
     assert saved > 0
+
+
+def plain(words: list[str]) -> Item:
+    return Item("s", words, fails=False, score=None, date=None, pinned=False)
+
+
+def test_the_twin_of_a_rewritten_document_comes_back(tmp_path: Path) -> None:
+    """The old family of a document that now is like no other must be solved again."""
+    rng = random.Random(3)
+    texts = [[rng.choice(WORDS) + rng.choice(WORDS) for _ in range(200)] for _ in range(21)]
+    corpus = {f"d{number:02d}": plain(words) for number, words in enumerate(texts[:20])}
+    corpus["twin"] = plain([*texts[0][:199], "changed"])
+    config = DedupeConfig(keep=KeepConfig(policy="first_id"))
+    assert solve(tmp_path / "0", corpus, config)["near"] == 1
+    corpus["d00"] = plain(texts[20])
+    counts = solve(tmp_path / "1", corpus, config, previous=tmp_path / "0")
+    assert (counts["near"], counts["kept"], counts["solved"]) == (0, 21, 2)
+
+
+def test_a_hint_of_another_config_or_without_a_state_is_not_looked_at(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    corpus = {f"d{number}": item(rng, {}) for number in range(10)}
+    solve(tmp_path / "0", corpus, DedupeConfig(near=NearDedupeConfig(threshold=0.5)))
+    other = solve(tmp_path / "1", corpus, DedupeConfig(), previous=tmp_path / "0")
+    missing = solve(tmp_path / "2", corpus, DedupeConfig(), previous=tmp_path / "nowhere")
+    assert other["solved"] == missing["solved"] == 10
+    assert solve(tmp_path / "3", corpus, DedupeConfig(), previous=tmp_path / "1")["solved"] == 0

@@ -110,7 +110,7 @@ def test_a_table_that_the_policy_needs_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="oldest needs the documents shards"):
         stay(tmp_path / "b", documents, KeepConfig(policy="oldest"))
     table = pa.table({"id": ["00-0", "00-0"], "score": [1.0, 2.0]})
-    with pytest.raises(ValueError, match="the table of scores .* has 2 rows for 1 ids"):
+    with pytest.raises(ValueError, match=r"the table of scores .* has 2 rows for 1 ids"):
         stay(tmp_path / "c", documents, KeepConfig(policy="best_score"), {"score_paths": table})
 
 
