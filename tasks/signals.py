@@ -16,10 +16,10 @@ def signals(work: Work, config: SignalsConfig, *, corpus: Artifact) -> None:
     build_parts(work, "signals.shard", 2, signals_part, shard_parts(corpus, config), libraries=("spacy",))
 
 
-@stage(version=1)
+@stage(version=2)
 def signatures(work: Work, config: SignatureConfig, *, corpus: Artifact) -> None:
     """Compute the MinHash signature and the shingle hashes of every document."""
-    build_parts(work, "signatures.shard", 1, signatures_part, shard_parts(corpus, config))
+    build_parts(work, "signatures.shard", 2, signatures_part, shard_parts(corpus, config))
 
 
 def signals_part(directory: Path, shard: str, config: SignalsConfig) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from data_quality.config.dedupe import (
     NearDedupeConfig,
     SignatureConfig,
 )
+from data_quality.config.dedupe_presets import (
+    PRESETS,
+)
 from data_quality.config.gates import (
     GatesConfig,
 )
@@ -91,6 +94,7 @@ from data_quality.config.url import (
 __all__ = [
     "BOILERPLATE_PRESETS",
     "FINEWEB2_REHYDRATION",
+    "PRESETS",
     "BadWordList",
     "BadWordsConfig",
     "BenchmarkConfig",

@@ -1,11 +1,11 @@
 """Configuration of exact substring deduplication."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from data_quality.config.base import StrictModel
-from data_quality.config.dedupe import KeepConfig
+from data_quality.config.dedupe import KeepConfig, by_text_and_source
 
 
 class WindowConfig(StrictModel):
@@ -42,7 +42,7 @@ class SubstringConfig(StrictModel):
     min_left_share: float = Field(
         default=0.0, ge=0, le=1, description="So is one that has a smaller share of its characters left than this."
     )
-    keep: KeepConfig = Field(
+    keep: Annotated[KeepConfig, AfterValidator(by_text_and_source)] = Field(
         default=KeepConfig(), description="Which document keeps a piece that several hold: the first in this order."
     )
 

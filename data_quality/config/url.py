@@ -1,9 +1,11 @@
 """Configuration of URL deduplication."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from data_quality.config.base import StrictModel
-from data_quality.config.dedupe import KeepConfig
+from data_quality.config.dedupe import KeepConfig, by_text_and_source
 
 
 class UrlFormConfig(StrictModel):
@@ -43,4 +45,6 @@ class UrlDedupeConfig(StrictModel):
 
     enabled: bool = Field(default=False, description="Whether documents with the same normalised URL are removed.")
     form: UrlFormConfig = Field(default=UrlFormConfig(), description="What an address is.")
-    keep: KeepConfig = Field(default=KeepConfig(), description="Which document of an address stays.")
+    keep: Annotated[KeepConfig, AfterValidator(by_text_and_source)] = Field(
+        default=KeepConfig(), description="Which document of an address stays."
+    )

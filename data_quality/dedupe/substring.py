@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from data_quality.config import SubstringConfig, WindowConfig
 from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers, open_database, parquet
-from data_quality.dedupe.exact import preference, single_row
+from data_quality.dedupe.exact import single_row
+from data_quality.dedupe.keep import preference
 from data_quality.dedupe.matches import find_cuts, join_hits
 from data_quality.dedupe.minhash import write_rows
 from data_quality.dedupe.repeats import find_hits

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from data_quality.config import UrlDedupeConfig, UrlFormConfig
 from data_quality.dedupe.evidence import DUPLICATES_SCHEMA, open_database, parquet
-from data_quality.dedupe.exact import preference, single_row
+from data_quality.dedupe.exact import single_row
+from data_quality.dedupe.keep import preference
 from data_quality.dedupe.minhash import write_rows
 
 URLS_SCHEMA = pa.schema(

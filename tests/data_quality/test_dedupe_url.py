@@ -134,3 +134,8 @@ def test_a_url_that_is_no_text_is_named(tmp_path):
     [path] = shards(tmp_path, [{"id": "x", "text": "t", "metadata": {"url": ["http://ex.org"]}}])
     with pytest.raises(ValueError, match=r"document 'x' has the url .*which is no text: name another field"):
         url_shard(path, tmp_path / "urls.parquet", UrlFormConfig())
+
+
+def test_a_policy_that_needs_other_tables_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"keep\.policy 'oldest' is for near-duplicates only"):
+        UrlDedupeConfig.model_validate({"keep": {"policy": "oldest"}})
