@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_quality.config import (
@@ -33,6 +34,7 @@ from data_quality.sources.base import (
     BadInput,
     FileRef,
     InputError,
+    Range,
     Reading,
     Record,
     Skip,
@@ -86,11 +88,25 @@ class Piece(StrictModel):
         return {
             "source": self.source.model_dump(mode="json", exclude=set(self.source.SELECTION)),
             "shards": self.shards.model_dump(mode="json"),
-            "files": [[file.path, file.sha256, file.extra] for file in self.files],
+            "files": [[file.path, file.sha256, file.extra, *self._range_material(file)] for file in self.files],
             "revision": self.revision,
             # Which syntax `ast` knows decides what it refuses.
             "python": platform.python_version_tuple()[:2] if isinstance(self.source, PythonDocsSource) else None,
         }
+
+    def _range_material(self, file: FileRef) -> list[Any]:
+        """What a range's result depends on beside its content: not where it is, and only where ids are made of record
+        numbers how many records lie before it. Its own tables count lines and records from its start."""
+        if file.range is None:
+            return []
+        numbered = getattr(self.source, "id_column", None) is None
+        return [
+            {
+                "first": file.range.first,
+                "header": file.range.header,
+                "records_before": file.range.records_before if numbered else None,
+            }
+        ]
 
 
 def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> list[Piece]:
@@ -98,14 +114,15 @@ def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> 
 
     Within a source, files in the order of their paths are cut into pieces of about ``config.piece_bytes``: after a file
     whose path hashes below its share of a piece. Whether a file ends a piece depends on that file alone, so that a new
-    file changes, or splits, no piece but its own.
+    file changes, or splits, no piece but its own. A file larger than ``piece_bytes`` whose format allows it becomes
+    several pieces, each a range of its documents (:mod:`data_quality.sources.ranges`).
 
     Raises :class:`SourceNotFound` for a path, package or dataset that is not there.
     """
     pieces: list[Piece] = []
     with Fingerprints(fingerprint_cache, config.trust_mtime) as fingerprints:
         for source in sorted(config.sources, key=lambda source: source.name):
-            files = list(_files(source, fingerprints))
+            files = list(_files(source, fingerprints, config.piece_bytes))
             if isinstance(source, HuggingFaceSource):
                 revision = None if files else huggingface.resolve_revision(source)
                 pieces.append(Piece(source=source, shards=config.shards, files=tuple(files), revision=revision))
@@ -115,7 +132,7 @@ def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> 
     return pieces
 
 
-def _files(source: SourceConfig, fingerprints: Fingerprints) -> Iterator[FileRef]:
+def _files(source: SourceConfig, fingerprints: Fingerprints, piece_bytes: int) -> Iterator[FileRef]:
     if isinstance(source, PythonDocsSource):
         located = [
             (uri, path, extra)
@@ -129,13 +146,23 @@ def _files(source: SourceConfig, fingerprints: Fingerprints) -> Iterator[FileRef
     else:
         located = [(uri, path, {}) for uri, path in find_files(source, EXTENSIONS[source.format])]
     for uri, path, extra in sorted(located, key=lambda file: (file[1], file[0])):
-        sha256, size = fingerprints.of(uri)
-        yield FileRef(path=path, uri=uri, sha256=sha256, bytes=size, extra=extra)
+        ranges = fingerprints.ranges_of(uri, path, source, piece_bytes)
+        for part in ranges:
+            yield FileRef(path=path, uri=uri, sha256=part.sha256, bytes=part.bytes, extra=extra, range=part.range)
+        if not ranges:
+            sha256, size = fingerprints.of(uri)
+            yield FileRef(path=path, uri=uri, sha256=sha256, bytes=size, extra=extra)
 
 
 def _cut(files: list[FileRef], piece_bytes: int) -> Iterator[list[FileRef]]:
     group: list[FileRef] = []
     for file in files:
+        if file.range is not None:
+            if group:
+                yield group
+                group = []
+            yield [file]
+            continue
         group.append(file)
         if unit_hash(file.path) * piece_bytes < file.bytes + FILE_OVERHEAD_BYTES:
             yield group
@@ -147,7 +174,8 @@ def _cut(files: list[FileRef], piece_bytes: int) -> Iterator[list[FileRef]]:
 def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] = lambda bytes: None) -> dict[str, Any]:
     """Read a piece into ``directory``: document shards, ``files.parquet`` and ``skipped.parquet``.
 
-    ``progress`` is advanced by the bytes of each finished file. What an interrupted attempt left is removed first.
+    ``progress`` is advanced by the bytes of each finished file. In the tables, lines and records of a range count from
+    its start (:func:`read_skipped` gives those of the file). What an interrupted attempt left is removed first.
     Memory: one row group and one record. Returns counts (files, records, documents, skipped, bytes read, text_bytes),
     skipped_by_reason, skip_examples, the shards (name, rows, bytes, digest) and the digest of the documents.
 
@@ -160,13 +188,14 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
         leftover.unlink()
     skipped = _SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error")
     rows: list[tuple[str, int, int, int, int, str]] = []
+    files = 0  # a file counts where it begins
     with ShardWriter(directory, piece.shards.max_rows, piece.shards.max_bytes) as writer, skipped:
-        for file, size, sha256, reading in _readings(piece):
+        for file, size, sha256, range, reading in _readings(piece):
             records = documents = skips = 0
             for item in _until_error(reading):
                 if isinstance(item, Record):
                     records += 1
-                    made = make_document(item, file, piece.source)
+                    made = make_document(item, file, piece.source, range.records_before if range else 0)
                     if isinstance(made, Document):
                         writer.add(made)
                         documents += 1
@@ -175,18 +204,19 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
                 elif item.record is not None:
                     records += 1
                 skips += 1
-                skipped.add(file, item)
-            if records == skips == 0:
+                skipped.add(file, item, range)
+            if records == skips == 0 and range is None:
                 skips += 1
-                skipped.add(file, Skip("empty_file", "no record in it"))
+                skipped.add(file, Skip("empty_file", "no record in it"), None)
             rows.append((file, records, documents, skips, size, sha256))
+            files += range is None or range.first
             progress(size)
     columns = [
         pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), FILES_SCHEMA, strict=True)
     ]
     pq.write_table(pa.Table.from_arrays(columns, schema=FILES_SCHEMA), directory / "files.parquet", compression="zstd")
     return {
-        "files": len(rows),
+        "files": files,
         "records": sum(row[1] for row in rows),
         "documents": sum(row[2] for row in rows),
         "skipped": sum(row[3] for row in rows),
@@ -216,16 +246,28 @@ def require_documents(results: Sequence[dict[str, Any]]) -> None:
     raise BadInput(f"{files} files", None, "no_documents", f"nothing could be read ({counts}){first}")
 
 
-def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Reading]]:
-    """(name, bytes, sha256, records) of each input of a piece."""
+def read_skipped(piece: Piece, directory: Path) -> pa.Table:
+    """``skipped.parquet`` of an ingested piece with the line and record numbers of the file; memory: the table."""
+    table = pq.read_table(Path(directory) / "skipped.parquet", partitioning=None)
+    position = piece.files[0].range if piece.files else None
+    if position is not None:
+        for name, before in (("line", position.lines_before), ("record", position.records_before)):
+            number = pa.scalar(before, pa.int64())  # null where the line is unknown, and so are those after it
+            table = table.set_column(table.schema.get_field_index(name), name, pc.add(table[name], number))
+    return table
+
+
+def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Range | None, Reading]]:
+    """(name, bytes, sha256, range, records) of each input of a piece."""
     source = piece.source
     if isinstance(source, HuggingFaceSource):
         size = sum(file.bytes for file in piece.files)
         reading = huggingface.read(source, piece.revision, [file.uri for file in piece.files])
-        yield source.dataset, size, piece.revision or combine_digests(file.sha256 for file in piece.files), reading
+        sha256 = piece.revision or combine_digests(file.sha256 for file in piece.files)
+        yield source.dataset, size, sha256, None, reading
         return
     for file in piece.files:
-        yield file.path, file.bytes, file.sha256, _read_file(file, source)
+        yield file.path, file.bytes, file.sha256, file.range, _read_file(file, source)
 
 
 def _read_file(file: FileRef, source: SourceConfig) -> Reading:
@@ -255,8 +297,8 @@ def _until_error(reading: Reading) -> Iterator[Record | Skip]:
         yield Skip(error.reason, f"{error.detail}{after}", line)
 
 
-def make_document(record: Record, file: str, source: SourceConfig) -> Document | Skip:
-    """The document of a record of ``file``, or why there is none."""
+def make_document(record: Record, file: str, source: SourceConfig, records_before: int = 0) -> Document | Skip:
+    """The document of a record of ``file``, or why there is none; ``records_before`` lie before what is read of it."""
 
     def skip(reason: str, detail: str) -> Skip:
         return Skip(reason, detail, record.line, record.number)
@@ -272,7 +314,7 @@ def make_document(record: Record, file: str, source: SourceConfig) -> Document |
         whole_file = isinstance(source, PythonDocsSource) or (
             isinstance(source, TextSource) and source.document == "file"
         )
-        id = f"{source.name}:{file}" if whole_file else f"{source.name}:{file}#{record.number}"
+        id = f"{source.name}:{file}" if whole_file else f"{source.name}:{file}#{record.number + records_before}"
     else:
         id = str(record.id)
         if not id.strip():
@@ -311,14 +353,17 @@ class _SkippedTable:
         self._flush()
         self._writer.close()
 
-    def add(self, file: str, skip: Skip) -> None:
+    def add(self, file: str, skip: Skip, range: Range | None) -> None:
         benign = skip.reason in BENIGN_REASONS
+        line = skip.line
+        if range is not None and line is not None:
+            line = None if range.lines_before is None else line + range.lines_before
         if self._raise_errors and not benign:
-            raise BadInput(file, skip.line, skip.reason, skip.detail)
+            raise BadInput(file, line, skip.reason, skip.detail)
         self.reasons[skip.reason] += 1
         detail = skip.detail.encode(errors="replace").decode()[:MAX_DETAIL]
         if not benign and len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(str(BadInput(file, skip.line, skip.reason, detail)))
+            self.examples.append(str(BadInput(file, line, skip.reason, detail)))
         self._rows.append((file, skip.line, skip.record, skip.reason, detail))
         if len(self._rows) >= 10_000:
             self._flush()

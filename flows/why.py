@@ -80,13 +80,10 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
     ingest = _ancestor(store, kept, "ingest")
     if ingest is None:
         return None
-    parts = [store.artifacts / part["stage"] / part["key"] for part in ingest.manifest()["parts"]]
-    tables = [str(path / "skipped.parquet") for path in parts if (path / "skipped.parquet").exists()]
-    if not tables:
-        return None
+    table = str(ingest.path / "skipped.parquet")
     name = document.split(":", 1)[-1].split("#")[0]
     found = rows(
-        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [tables, name]
+        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [table, name]
     )
     if not found:
         return None

@@ -185,8 +185,9 @@ class IngestConfig(StrictModel):
     piece_bytes: int = Field(
         16 << 20,
         ge=1,
-        description="Input files are grouped into pieces of about this size, the unit of work and of reuse. "
-        "Bytes of input as stored.",
+        description="Input files are grouped into pieces of about this size, the unit of work and of reuse; a larger "
+        "uncompressed text (except `document: file`), JSON Lines, CSV or Parquet file is cut into several, between "
+        "documents. Bytes of input as stored.",
     )
     trust_mtime: bool = Field(
         True,

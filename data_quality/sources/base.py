@@ -13,14 +13,34 @@ from data_quality.config import StrictModel
 BENIGN_REASONS = frozenset({"empty_document", "no_docstring", "too_short"})
 
 
+class Range(StrictModel):
+    """A part of a large file that is read alone; readers count its records and lines from 1.
+
+    ``start`` is its first byte, ``header`` the column names of a CSV file for a range that does not hold them,
+    ``row_groups`` the first and the one after the last of a Parquet file. ``lines_before`` is None where the format has
+    no lines, or where a record too long to be held leaves the line unknown.
+    """
+
+    start: int
+    first: bool
+    header: tuple[str, ...] | None = None
+    row_groups: tuple[int, int] | None = None
+    records_before: int
+    lines_before: int | None
+
+
 class FileRef(StrictModel):
-    """One input file: where it is now (``uri``), what it is called in ids (``path``), and what is in it."""
+    """One input file, or a range of one: where it is now (``uri``), what it is called in ids (``path``), what is in it.
+
+    ``sha256`` and ``bytes`` are those of the range, where there is one.
+    """
 
     path: str
     uri: str
     sha256: str
     bytes: int
     extra: dict[str, str] = Field(default_factory=dict)
+    range: Range | None = None
 
 
 @dataclass(frozen=True, slots=True)
