@@ -7,6 +7,7 @@ function of its content: it is ingested once and reused in every corpus that hol
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import pyarrow.parquet as pq
 
 from data_quality.config import (
     CsvSource,
+    DocxSource,
+    EpubSource,
     HuggingFaceSource,
     IngestConfig,
     JsonlSource,
     ParquetSource,
+    PdfSource,
     PythonDocsSource,
     ShardConfig,
     SourceConfig,
@@ -28,7 +32,7 @@ from data_quality.config import (
 )
 from data_quality.documents import Document, ShardWriter
 from data_quality.hashing import combine_digests, unit_hash
-from data_quality.sources import delimited, huggingface, jsonl, parquet, python_docs, text
+from data_quality.sources import delimited, docx, epub, huggingface, jsonl, parquet, pdf, python_docs, text
 from data_quality.sources.base import (
     BENIGN_REASONS,
     BadInput,
@@ -67,6 +71,9 @@ EXTENSIONS = {
     "jsonl": jsonl.EXTENSIONS,
     "csv": delimited.EXTENSIONS,
     "parquet": parquet.EXTENSIONS,
+    "pdf": pdf.EXTENSIONS,
+    "epub": epub.EXTENSIONS,
+    "docx": docx.EXTENSIONS,
 }
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
@@ -92,6 +99,7 @@ class Piece(StrictModel):
             "revision": self.revision,
             # Which syntax `ast` knows decides what it refuses.
             "python": platform.python_version_tuple()[:2] if isinstance(self.source, PythonDocsSource) else None,
+            **({"pypdfium2": version("pypdfium2")} if isinstance(self.source, PdfSource) else {}),
         }
 
     def _range_material(self, file: FileRef) -> list[Any]:
@@ -120,6 +128,8 @@ def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> 
     Raises :class:`SourceNotFound` for a path, package or dataset that is not there.
     """
     pieces: list[Piece] = []
+    if any(isinstance(source, PdfSource) for source in config.sources):
+        pdf.require_pdfium()
     with Fingerprints(fingerprint_cache, config.trust_mtime) as fingerprints:
         for source in sorted(config.sources, key=lambda source: source.name):
             files = list(_files(source, fingerprints, config.piece_bytes))
@@ -267,10 +277,11 @@ def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Range | None, Readi
         yield source.dataset, size, sha256, None, reading
         return
     for file in piece.files:
-        yield file.path, file.bytes, file.sha256, file.range, _read_file(file, source)
+        yield file.path, file.bytes, file.sha256, file.range, read_file(file, source)
 
 
-def _read_file(file: FileRef, source: SourceConfig) -> Reading:
+def read_file(file: FileRef, source: SourceConfig) -> Reading:
+    """The records of one file of any source but a dataset of the hub."""
     match source:
         case TextSource():
             return text.read(file, source)
@@ -280,6 +291,12 @@ def _read_file(file: FileRef, source: SourceConfig) -> Reading:
             return delimited.read(file, source)
         case ParquetSource():
             return parquet.read(file, source)
+        case PdfSource():
+            return pdf.read(file, source)
+        case EpubSource():
+            return epub.read(file, source)
+        case DocxSource():
+            return docx.read(file, source)
         case PythonDocsSource():
             return python_docs.read(file, source)
     raise AssertionError(f"no reader for {source.format}")
@@ -311,7 +328,7 @@ def make_document(record: Record, file: str, source: SourceConfig, records_befor
     if "\0" in content:
         return skip("null_bytes", f"null character at {content.index(chr(0))}")
     if record.id is None:
-        whole_file = isinstance(source, PythonDocsSource) or (
+        whole_file = isinstance(source, PythonDocsSource | PdfSource | EpubSource | DocxSource) or (
             isinstance(source, TextSource) and source.document == "file"
         )
         id = f"{source.name}:{file}" if whole_file else f"{source.name}:{file}#{record.number + records_before}"

@@ -23,13 +23,17 @@ from data_quality.config.quality import (
     SignalsConfig,
 )
 from data_quality.config.sources import (
+    ArchiveSource,
     ColumnSource,
     CsvSource,
+    DocxSource,
+    EpubSource,
     FileSource,
     HuggingFaceSource,
     IngestConfig,
     JsonlSource,
     ParquetSource,
+    PdfSource,
     PythonDocsSource,
     ShardConfig,
     SourceBase,
@@ -41,10 +45,13 @@ from data_quality.config.split import (
 )
 
 __all__ = [
+    "ArchiveSource",
     "C4LineEdits",
     "ColumnSource",
     "CsvSource",
     "DedupeConfig",
+    "DocxSource",
+    "EpubSource",
     "ExactDedupeConfig",
     "FileSource",
     "HuggingFaceSource",
@@ -56,6 +63,7 @@ __all__ = [
     "NearDedupeConfig",
     "NormalizeConfig",
     "ParquetSource",
+    "PdfSource",
     "PythonDocsSource",
     "QualityConfig",
     "ShardConfig",
