@@ -9,7 +9,8 @@ from typing import Any
 
 from data_quality.config import PdfSource
 from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip, SourceNotFound
-from data_quality.sources.pdf_layout import Line, text_of
+from data_quality.sources.pdf_layout import text_of
+from data_quality.sources.pdf_lines import Line
 from data_quality.sources.streams import open_seekable, too_long
 
 EXTENSIONS = (".pdf",)

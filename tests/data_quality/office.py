@@ -34,8 +34,8 @@ def epub(chapters: dict[str, str], spine: list[str] | None = None, language: str
         '<package xmlns="http://www.idpf.org/2007/opf" xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata>'
         f"<dc:title>A  Book</dc:title><dc:creator>One</dc:creator><dc:creator>Two</dc:creator>"
         f'<dc:language>{language}</dc:language></metadata><manifest><item id="nav" href="nav.xhtml" '
-        f'media-type="application/xhtml+xml" properties="nav"/><item id="p" href="p.png" media-type="image/png"/>{items}'
-        f'</manifest><spine><itemref idref="nav"/>{refs}</spine></package>'
+        f'media-type="application/xhtml+xml" properties="nav"/><item id="p" href="p.png" media-type="image/png"/>'
+        f'{items}</manifest><spine><itemref idref="nav"/>{refs}</spine></package>'
     )
     html = '<html xmlns="http://www.w3.org/1999/xhtml"><head><title>no</title></head><body>{}</body></html>'
     files = {
