@@ -1,12 +1,16 @@
 import contextlib
+import os
 import sys
+from io import BytesIO
 
+import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfgen.canvas import Canvas
 
 from data_quality.config import IngestConfig, PdfSource
 from data_quality.ingest import list_pieces
@@ -178,10 +182,6 @@ def test_chinese_lines_are_joined_without_a_space(tmp_path):
 
 
 def test_rotated_pages(tmp_path):
-    from io import BytesIO
-
-    from reportlab.pdfgen.canvas import Canvas
-
     texts = []
     for rotation in (0, 90, 180, 270):
         buffer = BytesIO()
@@ -235,10 +235,47 @@ def test_a_bad_file_is_recorded(tmp_path, reason, data, options, detail):
         ingest(tmp_path, source(tmp_path / "in", on_bad_input="error", **options))
 
 
+def bomb(letters):
+    """A page of many letters in few bytes; PDFium needs about 250 bytes for each."""
+    buffer = BytesIO()
+    canvas = Canvas(buffer, pageCompression=1)
+    canvas.setFont("Times-Roman", 10)
+    canvas.addLiteral(f"BT /F1 10 Tf {'(xxxxxxxxxxxxxxxxxxxx) Tj ' * (letters // 20)} ET")
+    canvas.save()
+    return buffer.getvalue()
+
+
+def test_a_page_that_asks_for_too_much_memory_is_a_skip(tmp_path, monkeypatch):
+    assert len(read(tmp_path, bomb(20_000)).text) == 20_000
+    monkeypatch.setattr(reader, "MEMORY_BYTES", 300 << 20)
+    path = write(tmp_path / "a.pdf", bomb(1_500_000))
+    assert path.stat().st_size < 10_000
+    out = ingest(tmp_path, source(path))
+    assert out.reasons == ["pdf_failed"]
+    assert out.skipped[0]["detail"].startswith("PDFium failed on page 1 (")
+    assert "asks for more than 300 MiB or 600 s" in out.skipped[0]["detail"]
+
+
+def test_a_file_that_keeps_pdfium_busy_is_a_skip(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "CPU_SECONDS", 0)
+    out = ingest(tmp_path, source(write(tmp_path / "a.pdf", bomb(20_000))))
+    assert out.reasons == ["pdf_failed"]
+
+
+def test_a_remote_file(tmp_path):
+    memory = fsspec.filesystem("memory")
+    name = f"/{tmp_path.name}-{os.getpid()}.pdf"
+    memory.pipe(name, pdf([down("Hello.")]))
+    try:
+        assert ingest(tmp_path, source(f"memory:/{name}")).texts == ["Hello."]
+    finally:
+        memory.rm(name)
+
+
 def test_limits_do_not_fire_just_below(tmp_path):
     assert isinstance(read(tmp_path, pdf([down("x")] * 3), max_pages=3), Record)
     assert isinstance(read(tmp_path, pdf([down("x" * 100)]), max_record_bytes=100), Record)
-    with pytest.raises(InputError, match="100 bytes; max_record_bytes is 99"):
+    with pytest.raises(InputError, match="more than 99 characters; max_record_bytes is 99"):
         read(tmp_path, pdf([down("x" * 100)]), max_record_bytes=99)
 
 
@@ -253,7 +290,7 @@ VALID = pdf(book(3))
 PATCHES = st.lists(st.tuples(st.integers(0, len(VALID) - 1), st.binary(min_size=1, max_size=8)), max_size=12)
 
 
-@settings(max_examples=80, deadline=5000)
+@settings(max_examples=25, deadline=None)
 @given(st.one_of(st.binary(max_size=300).map(lambda tail: b"%PDF-1.4\n" + tail), PATCHES, st.integers(0, len(VALID))))
 def test_any_bytes(tmp_path_factory, change):
     data = change
