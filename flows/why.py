@@ -80,10 +80,12 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
     ingest = _ancestor(store, kept, "ingest")
     if ingest is None:
         return None
-    table = str(ingest.path / "skipped.parquet")
+    table = ingest.path / "skipped.parquet"
+    if not table.exists():
+        return None
     name = document.split(":", 1)[-1].split("#")[0]
     found = rows(
-        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [table, name]
+        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [str(table), name]
     )
     if not found:
         return None

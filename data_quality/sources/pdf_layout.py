@@ -19,7 +19,7 @@ GAP = 1.3
 LIST_ITEM = re.compile(r"(?:[•◦▪‣∙·–—*-]|\(?(?:\d{1,3}|[A-Za-z])[.)])\s")
 ENDS_SENTENCE = re.compile(r"[.!?:;。！？：；…][\"'”’)\]）」』]*$")
 CJK = re.compile(r"[\u2e80-\u30ff\u31f0-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
-LEADERS = re.compile(r"\s*(?:\.\s?){4,}\s*")
+LEADERS = re.compile(r"(?:\s{0,2}\.){4,}\s{0,2}")
 ACCENTS = dict(zip("´¨ˆ˜ˇ¯˘˙˚", "\u0301\u0308\u0302\u0303\u030c\u0304\u0306\u0307\u030a", strict=True))
 ACCENTED = re.compile(f"([{''.join(ACCENTS)}])([A-Za-zı])")
 
@@ -124,27 +124,22 @@ def _is_short(line: Line, following: Line, edges: dict[int, float]) -> bool:
 
 
 def _joined(lines: Sequence[Line], words: Counter[str]) -> str:
-    text = lines[0].text
+    pieces = [lines[0].text]
     for before, line in pairwise(lines):
         if before.hyphen:
-            text = _without_hyphen(text, line.text, words)
-        elif text and line.text and CJK.match(text[-1]) and CJK.match(line.text[0]):
-            text += line.text
-        else:
-            text += f" {line.text}"
-    return LEADERS.sub("\t", text).rstrip("\t")
+            pieces.append("-" if _keeps_hyphen(before.text, line.text, words) else "")
+        elif not (CJK.match(before.text[-1]) and CJK.match(line.text[0])):
+            pieces.append(" ")
+        pieces.append(line.text)
+    return LEADERS.sub("\t", "".join(pieces)).rstrip("\t")
 
 
-def _without_hyphen(text: str, following: str, words: Counter[str]) -> str:
-    """Join a word broken at a line's end: without its hyphen unless only the form with it occurs elsewhere."""
-    first = re.search(r"[\w-]*$", text)
-    second = re.match(r"[\w-]*", following)
-    assert first is not None
-    assert second is not None
-    start, end = first.group(), second.group()
-    whole, hyphenated = (start + end).lower(), f"{start}-{end}".lower()
+def _keeps_hyphen(before: str, after: str, words: Counter[str]) -> bool:
+    """Whether a hyphen at a line's end belongs to the word: what occurs elsewhere decides, then its looks."""
+    start = re.split(r"[^\w-]", before)[-1]
+    end = re.split(r"[^\w-]", after, maxsplit=1)[0]
+    whole, hyphenated = words[f"{start}{end}".lower()], words[f"{start}-{end}".lower()]
+    if whole != hyphenated:
+        return hyphenated > whole
     same_case = end[:1].islower() or (start.isupper() and end.isupper())
-    plain = start[-1:].isalpha() and same_case and "-" not in start
-    if words[whole] > words[hyphenated] or (plain and words[whole] == words[hyphenated]):
-        return text + following
-    return f"{text}-{following}"
+    return not (start[-1:].isalpha() and same_case and "-" not in start)

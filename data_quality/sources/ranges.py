@@ -26,9 +26,9 @@ from data_quality.sources.streams import (
     as_utf8,
     byte_order_mark,
     is_reencoded,
+    line_units,
     open_binary,
     split_compression,
-    split_parts,
 )
 
 CUT_VERSION = 1
@@ -82,17 +82,9 @@ def cut_file(uri: str, path: str, source: Any, target: int) -> list[FileRange]:
         else:
             limit = source.max_record_bytes
             ranges = _cut_stream(uri, source, target, lambda chunks: (None, line_units(chunks, limit)))
-    except (InputError, pa.ArrowException):
-        return []
+    except (InputError, pa.ArrowException, OSError, ValueError):
+        return []  # broken, or gone by now: reading it whole says so
     return ranges if len(ranges) > 1 else []
-
-
-def line_units(chunks: Iterator[bytes], max_bytes: int) -> Iterator[Unit]:
-    """Lines as units: a record's number is its line's."""
-    end = 0
-    for number, (data, size) in enumerate(split_parts(chunks, b"\n", max_bytes), 1):
-        end += size + 1
-        yield Unit(end, data, number, number)
 
 
 def _cut_stream(

@@ -212,6 +212,14 @@ def split_parts(chunks: Iterator[bytes], separator: bytes, max_bytes: int) -> It
         yield Part(bytes(carry) if size <= max_bytes else None, size)
 
 
+def line_units(chunks: Iterator[bytes], max_bytes: int) -> Iterator[Unit]:
+    """A unit after each line; the number of a record is that of its line."""
+    end = 0
+    for number, (data, size) in enumerate(split_parts(chunks, b"\n", max_bytes), 1):
+        end += size + 1
+        yield Unit(end, data, number, number)
+
+
 def read_lines(ref: FileRef, encoding: str, max_bytes: int) -> Iterator[Part]:
     """The lines of a text file without their line feeds; see :func:`split_parts`."""
     return split_parts(read_utf8(ref, encoding), b"\n", max_bytes)

@@ -8,6 +8,7 @@ from data_quality.sources.streams import (
     Part,
     Unit,
     line_encoding,
+    line_units,
     read_lines,
     read_utf8,
     split_parts,
@@ -100,20 +101,20 @@ def _with_line_numbers(parts: Iterator[Part], separator: bytes) -> Iterator[tupl
 def units(chunks: Iterator[bytes], source: TextSource) -> Iterator[Unit]:
     """Where the decoded content of a file may be cut: after a line, a blank line that ends a paragraph, a separator."""
     limit = source.max_record_bytes
-    if source.document == "separator":
-        return _separated_units(chunks, source.separator.encode(line_encoding(source.encoding)), limit)
-    return _line_units(split_parts(chunks, b"\n", limit), source.document == "paragraph")
+    if source.document == "line":
+        return line_units(chunks, limit)
+    if source.document == "paragraph":
+        return _paragraph_units(split_parts(chunks, b"\n", limit))
+    return _separated_units(chunks, source.separator.encode(line_encoding(source.encoding)), limit)
 
 
-def _line_units(lines: Iterator[Part], paragraphs: bool) -> Iterator[Unit]:
+def _paragraph_units(lines: Iterator[Part]) -> Iterator[Unit]:
     end = records = 0
-    last: bytes | None = None
+    last: bytes | None = None  # line of the paragraph
     inside = False
     for number, (data, size) in enumerate(lines, 1):
         end += size + 1
-        if not paragraphs:
-            yield Unit(end, data, number, number)
-        elif data is None or data.strip():
+        if data is None or data.strip():
             records += not inside
             last, inside = data, True
         elif inside:

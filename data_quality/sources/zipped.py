@@ -17,6 +17,8 @@ RATIO_FROM_BYTES = 4 << 20
 MAX_DIRECTORY_BYTES = 8 << 20
 """Of the table of contents, which is read whole; about what MAX_ENTRIES can need."""
 CHUNK_BYTES = 1 << 16
+MAX_TAG_BYTES = 4 << 20
+"""Of one tag or comment, which the parser holds whole."""
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
@@ -137,8 +139,12 @@ def parse_xml(chunks: Iterator[bytes], handler: XmlHandler, name: str) -> None:
     parser.EntityDeclHandler = refuse
     parser.SkippedEntityHandler = skipped_entity
     try:
+        fed = 0
         for chunk in chunks:
             parser.Parse(chunk, False)
+            fed += len(chunk)
+            if fed - parser.CurrentByteIndex > MAX_TAG_BYTES:
+                raise InputError("too_long", f"{name} has a tag of more than {MAX_TAG_BYTES} bytes")
         parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: encodings that are unknown
         raise InputError("invalid_xml", f"{name}: {error}") from None

@@ -153,6 +153,12 @@ def test_parquet(rows, group, piece_bytes, with_ids):
         assert ranged == read(pieces_of(path, WHOLE, **options), Path(directory) / "b")
 
 
+def test_a_broken_parquet_file_is_read_whole(tmp_path):
+    for data in (b"PAR1 no parquet " * 100, b"x" * 1000 + b"\xff" * 20 + b"\x14\0\0\0PAR1"):
+        _, skipped, _, _ = read(pieces_of(write(tmp_path / "a.parquet", data), 10, format="parquet"), tmp_path / "out")
+        assert [row["reason"] for row in skipped] == ["corrupt"]
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [

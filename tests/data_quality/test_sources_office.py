@@ -147,6 +147,7 @@ def test_footnotes_when_asked_for(tmp_path):
 ENTITIES = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><x>&b;</x>'
 EXTERNAL = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/hostname">]><x>&a;</x>'
 BOMB = f"<p>{'x' * (8 << 20)}</p>"
+TAG = "".join(f"{n:x}" for n in range(1 << 20))
 WORDS = "".join(f"<p>{n:x}</p>" for n in range(30_000))
 OLE = zipped.OLE_MAGIC + b"\0" * 600
 
@@ -173,6 +174,7 @@ FAULTS = [
     ("docx", "archive_bomb", docx(paragraph("x" * (8 << 20))), {}, "word/document.xml unpacks"),
     ("docx", "archive_bomb", docx(paragraph("x" * 2000)), {"max_unpacked_bytes": 1000}, "max_unpacked_bytes is 1000"),
     ("docx", "too_long", docx(paragraph("x" * 101)), {"max_record_bytes": 100}, "101 bytes; max_record_bytes is 100"),
+    ("docx", "too_long", docx(f'<w:p a="{TAG}">'), {}, "word/document.xml has a tag of more than 4194304 bytes"),
     ("docx", "empty_document", docx(""), {}, "no text"),
     ("epub", "archive_bomb", epub({"a.xhtml": BOMB}), {}, "a.xhtml unpacks"),
     ("epub", "archive_bomb", epub({"a.xhtml": WORDS}), {"max_unpacked_bytes": 100_000}, "a.xhtml is beyond"),
