@@ -43,6 +43,7 @@ from data_quality.sources.base import (
     Record,
     Skip,
     SourceNotFound,
+    require_library,
 )
 from data_quality.sources.fingerprint import Fingerprints
 from data_quality.sources.resolve import find_files, is_selected
@@ -75,6 +76,7 @@ EXTENSIONS = {
     "epub": epub.EXTENSIONS,
     "docx": docx.EXTENSIONS,
 }
+LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml"}
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
 MAX_DETAIL = 500
@@ -128,8 +130,9 @@ def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> 
     Raises :class:`SourceNotFound` for a path, package or dataset that is not there.
     """
     pieces: list[Piece] = []
-    if any(isinstance(source, PdfSource) for source in config.sources):
-        pdf.require_pdfium()
+    for source in config.sources:
+        if source.format in LIBRARIES:
+            require_library(LIBRARIES[source.format], source.format)
     with Fingerprints(fingerprint_cache, config.trust_mtime) as fingerprints:
         for source in sorted(config.sources, key=lambda source: source.name):
             files = list(_files(source, fingerprints, config.piece_bytes))

@@ -1,5 +1,6 @@
 """What readers and the ingest loop say to each other: records, skips, and the errors of bad input."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,14 @@ class SourceNotFound(Exception):
 
 class SourceChanged(Exception):
     """A file's content is no longer what was fingerprinted; run again."""
+
+
+def require_library(module: str, format: str) -> None:
+    """Raise :class:`SourceNotFound` saying what to install where a library of the extra `office` is missing."""
+    if importlib.util.find_spec(module) is None:
+        raise SourceNotFound(
+            f"format {format}: {module}, which reads such files, is not installed: pip install 'textmill[office]'"
+        )
 
 
 def pick_columns(source: Any, available: list[str]) -> list[str]:

@@ -1,13 +1,14 @@
 """EPUB books (EPUB 3.3, and 2): one document a file, its chapters in the order of the spine."""
 
+import contextlib
 import posixpath
 import re
-from html.parser import HTMLParser
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from data_quality.config import EpubSource
-from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip
+from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip, require_library
 from data_quality.sources.blocks import Blocks
 from data_quality.sources.streams import open_seekable, too_long
 from data_quality.sources.zipped import Archive, XmlHandler, parse_xml
@@ -22,7 +23,6 @@ BLOCKS = frozenset({
     "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header",
     "hr", "li", "main", "ol", "p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "tr", "ul",
 })  # fmt: skip
-VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
 
 
 def read(ref: FileRef, source: EpubSource) -> Reading:
@@ -87,11 +87,32 @@ def _chapter(archive: Archive, name: str, max_bytes: int) -> Blocks:
             content = archive.read(name, max_bytes).decode("utf-8-sig")
         except UnicodeDecodeError as broken:
             raise InputError("bad_encoding", f"{name}: not utf-8: {broken.reason} at byte {broken.start}") from None
-        soup = _Soup(chapter)
-        soup.feed(content)
-        soup.close()
+        _parse_soup(content, chapter)
     chapter.flush()
     return chapter.blocks
+
+
+def _parse_soup(content: str, handler: XmlHandler) -> None:
+    # libxml2: linear in whatever it is fed, as the standard library's HTMLParser is not.
+    require_library("lxml", "epub")
+    from lxml import etree
+
+    class Target:
+        def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+            handler.start(tag, dict(attributes))
+
+        def end(self, tag: str) -> None:
+            handler.end(tag)
+
+        def data(self, text: str) -> None:
+            handler.data(text)
+
+        def close(self) -> None: ...
+
+    parser = etree.HTMLParser(target=Target(), no_network=True)
+    with contextlib.suppress(etree.XMLSyntaxError):  # nothing in it at all
+        parser.feed(content)
+        parser.close()
 
 
 class _Container(XmlHandler):
@@ -211,23 +232,3 @@ class _Xhtml(XmlHandler):
         text = text if self._is_pre else re.sub(r" {2,}", " ", text).strip("\n")
         self.blocks.add("item" if self._is_item else "paragraph", f"- {text}" if self._is_item else text)
         self._is_item = False  # only the first block of an item bears the mark
-
-
-class _Soup(HTMLParser):
-    """Feeds HTML that is not well-formed to the same handler."""
-
-    def __init__(self, handler: XmlHandler) -> None:
-        super().__init__(convert_charrefs=True)
-        self._handler = handler
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._handler.start(tag, {name: value or "" for name, value in attrs})
-        if tag in VOID:
-            self._handler.end(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            self._handler.end(tag)
-
-    def handle_data(self, data: str) -> None:
-        self._handler.data(data)

@@ -4,7 +4,6 @@ PDFium (BSD licence, the engine of Chromium) was chosen over pypdf and pdfminer.
 manuals it was tried on, lines in reading order, and a mark of its own where a word was broken at a line's end.
 """
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from data_quality.config import PdfSource
-from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip, SourceNotFound
+from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip
 from data_quality.sources.pdf_layout import text_of
 from data_quality.sources.pdf_lines import Line
 from data_quality.sources.streams import open_seekable, too_long
@@ -29,17 +28,8 @@ CPU_SECONDS = 600
 """Of that process; a page takes about 0.01."""
 
 
-def require_pdfium() -> None:
-    """Raise :class:`SourceNotFound` saying what to install where the library is missing."""
-    if importlib.util.find_spec("pypdfium2") is None:
-        raise SourceNotFound(
-            "format pdf: pypdfium2, which reads PDF files, is not installed: pip install 'textmill[office]'"
-        )
-
-
 def read(ref: FileRef, source: PdfSource) -> Reading:
     """The one document of a PDF file, or why there is none. Memory: the text of the file, and a process of its own."""
-    require_pdfium()
     if ref.bytes == 0:
         return
     lines: list[list[Line]] = []

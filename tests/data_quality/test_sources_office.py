@@ -1,6 +1,7 @@
 """EPUB and DOCX, and the limits of the archives they are."""
 
 import contextlib
+import sys
 import zipfile
 
 import pytest
@@ -11,7 +12,7 @@ from data_quality.config import DocxSource, EpubSource
 from data_quality.sources import docx as docx_reader
 from data_quality.sources import epub as epub_reader
 from data_quality.sources import zipped
-from data_quality.sources.base import BadInput, InputError, Record, Skip
+from data_quality.sources.base import BadInput, InputError, Record, Skip, SourceNotFound
 from tests.data_quality.ingesting import ingest, write
 from tests.data_quality.office import CONTAINER, archive, docx, epub, paragraph
 from tests.data_quality.test_sources_streams import ref
@@ -142,6 +143,18 @@ def test_footnotes_when_asked_for(tmp_path):
     data = docx(paragraph("Text."), **{"word/footnotes.xml": notes})
     assert text_of(tmp_path, "docx", data) == "Text."
     assert text_of(tmp_path / "b", "docx", data, footnotes=True) == "Text.\n\nA note."
+
+
+@pytest.mark.parametrize("piece", ["<!--", "<![CDATA[", "<a b='", "</", "<?x ", "&", "<p>", "<b>", "<title>"])
+def test_endless_markup_takes_no_endless_time(tmp_path, piece):
+    data = epub({"a.xhtml": "<p>start</p>" + piece * 200_000 + "<p"}, more="")
+    assert len(ingest_one(tmp_path, "epub", data).documents) == 1
+
+
+def test_without_the_library_it_is_said_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lxml", None)
+    with pytest.raises(SourceNotFound, match=r"format epub: lxml, which reads such files, is not installed: pip"):
+        ingest_one(tmp_path, "epub", b"x")
 
 
 ENTITIES = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><x>&b;</x>'

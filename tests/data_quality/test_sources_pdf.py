@@ -282,7 +282,9 @@ def test_limits_do_not_fire_just_below(tmp_path):
 def test_without_the_library_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pypdfium2", None)
     config = IngestConfig.model_validate({"sources": [source(write(tmp_path / "a.pdf", b"x"))]})
-    with pytest.raises(SourceNotFound, match=r"pypdfium2, which reads PDF files, is not installed: pip install"):
+    with pytest.raises(
+        SourceNotFound, match=r"format pdf: pypdfium2, which reads such files, is not installed: pip install"
+    ):
         list_pieces(config)
 
 
