@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_quality.config import (
@@ -32,9 +31,9 @@ from data_quality.config import (
 )
 from data_quality.documents import Document, ShardWriter
 from data_quality.hashing import combine_digests, unit_hash
+from data_quality.skipped import SkippedTable
 from data_quality.sources import delimited, docx, epub, huggingface, jsonl, parquet, pdf, python_docs, text
 from data_quality.sources.base import (
-    BENIGN_REASONS,
     BadInput,
     FileRef,
     InputError,
@@ -58,15 +57,6 @@ FILES_SCHEMA = pa.schema(
         ("sha256", pa.string()),
     ]
 )
-SKIPPED_SCHEMA = pa.schema(
-    [
-        ("file", pa.string()),
-        ("line", pa.int64()),
-        ("record", pa.int64()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-    ]
-)
 EXTENSIONS = {
     "text": text.EXTENSIONS,
     "jsonl": jsonl.EXTENSIONS,
@@ -79,8 +69,6 @@ EXTENSIONS = {
 LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml"}
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
-MAX_DETAIL = 500
-MAX_EXAMPLES = 5
 
 
 class Piece(StrictModel):
@@ -187,8 +175,8 @@ def _cut(files: list[FileRef], piece_bytes: int) -> Iterator[list[FileRef]]:
 def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] = lambda bytes: None) -> dict[str, Any]:
     """Read a piece into ``directory``: document shards, ``files.parquet`` and ``skipped.parquet``.
 
-    ``progress`` is advanced by the bytes of each finished file. In the tables, lines and records of a range count from
-    its start (:func:`read_skipped` gives those of the file). What an interrupted attempt left is removed first.
+    ``progress`` is advanced by the bytes of each finished file. What an interrupted attempt left is removed first.
+    In the tables, lines and records of a range count from its start; ``data_quality.skipped`` gives those of the file.
     Memory: one row group and one record. Returns counts (files, records, documents, skipped, bytes read, text_bytes),
     skipped_by_reason, skip_examples, the shards (name, rows, bytes, digest) and the digest of the documents.
 
@@ -199,7 +187,7 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in [*directory.glob("*.parquet"), *directory.glob("*.tmp")]:
         leftover.unlink()
-    skipped = _SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error")
+    skipped = SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error")
     rows: list[tuple[str, int, int, int, int, str]] = []
     files = 0  # a file counts where it begins
     with ShardWriter(directory, piece.shards.max_rows, piece.shards.max_bytes) as writer, skipped:
@@ -257,17 +245,6 @@ def require_documents(results: Sequence[dict[str, Any]]) -> None:
     first = f"; the first: {examples[0]}" if examples else ""
     files = sum(result["files"] for result in results)
     raise BadInput(f"{files} files", None, "no_documents", f"nothing could be read ({counts}){first}")
-
-
-def read_skipped(piece: Piece, directory: Path) -> pa.Table:
-    """``skipped.parquet`` of an ingested piece with the line and record numbers of the file; memory: the table."""
-    table = pq.read_table(Path(directory) / "skipped.parquet", partitioning=None)
-    position = piece.files[0].range if piece.files else None
-    if position is not None:
-        for name, before in (("line", position.lines_before), ("record", position.records_before)):
-            number = pa.scalar(before, pa.int64())  # null where the line is unknown, and so are those after it
-            table = table.set_column(table.schema.get_field_index(name), name, pc.add(table[name], number))
-    return table
 
 
 def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Range | None, Reading]]:
@@ -354,43 +331,3 @@ def make_document(record: Record, file: str, source: SourceConfig, records_befor
             except UnicodeEncodeError as error:
                 return skip("bad_encoding", f"not valid Unicode at character {error.start}")
     return document
-
-
-class _SkippedTable:
-    """skipped.parquet, written as it grows; raises at the first fault when told to."""
-
-    def __init__(self, path: Path, raise_errors: bool) -> None:
-        self._path, self._raise_errors = path, raise_errors
-        self._rows: list[tuple[str, int | None, int | None, str, str]] = []
-        self.reasons: Counter[str] = Counter()
-        self.examples: list[str] = []
-
-    def __enter__(self) -> "_SkippedTable":
-        self._writer = pq.ParquetWriter(self._path, SKIPPED_SCHEMA, compression="zstd")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._flush()
-        self._writer.close()
-
-    def add(self, file: str, skip: Skip, range: Range | None) -> None:
-        benign = skip.reason in BENIGN_REASONS
-        line = skip.line
-        if range is not None and line is not None:
-            line = None if range.lines_before is None else line + range.lines_before
-        if self._raise_errors and not benign:
-            raise BadInput(file, line, skip.reason, skip.detail)
-        self.reasons[skip.reason] += 1
-        detail = skip.detail.encode(errors="replace").decode()[:MAX_DETAIL]
-        if not benign and len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(str(BadInput(file, line, skip.reason, detail)))
-        self._rows.append((file, skip.line, skip.record, skip.reason, detail))
-        if len(self._rows) >= 10_000:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            columns = zip(*self._rows, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, SKIPPED_SCHEMA, strict=True)]
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=SKIPPED_SCHEMA))
-            self._rows = []

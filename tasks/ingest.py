@@ -114,11 +114,12 @@ def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Art
     """
     import pyarrow.parquet as pq
 
-    from data_quality.ingest import SKIPPED_SCHEMA, read_skipped
+    from data_quality.skipped import SKIPPED_SCHEMA, read_skipped
 
     with pq.ParquetWriter(table, SKIPPED_SCHEMA, compression="zstd") as writer:
         for piece, artifact in zip(pieces, artifacts, strict=True):
-            found = read_skipped(piece, artifact.path)
+            position = piece.files[0].range if piece.files else None  # a range is a piece of its own
+            found = read_skipped(artifact.path / "skipped.parquet", position)
             if found.num_rows:
                 writer.write_table(found)
 

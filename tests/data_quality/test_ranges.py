@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from data_quality.config import IngestConfig
 from data_quality.documents import combine_digests, iter_documents
-from data_quality.ingest import ingest_piece, list_pieces, read_skipped
+from data_quality.ingest import ingest_piece, list_pieces
+from data_quality.skipped import read_skipped
 from data_quality.sources.base import BadInput, SourceChanged
 from data_quality.sources.fingerprint import Fingerprints
 from data_quality.sources.ranges import cut_file
@@ -38,7 +39,7 @@ def read(pieces, directory):
         out = Path(directory) / str(number)
         result = ingest_piece(piece, out)
         documents += list(iter_documents(sorted(out.glob("0*.parquet"))))
-        skipped += read_skipped(piece, out).to_pylist()
+        skipped += read_skipped(out / "skipped.parquet", piece.files[0].range).to_pylist()
         digests.append(result["digest"])
         files += result["files"]
     return documents, skipped, combine_digests(digests), files
