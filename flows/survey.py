@@ -20,6 +20,7 @@ from flows.config import ConfigError
 EXTENSIONS = {
     ".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
+    ".pdf": "pdf", ".epub": "epub", ".docx": "docx",
 }  # fmt: skip
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 COMPRESSION_RATIO = 3.5
@@ -27,6 +28,9 @@ COMPRESSION_RATIO = 3.5
 SAMPLE_FILES = 8
 SAMPLE_BYTES = 256 << 10
 SAMPLE_ROWS = 200
+SAMPLE_OFFICE_BYTES = 8 << 20
+"""Larger PDF, EPUB and DOCX files are not opened for a look: they can only be read whole."""
+OFFICE_FORMATS = ("pdf", "epub", "docx")
 LARGE_FILE = 1 << 20
 """Bytes: larger text files usually hold many documents."""
 
@@ -152,6 +156,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _sample(found: Found) -> None:
+    if found.format in OFFICE_FORMATS:
+        sampled = [path for path in found.paths if path.stat().st_size <= SAMPLE_OFFICE_BYTES]
+        texts = [_office_text(path, found.format) for path in sampled]
+        found.sample = "\n".join(text[:SAMPLE_BYTES] for text in texts)
+        stored = sum(path.stat().st_size for path in sampled)
+        found.text_bytes = found.stored_bytes * sum(len(text.encode()) for text in texts) // max(1, stored)
+        return
     if found.format == "parquet":
         rows = [row for path in found.paths for row in _parquet_rows(path)]
     else:
@@ -171,6 +182,25 @@ def _sample(found: Found) -> None:
     found.text_column = _text_column(found.columns)
     found.id_column = _id_column(found.columns, len(rows))
     found.sample = "\n".join(found.columns.get(found.text_column or "", ()))
+
+
+def _office_text(path: Path, format: str) -> str:
+    """The text of a PDF, EPUB or DOCX file; nothing where it cannot be read, which ingest will say."""
+    from pydantic import TypeAdapter
+
+    from data_quality.config import SourceConfig
+    from data_quality.hashing import sha256_stream
+    from data_quality.ingest import read_file
+    from data_quality.sources.base import FileRef, InputError, Record, SourceNotFound
+
+    source = TypeAdapter(SourceConfig).validate_python({"format": format, "paths": [str(path)]})
+    with path.open("rb") as file:
+        sha256 = sha256_stream(file)
+    ref = FileRef(path=path.name, uri=str(path), sha256=sha256, bytes=path.stat().st_size)
+    try:
+        return "".join(item.text for item in read_file(ref, source) if isinstance(item, Record))
+    except (InputError, SourceNotFound):
+        return ""
 
 
 def _head(path: Path) -> bytes:

@@ -83,13 +83,12 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
     ingest = _ancestor(store, kept, "ingest")
     if ingest is None:
         return None
-    parts = [store.artifacts / part["stage"] / part["key"] for part in ingest.manifest()["parts"]]
-    tables = [str(path / "skipped.parquet") for path in parts if (path / "skipped.parquet").exists()]
-    if not tables:
+    table = ingest.path / "skipped.parquet"
+    if not table.exists():
         return None
     name = document.split(":", 1)[-1].split("#")[0]
     found = rows(
-        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [tables, name]
+        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [str(table), name]
     )
     if not found:
         return None

@@ -130,19 +130,14 @@ def _parts(connection: duckdb.DuckDBPyConnection, kept: Artifact, tokens: Artifa
 
 def skips(connection: duckdb.DuckDBPyConnection, raw: Artifact) -> list[SkipReason]:
     """What ingest could not read, by reason, with places."""
-    root = raw.path.parent.parent
-    parts = [root / part["stage"] / part["key"] / "skipped.parquet" for part in raw.manifest()["parts"]]
-    tables = [str(path) for path in parts if path.exists()]
-    if not tables:
-        return []
     found = answer(
         connection,
         """
         SELECT reason, count(*) AS records, count(DISTINCT file) AS files,
                arg_min(struct_pack(file, line, record, detail), md5(file || coalesce(line, record, 0)), $n) AS examples
-        FROM read_parquet($tables) GROUP BY reason ORDER BY records DESC, reason
+        FROM read_parquet($table) GROUP BY reason ORDER BY records DESC, reason
         """,
-        {"tables": tables, "n": EXAMPLES},
+        {"table": str(raw.path / "skipped.parquet"), "n": EXAMPLES},
     )
     return [
         SkipReason(

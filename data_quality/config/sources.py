@@ -122,6 +122,40 @@ class ParquetSource(FileSource, ColumnSource):
     name: str = Field("parquet", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
 
 
+class PdfSource(FileSource):
+    """PDF files, one document each: lines joined to paragraphs, running headers, footers and page numbers removed."""
+
+    format: Literal["pdf"]
+    name: str = Field("pdf", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    max_pages: int = Field(10_000, ge=1, description="A file with more pages is skipped. Pages.")
+
+
+class ArchiveSource(FileSource):
+    """A source of files that are ZIP archives of XML."""
+
+    max_unpacked_bytes: int = Field(
+        1 << 30,
+        ge=1,
+        description="A file whose texts unpack to more is skipped, as are archives packed too well to be "
+        "honest. Bytes.",
+    )
+
+
+class EpubSource(ArchiveSource):
+    """EPUB books, one document each: the chapters in reading order."""
+
+    format: Literal["epub"]
+    name: str = Field("epub", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+
+
+class DocxSource(ArchiveSource):
+    """Word documents (`.docx`), one document each: tracked insertions are kept, deletions left out."""
+
+    format: Literal["docx"]
+    name: str = Field("docx", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    footnotes: bool = Field(False, description="Put the footnotes at the end of the text.")
+
+
 class HuggingFaceSource(SourceBase, ColumnSource):
     """A dataset read through the `datasets` library in streaming mode."""
 
@@ -165,7 +199,15 @@ class PythonDocsSource(SourceBase):
 
 
 SourceConfig = Annotated[
-    TextSource | JsonlSource | CsvSource | ParquetSource | HuggingFaceSource | PythonDocsSource,
+    TextSource
+    | JsonlSource
+    | CsvSource
+    | ParquetSource
+    | PdfSource
+    | EpubSource
+    | DocxSource
+    | HuggingFaceSource
+    | PythonDocsSource,
     Field(discriminator="format"),
 ]
 
@@ -185,8 +227,9 @@ class IngestConfig(StrictModel):
     piece_bytes: int = Field(
         16 << 20,
         ge=1,
-        description="Input files are grouped into pieces of about this size, the unit of work and of reuse. "
-        "Bytes of input as stored.",
+        description="Input files are grouped into pieces of about this size, the unit of work and of reuse; a larger "
+        "uncompressed text (except `document: file`), JSON Lines, CSV or Parquet file is cut into several, between "
+        "documents. Bytes of input as stored.",
     )
     trust_mtime: bool = Field(
         True,
