@@ -15,19 +15,23 @@ import pyarrow.parquet as pq
 
 from data_quality.config import (
     CsvSource,
+    HtmlSource,
     HuggingFaceSource,
     IngestConfig,
     JsonlSource,
+    MailSource,
+    MediaWikiSource,
     ParquetSource,
     PythonDocsSource,
     ShardConfig,
     SourceConfig,
     StrictModel,
     TextSource,
+    WarcSource,
 )
 from data_quality.documents import Document, ShardWriter
 from data_quality.hashing import combine_digests, unit_hash
-from data_quality.sources import delimited, huggingface, jsonl, parquet, python_docs, text
+from data_quality.sources import delimited, html, huggingface, jsonl, mail, mediawiki, parquet, python_docs, text, warc
 from data_quality.sources.base import (
     BENIGN_REASONS,
     BadInput,
@@ -65,6 +69,10 @@ EXTENSIONS = {
     "jsonl": jsonl.EXTENSIONS,
     "csv": delimited.EXTENSIONS,
     "parquet": parquet.EXTENSIONS,
+    "html": html.EXTENSIONS,
+    "warc": warc.EXTENSIONS,
+    "mediawiki": mediawiki.EXTENSIONS,
+    "mail": mail.EXTENSIONS,
 }
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
@@ -240,6 +248,14 @@ def _read_file(file: FileRef, source: SourceConfig) -> Reading:
             return parquet.read(file, source)
         case PythonDocsSource():
             return python_docs.read(file, source)
+        case HtmlSource():
+            return html.read(file, source)
+        case WarcSource():
+            return warc.read(file, source)
+        case MediaWikiSource():
+            return mediawiki.read(file, source)
+        case MailSource():
+            return mail.read(file, source)
     raise AssertionError(f"no reader for {source.format}")
 
 
@@ -269,7 +285,7 @@ def make_document(record: Record, file: str, source: SourceConfig) -> Document |
     if "\0" in content:
         return skip("null_bytes", f"null character at {content.index(chr(0))}")
     if record.id is None:
-        whole_file = isinstance(source, PythonDocsSource) or (
+        whole_file = isinstance(source, PythonDocsSource | HtmlSource) or (
             isinstance(source, TextSource) and source.document == "file"
         )
         id = f"{source.name}:{file}" if whole_file else f"{source.name}:{file}#{record.number}"

@@ -10,9 +10,10 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 
 from data_quality.sources.base import FileRef, InputError, SourceChanged
+from data_quality.sources.charset import auto_utf8
 
 CHUNK_BYTES = 1 << 18
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 SPOOL_LIMIT = 64 << 30  # a compressed file that must be unpacked to disk (Parquet) is refused beyond this
 
 
@@ -125,7 +126,13 @@ def open_seekable(ref: FileRef) -> BinaryIO:
 
 
 def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Re-encode what cannot be split at ASCII bytes (UTF-16, UTF-32); drop a byte order mark."""
+    """Re-encode what cannot be split at ASCII bytes (UTF-16, ...) or is unknown (`auto`); drop a byte order mark."""
+    if encoding == "auto":
+        try:
+            yield from auto_utf8(chunks)
+        except UnicodeError as error:
+            raise InputError("bad_encoding", str(error)) from None
+        return
     if encoding.startswith(("utf-16", "utf-32", "utf-7")):
         decoder = codecs.getincrementaldecoder(encoding)()
         try:
@@ -143,7 +150,7 @@ def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 def line_encoding(encoding: str) -> str:
     """The encoding of the pieces after :func:`as_utf8`."""
-    return "utf-8" if encoding.startswith(("utf-16", "utf-32", "utf-7", "utf-8")) else encoding
+    return "utf-8" if encoding.startswith(("utf-16", "utf-32", "utf-7", "utf-8", "auto")) else encoding
 
 
 class Part(NamedTuple):

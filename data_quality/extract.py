@@ -1,0 +1,45 @@
+"""HTML to text, with the page's boilerplate (navigation, adverts, comments, footers) left out.
+
+resiliparse does the parsing and the choice; benchmarks/html_extraction.py has what it was compared with.
+"""
+
+import re
+from dataclasses import dataclass
+
+from data_quality.html_limits import MAX_NODES, measure_html
+
+MAX_NESTING = 512  # as deep as Blink builds a page (kMaximumHTMLParserDOMTreeDepth)
+_SPACE_AT_END = re.compile(r"[ \t]+$", re.MULTILINE)
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+class TooComplex(ValueError):
+    """A page that is nested too deeply, or would become too many elements, to be parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The text of a page, paragraphs between blank lines, and its title ("" when it has none)."""
+
+    text: str
+    title: str
+
+
+def extract_html(html: str, main_content: bool = True, max_nesting: int = MAX_NESTING) -> Extracted:
+    """Text and title of a page.
+
+    ``main_content=False`` keeps everything that a reader sees. Raises :class:`TooComplex`.
+    """
+    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
+
+    html = html.replace("\0", "\ufffd")  # as the HTML standard reads it
+    depth, nodes = measure_html(html.encode("utf-8", "replace"))
+    if depth > max_nesting:
+        raise TooComplex(f"elements nested {depth} deep; max_nesting is {max_nesting}")
+    if nodes > MAX_NODES:
+        raise TooComplex(f"would become {nodes} elements; at most {MAX_NODES} are parsed")
+    tree = HTMLTree.parse(html)
+    text = extract_plain_text(tree, preserve_formatting=True, main_content=main_content, alt_texts=False)
+    text = _BLANK_LINES.sub("\n\n", _SPACE_AT_END.sub("", text)).strip()
+    return Extracted(text, " ".join((tree.title or "").split()))
