@@ -88,7 +88,7 @@ def _find_header(file: HashingFile, data: bytearray) -> int:
         dropped += gone
         del data[:gone]
         if at >= 0:
-            return dropped
+            return 0 if padding else dropped
         if not _fill(file, data):
             padding = padding and not any(data)
             dropped += len(data)

@@ -6,6 +6,7 @@ none; fastwarc decodes brotli, and writes the files of the tests.
 
 import contextlib
 import io
+import re
 import zlib
 from collections.abc import Iterator
 
@@ -19,6 +20,7 @@ from data_quality.sources.streams import read_chunks, split_compression, too_lon
 EXTENSIONS = (".warc", ".wet")
 MAX_HEADER_BYTES = 64 << 10
 _MAGIC = b"WARC/"
+_RECORD = re.compile(rb"WARC/1\.\d\r?\n(?:[\w-]{1,40}:[^\r\n]{0,2000}\r?\n){0,20}?WARC-Type:")
 _WANTED = frozenset({"response", "resource", "conversion"})
 
 
@@ -50,6 +52,12 @@ class _Pieces:
     def give_back(self, data: bytes) -> None:
         """Put back what was taken too much."""
         self._buffer[:0] = data
+
+    def peek(self, size: int) -> bytes:
+        """The next ``size`` bytes, left where they are."""
+        while len(self._buffer) < size and self._fill():
+            pass
+        return bytes(self._buffer[:size])
 
     def skip(self, size: int) -> int:
         """Read past ``size`` bytes without holding them; how many there were."""
@@ -88,6 +96,13 @@ class _Pieces:
                 self._buffer.clear()
                 return strange
 
+    def drained(self) -> bool:
+        """Whether the end or a break was met; what is left before it is dropped then."""
+        if self.fault is None and not self.ended:
+            return False
+        self._buffer.clear()
+        return True
+
     def at_end(self) -> bool:
         """Whether nothing is left before the end or the break."""
         return not self._buffer and not self._fill()
@@ -122,7 +137,10 @@ def read(ref: FileRef, source: WarcSource) -> Reading:
             continue
         headers = _read_headers(stream)
         length = (headers or {}).get("content-length", "")
-        if headers is None or not (length.isascii() and length.isdigit() and len(length) < 16):
+        if headers is None and stream.drained():
+            if stream.fault is None:
+                yield Skip("truncated", "the file ends within the header of a record")
+        elif headers is None or not (length.isascii() and length.isdigit() and len(length) < 16):
             yield Skip("corrupt", "a record without a complete header and Content-Length")
         elif headers.get("warc-type") in _WANTED:
             number += 1
@@ -161,8 +179,10 @@ def _read_record(
     else:
         block = stream.take(length)
         found = len(block)
-        if found < length and (at := block.find(b"\r\n\r\n" + _MAGIC)) >= 0:
-            stream.give_back(block[at:])  # its Content-Length is wrong: records follow within it
+        well_ended = found == length and stream.peek(4) == b"\r\n\r\n"
+        if not well_ended and (inner := _RECORD.search(block)) is not None:
+            stream.give_back(block[inner.start() :])  # it was cut off, or its Content-Length is wrong
+            found = min(inner.start(), length - 1)
     if found < length:
         return Skip("truncated", f"{found} of {length} bytes of the record are there", record=number)
     try:
