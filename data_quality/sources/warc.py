@@ -180,9 +180,11 @@ def _read_record(
         block = stream.take(length)
         found = len(block)
         well_ended = found == length and stream.peek(4) == b"\r\n\r\n"
-        if not well_ended and (inner := _RECORD.search(block)) is not None:
-            stream.give_back(block[inner.start() :])  # it was cut off, or its Content-Length is wrong
-            found = min(inner.start(), length - 1)
+        if not well_ended:  # was it cut off, or is its Content-Length wrong, so that another record begins within it?
+            inner = _RECORD.search(block + stream.peek(2048))
+            if inner is not None and inner.start() < found:
+                found = inner.start()
+                stream.give_back(block[found:])
     if found < length:
         return Skip("truncated", f"{found} of {length} bytes of the record are there", record=number)
     try:
