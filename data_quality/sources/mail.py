@@ -3,6 +3,7 @@
 import datetime
 import re
 from collections.abc import Iterator
+from email.errors import HeaderParseError, MessageError
 from email.header import decode_header
 from email.message import Message
 from email.parser import BytesParser
@@ -23,6 +24,8 @@ MAX_HEADER_CHARACTERS = 2000
 _FROM = re.compile(rb"From \S{1,500} .{0,100}\d{4}")
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.M)
 _CONTAINER = re.compile(rb"^content-type:[ \t\r\n]{0,20}(?:multipart|message)/", re.I | re.M)
+# What the standard library raises for headers that it did not foresee, where it should report a defect.
+_PARSER_ERRORS = (MessageError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _KEPT_HEADERS = ("from", "to", "cc", "subject", "message-id", "in-reply-to", "list-id")
 
 
@@ -32,7 +35,10 @@ def read(ref: FileRef, source: MailSource) -> Reading:
         if part.data is None:
             yield Skip("too_long", too_long(part.size, source.max_record_bytes), record=number)
         elif part.data.strip():
-            yield _record(part.data, number, source)
+            try:
+                yield _record(part.data, number, source)
+            except _PARSER_ERRORS as error:
+                yield Skip("invalid_mail", f"{type(error).__name__}: {error}", record=number)
 
 
 def _messages(chunks: Iterator[bytes], max_bytes: int) -> Iterator[Part]:
@@ -119,9 +125,8 @@ def _bodies(message: Message) -> Iterator[Message]:
             or part.get_content_maintype() == "message"
         ):
             continue
-        payload = part.get_payload()
-        if isinstance(payload, list):
-            waiting += [inner for inner in reversed(payload) if isinstance(inner, Message)]
+        if part.is_multipart():
+            waiting += [inner for inner in reversed(part.get_payload()) if isinstance(inner, Message)]
         elif part.get_content_type() in ("text/plain", "text/html"):
             yield part
 
@@ -143,8 +148,13 @@ def _header(message: Message, name: str) -> str:
     raw = message.get(name)
     if raw is None:
         return ""
+    raw = str(raw)[:MAX_HEADER_CHARACTERS]
+    try:
+        pieces = decode_header(raw)
+    except HeaderParseError:  # an encoded word that is none
+        pieces = [(raw, None)]
     text = ""
-    for piece, label in decode_header(str(raw)[:MAX_HEADER_CHARACTERS]):
+    for piece, label in pieces:
         if isinstance(piece, bytes):
             try:
                 text += charset.decode(piece, label)[0]

@@ -150,19 +150,18 @@ from data_quality.config import MediaWikiSource
 from data_quality.sources import mediawiki
 from data_quality.sources.base import FileRef
 path = sys.argv[1]
-ref = FileRef(path="a", uri=path, sha256=hashlib.sha256(open(path, "rb").read()).hexdigest(), bytes=1)
+ref = FileRef(path="a", uri=path, sha256=hashlib.file_digest(open(path, "rb"), "sha256").hexdigest(), bytes=1)
 reading = mediawiki.read(ref, MediaWikiSource(format="mediawiki", paths=("a",), max_record_bytes=100_000))
 next(reading)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(1 + sum(1 for _ in reading), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
-    pages = "".join(article(n, f"A{n}", "text " * 2000) for n in range(300))
-    write(tmp_path / "a.xml", (HEAD + pages * 20 + article(1, "A", "x" * 40_000_000) + TAIL).encode())
-    (tmp_path / "b.xml").write_bytes((tmp_path / "a.xml").read_bytes())
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "b.xml")], capture_output=True, text=True)
+    pages = "".join(article(n, f"A{n}", "text " * 1000) for n in range(100))
+    write(tmp_path / "a.xml", (HEAD + pages * 8 + article(1, "A", "x" * 40_000_000) + TAIL).encode())
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.xml")], capture_output=True, text=True)
     count, grown = map(int, done.stdout.split())
-    assert count == 6001
-    assert grown < 130  # hashing read the file of 100 MB before; reading adds nothing to speak of
+    assert count == 801
+    assert grown < 30
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
@@ -170,9 +169,7 @@ print(1 + sum(1 for _ in reading), (resource.getrusage(resource.RUSAGE_SELF).ru_
     st.binary(max_size=200).map(lambda data: HEAD.encode() + data)
     | st.binary(max_size=100)
     | st.lists(
-        st.sampled_from(
-            ["<page>", "</page>", "<ns>0</ns>", "<ns>", "<revision>", "<text>", "</text>", "x", "<redirect/>"]
-        )
+        st.sampled_from(["<page>", "</page>", "<ns>0</ns>", "<ns>", "<revision>", "<text>", "</text>", "x"])
     ).map(lambda parts: (HEAD + "".join(parts)).encode())
 )
 def test_any_bytes_are_read_or_refused(tmp_path, data):
@@ -194,22 +191,22 @@ def test_any_bytes_are_read_or_refused(tmp_path, data):
         ("[[fr:Lien]][[zh-min-nan:x]]text [[wikt:word|word]]", "text word"),
         ("one{{cite|a=[[b]]|{{inner}}}} two", "one two"),
         ("{{lang|fr|bonjour}}, {{convert|5|km|mi}}, {{lang-de|Wort}}, {{nowrap|a b}}", "bonjour, 5 km, Wort, a b"),
-        ("before\n{| class=x\n! head\n|-\n| cell {{t}} || [[a]]\n{| \n| inner\n|}\n|}\nafter", "before\n\nafter"),
+        ("before\n{| class=x\n! head\n|-\n| cell {{t}} || [[a]]\n{| \n| inner\n|}\n|}\nafter", "before\nafter"),
         ("text<ref name=a>note [[x]]</ref> and<ref name=b /> more<ref>unclosed", "text and moreunclosed"),
         ("a<!-- hidden -->b<!-- never closed", "ab"),
         ("<nowiki>[[not]] ''a'' {{link}}</nowiki>", "[[not]] ''a'' {{link}}"),
         ("where <math>x_{i} = \\frac{a}{b}</math> is", "where $x_{i} = \\frac{a}{b}$ is"),
-        ("[http://a.org label] [http://a.org] http://b.org", "label  http://b.org".replace("  ", " ")),
+        ("[http://a.org label] [http://a.org] http://b.org", "label http://b.org"),
         ("== Title ==\ntext\n== Empty ==\n=== Empty too ===\n== Last ==\n{{reflist}}", "Title\n\ntext"),
         ("== A ==\n=== B ===\ntext", "A\n\nB\n\ntext"),
         ("* one\n** two\n# three\n: indented\n; term", "- one\n- two\n- three\nindented\nterm"),
         ("Foo ({{IPA|x}}) bar (, 1950) baz（；）", "Foo bar (1950) baz"),
         ("line<br/>break<div>block</div>", "line\nbreak\nblock"),
-        ("&amp;lt; &nbsp;&eacute;&#20013;", "&lt; é中"),
+        ("&amp;lt;&nbsp;&eacute;&#20013;", "&lt; é中"),
         ("-{zh-hans:软件; zh-hant:軟體;}-和-{字}-", "软件和字"),
         ("__NOTOC__ text __init__", "text __init__"),
         ("{{unclosed and text goes on", "unclosed and text goes on"),
-        ("text }} ]] |} ends", "text   ends".replace("   ", " ") and "text |} ends"),
+        ("text }} ]] |} ends", "text |} ends"),
         ("|row of a lost table\n----\ntext", "text"),
         ("", ""),
     ],
@@ -222,37 +219,37 @@ def test_namespaces_of_the_wiki_are_known():
     assert plain_text("[[文件:a|图]]x[[分类:b]]", LinkPrefixes.of({"文件", "分类"})) == "x"
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "{{",
-                "}}",
-                "[[",
-                "]]",
-                "{|",
-                "|}",
-                "\n",
-                "|",
-                "'",
-                "''",
-                "=",
-                "==",
-                "<ref>",
-                "</ref>",
-                "<!--",
-                "-->",
-                "<nowiki>",
-                "a",
-                ":",
-                "*",
-                "-{",
-                "}-",
-                "(",
-                ",",
-            ]
-        )
-    )
+MARKS = (
+    *(
+        "{{",
+        "}}",
+        "[[",
+        "]]",
+        "{|",
+        "|}",
+        "\n",
+        "|",
+        "'",
+        "''",
+        "=",
+        "==",
+        "<ref>",
+        "</ref>",
+        "<!--",
+        "-->",
+        "<nowiki>",
+    ),
+    *("a", " ", ":", "*", "-{", "}-", "(", ","),
 )
+
+
+@given(st.lists(st.sampled_from(MARKS)))
 def test_any_markup_gives_text(parts):
     assert "\n\n\n" not in plain_text("".join(parts))
+
+
+@pytest.mark.parametrize(
+    "mark", [*MARKS, "{{a|", "[[a|", "<ref ", "[http://a ", "== a\n", "{|\n", "<br ", "&#", "{{[["]
+)
+def test_repeated_markup_takes_linear_time(mark):
+    plain_text(mark * 20_000)  # pytest-timeout ends what does not come back
