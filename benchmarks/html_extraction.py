@@ -149,7 +149,7 @@ def main() -> None:
                 means = " | ".join(f"{statistics.fmean(column):.3f}" for column in zip(*rows, strict=True))
                 empty = sum(row[1] == 0 for row in rows)
                 print(f"| {name} | {group} | {means} | {empty} | {read[group] / seconds[group] / 1e6:.2f} |")
-    print("\nF1 by site:\n\n| site | pages | " + " | ".join(extractors()) + " |\n|---" * 0, end="")
+    print("\nF1 by site:\n\n| site | pages | " + " | ".join(extractors()) + " |")
     print("|---|---|" + "---|" * len(extractors()))
     for site, columns in sorted(by_site.items()):
         cells = " | ".join(f"{statistics.fmean(column):.3f}" for column in columns.values())

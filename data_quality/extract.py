@@ -1,6 +1,7 @@
 """HTML to text, with the page's boilerplate (navigation, adverts, comments, footers) left out.
 
-resiliparse does the parsing and the choice; benchmarks/html_extraction.py has what it was compared with.
+resiliparse does the parsing and the choice. Beside it, trafilatura finds the body of a news article more exactly, drops
+more of a manual, and takes ten times as long (benchmarks/html_extraction.py).
 """
 
 import re
@@ -26,7 +27,8 @@ class Extracted:
 def extract_html(html: str, main_content: bool = True, max_nesting: int = MAX_NESTING) -> Extracted:
     """Text and title of a page.
 
-    ``main_content=False`` keeps everything that a reader sees. Raises :class:`TooComplex`.
+    ``main_content=False`` keeps everything that a reader sees; so does a page without main content. Raises
+    :class:`TooComplex`.
     """
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
@@ -41,5 +43,7 @@ def extract_html(html: str, main_content: bool = True, max_nesting: int = MAX_NE
         raise TooComplex(f"would become {nodes} elements; at most {MAX_NODES} are parsed")
     tree = HTMLTree.parse(html)
     text = extract_plain_text(tree, preserve_formatting=True, main_content=main_content, alt_texts=False)
+    if main_content and not text.strip():  # all of it looked like navigation
+        text = extract_plain_text(tree, preserve_formatting=True, alt_texts=False)
     text = _BLANK_LINES.sub("\n\n", _SPACE_AT_END.sub("", text)).strip()
     return Extracted(text, " ".join((tree.title or "").split()))

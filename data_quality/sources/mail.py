@@ -126,7 +126,7 @@ def _bodies(message: Message) -> Iterator[Message]:
         ):
             continue
         if part.is_multipart():
-            waiting += [inner for inner in reversed(part.get_payload()) if isinstance(inner, Message)]
+            waiting += [inner for inner in reversed(list(part.get_payload())) if isinstance(inner, Message)]
         elif part.get_content_type() in ("text/plain", "text/html"):
             yield part
 

@@ -239,7 +239,7 @@ MARKS = (
         "-->",
         "<nowiki>",
     ),
-    *("a", " ", ":", "*", "-{", "}-", "(", ","),
+    *("<nowiki>", "a", " ", ":", "*", "-{", "}-", "(", ","),
 )
 
 
@@ -248,8 +248,6 @@ def test_any_markup_gives_text(parts):
     assert "\n\n\n" not in plain_text("".join(parts))
 
 
-@pytest.mark.parametrize(
-    "mark", [*MARKS, "{{a|", "[[a|", "<ref ", "[http://a ", "== a\n", "{|\n", "<br ", "&#", "{{[["]
-)
+@pytest.mark.parametrize("mark", [*MARKS, "{{a|", "[[a|", "<ref ", "[http://a ", "== a\n", "{|\n", "<br ", "{{[["])
 def test_repeated_markup_takes_linear_time(mark):
     plain_text(mark * 20_000)  # pytest-timeout ends what does not come back
