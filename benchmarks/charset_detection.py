@@ -2,8 +2,8 @@
 
 HANDBOOK is the `html` folder of Debian's debian-handbook package (`apt-get download debian-handbook`, `dpkg -x`): the
 same pages in 26 languages. Stretches of 100, 500 and 3,000 characters of each page are written in the encodings their
-language had before UTF-8; right is what decodes to the same text. Many stretches are hardly translated and hold a handful
-of characters that tell anything.
+language had before UTF-8; right is what decodes to the same text. Many stretches are hardly translated and hold
+few characters that tell anything.
 """
 
 import argparse

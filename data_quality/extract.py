@@ -8,6 +8,11 @@ import re
 from dataclasses import dataclass
 
 MAX_NESTING = 512  # as deep as Blink builds a page (kMaximumHTMLParserDOMTreeDepth)
+# Class names that generators and themes give to nothing but navigation, beyond what resiliparse knows.
+_NAVIGATION = [
+    *(".navheader", ".navfooter", ".docnav", ".nav-panel", ".headerlink"),  # DocBook, Publican, Texinfo, Sphinx
+    *(".breadcrumb", ".breadcrumbs", ".pagination", ".skip-link"),
+]
 _SPACE_AT_END = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -42,7 +47,13 @@ def extract_html(html: str, main_content: bool = True, max_nesting: int = MAX_NE
     if nodes > MAX_NODES:
         raise TooComplex(f"would become {nodes} elements; at most {MAX_NODES} are parsed")
     tree = HTMLTree.parse(html)
-    text = extract_plain_text(tree, preserve_formatting=True, main_content=main_content, alt_texts=False)
+    text = extract_plain_text(
+        tree,
+        preserve_formatting=True,
+        main_content=main_content,
+        alt_texts=False,
+        skip_elements=_NAVIGATION if main_content else None,
+    )
     if main_content and not text.strip():  # all of it looked like navigation
         text = extract_plain_text(tree, preserve_formatting=True, alt_texts=False)
     text = _BLANK_LINES.sub("\n\n", _SPACE_AT_END.sub("", text)).strip()

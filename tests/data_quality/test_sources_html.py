@@ -41,6 +41,13 @@ def test_main_content_and_title(tmp_path):
             assert boilerplate not in document.text
 
 
+def test_navigation_of_known_generators_and_a_page_of_nothing_else():
+    docbook = f'<div class="navheader"><a href="x">Prev</a></div><h1>Title</h1><p>{PROSE}</p>'
+    assert extract_html(docbook).text == f"Title\n\n{PROSE}"
+    assert "Prev" in extract_html(docbook, main_content=False).text
+    assert extract_html("<nav><a href=x>Only</a> <a href=y>links</a></nav>").text == "Only links"
+
+
 def test_the_whole_page_on_request(tmp_path):
     write(tmp_path / "a.html", PAGE.encode())
     (text,) = ingest(tmp_path, source(tmp_path / "a.html", main_content=False)).texts
