@@ -38,14 +38,20 @@ def extract_html(html: str, main_content: bool = True, max_nesting: int = MAX_NE
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    from data_quality.html_limits import MAX_NODES, measure_html  # compiled: not wanted by who only lists files
+    from data_quality.html_limits import (
+        MAX_NODES,
+        MAX_WORK,
+        measure_html,
+    )  # compiled: not wanted by who only lists files
 
     html = html.replace("\0", "\ufffd")  # as the HTML standard reads it
-    depth, nodes = measure_html(html.encode("utf-8", "replace"))
+    depth, nodes, work = measure_html(html.encode("utf-8", "replace"))
     if depth > max_nesting:
         raise TooComplex(f"elements nested {depth} deep; max_nesting is {max_nesting}")
     if nodes > MAX_NODES:
         raise TooComplex(f"would become {nodes} elements; at most {MAX_NODES} are parsed")
+    if work > MAX_WORK:
+        raise TooComplex(f"nesting and attributes would take {work} steps; at most {MAX_WORK} are taken")
     tree = HTMLTree.parse(html)
     text = extract_plain_text(
         tree,

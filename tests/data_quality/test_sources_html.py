@@ -74,6 +74,11 @@ def test_chinese_pages_in_their_encodings(tmp_path, encoding):
         ("a.html", b"<i>" * 513 + b"x", "too_nested", "elements nested 513 deep"),
         ("a.html", b"<i>" * 512 + b"x", None, ""),
         ("a.html", b"<font size=1>" * 400 + b"<p>x</p>" * 6000, "too_nested", "would become 24"),
+        ("a.html", b"<p " + b"a=1 " * 50_000 + b">x", "too_nested", "would take 25000000 steps"),
+        ("a.html", b"<div>" * 500 + b"<i>x</i>" * 43_000, "too_nested", "would take 2"),
+        ("a.html", b"<p title='" + b"a=1 " * 50_000 + b"'>x", None, ""),
+        ("a.html", b"<svg>" + b"<path d='M 0 0'/>" * 600 + b"</svg>x", None, ""),
+        ("a.html", b"<path/>" * 513 + b"x", "too_nested", "nested 513 deep"),
         ("a.html.gz", b"<p>" + b"x" * 400_000, "too_long", "400003 bytes; max_record_bytes is 350000"),
         ("a.html", b"", "empty_file", "no record in it"),
         ("a.html", b"<html><script>1</script></html>", "empty_document", "no text"),
@@ -112,7 +117,7 @@ def test_a_parser_builds_no_deeper_page_than_was_measured():
         "<b><p>" * 90,
         "<a><div>" * 120,
     ):
-        measured, _ = measure_html(page.encode())
+        measured, _, _ = measure_html(page.encode())
         assert depth(HTMLTree.parse(page).body) <= 4 * measured, page[:20]
 
 
