@@ -18,9 +18,12 @@ from data_quality.config import (
     CsvSource,
     DocxSource,
     EpubSource,
+    HtmlSource,
     HuggingFaceSource,
     IngestConfig,
     JsonlSource,
+    MailSource,
+    MediaWikiSource,
     ParquetSource,
     PdfSource,
     PythonDocsSource,
@@ -28,11 +31,26 @@ from data_quality.config import (
     SourceConfig,
     StrictModel,
     TextSource,
+    WarcSource,
 )
 from data_quality.documents import Document, ShardWriter
 from data_quality.hashing import combine_digests, unit_hash
 from data_quality.skipped import SkippedTable
-from data_quality.sources import delimited, docx, epub, huggingface, jsonl, parquet, pdf, python_docs, text
+from data_quality.sources import (
+    delimited,
+    docx,
+    epub,
+    html,
+    huggingface,
+    jsonl,
+    mail,
+    mediawiki,
+    parquet,
+    pdf,
+    python_docs,
+    text,
+    warc,
+)
 from data_quality.sources.base import (
     BadInput,
     FileRef,
@@ -65,8 +83,12 @@ EXTENSIONS = {
     "pdf": pdf.EXTENSIONS,
     "epub": epub.EXTENSIONS,
     "docx": docx.EXTENSIONS,
+    "html": html.EXTENSIONS,
+    "warc": warc.EXTENSIONS,
+    "mediawiki": mediawiki.EXTENSIONS,
+    "mail": mail.EXTENSIONS,
 }
-LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml"}
+LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml", "html": "resiliparse", "warc": "resiliparse", "mail": "resiliparse"}
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
 
@@ -279,6 +301,14 @@ def read_file(file: FileRef, source: SourceConfig) -> Reading:
             return docx.read(file, source)
         case PythonDocsSource():
             return python_docs.read(file, source)
+        case HtmlSource():
+            return html.read(file, source)
+        case WarcSource():
+            return warc.read(file, source)
+        case MediaWikiSource():
+            return mediawiki.read(file, source)
+        case MailSource():
+            return mail.read(file, source)
     raise AssertionError(f"no reader for {source.format}")
 
 
@@ -308,7 +338,7 @@ def make_document(record: Record, file: str, source: SourceConfig, records_befor
     if "\0" in content:
         return skip("null_bytes", f"null character at {content.index(chr(0))}")
     if record.id is None:
-        whole_file = isinstance(source, PythonDocsSource | PdfSource | EpubSource | DocxSource) or (
+        whole_file = isinstance(source, PythonDocsSource | HtmlSource | PdfSource | EpubSource | DocxSource) or (
             isinstance(source, TextSource) and source.document == "file"
         )
         id = f"{source.name}:{file}" if whole_file else f"{source.name}:{file}#{record.number + records_before}"

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import statistics
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,12 @@ EXTENSIONS = {
     ".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
     ".pdf": "pdf", ".epub": "epub", ".docx": "docx",
+    ".html": "html", ".htm": "html", ".xhtml": "html", ".warc": "warc", ".wet": "warc",
+    ".xml": "mediawiki", ".mbox": "mail", ".eml": "mail",
 }  # fmt: skip
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+MARKUP = frozenset({"html", "warc", "mediawiki", "mail"})
+"""Formats whose documents only their reader can find."""
 COMPRESSION_RATIO = 3.5
 """Bytes of text in a byte of gzip or zstd; prose is between 2.5 and 4."""
 SAMPLE_FILES = 8
@@ -92,7 +97,7 @@ def survey(folder: Path) -> Survey:
     sizes: dict[Path, int] = {}
     for path in _files(folder):
         extension, compression = kind_of(path)
-        if extension not in EXTENSIONS:
+        if extension not in EXTENSIONS or (extension == ".xml" and b"<mediawiki" not in _head(path)[:4096]):
             other[extension or "(none)"] = other.get(extension or "(none)", 0) + 1
             continue
         below = path.relative_to(folder).parts
@@ -108,7 +113,9 @@ def survey(folder: Path) -> Survey:
     if not groups:
         seen = ", ".join(f"{count} {extension}" for extension, count in sorted(other.items())) or "no file"
         readable = ", ".join(EXTENSIONS)
-        raise ConfigError(f"{folder} has nothing that can be read ({seen}); readable: {readable}, each also .gz, .zst")
+        raise ConfigError(
+            f"{folder} has nothing that can be read ({seen}); readable: {readable}, each also .gz, .zst, .bz2"
+        )
     for found in groups.values():
         _sample(found)
     most_first = sorted(groups.values(), key=lambda f: (-f.text_bytes, f.format, f.subfolder))
@@ -156,6 +163,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _sample(found: Found) -> None:
+    if found.format in MARKUP:
+        _sample_markup(found)
+        return
     if found.format in OFFICE_FORMATS:
         sampled = [path for path in found.paths if path.stat().st_size <= SAMPLE_OFFICE_BYTES]
         texts = [_office_text(path, found.format) for path in sampled]
@@ -201,6 +211,28 @@ def _office_text(path: Path, format: str) -> str:
         return "".join(item.text for item in read_file(ref, source) if isinstance(item, Record))
     except (InputError, SourceNotFound):
         return ""
+
+
+def _sample_markup(found: Found) -> None:
+    """Reads the heads of the files as ingest would, for their language and for how much of them is text."""
+    from data_quality.config import IngestConfig
+    from data_quality.documents import iter_documents
+    from data_quality.ingest import ingest_piece, list_pieces
+
+    stored = 0
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory) / "heads"
+        folder.mkdir()
+        for number, path in enumerate(found.paths):
+            head = _head(path)
+            stored += len(head)
+            (folder / f"{number}{kind_of(path)[0]}").write_bytes(head)
+        source = {"format": found.format, "paths": [str(folder)]}
+        (piece, *_) = list_pieces(IngestConfig.model_validate({"sources": [source], "piece_bytes": 1 << 40}))
+        ingest_piece(piece, Path(directory) / "shards")
+        texts = [document.text for document in iter_documents(sorted(Path(directory).glob("shards/0*.parquet")))]
+    found.sample = "\n".join(texts)
+    found.text_bytes = int(found.text_bytes * min(1.0, len(found.sample.encode()) / max(stored, 1)))
 
 
 def _head(path: Path) -> bytes:

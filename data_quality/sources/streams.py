@@ -10,9 +10,10 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 
 from data_quality.sources.base import FileRef, InputError, SourceChanged
+from data_quality.sources.charset import auto_utf8
 
 CHUNK_BYTES = 1 << 18
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 SPOOL_LIMIT = 64 << 30  # a compressed file that must be unpacked to disk (Parquet) is refused beyond this
 
 
@@ -134,8 +135,8 @@ def open_seekable(ref: FileRef) -> BinaryIO:
 
 
 def is_reencoded(encoding: str) -> bool:
-    """Whether a file in ``encoding`` cannot be split at ASCII bytes."""
-    return encoding.startswith(("utf-16", "utf-32", "utf-7"))
+    """Whether a file in ``encoding`` cannot be split at ASCII bytes, or its encoding is not known yet."""
+    return encoding == "auto" or encoding.startswith(("utf-16", "utf-32", "utf-7"))
 
 
 def byte_order_mark(file: BinaryIO, encoding: str) -> int:
@@ -146,8 +147,14 @@ def byte_order_mark(file: BinaryIO, encoding: str) -> int:
 
 
 def as_utf8(chunks: Iterator[bytes], encoding: str, first: bool = True) -> Iterator[bytes]:
-    """Re-encode what cannot be split at ASCII bytes (UTF-16, UTF-32); drop a byte order mark, where the chunks are the
-    ``first`` of the file."""
+    """Re-encode what cannot be split at ASCII bytes (UTF-16, UTF-32) or is unknown (`auto`); drop a byte order mark,
+    where the chunks are the ``first`` of the file."""
+    if encoding == "auto":
+        try:
+            yield from auto_utf8(chunks)
+        except UnicodeError as error:
+            raise InputError("bad_encoding", str(error)) from None
+        return
     if is_reencoded(encoding):
         decoder = codecs.getincrementaldecoder(encoding)()
         try:

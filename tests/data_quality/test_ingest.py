@@ -149,7 +149,7 @@ def test_nothing_matches(tmp_path, folder):
         with pytest.raises(SourceNotFound, match=message):
             list_pieces(config(*(folder / path for path in paths)))
     with pytest.raises(
-        SourceNotFound, match=r"has no \.txt, \.md files \(or \.gz, \.zst\); correct `paths` or `format`"
+        SourceNotFound, match=r"has no \.txt, \.md files \(or \.gz, \.zst, \.bz2\); correct `paths` or `format`"
     ):
         ingest(tmp_path, {"format": "text", "paths": [str(folder)]})
     with pytest.raises(SourceNotFound, match=r"after `include` and `exclude` \(40 before\)"):

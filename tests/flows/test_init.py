@@ -155,3 +155,20 @@ def test_office_documents(tmp_path: Path) -> None:
     sizes = {found.format: found.text_bytes for found in survey(tmp_path).found}
     assert sizes["epub"] == 0
     assert all(abs(sizes[name] - 30 * len(ENGLISH)) < 60 for name in ("docx", "pdf"))
+
+
+def test_web_pages_archives_dumps_and_mail_are_recognised(tmp_path):
+    prose = "It is the nature of the light that is reflected in the water, and of that which is not. " * 5
+    for number in range(3):
+        (tmp_path / f"{number}.html").write_text(f"<title>t</title><script>{'x' * 2000}</script><p>{prose}</p>")
+    (tmp_path / "a.eml").write_text(f"Subject: x\n\n{prose}")
+    (tmp_path / "dump.xml").write_text(
+        f"<mediawiki><page><title>A</title><ns>0</ns><id>1</id><revision><text>{prose}</text></revision></page></mediawiki>"
+    )
+    (tmp_path / "other.xml").write_text("<rss/>")
+    seen = survey(tmp_path)
+    assert {found.format: found.files for found in seen.found} == {"html": 3, "mail": 1, "mediawiki": 1}
+    assert {guess_language(found.sample) for found in seen.found} == {"en"}
+    assert seen.other == {".xml": 1}
+    html = next(found for found in seen.found if found.format == "html")
+    assert html.text_bytes < 0.4 * html.stored_bytes
