@@ -4,7 +4,7 @@ from typing import Any
 
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
-from tasks import home
+from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
 
@@ -21,7 +21,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     Raises:
         StoreError: no corpus, no such document (with what was skipped under that name), or several.
     """
-    store = Store(home.store_path())
+    store = open_store()
     kept = store.resolve(corpus) if corpus else store.newest("filter_corpus")
     if kept is None:
         raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from data_quality.config import StrictModel
 from data_quality.rules import Ruleset
-from tasks.files import read_json, write_json
-from tasks.pool import map_in_processes
+from tasks.files import fsync_directory, fsync_file, read_json, write_json
+from tasks.pool import map_locally
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import database, quoted, rows
@@ -72,7 +72,7 @@ def filter_corpus(
         advance(1)
 
     items = [(str(work.directory), name, str(shard.path)) for name, shard in zip(names, shards, strict=True)]
-    map_in_processes(filter_shard, items, work.resources.workers, done)
+    map_locally(work.resources.runner)(filter_shard, items, work.resources.workers, done)
     for index in range(len(shards)):
         entry = entries[index]
         work.shards.append({key: entry[key] for key in ("path", "digest", "counts")})
@@ -125,6 +125,8 @@ def _write_decisions(
             connection.execute(
                 f"COPY (SELECT decisions.* {here} ORDER BY id) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd)"
             )
+            fsync_file(out)
+    fsync_directory(directory)
     write_json(finished, cut)
 
 

@@ -9,9 +9,10 @@ import psutil
 import pytest
 
 from tasks.files import read_json, write_json
+from tasks.heartbeat import is_alive
 from tasks.journal import read_events
 from tasks.progress import Display
-from tasks.run import Resources, dead_runs, flat, is_alive, mark_dead, pipeline_run
+from tasks.run import Resources, dead_runs, flat, mark_dead, pipeline_run
 from tasks.store import Store
 from tests.tasks.conftest import wait_until
 
