@@ -208,7 +208,11 @@ def _started(resources: "Resources") -> "DaskTaskRunner":
         else:
             # one thread a worker, as in the pool: the work is Python's
             runner = DaskTaskRunner(
-                cluster_kwargs={"n_workers": resources.workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+                cluster_kwargs={
+                    "n_workers": resources.workers,
+                    "threads_per_worker": 1,
+                    "dashboard_address": "127.0.0.1:0",
+                }
             )
         runner.__enter__()
         _runner, _settings = runner, settings

@@ -45,7 +45,7 @@ def squares(work: Work, config: NumbersConfig, *, source: Artifact) -> None:
 
 
 def square_shard(directory: Path, path: str) -> dict[str, Any]:
-    """One shard of `squares`; waits as long as SQUARE_SECONDS says. DIE_ONCE kills a Dask worker at 5, unless it exists."""
+    """One shard of `squares`; takes SQUARE_SECONDS. DIE_ONCE kills a Dask worker at 5, unless that file exists."""
     _log_call("square_shard")
     time.sleep(float(os.environ.get("SQUARE_SECONDS", "0")))
     n = json.loads(Path(path).read_text())["n"]

@@ -1,5 +1,6 @@
 """Shards on a Dask cluster: equal digests, batches, workers that are killed, parents that are killed."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -50,7 +51,7 @@ def test_batches_shrink_towards_the_end_so_that_workers_end_together() -> None:
     ends = [0]
     while ends[-1] < 60:
         ends.append(batch_end([1] * 60, ends[-1], 1.0, 4))
-    sizes = [end - start for start, end in zip(ends, ends[1:], strict=False)]
+    sizes = [end - start for start, end in itertools.pairwise(ends)]
     assert sizes[0] == BATCH_SECONDS
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-2] == LAST_SECONDS
