@@ -17,7 +17,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasks.host import HOST
@@ -69,7 +68,8 @@ def map_in_batches(
             another one carries that one along, and a stage's holds what cannot be sent (the terminal).
 
     Returns:
-        For each worker (`host.process`): batches, seconds of work, and its largest resident size in bytes.
+        For each worker (`host.process`): batches, seconds of work, its largest resident size in bytes, and when its
+        first batch began and its last one ended (seconds since the epoch, by its own clock).
 
     Raises:
         WorkerDied: several workers in turn died of one batch, or the cluster is gone.
@@ -82,7 +82,10 @@ def map_in_batches(
     runner = _started(resources)
     running: dict[Any, tuple[int, int]] = {}  # future: its items from, to
     workers: dict[str, dict[str, float]] = {}
-    submit = partial(flow_context.run, runner.submit)
+
+    def submit(task: Any, parameters: dict[str, Any]) -> Any:
+        return flow_context.run(lambda: runner.submit(task, parameters))
+
     try:
         _run(runner, submit, function, items, weights, label, on_done, running, workers)
     except BaseException:
@@ -126,6 +129,7 @@ def run_batch(name: str, batch: Batch) -> dict[str, Any]:
         "results": results,
         "worker": f"{HOST}.{os.getpid()}",
         "seconds": time.perf_counter() - started,
+        "ended": time.time(),
         "peak_bytes": peak,
     }
 
@@ -169,12 +173,20 @@ def _run(
             answer = _result(future)
             done_weight += sum(weights[start:end])
             done_seconds += answer["seconds"]
-            worker = workers.setdefault(answer["worker"], {"batches": 0, "seconds": 0.0, "peak_bytes": 0})
-            worker["batches"] += 1
-            worker["seconds"] += answer["seconds"]
-            worker["peak_bytes"] = max(worker["peak_bytes"], answer["peak_bytes"])
+            _note_worker(workers, answer)
             for index, result in zip(range(start, end), answer["results"], strict=True):
                 on_done(index, result)
+
+
+def _note_worker(workers: dict[str, dict[str, float]], answer: dict[str, Any]) -> None:
+    ended, seconds = answer["ended"], answer["seconds"]
+    new = {"batches": 0, "seconds": 0.0, "peak_bytes": 0, "first_started": ended - seconds, "last_ended": ended}
+    worker = workers.setdefault(answer["worker"], new)
+    worker["batches"] += 1
+    worker["seconds"] += seconds
+    worker["peak_bytes"] = max(worker["peak_bytes"], answer["peak_bytes"])
+    worker["first_started"] = min(worker["first_started"], ended - seconds)
+    worker["last_ended"] = max(worker["last_ended"], ended)
 
 
 def _result(future: Any) -> dict[str, Any]:
