@@ -152,7 +152,7 @@ def _run(
     prefect_task = task(
         name=label, task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False, log_prints=False
     )(run_batch)
-    position, done_weight, done_seconds = 0, 0, 0.0
+    position, done_weight, done_seconds = 0, 0.0, 0.0
     while running or position < len(items):
         slots = max(1, sum(runner.client.nthreads().values()))
         speed = done_seconds / done_weight if done_weight else None
@@ -171,8 +171,9 @@ def _run(
         for future in (waiting[wrapped] for wrapped in ended):
             start, end = running.pop(future)
             answer = _result(future)
-            done_weight += sum(weights[start:end])
-            done_seconds += answer["seconds"]
+            # the latest count most: a worker's first batch also loads libraries
+            done_weight = done_weight / 2 + sum(weights[start:end])
+            done_seconds = done_seconds / 2 + answer["seconds"]
             _note_worker(workers, answer)
             for index, result in zip(range(start, end), answer["results"], strict=True):
                 on_done(index, result)
