@@ -4,12 +4,16 @@ from typing import Any
 
 from tasks import home
 from tasks.files import read_json
+from tasks.shared import open_store
 from tasks.stage import sidecar
 from tasks.store import Artifact, Store, StoreError
 
 
 def list_artifacts(stage: str | None, parts: bool) -> list[dict[str, Any]]:
-    """Artifacts, newest last. A shard's own artifact (stage `x.shard`, kind `part`) is listed only with `parts`."""
+    """Artifacts on this machine, newest last.
+
+    A shard's own artifact (stage `x.shard`, kind `part`) is listed only with `parts`.
+    """
     found = []
     for artifact in Store(home.store_path()).list():
         kind = "part" if "." in artifact.stage else "artifact"
@@ -24,7 +28,7 @@ def show(name: str) -> dict[str, Any]:
     Raises:
         StoreError: no artifact, or several, are meant by the name.
     """
-    store = Store(home.store_path())
+    store = open_store()
     artifact = store.resolve(name)
     manifest = artifact.manifest()
     return {
