@@ -81,7 +81,7 @@ def filtered_corpus(name: str | None) -> Artifact:
     Raises:
         StoreError: there is none, or the name is that of another kind of artifact.
     """
-    store = Store(home.store_path())
+    store = open_store()
     kept = store.resolve(name) if name else store.newest("filter_corpus")
     if kept is None:
         raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
@@ -97,7 +97,7 @@ def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifac
         StoreError: it was collected.
     """
     item = next(item for item in artifact.manifest()["inputs"][name] if stage in (None, item["stage"]))
-    found = Store(home.store_path()).find(item["stage"], item["key"])
+    found = open_store().find(item["stage"], item["key"])
     if found is None:
         raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
     return found
