@@ -39,7 +39,7 @@ def rows() -> list[dict[str, object]]:
 
 @pytest.fixture
 def shards(rows: list[dict[str, object]], tmp_path: Path) -> list[Path]:
-    zero = dict.fromkeys(signal_columns(c4=True), 0.0)
+    zero = dict.fromkeys(signal_columns(), 0.0)
     paths = []
     for number in range(3):
         paths.append(tmp_path / f"{number}.parquet")
