@@ -66,6 +66,32 @@ def count_words(documents: Iterable[tuple[str, str | None]]) -> dict[str | None,
     return counts
 
 
+COUNTS_SCHEMA = pa.schema(
+    [("language", pa.string()), pa.field("word", pa.string(), nullable=False), ("count", pa.int64())]
+)
+
+
+def save_counts(counts: dict[str | None, Counter[str]], path: Path) -> None:
+    """Write word counts (language, word, count), by language and word."""
+    rows = [
+        (language, word, count)
+        for language in sorted(counts, key=lambda name: name or "")
+        for word, count in sorted(counts[language].items())
+    ]
+    columns = zip(*rows, strict=True) if rows else ([], [], [])
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, COUNTS_SCHEMA, strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=COUNTS_SCHEMA), path, compression="zstd")
+
+
+def load_counts(path: Path) -> dict[str | None, Counter[str]]:
+    """What `save_counts` wrote."""
+    counts: dict[str | None, Counter[str]] = {}
+    for batch in pq.ParquetFile(path).iter_batches():
+        for language, word, count in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            counts.setdefault(language, Counter())[word] = count
+    return counts
+
+
 def perplexity_shard(
     in_path: Path,
     out_path: Path,

@@ -43,7 +43,7 @@ def main() -> None:
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Imported only when something went wrong: `why` must not wait for the whole configuration."""
     from data_quality.sources.base import SourceNotFound
-    from flows.config import ConfigError
+    from flows.loading import ConfigError
     from flows.services import ServiceError
     from tasks.store import StoreError
 
@@ -74,6 +74,26 @@ def run(
     _print(summary, as_json, printing.show_summary)
     if summary["state"] != "Completed":
         raise typer.Exit(1)
+
+
+@app.command()
+def clean(
+    out_: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The folder to write; replaced as a whole.", show_default=False)
+    ],
+    inputs: Annotated[list[str] | None, typer.Argument(help="Files, directories, globs or URIs.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file such as configs/clean-en.yaml.")] = None,
+    set_: Overrides = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes for per-shard work; one per core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Clean documents and write kept/, dropped/, report.html and manifest.json; needs no server."""
+    from flows.clean import clean as run_clean
+    from flows.clean import clean_config
+
+    settings = clean_config(inputs or [], config, _overrides(set_), workers)
+    manifest = run_clean(settings, out_, quiet=as_json)
+    _print(manifest, as_json, lambda data: printing.show_cleaned(data, out_))
 
 
 @app.command()

@@ -1,47 +1,19 @@
 """The configuration of a pipeline: one YAML file, one tree of strict models, every key documented."""
 
-import difflib
-import typing
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from data_quality.config import (
-    DecontaminateConfig,
-    DedupeConfig,
-    GatesConfig,
-    IngestConfig,
-    LabelledConfig,
-    NormalizeConfig,
-    PiiConfig,
-    QualityConfig,
-    SignatureConfig,
-    SplitConfig,
-)
+from data_quality.config import GatesConfig, LabelledConfig, SplitConfig
+from flows.curation import Curation, Section
+from flows.loading import CONFIGS, load
 from lm.config import GPT_PRESETS, GPTConfig, TokenizerConfig, TrainConfig, gpt_preset
 from lm.finetune.config import BaselineConfig, FinetuneConfig
 from tasks.evaluate import EvaluateConfig
-from tasks.run import Resources
-
-_PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyproject.toml, sources)
-CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
-
 
 SMOKE_FILES = 1000
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
-
-
-class Section(BaseModel):
-    """A frozen part of the configuration that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelSection(Section):
@@ -97,25 +69,10 @@ class FinetuneSection(Section):
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="The bag of words beside them.")
 
 
-class PipelineConfig(Section):
+class PipelineConfig(Curation):
     """From raw text to a fine-tuned model."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of runs and reports: letters, digits, dashes.")
-    ingest: IngestConfig = Field(description="What is read.")
-    max_files: int | None = Field(
-        default=None, ge=1, description="Read only so many files, a sample of all sources: what `--smoke` sets."
-    )
-    normalize: NormalizeConfig = Field(default=NormalizeConfig(), description="Unicode and white space.")
-    quality: QualityConfig = Field(default=QualityConfig(), description="Rules that drop documents.")
-    signatures: SignatureConfig = Field(default=SignatureConfig(), description="MinHash signatures.")
-    dedupe: DedupeConfig = Field(default=DedupeConfig(), description="Exact and near-duplicates.")
     gates: GatesConfig = Field(default=GatesConfig(), description="How far a refreshed corpus may move unattended.")
-    pii: PiiConfig = Field(
-        default=PiiConfig(), description="Personal data, replaced in every text that leaves the mill."
-    )
-    decontaminate: DecontaminateConfig = Field(
-        default=DecontaminateConfig(), description="Documents that hold text of a benchmark."
-    )
     split: SplitConfig = Field(default=SplitConfig(), description="Train, valid, test.")
     tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="Byte-level BPE.")
     model: ModelSection = Field(default=ModelSection(), description="The language model.")
@@ -125,7 +82,6 @@ class PipelineConfig(Section):
         default=None, description="Labelled paragraphs made from the corpus; null: no fine-tuning."
     )
     finetune: FinetuneSection = Field(default=FinetuneSection(), description="Fine-tuning on `task`.")
-    resources: Resources = Field(default=Resources(), description="What the machine gives; changes no result.")
 
     def smoke(self) -> "PipelineConfig":
         """The same pipeline with data and budget cut down so far that it ends in a minute; for tests."""
@@ -144,106 +100,12 @@ class PipelineConfig(Section):
 
 
 def load_config(path: Path, overrides: Mapping[str, str] | None = None) -> PipelineConfig:
-    """Read a YAML file and apply `--set` overrides (dotted key to YAML value).
+    """Read a pipeline's YAML file and apply `--set` overrides.
 
     Raises:
-        ConfigError: no such file, no YAML, an unknown key (with the nearest valid one) or an invalid value.
+        ConfigError: as `flows.loading.load` does.
     """
-    if not path.is_file():
-        near = [str(p) for p in sorted(CONFIGS.glob("*.yaml"))]
-        raise ConfigError(f"{path}: no such file; shipped configurations: {', '.join(near)}")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not readable YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path} holds no mapping of keys to values")
-    for key, value in (overrides or {}).items():
-        _override(raw, key, value)
-    return parse_config(raw, str(path))
-
-
-def parse_config(raw: Mapping[str, Any], where: str) -> PipelineConfig:
-    """Validate a configuration that came from `where`. Raises ConfigError as `load_config` does."""
-    try:
-        return PipelineConfig.model_validate(raw)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        # a list whose only item is wrong is also called too short: that follows, and says nothing
-        wrong = [item for item in errors if item["type"] != "too_short" or not item["input"]]
-        lines = [_explain(item) for item in wrong]
-        raise ConfigError(f"{where}:\n  " + "\n  ".join(lines)) from error
-
-
-def _override(raw: dict[str, Any], key: str, value: str) -> None:
-    *parents, last = key.split(".")
-    node: Any = raw
-    for name in parents:
-        if isinstance(node, list):
-            node = node[_index(key, name, node)]
-            continue
-        if node.get(name) is None:
-            node[name] = {}
-        node = node[name]
-        if not isinstance(node, dict | list):
-            raise ConfigError(f"--set {key}: {name!r} is a value, it has no keys")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}={value}: not a YAML value ({error})") from error
-    if isinstance(node, list):
-        node[_index(key, last, node)] = parsed
-    else:
-        node[last] = parsed
-
-
-def _index(key: str, name: str, items: list[Any]) -> int:
-    if not name.isdigit() or int(name) >= len(items):
-        raise ConfigError(f"--set {key}: {name!r} is no index of a list of {len(items)}")
-    return int(name)
-
-
-def _explain(item: Any) -> str:
-    location, models = _located([str(part) for part in item["loc"]])
-    dotted = ".".join(location)
-    if item["type"] == "extra_forbidden":
-        valid = sorted({key for model in models for key in model.model_fields})
-        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
-        hint = f"did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else f"valid: {', '.join(valid)}"
-        return f"{dotted}: unknown key; {hint}"
-    message = item["msg"].removeprefix("Value error, ")
-    given = "" if item["type"] == "missing" else f" (given: {str(item['input'])[:80]})"
-    return f"{dotted or 'the whole'}: {message}{given}"
-
-
-def _located(location: list[str]) -> tuple[list[str], list[type[BaseModel]]]:
-    """A location as the file has it, and the models that its last key may belong to.
-
-    In a list of sources pydantic puts the format of an item behind its number: it chooses the model and goes.
-    """
-    written: list[str] = []
-    models: list[type[BaseModel]] = [PipelineConfig]
-    for at, part in enumerate(location):
-        of_format = [model for model in models if part in _formats(model)]
-        if of_format and location[at - 1].isdigit():
-            models = of_format
-            continue
-        written.append(part)
-        if at < len(location) - 1:
-            fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
-            models = [nested for annotation in fields for nested in nested_models(annotation)] or models
-    return written, models
-
-
-def _formats(model: type[BaseModel]) -> tuple[Any, ...]:
-    return typing.get_args(model.model_fields["format"].annotation) if "format" in model.model_fields else ()
-
-
-def nested_models(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a field's annotation mentions, those inside unions and lists included."""
-    if isinstance(annotation, type):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    return [model for argument in typing.get_args(annotation) for model in nested_models(argument)]
+    return load(path, overrides, PipelineConfig)
 
 
 @cache  # every flow has it as its default

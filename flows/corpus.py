@@ -4,75 +4,156 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from data_quality.config import IngestConfig, Selection
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
 from flows.config import PipelineConfig, quickstart
+from flows.curation import Curation
 from flows.running import prefect_run
+from tasks.classifier import classifier_scores, train_classifier
 from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
+from tasks.lines import boilerplate, line_tables
+from tasks.mixture import mixture
 from tasks.normalize import normalize
+from tasks.perplexity import perplexity
 from tasks.pii import pii, pii_request
 from tasks.profile import ProfileConfig, pass_gates, profile
 from tasks.signals import signals, signatures
 from tasks.split import split
 from tasks.store import Artifact
+from tasks.substring import substring, windows
+from tasks.url import url_dedupe, urls
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """The artifacts that describe a corpus; `found` is what leaves the text, `kept` the documents that are left."""
+class Curated:
+    """The artifacts that describe a corpus.
+
+    `scores` are further tables of numbers that rules may name, `addresses` the duplicates by URL, `found` everything
+    that takes text or documents away, `kept` holds the documents that are left, `mixture` how often each is drawn.
+    """
 
     raw: Artifact
     normalized: Artifact
     signals: Artifact
+    scores: list[Artifact]
     signatures: Artifact
     verdicts: Artifact
+    addresses: list[Artifact]
     duplicates: Artifact
     found: list[Artifact]
     kept: Artifact
+    profile: Artifact
+    mixture: list[Artifact]
+
+
+@dataclass(frozen=True)
+class Corpus(Curated):
+    """A corpus, and which of its documents train, validate and test."""
+
     split: Artifact
 
 
-def build_corpus(config: PipelineConfig) -> Corpus:
-    """Ingest, normalise, judge, dedupe, find what must leave the text, filter, split."""
+def curate(config: Curation) -> Curated:
+    """Ingest, normalise, measure, judge, dedupe, find what must leave the text, write what is kept and what is not.
+
+    The rules judge before dedupe, so that a document that fails them is never the twin of one that passes.
+    """
     personal = pii_request(config.pii) if config.pii.enabled else None  # what is wrong with these shows at once
     benchmarks = benchmark_request(config.decontaminate) if config.decontaminate.benchmarks else None
     raw = ingest(fingerprinted(config.ingest, config.max_files))
-    normalized = normalize(config.normalize, corpus=raw)
-    measured = signals(resolve_signals(config.quality), corpus=normalized)
-    signed = signatures(config.signatures, corpus=normalized)
-    rulesets = choose_rulesets(config.quality)
-    keep, drop = config.quality.keep.resolved(), config.quality.drop.resolved()
-    verdicts = judge(JudgeRequest(rulesets=rulesets, keep=keep, drop=drop), signals=measured)
-    duplicates = dedupe(config.dedupe, signatures=signed, verdicts=verdicts)
-    edits = tuple(ruleset.name for ruleset in rulesets if ruleset.name in EDITED_SIGNALS)
-    indexes: list[Artifact] = []
+    normalized = normalize(config.normalize, corpus=raw) if config.normalize.enabled else raw
+    measured = signals(resolve_signals(config.rules), corpus=normalized)
+    signed = signatures(config.near_dedupe.signatures(), corpus=normalized)
+    scores = _scores(config, normalized)
+
+    rulesets = choose_rulesets(config.rules)
+    keep, drop = config.rules.keep.resolved(), config.rules.drop.resolved()
+    verdicts = judge(JudgeRequest(rulesets=rulesets, keep=keep, drop=drop), signals=measured, scores=scores)
+
+    addresses = []
+    if config.url.enabled:
+        addresses = [url_dedupe(config.url, urls=urls(config.url.form, corpus=normalized), verdicts=[verdicts])]
+    duplicates = dedupe(
+        config.near_dedupe.dedupe(config.exact),
+        signatures=signed,
+        verdicts=verdicts,
+        scores=scores if config.near_dedupe.keep.policy == "best_score" else [],
+        corpus=[normalized] if config.near_dedupe.keep.policy == "oldest" else [],
+    )
+    doubles = [*addresses, duplicates]
+
     spans: list[Artifact] = []
     drops: list[Artifact] = []
+    indexes: list[Artifact] = []
+    if config.lines.enabled:
+        tables = line_tables(config.lines.table, corpus=normalized)
+        shared = boilerplate(config.lines, corpus=normalized, lines=tables, duplicates=doubles)
+        spans.append(shared)
+        drops.append(shared)
+    if config.substring.enabled:
+        hashed = windows(config.substring.window, corpus=normalized)
+        repeated = substring(
+            config.substring, corpus=normalized, windows=hashed, verdicts=[verdicts], duplicates=doubles
+        )
+        spans.append(repeated)
+        drops.append(repeated)
     if personal is not None:
         spans.append(pii(personal, corpus=normalized))
-    if benchmarks is not None:
-        index = benchmark_index(benchmarks)
-        indexes.append(index)
-        shared = contamination(ContaminationConfig(), corpus=normalized, index=index)
-        (spans if config.decontaminate.action == "cut" else drops).append(shared)
-    found = [*spans, *drops, *indexes]
+    if benchmarks is not None and config.decontaminate.enabled:
+        indexes.append(benchmark_index(benchmarks))
+        overlap = contamination(ContaminationConfig(), corpus=normalized, index=indexes[0])
+        (spans if config.decontaminate.action == "cut" else drops).append(overlap)
+
     kept = filter_corpus(
-        FilterConfig(edits=edits),
+        FilterConfig(edits=tuple(ruleset.name for ruleset in rulesets if ruleset.name in EDITED_SIGNALS)),
         corpus=normalized,
         signals=measured,
         verdicts=verdicts,
-        duplicates=[duplicates],
+        duplicates=doubles,
         spans=spans,
         drops=drops,
     )
     figures = profile(ProfileConfig(), corpus=normalized, signals=measured, kept=kept)
-    pass_gates(config.name, config.gates, figures)
-    parts = split(config.split, corpus=kept, signatures=signed, duplicates=duplicates)
-    return Corpus(raw, normalized, measured, signed, verdicts, duplicates, found, kept, parts)
+    drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])] if config.mixture.enabled else []
+    found = list(dict.fromkeys([*spans, *drops, *indexes]))
+    return Curated(
+        raw, normalized, measured, scores, signed, verdicts, addresses, duplicates, found, kept, figures, drawn
+    )
+
+
+def _scores(config: Curation, normalized: Artifact) -> list[Artifact]:
+    """The tables that a model makes: how much a document looks like a reference, how surprising it is."""
+    scores = []
+    if config.classifier.enabled:
+        reference = _selected(config, config.classifier.reference, normalized)
+        other = _selected(config, config.classifier.raw, normalized)
+        model = train_classifier(config.classifier, reference=reference, raw=other)
+        scores.append(classifier_scores(config.classifier, corpus=normalized, classifier=model))
+    if config.perplexity.enabled:
+        plain = _selected(config, config.perplexity.reference, normalized)
+        scores.append(perplexity(config.perplexity, corpus=normalized, reference=plain))
+    return scores
+
+
+def _selected(config: Curation, selection: Selection, normalized: Artifact) -> Artifact:
+    """The corpus that a selection chooses from: this one, or its own sources, read and normalised alike."""
+    if not selection.read:
+        return normalized
+    raw = ingest(fingerprinted(IngestConfig(sources=selection.read)), label="ingest reference")
+    return normalize(config.normalize, label="normalize reference", corpus=raw) if config.normalize.enabled else raw
+
+
+def build_corpus(config: PipelineConfig) -> Corpus:
+    """The corpus, past its gates, and its split."""
+    made = curate(config)
+    pass_gates(config.name, config.gates, made.profile)
+    parts = split(config.split, corpus=made.kept, signatures=made.signatures, duplicates=made.duplicates)
+    return Corpus(**vars(made), split=parts)
 
 
 @flow(name="corpus-refresh", flow_run_name="corpus {config.name}", persist_result=False)

@@ -50,11 +50,12 @@ def _head(seen: Survey) -> list[str]:
 def _ingest(seen: Survey) -> list[str]:
     lines = ["ingest:", "  sources:"]
     for found in seen.found:
-        lines += [f"    {line}" for line in _source(found, seen)]
+        lines += [f"    {line}" for line in source_lines(found, seen)]
     return lines
 
 
-def _source(found: Found, seen: Survey) -> list[str]:
+def source_lines(found: Found, seen: Survey) -> list[str]:
+    """One item of `ingest.sources` as lines of YAML, with comments on what was guessed."""
     lines = [
         f"- format: {found.format}",
         f"  name: {_quoted(_name(found))}",
@@ -104,10 +105,10 @@ def _quality(seen: Survey) -> list[str]:
     """The shipped rulesets are for English; a corpus in another language starts without rules."""
     languages = {guess_language(found.sample) for found in seen.found}
     if languages == {"en"}:
-        return ["", "quality:", "  rulesets: [gopher_repetition, gopher_quality]  # c4 and fineweb suit web pages"]
+        return ["", "rules:", "  rulesets: [gopher_repetition, gopher_quality]  # c4 and fineweb suit web pages"]
     return [
         "",
-        "quality:",
+        "rules:",
         "  # The shipped rulesets (gopher_repetition, gopher_quality, c4, fineweb) have thresholds for English words.",
         "  # This text is in another language, or it cannot be told: nothing is dropped for its quality.",
         "  rulesets: []",

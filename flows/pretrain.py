@@ -5,8 +5,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.config import ConfigError, PipelineConfig, quickstart
+from flows.config import PipelineConfig, quickstart
 from flows.corpus import Corpus, build_corpus
+from flows.loading import ConfigError
 from flows.running import prefect_run
 from lm.config import GPTConfig
 from tasks.adopt import AdoptConfig, adopt_model

@@ -97,6 +97,15 @@ def show_artifact(artifact: dict[str, Any]) -> None:
         out.print(f"    {'  ' * step['depth']}{step['stage']}/{step['key'][:12]}  {step['note']}")
 
 
+def show_cleaned(manifest: dict[str, Any], out_directory: object) -> None:
+    """What a cleaning left."""
+    documents, whole = manifest["documents"], manifest["profile"]["whole"]
+    out.print(f"\n  {documents['read']:,} documents read, {documents['kept']:,} kept ({size(whole['kept_bytes'])})")
+    for reason, count in list(manifest["profile"]["reasons"].items())[:10]:
+        out.print(f"  {count:>9,}  {reason}")
+    out.print(f"\n  {out_directory}/kept, dropped, report.html, manifest.json", markup=False)
+
+
 def show_garbage(kind: str, bytes: float, age_seconds: float, name: object) -> None:
     """One thing that garbage collection may remove."""
     out.print(f"{kind:<9} {size(bytes):>10}  {age_seconds / 3600:6.1f} h  {name}")

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from flows.config import PipelineConfig, nested_models
+from flows.config import PipelineConfig
+from flows.loading import nested_models
 
 HEAD = """# Configuration
 

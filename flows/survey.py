@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.config import ConfigError
+from flows.loading import ConfigError
 
 EXTENSIONS = {
     ".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl",
@@ -120,6 +120,16 @@ def survey(folder: Path) -> Survey:
         _sample(found)
     most_first = sorted(groups.values(), key=lambda f: (-f.text_bytes, f.format, f.subfolder))
     return Survey(folder, most_first, other)
+
+
+def look_at(path: Path) -> Found:
+    """One file by itself."""
+    extension, compression = kind_of(path)
+    found = Found(EXTENSIONS[extension], extensions={extension + (path.suffix.lower() if compression else "")}, files=1)
+    found.stored_bytes = found.text_bytes = path.stat().st_size
+    found.paths = [path]
+    _sample(found)
+    return found
 
 
 def kind_of(path: Path) -> tuple[str, str | None]:

@@ -9,7 +9,7 @@ from data_quality.config import QualityConfig
 from data_quality.rules import Ruleset, choose_rulesets
 from data_quality.tune import at_the_edge, compare_rules
 from flows.artifacts import filtered_corpus, input_of
-from flows.config import ConfigError
+from flows.loading import ConfigError
 from tasks.run import Resources
 from tasks.store import Artifact
 from tasks.tables import rows

@@ -25,7 +25,7 @@ class BenchmarkRequest(BaseModel):
 
     def key_material(self) -> dict[str, Any]:
         """The files' content and reader settings, the lengths; not what is done with a document that shares a row."""
-        lengths = self.config.model_dump(mode="json", exclude={"benchmarks", "action"})
+        lengths = self.config.model_dump(mode="json", exclude={"enabled", "benchmarks", "action"})
         return {"lengths": lengths, "files": [file.key_material() for file in self.files]}
 
 

@@ -1,9 +1,11 @@
 """Dedupe: which documents go in favour of which twin, with the evidence. A table; no text is touched here."""
 
+from pathlib import Path
+
 from data_quality.config import DedupeConfig
 from tasks.stage import Work, stage
 from tasks.store import Artifact, Store
-from tasks.tables import rows
+from tasks.tables import database, quoted, rows, score_tables
 
 LARGEST_FAMILIES = 20
 
@@ -15,17 +17,19 @@ def dedupe(
     *,
     signatures: Artifact,
     verdicts: Artifact,
-    scores: Artifact | None = None,
-    corpus: Artifact | None = None,
-    pinned: Artifact | None = None,
+    scores: list[Artifact],
+    corpus: list[Artifact],
 ) -> None:
     """Find exact and near-duplicates, verified; a document that fails the rules never replaces one that passes.
 
     An earlier artifact of the same config is gone on from. It is no input and not in the key: with it or without it,
     the files are the same.
 
-    Inputs: `scores` (scores.parquet, for keep policy best_score), `corpus` (documents, for policy oldest), `pinned`
-    (pinned.parquet, ids that must stay); each is left out where it is not needed.
+    Args:
+        scores: tables of numbers by id, for keep policy best_score: the one with the policy's column is taken.
+        corpus: the documents, for policy oldest.
+
+    What the keep-list names (`listed` in the verdicts) stays, whatever it resembles.
     """
     from data_quality.dedupe.minhash import near_dedupe
 
@@ -38,9 +42,9 @@ def dedupe(
         out,
         config,
         verdict_paths=[verdicts.file("verdicts.parquet")],
-        score_paths=[scores.file("scores.parquet")] if scores else [],
-        document_paths=[shard.path for shard in corpus.shards()] if corpus else [],
-        pinned_paths=[pinned.file("pinned.parquet")] if pinned else [],
+        score_paths=_scores(config, scores),
+        document_paths=[shard.path for artifact in corpus for shard in artifact.shards()],
+        pinned_paths=_pinned(work, verdicts),
         keep_state=True,
         previous=hint.path if hint else None,
         temp_directory=work.scratch,
@@ -56,6 +60,27 @@ def dedupe(
         [str(out), LARGEST_FAMILIES],
     )
     work.table("families", families, "The largest families of duplicates and the document that stays")
+
+
+def _scores(config: DedupeConfig, scores: list[Artifact]) -> list[Path]:
+    """The tables that have the policy's column."""
+    import pyarrow.parquet as pq
+
+    if config.keep.policy != "best_score":
+        return []
+    tables = [path for artifact in scores for path in score_tables(artifact)]
+    return [path for path in tables if config.keep.score_column in pq.read_schema(path).names]
+
+
+def _pinned(work: Work, verdicts: Artifact) -> list[Path]:
+    """A table of the ids that the keep-list names; none, if it names none."""
+    table = work.scratch / "pinned.parquet"
+    with database(work.resources, work.scratch / "spill") as connection:
+        [(count,)] = connection.execute(
+            f"COPY (SELECT id FROM read_parquet({quoted(verdicts.file('verdicts.parquet'))}) WHERE listed = 'keep' "
+            f"ORDER BY id) TO {quoted(table)} (FORMAT parquet)"
+        ).fetchall()
+    return [table] if count else []
 
 
 def _newest(store: Store, config: DedupeConfig) -> Artifact | None:

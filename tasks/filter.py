@@ -15,7 +15,7 @@ from tasks.decide import Judged, write_decisions
 from tasks.pool import map_locally
 from tasks.stage import Work, stage
 from tasks.store import Artifact
-from tasks.tables import rows
+from tasks.tables import rows, score_tables
 
 
 class FilterConfig(StrictModel):
@@ -33,8 +33,12 @@ class JudgeRequest(StrictModel):
 
 
 @stage(version=2)
-def judge(work: Work, config: JudgeRequest, *, signals: Artifact) -> None:
-    """Give every document all reasons for which the rules would drop it."""
+def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[Artifact]) -> None:
+    """Give every document all reasons for which the rules would drop it.
+
+    Args:
+        scores: further tables of numbers by id (classifier, perplexity), which rules name like signals.
+    """
     from data_quality.rules import judge as judge_signals
 
     paths = [shard.path for shard in signals.shards()]
@@ -43,6 +47,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact) -> None:
         paths,
         config.rulesets,
         out,
+        score_paths=[score_tables(artifact) for artifact in scores],
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,
         keep=config.keep,

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from tasks.run import Resources
+from tasks.store import Artifact
 
 
 @contextmanager
@@ -38,3 +39,8 @@ def answer(
     found = connection.execute(sql, parameters)
     names = [column[0] for column in found.description]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def score_tables(artifact: Artifact) -> list[Path]:
+    """The tables of an artifact that holds a number for every document: its shards', or its one table."""
+    return [shard.path for shard in artifact.shards()] or sorted(artifact.path.glob("*.parquet"))

@@ -30,6 +30,7 @@ class BenchmarkConfig(StrictModel):
 class DecontaminateConfig(StrictModel):
     """Overlap of documents with benchmark items, and what it leads to."""
 
+    enabled: bool = Field(default=True, description="Whether documents are compared with the benchmarks named.")
     benchmarks: tuple[BenchmarkConfig, ...] = Field(default=(), description="What is kept out. Empty: nothing is done.")
     words: int = Field(
         default=13,

@@ -10,6 +10,7 @@ from data_quality.config.base import StrictModel
 class NormalizeConfig(StrictModel):
     """Unicode and whitespace normalisation of document text."""
 
+    enabled: bool = Field(True, description="Whether text is normalised; if not, it goes on as it was read.")
     fix_mojibake: bool = Field(
         True,
         description="Repair text decoded with the wrong encoding (ftfy). Only lines with suspect characters pay.",

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import CONFIGS, SMOKE_FILES, ConfigError, PipelineConfig, load_config, quickstart
+from flows.config import SMOKE_FILES, PipelineConfig, load_config, quickstart
+from flows.loading import CONFIGS, ConfigError
 from flows.reference import configuration_page
 
 SHIPPED = sorted(CONFIGS.glob("*.yaml"))
@@ -16,7 +17,7 @@ def test_shipped_configs_load_and_can_be_cut_down(path: Path) -> None:
     small = config.smoke()
     assert small.pretrain.train.steps == 6
     assert small.max_files == SMOKE_FILES
-    untouched = {"name", "ingest", "normalize", "quality", "signatures", "dedupe", "split", "resources"}
+    untouched = {"name", "ingest", "normalize", "rules", "near_dedupe", "exact", "split", "resources"}
     assert config.model_dump(include=untouched) == small.model_dump(include=untouched)
 
 
@@ -36,7 +37,7 @@ def test_every_key_is_described() -> None:
     [
         ({"pretrian": "1"}, "pretrian: unknown key; did you mean 'pretrain'?"),
         ({"pretrain.train.bach": "1"}, "did you mean 'pretrain.train.batch'?"),
-        ({"dedupe.near.treshold": "0.5"}, "did you mean 'dedupe.near.threshold'?"),
+        ({"near_dedupe.treshold": "0.5"}, "did you mean 'near_dedupe.threshold'?"),
         (
             {"ingest.sources.0.packges": "[numpy]"},
             "ingest.sources.0.packges: unknown key; did you mean 'ingest.sources.0.pac",
@@ -46,10 +47,10 @@ def test_every_key_is_described() -> None:
             "ingest.sources.0.zzz: unknown key; valid: exclude",
         ),
         ({"ingest.sources.0.language": "[1]"}, "ingest.sources.0.language: Input should be a valid string"),
-        ({"dedupe.near.threshold": "1.5"}, "less than or equal to 1"),
+        ({"near_dedupe.threshold": "1.5"}, "less than or equal to 1"),
         ({"model.preset": "nanno"}, "unknown model preset 'nanno'; did you mean 'nano'?"),
         ({"model.heads": "5"}, "width 192 is not a multiple of heads 5"),
-        ({"quality.rulesets": "[goopher_quality]"}, "did you mean 'gopher_quality'?"),
+        ({"rules.rulesets": "[goopher_quality]"}, "did you mean 'gopher_quality'?"),
         ({"ingest.sources.7.name": "x"}, "'7' is no index of a list of 1"),
         ({"name.first": "x"}, "'name' is a value, it has no keys"),
         ({"name": "[a"}, "not a YAML value"),
@@ -76,10 +77,10 @@ def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
 def test_overrides_reach_lists_and_new_sections() -> None:
     config = load_config(
         CONFIGS / "quickstart.yaml",
-        {"ingest.sources.0.name": "manuals", "dedupe.near.threshold": "0.9", "finetune.seeds": "[7]"},
+        {"ingest.sources.0.name": "manuals", "near_dedupe.threshold": "0.9", "finetune.seeds": "[7]"},
     )
     assert config.ingest.sources[0].name == "manuals"
-    assert config.dedupe.near.threshold == 0.9
+    assert config.near_dedupe.threshold == 0.9
     assert config.finetune.seeds == (7,)
 
 

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from flows.config import ConfigError, parse_config
+from flows.config import PipelineConfig
 from flows.init import EPOCHS, TOKENS_PER_PARAMETER, init_config, suggest_preset
+from flows.loading import ConfigError, parse
 from flows.survey import LARGE_FILE, guess_language, survey
 from lm.config import GPT_PRESETS
 from tests.data_quality.office import docx, paragraph, pdf
@@ -32,7 +33,7 @@ def write_jsonl(path: Path, rows: list[dict[str, object]]) -> None:
 def sources(folder: Path) -> list[dict[str, object]]:
     """The written sources, after the whole config has passed as one that `textmill run` takes."""
     written = yaml.safe_load(init_config(folder))
-    parse_config(written, str(folder))
+    parse(written, str(folder), PipelineConfig)
     found: list[dict[str, object]] = written["ingest"]["sources"]
     return found
 

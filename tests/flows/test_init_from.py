@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import ConfigError, PipelineConfig
+from flows.config import PipelineConfig
 from flows.corpus import build_corpus
+from flows.loading import ConfigError
 from flows.pretrain import Pretrained, Tokens, build_pretrained, build_tokens, initial_model
 from tasks import pool
 from tasks.progress import Display

@@ -28,7 +28,7 @@ def test_every_example_is_a_valid_configuration(tmp_path: Path, monkeypatch: pyt
     examples = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
     assert len(examples) == 6
     for example in examples:
-        config = QualityConfig.model_validate(yaml.safe_load(example)["quality"])
+        config = QualityConfig.model_validate(yaml.safe_load(example)["rules"])
         resolve_signals(config)
         config.keep.resolved()
         config.drop.resolved()

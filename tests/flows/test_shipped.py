@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import CONFIGS, load_config
+from flows.config import load_config
+from flows.loading import CONFIGS
 from flows.pipeline import build_all
 from tasks import pool
 from tasks.progress import Display

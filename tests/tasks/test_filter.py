@@ -20,7 +20,7 @@ def test_edited_lines_leave_the_kept_text(tmp_path: Path) -> None:
     for path in sorted((tmp_path / "documents").rglob("0*.txt")):
         path.write_text(f"{POLICY}\n\n{path.read_text()}")
     quality = {"rulesets": ["gopher_repetition", "gopher_quality", "c4"]}
-    config = configuration(tmp_path / "documents", quality=quality)
+    config = configuration(tmp_path / "documents", rules=quality)
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
         corpus = build_corpus(config)
     pool.shut_down()
@@ -47,7 +47,7 @@ def test_lists_override_rules_and_dedupe(tmp_path: Path) -> None:
     }
     quality = {"rulesets": ["gopher_quality"], **lists}
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
-        corpus = build_corpus(configuration(tmp_path / "documents", quality=quality))
+        corpus = build_corpus(configuration(tmp_path / "documents", rules=quality))
     pool.shut_down()
     decided = rows("SELECT * FROM read_parquet(?)", [str(corpus.kept.path / "decisions" / "*.parquet")])
     decisions = {row["id"]: row for row in decided}
@@ -72,7 +72,7 @@ def test_the_edits_of_all_text_versions_leave_the_kept_text(tmp_path: Path) -> N
     thresholds = {"refinedweb.too_many_words_removed": 1.0}
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
         corpus = build_corpus(
-            configuration(tmp_path / "documents", quality={"rulesets": rulesets, "thresholds": thresholds})
+            configuration(tmp_path / "documents", rules={"rulesets": rulesets, "thresholds": thresholds})
         )
     pool.shut_down()
     kept = rows("SELECT id, text FROM read_parquet(?)", [str(corpus.kept.path / "kept" / "*.parquet")])

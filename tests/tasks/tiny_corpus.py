@@ -52,7 +52,7 @@ def configuration(root: Path, **changes: Any) -> PipelineConfig:
             "ingest": {
                 "sources": [{"format": "text", "name": topic, "paths": [str(root / topic)]} for topic in TOPICS]
             },
-            "quality": {"rulesets": ["gopher_repetition", "gopher_quality"]},
+            "rules": {"rulesets": ["gopher_repetition", "gopher_quality"]},
             "split": {"test_fraction": 0.3, "valid_fraction": 0.3},
             "tokenizer": {"train": {"vocab_size": 400}},
             "pretrain": {"train": {"steps": 6, "eval_interval": 2, "sample_interval": 3, "metrics_interval": 1}},

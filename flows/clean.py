@@ -1,0 +1,209 @@
+"""`textmill clean`: the data half alone, for people who train elsewhere. No server, no tracking; a folder comes out.
+
+    kept/00000.parquet ...      documents, as `datasets.load_dataset("parquet", ...)` reads them
+    dropped/00000.parquet ...   id, text, reason, reasons, twin, jaccard, source, ... and every signal
+    report.html                 what was read, what went and why
+    manifest.json               configuration, counts, lineage, and the hash of every file
+
+The same stages and the same store as `textmill run`: what one has measured the other finds.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.corpus import Curated, curate
+from flows.curation import Curation
+from flows.loading import ConfigError, override, parse
+from tasks.profile import PROFILE
+from tasks.progress import Display
+from tasks.report import PAGE, ReportConfig, report
+from tasks.run import Run, use_run
+from tasks.shared import open_store
+from tasks.store import Artifact
+from tasks.tables import database, quoted, score_tables
+
+if TYPE_CHECKING:
+    import duckdb
+
+MANIFEST = "manifest.json"
+MADE_BY = "textmill clean"
+
+
+class CleanConfig(Curation):
+    """From documents to a clean corpus."""
+
+
+def clean_config(
+    inputs: Sequence[str], file: Path | None, overrides: Mapping[str, str], workers: int | None
+) -> CleanConfig:
+    """The configuration of one cleaning.
+
+    Args:
+        inputs: files, directories, globs or URIs; they become `ingest.sources`, whose format is told by their names.
+        file: a YAML file with further sections.
+        overrides: `--set`.
+        workers: processes for per-shard work.
+
+    Raises:
+        ConfigError: no input, unknown formats, or what `flows.loading.load` refuses.
+    """
+    import yaml
+
+    from flows.inputs import input_sources
+
+    raw: dict[str, Any] = {}
+    if file is not None:
+        try:
+            raw = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file} cannot be read: {error}") from error
+    raw.setdefault("name", "clean")
+    if inputs:
+        raw["ingest"] = {**(raw.get("ingest") or {}), "sources": input_sources(inputs)}
+    elif not (raw.get("ingest") or {}).get("sources"):
+        raise ConfigError("nothing to clean: name files, directories or URIs, or give ingest.sources in the config")
+    for key, value in overrides.items():
+        override(raw, key, value)
+    if workers is not None:
+        raw["resources"] = {**(raw.get("resources") or {}), "workers": workers}
+    return parse(raw, str(file or "the command line"), CleanConfig)
+
+
+def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
+    """Clean a corpus into `out`, which is replaced as a whole, or not at all.
+
+    Returns what manifest.json says, but for the list of files.
+
+    Raises:
+        ConfigError: `out` holds something that an earlier cleaning did not write.
+    """
+    require_ours(out)
+    run = Run(open_store(config.resources.store), config.resources.resolved(), Display(quiet=quiet))
+    with use_run(run):
+        made = curate(config)
+        page = report(ReportConfig(name=config.name), **vars(made))
+        draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            manifest = export(made, page, config, draft)
+            if out.exists():
+                shutil.rmtree(out)
+            draft.rename(out)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return manifest
+
+
+def require_ours(out: Path) -> None:
+    """Refuse to replace what is not ours.
+
+    Raises:
+        ConfigError: saying so.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        ours = json.loads((out / MANIFEST).read_text())["made_by"] == MADE_BY
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise ConfigError(
+            f"{out} holds something else than an earlier result of `textmill clean`: choose another --out"
+        )
+
+
+def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) -> dict[str, Any]:
+    """Write the folder; returns the manifest without its files."""
+    for name in ("kept", "dropped"):
+        (directory / name).mkdir(parents=True)
+    spill = directory / ".spill"
+    with database(config.resources.resolved(), spill, directory / ".clean.duckdb") as connection:
+        copies = _load(connection, made)
+        for kept in sorted(made.kept.file("kept").glob("*.parquet")):
+            if copies:
+                _copy(connection, KEPT.format(kept=quoted(kept)), directory / "kept" / kept.name)
+            else:
+                shutil.copyfile(kept, directory / "kept" / kept.name)
+        for dropped in sorted(made.kept.file("dropped").glob("*.parquet")):
+            rows = f"SELECT * FROM read_parquet({quoted(dropped)})"
+            if copies:
+                rows += NOT_DRAWN.format(kept=quoted(made.kept.file("kept") / dropped.name))
+            _copy(
+                connection,
+                f"SELECT * FROM ({rows}) LEFT JOIN measured USING (id)",
+                directory / "dropped" / dropped.name,
+            )
+    (directory / ".clean.duckdb").unlink()
+    shutil.rmtree(spill, ignore_errors=True)
+    shutil.copyfile(page.file(PAGE), directory / PAGE)
+    figures = json.loads(made.profile.file(PROFILE).read_text(encoding="utf-8"))
+    manifest = {
+        "made_by": MADE_BY,
+        "version": version("textmill"),
+        "config": config.model_dump(mode="json", exclude={"resources"}),
+        "documents": {"read": made.raw.counts()["documents"], "kept": figures["whole"]["kept"]},
+        "profile": figures,
+        "artifacts": [
+            {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()} for a in _artifacts(made)
+        ],
+    }
+    described = json.dumps({**manifest, "files": list(_files(directory))}, indent=1, ensure_ascii=False, default=str)
+    (directory / MANIFEST).write_text(described + "\n", encoding="utf-8")
+    return manifest
+
+
+KEPT = """
+    SELECT d.*, c.copies FROM read_parquet({kept}) d JOIN copies c USING (id) WHERE c.copies > 0
+"""
+NOT_DRAWN = """
+    UNION ALL BY NAME
+    SELECT d.*, 'mixture.not_drawn' AS reason, ['mixture.not_drawn'] AS reasons
+    FROM read_parquet({kept}) d JOIN copies c USING (id) WHERE c.copies = 0
+"""
+
+
+def _load(connection: "duckdb.DuckDBPyConnection", made: Curated) -> bool:
+    """Create `measured` (id, signals and scores of dropped documents) and, with a mixture, `copies` (id, copies)."""
+    if made.mixture:
+        table = quoted(made.mixture[0].file("copies.parquet"))
+        connection.execute(f"CREATE TABLE copies AS FROM read_parquet({table})")
+    gone = f"SELECT id FROM read_parquet({quoted(made.kept.file('dropped') / '*.parquet')})"
+    if made.mixture:
+        gone += " UNION ALL SELECT id FROM copies WHERE copies = 0"
+    joined = f"({gone})"
+    for artifact in [made.signals, *made.scores]:
+        tables = f"read_parquet([{', '.join(map(quoted, score_tables(artifact)))}])"
+        described = connection.execute(f"DESCRIBE SELECT * FROM {tables}").fetchall()
+        numbers = [name for name, kind, *_ in described if kind in NUMBERS or name in WORDS]
+        columns = ", ".join(f'"{name}"' for name in ["id", *numbers])
+        joined = f"(SELECT * FROM {joined} LEFT JOIN (SELECT {columns} FROM {tables}) USING (id))"
+    connection.execute(f"CREATE TABLE measured AS SELECT * FROM {joined}")
+    return bool(made.mixture)
+
+
+NUMBERS = ("BIGINT", "DOUBLE", "INTEGER", "FLOAT", "BOOLEAN")
+WORDS = ("script", "bucket")  # the only columns with words that no dropped document has already
+
+
+def _copy(connection: "duckdb.DuckDBPyConnection", query: str, out: Path) -> None:
+    connection.execute(
+        f"COPY (SELECT * FROM ({query}) ORDER BY id) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd)"
+    )
+
+
+def _artifacts(made: Curated) -> Iterator[Artifact]:
+    for value in vars(made).values():
+        yield from value if isinstance(value, list) else [value]
+
+
+def _files(directory: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        with path.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        yield {"path": str(path.relative_to(directory)), "bytes": path.stat().st_size, "sha256": digest}

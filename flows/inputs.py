@@ -1,0 +1,50 @@
+"""Sources for `textmill clean INPUT...`: files, directories, globs and URIs, read as their names say."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.init import source_lines
+from flows.loading import ConfigError
+from flows.survey import EXTENSIONS, Survey, kind_of, look_at, survey
+
+
+def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """One or several `ingest.sources` for every input, as `textmill init` would write them, each with its own name.
+
+    Raises:
+        ConfigError: an input that is not there, or of no format that can be told by its name.
+    """
+    sources: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for item in inputs:
+        for source in _sources(item):
+            name, number = source["name"], 2
+            while source["name"] in taken:
+                source["name"] = f"{name}-{number}"
+                number += 1
+            taken.add(source["name"])
+            sources.append(source)
+    return sources
+
+
+def _sources(item: str) -> list[dict[str, Any]]:
+    path = Path(item)
+    if "://" not in item and path.is_dir():
+        seen = survey(path)
+        return [source for found in seen.found for source in yaml.safe_load("\n".join(source_lines(found, seen)))]
+    extension, _ = kind_of(path)
+    if extension not in EXTENSIONS:
+        readable = ", ".join(EXTENSIONS)
+        raise ConfigError(f"{item}: its format cannot be told by its name; readable: {readable}, each also compressed")
+    local = sorted(Path().glob(item)) if "://" not in item and not path.is_absolute() else [path]
+    present = [candidate for candidate in local if candidate.is_file()]
+    if not present:
+        if "://" not in item and not any(sign in item for sign in "*?["):
+            raise ConfigError(f"{item} does not exist")
+        return [{"format": EXTENSIONS[extension], "name": EXTENSIONS[extension], "paths": [item]}]
+    found = look_at(present[0])
+    [source] = yaml.safe_load("\n".join(source_lines(found, Survey(present[0].parent, [found], {}))))
+    return [{**source, "paths": [item]}]

@@ -1,0 +1,127 @@
+"""From a YAML file and `--set KEY=VALUE` to a strict model; errors name the file, the key and the nearest valid one."""
+
+import difflib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyproject.toml, sources)
+CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
+
+
+def load(path: Path, overrides: Mapping[str, str] | None, model: type[Model]) -> Model:
+    """Read a YAML file and apply `--set` overrides (dotted key to YAML value).
+
+    Raises:
+        ConfigError: no such file, no YAML, an unknown key (with the nearest valid one) or an invalid value.
+    """
+    if not path.is_file():
+        near = [str(p) for p in sorted(CONFIGS.glob("*.yaml"))]
+        raise ConfigError(f"{path}: no such file; shipped configurations: {', '.join(near)}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} holds no mapping of keys to values")
+    for key, value in (overrides or {}).items():
+        override(raw, key, value)
+    return parse(raw, str(path), model)
+
+
+def parse(raw: Mapping[str, Any], where: str, model: type[Model]) -> Model:
+    """Validate a configuration that came from `where`. Raises ConfigError as `load` does."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        # a list whose only item is wrong is also called too short: that follows, and says nothing
+        wrong = [item for item in errors if item["type"] != "too_short" or not item["input"]]
+        lines = [_explain(item, model) for item in wrong]
+        raise ConfigError(f"{where}:\n  " + "\n  ".join(lines)) from error
+
+
+def override(raw: dict[str, Any], key: str, value: str) -> None:
+    """Put the YAML `value` at a dotted `key`, making sections on the way; an index steps into a list.
+
+    Raises:
+        ConfigError: no YAML, no such index, or a key below a value.
+    """
+    *parents, last = key.split(".")
+    node: Any = raw
+    for name in parents:
+        if isinstance(node, list):
+            node = node[_index(key, name, node)]
+            continue
+        if node.get(name) is None:
+            node[name] = {}
+        node = node[name]
+        if not isinstance(node, dict | list):
+            raise ConfigError(f"--set {key}: {name!r} is a value, it has no keys")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}={value}: not a YAML value ({error})") from error
+    if isinstance(node, list):
+        node[_index(key, last, node)] = parsed
+    else:
+        node[last] = parsed
+
+
+def _index(key: str, name: str, items: list[Any]) -> int:
+    if not name.isdigit() or int(name) >= len(items):
+        raise ConfigError(f"--set {key}: {name!r} is no index of a list of {len(items)}")
+    return int(name)
+
+
+def _explain(item: Any, whole: type[BaseModel]) -> str:
+    location, models = _located([str(part) for part in item["loc"]], whole)
+    dotted = ".".join(location)
+    if item["type"] == "extra_forbidden":
+        valid = sorted({key for model in models for key in model.model_fields})
+        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
+        hint = f"did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else f"valid: {', '.join(valid)}"
+        return f"{dotted}: unknown key; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    given = "" if item["type"] == "missing" else f" (given: {str(item['input'])[:80]})"
+    return f"{dotted or 'the whole'}: {message}{given}"
+
+
+def _located(location: list[str], whole: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
+    """A location as the file has it, and the models that its last key may belong to.
+
+    In a list of sources pydantic puts the format of an item behind its number: it chooses the model and goes.
+    """
+    written: list[str] = []
+    models: list[type[BaseModel]] = [whole]
+    for at, part in enumerate(location):
+        of_format = [model for model in models if part in _formats(model)]
+        if of_format and location[at - 1].isdigit():
+            models = of_format
+            continue
+        written.append(part)
+        if at < len(location) - 1:
+            fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+            models = [nested for annotation in fields for nested in nested_models(annotation)] or models
+    return written, models
+
+
+def _formats(model: type[BaseModel]) -> tuple[Any, ...]:
+    return typing.get_args(model.model_fields["format"].annotation) if "format" in model.model_fields else ()
+
+
+def nested_models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's annotation mentions, those inside unions and lists included."""
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for argument in typing.get_args(annotation) for model in nested_models(argument)]

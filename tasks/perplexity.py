@@ -1,0 +1,87 @@
+"""Perplexity: a language model of reference text, the score of every document, and head, middle and tail."""
+
+from pathlib import Path
+from typing import Any
+
+from data_quality.config import PerplexityConfig
+from data_quality.config.base import StrictModel
+from tasks.parts import Part, build_parts
+from tasks.signals import one_table
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+from tasks.tables import database, rows
+
+BUCKETS = "buckets.parquet"
+COUNTS = "counts.parquet"
+SELECTED = """
+    FROM read_parquet($paths)
+    WHERE list_bool_or(list_transform($sources::VARCHAR[], lambda pattern: source GLOB pattern))
+      AND list_bool_or(list_transform($ids::VARCHAR[], lambda pattern: id GLOB pattern))
+"""
+
+
+def perplexity(config: PerplexityConfig, *, corpus: Artifact, reference: Artifact) -> Artifact:
+    """The three stages one after the other: unigram model of the reference, scores, buckets."""
+    model = reference_model(config, reference=reference)
+    scored = perplexities(NoConfig(), corpus=corpus, model=model)
+    return perplexity_buckets(config, scores=scored)
+
+
+class NoConfig(StrictModel):
+    """The model decides."""
+
+
+@stage(version=1, libraries=("spacy",))
+def reference_model(work: Work, config: PerplexityConfig, *, reference: Artifact) -> None:
+    """Count the words of the reference, each language by itself."""
+    from data_quality.perplexity import count_words, save_counts
+
+    with database(work.resources, work.scratch) as connection:
+        documents = connection.execute(
+            f"SELECT text, language {SELECTED}",
+            {
+                "paths": [str(shard.path) for shard in reference.shards()],
+                "sources": list(config.reference.sources),
+                "ids": list(config.reference.ids),
+            },
+        )
+        counts = count_words(iter(documents.fetchone, None))
+    save_counts(counts, work.directory / COUNTS)
+    work.counts |= {"languages": len(counts), "words": sum(sum(words.values()) for words in counts.values())}
+
+
+@stage(version=1, libraries=("spacy",))
+def perplexities(work: Work, config: NoConfig, *, corpus: Artifact, model: Artifact) -> None:
+    """Score every document."""
+    parts = [
+        Part({"shard": shard.digest, "model": model.digest}, (str(shard.path), str(model.path / COUNTS)))
+        for shard in corpus.shards()
+    ]
+    build_parts(work, "perplexities.shard", 1, perplexity_part, parts, libraries=("spacy",))
+
+
+def perplexity_part(directory: Path, shard: str, counts: str) -> dict[str, Any]:
+    """One shard, in a worker."""
+    from data_quality.perplexity import UnigramScorer, load_counts, perplexity_shard
+
+    out = directory / "perplexity.parquet"
+    return one_table(out, perplexity_shard(Path(shard), out, UnigramScorer(load_counts(Path(counts)))))
+
+
+@stage(version=1)
+def perplexity_buckets(work: Work, config: PerplexityConfig, *, scores: Artifact) -> None:
+    """Sort the documents of each language by perplexity: buckets.parquet."""
+    from data_quality.perplexity import perplexity_buckets as sort
+
+    out = work.directory / BUCKETS
+    counts = sort(
+        [shard.path for shard in scores.shards()], out, config, work.resources.memory_limit, work.resources.threads
+    )
+    work.counts.update(counts)
+    table = rows(
+        "SELECT coalesce(language, 'unknown') AS language, bucket, count(*) AS documents, "
+        "round(min(perplexity), 1) AS lowest, round(max(perplexity), 1) AS highest FROM read_parquet(?) "
+        "GROUP BY ALL ORDER BY ALL",
+        [str(out)],
+    )
+    work.table("buckets", table, "Documents of each language by perplexity")
