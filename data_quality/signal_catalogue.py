@@ -49,7 +49,7 @@ RAW_SIGNALS: dict[str, Signal] = LINE_SIGNALS | {
     "bullet_line_ratio": _ratio("lines that begin with `•` or `-` / lines (Gopher)"),
     "ellipsis_line_ratio": _ratio("lines that end in `...` or `…` / lines (Gopher)"),
     "alpha_word_ratio": _ratio("words with a letter / words (Gopher)"),
-    "stop_words": Signal("distinct words of: the be to of and that have with (Gopher)", integer=True, upper=8),
+    "stop_words": Signal("distinct stop words of the document's language (stop_words.py)", integer=True, upper=32),
     "dup_line_frac": _ratio("2nd and later copies of lines / lines (Gopher, datatrove's variant, as all below)"),
     "dup_line_char_frac": _ratio("characters in 2nd and later copies of lines / characters"),
     "dup_para_frac": _ratio("2nd and later copies of paragraphs / paragraphs"),
@@ -74,6 +74,19 @@ RAW_SIGNALS: dict[str, Signal] = LINE_SIGNALS | {
     "hangul_ratio": _ratio("Hangul / characters that are no white space"),
     "curly_bracket": _count("occurrences of `{`"),
     "lorem_ipsum": _count("occurrences of `lorem ipsum`, in any case"),
+}
+
+# Of a document as a whole, in a signals shard that was computed with a language table (data_quality/language.py).
+LANGUAGE_SIGNALS: dict[str, Signal] = {
+    "language_score": _ratio("probability of the document's language"),
+    "language_line_share": _ratio("lines in the document's language / lines that were judged; 1 where none was"),
+    "simplified_share": _ratio("simplified / simplified and traditional Chinese characters; 0.5 where there is none"),
+}
+
+# Columns that hold a word, for rules with == or != a word, or in or not in a list of words.
+TEXT_SIGNALS: dict[str, str] = {
+    "language": "the document's language, ISO 639-1 (639-3 where there is none), `und` if it could not be told",
+    "script": "the script of most letters, ISO 15924; Hans, Hant or Hani (neither) for Chinese",
 }
 
 C4_PREFIX = "c4__"

@@ -6,7 +6,7 @@ where datatrove divides by zero (an empty text, no words) a ratio is 0.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -24,20 +24,24 @@ from data_quality.ngrams import (
     sentences_by_line,
     top_ngram_characters,
 )
-from data_quality.signal_catalogue import C4_PREFIX, signal_columns
+from data_quality.signal_catalogue import C4_PREFIX, LANGUAGE_SIGNALS, signal_columns
+from data_quality.segment import WordRule, base_language, word_rule
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
+from data_quality.words import language_by_script
 
 Values = dict[str, float]
 
 _ROWS = 2000
+_LANGUAGE_COLUMNS = ("script", *LANGUAGE_SIGNALS)
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 
 
 class _Words:
     """Word arrays of one text: ids of all words, and per line (str.splitlines) word and sentence counts."""
 
-    def __init__(self, lines: list[str], vocabulary: Vocabulary) -> None:
-        tokens, starts = vocabulary.tokens(lines)
+    def __init__(self, lines: list[str], vocabulary: Vocabulary, rule: WordRule) -> None:
+        tokens, starts = vocabulary.tokens(lines, rule)
+        self.rule = rule
         vocabulary.describe()
         is_word = tokens != WHITE_SPACE
         words_before = np.concatenate([[0], np.cumsum(is_word)])
@@ -46,17 +50,24 @@ class _Words:
         self.sentences_by_line = sentences_by_line(vocabulary.kinds[tokens], starts)
 
 
-def text_signals(text: str, config: SignalsConfig, vocabulary: Vocabulary) -> tuple[Values, list[Span]]:
-    """All signals of one document by column name, and the spans that C4's line edits remove from it."""
+def text_signals(
+    text: str, config: SignalsConfig, vocabulary: Vocabulary, language: str | None = None
+) -> tuple[Values, list[Span]]:
+    """All signals of one document by column name, and the spans that C4's line edits remove from it.
+
+    `language` (an ISO 639 code, or null: by script) says how words are cut and which stop words count.
+    """
     vocabulary.make_room()
     lines = [line.strip() for line in text.splitlines()]
-    words = _Words(lines, vocabulary)
+    characters = class_counts(code_points(text), class_table(), CLASSES)
+    language = base_language(language) or language_by_script(characters)
+    words = _Words(lines, vocabulary, word_rule(language))
     sentences = int(words.sentences_by_line[words.words_by_line > 0].sum())
     values = _line_signals(text, len(words.ids), sentences, config)
     values |= _gopher_lines(text, lines, len(words.ids))
     values |= _duplicate_lines(text)
-    values |= _word_signals(len(text), words.ids, vocabulary)
-    values |= _character_signals(text)
+    values |= _word_signals(len(text), words.ids, vocabulary, language)
+    values |= _character_signals(text, characters)
     if config.c4 is None:
         return values, []
     edited = edit_lines(text, config.c4)
@@ -129,28 +140,28 @@ def _duplicate_lines(text: str) -> Values:
     }
 
 
-def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary) -> Values:
+def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary, language: str) -> Values:
     """Word counts, word lengths and n-gram repetition (gopher_quality_filter.py, gopher_repetition_filter.py)."""
     lengths = vocabulary.lengths[ids]
     symbol = vocabulary.is_symbol[ids]
     non_symbol = len(ids) - int(symbol.sum())
     top = top_ngram_characters(ids, lengths)
     duplicate = duplicate_ngram_characters(vocabulary.hashes[ids], vocabulary.powers[ids], lengths)
+    stop_words = vocabulary.stop_words.get(language) or vocabulary.stop_words["en"]
     return {
         "non_symbol_words": non_symbol,
         "unique_word_ratio": _ratio(distinct_words(ids), len(ids)),
         "mean_word_length": _ratio(int(lengths.sum() - lengths[symbol].sum()), non_symbol),
         "max_word_length": int(lengths.max(initial=0)),
         "alpha_word_ratio": _ratio(int(vocabulary.has_letter[ids].sum()), len(ids)),
-        "stop_words": sum(bool((ids == stop_word).any()) for stop_word in vocabulary.stop_words),
+        "stop_words": sum(bool((ids == stop_word).any()) for stop_word in stop_words),
         **{f"top_{n}_gram": _ratio(int(top[n - 2]), characters) for n in (2, 3, 4)},
         **{f"dup_{n}_gram": _ratio(int(duplicate[n - 5]), characters) for n in range(5, 11)},
     }
 
 
-def _character_signals(text: str) -> Values:
-    """Shares of scripts and character classes."""
-    counts = class_counts(code_points(text), class_table(), CLASSES)
+def _character_signals(text: str, counts: np.ndarray) -> Values:
+    """Shares of scripts and character classes; `counts`: characters of each class."""
     letters, digits, upper, white, _, han, kana, hangul, punctuation = map(int, counts[:9])
     ink = len(text) - white
     return {
@@ -173,24 +184,26 @@ def _count_kept(edited: EditedLines, lines: list[str], words: _Words, vocabulary
     n_words = int(words.words_by_line[whole].sum())
     n_sentences = int(words.sentences_by_line[whole].sum())
     if changed:
-        again = _Words(changed, vocabulary)
+        again = _Words(changed, vocabulary, words.rule)
         n_words += len(again.ids)
         n_sentences += int(again.sentences_by_line.sum())
     return n_words, n_sentences
 
 
 @cache
-def _process_vocabulary() -> Vocabulary:
-    return Vocabulary()
+def _process_vocabulary(plain: bool) -> Vocabulary:
+    return Vocabulary(plain)
 
 
-def _schema(config: SignalsConfig) -> pa.Schema:
+def _schema(config: SignalsConfig, languages: bool) -> pa.Schema:
     columns = signal_columns(c4=config.c4 is not None)
     span = pa.struct([("start", pa.int32()), ("end", pa.int32())])
+    identified = [(name, pa.float64()) for name in LANGUAGE_SIGNALS] if languages else []
     return pa.schema(
         [
             ("id", pa.string()),
             ("language", pa.string()),
+            *([("script", pa.string()), *identified] if languages else []),
             *((name, pa.int64() if signal.integer else pa.float64()) for name, signal in columns.items()),
             ("c4_edits", pa.list_(span)),
         ]
@@ -198,24 +211,30 @@ def _schema(config: SignalsConfig) -> pa.Schema:
 
 
 def compute_signals(
-    in_path: Path, out_path: Path, config: SignalsConfig, progress: Callable[[int], None] = lambda documents: None
+    in_path: Path,
+    out_path: Path,
+    config: SignalsConfig,
+    progress: Callable[[int], None] = lambda documents: None,
+    languages: Path | None = None,
 ) -> dict[str, int]:
     """Measure every document of a documents shard and write its signals shard, rows in the same order.
 
-    Columns: id, language (copied, for rules of one language), one number per signal (`signal_catalogue.py`), and
-    `c4_edits`, the character spans that C4's line edits remove. A null text counts as empty. Returns the counts
-    documents, bytes, words and edited (documents that C4's line edits change).
+    Columns: id, language (for rules of one language), one number per signal (`signal_catalogue.py`), and `c4_edits`,
+    the character spans that C4's line edits remove. With `languages`, the language table of the same shard
+    (`language.identify_shard`), language is that table's and script and `LANGUAGE_SIGNALS` come from it; without, it
+    is the document's own. A null text counts as empty. Returns the counts documents, bytes, words and edited
+    (documents that C4's line edits change).
     """
     source = pq.ParquetFile(in_path)
     missing = {"id", "text"} - set(source.schema_arrow.names)
     if missing:
         raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
     columns = [name for name in ("id", "text", "language") if name in source.schema_arrow.names]
-    schema = _schema(config)
+    schema = _schema(config, languages is not None)
     counts = {"documents": 0, "bytes": 0, "words": 0, "edited": 0}
     temporary = out_path.with_suffix(".tmp")
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for batch in source.iter_batches(batch_size=_ROWS, columns=columns):
+        for batch in _with_languages(source.iter_batches(batch_size=_ROWS, columns=columns), in_path, languages):
             table = _batch_signals(batch, schema, config, counts)
             writer.write_table(table)
             progress(len(table))
@@ -223,14 +242,35 @@ def compute_signals(
     return counts
 
 
-def _batch_signals(batch: pa.RecordBatch, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
-    vocabulary = _process_vocabulary()
+def _with_languages(batches: Iterable[pa.RecordBatch], documents: Path, languages: Path | None) -> Iterator[pa.Table]:
+    """The batches as tables; their language columns taken from the table `languages`, row by row, if there is one."""
+    known = None if languages is None else pq.read_table(languages, columns=["id", "language", *_LANGUAGE_COLUMNS])
+    at = 0
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        if known is not None:
+            rows = known.slice(at, len(table))
+            at += len(table)
+            if rows.column("id").to_pylist() != table.column("id").to_pylist():
+                raise ValueError(f"{languages} does not have the documents of {documents} in their order: identify again")
+            for name in ("language", *_LANGUAGE_COLUMNS):
+                if name in table.column_names:
+                    table = table.drop_columns([name])
+                table = table.append_column(name, rows.column(name))
+        yield table
+    if known is not None and at != len(known):
+        raise ValueError(f"{languages} has {len(known)} documents, {documents} has {at}: identify again")
+
+
+def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
+    vocabulary = _process_vocabulary(config.words == "plain")
     columns: dict[str, list[object]] = {name: [] for name in schema.names}
-    columns["id"] = batch.column("id").to_pylist()
-    has_language = "language" in batch.schema.names
-    columns["language"] = batch.column("language").to_pylist() if has_language else [None] * len(batch)
-    for text in batch.column("text").to_pylist():
-        values, edits = text_signals(text or "", config, vocabulary)
+    copied = [name for name in ("id", "language", *_LANGUAGE_COLUMNS) if name in batch.column_names and name in columns]
+    columns |= {name: batch.column(name).to_pylist() for name in copied}
+    if "language" not in copied:
+        columns["language"] = [None] * len(batch)
+    for text, language in zip(batch.column("text").to_pylist(), columns["language"], strict=True):
+        values, edits = text_signals(text or "", config, vocabulary, language)
         for name, value in values.items():
             columns[name].append(value)
         columns["c4_edits"].append([{"start": start, "end": end} for start, end in edits])

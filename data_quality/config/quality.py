@@ -1,6 +1,6 @@
 """Configuration of signals and rules."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -41,6 +41,12 @@ class SignalsConfig(StrictModel):
     )
     short_line_length: int = Field(
         default=30, ge=0, description="Longest line, in characters, that short_line_ratio counts (FineWeb: 30)."
+    )
+    words: Literal["spacy", "plain"] = Field(
+        default="spacy",
+        description="Words of scripts with spaces. spacy: as spaCy's blank English tokenizer, which published "
+        "thresholds mean. plain: runs of letters and digits, and single other characters. Chinese, Japanese and "
+        "Korean are cut by their own rules either way.",
     )
 
 
