@@ -19,6 +19,7 @@ from data_quality.config import SignalsConfig
 from data_quality.line_edits import EditedLines, Span, apply_edits, edit_lines
 from data_quality.ngrams import (
     class_counts,
+    distinct_among,
     distinct_words,
     duplicate_ngram_characters,
     sentences_by_line,
@@ -147,14 +148,14 @@ def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary, lang
     non_symbol = len(ids) - int(symbol.sum())
     top = top_ngram_characters(ids, lengths)
     duplicate = duplicate_ngram_characters(vocabulary.hashes[ids], vocabulary.powers[ids], lengths)
-    stop_words = vocabulary.stop_words.get(language) or vocabulary.stop_words["en"]
+    stop_words = vocabulary.stop_words.get(language, vocabulary.stop_words["en"])
     return {
         "non_symbol_words": non_symbol,
         "unique_word_ratio": _ratio(distinct_words(ids), len(ids)),
         "mean_word_length": _ratio(int(lengths.sum() - lengths[symbol].sum()), non_symbol),
         "max_word_length": int(lengths.max(initial=0)),
         "alpha_word_ratio": _ratio(int(vocabulary.has_letter[ids].sum()), len(ids)),
-        "stop_words": sum(bool((ids == stop_word).any()) for stop_word in stop_words),
+        "stop_words": distinct_among(ids, stop_words),
         **{f"top_{n}_gram": _ratio(int(top[n - 2]), characters) for n in (2, 3, 4)},
         **{f"dup_{n}_gram": _ratio(int(duplicate[n - 5]), characters) for n in range(5, 11)},
     }

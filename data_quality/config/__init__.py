@@ -14,6 +14,9 @@ from data_quality.config.labelled import (
     LabelledClass,
     LabelledConfig,
 )
+from data_quality.config.language import (
+    LanguageConfig,
+)
 from data_quality.config.normalize import (
     NormalizeConfig,
 )
@@ -53,6 +56,7 @@ __all__ = [
     "KeepConfig",
     "LabelledClass",
     "LabelledConfig",
+    "LanguageConfig",
     "NearDedupeConfig",
     "NormalizeConfig",
     "ParquetSource",
