@@ -5,8 +5,8 @@
 
 The peer's interpreter needs datatrove==0.10.1, spacy, xxhash<4, and jieba for Chinese. Both run FineWeb's four filters
 in its order (en), or FineWeb-2's three with its Chinese settings (zh), on the same documents, evenly spaced in the
-file, in turn; a document that a filter drops does not reach the next. Every disagreement is listed. Times are of the process's CPU, after a warm-up document, so that another program
-on the machine disturbs them little.
+file, in turn; a document that a filter drops does not reach the next. Every disagreement is listed. Times are of the
+process's CPU, after a warm-up document, so that another program on the machine disturbs them little.
 """
 
 import argparse
@@ -92,9 +92,7 @@ def read_documents(paths: list[Path], count: int) -> list[tuple[str, str]]:
     return [(record["id"], record["text"]) for record in records]
 
 
-def run_peer(
-    interpreter: Path, documents: Path, folder: Path, language: str
-) -> tuple[float, dict[str, str | None]]:
+def run_peer(interpreter: Path, documents: Path, folder: Path, language: str) -> tuple[float, dict[str, str | None]]:
     """CPU seconds and first reasons of datatrove."""
     out = folder / "peer.json"
     thresholds = {rule.name: rule.threshold for rule in load_ruleset("fineweb2_zh").rules}

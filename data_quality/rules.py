@@ -4,21 +4,26 @@ import difflib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data_quality.config import QualityConfig, StrictModel
-from data_quality.signal_catalogue import C4_PREFIX, C4_SIGNALS, RAW_SIGNALS
+from data_quality.signal_catalogue import C4_PREFIX, C4_SIGNALS, LANGUAGE_SIGNALS, RAW_SIGNALS, TEXT_SIGNALS
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
 OPERATORS = ("<", "<=", ">", ">=", "==")
+TEXT_OPERATORS = ("==", "!=", "in", "not in")
 _ROWS_PER_GROUP = 100_000
 RULESETS_DIR = Path(__file__).parent / "rulesets"
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Threshold = Number | str | tuple[str, ...]
 
 
 class Rule(StrictModel):
@@ -26,18 +31,33 @@ class Rule(StrictModel):
 
     name: str = Field(pattern=r"^\w+$", description="Reason given for a drop; datatrove's name where it has one.")
     signal: str = Field(description="Name of a signal (data_quality/signal_catalogue.py), without text version.")
-    operator: str = Field(description="One of < <= > >= ==.")
-    threshold: float = Field(allow_inf_nan=False, description="In the signal's unit.")
-    language: str | None = Field(default=None, description="Judge only documents of this language; null: all.")
+    operator: str = Field(description="One of < <= > >= ==; for a signal that is a word, one of == != in, not in.")
+    threshold: Threshold = Field(description="In the signal's unit; a word for == and !=, a list of words for in.")
+    language: str | None = Field(
+        default=None, description="Judge only documents of this language (en, zh: zh-Hant is zh, too); null: all."
+    )
     reason: str = Field(description="Why a document goes, in words.")
     source: str = Field(description="Where the threshold was published.")
 
     @field_validator("operator")
     @classmethod
     def _known_operator(cls, operator: str) -> str:
-        if operator not in OPERATORS:
-            raise ValueError(f"unknown operator '{operator}'{_nearest(operator, OPERATORS)}")
+        if operator not in OPERATORS + TEXT_OPERATORS:
+            raise ValueError(f"unknown operator '{operator}'{_nearest(operator, {*OPERATORS, *TEXT_OPERATORS})}")
         return operator
+
+    @model_validator(mode="after")
+    def _comparable(self) -> "Rule":
+        if self.signal not in TEXT_SIGNALS:
+            if not isinstance(self.threshold, float) or self.operator not in OPERATORS:
+                raise ValueError(
+                    f"signal '{self.signal}' is a number: compare it by {' '.join(OPERATORS)} with a number"
+                )
+        elif self.operator not in TEXT_OPERATORS or isinstance(self.threshold, float):
+            raise ValueError(f"signal '{self.signal}' is a word: compare it by {', '.join(TEXT_OPERATORS)} with words")
+        elif isinstance(self.threshold, str) != (self.operator in ("==", "!=")):
+            raise ValueError("== and != take one word, in and not in take a list of words")
+        return self
 
 
 class Ruleset(StrictModel):
@@ -54,7 +74,7 @@ class Ruleset(StrictModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Ruleset":
-        signals = C4_SIGNALS if self.text == "c4" else RAW_SIGNALS
+        signals = {*(C4_SIGNALS if self.text == "c4" else RAW_SIGNALS), *LANGUAGE_SIGNALS, *TEXT_SIGNALS}
         for rule in self.rules:
             if rule.signal not in signals:
                 raise ValueError(
@@ -69,7 +89,8 @@ class Ruleset(StrictModel):
 
     def column(self, rule: Rule) -> str:
         """The signals shard's column that `rule` compares."""
-        return C4_PREFIX + rule.signal if self.text == "c4" else rule.signal
+        whole = rule.signal in LANGUAGE_SIGNALS or rule.signal in TEXT_SIGNALS
+        return C4_PREFIX + rule.signal if self.text == "c4" and not whole else rule.signal
 
     def reason(self, rule: Rule) -> str:
         """The reason's full name, for instance `gopher_quality.gopher_short_doc`."""
@@ -129,16 +150,23 @@ def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
             raise ValueError(f"threshold for unknown rule '{reason}'{_nearest(reason, reasons)}")
     if "c4" in names and config.signals.c4 is None:
         raise ValueError("the ruleset c4 needs the text version c4: give signals.c4, or leave the ruleset out")
-    return tuple(_resolve(ruleset, config.thresholds, edited="c4" in names) for ruleset in chosen)
+    for name in config.ruleset_languages:
+        if name not in names:
+            raise ValueError(f"ruleset_languages: '{name}' is not among the rulesets{_nearest(name, names)}")
+    return tuple(_resolve(ruleset, config, edited="c4" in names) for ruleset in chosen)
 
 
-def _resolve(ruleset: Ruleset, thresholds: dict[str, float], edited: bool) -> Ruleset:
+def _resolve(ruleset: Ruleset, config: QualityConfig, edited: bool) -> Ruleset:
     content = ruleset.model_dump()
     if not edited:
         content["text"] = "raw"
     for rule, original in zip(content["rules"], ruleset.rules, strict=True):
-        rule["threshold"] = thresholds.get(ruleset.reason(original), original.threshold)
+        rule["threshold"] = config.thresholds.get(ruleset.reason(original), original.threshold)
+        rule["language"] = original.language or config.ruleset_languages.get(ruleset.name)
     return Ruleset.model_validate(content)
+
+
+_BASE_LANGUAGE = "lower(split_part(replace(coalesce(language, 'und'), '_', '-'), '-', 1))"  # of zh-Hant: zh
 
 
 def _literal(text: str) -> str:
@@ -148,8 +176,15 @@ def _literal(text: str) -> str:
 def fires_expression(ruleset: Ruleset, rule: Rule) -> str:
     """The rule as a DuckDB condition on a row of signals."""
     operator = "=" if rule.operator == "==" else rule.operator
-    condition = f'"{ruleset.column(rule)}" {operator} CAST({_literal(repr(rule.threshold))} AS DOUBLE)'
-    return condition if rule.language is None else f"(language = {_literal(rule.language)} AND {condition})"
+    if isinstance(rule.threshold, float):
+        threshold = f"CAST({_literal(repr(rule.threshold))} AS DOUBLE)"
+    elif isinstance(rule.threshold, str):
+        threshold = _literal(rule.threshold)
+    else:
+        threshold = f"({', '.join(map(_literal, rule.threshold))})"
+    column = _BASE_LANGUAGE if rule.signal == "language" else f'"{ruleset.column(rule)}"'
+    condition = f"{column} {operator} {threshold}"
+    return condition if rule.language is None else f"({_BASE_LANGUAGE} = {_literal(rule.language)} AND {condition})"
 
 
 def reasons_expression(rulesets: Sequence[Ruleset]) -> str:
@@ -193,9 +228,10 @@ def judge(
         needed = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules}
         missing = sorted(needed - set(signals.columns))
         if missing:
+            need = "a language table" if missing[0] in (*LANGUAGE_SIGNALS, *TEXT_SIGNALS) else "signals.c4"
             raise ValueError(
                 f"the signals shards lack {', '.join(missing)}, which the rules need: compute the signals again with "
-                "the text version c4 (signals.c4)"
+                f"{need}"
             )
         connection.register("signals", signals)
         verdicts = connection.sql(

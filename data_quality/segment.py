@@ -22,7 +22,7 @@ from data_quality.scripts import HAN
 
 WordRule = Literal["spaced", "chinese", "japanese"]
 
-_CHINESE = frozenset({"zh", "yue", "cmn", "wuu", "lzh", "nan", "hak", "gan", "hsn"})
+_CHINESE = frozenset({"zh", "zho", "yue", "cmn", "wuu", "lzh", "nan", "hak", "gan", "hsn"})
 
 # A Han character says about as much as three letters, a Kana or a Hangul syllable as two.
 HAN_WEIGHT, KANA_WEIGHT, HANGUL_WEIGHT = 3, 2, 2
@@ -31,16 +31,19 @@ JAPANESE_KANA_SHARE = 0.1  # of Han and Kana; Japanese prose has over 0.3, Chine
 _HIRAGANA = "\u3041-\u3096\u309d\u309e"
 _KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 _JAPANESE = re.compile(
-    f"(?<=[{HAN}{_KATAKANA}])[はがにのとでもへ]|を|[{_HIRAGANA}](?:(?!を)[{_HIRAGANA}])?|[{_KATAKANA}]{{1,8}}|[{HAN}]{{1,2}}|."
+    f"(?<=[{HAN}{_KATAKANA}])[はがにのとでもへ]|を|[{_HIRAGANA}](?:(?!を)[{_HIRAGANA}])?"
+    f"|[{_KATAKANA}]{{1,8}}|[{HAN}]{{1,2}}|."
 )
 
-_ENDINGS = (
-    "은 는 이 가 을 를 의 에 에서 에게 에는 에도 에서는 께 한테 와 과 로 으로 로서 으로서 로는 으로는 도 만 까지 부터 보다 "
-    "처럼 마다 이나 라고 이라고 이라는 라는 년 월 일 다 이다 한다 된다 했다 됐다 었다 았다 였다 이었다 있다 없다 습니다 "
-    "합니다 입니다 됩니다 었습니다 았습니다 였습니다 있습니다 고 며 면 지 게 서 던 한 할 함 된 될 됨 인 적 들 들이 들은 들을 "
-    "들의 요 어요 아요 세요 지만 는데 니다"
-).split()
-_ENDING = "|".join(sorted(_ENDINGS, key=lambda ending: (-len(ending), ending)))
+_PARTICLES = """
+    은 는 이 가 을 를 의 에 에서 에게 에는 에도 에서는 께 한테 와 과 로 으로 로서 으로서 로는 으로는
+    도 만 까지 부터 보다 처럼 마다 이나 라고 이라고 이라는 라는 들 들이 들은 들을 들의 적 인 년 월 일
+"""
+_VERB_ENDINGS = """
+    다 이다 한다 된다 했다 됐다 었다 았다 였다 이었다 있다 없다 니다 습니다 합니다 입니다 됩니다 었습니다
+    았습니다 였습니다 있습니다 고 며 면 지 게 서 던 한 할 함 된 될 됨 요 어요 아요 세요 지만 는데
+"""
+_ENDING = "|".join(sorted((_PARTICLES + _VERB_ENDINGS).split(), key=lambda ending: (-len(ending), ending)))
 _EOJEOL = re.compile(f"(.+?)(하|되|했|됐)?({_ENDING})", re.DOTALL)
 HANGUL_SYLLABLE = re.compile("[\uac00-\ud7a3]")
 
@@ -111,6 +114,4 @@ def base_language(language: str | None) -> str | None:
 
 def word_rule(language: str) -> WordRule:
     """How words are cut in a document of `language` (ISO 639)."""
-    if language == "ja" or language == "jpn":
-        return "japanese"
-    return "chinese" if language in _CHINESE or language == "zho" else "spaced"
+    return "chinese" if language in _CHINESE else "japanese" if language in ("ja", "jpn") else "spaced"

@@ -25,8 +25,8 @@ from data_quality.ngrams import (
     sentences_by_line,
     top_ngram_characters,
 )
-from data_quality.signal_catalogue import C4_PREFIX, LANGUAGE_SIGNALS, signal_columns
 from data_quality.segment import WordRule, base_language, word_rule
+from data_quality.signal_catalogue import C4_PREFIX, LANGUAGE_SIGNALS, signal_columns
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 from data_quality.words import language_by_script
 
@@ -221,9 +221,9 @@ def compute_signals(
     """Measure every document of a documents shard and write its signals shard, rows in the same order.
 
     Columns: id, language (for rules of one language), one number per signal (`signal_catalogue.py`), and `c4_edits`,
-    the character spans that C4's line edits remove. With `languages`, the language table of the same shard
-    (`language.identify_shard`), language is that table's and script and `LANGUAGE_SIGNALS` come from it; without, it
-    is the document's own. A null text counts as empty. Returns the counts documents, bytes, words and edited
+    the character spans that C4's line edits remove. With `languages`, a language table (`language.identify_shard`) that
+    holds all the documents, language, script and `LANGUAGE_SIGNALS` are that table's; without, language is the
+    document's own. A null text counts as empty. Returns the counts documents, bytes, words and edited
     (documents that C4's line edits change).
     """
     source = pq.ParquetFile(in_path)
@@ -244,23 +244,22 @@ def compute_signals(
 
 
 def _with_languages(batches: Iterable[pa.RecordBatch], documents: Path, languages: Path | None) -> Iterator[pa.Table]:
-    """The batches as tables; their language columns taken from the table `languages`, row by row, if there is one."""
+    """The batches as tables; with `languages`, their language columns are taken from that table by document id."""
     known = None if languages is None else pq.read_table(languages, columns=["id", "language", *_LANGUAGE_COLUMNS])
-    at = 0
+    row = {} if known is None else {id: at for at, id in enumerate(known.column("id").to_pylist())}
     for batch in batches:
         table = pa.Table.from_batches([batch])
-        if known is not None:
-            rows = known.slice(at, len(table))
-            at += len(table)
-            if rows.column("id").to_pylist() != table.column("id").to_pylist():
-                raise ValueError(f"{languages} does not have the documents of {documents} in their order: identify again")
-            for name in ("language", *_LANGUAGE_COLUMNS):
-                if name in table.column_names:
-                    table = table.drop_columns([name])
-                table = table.append_column(name, rows.column(name))
-        yield table
-    if known is not None and at != len(known):
-        raise ValueError(f"{languages} has {len(known)} documents, {documents} has {at}: identify again")
+        if known is None:
+            yield table
+            continue
+        ids = table.column("id").to_pylist()
+        missing = [id for id in ids if id not in row]
+        if missing:
+            raise ValueError(f"{languages} lacks document {missing[0]} of {documents}: identify its languages again")
+        found = known.take([row[id] for id in ids])
+        yield pa.table(
+            {"id": found["id"], "text": table["text"]} | {n: found[n] for n in ("language", *_LANGUAGE_COLUMNS)}
+        )
 
 
 def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
@@ -268,9 +267,9 @@ def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, co
     columns: dict[str, list[object]] = {name: [] for name in schema.names}
     copied = [name for name in ("id", "language", *_LANGUAGE_COLUMNS) if name in batch.column_names and name in columns]
     columns |= {name: batch.column(name).to_pylist() for name in copied}
-    if "language" not in copied:
-        columns["language"] = [None] * len(batch)
-    for text, language in zip(batch.column("text").to_pylist(), columns["language"], strict=True):
+    languages: list[str | None] = batch.column("language").to_pylist() if "language" in copied else [None] * len(batch)
+    columns["language"] = list(languages)
+    for text, language in zip(batch.column("text").to_pylist(), languages, strict=True):
         values, edits = text_signals(text or "", config, vocabulary, language)
         for name, value in values.items():
             columns[name].append(value)

@@ -47,7 +47,8 @@ class Vocabulary:
         self.kinds = np.zeros(1, dtype=np.uint8)
         self.describe()
         self.stop_words = {
-            language: np.array([self._ids[word] for word in words], dtype=np.int32) for language, words in STOP_WORDS.items()
+            language: np.array([self._ids[word] for word in words], dtype=np.int32)
+            for language, words in STOP_WORDS.items()
         }
 
     def make_room(self) -> None:

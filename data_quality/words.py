@@ -204,9 +204,7 @@ def language_by_script(counts: np.ndarray) -> str:
 
     `counts`: int64[CLASSES], the characters of each class (`ngrams.class_counts`).
     """
-    letters, han, kana, hangul = (
-        int(counts[bits.bit_length() - 1]) for bits in (LETTER, IS_HAN, IS_KANA, IS_HANGUL)
-    )
+    letters, han, kana, hangul = (int(counts[bits.bit_length() - 1]) for bits in (LETTER, IS_HAN, IS_KANA, IS_HANGUL))
     return cjk_language(letters, han, kana, hangul) or "en"
 
 

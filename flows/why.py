@@ -52,13 +52,17 @@ def describe(answer: dict[str, Any]) -> str:
         lines.append(f"  dropped: {answer['reason']}")
         for rule in answer["rules"]:
             if rule["fired"]:
-                measured = f"{rule['column']} = {rule['value']:.4g} {rule['operator']} {rule['threshold']:.4g}"
+                measured = f"{rule['column']} = {_shown(rule['value'])} {rule['operator']} {_shown(rule['threshold'])}"
                 lines.append(f"    {rule['rule']}: {measured}")
                 lines.append(f"      as published: {rule['reason']} ({rule['source']})")
         if answer["twin"]:
             lines.append(f"    in favour of {answer['twin']} (Jaccard {answer['jaccard']:.3f})")
     lines.append("  " + answer["text"].replace("\n", "\n  "))
     return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else ", ".join(value) if isinstance(value, tuple) else value
 
 
 def _decision(store: Store, kept: Artifact, document: str) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from typing import Any
 import duckdb
 
 from data_quality.rules import Rule, Ruleset
-from data_quality.signal_catalogue import C4_SIGNALS, RAW_SIGNALS
+from data_quality.signal_catalogue import C4_SIGNALS, LANGUAGE_SIGNALS, RAW_SIGNALS, TEXT_SIGNALS
 from tasks.report_data import DropExample, DropReason, Twin
 from tasks.report_excerpts import Excerpt, excerpts
 from tasks.report_gather_corpus import EXAMPLES, paths
 from tasks.store import Artifact
 from tasks.tables import answer
 
-KEPT_IF = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "≠"}
+KEPT_IF = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "≠", "!=": "=", "in": "not in", "not in": "in"}
 """Rules say what drops a document; the report says what a kept one satisfies."""
 
 DEDUPE = {"duplicate.exact": "the same text as a document that stays", "duplicate.near": "Jaccard similarity ≥ {:g}"}
@@ -102,7 +102,7 @@ def _reason(
     stage = {"duplicate": "dedupe", "split": "split"}.get(name.split(".")[0], "rules")
     if found is not None:
         ruleset, rule = found
-        said = f"kept if {rule.signal} {_sign(rule)} {rule.threshold:g}: {_meaning(ruleset, rule)}"
+        said = f"kept if {rule.signal} {_sign(rule)} {_written(rule)}: {_meaning(ruleset, rule)}"
     elif stage == "split":
         said = f"Jaccard similarity ≥ {thresholds['split']:g} with a document of that split"
     else:
@@ -120,8 +120,15 @@ def _reason(
 
 def _meaning(ruleset: Ruleset, rule: Rule) -> str:
     """What the signal measures, from the catalogue without its asides."""
-    meaning = (C4_SIGNALS if ruleset.text == "c4" else RAW_SIGNALS)[rule.signal].meaning
+    signals = (C4_SIGNALS if ruleset.text == "c4" else RAW_SIGNALS) | LANGUAGE_SIGNALS
+    meaning = TEXT_SIGNALS.get(rule.signal) or signals[rule.signal].meaning
     return re.sub(r"\s*\([^()]*\)", "", meaning).split(";")[0]
+
+
+def _written(rule: Rule) -> str:
+    if isinstance(rule.threshold, float):
+        return f"{rule.threshold:g}"
+    return rule.threshold if isinstance(rule.threshold, str) else ", ".join(rule.threshold)
 
 
 def _sign(rule: Rule) -> str:
@@ -144,7 +151,7 @@ def _example(
         measured = {
             "signal": column,
             "value": values[column],
-            "threshold": rule.threshold,
+            "threshold": rule.threshold if isinstance(rule.threshold, float) else _written(rule),
             "keeps_if": KEPT_IF[rule.operator],
         }
     elif example["twin"]:

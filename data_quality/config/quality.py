@@ -58,9 +58,14 @@ class QualityConfig(StrictModel):
         description="Rulesets in order: names of shipped ones (data_quality/rulesets/) or paths of YAML files. The "
         "first reason of a document is that of the first rule that fires; the default is FineWeb's order.",
     )
-    thresholds: dict[str, float] = Field(
+    thresholds: dict[str, float | str | tuple[str, ...]] = Field(
         default_factory=dict,
         description="Other thresholds for single rules, for instance {gopher_quality.gopher_short_doc: 30}.",
+    )
+    ruleset_languages: dict[str, str] = Field(
+        default_factory=dict,
+        description="Rulesets that judge only documents of one language, for instance {gopher_quality: en} in a corpus "
+        "of several. Rules that name a language of their own keep it.",
     )
     signals: SignalsConfig = Field(default=SignalsConfig(), description="How the signals are measured.")
 
