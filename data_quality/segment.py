@@ -4,7 +4,7 @@ Chinese is cut by jieba's dictionary and model (rjieba, its port to Rust) and, i
 rest of the text, because FineWeb-2's thresholds for Chinese mean jieba's words (datatrove runs spaCy with jieba).
 Japanese and Korean have a stated fallback that needs no dictionary, of about the length of a dictionary's words:
 
-- Japanese: runs of one script; Han and Hiragana runs in pieces of at most two characters, Katakana of at most eight;
+- Japanese: runs of one script; Han and Hiragana runs in pieces of at most two characters, Katakana of at most twelve;
   を is a word, and so is a particle (は が に の と で も へ) that follows Kanji or Katakana.
 - Korean: an eojeol (what spaces part), without its punctuation, is cut before its particle or ending: the longest
   suffix in a fixed list, and before that once more if the stem ends in 하, 되, 했 or 됐.
@@ -32,7 +32,7 @@ _HIRAGANA = "\u3041-\u3096\u309d\u309e"
 _KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 _JAPANESE = re.compile(
     f"(?<=[{HAN}{_KATAKANA}])[はがにのとでもへ]|を|[{_HIRAGANA}](?:(?!を)[{_HIRAGANA}])?"
-    f"|[{_KATAKANA}]{{1,8}}|[{HAN}]{{1,2}}|."
+    f"|[{_KATAKANA}]{{1,12}}|[{HAN}]{{1,2}}|."
 )
 
 _PARTICLES = """
