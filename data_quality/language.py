@@ -193,7 +193,8 @@ def describe(text: str, stated: str | None, config: LanguageConfig) -> dict[str,
     simplified_share = simplified / (simplified + traditional) if simplified + traditional else 0.5
     return {
         "language": language,
-        "language_score": next((each.score for each in candidates if each.language == language), 0.0),
+        # rounded: the last bits of a float32 sum are the processor's
+        "language_score": round(next((each.score for each in candidates if each.language == language), 0.0), 4),
         "language_line_share": line_share(text, language, config),
         "script": _script(counts, simplified_share),
         "simplified_share": simplified_share,

@@ -115,7 +115,7 @@ def decimal(value: float | None, places: int = 3) -> str:
 
 
 def plain(value: float | str | None) -> str:
-    """A signal's value or a threshold: whole numbers as such, others with four significant figures, words as they are."""
+    """A signal's value or a threshold: whole numbers as such, others with four significant figures; a word as it is."""
     if value is None or isinstance(value, str):
         return value or MISSING
     return f"{value:,.0f}" if math.isfinite(value) and value == int(value) else f"{value:.4g}"
