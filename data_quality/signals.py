@@ -6,9 +6,11 @@ where datatrove divides by zero (an empty text, no words) a ratio is 0.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,22 +35,34 @@ from data_quality.words import language_by_script
 Values = dict[str, float]
 
 _ROWS = 2000
+_GROUP_CHARACTERS = 500_000
 _LANGUAGE_COLUMNS = ("script", *LANGUAGE_SIGNALS)
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 
 
-class _Words:
+class _Words(NamedTuple):
     """Word arrays of one text: ids of all words, and per line (str.splitlines) word and sentence counts."""
 
-    def __init__(self, lines: list[str], vocabulary: Vocabulary, rule: WordRule) -> None:
-        tokens, starts = vocabulary.tokens(lines, rule)
-        self.rule = rule
-        vocabulary.describe()
-        is_word = tokens != WHITE_SPACE
-        words_before = np.concatenate([[0], np.cumsum(is_word)])
-        self.ids = tokens[is_word]
-        self.words_by_line = np.diff(words_before[starts])
-        self.sentences_by_line = sentences_by_line(vocabulary.kinds[tokens], starts)
+    ids: np.ndarray
+    words_by_line: np.ndarray
+    sentences_by_line: np.ndarray
+    rule: WordRule
+
+
+def _words_of(documents: Sequence[list[str]], vocabulary: Vocabulary, rule: WordRule) -> Iterator[_Words]:
+    """The words of some documents, given as their lines; cut together, since for short ones the calls cost most."""
+    tokens, starts = vocabulary.tokens([*chain.from_iterable(documents)], rule)
+    vocabulary.describe()
+    is_word = tokens != WHITE_SPACE
+    ids = tokens[is_word]
+    before = np.concatenate([[0], np.cumsum(is_word)])[starts]
+    words_by_line = np.diff(before)
+    sentences = sentences_by_line(vocabulary.kinds[tokens], starts)
+    start = 0
+    for lines in documents:
+        end = start + len(lines)
+        yield _Words(ids[before[start] : before[end]], words_by_line[start:end], sentences[start:end], rule)
+        start = end
 
 
 def text_signals(
@@ -58,11 +72,37 @@ def text_signals(
 
     `language` (an ISO 639 code, or null: by script) says how words are cut and which stop words count.
     """
+    return next(measure([text], [language], config, vocabulary))
+
+
+def measure(
+    texts: Sequence[str], languages: Sequence[str | None], config: SignalsConfig, vocabulary: Vocabulary
+) -> Iterator[tuple[Values, list[Span]]]:
+    """`text_signals` of some documents; all their words are in memory at once."""
     vocabulary.make_room()
-    lines = [line.strip() for line in text.splitlines()]
-    characters = class_counts(code_points(text), class_table(), CLASSES)
-    language = base_language(language) or language_by_script(characters)
-    words = _Words(lines, vocabulary, word_rule(language))
+    lines = [[line.strip() for line in text.splitlines()] for text in texts]
+    characters = [class_counts(code_points(text), class_table(), CLASSES) for text in texts]
+    known = [
+        base_language(each) or language_by_script(counts) for each, counts in zip(languages, characters, strict=True)
+    ]
+    rules = [word_rule(language) for language in known]
+    words: dict[int, _Words] = {}
+    for rule in set(rules):  # in any order: no value depends on it
+        chosen = [at for at in range(len(texts)) if rules[at] == rule]
+        words |= zip(chosen, _words_of([lines[at] for at in chosen], vocabulary, rule), strict=True)
+    for at, text in enumerate(texts):
+        yield _values(text, lines[at], characters[at], known[at], words[at], config, vocabulary)
+
+
+def _values(
+    text: str,
+    lines: list[str],
+    characters: np.ndarray,
+    language: str,
+    words: _Words,
+    config: SignalsConfig,
+    vocabulary: Vocabulary,
+) -> tuple[Values, list[Span]]:
     sentences = int(words.sentences_by_line[words.words_by_line > 0].sum())
     values = _line_signals(text, len(words.ids), sentences, config)
     values |= _gopher_lines(text, lines, len(words.ids))
@@ -185,7 +225,7 @@ def _count_kept(edited: EditedLines, lines: list[str], words: _Words, vocabulary
     n_words = int(words.words_by_line[whole].sum())
     n_sentences = int(words.sentences_by_line[whole].sum())
     if changed:
-        again = _Words(changed, vocabulary, words.rule)
+        (again,) = _words_of([changed], vocabulary, words.rule)
         n_words += len(again.ids)
         n_sentences += int(again.sentences_by_line.sum())
     return n_words, n_sentences
@@ -269,13 +309,16 @@ def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, co
     columns |= {name: batch.column(name).to_pylist() for name in copied}
     languages: list[str | None] = batch.column("language").to_pylist() if "language" in copied else [None] * len(batch)
     columns["language"] = list(languages)
-    for text, language in zip(batch.column("text").to_pylist(), languages, strict=True):
-        values, edits = text_signals(text or "", config, vocabulary, language)
-        for name, value in values.items():
-            columns[name].append(value)
-        columns["c4_edits"].append([{"start": start, "end": end} for start, end in edits])
-        counts["documents"] += 1
-        counts["bytes"] += int(values["bytes"])
-        counts["words"] += int(values["words"])
-        counts["edited"] += bool(edits)
+    texts = [text or "" for text in batch.column("text").to_pylist()]
+    ends = np.cumsum([len(text) for text in texts]) // _GROUP_CHARACTERS  # documents with one value are cut together
+    for group in np.split(np.arange(len(texts)), np.flatnonzero(np.diff(ends)) + 1):
+        chosen = group.tolist()
+        for values, edits in measure([texts[n] for n in chosen], [languages[n] for n in chosen], config, vocabulary):
+            for name, value in values.items():
+                columns[name].append(value)
+            columns["c4_edits"].append([{"start": start, "end": end} for start, end in edits])
+            counts["documents"] += 1
+            counts["bytes"] += int(values["bytes"])
+            counts["words"] += int(values["words"])
+            counts["edited"] += bool(edits)
     return pa.table(columns, schema=schema)
