@@ -7,7 +7,8 @@ Japanese and Korean have a stated fallback that needs no dictionary, of about th
 - Japanese: runs of one script; Han and Hiragana runs in pieces of at most two characters, Katakana of at most twelve;
   を is a word, and so is a particle (は が に の と で も へ) that follows Kanji or Katakana.
 - Korean: an eojeol (what spaces part), without its punctuation, is cut before its particle or ending: the longest
-  suffix in a fixed list, and before that once more if the stem ends in 하, 되, 했 or 됐.
+  suffix in a fixed list, and before that once more if the stem ends in 하, 되, 했 or 됐. One of more than 15 characters
+  is cut in threes.
 
 A row of Han characters is read as Chinese or Japanese by the Kana around it: `text_language` decides for a document.
 """
@@ -45,6 +46,7 @@ _VERB_ENDINGS = """
 """
 _ENDING = "|".join(sorted((_PARTICLES + _VERB_ENDINGS).split(), key=lambda ending: (-len(ending), ending)))
 _EOJEOL = re.compile(f"(.+?)(하|되|했|됐)?({_ENDING})", re.DOTALL)
+LONGEST_EOJEOL = 15  # in characters; a longer one is a sentence written without spaces
 HANGUL_SYLLABLE = re.compile("[\uac00-\ud7a3]")
 
 # jieba (Python) looks at these characters together and lets every other stand alone; its Rust port has a wider set.
@@ -88,7 +90,9 @@ def japanese_words(run: str) -> tuple[str, ...]:
 
 
 def korean_words(eojeol: str) -> tuple[str, ...]:
-    """Stem, verbal suffix and ending of an eojeol, as far as it has them; joined they give `eojeol`."""
+    """Stem, verbal suffix and ending of an eojeol, as far as it has them, or threes; joined they give `eojeol`."""
+    if len(eojeol) > LONGEST_EOJEOL:
+        return tuple(eojeol[at : at + 3] for at in range(0, len(eojeol), 3))
     found = _EOJEOL.fullmatch(eojeol)
     return (eojeol,) if found is None else tuple(part for part in found.groups() if part)
 

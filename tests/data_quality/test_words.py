@@ -135,7 +135,14 @@ def test_a_stated_language_is_taken_by_its_base() -> None:
 
 
 def test_the_longest_piece_of_an_endless_sentence_is_short() -> None:
-    for sentence, language in [("ア" * 500, "ja"), ("あ" * 500, "ja"), ("漢" * 500, "ja"), ("我是人" * 200, "zh")]:
+    assert len(split_words("오늘은날씨가좋아서우리는공원에산책하러갑니다.", "ko")) > 5
+    for sentence, language in [
+        ("ア" * 500, "ja"),
+        ("あ" * 500, "ja"),
+        ("漢" * 500, "ja"),
+        ("한" * 490, "ko"),
+        ("我是人" * 200, "zh"),
+    ]:
         assert max(map(len, split_words(sentence, language))) <= 12
 
 
