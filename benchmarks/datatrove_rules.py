@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from data_quality.config import QualityConfig, SignalsConfig
 from data_quality.rules import choose_rulesets, judge, load_ruleset
+from data_quality.signal_choice import resolve_signals
 from data_quality.stop_words import STOP_WORDS
 
 OURS = {
@@ -112,12 +113,13 @@ def run_ours(documents: Path, folder: Path, language: str) -> tuple[float, dict[
     languages = [language if language == "zh" else None] * len(rows)  # datatrove, too, is told that it is Chinese
     table = pa.table({"id": [row[0] for row in rows], "text": [row[1] for row in rows], "language": languages})
     config = OURS[language]
+    measured = resolve_signals(config)
     pq.write_table(table, folder / "documents.parquet", row_group_size=2_000)
     pq.write_table(table.slice(0, 1), folder / "warm.parquet")
     signals._process_vocabulary.cache_clear()
-    signals.compute_signals(folder / "warm.parquet", folder / "warm_signals.parquet", config.signals)
+    signals.compute_signals(folder / "warm.parquet", folder / "warm_signals.parquet", measured)
     start = time.process_time()
-    signals.compute_signals(folder / "documents.parquet", folder / "signals.parquet", config.signals)
+    signals.compute_signals(folder / "documents.parquet", folder / "signals.parquet", measured)
     judge([folder / "signals.parquet"], choose_rulesets(config), folder / "verdicts.parquet")
     seconds = time.process_time() - start
     verdicts = pq.read_table(folder / "verdicts.parquet", columns=["id", "first_reason"]).to_pylist()

@@ -63,7 +63,7 @@ def reasons_table(counts: dict[str, Any], rulesets: Sequence[Ruleset]) -> list[d
             "signal": rule.signal,
             "operator": rule.operator,
             "threshold": rule.threshold,
-            "text": ruleset.text,
+            "text": ruleset.text_of(rule),
             "meaning": rule.reason,
             "source": rule.source,
         }

@@ -7,6 +7,7 @@ function of its content: it is ingested once and reused in every corpus that hol
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +16,51 @@ import pyarrow.parquet as pq
 
 from data_quality.config import (
     CsvSource,
+    DocxSource,
+    EpubSource,
+    HtmlSource,
     HuggingFaceSource,
     IngestConfig,
     JsonlSource,
+    MailSource,
+    MediaWikiSource,
     ParquetSource,
+    PdfSource,
     PythonDocsSource,
     ShardConfig,
     SourceConfig,
     StrictModel,
     TextSource,
+    WarcSource,
 )
 from data_quality.documents import Document, ShardWriter
 from data_quality.hashing import combine_digests, unit_hash
-from data_quality.sources import delimited, huggingface, jsonl, parquet, python_docs, text
+from data_quality.skipped import SkippedTable
+from data_quality.sources import (
+    delimited,
+    docx,
+    epub,
+    html,
+    huggingface,
+    jsonl,
+    mail,
+    mediawiki,
+    parquet,
+    pdf,
+    python_docs,
+    text,
+    warc,
+)
 from data_quality.sources.base import (
-    BENIGN_REASONS,
     BadInput,
     FileRef,
     InputError,
+    Range,
     Reading,
     Record,
     Skip,
     SourceNotFound,
+    require_library,
 )
 from data_quality.sources.fingerprint import Fingerprints
 from data_quality.sources.resolve import find_files, is_selected
@@ -51,25 +75,22 @@ FILES_SCHEMA = pa.schema(
         ("sha256", pa.string()),
     ]
 )
-SKIPPED_SCHEMA = pa.schema(
-    [
-        ("file", pa.string()),
-        ("line", pa.int64()),
-        ("record", pa.int64()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-    ]
-)
 EXTENSIONS = {
     "text": text.EXTENSIONS,
     "jsonl": jsonl.EXTENSIONS,
     "csv": delimited.EXTENSIONS,
     "parquet": parquet.EXTENSIONS,
+    "pdf": pdf.EXTENSIONS,
+    "epub": epub.EXTENSIONS,
+    "docx": docx.EXTENSIONS,
+    "html": html.EXTENSIONS,
+    "warc": warc.EXTENSIONS,
+    "mediawiki": mediawiki.EXTENSIONS,
+    "mail": mail.EXTENSIONS,
 }
+LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml", "html": "resiliparse", "warc": "resiliparse", "mail": "resiliparse"}
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
-MAX_DETAIL = 500
-MAX_EXAMPLES = 5
 
 
 class Piece(StrictModel):
@@ -86,11 +107,26 @@ class Piece(StrictModel):
         return {
             "source": self.source.model_dump(mode="json", exclude=set(self.source.SELECTION)),
             "shards": self.shards.model_dump(mode="json"),
-            "files": [[file.path, file.sha256, file.extra] for file in self.files],
+            "files": [[file.path, file.sha256, file.extra, *self._range_material(file)] for file in self.files],
             "revision": self.revision,
             # Which syntax `ast` knows decides what it refuses.
             "python": platform.python_version_tuple()[:2] if isinstance(self.source, PythonDocsSource) else None,
+            **({"pypdfium2": version("pypdfium2")} if isinstance(self.source, PdfSource) else {}),
         }
+
+    def _range_material(self, file: FileRef) -> list[Any]:
+        """What a range's result depends on beside its content: not where it is, and only where ids are made of record
+        numbers how many records lie before it. Its own tables count lines and records from its start."""
+        if file.range is None:
+            return []
+        numbered = getattr(self.source, "id_column", None) is None
+        return [
+            {
+                "first": file.range.first,
+                "header": file.range.header,
+                "records_before": file.range.records_before if numbered else None,
+            }
+        ]
 
 
 def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> list[Piece]:
@@ -98,14 +134,18 @@ def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> 
 
     Within a source, files in the order of their paths are cut into pieces of about ``config.piece_bytes``: after a file
     whose path hashes below its share of a piece. Whether a file ends a piece depends on that file alone, so that a new
-    file changes, or splits, no piece but its own.
+    file changes, or splits, no piece but its own. A file larger than ``piece_bytes`` whose format allows it becomes
+    several pieces, each a range of its documents (:mod:`data_quality.sources.ranges`).
 
     Raises :class:`SourceNotFound` for a path, package or dataset that is not there.
     """
     pieces: list[Piece] = []
+    for source in config.sources:
+        if source.format in LIBRARIES:
+            require_library(LIBRARIES[source.format], source.format)
     with Fingerprints(fingerprint_cache, config.trust_mtime) as fingerprints:
         for source in sorted(config.sources, key=lambda source: source.name):
-            files = list(_files(source, fingerprints))
+            files = list(_files(source, fingerprints, config.piece_bytes))
             if isinstance(source, HuggingFaceSource):
                 revision = None if files else huggingface.resolve_revision(source)
                 pieces.append(Piece(source=source, shards=config.shards, files=tuple(files), revision=revision))
@@ -115,7 +155,7 @@ def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> 
     return pieces
 
 
-def _files(source: SourceConfig, fingerprints: Fingerprints) -> Iterator[FileRef]:
+def _files(source: SourceConfig, fingerprints: Fingerprints, piece_bytes: int) -> Iterator[FileRef]:
     if isinstance(source, PythonDocsSource):
         located = [
             (uri, path, extra)
@@ -129,13 +169,23 @@ def _files(source: SourceConfig, fingerprints: Fingerprints) -> Iterator[FileRef
     else:
         located = [(uri, path, {}) for uri, path in find_files(source, EXTENSIONS[source.format])]
     for uri, path, extra in sorted(located, key=lambda file: (file[1], file[0])):
-        sha256, size = fingerprints.of(uri)
-        yield FileRef(path=path, uri=uri, sha256=sha256, bytes=size, extra=extra)
+        ranges = fingerprints.ranges_of(uri, path, source, piece_bytes)
+        for part in ranges:
+            yield FileRef(path=path, uri=uri, sha256=part.sha256, bytes=part.bytes, extra=extra, range=part.range)
+        if not ranges:
+            sha256, size = fingerprints.of(uri)
+            yield FileRef(path=path, uri=uri, sha256=sha256, bytes=size, extra=extra)
 
 
 def _cut(files: list[FileRef], piece_bytes: int) -> Iterator[list[FileRef]]:
     group: list[FileRef] = []
     for file in files:
+        if file.range is not None:
+            if group:
+                yield group
+                group = []
+            yield [file]
+            continue
         group.append(file)
         if unit_hash(file.path) * piece_bytes < file.bytes + FILE_OVERHEAD_BYTES:
             yield group
@@ -148,6 +198,7 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
     """Read a piece into ``directory``: document shards, ``files.parquet`` and ``skipped.parquet``.
 
     ``progress`` is advanced by the bytes of each finished file. What an interrupted attempt left is removed first.
+    In the tables, lines and records of a range count from its start; ``data_quality.skipped`` gives those of the file.
     Memory: one row group and one record. Returns counts (files, records, documents, skipped, bytes read, text_bytes),
     skipped_by_reason, skip_examples, the shards (name, rows, bytes, digest) and the digest of the documents.
 
@@ -158,15 +209,16 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in [*directory.glob("*.parquet"), *directory.glob("*.tmp")]:
         leftover.unlink()
-    skipped = _SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error")
+    skipped = SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error")
     rows: list[tuple[str, int, int, int, int, str]] = []
+    files = 0  # a file counts where it begins
     with ShardWriter(directory, piece.shards.max_rows, piece.shards.max_bytes) as writer, skipped:
-        for file, size, sha256, reading in _readings(piece):
+        for file, size, sha256, range, reading in _readings(piece):
             records = documents = skips = 0
             for item in _until_error(reading):
                 if isinstance(item, Record):
                     records += 1
-                    made = make_document(item, file, piece.source)
+                    made = make_document(item, file, piece.source, range.records_before if range else 0)
                     if isinstance(made, Document):
                         writer.add(made)
                         documents += 1
@@ -175,18 +227,19 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
                 elif item.record is not None:
                     records += 1
                 skips += 1
-                skipped.add(file, item)
-            if records == skips == 0:
+                skipped.add(file, item, range)
+            if records == skips == 0 and range is None:
                 skips += 1
-                skipped.add(file, Skip("empty_file", "no record in it"))
+                skipped.add(file, Skip("empty_file", "no record in it"), None)
             rows.append((file, records, documents, skips, size, sha256))
+            files += range is None or range.first
             progress(size)
     columns = [
         pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), FILES_SCHEMA, strict=True)
     ]
     pq.write_table(pa.Table.from_arrays(columns, schema=FILES_SCHEMA), directory / "files.parquet", compression="zstd")
     return {
-        "files": len(rows),
+        "files": files,
         "records": sum(row[1] for row in rows),
         "documents": sum(row[2] for row in rows),
         "skipped": sum(row[3] for row in rows),
@@ -216,19 +269,21 @@ def require_documents(results: Sequence[dict[str, Any]]) -> None:
     raise BadInput(f"{files} files", None, "no_documents", f"nothing could be read ({counts}){first}")
 
 
-def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Reading]]:
-    """(name, bytes, sha256, records) of each input of a piece."""
+def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Range | None, Reading]]:
+    """(name, bytes, sha256, range, records) of each input of a piece."""
     source = piece.source
     if isinstance(source, HuggingFaceSource):
         size = sum(file.bytes for file in piece.files)
         reading = huggingface.read(source, piece.revision, [file.uri for file in piece.files])
-        yield source.dataset, size, piece.revision or combine_digests(file.sha256 for file in piece.files), reading
+        sha256 = piece.revision or combine_digests(file.sha256 for file in piece.files)
+        yield source.dataset, size, sha256, None, reading
         return
     for file in piece.files:
-        yield file.path, file.bytes, file.sha256, _read_file(file, source)
+        yield file.path, file.bytes, file.sha256, file.range, read_file(file, source)
 
 
-def _read_file(file: FileRef, source: SourceConfig) -> Reading:
+def read_file(file: FileRef, source: SourceConfig) -> Reading:
+    """The records of one file of any source but a dataset of the hub."""
     match source:
         case TextSource():
             return text.read(file, source)
@@ -238,8 +293,22 @@ def _read_file(file: FileRef, source: SourceConfig) -> Reading:
             return delimited.read(file, source)
         case ParquetSource():
             return parquet.read(file, source)
+        case PdfSource():
+            return pdf.read(file, source)
+        case EpubSource():
+            return epub.read(file, source)
+        case DocxSource():
+            return docx.read(file, source)
         case PythonDocsSource():
             return python_docs.read(file, source)
+        case HtmlSource():
+            return html.read(file, source)
+        case WarcSource():
+            return warc.read(file, source)
+        case MediaWikiSource():
+            return mediawiki.read(file, source)
+        case MailSource():
+            return mail.read(file, source)
     raise AssertionError(f"no reader for {source.format}")
 
 
@@ -255,8 +324,8 @@ def _until_error(reading: Reading) -> Iterator[Record | Skip]:
         yield Skip(error.reason, f"{error.detail}{after}", line)
 
 
-def make_document(record: Record, file: str, source: SourceConfig) -> Document | Skip:
-    """The document of a record of ``file``, or why there is none."""
+def make_document(record: Record, file: str, source: SourceConfig, records_before: int = 0) -> Document | Skip:
+    """The document of a record of ``file``, or why there is none; ``records_before`` lie before what is read of it."""
 
     def skip(reason: str, detail: str) -> Skip:
         return Skip(reason, detail, record.line, record.number)
@@ -269,10 +338,10 @@ def make_document(record: Record, file: str, source: SourceConfig) -> Document |
     if "\0" in content:
         return skip("null_bytes", f"null character at {content.index(chr(0))}")
     if record.id is None:
-        whole_file = isinstance(source, PythonDocsSource) or (
+        whole_file = isinstance(source, PythonDocsSource | HtmlSource | PdfSource | EpubSource | DocxSource) or (
             isinstance(source, TextSource) and source.document == "file"
         )
-        id = f"{source.name}:{file}" if whole_file else f"{source.name}:{file}#{record.number}"
+        id = f"{source.name}:{file}" if whole_file else f"{source.name}:{file}#{record.number + records_before}"
     else:
         id = str(record.id)
         if not id.strip():
@@ -292,40 +361,3 @@ def make_document(record: Record, file: str, source: SourceConfig) -> Document |
             except UnicodeEncodeError as error:
                 return skip("bad_encoding", f"not valid Unicode at character {error.start}")
     return document
-
-
-class _SkippedTable:
-    """skipped.parquet, written as it grows; raises at the first fault when told to."""
-
-    def __init__(self, path: Path, raise_errors: bool) -> None:
-        self._path, self._raise_errors = path, raise_errors
-        self._rows: list[tuple[str, int | None, int | None, str, str]] = []
-        self.reasons: Counter[str] = Counter()
-        self.examples: list[str] = []
-
-    def __enter__(self) -> "_SkippedTable":
-        self._writer = pq.ParquetWriter(self._path, SKIPPED_SCHEMA, compression="zstd")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._flush()
-        self._writer.close()
-
-    def add(self, file: str, skip: Skip) -> None:
-        benign = skip.reason in BENIGN_REASONS
-        if self._raise_errors and not benign:
-            raise BadInput(file, skip.line, skip.reason, skip.detail)
-        self.reasons[skip.reason] += 1
-        detail = skip.detail.encode(errors="replace").decode()[:MAX_DETAIL]
-        if not benign and len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(str(BadInput(file, skip.line, skip.reason, detail)))
-        self._rows.append((file, skip.line, skip.record, skip.reason, detail))
-        if len(self._rows) >= 10_000:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            columns = zip(*self._rows, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, SKIPPED_SCHEMA, strict=True)]
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=SKIPPED_SCHEMA))
-            self._rows = []

@@ -191,6 +191,79 @@ def duplicate_ngram_characters(hashes: np.ndarray, powers: np.ndarray, lengths: 
 
 
 @njit(cache=True, nogil=True)
+def contained_characters(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Characters contained in repeated n-grams, each counted once, as Gopher's paper says: int64[9] for n = 2 to 10.
+
+    For n of 2 to 4: characters in the most frequent n-gram; of equally frequent ones in that which covers the most.
+    From 5 on: characters in all n-grams that occur more than once. An n-gram that occurs once is no repetition.
+    `ids`: int32[words], equal for equal words; `lengths`: int32[words].
+    """
+    result = np.zeros(MAX_N - 1, dtype=np.int64)
+    words = len(ids)
+    before = np.zeros(words + 1, dtype=np.int64)  # characters before each word
+    keys = np.zeros(words, dtype=np.uint64)
+    for i in range(words):
+        before[i + 1] = before[i] + lengths[i]
+        keys[i] = np.uint64(ids[i]) + _S1
+    first = np.zeros(words, dtype=np.int32)  # where the n-gram that begins here occurs first
+    counts = np.zeros(words, dtype=np.int32)  # by first occurrence, as are the next two
+    covered = np.zeros(words, dtype=np.int64)
+    ends = np.zeros(words, dtype=np.int32)
+    for n in range(2, MAX_N + 1):
+        grams = words - n + 1
+        if grams < 2:
+            break
+        table = _table(grams)
+        mask = np.uint64(len(table) - 1)
+        for i in range(grams):
+            keys[i] = _reduce(_multiply(keys[i], _B) + np.uint64(ids[i + n - 1]) + _S1)
+            counts[i] = covered[i] = ends[i] = 0
+            at = _slot(table, keys, keys[i], mask)
+            if table[at] < 0:
+                table[at] = i
+            first[i] = table[at]
+            counts[first[i]] += 1
+        if n < 5:
+            best = 0
+            for i in range(grams):
+                gram = first[i]
+                covered[gram] += before[i + n] - before[max(i, ends[gram])]
+                ends[gram] = i + n
+                if (counts[gram], covered[gram]) > (counts[best], covered[best]):
+                    best = gram
+            if counts[best] > 1:
+                result[n - 2] = covered[best]
+        else:
+            end = 0
+            for i in range(grams):
+                if counts[first[i]] > 1:
+                    result[n - 2] += before[i + n] - before[max(i, end)]
+                    end = i + n
+    return result
+
+
+@njit(cache=True, nogil=True)
+def copied_ngrams(ids: np.ndarray, n: int) -> int:
+    """How many n-grams are a copy of an earlier one. `ids`: uint32 or int32[words]."""
+    grams = len(ids) - n + 1
+    if grams < 2:
+        return 0
+    keys = np.zeros(grams, dtype=np.uint64)
+    table = _table(grams)
+    mask = np.uint64(len(table) - 1)
+    copies = 0
+    for i in range(grams):
+        for j in range(i, i + n):
+            keys[i] = _reduce(_multiply(keys[i], _B) + np.uint64(ids[j]) + _S1)
+        at = _slot(table, keys, keys[i], mask)
+        if table[at] < 0:
+            table[at] = i
+        else:
+            copies += 1
+    return copies
+
+
+@njit(cache=True, nogil=True)
 def class_counts(codes: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:
     """How many characters carry each class bit: int64[n_classes]. `codes`: uint32[characters]."""
     histogram = np.zeros(1 << n_classes, dtype=np.int64)

@@ -1,16 +1,25 @@
 """Rules as data: `drop a document when signal operator threshold`, read from YAML, judged by one DuckDB query."""
 
-import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from data_quality.config import QualityConfig, StrictModel
-from data_quality.signal_catalogue import C4_PREFIX, C4_SIGNALS, LANGUAGE_SIGNALS, RAW_SIGNALS, TEXT_SIGNALS
+from data_quality.config import DocumentList, QualityConfig, StrictModel
+from data_quality.document_lists import DROP, KEEP, DocumentLists
+from data_quality.signal_catalogue import (
+    DOCUMENT_SIGNALS,
+    EDITED_SIGNALS,
+    GROUPS,
+    RAW,
+    TEXT_SIGNALS,
+    column,
+    nearest,
+    signals_of,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,7 +30,9 @@ TEXT_OPERATORS = ("==", "!=", "in", "not in")
 _ROWS_PER_GROUP = 100_000
 RULESETS_DIR = Path(__file__).parent / "rulesets"
 
+_TAKEN = ("duplicate", "list", "split")
 
+TextVersion = Literal["raw", "c4", "c4_dclm", "refinedweb"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Threshold = Number | str | tuple[str, ...]
 
@@ -36,6 +47,7 @@ class Rule(StrictModel):
     language: str | None = Field(
         default=None, description="Judge only documents of this language (en, zh: zh-Hant is zh, too); null: all."
     )
+    text: TextVersion | None = Field(default=None, description="Text version judged; null: the ruleset's.")
     reason: str = Field(description="Why a document goes, in words.")
     source: str = Field(description="Where the threshold was published.")
 
@@ -43,7 +55,7 @@ class Rule(StrictModel):
     @classmethod
     def _known_operator(cls, operator: str) -> str:
         if operator not in OPERATORS + TEXT_OPERATORS:
-            raise ValueError(f"unknown operator '{operator}'{_nearest(operator, {*OPERATORS, *TEXT_OPERATORS})}")
+            raise ValueError(f"unknown operator '{operator}'{nearest(operator, {*OPERATORS, *TEXT_OPERATORS})}")
         return operator
 
     @model_validator(mode="after")
@@ -61,46 +73,45 @@ class Rule(StrictModel):
 
 
 class Ruleset(StrictModel):
-    """Rules of one source, all on one text version, in the order in which they give the first reason."""
+    """Rules of one source in the order in which they give the first reason."""
 
     name: str = Field(pattern=r"^\w+$", description="Prefix of its reasons.")
     description: str
     citation: str
-    text: Literal["raw", "c4"] = Field(
-        description="Text version judged. c4: the text that C4's line edits leave if the ruleset `c4` is chosen too, "
-        "else the raw text."
+    text: TextVersion = Field(
+        description="Text version that rules judge which name none themselves. The ruleset `c4` makes the version "
+        "`c4`, and so on: where it is not chosen its version is not there, and the raw text is judged instead."
     )
     rules: tuple[Rule, ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> "Ruleset":
-        signals = {*(C4_SIGNALS if self.text == "c4" else RAW_SIGNALS), *LANGUAGE_SIGNALS, *TEXT_SIGNALS}
-        for rule in self.rules:
-            if rule.signal not in signals:
-                raise ValueError(
-                    f"rule '{rule.name}': unknown signal '{rule.signal}' of text version {self.text}"
-                    f"{_nearest(rule.signal, signals)}"
-                )
         names = [rule.name for rule in self.rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"rule names given twice: {', '.join(twice)}")
+        if self.name in _TAKEN:
+            raise ValueError(f"a ruleset cannot be named '{self.name}': other reasons begin with it")
         return self
+
+    def text_of(self, rule: Rule) -> str:
+        """The text version that `rule` judges."""
+        return rule.text or self.text
 
     def column(self, rule: Rule) -> str:
         """The signals shard's column that `rule` compares."""
-        whole = rule.signal in LANGUAGE_SIGNALS or rule.signal in TEXT_SIGNALS
-        return C4_PREFIX + rule.signal if self.text == "c4" and not whole else rule.signal
+        return column(self.text_of(rule), rule.signal)
 
     def reason(self, rule: Rule) -> str:
         """The reason's full name, for instance `gopher_quality.gopher_short_doc`."""
         return f"{self.name}.{rule.name}"
 
 
-def _nearest(word: str, valid: Iterable[str]) -> str:
-    names = sorted(valid)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; valid are: {', '.join(names)}"
+def written(threshold: Threshold) -> str:
+    """A threshold for people to read: a number as short as it is exact, or words with commas between them."""
+    if isinstance(threshold, float):
+        return f"{threshold:.15g}"
+    return threshold if isinstance(threshold, str) else ", ".join(threshold)
 
 
 def shipped_rulesets() -> list[str]:
@@ -108,38 +119,53 @@ def shipped_rulesets() -> list[str]:
     return sorted(path.stem for path in RULESETS_DIR.glob("*.yaml"))
 
 
-def load_ruleset(name_or_path: str | Path) -> Ruleset:
+def load_ruleset(name_or_path: str | Path, custom: Collection[str] = ()) -> Ruleset:
     """Read a shipped ruleset by name, or any YAML file by path (it ends in .yaml or .yml).
 
-    Raises ValueError naming the file and the nearest valid ruleset, signal or operator.
+    `custom` are the names of the user's own signals, which its rules may name too. Raises ValueError naming the file
+    and the nearest valid ruleset, signal or operator.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = RULESETS_DIR / f"{name_or_path}.yaml"
         if not path.is_file():
-            raise ValueError(f"unknown ruleset '{name_or_path}'{_nearest(str(name_or_path), shipped_rulesets())}")
+            raise ValueError(f"unknown ruleset '{name_or_path}'{nearest(str(name_or_path), shipped_rulesets())}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Ruleset.model_validate(content)
+        ruleset = Ruleset.model_validate(content)
     except FileNotFoundError as error:
         raise ValueError(f"ruleset file {path} does not exist") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"ruleset file {path} is not readable YAML: {error}") from error
     except ValidationError as error:
-        details = "; ".join(
-            ".".join(map(str, item["loc"])) + ": " + item["msg"].removeprefix("Value error, ")
-            for item in error.errors()
-        )
-        raise ValueError(f"ruleset file {path}: {details.removeprefix(': ')}") from error
+        raise ValueError(f"ruleset file {path}: {_details(error)}") from error
+    for rule in ruleset.rules:
+        text = ruleset.text_of(rule)
+        valid = {*signals_of(text), *(custom if text == RAW else ())}
+        if rule.signal not in valid:
+            raise ValueError(
+                f"ruleset file {path}: rule '{rule.name}': unknown signal '{rule.signal}' of text version {text}"
+                f"{nearest(rule.signal, valid)}"
+            )
+    return ruleset
+
+
+def _details(error: ValidationError) -> str:
+    details = (
+        ".".join(map(str, item["loc"])) + ": " + item["msg"].removeprefix("Value error, ") for item in error.errors()
+    )
+    return "; ".join(details).removeprefix(": ")
 
 
 def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
     """The rulesets of `config` with its thresholds and with `text` resolved to a version that is there.
 
     What this returns, as JSON, says all that decides a verdict: it belongs into a cache key in place of the names.
-    Raises ValueError for unknown names, and for the ruleset `c4` without the signals of the text version `c4`.
+    Raises ValueError for unknown names, for the ruleset `c4` without the signals of the text version `c4`, and for
+    rules that need lists which are not given.
     """
-    chosen = [load_ruleset(name) for name in config.rulesets]
+    custom = [signal.name for signal in config.signals.custom]
+    chosen = [load_ruleset(name, custom) for name in config.rulesets]
     names = [ruleset.name for ruleset in chosen]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -147,23 +173,63 @@ def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
     reasons = [ruleset.reason(rule) for ruleset in chosen for rule in ruleset.rules]
     for reason in config.thresholds:
         if reason not in reasons:
-            raise ValueError(f"threshold for unknown rule '{reason}'{_nearest(reason, reasons)}")
+            raise ValueError(f"threshold for unknown rule '{reason}'{nearest(reason, reasons)}")
     if "c4" in names and config.signals.c4 is None:
         raise ValueError("the ruleset c4 needs the text version c4: give signals.c4, or leave the ruleset out")
     for name in config.ruleset_languages:
         if name not in names:
-            raise ValueError(f"ruleset_languages: '{name}' is not among the rulesets{_nearest(name, names)}")
-    return tuple(_resolve(ruleset, config, edited="c4" in names) for ruleset in chosen)
+            raise ValueError(f"ruleset_languages: '{name}' is not among the rulesets{nearest(name, names)}")
+    made = {RAW, *(name for name in names if name in EDITED_SIGNALS)}
+    resolved = tuple(
+        _resolve(with_thresholds(ruleset, config.thresholds), config.ruleset_languages.get(ruleset.name), made)
+        for ruleset in chosen
+    )
+    _require_lists(resolved, config)
+    return resolved
 
 
-def _resolve(ruleset: Ruleset, config: QualityConfig, edited: bool) -> Ruleset:
-    content = ruleset.model_dump()
-    if not edited:
-        content["text"] = "raw"
-    for rule, original in zip(content["rules"], ruleset.rules, strict=True):
-        rule["threshold"] = config.thresholds.get(ruleset.reason(original), original.threshold)
-        rule["language"] = original.language or config.ruleset_languages.get(ruleset.name)
-    return Ruleset.model_validate(content)
+def with_thresholds(ruleset: Ruleset, thresholds: Mapping[str, Threshold]) -> Ruleset:
+    """`ruleset` with other thresholds, given by reason; those of other rulesets are passed over.
+
+    Raises ValueError naming the rule whose signal cannot be compared with its threshold.
+    """
+    rules = []
+    for rule in ruleset.rules:
+        reason = ruleset.reason(rule)
+        if reason in thresholds:
+            try:
+                rule = Rule.model_validate({**rule.model_dump(), "threshold": thresholds[reason]})
+            except ValidationError as error:
+                raise ValueError(f"threshold for {reason}: {_details(error)}") from error
+        rules.append(rule)
+    return ruleset.model_copy(update={"rules": tuple(rules)})
+
+
+def _resolve(ruleset: Ruleset, language: str | None, made: Collection[str]) -> Ruleset:
+    rules = []
+    for rule in ruleset.rules:
+        text = ruleset.text_of(rule)
+        if text not in made:
+            if rule.signal not in signals_of(RAW):
+                raise ValueError(
+                    f"the rule {ruleset.reason(rule)} needs the text version {text}: choose the ruleset {text} too"
+                )
+            rule = rule.model_copy(update={"text": RAW if rule.text else None})
+        rules.append(rule.model_copy(update={"language": rule.language or language}))
+    text = ruleset.text if ruleset.text in made else RAW
+    return ruleset.model_copy(update={"rules": tuple(rules), "text": text})
+
+
+def _require_lists(rulesets: Sequence[Ruleset], config: QualityConfig) -> None:
+    given = {"url": config.signals.url, "bad_words": config.signals.bad_words}
+    for ruleset in rulesets:
+        for rule in ruleset.rules:
+            for group, lists in given.items():
+                if lists is None and ruleset.text_of(rule) == RAW and rule.signal in GROUPS[group]:
+                    raise ValueError(
+                        f"the rule {ruleset.reason(rule)} needs lists of your own: give signals.{group} "
+                        "(docs/own-rules.md), or leave the ruleset out"
+                    )
 
 
 _BASE_LANGUAGE = "lower(split_part(replace(coalesce(language, 'und'), '_', '-'), '-', 1))"  # of zh-Hant: zh
@@ -214,11 +280,18 @@ def judge(
     out_path: Path,
     memory_limit: str = "1GB",
     threads: int = 1,
+    keep: DocumentList = DocumentList(),  # noqa: B008 - frozen
+    drop: DocumentList = DocumentList(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Judge all documents of some signals shards and write `out_path`: id, reasons, first_reason, sorted by id.
+    """Judge all documents of some signals shards and write `out_path`: id, reasons, first_reason, listed; by id.
 
-    A document passes when `reasons` is empty; `first_reason` is then null. Returns the counts documents, passed,
-    and by reason `reasons` (all that fire) and `first_reasons`, both with every rule, fired or not.
+    A document passes when `first_reason` is null: no rule fires, or `keep` names it. `listed` is `keep` or `drop`
+    where a list decided: `list.keep` or `list.drop` is then the first of its `reasons`, before all rules that fire.
+    What comes after the verdicts must let a document stay whose `listed` is `keep`.
+
+    Returns the counts documents, passed, and by reason `reasons` (all that fire) and `first_reasons`, both with every
+    rule, fired or not, and the lists that decided; and `unmatched`, the entries of the lists that no document has
+    (list, field, entry).
     """
     if not signal_paths:
         raise ValueError("judge needs at least one signals shard")
@@ -228,18 +301,28 @@ def judge(
         needed = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules}
         missing = sorted(needed - set(signals.columns))
         if missing:
-            need = "a language table" if missing[0] in (*LANGUAGE_SIGNALS, *TEXT_SIGNALS) else "signals.c4"
+            need = "what signal_choice.resolve_signals makes of the configuration"
             raise ValueError(
                 f"the signals shards lack {', '.join(missing)}, which the rules need: compute the signals again with "
-                f"{need}"
+                f"{'a language table' if DOCUMENT_SIGNALS.issuperset(missing) else need}"
             )
         connection.register("signals", signals)
+        lists = DocumentLists(connection, keep.resolved(), drop.resolved())
+        if lists.needs_source() and "source" not in signals.columns:
+            raise ValueError("the signals shards have no column source, which a list names: compute them again")
         verdicts = connection.sql(
-            f"SELECT id, reasons, reasons[1] AS first_reason FROM "
-            f"(SELECT id, {reasons_expression(rulesets)} AS reasons FROM signals) ORDER BY id"
+            f"""
+            SELECT id,
+                   CASE WHEN list IS NULL THEN fired ELSE list_prepend(list, fired) END AS reasons,
+                   CASE WHEN list IS NULL THEN fired[1] WHEN list = '{DROP}' THEN list END AS first_reason,
+                   split_part(list, '.', 2) AS listed
+            FROM (SELECT id, {reasons_expression(rulesets)} AS fired, {lists.reason()} AS list FROM signals)
+            ORDER BY id
+            """
         )
         _write(verdicts.to_arrow_reader(_ROWS_PER_GROUP), temporary)
         counts = _count_reasons(connection, temporary, rulesets)
+        counts["unmatched"] = lists.unmatched("signals")
     os.replace(temporary, out_path)
     return counts
 
@@ -249,7 +332,14 @@ def _write(batches: Iterable["pa.RecordBatch"], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([("id", pa.string()), ("reasons", pa.list_(pa.string())), ("first_reason", pa.string())])
+    schema = pa.schema(
+        [
+            ("id", pa.string()),
+            ("reasons", pa.list_(pa.string())),
+            ("first_reason", pa.string()),
+            ("listed", pa.string()),
+        ]
+    )
     waiting = schema.empty_table()
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in batches:
@@ -272,6 +362,7 @@ def _count_reasons(
         f"SELECT first_reason, count(*) FROM {source} WHERE first_reason IS NOT NULL GROUP BY first_reason"
     ).fetchall()
     names = [ruleset.reason(rule) for ruleset in rulesets for rule in ruleset.rules]
+    names += sorted({reason for reason, _ in fired} & {KEEP, DROP})
     return {
         "documents": total[0],
         "passed": total[1],

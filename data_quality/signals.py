@@ -8,9 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,107 +16,93 @@ import pyarrow.parquet as pq
 
 from data_quality.characters import CLASSES, TERMINAL_PUNCTUATION, class_table, code_points
 from data_quality.config import SignalsConfig
-from data_quality.line_edits import EditedLines, Span, apply_edits, edit_lines
+from data_quality.custom import CustomDocument
+from data_quality.line_edits import EditedLines, LineEdits, Span, apply_edits, edit_lines
 from data_quality.ngrams import (
     class_counts,
     distinct_among,
     distinct_words,
     duplicate_ngram_characters,
-    sentences_by_line,
     top_ngram_characters,
 )
-from data_quality.segment import WordRule, base_language, word_rule
-from data_quality.signal_catalogue import C4_PREFIX, LANGUAGE_SIGNALS, signal_columns
-from data_quality.vocabulary import WHITE_SPACE, Vocabulary
+from data_quality.optional_signals import Measured, optional_signals
+from data_quality.segment import base_language
+from data_quality.signal_catalogue import EDITED_SIGNALS, LANGUAGE_SIGNALS, column, edits_column, signal_columns
+from data_quality.text_words import TextWords, count_kept, removed_words, words_by_document
+from data_quality.vocabulary import Vocabulary
 from data_quality.words import language_by_script
 
 Values = dict[str, float]
+Edits = dict[str, list[Span]]
 
 _ROWS = 2000
 _GROUP_CHARACTERS = 500_000
-_LANGUAGE_COLUMNS = ("script", *LANGUAGE_SIGNALS)
+_LANGUAGE_COLUMNS = ("language", "script", *LANGUAGE_SIGNALS)
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 
 
-class _Words(NamedTuple):
-    """Word arrays of one text: ids of all words, and per line (str.splitlines) word and sentence counts."""
-
-    ids: np.ndarray
-    words_by_line: np.ndarray
-    sentences_by_line: np.ndarray
-    rule: WordRule
-
-
-def _words_of(documents: Sequence[list[str]], vocabulary: Vocabulary, rule: WordRule) -> Iterator[_Words]:
-    """The words of some documents, given as their lines; cut together, since for short ones the calls cost most."""
-    tokens, starts = vocabulary.tokens([*chain.from_iterable(documents)], rule)
-    vocabulary.describe()
-    is_word = tokens != WHITE_SPACE
-    ids = tokens[is_word]
-    before = np.concatenate([[0], np.cumsum(is_word)])[starts]
-    words_by_line = np.diff(before)
-    sentences = sentences_by_line(vocabulary.kinds[tokens], starts)
-    start = 0
-    for lines in documents:
-        end = start + len(lines)
-        yield _Words(ids[before[start] : before[end]], words_by_line[start:end], sentences[start:end], rule)
-        start = end
+def text_versions(config: SignalsConfig) -> dict[str, LineEdits]:
+    """The line edits of every edited text version that is made, by its name."""
+    edits = {name: getattr(config, name) for name in EDITED_SIGNALS}
+    return {name: edit for name, edit in edits.items() if edit is not None}
 
 
 def text_signals(
     text: str, config: SignalsConfig, vocabulary: Vocabulary, language: str | None = None
-) -> tuple[Values, list[Span]]:
-    """All signals of one document by column name, and the spans that C4's line edits remove from it.
-
-    `language` (an ISO 639 code, or null: by script) says how words are cut and which stop words count.
-    """
-    return next(measure([text], [language], config, vocabulary))
+) -> tuple[Values, Edits]:
+    """`measure` of one text of which nothing else is known but perhaps its language."""
+    return next(measure([CustomDocument("", text, language)], config, vocabulary))
 
 
 def measure(
-    texts: Sequence[str], languages: Sequence[str | None], config: SignalsConfig, vocabulary: Vocabulary
-) -> Iterator[tuple[Values, list[Span]]]:
-    """`text_signals` of some documents; all their words are in memory at once."""
+    documents: Sequence[CustomDocument], config: SignalsConfig, vocabulary: Vocabulary
+) -> Iterator[tuple[Values, Edits]]:
+    """Of each document all signals by column name, and by text version the spans that its line edits remove.
+
+    A document's language (an ISO 639 code, or null: by script) says how words are cut and which stop words count. All
+    words of the documents are in memory at once.
+    """
     vocabulary.make_room()
-    lines = [[line.strip() for line in text.splitlines()] for text in texts]
-    characters = [class_counts(code_points(text), class_table(), CLASSES) for text in texts]
-    known = [
-        base_language(each) or language_by_script(counts) for each, counts in zip(languages, characters, strict=True)
+    lines = [[line.strip() for line in document.text.splitlines()] for document in documents]
+    characters = [class_counts(code_points(document.text), class_table(), CLASSES) for document in documents]
+    languages = [
+        base_language(document.language) or language_by_script(counts)
+        for document, counts in zip(documents, characters, strict=True)
     ]
-    rules = [word_rule(language) for language in known]
-    words: dict[int, _Words] = {}
-    for rule in set(rules):  # in any order: no value depends on it
-        chosen = [at for at in range(len(texts)) if rules[at] == rule]
-        words |= zip(chosen, _words_of([lines[at] for at in chosen], vocabulary, rule), strict=True)
-    for at, text in enumerate(texts):
-        yield _values(text, lines[at], characters[at], known[at], words[at], config, vocabulary)
+    words = words_by_document(lines, languages, vocabulary)
+    optional = optional_signals(config.model_dump_json()) if config.groups or config.custom else None
+    for at, document in enumerate(documents):
+        values = _raw_signals(document.text, lines[at], words[at], config)
+        values |= _word_signals(len(document.text), words[at].ids, vocabulary, languages[at])
+        values |= _character_signals(document.text, characters[at])
+        if optional is not None:
+            values |= optional.measure(Measured(document, words[at].ids, vocabulary))
+        edits: Edits = {}
+        for version, line_edits in text_versions(config).items():
+            edited = edit_lines(document.text, line_edits)
+            edits[version] = edited.removed
+            found = _edited_signals(document.text, edited, words[at], vocabulary, config)
+            if "removed_word_ratio" in EDITED_SIGNALS[version]:
+                found["removed_word_ratio"] = removed_words(edited, words[at], vocabulary)
+            values |= {column(version, name): value for name, value in found.items()}
+        yield values, edits
 
 
-def _values(
-    text: str,
-    lines: list[str],
-    characters: np.ndarray,
-    language: str,
-    words: _Words,
-    config: SignalsConfig,
-    vocabulary: Vocabulary,
-) -> tuple[Values, list[Span]]:
+def _raw_signals(text: str, lines: list[str], words: TextWords, config: SignalsConfig) -> Values:
     sentences = int(words.sentences_by_line[words.words_by_line > 0].sum())
     values = _line_signals(text, len(words.ids), sentences, config)
-    values |= _gopher_lines(text, lines, len(words.ids))
-    values |= _duplicate_lines(text)
-    values |= _word_signals(len(text), words.ids, vocabulary, language)
-    values |= _character_signals(text, characters)
-    if config.c4 is None:
-        return values, []
-    edited = edit_lines(text, config.c4)
+    return values | _gopher_lines(text, lines, len(words.ids)) | _duplicate_lines(text)
+
+
+def _edited_signals(
+    text: str, edited: EditedLines, words: TextWords, vocabulary: Vocabulary, config: SignalsConfig
+) -> Values:
     edited_text = apply_edits(text, edited.removed)
-    n_words, n_sentences = _count_kept(edited, lines, words, vocabulary)
-    c4 = _line_signals(edited_text, n_words, n_sentences, config)
-    c4["lorem_ipsum"] = edited.lorem_ipsum
-    c4["curly_bracket"] = edited.curly_bracket
-    c4["removed_ratio"] = _ratio(len(text) - len(edited_text), len(text))
-    return values | {C4_PREFIX + name: value for name, value in c4.items()}, edited.removed
+    n_words, n_sentences = count_kept(edited, words, vocabulary)
+    values = _line_signals(edited_text, n_words, n_sentences, config)
+    values |= edited.counts
+    values["removed_ratio"] = _ratio(len(text) - len(edited_text), len(text))
+    return values
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -218,35 +202,25 @@ def _character_signals(text: str, counts: np.ndarray) -> Values:
     }
 
 
-def _count_kept(edited: EditedLines, lines: list[str], words: _Words, vocabulary: Vocabulary) -> tuple[int, int]:
-    """Words and sentences of the lines that C4 keeps; only a line that lost a citation is cut into words anew."""
-    whole = [number for number, line in edited.kept if len(line) == len(lines[number])]
-    changed = [line for number, line in edited.kept if len(line) < len(lines[number])]
-    n_words = int(words.words_by_line[whole].sum())
-    n_sentences = int(words.sentences_by_line[whole].sum())
-    if changed:
-        (again,) = _words_of([changed], vocabulary, words.rule)
-        n_words += len(again.ids)
-        n_sentences += int(again.sentences_by_line.sum())
-    return n_words, n_sentences
-
-
 @cache
 def _process_vocabulary(plain: bool) -> Vocabulary:
     return Vocabulary(plain)
 
 
 def _schema(config: SignalsConfig, languages: bool) -> pa.Schema:
-    columns = signal_columns(c4=config.c4 is not None)
+    texts = text_versions(config)
     span = pa.struct([("start", pa.int32()), ("end", pa.int32())])
-    identified = [(name, pa.float64()) for name in LANGUAGE_SIGNALS] if languages else []
+    identified = [("script", pa.string()), *((name, pa.float64()) for name in LANGUAGE_SIGNALS)] if languages else []
+    signals = signal_columns(texts, config.groups)
     return pa.schema(
         [
             ("id", pa.string()),
             ("language", pa.string()),
-            *([("script", pa.string()), *identified] if languages else []),
-            *((name, pa.int64() if signal.integer else pa.float64()) for name, signal in columns.items()),
-            ("c4_edits", pa.list_(span)),
+            ("source", pa.string()),
+            *identified,
+            *((name, pa.int64() if signal.integer else pa.float64()) for name, signal in signals.items()),
+            *((signal.name, pa.float64()) for signal in config.custom),
+            *((edits_column(text), pa.list_(span)) for text in texts),
         ]
     )
 
@@ -260,17 +234,25 @@ def compute_signals(
 ) -> dict[str, int]:
     """Measure every document of a documents shard and write its signals shard, rows in the same order.
 
-    Columns: id, language (for rules of one language), one number per signal (`signal_catalogue.py`), and `c4_edits`,
-    the character spans that C4's line edits remove. With `languages`, a language table (`language.identify_shard`) that
-    holds all the documents, language, script and `LANGUAGE_SIGNALS` are that table's; without, language is the
-    document's own. A null text counts as empty. Returns the counts documents, bytes, words and edited
-    (documents that C4's line edits change).
+    Columns: id, language and source (copied, for rules of one language and for lists), one number per signal
+    (`signal_catalogue.py`), and for each edited text version, as `c4_edits`, the character spans that its line edits
+    remove. With `languages`, a language table (`language.identify_shard`) that holds all the documents, the language is
+    that table's, and its script and `LANGUAGE_SIGNALS` stand behind source. A null text counts as empty. Returns the
+    counts documents, bytes, words and edited (documents that line edits change).
+
+    Args:
+        config: as `signal_choice.resolve_signals` returns it where rules are to name optional signals.
+
+    Raises:
+        CustomSignalError: a function of the user's own failed; the message names the document.
+        ValueError: the shard lacks id or text, or the language table a document.
     """
     source = pq.ParquetFile(in_path)
     missing = {"id", "text"} - set(source.schema_arrow.names)
     if missing:
         raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
-    columns = [name for name in ("id", "text", "language") if name in source.schema_arrow.names]
+    wanted = ["id", "text", "language", "source", *(["metadata"] if config.groups or config.custom else [])]
+    columns = [name for name in wanted if name in source.schema_arrow.names]
     schema = _schema(config, languages is not None)
     counts = {"documents": 0, "bytes": 0, "words": 0, "edited": 0}
     temporary = out_path.with_suffix(".tmp")
@@ -285,40 +267,45 @@ def compute_signals(
 
 def _with_languages(batches: Iterable[pa.RecordBatch], documents: Path, languages: Path | None) -> Iterator[pa.Table]:
     """The batches as tables; with `languages`, their language columns are taken from that table by document id."""
-    known = None if languages is None else pq.read_table(languages, columns=["id", "language", *_LANGUAGE_COLUMNS])
+    known = None if languages is None else pq.read_table(languages, columns=["id", *_LANGUAGE_COLUMNS])
     row = {} if known is None else {id: at for at, id in enumerate(known.column("id").to_pylist())}
     for batch in batches:
         table = pa.Table.from_batches([batch])
-        if known is None:
-            yield table
-            continue
-        ids = table.column("id").to_pylist()
-        missing = [id for id in ids if id not in row]
-        if missing:
-            raise ValueError(f"{languages} lacks document {missing[0]} of {documents}: identify its languages again")
-        found = known.take([row[id] for id in ids])
-        yield pa.table(
-            {"id": found["id"], "text": table["text"]} | {n: found[n] for n in ("language", *_LANGUAGE_COLUMNS)}
-        )
+        if known is not None:
+            ids = table.column("id").to_pylist()
+            missing = [id for id in ids if id not in row]
+            if missing:
+                raise ValueError(
+                    f"{languages} lacks document {missing[0]} of {documents}: identify its languages again"
+                )
+            found = known.take([row[id] for id in ids])
+            own = {name: table[name] for name in table.column_names}
+            table = pa.table(own | {name: found[name] for name in _LANGUAGE_COLUMNS})
+        yield table
 
 
 def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
-    vocabulary = _process_vocabulary(config.words == "plain")
+    plain = config.words == "plain"
+    vocabulary = _process_vocabulary(plain)
     columns: dict[str, list[object]] = {name: [] for name in schema.names}
-    copied = [name for name in ("id", "language", *_LANGUAGE_COLUMNS) if name in batch.column_names and name in columns]
-    columns |= {name: batch.column(name).to_pylist() for name in copied}
-    languages: list[str | None] = batch.column("language").to_pylist() if "language" in copied else [None] * len(batch)
-    columns["language"] = list(languages)
-    texts = [text or "" for text in batch.column("text").to_pylist()]
-    ends = np.cumsum([len(text) for text in texts]) // _GROUP_CHARACTERS  # documents with one value are cut together
-    for group in np.split(np.arange(len(texts)), np.flatnonzero(np.diff(ends)) + 1):
-        chosen = group.tolist()
-        for values, edits in measure([texts[n] for n in chosen], [languages[n] for n in chosen], config, vocabulary):
+    for name in ("id", "source", *_LANGUAGE_COLUMNS):
+        if name in columns:
+            columns[name] = batch[name].to_pylist() if name in batch.column_names else [None] * len(batch)
+    documents = [
+        CustomDocument(
+            row["id"], row["text"] or "", row.get("language"), row.get("source"), row.get("metadata") or "{}", plain
+        )
+        for row in batch.to_pylist()
+    ]
+    ends = np.cumsum([len(document.text) for document in documents]) // _GROUP_CHARACTERS
+    for group in np.split(np.arange(len(documents)), np.flatnonzero(np.diff(ends)) + 1):  # each is cut in one call
+        for values, edits in measure([documents[at] for at in group], config, vocabulary):
             for name, value in values.items():
                 columns[name].append(value)
-            columns["c4_edits"].append([{"start": start, "end": end} for start, end in edits])
+            for version, spans in edits.items():
+                columns[edits_column(version)].append([{"start": start, "end": end} for start, end in spans])
             counts["documents"] += 1
             counts["bytes"] += int(values["bytes"])
             counts["words"] += int(values["words"])
-            counts["edited"] += bool(edits)
+            counts["edited"] += any(edits.values())
     return pa.table(columns, schema=schema)

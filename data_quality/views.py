@@ -1,6 +1,7 @@
 """The two views of a shard: the documents that are kept, and those that are dropped with their reasons."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 
 from data_quality.documents import SCHEMA
 from data_quality.hashing import text_hash
-from data_quality.line_edits import apply_edits
+from data_quality.spans import Edit, apply_edits, merge_edits
 
 ROW_GROUP = 2_000
 
@@ -28,8 +29,9 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None
 
     Args:
         shard: documents.
-        decisions: id, kept, reason, reasons, twin, jaccard, edits (spans to remove from a kept text) for every document
-            of the shard.
+        decisions: for every document of the shard id, kept, reason, reasons, twin, jaccard, edits (what C4 removes) and
+            spans (start, end, kind, replacement). Edits and spans leave a kept text together; of a dropped one only
+            personal data does (kinds `pii.*`), so that one can see what was judged.
         kept: out, documents schema.
         dropped: out, documents schema and the decision.
 
@@ -37,7 +39,7 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None
         ValueError: a document of the shard has no decision.
     """
     documents = pq.read_table(shard).sort_by("id")
-    table = _edited(_beside(documents, decisions, ["kept", "reason", "reasons", "twin", "jaccard", "edits"]))
+    table = _edited(_beside(documents, decisions, ["kept", "reason", "reasons", "twin", "jaccard", "edits", "spans"]))
     keep = table["kept"]
     _write(table.filter(keep).select(SCHEMA.names).cast(SCHEMA), kept)
     _write(table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA), dropped)
@@ -55,14 +57,29 @@ def _beside(documents: pa.Table, path: Path, columns: list[str]) -> pa.Table:
 
 
 def _edited(table: pa.Table) -> pa.Table:
-    """The kept texts without the spans that C4's line edits remove; dropped ones stay as they were."""
-    if not pc.any(pc.and_(table["kept"], pc.greater(pc.list_value_length(table["edits"]), 0))).as_py():
+    """The texts without what leaves them, all of a document's spans applied at once, with their new hashes."""
+    if not pc.any(pc.or_(_is_filled(table["edits"]), _is_filled(table["spans"]))).as_py():
         return table
-    rows = zip(table["text"].to_pylist(), table["edits"].to_pylist(), table["kept"].to_pylist(), strict=True)
-    texts = [apply_edits(text, [(e["start"], e["end"]) for e in edits]) if keep else text for text, edits, keep in rows]
+    columns = (table[name].to_pylist() for name in ("id", "text", "kept", "edits", "spans"))
+    texts = [_edited_text(*row) for row in zip(*columns, strict=True)]
     table = table.set_column(table.schema.get_field_index("text"), "text", pa.array(texts, pa.string()))
     hashes = pa.array([text_hash(text) for text in texts], pa.string())
     return table.set_column(table.schema.get_field_index("text_hash"), "text_hash", hashes)
+
+
+def _is_filled(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.greater(pc.list_value_length(lists), 0)
+
+
+def _edited_text(id: str, text: str, kept: bool, edits: list[dict[str, Any]], spans: list[dict[str, Any]]) -> str:
+    leaving = [Edit(s["start"], s["end"], s["replacement"]) for s in spans if kept or s["kind"].startswith("pii.")]
+    if kept:
+        leaving += [Edit(edit["start"], edit["end"]) for edit in edits]
+    try:
+        return apply_edits(text, merge_edits(leaving))
+    except ValueError as error:
+        error.add_note(f"in document {id!r}")
+        raise
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -60,11 +60,14 @@ class ChunkSplitter:
     """Cuts one chunk (characters between white space) into words.
 
     Without Han, Kana and Hangul they equal those of spaCy's `blank("en").tokenizer`; or, with `plain`, they are runs of
-    letters, digits and underscores, and single other characters, which is faster where most chunks are new.
+    letters, digits and underscores, and single other characters, which is faster where most chunks are new. With
+    `characters` each Han or Kana character is a word and Hangul is cut by no ending, so that a quotation has the same
+    words whatever stands around it.
     """
 
-    def __init__(self, plain: bool = False) -> None:
+    def __init__(self, plain: bool = False, characters: bool = False) -> None:
         self._plain = plain
+        self._characters = characters
         self._spacy: Tokenizer = spacy.blank("en").tokenizer
         self._special: dict[str, tuple[str, ...]] = {
             text: tuple(token[ORTH] for token in tokens) for text, tokens in self._spacy.rules.items()
@@ -91,10 +94,12 @@ class ChunkSplitter:
                 return words
         elif UNSEGMENTED.search(chunk):
             runs: Iterable[str] = _UNSEGMENTED_OR_RUN.findall(chunk)
-            cut = japanese_words if japanese or _KANA.search(chunk) else chinese_words
+            cut: Callable[[str], Iterable[str]] = japanese_words if japanese or _KANA.search(chunk) else chinese_words
+            if self._characters:
+                cut = iter
             return tuple(word for run in runs for word in (cut if UNSEGMENTED.match(run) else self._split_run)(run))
         words = tuple(_PLAIN_WORD.findall(chunk)) if self._plain else self._split_by_spacy(chunk)
-        if HANGUL_SYLLABLE.search(chunk):
+        if not self._characters and HANGUL_SYLLABLE.search(chunk):
             return tuple(part for word in words for part in korean_words(word))
         return words
 
@@ -194,9 +199,9 @@ def _rejoined_pairs(tokenizer: Tokenizer, special: dict[str, tuple[str, ...]]) -
 
 
 @cache
-def chunk_splitter(plain: bool = False) -> ChunkSplitter:
+def chunk_splitter(plain: bool = False, characters: bool = False) -> ChunkSplitter:
     """The splitter of this process; building one takes a third of a second."""
-    return ChunkSplitter(plain)
+    return ChunkSplitter(plain, characters)
 
 
 def language_by_script(counts: np.ndarray) -> str:
@@ -216,7 +221,7 @@ def text_language(text: str, language: str | None = None) -> str:
     return language_by_script(class_counts(code_points(text), class_table(), CLASSES))
 
 
-def _pieces(text: str, language: str | None) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _pieces(text: str, language: str | None, plain: bool) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Where each row of characters without white space between words starts in `text`, and its words."""
     rule = word_rule(text_language(text, language))
     if rule == "chinese":
@@ -225,7 +230,7 @@ def _pieces(text: str, language: str | None) -> Iterator[tuple[int, tuple[str, .
             yield at, jieba_words(piece)
             at += len(piece)
         return
-    split = chunk_splitter()
+    split = chunk_splitter(plain)
     known: dict[str, tuple[str, ...]] = {}
     for match in re.finditer(r"\S+", text):
         chunk = match.group()
@@ -240,13 +245,16 @@ def split_words(text: str, language: str | None = None) -> list[str]:
 
     White space is never a word; joined words give the text without it.
     """
-    return [word for _, words in _pieces(text, language) for word in words]
+    return [word for _, words in _pieces(text, language, plain=False) for word in words]
 
 
-def word_spans(text: str, language: str | None = None) -> np.ndarray:
-    """Character spans of `split_words(text, language)`: int64[words, 2], each row start and end (exclusive)."""
+def word_spans(text: str, language: str | None = None, plain: bool = False) -> np.ndarray:
+    """Character spans of the words of `text`: int64[words, 2], each row start and end (exclusive).
+
+    They are those of `split_words(text, language)`; with `plain`, see `ChunkSplitter`.
+    """
     spans: list[tuple[int, int]] = []
-    for at, words in _pieces(text, language):
+    for at, words in _pieces(text, language, plain):
         for word in words:
             spans.append((at, at + len(word)))
             at += len(word)

@@ -4,7 +4,6 @@ import atexit
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from flows import printing
+from flows.printing import out
 from tasks import home
 
 app = typer.Typer(
@@ -20,7 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Textmill: from raw text to a fine-tuned language model, every stage resumable.",
 )
-out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -30,17 +30,24 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE
 
 def main() -> None:
     """Entry point: expected errors become one line and exit status 1, everything else its traceback."""
+    home.configure_environment()
+    atexit.register(_mute_native_exit)
+    try:
+        app()
+    except Exception as error:
+        if not isinstance(error, _expected_errors()):
+            raise
+        _fail(str(error))
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """Imported only when something went wrong: `why` must not wait for the whole configuration."""
     from data_quality.sources.base import SourceNotFound
     from flows.config import ConfigError
     from flows.services import ServiceError
     from tasks.store import StoreError
 
-    home.configure_environment()
-    atexit.register(_mute_native_exit)
-    try:
-        app()
-    except (ConfigError, SourceNotFound, StoreError, ServiceError) as error:
-        _fail(str(error))
+    return ConfigError, SourceNotFound, StoreError, ServiceError
 
 
 @app.command()
@@ -59,12 +66,12 @@ def run(
     if dry_run:
         from flows.plan import plan_pipeline
 
-        _print(plan_pipeline(settings), as_json, _show_plan)
+        _print(plan_pipeline(settings), as_json, printing.show_plan)
         return
     from flows.start import run_pipeline
 
     summary = run_pipeline(settings, quiet=as_json)
-    _print(summary, as_json, _show_summary)
+    _print(summary, as_json, printing.show_summary)
     if summary["state"] != "Completed":
         raise typer.Exit(1)
 
@@ -76,7 +83,7 @@ def up() -> None:
 
     with err.status("starting servers, worker and deployments"):
         services = start_all()
-    _show_services(services)
+    printing.show_services(services)
     _send_journals()
 
 
@@ -94,7 +101,7 @@ def status(as_json: Json = False) -> None:
     """What runs: servers, pipeline runs, and what the store holds."""
     from flows.status import status as look
 
-    _print(look(), as_json, _show_status)
+    _print(look(), as_json, printing.show_status)
 
 
 @app.command("ls")
@@ -106,7 +113,7 @@ def list_artifacts(
     """List artifacts: key, kind, stage, content digest, path, bytes, created."""
     from flows.artifacts import list_artifacts as look
 
-    _print(look(stage, parts), as_json, _show_artifacts)
+    _print(look(stage, parts), as_json, printing.show_artifacts)
 
 
 @app.command()
@@ -117,7 +124,7 @@ def show(
     """An artifact's manifest and counts, and its lineage back to the sources."""
     from flows.artifacts import show as look
 
-    _print(look(artifact), as_json, _show_artifact)
+    _print(look(artifact), as_json, printing.show_artifact)
 
 
 @app.command()
@@ -129,7 +136,41 @@ def why(
     """Why a document was dropped, by which rule at which value, in favour of which twin; or where it went."""
     from flows.why import why as look
 
-    _print(look(document, corpus), as_json, _show_why)
+    _print(look(document, corpus), as_json, printing.show_why)
+
+
+@app.command()
+def tune(
+    corpus: Annotated[str | None, typer.Argument(help="A filter_corpus artifact; the newest if left out.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="RULE=VALUE", help="Another threshold for one rule: a number, a word, or [words]."
+        ),
+    ] = None,
+    rulesets: Annotated[str | None, typer.Option(help="Other rulesets, with commas between them.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Documents to show on each side of a new threshold.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """How many documents and bytes each rule would drop at other thresholds; nothing is changed or computed anew."""
+    from flows.tune import tune as look
+
+    thresholds = {rule: _threshold(value) for rule, value in _overrides(set_).items()}
+    _print(look(corpus, thresholds, rulesets.split(",") if rulesets else None, examples), as_json, printing.show_tuning)
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="A filter_corpus artifact.")],
+    after: Annotated[str, typer.Argument(help="Another one.")],
+    write: Annotated[Path | None, typer.Option("--out", help="Write all changes to this Parquet file.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Ids to show of each kind of change.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """What changed between two corpora: documents new, gone, dropped now or kept now, with the reasons."""
+    from flows.diff import diff as look
+
+    _print(look(before, after, write, examples), as_json, printing.show_diff)
 
 
 @app.command()
@@ -185,15 +226,15 @@ def gc(
     store = Store(home.store_path())
     garbage = find_garbage(store, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
     for item in garbage:
-        out.print(f"{item.kind:<9} {_size(item.bytes):>10}  {item.age_seconds / 3600:6.1f} h  {item.path}")
+        out.print(f"{item.kind:<9} {printing.size(item.bytes):>10}  {item.age_seconds / 3600:6.1f} h  {item.path}")
     total = sum(item.bytes for item in garbage)
     if not garbage:
         out.print("nothing to remove")
     elif delete:
         freed = collect(store, garbage, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
-        out.print(f"removed {len(garbage)} directories, {_size(freed)}")
+        out.print(f"removed {len(garbage)} directories, {printing.size(freed)}")
     else:
-        out.print(f"{len(garbage)} directories, {_size(total)}; `textmill gc --delete` removes them")
+        out.print(f"{len(garbage)} directories, {printing.size(total)}; `textmill gc --delete` removes them")
 
 
 @app.command()
@@ -243,6 +284,14 @@ def _overrides(given: list[str] | None) -> dict[str, str]:
     return pairs
 
 
+def _threshold(value: str) -> float | str | tuple[str, ...]:
+    try:
+        return float(value)
+    except ValueError:
+        listed = value.startswith("[") and value.endswith("]")
+        return tuple(word.strip() for word in value[1:-1].split(",")) if listed else value
+
+
 def _model_folder(name: str) -> Path:
     from tasks.store import Store
 
@@ -270,92 +319,6 @@ def _print(data: Any, as_json: bool, human: Any) -> None:
 def _fail(message: str) -> NoReturn:
     err.print(f"[red]error:[/] {escape(message)}")
     sys.exit(1)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
-def _show_summary(summary: dict[str, Any]) -> None:
-    out.print()
-    for name, value in summary["figures"].items():
-        out.print(f"  {name:<34} {value}")
-    if summary.get("sample"):
-        out.print("\n  A sample of what the model writes:")
-        out.print("    " + summary["sample"].strip().replace("\n", "\n    "), markup=False)
-    out.print()
-    for name, address in summary["links"].items():
-        out.print(f"  {name:<10} {address}")
-    state, seconds, outside = summary["state"], summary["seconds"], summary["outside_stages_seconds"]
-    if state != "Completed":
-        out.print(f"\n  [red]{state}[/]: {escape(str(summary['message']))}")
-        out.print("  Everything finished so far is kept: run it again.")
-    out.print(f"\n  {state} in {seconds:.1f} s, {outside:.1f} s of it outside stages. `make down` stops the servers.")
-
-
-def _show_plan(plan: dict[str, Any]) -> None:
-    for step in plan["stages"]:
-        estimate = ""
-        if "seconds" in step:
-            estimate = f"about {step['seconds']:.0f} s, {_size(step['memory'])} memory, {_size(step['disk'])} disk"
-            estimate += f" (as {step['estimated_from']})"
-        out.print(f"  {step['state']:<6} {step['label']:<28} {estimate} {step.get('note', '')}".rstrip())
-    total = plan["totals"]
-    out.print(
-        f"\n  {total['reuse']} reused, {total['build']} to build: about {total['seconds']:.0f} s, "
-        f"{_size(total['memory'])} memory at most, {_size(total['disk'])} disk"
-        + (f"; {total['unknown']} of them never ran here, so nothing is known of them" if total["unknown"] else "")
-    )
-
-
-def _show_services(services: dict[str, dict[str, object]]) -> None:
-    for name, service in services.items():
-        state = "up" if service["running"] else "down"
-        out.print(f"  {name:<8} {state:<5} {service.get('url') or ''}  log: {service.get('log') or ''}")
-
-
-def _show_status(status: dict[str, Any]) -> None:
-    _show_services(status["services"])
-    out.print()
-    for record in status["runs"]:
-        out.print(f"  {record['state']:<9} {record['flow']:<16} {record['token']}  {record['stages']} stages")
-    store = status["store"]
-    out.print(f"\n  {store['artifacts']} artifacts, {_size(store['bytes'])} in {store['path']}")
-
-
-def _show_artifacts(artifacts: list[dict[str, Any]]) -> None:
-    for a in artifacts:
-        name = f"{a['stage']}/{a['key'][:12]}"
-        out.print(f"  {name:<30} {_size(a['bytes']):>10}  {_when(a['created'])}  {a['content_digest'][:12]}")
-
-
-def _show_artifact(artifact: dict[str, Any]) -> None:
-    shown = {name: artifact[name] for name in ("stage", "key", "content_digest", "path")}
-    shown["created"] = _when(artifact["created"])
-    if artifact["seconds"] is not None:
-        shown |= {"seconds": f"{artifact['seconds']:.1f}", "peak_memory": _size(artifact["peak_memory"])}
-    for name, value in shown.items():
-        out.print(f"  {name:<15} {value}", markup=False)
-    out.print("  counts")
-    for name, value in artifact["counts"].items():
-        out.print(f"    {name:<28} {value:,}" if isinstance(value, int) else f"    {name:<28} {value}")
-    out.print("  lineage")
-    for step in artifact["lineage"]:
-        out.print(f"    {'  ' * step['depth']}{step['stage']}/{step['key'][:12]}  {step['note']}")
-
-
-def _show_why(answer: dict[str, Any]) -> None:
-    from flows.why import describe
-
-    out.print(describe(answer), markup=False)
 
 
 if __name__ == "__main__":

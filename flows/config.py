@@ -3,6 +3,7 @@
 import difflib
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_quality.config import (
+    DecontaminateConfig,
     DedupeConfig,
+    GatesConfig,
     IngestConfig,
     LabelledConfig,
     NormalizeConfig,
+    PiiConfig,
     QualityConfig,
     SignatureConfig,
     SplitConfig,
@@ -105,6 +109,13 @@ class PipelineConfig(Section):
     quality: QualityConfig = Field(default=QualityConfig(), description="Rules that drop documents.")
     signatures: SignatureConfig = Field(default=SignatureConfig(), description="MinHash signatures.")
     dedupe: DedupeConfig = Field(default=DedupeConfig(), description="Exact and near-duplicates.")
+    gates: GatesConfig = Field(default=GatesConfig(), description="How far a refreshed corpus may move unattended.")
+    pii: PiiConfig = Field(
+        default=PiiConfig(), description="Personal data, replaced in every text that leaves the mill."
+    )
+    decontaminate: DecontaminateConfig = Field(
+        default=DecontaminateConfig(), description="Documents that hold text of a benchmark."
+    )
     split: SplitConfig = Field(default=SplitConfig(), description="Train, valid, test.")
     tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="Byte-level BPE.")
     model: ModelSection = Field(default=ModelSection(), description="The language model.")
@@ -157,7 +168,10 @@ def parse_config(raw: Mapping[str, Any], where: str) -> PipelineConfig:
     try:
         return PipelineConfig.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors(include_url=False)]
+        errors = error.errors(include_url=False)
+        # a list whose only item is wrong is also called too short: that follows, and says nothing
+        wrong = [item for item in errors if item["type"] != "too_short" or not item["input"]]
+        lines = [_explain(item) for item in wrong]
         raise ConfigError(f"{where}:\n  " + "\n  ".join(lines)) from error
 
 
@@ -190,10 +204,10 @@ def _index(key: str, name: str, items: list[Any]) -> int:
 
 
 def _explain(item: Any) -> str:
-    location = [str(part) for part in item["loc"]]
+    location, models = _located([str(part) for part in item["loc"]])
     dotted = ".".join(location)
     if item["type"] == "extra_forbidden":
-        valid = valid_keys(PipelineConfig, location[:-1])
+        valid = sorted({key for model in models for key in model.model_fields})
         near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
         hint = f"did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else f"valid: {', '.join(valid)}"
         return f"{dotted}: unknown key; {hint}"
@@ -202,18 +216,27 @@ def _explain(item: Any) -> str:
     return f"{dotted or 'the whole'}: {message}{given}"
 
 
-def valid_keys(model: type[BaseModel], location: list[str]) -> list[str]:
-    """The keys that may stand at a location (list indexes and names of union members are stepped over)."""
-    models = [model]
-    for part in location:
-        found = [
-            nested
-            for model in models
-            if part in model.model_fields
-            for nested in nested_models(model.model_fields[part].annotation)
-        ]
-        models = found or models
-    return sorted({key for m in models for key in m.model_fields})
+def _located(location: list[str]) -> tuple[list[str], list[type[BaseModel]]]:
+    """A location as the file has it, and the models that its last key may belong to.
+
+    In a list of sources pydantic puts the format of an item behind its number: it chooses the model and goes.
+    """
+    written: list[str] = []
+    models: list[type[BaseModel]] = [PipelineConfig]
+    for at, part in enumerate(location):
+        of_format = [model for model in models if part in _formats(model)]
+        if of_format and location[at - 1].isdigit():
+            models = of_format
+            continue
+        written.append(part)
+        if at < len(location) - 1:
+            fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+            models = [nested for annotation in fields for nested in nested_models(annotation)] or models
+    return written, models
+
+
+def _formats(model: type[BaseModel]) -> tuple[Any, ...]:
+    return typing.get_args(model.model_fields["format"].annotation) if "format" in model.model_fields else ()
 
 
 def nested_models(annotation: Any) -> list[type[BaseModel]]:
@@ -223,6 +246,7 @@ def nested_models(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in typing.get_args(annotation) for model in nested_models(argument)]
 
 
+@cache  # every flow has it as its default
 def quickstart() -> PipelineConfig:
     """The shipped quickstart: what the deployments run when nothing else is said."""
     return load_config(CONFIGS / "quickstart.yaml")

@@ -44,11 +44,10 @@ def up() -> dict[str, dict[str, object]]:
 
 
 def checkout() -> Path:
-    """The folder of `prefect.yaml`: the nearest one above the working directory, or that of this file."""
-    here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).parents[1]):
-        if (folder / "prefect.yaml").is_file():
-            return folder
+    """The folder of our `prefect.yaml`: the nearest one above the working directory, or that of this file."""
+    found = home.checkout_above(Path.cwd()) or home.checkout_above(Path(__file__).parents[1])
+    if found is not None:
+        return found
     raise services.ServiceError("no prefect.yaml here or above: run this in a checkout of Textmill")
 
 

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from flows.survey import Found, Survey, guess_language, han_share, survey
+from flows.survey import MARKUP, OFFICE_FORMATS, Found, Survey, guess_language, han_share, survey
 from lm.config import GPT_PRESETS
 
 BYTES_PER_TOKEN = 3.5
@@ -66,10 +66,14 @@ def _source(found: Found, seen: Survey) -> list[str]:
         lines.append(f"  language: {language}  # given to every document{share}")
     if found.encoding != "utf-8":
         lines.append(f"  encoding: {found.encoding}  # a sample is not valid UTF-8")
+    if found.format in MARKUP:
+        return lines
     if found.format == "text":
         lines.append(f"  document: {found.document}  # or: file, line, paragraph, separator")
         if found.document == "separator":
             lines.append('  separator: "<|endoftext|>"')
+        return lines
+    if found.format in OFFICE_FORMATS:
         return lines
     others = ", ".join(sorted(set(found.columns) - {found.text_column})) or "none"
     if found.text_column is None:

@@ -100,9 +100,7 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
         tokenizer=tokens.tokenizer,
         init_from=[tokens.init_from] if tokens.init_from else [],
     )
-    settings = config.evaluate
-    if settings.precision == "auto":
-        settings = settings.model_copy(update={"precision": train.precision})
+    settings = config.evaluate.resolve(train)
     evaluation = evaluate(settings, model=trained, tokens=tokens.tokens, split=corpus.split, tokenizer=tokens.tokenizer)
     return Pretrained(trained, evaluation, model)
 

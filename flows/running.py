@@ -31,13 +31,18 @@ def prefect_run(flow: str, config: PipelineConfig) -> Iterator[Run]:
     for name in ("textmill", "data_quality", "lm"):  # to the Prefect UI; the terminal has lines of our own
         logging.getLogger(name).setLevel(logging.INFO)
     display = Display(quiet=bool(os.environ.get(QUIET)))
-    with pipeline_run(
-        flow,
-        config.model_dump(mode="json"),
-        config.resources,
-        display=display,
-        flow_run_id=flow_run_id,
-        flow_run_name=runtime.flow_run.name,
-    ) as run:
-        last_run = run
-        yield run
+    run = None
+    try:
+        with pipeline_run(
+            flow,
+            config.model_dump(mode="json"),
+            config.resources,
+            display=display,
+            flow_run_id=flow_run_id,
+            flow_run_name=runtime.flow_run.name,
+        ) as run:
+            last_run = run
+            yield run
+    finally:
+        if run is not None and all(record.state == "cached" for record in run.records):
+            run.ship_in_background()  # nothing was built, so no shipper has followed this run

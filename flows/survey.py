@@ -10,6 +10,7 @@ import json
 import os
 import re
 import statistics
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,21 @@ from flows.config import ConfigError
 EXTENSIONS = {
     ".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
+    ".pdf": "pdf", ".epub": "epub", ".docx": "docx",
+    ".html": "html", ".htm": "html", ".xhtml": "html", ".warc": "warc", ".wet": "warc",
+    ".xml": "mediawiki", ".mbox": "mail", ".eml": "mail",
 }  # fmt: skip
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+MARKUP = frozenset({"html", "warc", "mediawiki", "mail"})
+"""Formats whose documents only their reader can find."""
 COMPRESSION_RATIO = 3.5
 """Bytes of text in a byte of gzip or zstd; prose is between 2.5 and 4."""
 SAMPLE_FILES = 8
 SAMPLE_BYTES = 256 << 10
 SAMPLE_ROWS = 200
+SAMPLE_OFFICE_BYTES = 8 << 20
+"""Larger PDF, EPUB and DOCX files are not opened for a look: they can only be read whole."""
+OFFICE_FORMATS = ("pdf", "epub", "docx")
 LARGE_FILE = 1 << 20
 """Bytes: larger text files usually hold many documents."""
 
@@ -88,7 +97,7 @@ def survey(folder: Path) -> Survey:
     sizes: dict[Path, int] = {}
     for path in _files(folder):
         extension, compression = kind_of(path)
-        if extension not in EXTENSIONS:
+        if extension not in EXTENSIONS or (extension == ".xml" and b"<mediawiki" not in _head(path)[:4096]):
             other[extension or "(none)"] = other.get(extension or "(none)", 0) + 1
             continue
         below = path.relative_to(folder).parts
@@ -104,7 +113,9 @@ def survey(folder: Path) -> Survey:
     if not groups:
         seen = ", ".join(f"{count} {extension}" for extension, count in sorted(other.items())) or "no file"
         readable = ", ".join(EXTENSIONS)
-        raise ConfigError(f"{folder} has nothing that can be read ({seen}); readable: {readable}, each also .gz, .zst")
+        raise ConfigError(
+            f"{folder} has nothing that can be read ({seen}); readable: {readable}, each also .gz, .zst, .bz2"
+        )
     for found in groups.values():
         _sample(found)
     most_first = sorted(groups.values(), key=lambda f: (-f.text_bytes, f.format, f.subfolder))
@@ -152,6 +163,16 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _sample(found: Found) -> None:
+    if found.format in MARKUP:
+        _sample_markup(found)
+        return
+    if found.format in OFFICE_FORMATS:
+        sampled = [path for path in found.paths if path.stat().st_size <= SAMPLE_OFFICE_BYTES]
+        texts = [_office_text(path, found.format) for path in sampled]
+        found.sample = "\n".join(text[:SAMPLE_BYTES] for text in texts)
+        stored = sum(path.stat().st_size for path in sampled)
+        found.text_bytes = found.stored_bytes * sum(len(text.encode()) for text in texts) // max(1, stored)
+        return
     if found.format == "parquet":
         rows = [row for path in found.paths for row in _parquet_rows(path)]
     else:
@@ -171,6 +192,47 @@ def _sample(found: Found) -> None:
     found.text_column = _text_column(found.columns)
     found.id_column = _id_column(found.columns, len(rows))
     found.sample = "\n".join(found.columns.get(found.text_column or "", ()))
+
+
+def _office_text(path: Path, format: str) -> str:
+    """The text of a PDF, EPUB or DOCX file; nothing where it cannot be read, which ingest will say."""
+    from pydantic import TypeAdapter
+
+    from data_quality.config import SourceConfig
+    from data_quality.hashing import sha256_stream
+    from data_quality.ingest import read_file
+    from data_quality.sources.base import FileRef, InputError, Record, SourceNotFound
+
+    source = TypeAdapter(SourceConfig).validate_python({"format": format, "paths": [str(path)]})
+    with path.open("rb") as file:
+        sha256 = sha256_stream(file)
+    ref = FileRef(path=path.name, uri=str(path), sha256=sha256, bytes=path.stat().st_size)
+    try:
+        return "".join(item.text for item in read_file(ref, source) if isinstance(item, Record))
+    except (InputError, SourceNotFound):
+        return ""
+
+
+def _sample_markup(found: Found) -> None:
+    """Reads the heads of the files as ingest would, for their language and for how much of them is text."""
+    from data_quality.config import IngestConfig
+    from data_quality.documents import iter_documents
+    from data_quality.ingest import ingest_piece, list_pieces
+
+    stored = 0
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory) / "heads"
+        folder.mkdir()
+        for number, path in enumerate(found.paths):
+            head = _head(path)
+            stored += len(head)
+            (folder / f"{number}{kind_of(path)[0]}").write_bytes(head)
+        source = {"format": found.format, "paths": [str(folder)]}
+        (piece, *_) = list_pieces(IngestConfig.model_validate({"sources": [source], "piece_bytes": 1 << 40}))
+        ingest_piece(piece, Path(directory) / "shards")
+        texts = [document.text for document in iter_documents(sorted(Path(directory).glob("shards/0*.parquet")))]
+    found.sample = "\n".join(texts)
+    found.text_bytes = int(found.text_bytes * min(1.0, len(found.sample.encode()) / max(stored, 1)))
 
 
 def _head(path: Path) -> bytes:

@@ -4,11 +4,13 @@ from typing import Any
 
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
+from flows.artifacts import filtered_corpus, input_of
 from tasks import home
 from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
 
 EXCERPT = 300
+EVIDENCE = 5
 
 
 def why(document: str, corpus: str | None) -> dict[str, Any]:
@@ -22,14 +24,11 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
         StoreError: no corpus, no such document (with what was skipped under that name), or several.
     """
     store = Store(home.store_path())
-    kept = store.resolve(corpus) if corpus else store.newest("filter_corpus")
-    if kept is None:
-        raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
-    if kept.stage != "filter_corpus":
-        raise StoreError(f"{kept.name} is no filtered corpus; `textmill ls filter_corpus` lists them")
+    kept = filtered_corpus(corpus)
     decision = _decision(store, kept, document)
     answer: dict[str, Any] = {"document": decision["id"], "corpus": kept.name, **decision}
-    answer["rules"] = _findings(store, kept, decision["id"])
+    answer["rules"] = _findings(kept, decision["id"])
+    answer["contamination"] = _contamination(kept, decision)
     answer["text"] = _text(kept, decision["id"], decision["kept"])
     if decision["twin"]:
         answer["twin_text"] = _text(kept, decision["twin"], True)
@@ -57,6 +56,10 @@ def describe(answer: dict[str, Any]) -> str:
                 lines.append(f"      as published: {rule['reason']} ({rule['source']})")
         if answer["twin"]:
             lines.append(f"    in favour of {answer['twin']} (Jaccard {answer['jaccard']:.3f})")
+    if answer["span_counts"]:
+        found = ", ".join(f"{count} {kind}" for kind, count in answer["span_counts"].items())
+        lines.append(f"  taken out or replaced in the text: {found}")
+    lines += [f"  shares a row of words with {item}" for item in answer["contamination"]]
     lines.append("  " + answer["text"].replace("\n", "\n  "))
     return "\n".join(lines)
 
@@ -67,7 +70,7 @@ def _shown(value: Any) -> str:
 
 def _decision(store: Store, kept: Artifact, document: str) -> dict[str, Any]:
     tables = str(kept.path / "decisions" / "*.parquet")
-    select = "SELECT id, kept, reason, reasons, twin, jaccard FROM read_parquet(?)"
+    select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?)"
     found = rows(f"{select} WHERE id = ?", [tables, document])
     if not found:
         found = rows(f"{select} WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
@@ -84,13 +87,12 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
     ingest = _ancestor(store, kept, "ingest")
     if ingest is None:
         return None
-    parts = [store.artifacts / part["stage"] / part["key"] for part in ingest.manifest()["parts"]]
-    tables = [str(path / "skipped.parquet") for path in parts if (path / "skipped.parquet").exists()]
-    if not tables:
+    table = ingest.path / "skipped.parquet"
+    if not table.exists():
         return None
     name = document.split(":", 1)[-1].split("#")[0]
     found = rows(
-        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [tables, name]
+        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [str(table), name]
     )
     if not found:
         return None
@@ -98,11 +100,27 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
     return f"{document!r} became no document; ingest skipped:\n  " + "\n  ".join(shown)
 
 
-def _findings(store: Store, kept: Artifact, document: str) -> list[dict[str, Any]]:
-    signals, verdicts = _input(store, kept, "signals"), _input(store, kept, "verdicts")
+def _findings(kept: Artifact, document: str) -> list[dict[str, Any]]:
+    signals, verdicts = input_of(kept, "signals"), input_of(kept, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
     found = explain(document, [shard.path for shard in signals.shards()], rulesets)
     return [finding._asdict() for finding in found]
+
+
+def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
+    """The benchmark items that a document was dropped for, those with the longest shared text first, at most EVIDENCE.
+
+    The words themselves are not quoted: they stand in the text as it was before personal data was taken out.
+    """
+    if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
+        return []
+    spans = [str(shard.path) for shard in input_of(kept, "drops", "contamination").shards()]
+    found = rows(
+        'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '
+        "GROUP BY other ORDER BY length DESC, other LIMIT $most",
+        {"spans": spans, "id": decision["id"], "most": EVIDENCE},
+    )
+    return [row["other"] for row in found]
 
 
 def _text(kept: Artifact, document: str, is_kept: bool) -> str:
@@ -125,18 +143,10 @@ def _used_by(store: Store, kept: Artifact, split: dict[str, Any] | None) -> list
     if split is None or split["split"] != "train":
         return []
     tokens = {artifact.key for artifact in _descendants(store, kept, "tokenize")}
-    models = [a for a in store.list() if a.stage == "pretrain" and tokens & set(_input_keys(a))]
+    models = [a for a in store.list("pretrain") if tokens & set(_input_keys(a))]
     keys = {model.key for model in models}
-    tuned = [a for a in store.list() if a.stage == "finetune" and keys & set(_input_keys(a))]
+    tuned = [a for a in store.list("finetune") if keys & set(_input_keys(a))]
     return [artifact.name for artifact in [*models, *tuned]]
-
-
-def _input(store: Store, artifact: Artifact, name: str) -> Artifact:
-    item = artifact.manifest()["inputs"][name][0]
-    found = store.find(item["stage"], item["key"])
-    if found is None:
-        raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
-    return found
 
 
 def _ancestor(store: Store, artifact: Artifact, stage: str) -> Artifact | None:
@@ -152,7 +162,7 @@ def _ancestor(store: Store, artifact: Artifact, stage: str) -> Artifact | None:
 
 
 def _descendants(store: Store, artifact: Artifact, stage: str) -> list[Artifact]:
-    return [a for a in store.list() if a.stage == stage and artifact.key in _input_keys(a)]
+    return [a for a in store.list(stage) if artifact.key in _input_keys(a)]
 
 
 def _input_keys(artifact: Artifact) -> list[str]:

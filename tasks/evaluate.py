@@ -5,17 +5,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from lm.config import StrictModel
+from lm.config import StrictModel, TrainConfig
 from tasks.pretrain import split_index
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
 
 class EvaluateConfig(StrictModel):
-    """How much of the test documents is scored, and in which precision."""
+    """How much of the test documents is scored, and where and in which precision."""
 
     sequences: int = Field(512, ge=1, description="Sequences of the test documents that are scored.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: that of pretraining.")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="`auto`: that of pretraining.")
+
+    def resolve(self, train: TrainConfig) -> "EvaluateConfig":
+        """Replace every `auto` by what pretraining (already resolved) uses."""
+        own = {name: getattr(self, name) for name in ("device", "precision")}
+        return self.model_copy(update={n: getattr(train, n) if value == "auto" else value for n, value in own.items()})
 
 
 class CompareConfig(StrictModel):
@@ -37,13 +43,18 @@ def evaluate(
 
     torch.set_num_threads(work.resources.threads)
     trained, loaded_tokenizer = load_model(model.path)
+    untrained = GPT(trained.config, seed=0).to(config.device)
+    trained.to(config.device)
     test = PackedSequences(split_index(tokens, split, "test"), trained.config.context)
     lengths = token_byte_lengths(loaded_tokenizer)
     limit = min(config.sequences, len(test))
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+    with (
+        torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16"),
+        work.graceful_stop() as should_stop,
+    ):
         figures = {
-            "pretrained": bits_per_byte(trained, test, lengths, limit),
-            "untrained": bits_per_byte(GPT(trained.config, seed=0), test, lengths, limit),
+            "pretrained": bits_per_byte(trained, test, lengths, limit, should_stop=should_stop),
+            "untrained": bits_per_byte(untrained, test, lengths, limit, should_stop=should_stop),
         }
     counts = split_index(tokens, split, "train").token_counts()
     figures["unigram"] = unigram_bits_per_byte(counts, test, lengths, limit)

@@ -1,38 +1,38 @@
 """Judge every document by the rules, then write the corpus twice: what is kept, and what is dropped with its reasons.
 
 Judging reads signals only, so another threshold costs no pass over the text. The two views are written once, at the
-end, and this is where the spans that a ruleset removes (C4's lines) leave the text.
+end, and this is where every span leaves the text: lines that rulesets edit, boilerplate, personal data, contamination.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import duckdb
 from pydantic import Field
 
-from data_quality.config import StrictModel
+from data_quality.config import DocumentList, StrictModel
 from data_quality.rules import Ruleset
-from tasks.files import read_json, write_json
+from tasks.decide import Judged, write_decisions
 from tasks.pool import map_in_processes
 from tasks.stage import Work, stage
 from tasks.store import Artifact
-from tasks.tables import database, quoted, rows
+from tasks.tables import rows
 
 
 class FilterConfig(StrictModel):
     """How the kept corpus is written."""
 
-    edits: bool = Field(False, description="Apply the line edits of the C4 ruleset to the kept text.")
+    edits: tuple[str, ...] = Field((), description="Text versions whose line edits are made in the kept text.")
 
 
 class JudgeRequest(StrictModel):
     """The rules themselves, thresholds overridden: what decides a verdict, rather than the names of files."""
 
     rulesets: tuple[Ruleset, ...]
+    keep: DocumentList = DocumentList()
+    drop: DocumentList = DocumentList()
 
 
-@stage(version=1)
+@stage(version=2)
 def judge(work: Work, config: JudgeRequest, *, signals: Artifact) -> None:
     """Give every document all reasons for which the rules would drop it."""
     from data_quality.rules import judge as judge_signals
@@ -40,9 +40,18 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact) -> None:
     paths = [shard.path for shard in signals.shards()]
     out = work.directory / "verdicts.parquet"
     counts = judge_signals(
-        paths, config.rulesets, out, memory_limit=work.resources.memory_limit, threads=work.resources.threads
+        paths,
+        config.rulesets,
+        out,
+        memory_limit=work.resources.memory_limit,
+        threads=work.resources.threads,
+        keep=config.keep,
+        drop=config.drop,
     )
     work.counts |= {"documents": counts["documents"], "passed": counts["passed"]}
+    if counts["unmatched"]:
+        work.counts["unmatched"] = len(counts["unmatched"])
+        work.table("unmatched", counts["unmatched"], "Entries of the keep- and drop-list that no document has")
     rows = [
         {"reason": reason, "documents": count, "as first reason": counts["first_reasons"][reason]}
         for reason, count in counts["reasons"].items()
@@ -50,7 +59,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact) -> None:
     work.table("reasons", rows, "Documents that each rule would drop; one document may have several reasons")
 
 
-@stage(version=1)
+@stage(version=3)
 def filter_corpus(
     work: Work,
     config: FilterConfig,
@@ -58,11 +67,20 @@ def filter_corpus(
     corpus: Artifact,
     signals: Artifact,
     verdicts: Artifact,
-    duplicates: Artifact,
+    duplicates: list[Artifact],
+    spans: list[Artifact],
+    drops: list[Artifact],
 ) -> None:
-    """Write kept/, dropped/ and decisions/, one file per shard of the corpus each."""
+    """Write kept/, dropped/ and decisions/, one file per shard of the corpus each, and index.parquet (by id).
+
+    Args:
+        duplicates: artifacts with duplicates.parquet, the ones whose reason counts first in front.
+        spans: artifacts whose tables are spans (SPANS_SCHEMA). Kinds `pii.*` leave kept and dropped texts, others the
+            kept ones only.
+        drops: artifacts that list documents to drop with their reasons (tasks/decide.py).
+    """
     shards = corpus.shards()
-    _write_decisions(work, corpus, verdicts, duplicates, signals if config.edits else None)
+    write_decisions(work, corpus, Judged(verdicts, duplicates, signals, config.edits, spans, drops))
     advance = work.progress.start(len(shards), "shards")
     names = [f"{number:05d}.parquet" for number in range(len(shards))]
     entries: dict[int, dict[str, Any]] = {}
@@ -99,64 +117,6 @@ def filter_shard(directory: str, name: str, shard: str) -> dict[str, Any]:
     }
     lost = {"dropped": pq.read_metadata(dropped).num_rows, "dropped_bytes": _text_bytes(dropped)}
     return {"path": f"kept/{name}", "digest": documents_digest(kept), "counts": counts, "dropped": lost}
-
-
-def _write_decisions(
-    work: Work, corpus: Artifact, verdicts: Artifact, duplicates: Artifact, edits: Artifact | None
-) -> None:
-    """One decision for every document, in one file for every shard.
-
-    The same documents cut into other shards have the same digest and so the same key: what a kill left of another cut
-    is removed, since files are matched to shards by their number.
-    """
-    directory = work.directory / "decisions"
-    finished = work.scratch / "decided.json"
-    cut = [shard.digest for shard in corpus.shards()]
-    if finished.exists() and read_json(finished) == cut:
-        return
-    for name in ("decisions", "kept", "dropped"):
-        shutil.rmtree(work.directory / name, ignore_errors=True)
-    directory.mkdir()
-    with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
-        _decide(connection, verdicts, duplicates, edits)
-        for number, shard in enumerate(corpus.shards()):
-            out = directory / f"{number:05d}.parquet"
-            here = f"FROM decisions SEMI JOIN read_parquet({quoted(shard.path)}) USING (id)"
-            connection.execute(
-                f"COPY (SELECT decisions.* {here} ORDER BY id) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd)"
-            )
-    write_json(finished, cut)
-
-
-def _decide(
-    connection: duckdb.DuckDBPyConnection, verdicts: Artifact, duplicates: Artifact, edits: Artifact | None
-) -> None:
-    """Create the table of decisions: dropped by a rule, or as a duplicate, or kept; and which spans leave the text.
-
-    Edits are found by document id: the same documents may be cut into other shards where they were measured.
-    """
-    spans, measured = '[]::STRUCT(start INTEGER, "end" INTEGER)[]', ""
-    if edits is not None:
-        spans = "s.c4_edits"
-        paths = ", ".join(quoted(shard.path) for shard in edits.shards())
-        measured = f"JOIN read_parquet([{paths}]) s ON s.id = v.id"
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TABLE decisions AS
-        SELECT v.id,
-               v.first_reason IS NULL AND d.dropped IS NULL AS kept,
-               coalesce(v.first_reason, 'duplicate.' || d.kind) AS reason,
-               v.reasons || CASE WHEN d.dropped IS NULL THEN [] ELSE ['duplicate.' || d.kind] END AS reasons,
-               d.kept AS twin,
-               d.jaccard,
-               {spans} AS edits
-        FROM read_parquet($verdicts) v {measured} LEFT JOIN read_parquet($duplicates) d ON d.dropped = v.id
-        """,
-        {
-            "verdicts": str(verdicts.file("verdicts.parquet")),
-            "duplicates": str(duplicates.file("duplicates.parquet")),
-        },
-    )
 
 
 def _reason_rows(directory: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Where everything of one Textmill installation lives, and the environment that says so.
 
-`TEXTMILL_HOME` names the folder; without it, it is `.textmill` beside the nearest `prefect.yaml` above
-the working directory, or `.textmill` in the working directory itself:
+`TEXTMILL_HOME` names the folder; without it, it is `.textmill` beside the nearest `prefect.yaml` of Textmill
+above the working directory, or `.textmill` in the working directory itself:
 
     store/      artifacts, keyed by content          (tasks/store.py)
     prefect/    PREFECT_HOME: SQLite file, profiles
@@ -15,9 +15,11 @@ environment at import. This module therefore imports the standard library only.
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 HOST = "127.0.0.1"
+PULL_STEP = "flows.deploy.enter_checkout"
 DEFAULT_PORTS = {"prefect": 4200, "mlflow": 5000}
 
 _MANAGED = "TEXTMILL_MANAGED"
@@ -50,11 +52,16 @@ def home() -> Path:
     named = os.environ.get("TEXTMILL_HOME")
     if named:
         return Path(named).expanduser().absolute()
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "prefect.yaml").is_file():
-            return folder / ".textmill"
-    return here / ".textmill"
+    return (checkout_above(Path.cwd()) or Path.cwd()) / ".textmill"
+
+
+def checkout_above(folder: Path) -> Path | None:
+    """The nearest folder, this one or above, whose `prefect.yaml` is ours: it names our pull step."""
+    for candidate in (folder, *folder.parents):
+        with suppress(OSError):
+            if PULL_STEP in (candidate / "prefect.yaml").read_text(encoding="utf-8", errors="replace"):
+                return candidate
+    return None
 
 
 def store_path() -> Path:

@@ -1,6 +1,6 @@
 """Ingest: sources become Parquet shards of documents, piece by piece, with every skipped record on file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def fingerprinted(config: IngestConfig, max_files: int | None = None) -> IngestR
 
 def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
     """The pieces with only the chosen files; those left without any go, a hub dataset (it lists none) stays."""
-    hashes = sorted(unit_hash(file.path) for piece in pieces for file in piece.files)
+    hashes = sorted({unit_hash(file.path) for piece in pieces for file in piece.files})
     largest = hashes[min(max_files, len(hashes)) - 1] if hashes else 0.0
     for piece in pieces:
         files = tuple(file for file in piece.files if unit_hash(file.path) <= largest)
@@ -50,14 +50,16 @@ def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
             yield piece.model_copy(update={"files": files})
 
 
-@stage(version=1)
+@stage(version=2)
 def ingest(work: Work, config: IngestRequest) -> None:
-    """Read every piece in a process pool."""
+    """Read every piece in a process pool; `skipped.parquet` lists what gave no document."""
     parts = [
         Part(piece.key_material, (piece,), weight=sum(file.bytes for file in piece.files)) for piece in config.pieces
     ]
     pieces = build_parts(work, "ingest.piece", 1, ingest_part, parts, unit="bytes")
-    skipped = skipped_reasons(pieces)
+    table = work.directory / "skipped.parquet"
+    gather_skipped(table, config.pieces, pieces)
+    skipped = skipped_reasons(table)
     summary = {
         "files": work.counts.get("files", 0),
         "documents": work.counts.get("documents", 0),
@@ -105,13 +107,27 @@ def check_ids(pieces: list[Artifact]) -> None:
         raise ValueError(f"{len(collisions)} document ids occur more than once:\n  {shown}")
 
 
-def skipped_reasons(pieces: list[Artifact]) -> list[dict[str, Any]]:
+def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Artifact]) -> None:
+    """The pieces' tables of what was skipped as one, with the line and record numbers of the files.
+
+    A piece that is a range of a file counts from its start, since what lies before it may change without it.
+    """
+    import pyarrow.parquet as pq
+
+    from data_quality.skipped import SKIPPED_SCHEMA, read_skipped
+
+    with pq.ParquetWriter(table, SKIPPED_SCHEMA, compression="zstd") as writer:
+        for piece, artifact in zip(pieces, artifacts, strict=True):
+            position = piece.files[0].range if piece.files else None  # a range is a piece of its own
+            found = read_skipped(artifact.path / "skipped.parquet", position)
+            if found.num_rows:
+                writer.write_table(found)
+
+
+def skipped_reasons(table: Path) -> list[dict[str, Any]]:
     """Skipped records by reason, with the file and the detail of one example each."""
-    files = [str(piece.path / "skipped.parquet") for piece in pieces if (piece.path / "skipped.parquet").exists()]
-    if not files:
-        return []
     return rows(
         "SELECT reason, count(*) AS records, min(file) AS example, arg_min(detail, file) AS detail "
         "FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
-        [files],
+        [str(table)],
     )

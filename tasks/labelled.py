@@ -10,22 +10,20 @@ from tasks.stage import Work, stage
 from tasks.store import Artifact
 
 SPLITS = ("train", "valid", "test")
+CHOICE = ("per_class", "per_class_eval")  # what chooses among the candidates and changes none
 
 
 @stage(version=1)
 def labelled(work: Work, config: LabelledConfig, *, corpus: Artifact, split: Artifact) -> None:
     """Write train.parquet, valid.parquet and test.parquet: masked paragraphs with their label."""
-    import pyarrow.parquet as pq
+    from data_quality.labelled import select_labelled
 
-    from data_quality.labelled import near_leak, select_labelled
-
-    parts = build_parts(work, "labelled.shard", 1, candidates_part, shard_parts(corpus, config))
+    candidates = config.model_dump(mode="json", exclude=set(CHOICE))
+    parts = build_parts(work, "labelled.shard", 1, candidates_part, shard_parts(corpus, config, candidates))
     counts = select_labelled(
         [part.path / "candidates.parquet" for part in parts], split.file("split.parquet"), work.directory, config
     )
-    texts = {name: pq.read_table(work.directory / f"{name}.parquet")["text"].to_pylist() for name in SPLITS}
     work.counts = {name: value for name, value in counts.items() if isinstance(value, int | float)}
-    work.counts["near_leak"] = near_leak(texts["train"], texts["test"])
     rows = [{"library": c.name, **{name: counts[f"{name}_classes"][c.name] for name in SPLITS}} for c in config.classes]
     work.table("examples", rows, "Labelled paragraphs of each library, by split")
 

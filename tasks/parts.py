@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks.pool import map_in_processes
-from tasks.stage import Work
+from tasks.stage import Keyed, Work
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, artifact_key
 
 PartFunction = Callable[..., dict[str, Any]]
@@ -117,7 +117,12 @@ def build_part(function: PartFunction, root: str, manifest: dict[str, Any], argu
             return other
 
 
-def shard_parts(corpus: Artifact, config: BaseModel) -> list[Part]:
-    """One part for every shard of a corpus, determined by the shard's content and the config."""
-    material = config.model_dump(mode="json")
+def shard_parts(corpus: Artifact, config: BaseModel, material: Any = None) -> list[Part]:
+    """One part for every shard of a corpus, determined by the shard's content and the config.
+
+    Args:
+        material: what of the config shapes a part, JSON-able; None means all of it, or what it says itself (`Keyed`).
+    """
+    if material is None:
+        material = config.key_material() if isinstance(config, Keyed) else config.model_dump(mode="json")
     return [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]

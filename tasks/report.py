@@ -1,6 +1,6 @@
 """Report: what was read, what was dropped and why, what the models learned, as one self-contained page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from data_quality.config import StrictModel
 from tasks.files import write_json
@@ -20,7 +20,7 @@ class ReportConfig(StrictModel):
     name: str
 
 
-@stage(version=1)
+@stage(version=2)
 def report(
     work: Work,
     config: ReportConfig,
@@ -31,6 +31,7 @@ def report(
     signatures: Artifact,
     verdicts: Artifact,
     duplicates: Artifact,
+    found: list[Artifact],
     kept: Artifact,
     split: Artifact,
     tokenizer: Artifact,
@@ -72,7 +73,7 @@ def report(
             "baseline": baseline,
             "comparison": comparison,
         }
-    data = gather(work, config.name, corpus, model, evaluation, task)
+    data = gather(work, config.name, corpus, found, model, evaluation, task)
     write_json(work.directory / DATA, data.model_dump(mode="json"))
     (work.directory / PAGE).write_text(render_report(data), encoding="utf-8")
     work.journal.write("file", path=PAGE, directory="report")
@@ -84,6 +85,7 @@ def gather(
     work: Work,
     name: str,
     corpus: Mapping[str, Artifact],
+    found: Sequence[Artifact],
     model: Artifact,
     evaluation: Artifact,
     task: Mapping[str, Artifact | list[Artifact]],
@@ -93,12 +95,13 @@ def gather(
 
     run = current_run()
     after = [a for value in task.values() for a in (value if isinstance(value, list) else [value])]
-    artifacts = [*corpus.values(), model, evaluation, *after]
+    corpus_artifacts = [a for key, made in corpus.items() for a in ([*found, made] if key == "kept" else [made])]
+    artifacts = [*corpus_artifacts, model, evaluation, *after]
     date, seconds = report_gather_run.started(run)
     raw, kept, split = corpus["raw"], corpus["kept"], corpus["split"]
     read, left, tokens = raw.counts(), kept.counts(), corpus["tokens"].counts()
     with database(work.resources, work.scratch / "spill") as connection:
-        report_gather_corpus.measure(connection, corpus["normalized"], corpus["signals"], kept, split)
+        report_gather_corpus.measure(connection, corpus["signals"], kept, split)
         drops = report_gather_drops.drops(
             connection, corpus["signals"], corpus["verdicts"], corpus["duplicates"], split
         )

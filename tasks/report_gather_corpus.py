@@ -43,15 +43,15 @@ def files(artifact: Artifact, directory: str) -> str:
     return str(artifact.file(directory) / "*.parquet")
 
 
-def measure(
-    connection: duckdb.DuckDBPyConnection, normalized: Artifact, signals: Artifact, kept: Artifact, split: Artifact
-) -> None:
+def measure(connection: duckdb.DuckDBPyConnection, signals: Artifact, kept: Artifact, split: Artifact) -> None:
     """Create what the sections ask: view `documents`, tables `measured` and `membership`.
 
     `measured` has a row for every document: id, bytes, characters, words (of the normalised text) and its decision:
-    kept, reason, reasons, twin, jaccard. `membership` is the split's table.
+    kept, reason, reasons, twin, jaccard. `membership` is the split's table. `documents` are the kept and the dropped
+    texts as they leave the mill: personal data is out of both.
     """
-    connection.register("documents", connection.read_parquet(paths(normalized)))
+    views = [files(kept, "kept"), files(kept, "dropped")]
+    connection.register("documents", connection.read_parquet(views).select("id", "text", "source"))
     connection.execute(
         """
         CREATE TABLE measured AS
@@ -70,7 +70,7 @@ def funnel(connection: duckdb.DuckDBPyConnection, made: Mapping[str, Artifact]) 
     [passed] = answer(
         connection,
         "SELECT count(*) AS documents, coalesce(sum(bytes), 0)::BIGINT AS bytes FROM measured "
-        "WHERE reason IS NULL OR starts_with(reason, 'duplicate.')",
+        "WHERE reason IS NULL OR starts_with(reason, 'duplicate.') OR starts_with(reason, 'contaminated.')",
     )
     rulesets = [ruleset["name"] for ruleset in made["verdicts"].manifest()["config"]["rulesets"]]
     dedupe = made["duplicates"].manifest()["config"]
@@ -97,7 +97,7 @@ def funnel(connection: duckdb.DuckDBPyConnection, made: Mapping[str, Artifact]) 
         FunnelStep(
             name="dedupe",
             note=f"equal texts, then true Jaccard similarity of at least {dedupe['near']['threshold']:g}"
-            + ("; the lines that C4 removes leave the kept text" if edits else ""),
+            + (f"; what the line edits of {', '.join(edits)} remove leaves the kept text" if edits else ""),
             out=out,
         ),
         FunnelStep(
@@ -130,19 +130,14 @@ def _parts(connection: duckdb.DuckDBPyConnection, kept: Artifact, tokens: Artifa
 
 def skips(connection: duckdb.DuckDBPyConnection, raw: Artifact) -> list[SkipReason]:
     """What ingest could not read, by reason, with places."""
-    root = raw.path.parent.parent
-    parts = [root / part["stage"] / part["key"] / "skipped.parquet" for part in raw.manifest()["parts"]]
-    tables = [str(path) for path in parts if path.exists()]
-    if not tables:
-        return []
     found = answer(
         connection,
         """
         SELECT reason, count(*) AS records, count(DISTINCT file) AS files,
                arg_min(struct_pack(file, line, record, detail), md5(file || coalesce(line, record, 0)), $n) AS examples
-        FROM read_parquet($tables) GROUP BY reason ORDER BY records DESC, reason
+        FROM read_parquet($table) GROUP BY reason ORDER BY records DESC, reason
         """,
-        {"tables": tables, "n": EXAMPLES},
+        {"table": str(raw.path / "skipped.parquet"), "n": EXAMPLES},
     )
     return [
         SkipReason(

@@ -6,8 +6,8 @@ from typing import Any
 
 import duckdb
 
-from data_quality.rules import Rule, Ruleset
-from data_quality.signal_catalogue import C4_SIGNALS, LANGUAGE_SIGNALS, RAW_SIGNALS, TEXT_SIGNALS
+from data_quality.rules import Rule, Ruleset, written
+from data_quality.signal_catalogue import meaning
 from tasks.report_data import DropExample, DropReason, Twin
 from tasks.report_excerpts import Excerpt, excerpts
 from tasks.report_gather_corpus import EXAMPLES, paths
@@ -99,12 +99,16 @@ def _reason(
     values: Mapping[str, Mapping[str, Any]],
 ) -> DropReason:
     name: str = row["reason"]
-    stage = {"duplicate": "dedupe", "split": "split"}.get(name.split(".")[0], "rules")
+    stage = {"duplicate": "dedupe", "split": "split", "contaminated": "decontaminate"}.get(name.split(".")[0], "rules")
     if found is not None:
         ruleset, rule = found
-        said = f"kept if {rule.signal} {_sign(rule)} {_written(rule)}: {_meaning(ruleset, rule)}"
+        said = f"kept if {rule.signal} {_sign(rule)} {written(rule.threshold)}: {_meaning(ruleset, rule)}"
+    elif name == "list.drop":
+        said = "named by the drop-list"
     elif stage == "split":
         said = f"Jaccard similarity ≥ {thresholds['split']:g} with a document of that split"
+    elif stage == "decontaminate":
+        said = f"shares a row of words with an item of the benchmark {name.partition('.')[2]}"
     else:
         said = DEDUPE[name].format(thresholds["duplicate.near"])
     return DropReason(
@@ -120,15 +124,7 @@ def _reason(
 
 def _meaning(ruleset: Ruleset, rule: Rule) -> str:
     """What the signal measures, from the catalogue without its asides."""
-    signals = (C4_SIGNALS if ruleset.text == "c4" else RAW_SIGNALS) | LANGUAGE_SIGNALS
-    meaning = TEXT_SIGNALS.get(rule.signal) or signals[rule.signal].meaning
-    return re.sub(r"\s*\([^()]*\)", "", meaning).split(";")[0]
-
-
-def _written(rule: Rule) -> str:
-    if isinstance(rule.threshold, float):
-        return f"{rule.threshold:g}"
-    return rule.threshold if isinstance(rule.threshold, str) else ", ".join(rule.threshold)
+    return re.sub(r"\s*\([^()]*\)", "", meaning(ruleset.text_of(rule), rule.signal)).split(";")[0]
 
 
 def _sign(rule: Rule) -> str:
@@ -151,7 +147,7 @@ def _example(
         measured = {
             "signal": column,
             "value": values[column],
-            "threshold": rule.threshold if isinstance(rule.threshold, float) else _written(rule),
+            "threshold": rule.threshold if isinstance(rule.threshold, float) else written(rule.threshold),
             "keeps_if": KEPT_IF[rule.operator],
         }
     elif example["twin"]:

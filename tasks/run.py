@@ -120,16 +120,25 @@ class Run:
         with (self.directory / "stages.jsonl").open("a") as handle:
             handle.write(json.dumps({"stage": stage, "key": key, "state": "started"}) + "\n")
         if self._shipper is None:
-            checkout = str(Path(__file__).parents[1])  # so that it is found from any working directory
-            with (self.directory / "shipper.err").open("ab") as errors:
-                self._shipper = subprocess.Popen(
-                    [sys.executable, "-m", "tasks.shipper", str(self.store.root), str(self.directory)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join([checkout, os.environ.get("PYTHONPATH", "")])},
-                    start_new_session=True,  # Ctrl-C in the terminal is for the pipeline; the shipper ends after it
-                )
+            self._shipper = self._start_shipper(subprocess.PIPE)
+
+    def ship_in_background(self) -> None:
+        """Let MLflow hear of a run that built nothing, and what earlier runs could not send, without waiting."""
+        self._start_shipper(subprocess.DEVNULL)
+
+    def _start_shipper(self, stdin: int) -> "subprocess.Popen[bytes]":
+        """A shipper follows this run until its standard input ends."""
+        assert self.directory is not None
+        checkout = str(Path(__file__).parents[1])  # so that it is found from any working directory
+        with (self.directory / "shipper.err").open("ab") as errors:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tasks.shipper", str(self.store.root), str(self.directory)],
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([checkout, os.environ.get("PYTHONPATH", "")])},
+                start_new_session=True,  # Ctrl-C in the terminal is for the pipeline; the shipper ends after it
+            )
 
     def finish_shipping(self, wait_seconds: float = SHIPPER_WAIT_SECONDS) -> bool:
         """Let the shipper send the rest, within a bound. Returns False when something remains for the next run."""
@@ -145,9 +154,7 @@ class Run:
             sent = False
         self._shipper = None
         if not sent:
-            logger.warning(
-                "MLflow did not take everything; the next run that builds something, or `textmill up`, sends the rest"
-            )
+            logger.warning("MLflow did not take everything; the next run, or `textmill up`, sends the rest")
         return sent
 
 

@@ -13,11 +13,11 @@ from tasks.tables import database, quoted
 LIBRARIES = ("rjieba", "spacy")
 
 
-@stage(version=2, libraries=LIBRARIES)
+@stage(version=3, libraries=LIBRARIES)
 def signals(work: Work, config: SignalsConfig, *, corpus: Artifact, languages: Artifact | None = None) -> None:
     """Compute every numeric signal of every document in one pass; words as its language (`languages`) has them."""
     parts = shard_parts(corpus, config) if languages is None else _parts_with_languages(work, config, corpus, languages)
-    build_parts(work, "signals.shard", 2, signals_part, parts, libraries=LIBRARIES)
+    build_parts(work, "signals.shard", 3, signals_part, parts, libraries=LIBRARIES)
 
 
 def _parts_with_languages(work: Work, config: SignalsConfig, corpus: Artifact, languages: Artifact) -> list[Part]:
@@ -42,17 +42,16 @@ def _parts_with_languages(work: Work, config: SignalsConfig, corpus: Artifact, l
                     f"COPY (SELECT l.* FROM read_parquet([{whole}]) l SEMI JOIN read_parquet({quoted(shard.path)}) "
                     f"USING (id)) TO {quoted(Path(path))} (FORMAT parquet)"
                 )
-    material = config.model_dump(mode="json")
     return [
-        Part({"config": material, "shard": shard.digest, "languages": digest}, (str(shard.path), config, path))
-        for shard, (path, digest) in zip(shards, tables, strict=True)
+        Part({**part.material, "languages": digest}, (*part.arguments, path))
+        for part, (path, digest) in zip(shard_parts(corpus, config), tables, strict=True)
     ]
 
 
-@stage(version=1)
+@stage(version=2)
 def signatures(work: Work, config: SignatureConfig, *, corpus: Artifact) -> None:
     """Compute the MinHash signature and the shingle hashes of every document."""
-    build_parts(work, "signatures.shard", 1, signatures_part, shard_parts(corpus, config))
+    build_parts(work, "signatures.shard", 2, signatures_part, shard_parts(corpus, config))
 
 
 def signals_part(directory: Path, shard: str, config: SignalsConfig, languages: str | None = None) -> dict[str, Any]:

@@ -12,17 +12,19 @@ def split(work: Work, config: SplitConfig, *, corpus: Artifact, signatures: Arti
     from data_quality.split import split_documents
 
     out = work.directory / "split.parquet"
-    counts = split_documents(
-        sorted(corpus.file("decisions").glob("*.parquet")),
-        [shard.path for shard in signatures.shards()],
-        out,
-        config,
-        duplicate_paths=[duplicates.file("duplicates.parquet")],
-        temp_directory=work.scratch,
-        memory_limit=work.resources.memory_limit,
-        threads=work.resources.threads,
-        progress=work.progress.start(int(signatures.counts()["documents"]), "documents"),
-    )
+    with work.graceful_stop() as should_stop:
+        counts = split_documents(
+            sorted(corpus.file("decisions").glob("*.parquet")),
+            [shard.path for shard in signatures.shards()],
+            out,
+            config,
+            duplicate_paths=[duplicates.file("duplicates.parquet")],
+            temp_directory=work.scratch,
+            memory_limit=work.resources.memory_limit,
+            threads=work.resources.threads,
+            progress=work.progress.start(int(signatures.counts()["documents"]), "documents"),
+            should_stop=should_stop,
+        )
     work.counts.update(counts)
     table = rows(
         "SELECT split, count(*) AS documents, sum(strlen(text))::BIGINT AS bytes FROM read_parquet(?) "

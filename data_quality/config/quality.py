@@ -1,43 +1,36 @@
 """Configuration of signals and rules."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from data_quality.config.base import StrictModel
-
-
-class C4LineEdits(StrictModel):
-    """C4's line rules (arXiv 1910.10683, section 2.2; datatrove `C4QualityFilter`): they make the text version `c4`."""
-
-    filter_no_terminal_punct: bool = Field(
-        default=False,
-        description="Remove lines that do not end in . ? ! \" or ', or end in `...`. C4 paper: true; FineWeb: false.",
-    )
-    min_words_per_line: int = Field(
-        default=3,
-        ge=0,
-        description="Remove lines with fewer words, as white space parts them; a Han or Kana character is a word "
-        "(C4 code: 3); 0 switches it off.",
-    )
-    max_word_length: int | None = Field(
-        default=1000, ge=1, description="Remove lines with a longer word, in characters (C4 code: 1000); null: off."
-    )
-    remove_citations: bool = Field(
-        default=True, description="Cut [12], [], [edit] and [citation needed] out of lines (C4 code)."
-    )
-    filter_javascript: bool = Field(default=True, description="Remove lines that mention javascript (C4 paper).")
-    filter_policy: bool = Field(
-        default=True, description="Remove lines on cookies, terms of use and privacy policy (C4 code)."
-    )
+from data_quality.config.custom import CustomSignal
+from data_quality.config.line_edits import C4LineEdits, RefinedWebLineEdits
+from data_quality.config.lists import BadWordsConfig, DocumentList, ListFile, UrlLists
 
 
 class SignalsConfig(StrictModel):
-    """What `compute_signals` measures. A change here recomputes signals; a change of rules or thresholds does not."""
+    """What `compute_signals` measures. A change here recomputes signals; a change of rules or thresholds does not.
+
+    Text versions but `c4` and the optional groups of signals are measured only where a chosen ruleset asks for them:
+    `data_quality.signal_choice.resolve_signals` adds them.
+    """
 
     c4: C4LineEdits | None = Field(
         default=C4LineEdits(),
         description="Line edits of the text version `c4`, on which FineWeb's rules stand; null: no such version.",
+    )
+    c4_dclm: C4LineEdits | None = Field(
+        default=None, description="Line edits of the text version `c4_dclm`; null: DCLM's where its ruleset is chosen."
+    )
+    refinedweb: RefinedWebLineEdits | None = Field(
+        default=None,
+        description="Line edits of the text version `refinedweb`; null: RefinedWeb's where its ruleset is chosen.",
+    )
+    groups: tuple[str, ...] = Field(
+        default=(),
+        description="Optional groups of signals (data_quality/signal_catalogue.py) to measure though no rule asks.",
     )
     short_line_length: int = Field(
         default=30, ge=0, description="Longest line, in characters, that short_line_ratio counts (FineWeb: 30)."
@@ -48,6 +41,32 @@ class SignalsConfig(StrictModel):
         "thresholds mean. plain: runs of letters and digits, and single other characters. Chinese, Japanese and "
         "Korean are cut by their own rules either way.",
     )
+    url: UrlLists | None = Field(default=None, description="Lists of banned addresses, for the group `url`.")
+    traditional: ListFile | None = Field(
+        default=None,
+        description="Table for the group `traditional`: lines of a traditional character, a tab, and its simplified "
+        "forms. null: OpenCC's, from the package opencc-python-reimplemented (Apache-2.0; extra `chinese`).",
+    )
+    bad_words: BadWordsConfig | None = Field(default=None, description="Lists of bad words, for `bad_words`.")
+    custom: tuple[CustomSignal, ...] = Field(default=(), description="Signals of your own, measured by your functions.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        from data_quality.signal_catalogue import GROUPS, check_custom_names, nearest
+
+        for group in self.groups:
+            if group not in GROUPS:
+                raise ValueError(f"unknown group of signals '{group}'{nearest(group, GROUPS)}")
+        check_custom_names([signal.name for signal in self.custom])
+        return self
+
+    def key_material(self) -> dict[str, Any]:
+        """What determines the signals: lists by their content and functions by their version, none by its path."""
+        material = self.model_dump(mode="json")
+        for signal in material["custom"]:
+            del signal["meaning"]
+            signal["function"] = signal["function"].replace("\\", "/").rpartition("/")[2]
+        return _by_content(material)
 
 
 class QualityConfig(StrictModel):
@@ -55,7 +74,7 @@ class QualityConfig(StrictModel):
 
     rulesets: tuple[str, ...] = Field(
         default=("gopher_repetition", "gopher_quality", "c4", "fineweb"),
-        description="Rulesets in order: names of shipped ones (data_quality/rulesets/) or paths of YAML files. The "
+        description="Rulesets in order: names of shipped ones (docs/rulesets/) or paths of YAML files. The "
         "first reason of a document is that of the first rule that fires; the default is FineWeb's order.",
     )
     thresholds: dict[str, float | str | tuple[str, ...]] = Field(
@@ -67,6 +86,12 @@ class QualityConfig(StrictModel):
         description="Rulesets that judge only documents of one language, for instance {gopher_quality: en} in a corpus "
         "of several. Rules that name a language of their own keep it.",
     )
+    keep: DocumentList = Field(
+        default=DocumentList(), description="Documents that stay whatever rules and dedupe say: reason `list.keep`."
+    )
+    drop: DocumentList = Field(
+        default=DocumentList(), description="Documents that go, unless `keep` names them too: reason `list.drop`."
+    )
     signals: SignalsConfig = Field(default=SignalsConfig(), description="How the signals are measured.")
 
     @model_validator(mode="after")
@@ -75,3 +100,14 @@ class QualityConfig(StrictModel):
 
         choose_rulesets(self)
         return self
+
+
+def _by_content(value: Any) -> Any:
+    """`value` with every list file as the hash of what it holds."""
+    if isinstance(value, dict):
+        if value.keys() == {"path", "sha256"}:
+            if value["sha256"] is None:
+                raise ValueError(f"the list {value['path']} was not read: pass the signals through resolve_signals")
+            return value["sha256"]
+        return {key: _by_content(inner) for key, inner in value.items()}
+    return value

@@ -48,11 +48,17 @@ class FileSource(SourceBase):
         description="Take only files whose path below the root matches one of these (`*` crosses `/`).",
     )
     exclude: tuple[str, ...] = Field((), description="Leave out files that match one of these patterns.")
-    encoding: str = Field("utf-8", description="Character encoding of the files.")
+    encoding: str = Field(
+        "utf-8",
+        description="Character encoding of the files. `auto` finds it for each file (each page, each message) by byte "
+        "order mark, what it declares, and its bytes.",
+    )
 
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, value: str) -> str:
+        if value == "auto":
+            return value
         try:
             return codecs.lookup(value).name
         except LookupError:
@@ -72,7 +78,7 @@ class ColumnSource(StrictModel):
 
 
 class TextSource(FileSource):
-    """Plain text and Markdown: `.txt`, `.md`, each also `.gz` and `.zst`."""
+    """Plain text and Markdown: `.txt`, `.md`, each also `.gz`, `.zst` and `.bz2`."""
 
     format: Literal["text"]
     name: str = Field("text", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
@@ -89,14 +95,14 @@ class TextSource(FileSource):
 
 
 class JsonlSource(FileSource, ColumnSource):
-    """One JSON object a line: `.jsonl`, `.ndjson`, each also `.gz` and `.zst`."""
+    """One JSON object a line: `.jsonl`, `.ndjson`, each also `.gz`, `.zst` and `.bz2`."""
 
     format: Literal["jsonl"]
     name: str = Field("jsonl", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
 
 
 class CsvSource(FileSource, ColumnSource):
-    """Delimited tables (RFC 4180): `.csv`, `.tsv`, each also `.gz` and `.zst`."""
+    """Delimited tables (RFC 4180): `.csv`, `.tsv`, each also `.gz`, `.zst` and `.bz2`."""
 
     format: Literal["csv"]
     name: str = Field("csv", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
@@ -120,6 +126,40 @@ class ParquetSource(FileSource, ColumnSource):
 
     format: Literal["parquet"]
     name: str = Field("parquet", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+
+
+class PdfSource(FileSource):
+    """PDF files, one document each: lines joined to paragraphs, running headers, footers and page numbers removed."""
+
+    format: Literal["pdf"]
+    name: str = Field("pdf", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    max_pages: int = Field(10_000, ge=1, description="A file with more pages is skipped. Pages.")
+
+
+class ArchiveSource(FileSource):
+    """A source of files that are ZIP archives of XML."""
+
+    max_unpacked_bytes: int = Field(
+        1 << 30,
+        ge=1,
+        description="A file whose texts unpack to more is skipped, as are archives packed too well to be "
+        "honest. Bytes.",
+    )
+
+
+class EpubSource(ArchiveSource):
+    """EPUB books, one document each: the chapters in reading order."""
+
+    format: Literal["epub"]
+    name: str = Field("epub", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+
+
+class DocxSource(ArchiveSource):
+    """Word documents (`.docx`), one document each: tracked insertions are kept, deletions left out."""
+
+    format: Literal["docx"]
+    name: str = Field("docx", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    footnotes: bool = Field(False, description="Put the footnotes at the end of the text.")
 
 
 class HuggingFaceSource(SourceBase, ColumnSource):
@@ -164,8 +204,75 @@ class PythonDocsSource(SourceBase):
     search_path: tuple[str, ...] = Field((), description="Directories to look in instead of `sys.path`.")
 
 
+class HtmlExtraction(StrictModel):
+    """How pages become text."""
+
+    encoding: str = Field("auto", description="See `FileSource.encoding`.")
+    main_content: bool = Field(
+        True,
+        description="Leave out navigation, adverts, comments and footers. With false everything that a reader sees is "
+        "text.",
+    )
+    max_nesting: int = Field(
+        512,
+        ge=1,
+        le=2000,
+        description="A page with elements nested more deeply is skipped. (Browsers build no deeper page than 512.)",
+    )
+
+
+class HtmlSource(HtmlExtraction, FileSource):
+    """Web pages, one a file: `.html`, `.htm`, `.xhtml`, each also `.gz`, `.zst` and `.bz2`."""
+
+    format: Literal["html"]
+    name: str = Field("html", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+
+
+class WarcSource(HtmlExtraction, FileSource):
+    """Crawled pages: `.warc` (HTML and plain text) and `.wet` (text already extracted), each also `.gz` and `.zst`.
+    The document id is the WARC record id."""
+
+    format: Literal["warc"]
+    name: str = Field("warc", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    content_types: tuple[str, ...] = Field(
+        ("text/html", "application/xhtml+xml", "text/plain"),
+        description="Pages of other content types are counted as skipped. Only responses with status 200 are read.",
+    )
+
+
+class MediaWikiSource(FileSource):
+    """MediaWiki XML dumps (`pages-articles.xml`): articles as plain text, `.xml`, also `.gz`, `.zst` and `.bz2`."""
+
+    format: Literal["mediawiki"]
+    name: str = Field("mediawiki", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    namespaces: tuple[int, ...] = Field((0,), description="Numbers of the namespaces to read; 0 is articles.")
+
+
+class MailSource(HtmlExtraction, FileSource):
+    """Mailboxes and messages: `.mbox`, `.eml`, each also `.gz`, `.zst` and `.bz2`. The text is the body,
+    headers are metadata, attachments are left out."""
+
+    format: Literal["mail"]
+    name: str = Field("mail", pattern=r"^[^\s:#]+$", description="See `SourceBase.name`.")
+    main_content: bool = Field(
+        False, description="Treat a body that is only HTML as a web page and leave out what looks like navigation."
+    )
+
+
 SourceConfig = Annotated[
-    TextSource | JsonlSource | CsvSource | ParquetSource | HuggingFaceSource | PythonDocsSource,
+    TextSource
+    | JsonlSource
+    | CsvSource
+    | ParquetSource
+    | PdfSource
+    | EpubSource
+    | DocxSource
+    | HuggingFaceSource
+    | PythonDocsSource
+    | HtmlSource
+    | WarcSource
+    | MediaWikiSource
+    | MailSource,
     Field(discriminator="format"),
 ]
 
@@ -185,8 +292,9 @@ class IngestConfig(StrictModel):
     piece_bytes: int = Field(
         16 << 20,
         ge=1,
-        description="Input files are grouped into pieces of about this size, the unit of work and of reuse. "
-        "Bytes of input as stored.",
+        description="Input files are grouped into pieces of about this size, the unit of work and of reuse; a larger "
+        "uncompressed text (except `document: file`), JSON Lines, CSV or Parquet file is cut into several, between "
+        "documents. Bytes of input as stored.",
     )
     trust_mtime: bool = Field(
         True,

@@ -12,10 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.config import KeepConfig
 from data_quality.dedupe.signatures import CONFIG_KEY
 
 GREEDY, PINNED, COMPARED = 0, 1, 2
@@ -30,6 +28,8 @@ class Workspace:
     directory: Path
     signatures: tuple[Path, ...]
     bands: int
+    threads: int
+    made_with: bytes  # the config of the signatures, as their shards have it
 
 
 @contextmanager
@@ -42,10 +42,10 @@ def open_workspace(
         ValueError: no shard, a file that is no signature shard, or shards made with different configs.
     """
     paths = tuple(Path(path) for path in signature_paths)
-    bands = _check_signatures(paths)
+    bands, made_with = _check_signatures(paths)
     with TemporaryDirectory(prefix="dedupe-", dir=temp_directory) as name:
         directory = Path(name)
-        settings = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
             "threads": threads,
             "temp_directory": str(directory / "spill"),
@@ -53,39 +53,29 @@ def open_workspace(
             "autoload_known_extensions": False,
         }
         with duckdb.connect(str(directory / "dedupe.duckdb"), config=settings) as sql:
-            yield Workspace(sql, directory, paths, bands)
+            sql.execute("SET TimeZone = 'UTC'")  # of dates that name none
+            yield Workspace(sql, directory, paths, bands, threads, made_with)
 
 
-def _check_signatures(paths: Sequence[Path]) -> int:
+def _check_signatures(paths: Sequence[Path]) -> tuple[int, bytes]:
     if not paths:
         raise ValueError("no signature shards were given: run signature_shard on the documents first")
-    first_config = None
+    made_with: bytes | None = None
     bands = 0
     for path in paths:
         schema = pq.read_schema(path)
         config = (schema.metadata or {}).get(CONFIG_KEY)
         if config is None:
             raise ValueError(f"{path} is not a signature shard: write it with signature_shard")
-        if first_config is None:
-            first_config = config
-            bands = schema.field("bands").type.list_size
-        if config != first_config:
+        if made_with is None:
+            made_with = config
+            bands = next(n for n in range(len(schema.names) + 1) if f"b{n}" not in schema.names)
+        if config != made_with:
             raise ValueError(
-                f"{path} was made with {config.decode()}, {paths[0]} with {first_config.decode()}: "
+                f"{path} was made with {config.decode()}, {paths[0]} with {made_with.decode()}: "
                 "make all signatures with one config"
             )
-    return bands
-
-
-def preference(keep: KeepConfig) -> str:
-    """The SQL order of documents from most to least wanted, over the columns of a signature shard."""
-    position = f"coalesce(list_position({sql_list(keep.source_priority)}, source), 1000000000)"
-    return {
-        "longest": "chars DESC, id",
-        "shortest": "chars, id",
-        "source_priority": f"{position}, chars DESC, id",
-        "first_id": "id",
-    }[keep.policy]
+    return bands, made_with or b""
 
 
 def rank_documents(
@@ -94,6 +84,7 @@ def rank_documents(
     order: str,
     role: str = str(GREEDY),
     join: str = "",
+    columns: str = "",
     parameters: dict[str, Any] | None = None,
 ) -> int:
     """Create table `documents` (rank, id, text_hash, shingle_count, shingles_hash, file, row, role); return its length.
@@ -102,35 +93,41 @@ def rank_documents(
         order: SQL order by which ranks 0, 1, ... are given; total, so ending in id.
         role: SQL expression for GREEDY, PINNED or COMPARED; pinned documents must come first in `order`.
         join: SQL joined to the signatures (alias s); an inner join leaves documents out.
+        columns: more SQL columns of the table, each with a comma before it.
         parameters: values of the $names in these.
 
     Raises:
         ValueError: two documents have one id.
     """
-    sql = workspace.sql
-    files = pa.table({"path": [str(path) for path in workspace.signatures], "file": range(len(workspace.signatures))})
-    sql.register("files", files)
-    sql.execute(
+    workspace.sql.execute(
         f"""
         CREATE OR REPLACE TABLE documents AS
-        SELECT (row_number() OVER (ORDER BY {order}) - 1)::INTEGER AS rank, s.id, text_hash, shingle_count,
-               shingles_hash, files.file::INTEGER AS file, file_row_number AS row, ({role})::TINYINT AS role
-        FROM read_parquet({sql_list(files["path"].to_pylist())}, filename = true, file_row_number = true) s
-        JOIN files ON files.path = s.filename {join}
+        SELECT (row_number() OVER (ORDER BY {order}) - 1)::INTEGER AS rank, s.id, s.text_hash, shingle_count,
+               shingles_hash, s.file_index::INTEGER AS file, s.file_row_number AS row,
+               ({role})::TINYINT AS role {columns}
+        FROM {signature_rows(workspace)} s {join}
         """,
         parameters or {},
     )
+    return check_unique(workspace, "documents")
+
+
+def signature_rows(workspace: Workspace) -> str:
+    """SQL: the rows of all signature shards, with file_index and file_row_number."""
+    return f"read_parquet({sql_list([str(path) for path in workspace.signatures])}, file_row_number = true)"
+
+
+def check_unique(workspace: Workspace, table: str) -> int:
+    """The number of rows of a table; raises ValueError where two have one id."""
     rows, ids, twice = single_row(
-        sql,
-        """
-        SELECT sum(n), count(*), (min(id) FILTER (n > 1)) FROM (SELECT id, count(*) AS n FROM documents GROUP BY id)
-        """,
+        workspace.sql,
+        f"SELECT sum(n), count(*), (min(id) FILTER (n > 1)) FROM (SELECT id, count(*) AS n FROM {table} GROUP BY id)",
     )
     if twice is not None:
         raise ValueError(
             f"{rows} documents have {ids} ids, {twice!r} is one that comes twice: ids must be unique across all shards"
         )
-    return ids
+    return int(ids)
 
 
 def collapse_equal(workspace: Workspace, *, texts: bool, shingles: bool) -> int:

@@ -12,32 +12,43 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import DedupeConfig
-from data_quality.dedupe.candidates import find_buckets
+from data_quality.dedupe.candidates import Buckets, find_buckets
+from data_quality.dedupe.evidence import DUPLICATES_SCHEMA
 from data_quality.dedupe.exact import (
+    PINNED,
     Workspace,
     collapse_equal,
     open_workspace,
-    preference,
     rank_documents,
     single_row,
     sql_list,
 )
-from data_quality.dedupe.verify import load_shingles, match_in_order
+from data_quality.dedupe.incremental import (
+    DUPLICATES,
+    INDEX,
+    INDEX_SCHEMA,
+    PAIRS,
+    PAIRS_SCHEMA,
+    Refresh,
+    begin_refresh,
+    create_families,
+    earlier_pairs,
+    index_query,
+    insert_pairs,
+    pairs_query,
+    print_of,
+    state_metadata,
+    store_matching,
+)
+from data_quality.dedupe.keep import KeepTables, ranking
+from data_quality.dedupe.verify import KnownPairs, PairSink, Twins, load_shingles, match_in_order
 
 ROW_GROUP = 50_000
-DUPLICATES_SCHEMA = pa.schema(
-    [
-        pa.field("dropped", pa.string(), nullable=False),
-        pa.field("kept", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("jaccard", pa.float64(), nullable=False),
-        pa.field("family_size", pa.int64(), nullable=False),
-    ]
-)
 
 
 def near_dedupe(
@@ -46,6 +57,11 @@ def near_dedupe(
     config: DedupeConfig,
     *,
     verdict_paths: Sequence[Path] = (),
+    score_paths: Sequence[Path] = (),
+    document_paths: Sequence[Path] = (),
+    pinned_paths: Sequence[Path] = (),
+    keep_state: bool = False,
+    previous: Path | None = None,
     temp_directory: Path,
     memory_limit: str = "1GiB",
     threads: int = 1,
@@ -61,24 +77,43 @@ def near_dedupe(
     Args:
         signature_paths: shards of `signature_shard`, all made with one config.
         verdict_paths: Parquet with id and first_reason (null: passes) for every document; one that fails is never kept
-            in favour of one that passes.
+            in favour of one that passes, unless it is pinned.
+        score_paths: Parquet with id and `keep.score_column`, for policy best_score.
+        document_paths: documents shards, whose metadata hold the date, for policy oldest.
+        pinned_paths: Parquet with id of documents that must stay: never dropped, not even for each other.
+        keep_state: also write `index.parquet` and `pairs.parquet` (see `incremental`) into the directory of `out_path`.
+        previous: the directory of an earlier `duplicates.parquet` with its state. A hint: it saves work and changes no
+            byte of the result; one made with another config is not looked at.
         temp_directory: existing directory for what does not fit into memory: about the size of the signatures.
         memory_limit: DuckDB's, for example "1GiB".
-        threads: DuckDB's.
+        threads: DuckDB's, and for grouping the bands.
         progress: told how many candidate documents were matched.
         should_stop: polled while matching.
 
     Returns:
         Counts: documents, kept, exact, near, distinct (after collapsing), candidates (documents that share a band),
         compared (pairs whose Jaccard was computed), bounded (documents with more candidates than max_comparisons),
-        families, largest_family.
+        families, largest_family; solved (documents that were not copied from `previous`).
 
     Raises:
-        ValueError: shards that do not fit together, an id twice, a document without a verdict.
+        ValueError: shards that do not fit together, an id twice, a document without a verdict, a table that the policy
+            needs missing.
         InterruptedError: `should_stop` said so; nothing was written.
     """
+    out_path = Path(out_path)
+    tables = KeepTables(verdict_paths, score_paths, document_paths, pinned_paths)
     with open_workspace(signature_paths, temp_directory, memory_limit, threads) as workspace:
-        documents = _rank_by_policy(workspace, config, verdict_paths)
+        order = ranking(workspace, config.keep, tables)
+        refresh = None
+        if previous is not None and keep_state and config.near.enabled:
+            refresh = begin_refresh(workspace, order, Path(previous), config)
+        solved = rank_documents(
+            workspace,
+            order=order.order,
+            role=order.role,
+            join=f"{refresh.join if refresh else ''} {order.join}",
+            columns=f", {print_of(order)} AS print" if keep_state else "",
+        )
         distinct = collapse_equal(workspace, texts=config.exact.enabled, shingles=config.near.enabled)
         matching = {"candidates": 0, "compared": 0, "bounded": 0}
         workspace.sql.execute("CREATE TABLE twins (rank INTEGER, twin INTEGER, jaccard DOUBLE)")
@@ -87,32 +122,19 @@ def near_dedupe(
                 workspace,
                 threshold=config.near.threshold,
                 max_comparisons=config.near.max_comparisons,
+                keep_state=keep_state,
+                refresh=refresh,
                 progress=progress,
                 should_stop=should_stop,
             )
         resolve_twins(workspace)
-        removed = _summary(workspace)
-        _write(workspace, Path(out_path))
-    kept = documents - removed["exact"] - removed["near"]
-    return {"documents": documents, "kept": kept, "distinct": distinct, **matching, **removed}
-
-
-def _rank_by_policy(workspace: Workspace, config: DedupeConfig, verdict_paths: Sequence[Path]) -> int:
-    order = preference(config.keep)
-    if not verdict_paths:
-        return rank_documents(workspace, order=order)
-    verdicts = f"read_parquet({sql_list([str(path) for path in verdict_paths])})"
-    documents = rank_documents(
-        workspace,
-        order=f"first_reason IS NOT NULL, {order}",
-        join=f"LEFT JOIN (SELECT id AS judged, first_reason FROM {verdicts}) ON judged = s.id",
-    )
-    first, unjudged = single_row(
-        workspace.sql, f"SELECT min(id), count(*) FROM documents ANTI JOIN {verdicts} USING (id)"
-    )
-    if unjudged:
-        raise ValueError(f"{unjudged} documents have no verdict, {first!r} among them: judge all documents")
-    return documents
+        _write(workspace, refresh, out_path)
+        counts = {"documents": solved, "distinct": distinct, **matching}
+        if keep_state and config.near.enabled:
+            counts = _write_state(workspace, refresh, config, out_path.parent)
+        removed = _summary(workspace, out_path)
+    kept = counts["documents"] - removed["exact"] - removed["near"]
+    return {**counts, **removed, "kept": kept, "solved": solved}
 
 
 def match_near(
@@ -121,25 +143,38 @@ def match_near(
     threshold: float,
     max_comparisons: int,
     across_roles: bool = False,
+    keep_state: bool = False,
+    refresh: Refresh | None = None,
     progress: Callable[[int], None] = lambda n: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, int]:
     """Create table `twins` (rank, twin, jaccard) of the collapsed documents that have a kept twin.
 
+    Args:
+        keep_state: also create tables `pairs` and `matching` (see `incremental`).
+        refresh: an earlier result whose verified pairs are taken as they are.
+
     Returns:
         Counts: candidates, compared, bounded (see `near_dedupe`).
     """
     buckets = find_buckets(workspace, across_roles=across_roles)
-    offsets, shingles = load_shingles(workspace, buckets.ranks)
-    found = match_in_order(
+
+    def keep_pairs(left: np.ndarray, right: np.ndarray, jaccards: np.ndarray) -> None:
+        insert_pairs(workspace, buckets.ranks, left, right, jaccards)
+
+    known = None if refresh is None else earlier_pairs(workspace, refresh, buckets.ranks)
+    found = _match(
+        workspace,
         buckets,
-        offsets,
-        shingles,
+        known,
         threshold=threshold,
         max_comparisons=max_comparisons,
+        store_pairs=keep_pairs if keep_state else None,
         progress=progress,
         should_stop=should_stop,
     )
+    if keep_state:
+        store_matching(workspace, buckets, found)
     matched = found.twins >= 0
     table = pa.table(
         {
@@ -151,46 +186,108 @@ def match_near(
     workspace.sql.register("matched", table)
     workspace.sql.execute("CREATE OR REPLACE TABLE twins AS FROM matched")
     workspace.sql.unregister("matched")
-    return {"candidates": len(buckets.ranks), "compared": found.compared, "bounded": found.bounded}
+    return {
+        "candidates": len(buckets.ranks),
+        "compared": int(found.compared.sum(dtype=np.int64)),
+        "bounded": int(found.bounded.sum()),
+    }
+
+
+def _match(
+    workspace: Workspace,
+    buckets: Buckets,
+    known: KnownPairs | None,
+    *,
+    threshold: float,
+    max_comparisons: int,
+    store_pairs: PairSink | None,
+    progress: Callable[[int], None],
+    should_stop: Callable[[], bool],
+) -> Twins:
+    """Match with the shingles of all candidates, or, where pairs are known, of those that turn out to need them."""
+    wanted = np.full(len(buckets.ranks), known is None)
+    while True:
+        workspace.sql.execute("CREATE OR REPLACE TABLE pairs (a INTEGER, b INTEGER, jaccard DOUBLE)")
+        found = match_in_order(
+            buckets,
+            load_shingles(workspace, buckets.ranks, wanted),
+            threshold=threshold,
+            max_comparisons=max_comparisons,
+            known=known,
+            store_pairs=store_pairs,
+            progress=progress if known is None else lambda n: None,
+            should_stop=should_stop,
+        )
+        if not found.missing.any():
+            return found
+        wanted |= found.missing
 
 
 def resolve_twins(workspace: Workspace) -> None:
-    """Create table `duplicates` (dropped, kept: ranks; kind, jaccard): collapsed documents share one fate."""
+    """Create table `duplicates` (dropped, kept: ranks; kind, jaccard): collapsed documents share one fate.
+
+    Pinned documents stay, each of them.
+    """
     workspace.sql.execute(
-        """
+        f"""
         CREATE OR REPLACE TABLE duplicates AS
         SELECT e.rank AS dropped, coalesce(twin, set_rank) AS kept,
                CASE WHEN kept = text_rank THEN 'exact' ELSE 'near' END AS kind, coalesce(jaccard, 1.0) AS jaccard
         FROM equals e LEFT JOIN twins ON twins.rank = e.set_rank
         WHERE e.rank != coalesce(twin, set_rank)
+        AND e.rank NOT IN (SELECT rank FROM documents WHERE role = {PINNED})
         """
     )
 
 
-def _summary(workspace: Workspace) -> dict[str, int]:
+def _summary(workspace: Workspace, out_path: Path) -> dict[str, int]:
+    """Counts of the table; a family of n has n - 1 rows."""
     row = single_row(
         workspace.sql,
-        """
-        SELECT count(*) FILTER (kind = 'exact'), count(*) FILTER (kind = 'near'), count(DISTINCT kept),
-               coalesce((SELECT max(n) + 1 FROM (SELECT count(*) AS n FROM duplicates GROUP BY kept)), 0)
-        FROM duplicates
+        f"""
+        SELECT coalesce(sum(exact), 0)::BIGINT, coalesce(sum(n - exact), 0)::BIGINT,
+               coalesce(sum(n // (family_size - 1)), 0)::BIGINT, coalesce(max(family_size), 0)
+        FROM (SELECT family_size, count(*) AS n, count(*) FILTER (kind = 'exact') AS exact
+              FROM read_parquet({sql_list([str(out_path)])}) GROUP BY family_size)
         """,
     )
     return dict(zip(("exact", "near", "families", "largest_family"), row, strict=True))
 
 
-def _write(workspace: Workspace, out_path: Path) -> None:
+def _write(workspace: Workspace, refresh: Refresh | None, out_path: Path) -> None:
+    columns = ", ".join(DUPLICATES_SCHEMA.names)
+    untouched = f"UNION ALL SELECT {columns} {refresh.untouched(DUPLICATES, 'dropped')}" if refresh else ""
     rows = workspace.sql.sql(
-        """
+        f"""
         SELECT d.id AS dropped, k.id AS kept, kind, jaccard, family_size
         FROM duplicates
         JOIN documents d ON d.rank = dropped
         JOIN documents k ON k.rank = kept
         JOIN (SELECT kept, count(*) + 1 AS family_size FROM duplicates GROUP BY kept) USING (kept)
-        ORDER BY d.id
+        {untouched} ORDER BY 1
         """
     )
     write_rows(rows, DUPLICATES_SCHEMA, out_path)
+
+
+def _write_state(
+    workspace: Workspace, refresh: Refresh | None, config: DedupeConfig, directory: Path
+) -> dict[str, int]:
+    """Write what a later run can go on from; returns the counts of the whole corpus."""
+    create_families(workspace)
+    metadata = state_metadata(config, workspace)
+    index = directory / INDEX
+    write_rows(workspace.sql.sql(index_query(refresh)), INDEX_SCHEMA.with_metadata(metadata), index)
+    write_rows(workspace.sql.sql(pairs_query(refresh)), PAIRS_SCHEMA.with_metadata(metadata), directory / PAIRS)
+    row = single_row(
+        workspace.sql,
+        f"""
+        SELECT count(*), count(*) FILTER (stands), count(*) FILTER (candidate), coalesce(sum(compared), 0)::BIGINT,
+               count(*) FILTER (bounded)
+        FROM read_parquet({sql_list([str(index)])})
+        """,
+    )
+    return dict(zip(("documents", "distinct", "candidates", "compared", "bounded"), row, strict=True))
 
 
 def write_rows(rows: duckdb.DuckDBPyRelation, schema: pa.Schema, out_path: Path) -> None:

@@ -7,7 +7,7 @@ a key collision can only add or lose a *candidate*, as verification compares who
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,11 +40,16 @@ def signature_schema(config: SignatureConfig) -> pa.Schema:
             pa.field("chars", pa.int64(), nullable=False),
             pa.field("shingle_count", pa.int32(), nullable=False),
             pa.field("shingles_hash", pa.uint64(), nullable=False),
-            pa.field("bands", pa.list_(pa.uint64(), config.bands), nullable=False),
+            *(pa.field(name, pa.uint64(), nullable=False) for name in band_columns(config.bands)),
             pa.field("shingles", pa.list_(pa.uint64()), nullable=False),
         ],
         metadata={CONFIG_KEY: made_with.encode()},
     )
+
+
+def band_columns(bands: int) -> list[str]:
+    """The names of the band columns: a column each, so that one band is read without the others."""
+    return [f"b{band}" for band in range(bands)]
 
 
 def hash_parameters(config: SignatureConfig) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -144,14 +149,7 @@ def signature_shard(
             raise ValueError(
                 f"{in_path}: column {', '.join(missing)} is missing; documents shards have {DOCUMENT_COLUMNS}"
             )
-        with pq.ParquetWriter(
-            partial,
-            schema,
-            # hashes do not compress: trying costs more than writing them
-            compression={"id": "zstd", "source": "zstd", "text_hash": "zstd", "chars": "zstd", "shingle_count": "zstd"},
-            use_dictionary=["source"],
-            write_statistics=False,
-        ) as writer:
+        with signature_writer(partial, schema) as writer:
             for batch in documents.iter_batches(batch_size=_ROW_GROUP, columns=list(DOCUMENT_COLUMNS)):
                 for part in _by_bytes(batch):
                     signed = _sign(part, config, schema, in_path)
@@ -162,6 +160,18 @@ def signature_shard(
                     progress(part.num_rows)
     os.replace(partial, out_path)
     return counts
+
+
+def signature_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of signature shards; to be closed."""
+    return pq.ParquetWriter(
+        path,
+        schema,
+        # hashes do not compress: trying costs more than writing them
+        compression=dict.fromkeys(("id", "source", "text_hash", "chars", "shingle_count"), "zstd"),
+        use_dictionary=["source"],
+        write_statistics=False,
+    )
 
 
 def _by_bytes(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -179,24 +189,35 @@ def _sign(batch: pa.RecordBatch, config: SignatureConfig, schema: pa.Schema, in_
         if batch[name].null_count:
             row = pc.index(pc.is_null(batch[name]), True).as_py()
             raise ValueError(f"{in_path}: document {batch['id'][row].as_py()!r} has no {name}")
-    data, offsets = _text_buffers(batch["text"])
+    data, offsets = text_buffers(batch["text"])
     shingles, ends = shingle_texts(data, offsets, unit=config.unit, size=config.size)
+    named = [batch[name].cast(pa.string()) for name in ("id", "source", "text_hash")]
+    return signature_batch(named, pc.utf8_length(batch["text"]).cast(pa.int64()), shingles, ends, config, schema)
+
+
+def signature_batch(
+    named: Sequence[pa.Array],
+    chars: pa.Array,
+    shingles: UInt64s,
+    ends: npt.NDArray[np.int64],
+    config: SignatureConfig,
+    schema: pa.Schema,
+) -> pa.RecordBatch:
+    """Rows of a signature shard: id, source and text hash in `named`, shingles laid out as by `shingle_texts`."""
     bands, hashes = band_values(shingles, ends, config)
     starts = np.concatenate([[0], ends])
     columns = [
-        batch["id"].cast(pa.string()),
-        batch["source"].cast(pa.string()),
-        batch["text_hash"].cast(pa.string()),
-        pc.utf8_length(batch["text"]).cast(pa.int64()),
+        *named,
+        chars,
         pa.array(np.diff(starts).astype(np.int32)),
         pa.array(hashes),
-        pa.FixedSizeListArray.from_arrays(pa.array(bands.reshape(-1)), config.bands),
+        *(pa.array(band) for band in np.ascontiguousarray(bands.T)),
         pa.ListArray.from_arrays(pa.array(starts.astype(np.int32)), pa.array(shingles)),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _text_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def text_buffers(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The UTF-8 bytes of an Arrow string array and the n + 1 positions that cut them, without a copy of the bytes."""
     texts = texts.cast(pa.large_string())
     _, positions, data = texts.buffers()

@@ -1,5 +1,6 @@
 """What readers and the ingest loop say to each other: records, skips, and the errors of bad input."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +11,39 @@ from data_quality.config import StrictModel
 
 # Reasons for which a record or file gives no document although nothing is wrong with it.
 # They are recorded and counted, but never stop an ingest with `on_bad_input: error`.
-BENIGN_REASONS = frozenset({"empty_document", "no_docstring", "too_short"})
+BENIGN_REASONS = frozenset(
+    {"empty_document", "no_docstring", "too_short", "http_status", "other_content_type", "redirect", "other_namespace"}
+)
+
+
+class Range(StrictModel):
+    """A part of a large file that is read alone; readers count its records and lines from 1.
+
+    ``start`` is its first byte, ``header`` the column names of a CSV file for a range that does not hold them,
+    ``row_groups`` the first and the one after the last of a Parquet file. ``lines_before`` is None where the format has
+    no lines, or where a record too long to be held leaves the line unknown.
+    """
+
+    start: int
+    first: bool
+    header: tuple[str, ...] | None = None
+    row_groups: tuple[int, int] | None = None
+    records_before: int
+    lines_before: int | None
 
 
 class FileRef(StrictModel):
-    """One input file: where it is now (``uri``), what it is called in ids (``path``), and what is in it."""
+    """One input file, or a range of one: where it is now (``uri``), what it is called in ids (``path``), what is in it.
+
+    ``sha256`` and ``bytes`` are those of the range, where there is one.
+    """
 
     path: str
     uri: str
     sha256: str
     bytes: int
     extra: dict[str, str] = Field(default_factory=dict)
+    range: Range | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +101,14 @@ class SourceNotFound(Exception):
 
 class SourceChanged(Exception):
     """A file's content is no longer what was fingerprinted; run again."""
+
+
+def require_library(module: str, format: str) -> None:
+    """Raise :class:`SourceNotFound` saying what to install where a library of the extra `office` is missing."""
+    if importlib.util.find_spec(module) is None:
+        raise SourceNotFound(
+            f"format {format}: {module}, which reads such files, is not installed: pip install 'textmill[office]'"
+        )
 
 
 def pick_columns(source: Any, available: list[str]) -> list[str]:

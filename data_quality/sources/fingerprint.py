@@ -1,12 +1,14 @@
-"""Content hashes of source files, with a cache that a file's size and modification time open."""
+"""Content hashes of source files and of their ranges, with a cache that a file's size and modification time open."""
 
+import json
 import sqlite3
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from data_quality.hashing import sha256_stream
+from data_quality.sources.ranges import FileRange, cut_file, cutting_settings, is_cuttable
 from data_quality.sources.resolve import file_stamp
 from data_quality.sources.streams import open_binary
 
@@ -15,7 +17,10 @@ RACY_SECONDS = 2.0
 
 
 class Fingerprints:
-    """SHA-256 of files. ``cache`` is an SQLite file (safe between processes) or None; ``trust`` lets it answer."""
+    """SHA-256 of files and of ranges of files.
+
+    ``cache`` is an SQLite file (safe between processes) or None; ``trust`` lets it answer.
+    """
 
     def __init__(self, cache: Path | None, trust: bool) -> None:
         self._trust = trust
@@ -25,6 +30,10 @@ class Fingerprints:
             self._db = sqlite3.connect(cache, timeout=60)
             self._db.execute(
                 "create table if not exists files (uri text primary key, size integer, stamp text, sha256 text)"
+            )
+            self._db.execute(
+                "create table if not exists ranges "
+                "(uri text, cut text, size integer, stamp text, ranges text, primary key (uri, cut))"
             )
 
     def __enter__(self) -> Self:
@@ -51,6 +60,30 @@ class Fingerprints:
         if self._db is not None and stamp is not None and not _is_racy(stamp):
             self._db.execute("insert or replace into files values (?, ?, ?, ?)", (uri, size, stamp, sha256))
         return sha256, size
+
+    def ranges_of(self, uri: str, path: str, source: Any, target: int) -> list[FileRange]:
+        """The ranges of about ``target`` bytes that a file of ``source`` is cut into.
+
+        Empty when it is to be read whole, as one of up to ``target`` bytes is.
+        """
+        if not is_cuttable(source, path):
+            return []
+        size, stamp = file_stamp(uri)
+        if size <= target:
+            return []
+        cut = json.dumps(cutting_settings(source, path, target), sort_keys=True)
+        if self._db is not None and self._trust and stamp is not None:
+            row = self._db.execute(
+                "select ranges from ranges where uri = ? and cut = ? and size = ? and stamp = ?",
+                (uri, cut, size, stamp),
+            ).fetchone()
+            if row is not None:
+                return [FileRange.model_validate(item) for item in json.loads(row[0])]
+        ranges = cut_file(uri, path, source, target)
+        if self._db is not None and stamp is not None and not _is_racy(stamp):
+            stored = json.dumps([item.model_dump(mode="json") for item in ranges])
+            self._db.execute("insert or replace into ranges values (?, ?, ?, ?, ?)", (uri, cut, size, stamp, stored))
+        return ranges
 
 
 def _is_racy(stamp: str) -> bool:

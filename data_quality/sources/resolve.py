@@ -48,7 +48,7 @@ def _expand(path: str, extensions: tuple[str, ...], source: FileSource) -> list[
         files = [file for file in files if fs.isfile(file)]
     elif fs.isdir(root):
         files, base = sorted(fs.find(root)), root
-        looked_for = f"{', '.join(extensions)} files (or .gz, .zst)"
+        looked_for = f"{', '.join(extensions)} files (or .gz, .zst, .bz2)"
         files = [file for file in files if _is_candidate(_below(base, file), extensions)]
     elif fs.exists(root):
         files, base = [root], root.rpartition("/")[0]

@@ -10,9 +10,10 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 
 from data_quality.sources.base import FileRef, InputError, SourceChanged
+from data_quality.sources.charset import auto_utf8
 
 CHUNK_BYTES = 1 << 18
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 SPOOL_LIMIT = 64 << 30  # a compressed file that must be unpacked to disk (Parquet) is refused beyond this
 
 
@@ -34,15 +35,22 @@ def open_binary(uri: str) -> BinaryIO:
 
 
 class HashingFile:
-    """A binary file that hashes what is read from it; pyarrow reads from it as from any Python file."""
+    """A binary file that hashes what is read from it; pyarrow reads from it as from any Python file.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    With ``limit`` it ends after so many bytes.
+    """
+
+    def __init__(self, file: BinaryIO, limit: int | None = None) -> None:
+        self._file, self._left = file, limit
         self._sha256 = hashlib.sha256()
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
+        if self._left is not None:
+            size = self._left if size < 0 else min(size, self._left)
         block = self._file.read(size)
+        if self._left is not None:
+            self._left -= len(block)
         self._sha256.update(block)
         return block
 
@@ -57,7 +65,7 @@ class HashingFile:
 
 
 def read_chunks(ref: FileRef) -> Iterator[bytes]:
-    """The decompressed content of a file in chunks of at most 256 KiB.
+    """The decompressed content of a file, or of its range, in chunks of at most 256 KiB.
 
     Every byte before a truncation or corruption is yielded before :class:`InputError` is raised. Raises
     :class:`SourceChanged` at the end if the file is not the one that was fingerprinted.
@@ -66,7 +74,9 @@ def read_chunks(ref: FileRef) -> Iterator[bytes]:
     failure: OSError | None = None
     done = 0
     with open_binary(ref.uri) as raw:
-        file = HashingFile(raw)
+        if ref.range is not None:
+            raw.seek(ref.range.start)
+        file = HashingFile(raw, None if ref.range is None else ref.bytes)
         if compression is None:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
@@ -124,9 +134,28 @@ def open_seekable(ref: FileRef) -> BinaryIO:
     return spool
 
 
-def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Re-encode what cannot be split at ASCII bytes (UTF-16, UTF-32); drop a byte order mark."""
-    if encoding.startswith(("utf-16", "utf-32", "utf-7")):
+def is_reencoded(encoding: str) -> bool:
+    """Whether a file in ``encoding`` cannot be split at ASCII bytes, or its encoding is not known yet."""
+    return encoding == "auto" or encoding.startswith(("utf-16", "utf-32", "utf-7"))
+
+
+def byte_order_mark(file: BinaryIO, encoding: str) -> int:
+    """Bytes of the mark that :func:`as_utf8` drops at the start of a seekable file; goes back to the start."""
+    head = file.read(len(codecs.BOM_UTF8))
+    file.seek(0)
+    return len(head) if encoding.startswith("utf-8") and head == codecs.BOM_UTF8 else 0
+
+
+def as_utf8(chunks: Iterator[bytes], encoding: str, first: bool = True) -> Iterator[bytes]:
+    """Re-encode what cannot be split at ASCII bytes (UTF-16, UTF-32) or is unknown (`auto`); drop a byte order mark,
+    where the chunks are the ``first`` of the file."""
+    if encoding == "auto":
+        try:
+            yield from auto_utf8(chunks)
+        except UnicodeError as error:
+            raise InputError("bad_encoding", str(error)) from None
+        return
+    if is_reencoded(encoding):
         decoder = codecs.getincrementaldecoder(encoding)()
         try:
             for chunk in chunks:
@@ -135,7 +164,6 @@ def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
         except UnicodeError as error:
             raise InputError("bad_encoding", f"not {encoding}: {error}") from None
         return
-    first = True
     for chunk in chunks:
         yield chunk.removeprefix(codecs.BOM_UTF8) if first and encoding.startswith("utf-8") else chunk
         first = False
@@ -143,7 +171,7 @@ def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 def line_encoding(encoding: str) -> str:
     """The encoding of the pieces after :func:`as_utf8`."""
-    return "utf-8" if encoding.startswith(("utf-16", "utf-32", "utf-7", "utf-8")) else encoding
+    return "utf-8" if is_reencoded(encoding) or encoding.startswith("utf-8") else encoding
 
 
 class Part(NamedTuple):
@@ -151,6 +179,16 @@ class Part(NamedTuple):
 
     data: bytes | None
     size: int
+
+
+class Unit(NamedTuple):
+    """A place where a file may be cut: the byte after it, the content that says whether (None: too long to be held),
+    and the records and lines up to it (None: unknown)."""
+
+    end: int
+    content: bytes | None
+    records: int
+    lines: int | None
 
 
 def split_parts(chunks: Iterator[bytes], separator: bytes, max_bytes: int) -> Iterator[Part]:
@@ -181,9 +219,22 @@ def split_parts(chunks: Iterator[bytes], separator: bytes, max_bytes: int) -> It
         yield Part(bytes(carry) if size <= max_bytes else None, size)
 
 
+def line_units(chunks: Iterator[bytes], max_bytes: int) -> Iterator[Unit]:
+    """A unit after each line; the number of a record is that of its line."""
+    end = 0
+    for number, (data, size) in enumerate(split_parts(chunks, b"\n", max_bytes), 1):
+        end += size + 1
+        yield Unit(end, data, number, number)
+
+
 def read_lines(ref: FileRef, encoding: str, max_bytes: int) -> Iterator[Part]:
     """The lines of a text file without their line feeds; see :func:`split_parts`."""
-    return split_parts(as_utf8(read_chunks(ref), encoding), b"\n", max_bytes)
+    return split_parts(read_utf8(ref, encoding), b"\n", max_bytes)
+
+
+def read_utf8(ref: FileRef, encoding: str) -> Iterator[bytes]:
+    """:func:`read_chunks` through :func:`as_utf8`."""
+    return as_utf8(read_chunks(ref), encoding, ref.range is None or ref.range.first)
 
 
 def too_long(size: int, max_bytes: int) -> str:

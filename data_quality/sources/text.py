@@ -6,10 +6,11 @@ from data_quality.config import TextSource
 from data_quality.sources.base import FileRef, Reading, Record, Skip
 from data_quality.sources.streams import (
     Part,
-    as_utf8,
+    Unit,
     line_encoding,
-    read_chunks,
+    line_units,
     read_lines,
+    read_utf8,
     split_parts,
     too_long,
 )
@@ -30,7 +31,7 @@ def read(ref: FileRef, source: TextSource) -> Reading:
         parts = ((number, part) for number, part in enumerate(lines, 1))
     else:
         separator = source.separator.encode(line_encoding(source.encoding))
-        chunks = as_utf8(read_chunks(ref), source.encoding)
+        chunks = read_utf8(ref, source.encoding)
         parts = _with_line_numbers(split_parts(chunks, separator, source.max_record_bytes), separator)
     number = 0
     for line, part in parts:
@@ -44,7 +45,7 @@ def read(ref: FileRef, source: TextSource) -> Reading:
 def _read_file(ref: FileRef, source: TextSource) -> Reading:
     data = bytearray()
     size = 0
-    for chunk in as_utf8(read_chunks(ref), source.encoding):
+    for chunk in read_utf8(ref, source.encoding):
         size += len(chunk)
         if size <= source.max_record_bytes:
             data += chunk
@@ -95,3 +96,39 @@ def _with_line_numbers(parts: Iterator[Part], separator: bytes) -> Iterator[tupl
             line = None
         else:
             line += part.data.count(b"\n") + separator.count(b"\n")
+
+
+def units(chunks: Iterator[bytes], source: TextSource) -> Iterator[Unit]:
+    """Where the decoded content of a file may be cut: after a line, a blank line that ends a paragraph, a separator."""
+    limit = source.max_record_bytes
+    if source.document == "line":
+        return line_units(chunks, limit)
+    if source.document == "paragraph":
+        return _paragraph_units(split_parts(chunks, b"\n", limit))
+    return _separated_units(chunks, source.separator.encode(line_encoding(source.encoding)), limit)
+
+
+def _paragraph_units(lines: Iterator[Part]) -> Iterator[Unit]:
+    end = records = 0
+    last: bytes | None = None  # line of the paragraph
+    inside = False
+    for number, (data, size) in enumerate(lines, 1):
+        end += size + 1
+        if data is None or data.strip():
+            records += not inside
+            last, inside = data, True
+        elif inside:
+            yield Unit(end, last, records, number)
+            inside = False
+    if inside:
+        yield Unit(end, last, records, number)
+
+
+def _separated_units(chunks: Iterator[bytes], separator: bytes, max_bytes: int) -> Iterator[Unit]:
+    end = records = 0
+    lines: int | None = 0
+    for data, size in split_parts(chunks, separator, max_bytes):
+        end += size + len(separator)
+        records += data is None or bool(data.strip())
+        lines = None if data is None or lines is None else lines + data.count(b"\n") + separator.count(b"\n")
+        yield Unit(end, data, records, lines)

@@ -82,8 +82,8 @@ def greedy(documents: Sequence[Document], signatures: Sequence[Path], threshold:
     """
     bands: dict[str, set[tuple[int, int]]] = {}
     for path in signatures:
-        for row in pq.read_table(path, columns=["id", "bands"]).to_pylist():
-            bands[row["id"]] = set(enumerate(row["bands"]))
+        for row in pq.read_table(path).drop_columns(["shingles"]).to_pylist():
+            bands[row["id"]] = {(i, row[f"b{i}"]) for i in range(len(row)) if f"b{i}" in row}
     sets = {id_: shingle_set(text) for id_, _, text in documents}
     kept: list[str] = []
     dropped: dict[str, tuple[str, float]] = {}

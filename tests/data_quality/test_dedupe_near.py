@@ -333,7 +333,7 @@ def test_row_groups_are_cut_by_count_alone(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_hash_ranges_change_nothing(tmp_path: Path, reference: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "_ROWS_AT_ONCE", 50)
+    monkeypatch.setattr(candidates, "_VALUES_AT_ONCE", 50)
     run(tmp_path, mixed_corpus(7))
     assert read_rows(tmp_path / "duplicates.parquet") == pq.read_table(pa.BufferReader(reference)).to_pylist()
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -148,7 +149,7 @@ def test_nothing_matches(tmp_path, folder):
         with pytest.raises(SourceNotFound, match=message):
             list_pieces(config(*(folder / path for path in paths)))
     with pytest.raises(
-        SourceNotFound, match=r"has no \.txt, \.md files \(or \.gz, \.zst\); correct `paths` or `format`"
+        SourceNotFound, match=r"has no \.txt, \.md files \(or \.gz, \.zst, \.bz2\); correct `paths` or `format`"
     ):
         ingest(tmp_path, {"format": "text", "paths": [str(folder)]})
     with pytest.raises(SourceNotFound, match=r"after `include` and `exclude` \(40 before\)"):
@@ -312,3 +313,18 @@ def test_a_development_file_is_read_without_a_skip(tmp_path):
     out = ingest(tmp_path, source)
     assert out.reasons == []
     assert len(out.texts) == 12_000
+
+
+def test_what_is_said_of_a_skipped_record_holds_no_address(tmp_path):
+    """A file without a header has its first record for column names, and the message about them quotes it."""
+    path = tmp_path / "people.csv"
+    path.write_text("canary@aviary.example,(212) 555-0187\nsecond@aviary.example,1\n")
+    config = IngestConfig.model_validate({"sources": [{"format": "csv", "paths": [str(path)]}]})
+    [piece] = list_pieces(config, None)
+    (tmp_path / "out").mkdir()
+    ingest_piece(piece, tmp_path / "out")
+    [row] = pq.read_table(tmp_path / "out" / "skipped.parquet").to_pylist()
+    assert row["reason"] == "missing_column"
+    assert "<email>" in row["detail"]
+    assert "aviary" not in row["detail"]
+    assert "555" not in row["detail"]

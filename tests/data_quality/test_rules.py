@@ -2,6 +2,7 @@
 
 import operator
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,12 +14,14 @@ from data_quality.explain import explain, reasons_table
 from data_quality.rules import (
     OPERATORS,
     Ruleset,
+    TextVersion,
     choose_rulesets,
     judge,
     load_ruleset,
     shipped_rulesets,
 )
-from data_quality.signal_catalogue import signal_columns
+from data_quality.signal_catalogue import EDITED_SIGNALS, signal_columns
+from data_quality.signal_choice import resolve_signals
 
 RULESET = """
 name: mine
@@ -40,7 +43,7 @@ def write_ruleset(folder: Path, old: str = "", new: str = "") -> Path:
 
 def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
     """A signals shard with these values and zero elsewhere."""
-    zero = dict.fromkeys(signal_columns(c4=True), 0.0)
+    zero = dict.fromkeys(signal_columns(), 0.0)
     pq.write_table(pa.Table.from_pylist([{"language": None} | zero | row for row in rows]), path)
     return path
 
@@ -66,8 +69,15 @@ def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
         ),
         ("threshold: 10", "threshold: .nan", r"rules\.0\.threshold\.float: Input should be a finite number"),
         ("source: none}", "sauce: none}", r"rules\.0\.source: Field required"),
-        ("text: raw", "text: edited", "text: Input should be 'raw' or 'c4'"),
+        ("text: raw", "text: edited", "text: Input should be 'raw', 'c4', 'c4_dclm' or 'refinedweb'"),
         ("text: raw", "text: [", "is not readable YAML"),
+        ("name: mine", "name: list", "a ruleset cannot be named 'list'"),
+        ("threshold: 10", "threshold: 10, text: c5", r"rules\.0\.text: Input should be 'raw', 'c4'"),
+        (
+            "threshold: 10",
+            "threshold: 10, text: c4_dclm, signal: bytes",
+            "unknown signal 'bytes' of text version c4_dclm",
+        ),
         ("signal: words", "signal: c4__words", "did you mean 'words'"),
     ],
 )
@@ -101,6 +111,9 @@ def test_a_threshold_from_the_configuration_replaces_the_published_one() -> None
     assert short_doc(QualityConfig(rulesets=("gopher_quality",))) == 50
     thresholds = {"gopher_quality.gopher_short_doc": 30.0}
     assert short_doc(QualityConfig(rulesets=("gopher_quality",), thresholds=thresholds)) == 30
+    wrong = r"threshold for gopher_quality\.gopher_short_doc: signal 'non_symbol_words' is a number"
+    with pytest.raises(ValidationError, match=wrong):
+        QualityConfig(rulesets=("gopher_quality",), thresholds={"gopher_quality.gopher_short_doc": "short"})
 
 
 def test_fineweb_judges_c4s_text_only_where_c4_is_chosen() -> None:
@@ -111,6 +124,17 @@ def test_fineweb_judges_c4s_text_only_where_c4_is_chosen() -> None:
     assert all(column.startswith("c4__") for column in columns("c4", "fineweb"))
     assert columns("c4", "fineweb") == columns("fineweb", "c4")
     assert not any(column.startswith("c4__") for column in columns("fineweb"))
+
+
+def test_a_rule_may_stand_on_another_version_than_its_ruleset() -> None:
+    def column(*names: str) -> str:
+        chosen = {ruleset.name: ruleset for ruleset in choose_rulesets(QualityConfig(rulesets=names))}
+        return chosen["c4_dclm"].column(chosen["c4_dclm"].rules[0])
+
+    assert column("c4_dclm") == "characters"
+    (refinedweb,) = choose_rulesets(QualityConfig(rulesets=("refinedweb",)))
+    assert {refinedweb.text_of(rule) for rule in refinedweb.rules} == {"raw", "refinedweb"}
+    assert get_args(TextVersion) == ("raw", *EDITED_SIGNALS)
 
 
 def test_resolved_rulesets_survive_json() -> None:
@@ -146,6 +170,7 @@ def test_a_rule_of_one_language_leaves_others_alone(tmp_path: Path) -> None:
         "passed": 2,
         "reasons": {"mine.short": 0, "mine.chinese": 1},
         "first_reasons": {"mine.short": 0, "mine.chinese": 1},
+        "unmatched": [],
     }
 
 
@@ -160,11 +185,12 @@ def shards(folder: Path, count: int) -> list[Path]:
 def test_verdicts_give_all_reasons_in_the_order_of_the_rules(tmp_path: Path) -> None:
     counts = judge(shards(tmp_path, 1), [load_ruleset(write_ruleset(tmp_path))], tmp_path / "v.parquet")
     table = pq.read_table(tmp_path / "v.parquet")
-    assert table.column_names == ["id", "reasons", "first_reason"]
+    assert table.column_names == ["id", "reasons", "first_reason", "listed"]
     for number, row in enumerate(table.to_pylist()):
         fired = [("mine.short", number % 23 < 10), ("mine.chinese", number % 7 / 7 >= 0.5)]
         reasons = [name for name, fires in fired if fires]
-        assert row == {"id": f"doc-{number:04d}", "reasons": reasons, "first_reason": next(iter(reasons), None)}
+        first = next(iter(reasons), None)
+        assert row == {"id": f"doc-{number:04d}", "reasons": reasons, "first_reason": first, "listed": None}
     assert counts["documents"] == 3_000
     assert counts["passed"] + sum(counts["first_reasons"].values()) == 3_000
     assert [path for path in tmp_path.iterdir() if path.suffix in (".tmp", ".spill")] == []
@@ -182,7 +208,7 @@ def test_verdicts_do_not_depend_on_threads_shards_or_their_order(tmp_path: Path)
 
 
 def test_signals_without_the_c4_version_are_refused_by_name(tmp_path: Path) -> None:
-    table = pa.Table.from_pylist([{"id": "a", "language": None} | dict.fromkeys(signal_columns(c4=False), 0.0)])
+    table = pa.Table.from_pylist([{"id": "a", "language": None} | dict.fromkeys(signal_columns(texts=()), 0.0)])
     pq.write_table(table, tmp_path / "s.parquet")
     with pytest.raises(ValueError, match="lack c4__curly_bracket, c4__lorem_ipsum, c4__sentences"):
         judge([tmp_path / "s.parquet"], choose_rulesets(QualityConfig(rulesets=("c4",))), tmp_path / "v.parquet")
@@ -220,7 +246,7 @@ def test_reasons_table_has_the_most_frequent_reason_on_top(tmp_path: Path) -> No
 def test_the_shipped_rulesets_are_named_after_their_files() -> None:
     assert {"gopher_quality", "gopher_repetition", "c4", "fineweb"} <= set(shipped_rulesets())
     for name in shipped_rulesets():
-        assert load_ruleset(name).name == name
+        assert load_ruleset(name, custom=("exclamation_ratio",)).name == name
 
 
 LANGUAGE_RULES = """
@@ -260,6 +286,17 @@ def test_rules_on_the_language(tmp_path: Path) -> None:
     }
     finding = explain("e", [tmp_path / "s.parquet"], rulesets)[-1]
     assert (finding.value, finding.operator, finding.threshold, finding.fired) == ("Cyrl", "in", ("Cyrl", "Grek"), True)
+
+
+def test_language_signals_are_the_documents_on_any_text_version(tmp_path: Path) -> None:
+    path = tmp_path / "languages.yaml"
+    path.write_text(LANGUAGE_RULES)
+    for others in ((), ("c4",)):  # the text version c4 is not there, and is
+        config = QualityConfig(rulesets=(*others, str(path)))
+        ruleset = choose_rulesets(config)[-1]
+        assert {ruleset.column(rule) for rule in ruleset.rules} == {"language", "language_score", "script"}
+        assert resolve_signals(config).groups == ()
+    assert Ruleset.model_validate_json(ruleset.model_dump_json()) == ruleset
 
 
 def test_rules_on_the_language_need_its_table(tmp_path: Path) -> None:

@@ -37,7 +37,15 @@ def test_every_key_is_described() -> None:
         ({"pretrian": "1"}, "pretrian: unknown key; did you mean 'pretrain'?"),
         ({"pretrain.train.bach": "1"}, "did you mean 'pretrain.train.batch'?"),
         ({"dedupe.near.treshold": "0.5"}, "did you mean 'dedupe.near.threshold'?"),
-        ({"ingest.sources.0.packges": "[numpy]"}, "did you mean"),
+        (
+            {"ingest.sources.0.packges": "[numpy]"},
+            "ingest.sources.0.packges: unknown key; did you mean 'ingest.sources.0.pac",
+        ),
+        (
+            {"ingest.sources.0.zzz": "x"},
+            "ingest.sources.0.zzz: unknown key; valid: exclude",
+        ),
+        ({"ingest.sources.0.language": "[1]"}, "ingest.sources.0.language: Input should be a valid string"),
         ({"dedupe.near.threshold": "1.5"}, "less than or equal to 1"),
         ({"model.preset": "nanno"}, "unknown model preset 'nanno'; did you mean 'nano'?"),
         ({"model.heads": "5"}, "width 192 is not a multiple of heads 5"),
@@ -78,3 +86,14 @@ def test_overrides_reach_lists_and_new_sections() -> None:
 def test_the_quickstart_is_the_default_of_the_deployments() -> None:
     assert quickstart() == load_config(CONFIGS / "quickstart.yaml")
     assert PipelineConfig.model_validate(quickstart().model_dump(mode="json")) == quickstart()
+
+
+def test_one_wrong_key_is_one_line() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(CONFIGS / "quickstart.yaml", {"ingest.sources.0.packges": "[numpy]"})
+    assert str(error.value).count("\n") == 1
+
+
+def test_no_source_at_all_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"ingest\.sources: Tuple should have at least 1 item"):
+        load_config(CONFIGS / "quickstart.yaml", {"ingest.sources": "[]"})

@@ -14,6 +14,7 @@ from flows.config import ConfigError, parse_config
 from flows.init import EPOCHS, TOKENS_PER_PARAMETER, init_config, suggest_preset
 from flows.survey import LARGE_FILE, guess_language, survey
 from lm.config import GPT_PRESETS
+from tests.data_quality.office import docx, paragraph, pdf
 
 ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "
 CHINESE = "机器学习是人工智能的一个分支,它使用数据来改进算法。"
@@ -103,19 +104,19 @@ def test_broken_files_do_not_stop_the_look(tmp_path: Path) -> None:
 
 
 def test_nothing_to_read_says_what_there_is(tmp_path: Path) -> None:
-    (tmp_path / "a.docx").touch()
+    (tmp_path / "a.pptx").touch()
     (tmp_path / ".hidden.txt").touch()
-    with pytest.raises(ConfigError, match=r"nothing that can be read \(1 \.docx\); readable: \.txt, "):
+    with pytest.raises(ConfigError, match=r"nothing that can be read \(1 \.pptx\); readable: \.txt, "):
         init_config(tmp_path)
     with pytest.raises(ConfigError, match="is not a folder"):
-        init_config(tmp_path / "a.docx")
+        init_config(tmp_path / "a.pptx")
 
 
 def test_what_is_not_read_is_listed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(ENGLISH)
-    (tmp_path / "b.pdf").touch()
-    assert survey(tmp_path).other == {".pdf": 1}
-    assert "# Not read: 1 .pdf" in init_config(tmp_path)
+    (tmp_path / "b.png").touch()
+    assert survey(tmp_path).other == {".png": 1}
+    assert "# Not read: 1 .png" in init_config(tmp_path)
 
 
 def test_the_model_fits_the_amount_of_text() -> None:
@@ -141,3 +142,33 @@ def test_the_model_fits_the_amount_of_text() -> None:
 )
 def test_language(text: str, language: str | None) -> None:
     assert guess_language(text) == language
+
+
+def test_office_documents(tmp_path: Path) -> None:
+    (tmp_path / "a.docx").write_bytes(docx("".join(paragraph(ENGLISH) for _ in range(30))))
+    (tmp_path / "b.pdf").write_bytes(pdf([[(72, 700 - 12 * n, ENGLISH) for n in range(30)]]))
+    (tmp_path / "c.epub").write_bytes(b"not a book, which ingest will say")
+    found = {source["format"]: source for source in sources(tmp_path)}
+    assert set(found) == {"docx", "pdf", "epub"}
+    assert (found["docx"]["language"], found["pdf"]["language"]) == ("en", "en")
+    assert all("text_column" not in source for source in found.values())
+    sizes = {found.format: found.text_bytes for found in survey(tmp_path).found}
+    assert sizes["epub"] == 0
+    assert all(abs(sizes[name] - 30 * len(ENGLISH)) < 60 for name in ("docx", "pdf"))
+
+
+def test_web_pages_archives_dumps_and_mail_are_recognised(tmp_path):
+    prose = "It is the nature of the light that is reflected in the water, and of that which is not. " * 5
+    for number in range(3):
+        (tmp_path / f"{number}.html").write_text(f"<title>t</title><script>{'x' * 2000}</script><p>{prose}</p>")
+    (tmp_path / "a.eml").write_text(f"Subject: x\n\n{prose}")
+    (tmp_path / "dump.xml").write_text(
+        f"<mediawiki><page><title>A</title><ns>0</ns><id>1</id><revision><text>{prose}</text></revision></page></mediawiki>"
+    )
+    (tmp_path / "other.xml").write_text("<rss/>")
+    seen = survey(tmp_path)
+    assert {found.format: found.files for found in seen.found} == {"html": 3, "mail": 1, "mediawiki": 1}
+    assert {guess_language(found.sample) for found in seen.found} == {"en"}
+    assert seen.other == {".xml": 1}
+    html = next(found for found in seen.found if found.format == "html")
+    assert html.text_bytes < 0.4 * html.stored_bytes

@@ -8,6 +8,7 @@ stage's version and the versions of the libraries it declares: what else changes
 
 import importlib.metadata
 import json
+import random
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,8 +24,9 @@ from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.stage import STAGES, Stage
 from tasks.store import Artifact, Store
+from tests.tasks import dedupe_cases
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
-from tests.tasks.tiny_corpus import configuration, write_documents
+from tests.tasks.tiny_corpus import configuration, prose, write_documents
 
 RECORD = Path(__file__).with_name("stage_digests.json")
 TINY = NumbersConfig(count=3)
@@ -33,6 +35,13 @@ CASES: dict[str, Callable[[], Artifact]] = {
     "numbers": lambda: numbers(TINY),
     "squares": lambda: squares(TINY, source=numbers(TINY)),
     "total": lambda: total(TINY, source=numbers(TINY)),
+    "urls": dedupe_cases.urls_case,
+    "url_dedupe": dedupe_cases.url_case,
+    "line_tables": dedupe_cases.line_tables_case,
+    "boilerplate": dedupe_cases.boilerplate_case,
+    "windows": dedupe_cases.windows_case,
+    "substring": dedupe_cases.substring_case,
+    "mixture": dedupe_cases.mixture_case,
 }
 
 PIPELINE = (
@@ -42,7 +51,11 @@ PIPELINE = (
     "signatures",
     "judge",
     "dedupe",
+    "pii",
+    "benchmark_index",
+    "contamination",
     "filter_corpus",
+    "profile",
     "split",
     "train_tokenizer",
     "tokenize",
@@ -57,7 +70,9 @@ WRITERS = ("duckdb", "numpy", "pyarrow")  # a new version of these may write oth
 def observed_pipeline(root: Path) -> dict[str, dict[str, Any]]:
     """What `observed` says of each stage of PIPELINE, from one run over sixty generated documents."""
     write_documents(root / "documents")
-    config: PipelineConfig = configuration(root / "documents")
+    (root / "benchmark.txt").write_text(prose(random.Random(2), "harbours"))
+    benchmark = {"name": "harbours", "paths": [str(root / "benchmark.txt")]}
+    config: PipelineConfig = configuration(root / "documents", decontaminate={"benchmarks": [benchmark]})
     assert config.task is not None
     with use_run(Run(Store(root / "store"), Resources(workers=1, threads=1), Display(quiet=True))) as run:
         corpus = build_corpus(config)

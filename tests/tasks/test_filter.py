@@ -10,7 +10,7 @@ from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Store
 from tasks.tables import rows
-from tests.tasks.tiny_corpus import configuration, write_documents
+from tests.tasks.tiny_corpus import ADDRESS, configuration, write_documents
 
 POLICY = "Read our privacy policy and our terms of use before you plant anything here."
 
@@ -35,4 +35,47 @@ def test_edited_lines_leave_the_kept_text(tmp_path: Path) -> None:
     for row in kept:
         assert row["text"] == apply_edits(before[row["id"]], edit_lines(before[row["id"]], edits).removed)
         assert POLICY not in row["text"]
-    assert all(row["text"] == before[row["id"]] for row in dropped)
+    for row in dropped:  # nothing but personal data leaves what was judged
+        assert row["text"] == before[row["id"]].replace(ADDRESS, "<email>")
+
+
+def test_lists_override_rules_and_dedupe(tmp_path: Path) -> None:
+    write_documents(tmp_path / "documents")
+    lists = {
+        "keep": {"ids": ["gardens:short.txt", "*:copy.txt"]},
+        "drop": {"ids": ["gardens:05.txt", "no:such.txt"], "sources": ["no-such-source"]},
+    }
+    quality = {"rulesets": ["gopher_quality"], **lists}
+    with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+        corpus = build_corpus(configuration(tmp_path / "documents", quality=quality))
+    pool.shut_down()
+    decided = rows("SELECT * FROM read_parquet(?)", [str(corpus.kept.path / "decisions" / "*.parquet")])
+    decisions = {row["id"]: row for row in decided}
+    assert decisions["gardens:05.txt"]["reason"] == "list.drop"
+    kept = ["gardens:copy.txt", "harbours:copy.txt", "gardens:short.txt"]
+    for document in kept:
+        assert decisions[document]["kept"]
+        assert decisions[document]["reason"] is None
+        assert decisions[document]["reasons"][0] == "list.keep"
+    against = {reason for document in kept for reason in decisions[document]["reasons"]}
+    assert {"duplicate.exact", "gopher_quality.gopher_short_doc"} <= against  # what spoke against them is on file
+    assert corpus.verdicts.counts()["unmatched"] == 2
+    texts = rows("SELECT id FROM read_parquet(?)", [str(corpus.kept.path / "kept" / "*.parquet")])
+    assert set(kept) <= {row["id"] for row in texts}
+
+
+def test_the_edits_of_all_text_versions_leave_the_kept_text(tmp_path: Path) -> None:
+    write_documents(tmp_path / "documents")
+    path = tmp_path / "documents" / "gardens" / "07.txt"
+    path.write_text(f"{POLICY}\n\n3 likes\n\n{path.read_text()}")
+    rulesets = ["c4", "refinedweb"]
+    thresholds = {"refinedweb.too_many_words_removed": 1.0}
+    with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+        corpus = build_corpus(
+            configuration(tmp_path / "documents", quality={"rulesets": rulesets, "thresholds": thresholds})
+        )
+    pool.shut_down()
+    kept = rows("SELECT id, text FROM read_parquet(?)", [str(corpus.kept.path / "kept" / "*.parquet")])
+    texts = {row["id"]: row["text"] for row in kept}
+    assert "3 likes" not in texts["gardens:07.txt"]  # RefinedWeb's edit; C4 removes it too, as it is short
+    assert POLICY not in texts["gardens:07.txt"]  # C4's edit

@@ -1,6 +1,7 @@
 """Where things live, and what the environment says about it."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,8 +36,15 @@ def test_home_is_beside_the_nearest_prefect_yaml(tmp_path: Path, monkeypatch: py
     deep.mkdir(parents=True)
     monkeypatch.chdir(deep)
     assert home_module.home() == deep / ".textmill"
-    (tmp_path / "checkout" / "prefect.yaml").touch()
+    shutil.copy(Path(__file__).parents[2] / "prefect.yaml", tmp_path / "checkout")
     assert home_module.home() == tmp_path / "checkout" / ".textmill"
+
+
+def test_somebody_elses_prefect_yaml_is_no_checkout_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prefect.yaml").write_text("name: another-project\ndeployments: []\n")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert home_module.home() == tmp_path / "below" / ".textmill"
 
 
 def test_what_the_user_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

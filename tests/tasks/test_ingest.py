@@ -1,7 +1,9 @@
 """What the ingest stage adds to the library: going on without a document makes no sense."""
 
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from data_quality.config import IngestConfig
@@ -20,3 +22,25 @@ def test_input_without_a_document_is_an_error_that_says_why(tmp_path: Path, monk
     run = Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))
     with use_run(run), pytest.raises(BadInput, match=r"1 missing_column.*there are: 'body'"):
         ingest(fingerprinted(config))
+
+
+def test_skipped_lines_of_a_large_file_are_those_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is read in ranges, whose keys do not say where they lie: the stage's table does, at every run."""
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    path = tmp_path / "a.jsonl"
+    lines = [json.dumps({"id": f"k{n}", "text": f"text {n}"}) if n % 50 else "broken" for n in range(1, 401)]
+    source = {"format": "jsonl", "paths": [str(path)], "id_column": "id"}
+    config = IngestConfig.model_validate({"sources": [source], "piece_bytes": 1000})
+    run = Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))
+    parts: list[set[str]] = []
+    for first in ([], ["", json.dumps({"id": "new", "text": "put in front"})]):
+        path.write_text("\n".join([*first, *lines]) + "\n")
+        with use_run(run):
+            artifact = ingest(fingerprinted(config))
+        found = pq.read_table(artifact.path / "skipped.parquet").to_pylist()
+        assert [row["line"] for row in found] == [n + len(first) for n in range(50, 401, 50)]
+        assert artifact.counts()["files"] == 1
+        assert artifact.counts()["documents"] == 392 + len(first) // 2
+        parts.append({part["key"] for part in artifact.manifest()["parts"]})
+    assert len(parts[0]) > 5
+    assert len(parts[1] - parts[0]) <= 2  # the first range, and the one it may have lost

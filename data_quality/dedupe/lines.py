@@ -1,0 +1,254 @@
+"""Boilerplate: lines or paragraphs that many documents share (menus, licence notices, list footers).
+
+Three steps, so that a refresh repeats little: `line_shard` hashes the lines of one shard; `find_boilerplate` counts,
+over all shards, in how many documents each line stands, and keeps the few that stand in too many; `boilerplate_spans`
+looks these up in any shards and gives the spans that go. A new shard costs the first step for itself and one count over
+hashes; the spans of an old shard change only if a line it holds crossed the threshold.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_quality.config import BoilerplateConfig, LineTableConfig
+from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers, open_database, parquet
+from data_quality.dedupe.exact import single_row
+from data_quality.dedupe.minhash import write_rows
+from data_quality.scripts import HAN, HANGUL, KANA
+from data_quality.spans import SPANS_SCHEMA
+
+LINES_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("chars", pa.int64(), nullable=False),
+        pa.field("hashes", pa.list_(pa.uint64()), nullable=False),
+        pa.field("starts", pa.list_(pa.int64()), nullable=False),
+        pa.field("ends", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+BOILERPLATE_SCHEMA = pa.schema(
+    [
+        pa.field("scope", pa.string(), nullable=False),  # the source, or "" for the whole corpus
+        pa.field("hash", pa.uint64(), nullable=False),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("first_id", pa.string(), nullable=False),
+        pa.field("first_start", pa.int64(), nullable=False),
+        pa.field("first_end", pa.int64(), nullable=False),
+    ]
+)
+TOO_LITTLE_LEFT = "lines.too_little_left"
+LINES_PER_RANGE = 16_000_000  # counted at once: about 64 bytes each in DuckDB's hash table, which may also spill
+_ROW_GROUP = 2_000
+_WIDE = re.compile(f"[{HAN}{KANA}{HANGUL}]")
+_LETTER = re.compile(r"[^\W\d_]")
+_DIGIT = re.compile(r"\d")
+
+
+def iter_lines(text: str, unit: str) -> Iterator[tuple[int, int, str]]:
+    """(start, end, line) of every line or paragraph that is not blank.
+
+    The span takes the line break along, that of a paragraph also the blank lines that follow, so that what is left
+    reads as if it had never been there.
+    """
+    lines = text.split("\n")
+    ends = [end + number for number, end in enumerate(accumulate(map(len, lines)), 1)]
+    ends[-1] -= 1  # no line break follows the last line
+    starts = [0, *ends[:-1]]
+    bodies = [line.strip() for line in lines]
+    if unit == "line":
+        yield from ((start, end, body) for start, end, body in zip(starts, ends, bodies, strict=True) if body)
+        return
+    firsts = [at for at, body in enumerate(bodies) if body and (at == 0 or not bodies[at - 1])]
+    for first, following in pairwise([*firsts, len(lines)]):
+        start, end = starts[first], ends[following - 1]
+        yield start, end, text[start:end].strip()
+
+
+def line_hash(line: str, config: LineTableConfig) -> int:
+    """BLAKE2b-64 of a stripped line in the form in which lines are compared."""
+    if config.ignore_case:
+        line = line.lower()
+    if config.ignore_digits:
+        line = _DIGIT.sub("0", line)
+    if config.ignore_white_space:
+        line = " ".join(line.split())
+    return int.from_bytes(hashlib.blake2b(line.encode(), digest_size=8).digest(), "big")
+
+
+def long_enough(line: str, config: LineTableConfig) -> bool:
+    """Whether a stripped line may be boilerplate at all; a wide character counts two letters."""
+    if _at_least(config.min_letters).match(line):
+        return True
+    return not line.isascii() and len(_LETTER.findall(line)) + len(_WIDE.findall(line)) >= config.min_letters
+
+
+@cache
+def _at_least(letters: int) -> re.Pattern[str]:
+    """Matches a text with so many letters, reading no further than these."""
+    return re.compile(rf"(?:[\W\d_]*+[^\W\d_]){{{letters}}}")
+
+
+def line_shard(in_path: Path, out_path: Path, config: LineTableConfig) -> dict[str, int]:
+    """Write the hashes and the places of the lines of one documents shard, a row a document, in its order.
+
+    Memory: one row group. The table takes about as many bytes as the text has lines times 20.
+
+    Returns:
+        Counts: documents, bytes (UTF-8 text), lines (long enough to be boilerplate).
+    """
+    in_path, out_path = Path(in_path), Path(out_path)
+    counts = {"documents": 0, "bytes": 0, "lines": 0}
+    partial = out_path.with_suffix(".tmp")
+    with pq.ParquetFile(in_path) as file, pq.ParquetWriter(partial, LINES_SCHEMA, compression="zstd") as writer:
+        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=["id", "source", "text"]):
+            texts = batch["text"].to_pylist()
+            found = [
+                [
+                    (line_hash(line, config), a, b)
+                    for a, b, line in iter_lines(text, config.unit)
+                    if long_enough(line, config)
+                ]
+                for text in texts
+            ]
+            table = {
+                "id": batch["id"],
+                "source": batch["source"],
+                "chars": [len(text) for text in texts],
+                "hashes": [[line[0] for line in lines] for lines in found],
+                "starts": [[line[1] for line in lines] for lines in found],
+                "ends": [[line[2] for line in lines] for lines in found],
+            }
+            writer.write_table(pa.table(table, schema=LINES_SCHEMA), row_group_size=_ROW_GROUP)
+            counts["documents"] += len(texts)
+            counts["bytes"] += sum(len(text.encode()) for text in texts)
+            counts["lines"] += sum(map(len, found))
+    os.replace(partial, out_path)
+    return counts
+
+
+def find_boilerplate(
+    line_paths: Sequence[Path],
+    out_path: Path,
+    config: BoilerplateConfig,
+    *,
+    duplicate_paths: Sequence[Path] = (),
+    temp_directory: Path,
+    memory_limit: str = "1GiB",
+    threads: int = 1,
+) -> dict[str, int]:
+    """Write `out_path` (BOILERPLATE_SCHEMA, by scope and hash): the lines of which there are too many.
+
+    A document counts once for each line, however often it repeats it. Lines are equal if their 64-bit hashes are: at
+    10^9 different lines the chance of one false match in the whole corpus is 3 %.
+
+    Args:
+        line_paths: what `line_shard` wrote, of all shards, with `config.table`.
+        duplicate_paths: tables of DUPLICATES_SCHEMA. Documents dropped there are not counted: a hundred copies of one
+            page would make each of its lines boilerplate, and nothing would be left of the copy that stays.
+
+    Returns:
+        Counts: documents (counted), lines, boilerplate (different lines).
+    """
+    scope = "source" if config.scope == "source" else "''"
+    share = (
+        f"least({config.min_documents}, greatest({config.min_share_documents}, ceil({config.min_share!r} * count(*))))"
+        if config.min_share is not None
+        else config.min_documents
+    )
+    counted = parquet(line_paths)
+    if duplicate_paths:
+        counted = f"(SELECT l.* FROM {counted} l ANTI JOIN {parquet(duplicate_paths)} d ON d.dropped = l.id)"
+    with open_database(temp_directory, memory_limit, threads) as (sql, _):
+        each = f"SELECT {scope} AS scope FROM {counted}"
+        sql.execute(f"CREATE TABLE enough AS SELECT scope, {share} AS enough FROM ({each}) GROUP BY scope")
+        documents, lines = single_row(sql, f"SELECT count(*), coalesce(sum(len(hashes)), 0)::BIGINT FROM {counted}")
+        sql.execute("CREATE TABLE often (scope VARCHAR, hash UBIGINT, documents BIGINT)")
+        ranges = max(1, -(-lines // LINES_PER_RANGE))
+        for number in range(ranges):
+            here = f"hash >= {(number << 64) // ranges} AND hash <= {((number + 1 << 64) // ranges) - 1}"
+            sql.execute(
+                f"""
+                INSERT INTO often
+                SELECT scope, hash, n FROM (
+                    SELECT scope, hash, count(*) AS n FROM (
+                        SELECT {scope} AS scope, unnest(list_distinct(hashes)) AS hash FROM {counted}
+                    ) WHERE {here} GROUP BY ALL
+                ) JOIN enough USING (scope) WHERE n >= enough
+                """
+            )
+        rows = sql.sql(
+            f"""
+            SELECT scope, hash, documents, first.id AS first_id, first."start" AS first_start, first."end" AS first_end
+            FROM (
+                SELECT scope, hash, documents, min({{'id': id, 'start': "start", 'end': "end"}}) AS first
+                FROM ({_unnested(counted, scope)}) JOIN often USING (scope, hash) GROUP BY scope, hash, documents
+            ) ORDER BY scope, hash
+            """
+        )
+        write_rows(rows, BOILERPLATE_SCHEMA, Path(out_path))
+        [boilerplate] = single_row(sql, "SELECT count(*) FROM often")
+    return {"documents": documents, "lines": lines, "boilerplate": boilerplate}
+
+
+def _unnested(tables: str, scope: str) -> str:
+    return (
+        f'SELECT {scope} AS scope, id, unnest(hashes) AS hash, unnest(starts) AS "start", unnest(ends) AS "end" '
+        f"FROM {tables}"
+    )
+
+
+def boilerplate_spans(
+    line_paths: Sequence[Path],
+    boilerplate_path: Path,
+    spans_path: Path,
+    leftovers_path: Path,
+    config: BoilerplateConfig,
+    *,
+    temp_directory: Path,
+    memory_limit: str = "1GiB",
+    threads: int = 1,
+) -> dict[str, int]:
+    """Write the spans that are boilerplate, and the documents of which too little is left.
+
+    Spans (SPANS_SCHEMA by id and start) have kind "line" or "paragraph"; other and other_start say where the line
+    stands in the document with the lowest id that holds it, null if it is this very place.
+
+    Args:
+        line_paths: what `line_shard` wrote, of one shard or of several: no span depends on another shard.
+
+    Returns:
+        Counts: documents, characters, spans, edited (documents), removed (characters), too_little_left.
+    """
+    scope = "source" if config.scope == "source" else "''"
+    lines = parquet(line_paths)
+    with open_database(temp_directory, memory_limit, threads) as (sql, _):
+        kept = 'AND (id != first_id OR "start" != first_start)' if config.keep_first else ""
+        sql.execute(
+            f"""
+            CREATE TABLE spans AS
+            SELECT id, "start", "end", '{config.table.unit}' AS kind, '' AS replacement,
+                   CASE WHEN id != first_id OR "start" != first_start THEN first_id END AS other,
+                   CASE WHEN other IS NOT NULL THEN first_start END AS other_start
+            FROM ({_unnested(lines, scope)}) JOIN {parquet([boilerplate_path])} USING (scope, hash) WHERE true {kept}
+            """
+        )
+        write_rows(sql.sql('FROM spans ORDER BY id, "start"'), SPANS_SCHEMA, Path(spans_path))
+        left = create_leftovers(
+            sql,
+            TOO_LITTLE_LEFT,
+            documents=f"SELECT id, chars FROM {lines}",
+            min_characters=config.min_left_characters,
+            min_share=config.min_left_share,
+        )
+        write_rows(sql.sql("FROM leftovers ORDER BY id"), LEFTOVERS_SCHEMA, Path(leftovers_path))
+        documents, characters = single_row(sql, f"SELECT count(*), coalesce(sum(chars), 0)::BIGINT FROM {lines}")
+        [spans] = single_row(sql, "SELECT count(*) FROM spans")
+    return {"documents": documents, "characters": characters, "spans": spans, **left}

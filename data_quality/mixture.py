@@ -1,0 +1,201 @@
+"""The mixture: how often each kept document is drawn for training.
+
+A document's expected number of copies is the rate of its group (source or language) times the weight of its family of
+duplicates. It is drawn the whole part of that times, and once more if a hash of its id and the seed falls below the
+rest. So the draw needs no order and no state, and a greater weight only adds copies: without a budget no other document
+changes; within a budget the others of all other groups can only lose some.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from data_quality.config import MixtureConfig
+from data_quality.dedupe.evidence import open_database, parquet
+from data_quality.dedupe.minhash import write_rows
+from data_quality.hashing import unit_hash
+
+COPIES_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("copies", pa.int32(), nullable=False)])
+_FETCHED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One source or language: what there is, and how often it is drawn.
+
+    Attributes:
+        documents: kept documents.
+        size: of these, in the config's unit.
+        family_size: the same with each document times the weight of its family.
+    """
+
+    name: str
+    documents: int
+    size: int
+    family_size: float
+
+
+def draw_mixture(
+    document_paths: Sequence[Path],
+    out_path: Path,
+    config: MixtureConfig,
+    *,
+    duplicate_paths: Sequence[Path] = (),
+    token_paths: Sequence[Path] = (),
+    temp_directory: Path,
+    memory_limit: str = "1GiB",
+    threads: int = 1,
+    progress: Callable[[int], None] = lambda n: None,
+) -> list[dict[str, Any]]:
+    """Write `out_path`, COPIES_SCHEMA by id: how often each document is drawn, 0 included.
+
+    Args:
+        document_paths: shards of the kept documents.
+        duplicate_paths: tables of DUPLICATES_SCHEMA, for the sizes of families; a document that is not named as kept
+            stands for itself. If several tables name it, its family is all that were dropped for it.
+        token_paths: Parquet with id and tokens for every document; needed for unit "tokens" only.
+        temp_directory: existing directory for what does not fit into memory.
+        progress: told of documents drawn.
+
+    Returns:
+        One dict a group, by name: group, documents, size, rate, wanted (size to draw on average), drawn_documents
+        (copies), drawn (size), epochs (drawn / size).
+
+    Raises:
+        ValueError: a weight for a group that does not exist, unit "tokens" without a token count for each document,
+            an id twice.
+    """
+    with open_database(temp_directory, memory_limit, threads) as (sql, _):
+        _measure(sql, document_paths, config, duplicate_paths, token_paths)
+        groups = _groups(sql, config)
+        rates = group_rates(groups, config)
+        drawn = {group.name: [0, 0] for group in groups}
+        sql.execute("CREATE TABLE copies (id VARCHAR, copies INTEGER)")
+        rows = sql.cursor().execute('SELECT id, "group", size, families FROM documents ORDER BY id')
+        while found := rows.fetchmany(_FETCHED):
+            copies = [
+                copies_of(id, rates[group] * family_weight(families, config), config.seed)
+                for id, group, _, families in found
+            ]
+            for (_, group, size, _), count in zip(found, copies, strict=True):
+                drawn[group][0] += count
+                drawn[group][1] += count * size
+            sql.register("incoming", pa.table({"id": [row[0] for row in found], "copies": copies}))
+            sql.execute("INSERT INTO copies FROM incoming")
+            sql.unregister("incoming")
+            progress(len(found))
+        write_rows(sql.sql("FROM copies ORDER BY id"), COPIES_SCHEMA, Path(out_path))
+    return [_figures(group, rates[group.name], *drawn[group.name]) for group in groups]
+
+
+def copies_of(id: str, expected: float, seed: int) -> int:
+    """How often one document is drawn; on average `expected` times, and never less often for a greater `expected`."""
+    whole = math.floor(expected)
+    return whole + (unit_hash(f"{seed}:{id}") < expected - whole)
+
+
+def family_weight(size: int, config: MixtureConfig) -> float:
+    """The weight of a document that stands for a family of `size` documents."""
+    return [step.weight for step in config.family_weights if step.min_size <= size][-1]
+
+
+def group_rates(groups: Sequence[Group], config: MixtureConfig) -> dict[str, float]:
+    """By what each group's documents are multiplied, before the weights of families.
+
+    rate = scale * weight * (size / largest size)^(1/T - 1), and at most what makes `max_epochs` of the group; so what
+    is drawn is in proportion to weight * size^(1/T) (Devlin's and Conneau's exponential smoothing, arXiv 1911.02116,
+    section 3.1, with alpha = 1/T). The scale is 1 without a budget, else the one that reaches it.
+    """
+    sizes = {group.name: group.size for group in groups if group.size}
+    largest = max(sizes.values(), default=1)
+    raw = {
+        name: config.weights.get(name, 1.0) * (size / largest) ** (1 / config.temperature - 1)
+        for name, size in sizes.items()
+    }
+    by_family = {group.name: group.family_size for group in groups}
+    most = {name: config.max_epochs * size / by_family[name] for name, size in sizes.items() if by_family[name]}
+    raw = {name: rate for name, rate in raw.items() if rate and name in most}
+    scale = 1.0 if config.budget is None else _scale(raw, most, by_family, config.budget)
+    return {
+        group.name: min(scale * raw[group.name], most[group.name]) if group.name in raw else 0.0 for group in groups
+    }
+
+
+def _scale(raw: Mapping[str, float], most: Mapping[str, float], by_family: Mapping[str, float], budget: float) -> float:
+    """The factor at which the groups, each at most at its limit, add up to the budget: groups reach limits in turn."""
+    full = 0.0
+    open_groups = sorted(raw, key=lambda name: (most[name] / raw[name], name))
+    for number, name in enumerate(open_groups):
+        slope = math.fsum(raw[other] * by_family[other] for other in open_groups[number:])
+        if full + slope * most[name] / raw[name] >= budget:
+            return (budget - full) / slope
+        full += most[name] * by_family[name]
+    return math.inf
+
+
+def _measure(
+    sql: duckdb.DuckDBPyConnection,
+    document_paths: Sequence[Path],
+    config: MixtureConfig,
+    duplicate_paths: Sequence[Path],
+    token_paths: Sequence[Path],
+) -> None:
+    """Create table `documents` (id, group, size, families: documents in its family)."""
+    if config.unit == "tokens" and not token_paths:
+        raise ValueError("unit is tokens, but no table of tokens was given: count them first, or take bytes")
+    size = {"documents": "1", "bytes": "strlen(text)", "tokens": "tokens"}[config.unit]
+    counted = f"LEFT JOIN {parquet(token_paths)} t USING (id)" if config.unit == "tokens" else ""
+    families = "SELECT '' AS kept, 0 AS gone WHERE false"
+    if duplicate_paths:
+        families = f"SELECT kept, count(DISTINCT dropped) AS gone FROM {parquet(duplicate_paths)} GROUP BY kept"
+    sql.execute(
+        f"""
+        CREATE TABLE documents AS
+        SELECT d.id, coalesce(d.{config.by}, 'unknown') AS "group", ({size})::BIGINT AS size,
+               (1 + coalesce(gone, 0))::BIGINT AS families
+        FROM {parquet(document_paths)} d {counted} LEFT JOIN ({families}) ON kept = d.id
+        """
+    )
+    [(uncounted, example)] = sql.execute("SELECT count(*), min(id) FROM documents WHERE size IS NULL").fetchall()
+    if uncounted:
+        raise ValueError(f"{uncounted} documents have no token count, {example!r} among them: count all documents")
+    [(rows, ids)] = sql.execute("SELECT count(*), count(DISTINCT id) FROM documents").fetchall()
+    if rows != ids:
+        raise ValueError(f"{rows} documents have {ids} ids: ids must be unique across all shards")
+
+
+def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig) -> list[Group]:
+    rows = sql.execute(
+        'SELECT "group", families, count(*), sum(size)::BIGINT FROM documents GROUP BY ALL ORDER BY ALL'
+    ).fetchall()
+    names = sorted({row[0] for row in rows})
+    for name in config.weights:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(names[:10])}"
+            raise ValueError(f"mixture.weights names the {config.by} {name!r}, which no document has{hint}")
+    groups = []
+    for name in names:
+        own = [row for row in rows if row[0] == name]
+        weighted = math.fsum(family_weight(families, config) * size for _, families, _, size in own)
+        groups.append(Group(name, sum(row[2] for row in own), sum(row[3] for row in own), weighted))
+    return groups
+
+
+def _figures(group: Group, rate: float, drawn_documents: int, drawn: int) -> dict[str, Any]:
+    return {
+        "group": group.name,
+        "documents": group.documents,
+        "size": group.size,
+        "rate": rate,
+        "wanted": rate * group.family_size,
+        "drawn_documents": drawn_documents,
+        "drawn": drawn,
+        "epochs": drawn / group.size if group.size else 0.0,
+    }

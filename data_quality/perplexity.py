@@ -1,0 +1,156 @@
+"""Perplexity of documents under a language model that is handed in, and head, middle and tail of each language.
+
+cc_net (Wenzek et al. 2019, arXiv 1911.00359, section 3.4) sorts the documents of a language by perplexity under a model
+of good text; the least surprising 30 % are `head`, up to 60 % `middle`, the rest `tail`. The library only knows a
+`Scorer`: any model of `lm/` can stand behind it. The unigram model here needs no training but counting.
+"""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_quality.config import PerplexityConfig
+from data_quality.rules import connect
+from data_quality.words import split_words
+
+PERPLEXITY_SCHEMA = pa.schema(
+    [pa.field("id", pa.string(), nullable=False), ("language", pa.string()), ("perplexity", pa.float64())]
+)
+BUCKETS_SCHEMA = pa.schema([*PERPLEXITY_SCHEMA, ("perplexity_percentile", pa.float64()), ("bucket", pa.string())])
+_ROWS = 2000
+_GROUP = 50_000
+
+
+class Scorer(Protocol):
+    """A language model, as this module sees it."""
+
+    def __call__(self, text: str, language: str | None) -> float | None:
+        """Perplexity per unit of the model (word, token) of a text; None for a language it does not know or no text."""
+        ...
+
+
+class UnigramScorer:
+    """Perplexity per word under word frequencies with add-one smoothing, one model for each language.
+
+    A word never seen has the probability of a word with a count of 0. It knows topics, not grammar.
+    """
+
+    def __init__(self, counts: dict[str | None, Counter[str]]) -> None:
+        self._logs: dict[str | None, dict[str, float]] = {}
+        self._unseen: dict[str | None, float] = {}
+        for language, words in counts.items():
+            total = sum(words.values()) + len(words) + 1
+            self._logs[language] = {word: math.log((count + 1) / total) for word, count in words.items()}
+            self._unseen[language] = math.log(1 / total)
+
+    def __call__(self, text: str, language: str | None) -> float | None:
+        """exp of the mean of -ln p(word)."""
+        words = split_words(text)
+        if not words or language not in self._logs:
+            return None
+        logs, unseen = self._logs[language], self._unseen[language]
+        return math.exp(-math.fsum(logs.get(word, unseen) for word in words) / len(words))
+
+
+def count_words(documents: Iterable[tuple[str, str | None]]) -> dict[str | None, Counter[str]]:
+    """Word counts by language of (text, language) pairs: what `UnigramScorer` is made of."""
+    counts: dict[str | None, Counter[str]] = {}
+    for text, language in documents:
+        counts.setdefault(language, Counter()).update(split_words(text))
+    return counts
+
+
+def perplexity_shard(
+    in_path: Path,
+    out_path: Path,
+    scorer: Scorer,
+    progress: Callable[[int], None] = lambda documents: None,
+) -> dict[str, int]:
+    """Write id, language and perplexity of every document of a shard, in its order.
+
+    Returns documents and scored (those that the scorer gave a number).
+    """
+    counts = {"documents": 0, "scored": 0}
+    temporary = out_path.with_suffix(".tmp")
+    with pq.ParquetFile(in_path) as source, pq.ParquetWriter(temporary, PERPLEXITY_SCHEMA, compression="zstd") as out:
+        for batch in source.iter_batches(batch_size=_ROWS, columns=["id", "text", "language"]):
+            columns = batch.to_pydict()
+            scores = [scorer(*pair) for pair in zip(columns["text"], columns["language"], strict=True)]
+            rows = {"id": columns["id"], "language": columns["language"], "perplexity": scores}
+            out.write_table(pa.table(rows, schema=PERPLEXITY_SCHEMA))
+            counts["documents"] += len(scores)
+            counts["scored"] += sum(score is not None for score in scores)
+            progress(len(scores))
+    os.replace(temporary, out_path)
+    return counts
+
+
+def perplexity_buckets(
+    paths: Sequence[Path],
+    out_path: Path,
+    config: PerplexityConfig,
+    memory_limit: str = "1GB",
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Write id, language, perplexity, perplexity_percentile and bucket of every document, sorted by id.
+
+    The percentile says which share of the language's scored documents are at most as surprising, 0 to 100. The bucket
+    is head, middle or tail; `all` without a score or in a language of fewer than `minimum_documents` scored ones (then
+    the percentile is null too).
+
+    Returns:
+        documents, and by language `cutoffs`: the perplexities at the two percentiles.
+
+    Raises:
+        ValueError: there is no path.
+    """
+    if not paths:
+        raise ValueError("perplexity_buckets needs at least one perplexity shard")
+    temporary = out_path.with_suffix(".tmp")
+    parameters = {
+        "paths": [str(path) for path in paths],
+        "head": config.head,
+        "middle": config.middle,
+        "minimum": config.minimum_documents,
+    }
+    with connect(memory_limit, threads, out_path.with_suffix(".spill")) as connection:
+        connection.execute(
+            """
+            CREATE TABLE ranked AS
+            WITH scored AS (
+                SELECT id, language, perplexity, count(perplexity) OVER same AS n,
+                       100.0 * cume_dist() OVER (PARTITION BY language, perplexity IS NULL ORDER BY perplexity) AS share
+                FROM read_parquet($paths) WINDOW same AS (PARTITION BY language)
+            )
+            SELECT id, language, perplexity,
+                   CASE WHEN perplexity IS NOT NULL AND n >= $minimum THEN share END AS perplexity_percentile,
+                   CASE WHEN perplexity_percentile IS NULL THEN 'all' WHEN perplexity_percentile <= $head THEN 'head'
+                        WHEN perplexity_percentile <= $middle THEN 'middle' ELSE 'tail' END AS bucket
+            FROM scored
+            """,
+            parameters,
+        )
+        cutoffs = connection.execute(
+            """
+            SELECT language, max(perplexity) FILTER (bucket = 'head'),
+                   max(perplexity) FILTER (bucket IN ('head', 'middle'))
+            FROM ranked WHERE bucket != 'all' GROUP BY language ORDER BY language
+            """
+        ).fetchall()
+        reader = connection.sql("SELECT * FROM ranked ORDER BY id").to_arrow_reader(_GROUP)
+        documents = 0
+        with pq.ParquetWriter(temporary, BUCKETS_SCHEMA, compression="zstd") as out:
+            for batch in reader:
+                out.write_table(pa.Table.from_batches([batch]).cast(BUCKETS_SCHEMA))
+                documents += len(batch)
+    os.replace(temporary, out_path)
+    return {
+        "documents": documents,
+        "cutoffs": {language or "unknown": [head, middle] for language, head, middle in cutoffs},
+    }

@@ -1,0 +1,116 @@
+"""The profile of a corpus in figures: what was kept of each source and language, and what went for which reason.
+
+Two profiles are compared by gates, so that an unattended refresh stops when its input or a rule has gone wrong.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_quality.config import GatesConfig
+from data_quality.rules import connect
+
+if TYPE_CHECKING:
+    import duckdb
+
+FIGURES = ("documents", "bytes", "kept", "kept_bytes")
+
+
+def profile_corpus(
+    documents: Sequence[Path],
+    signals: Sequence[Path],
+    decisions: Sequence[Path],
+    scratch: Path,
+    memory_limit: str = "1GB",
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Count documents and UTF-8 bytes (before edits), in all and kept, of the whole, each source and each language.
+
+    Args:
+        documents: id, source, language.
+        signals: id, bytes.
+        decisions: id, kept, reason.
+
+    Returns:
+        {"whole": figures, "sources": {name: figures}, "languages": {name: figures}, "reasons": {first reason:
+        documents}}, figures being documents, bytes, kept, kept_bytes; a document without a language is "unknown".
+    """
+    with connect(memory_limit, threads, scratch) as connection:
+        connection.execute(
+            """
+            CREATE TEMP TABLE corpus AS
+            SELECT source, coalesce(d.language, 'unknown') AS language, bytes, kept, reason
+            FROM read_parquet($documents) d
+            JOIN (SELECT id, bytes FROM read_parquet($signals)) USING (id)
+            JOIN (SELECT id, kept, reason FROM read_parquet($decisions)) USING (id)
+            """,
+            {
+                "documents": [str(path) for path in documents],
+                "signals": [str(path) for path in signals],
+                "decisions": [str(path) for path in decisions],
+            },
+        )
+        groups = {
+            name: {row[0]: dict(zip(FIGURES, row[1:], strict=True)) for row in _summed(connection, key)}
+            for name, key in (("whole", "'whole'"), ("sources", "source"), ("languages", "language"))
+        }
+        reasons = connection.execute(
+            "SELECT reason, count(*) FROM corpus WHERE NOT kept GROUP BY reason ORDER BY count(*) DESC, reason"
+        ).fetchall()
+    whole = groups["whole"].get("whole", dict.fromkeys(FIGURES, 0))
+    return {**groups, "whole": whole, "reasons": dict(reasons)}
+
+
+def _summed(connection: "duckdb.DuckDBPyConnection", key: str) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        f"""
+        SELECT {key} AS name, count(*), coalesce(sum(bytes), 0)::BIGINT,
+               count(*) FILTER (kept), coalesce(sum(bytes) FILTER (kept), 0)::BIGINT
+        FROM corpus GROUP BY name ORDER BY name
+        """
+    ).fetchall()
+
+
+def moved(before: Mapping[str, Any], now: Mapping[str, Any], gates: GatesConfig) -> list[str]:
+    """What moved further between two profiles than the gates allow, a sentence each; empty: nothing."""
+    found = []
+    shares = [_ratio(profile["whole"]["kept"], profile["whole"]["documents"]) for profile in (before, now)]
+    if gates.kept_share is not None and abs(shares[1] - shares[0]) > gates.kept_share:
+        found.append(
+            f"the share of documents that are kept went from {shares[0]:.1%} to {shares[1]:.1%} "
+            f"(gates.kept_share allows {gates.kept_share:.1%})"
+        )
+    if gates.language_share is not None:
+        for name in sorted({*before["languages"], *now["languages"]}):
+            old, new = (
+                _ratio(profile["languages"].get(name, {}).get("kept_bytes", 0), profile["whole"]["kept_bytes"])
+                for profile in (before, now)
+            )
+            if abs(new - old) > gates.language_share:
+                found.append(
+                    f"language {name} went from {old:.1%} to {new:.1%} of the kept bytes "
+                    f"(gates.language_share allows {gates.language_share:.1%})"
+                )
+    if gates.source_size is not None:
+        for name, figures in sorted(before["sources"].items()):
+            old, new = figures["documents"], now["sources"].get(name, {}).get("documents", 0)
+            if abs(new - old) > gates.source_size * old:
+                found.append(
+                    f"source {name} went from {old:,} to {new:,} documents "
+                    f"(gates.source_size allows {gates.source_size:.0%})"
+                )
+    if gates.drop_rate is not None:
+        for name in sorted({*before["reasons"], *now["reasons"]}):
+            old, new = (
+                _ratio(profile["reasons"].get(name, 0), profile["whole"]["documents"]) for profile in (before, now)
+            )
+            if abs(new - old) > gates.drop_rate:
+                found.append(
+                    f"{name} dropped {old:.1%} of the documents and now drops {new:.1%} "
+                    f"(gates.drop_rate allows {gates.drop_rate:.1%})"
+                )
+    return found
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

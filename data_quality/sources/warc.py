@@ -1,0 +1,301 @@
+"""Web archives: WARC (ISO 28500) as crawlers write it, and WET (Common Crawl's extracted text).
+
+Records are framed here and not by fastwarc's iterator, which ends at the first byte between records that belongs to
+none; fastwarc decodes brotli, and writes the files of the tests.
+"""
+
+import contextlib
+import io
+import re
+import zlib
+from collections.abc import Iterator
+
+from data_quality.config import WarcSource
+from data_quality.sources import charset
+from data_quality.sources.base import FileRef, Reading, Record, Skip
+from data_quality.sources.gzip_members import read_members
+from data_quality.sources.html import page_record
+from data_quality.sources.streams import read_chunks, split_compression, too_long
+
+EXTENSIONS = (".warc", ".wet")
+MAX_HEADER_BYTES = 64 << 10
+_MAGIC = b"WARC/"
+_RECORD = re.compile(rb"WARC/1\.\d\r?\n(?:[\w-]{1,40}:[^\r\n]{0,2000}\r?\n){0,20}?WARC-Type:")
+_WANTED = frozenset({"response", "resource", "conversion"})
+
+
+class _TooLong(Exception):
+    """A payload that is, or decompresses to, more than the limit."""
+
+
+class _Pieces:
+    """A buffered stream out of chunks; a :class:`Skip` among them ends it until :meth:`resume`."""
+
+    def __init__(self, chunks: Iterator[bytes | Skip]) -> None:
+        self._chunks, self._buffer = chunks, bytearray()
+        self.fault: Skip | None = None
+        self.ended = False
+
+    def resume(self) -> None:
+        """Forget what came before the break, and go on after it."""
+        self._buffer.clear()
+        self.fault = None
+
+    def take(self, size: int) -> bytes:
+        """The next ``size`` bytes; fewer at an end or break."""
+        while len(self._buffer) < size and self._fill():
+            pass
+        out = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return out
+
+    def give_back(self, data: bytes) -> None:
+        """Put back what was taken too much."""
+        self._buffer[:0] = data
+
+    def peek(self, size: int) -> bytes:
+        """The next ``size`` bytes, left where they are."""
+        while len(self._buffer) < size and self._fill():
+            pass
+        return bytes(self._buffer[:size])
+
+    def skip(self, size: int) -> int:
+        """Read past ``size`` bytes without holding them; how many there were."""
+        left = size
+        while left > len(self._buffer):
+            left -= len(self._buffer)
+            self._buffer.clear()
+            if not self._fill():
+                return size - left
+        del self._buffer[:left]
+        return size
+
+    def line(self) -> bytes | None:
+        """The next line without its end; None if none ends within MAX_HEADER_BYTES."""
+        seen = 0
+        while (at := self._buffer.find(b"\n", seen)) < 0:
+            seen = len(self._buffer)
+            if seen > MAX_HEADER_BYTES or not self._fill():
+                return None
+        out = bytes(self._buffer[:at])
+        del self._buffer[: at + 1]
+        return out.rstrip(b"\r")
+
+    def find_record(self) -> int:
+        """Read past everything before the next record; how many bytes there were other than line ends."""
+        strange = 0
+        while True:
+            at = self._buffer.find(_MAGIC)
+            gone = at if at >= 0 else max(0, len(self._buffer) - len(_MAGIC) + 1)
+            strange += len(bytes(self._buffer[:gone]).translate(None, b"\r\n"))
+            del self._buffer[:gone]
+            if at >= 0:
+                return strange
+            if not self._fill():
+                strange += len(bytes(self._buffer).translate(None, b"\r\n"))
+                self._buffer.clear()
+                return strange
+
+    def drained(self) -> bool:
+        """Whether the end or a break was met; what is left before it is dropped then."""
+        if self.fault is None and not self.ended:
+            return False
+        self._buffer.clear()
+        return True
+
+    def at_end(self) -> bool:
+        """Whether nothing is left before the end or the break."""
+        return not self._buffer and not self._fill()
+
+    def _fill(self) -> bool:
+        if self.fault is not None or self.ended:
+            return False
+        piece = next(self._chunks, None)
+        if isinstance(piece, bytes):
+            self._buffer += piece
+            return True
+        self.fault, self.ended = piece, piece is None
+        return False
+
+
+def read(ref: FileRef, source: WarcSource) -> Reading:
+    """The pages of one file, numbered by response (or resource, or conversion) record.
+
+    What is damaged (gzip members, headers, bytes between records) is a skip, and reading goes on behind it.
+    """
+    _, compression = split_compression(ref.uri)
+    stream = _Pieces(read_members(ref) if compression == "gzip" else read_chunks(ref))
+    number = 0
+    while True:
+        if strange := stream.find_record():
+            yield Skip("corrupt", f"{strange} bytes between records that belong to none")
+        if stream.at_end():
+            if stream.fault is None:
+                return
+            yield stream.fault
+            stream.resume()
+            continue
+        headers = _read_headers(stream)
+        length = (headers or {}).get("content-length", "")
+        if headers is None and stream.drained():
+            if stream.fault is None:
+                yield Skip("truncated", "the file ends within the header of a record")
+        elif headers is None or not (length.isascii() and length.isdigit() and len(length) < 16):
+            yield Skip("corrupt", "a record without a complete header and Content-Length")
+        elif headers.get("warc-type") in _WANTED:
+            number += 1
+            yield _read_record(stream, headers, int(length), number, source)
+        else:
+            stream.skip(int(length))
+
+
+def _read_headers(stream: _Pieces) -> dict[str, str] | None:
+    """The fields of a header block, names in lower case; None if it does not end as one."""
+    headers: dict[str, str] = {}
+    last = ""
+    size = 0
+    while (line := stream.line()) is not None and size <= MAX_HEADER_BYTES:
+        size += len(line)
+        if not line:
+            return headers
+        text = line.decode("utf-8", "replace")
+        name, colon, value = text.partition(":")
+        if text[0] in " \t" and last:
+            headers[last] += " " + text.strip()
+        elif colon:
+            last = name.strip().lower()
+            headers[last] = value.strip()
+    return None
+
+
+def _read_record(
+    stream: _Pieces, headers: dict[str, str], length: int, number: int, source: WarcSource
+) -> Record | Skip:
+    limit = source.max_record_bytes
+    if length > limit + MAX_HEADER_BYTES:
+        found = stream.skip(length)
+        if found == length:
+            return Skip("too_long", too_long(length, limit), record=number)
+    else:
+        block = stream.take(length)
+        found = len(block)
+        well_ended = found == length and stream.peek(4) == b"\r\n\r\n"
+        if not well_ended:  # was it cut off, or is its Content-Length wrong, so that another record begins within it?
+            inner = _RECORD.search(block + stream.peek(2048))
+            if inner is not None and inner.start() < found:
+                found = inner.start()
+                stream.give_back(block[found:])
+    if found < length:
+        return Skip("truncated", f"{found} of {length} bytes of the record are there", record=number)
+    try:
+        return _page(block, headers, number, source)
+    except _TooLong:
+        return Skip("too_long", f"more than {limit} bytes when decoded; max_record_bytes is {limit}", record=number)
+    except (zlib.error, OSError, ValueError) as error:
+        return Skip("corrupt", f"{headers.get('warc-target-uri', 'record')}: {error}", record=number)
+
+
+def _page(block: bytes, headers: dict[str, str], number: int, source: WarcSource) -> Record | Skip:
+    content_type, http_charset = _split_content_type(headers.get("content-type", ""))
+    if content_type == "application/http":
+        http, block = _split_http(block)
+        status = http[""].split()[1:2]
+        if status != ["200"]:
+            return Skip("http_status", f"status {' '.join(status) or 'missing'}", record=number)
+        content_type, http_charset = _split_content_type(http.get("content-type", "text/html"))
+        block = _decoded(block, http, source.max_record_bytes)
+    if len(block) > source.max_record_bytes:
+        return Skip("too_long", too_long(len(block), source.max_record_bytes), record=number)
+    if content_type not in source.content_types:
+        return Skip("other_content_type", content_type[:100] or "none", record=number)
+    metadata = {
+        "url": headers.get("warc-target-uri", "").strip("<>"),
+        "date": headers.get("warc-date", ""),
+        "content_type": content_type,
+    }
+    id = headers.get("warc-record-id", "").strip("<> ") or None
+    if headers.get("warc-type") != "conversion" and content_type != "text/plain":
+        return page_record(block, source, number, metadata, http_charset, id)
+    try:
+        text, encoding = charset.decode(block, "utf-8" if headers.get("warc-type") == "conversion" else http_charset)
+    except UnicodeError as error:
+        return Skip("bad_encoding", str(error), record=number)
+    return Record(number, text, id=id, metadata={**metadata, "encoding": encoding})
+
+
+def _split_http(block: bytes) -> tuple[dict[str, str], bytes]:
+    """(HTTP header fields, the status line under ""; body)."""
+    ends = [at + len(end) for end in (b"\r\n\r\n", b"\n\n") if (at := block.find(end, 0, MAX_HEADER_BYTES)) >= 0]
+    if not ends or not block.startswith(b"HTTP/"):
+        raise ValueError("no HTTP header")
+    lines = block[: min(ends)].decode("latin-1").splitlines()
+    http = {"": lines[0]}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            http[name.strip().lower()] = value.strip()
+    return http, block[min(ends) :]
+
+
+def _split_content_type(value: str) -> tuple[str, str | None]:
+    kind, _, parameters = value.partition(";")
+    for parameter in parameters.split(";"):
+        name, _, charset_name = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return kind.strip().lower(), charset_name.strip(" \t\"'")
+    return kind.strip().lower(), None
+
+
+def _decoded(body: bytes, http: dict[str, str], limit: int) -> bytes:
+    """A body without its transfer and content encodings; what crawlers already decoded is left as it is."""
+    if "chunked" in http.get("transfer-encoding", "").lower():
+        body = _dechunked(body)
+    for encoding in reversed(http.get("content-encoding", "").lower().split(",")):
+        encoding = encoding.strip()
+        if encoding in ("gzip", "x-gzip") and body.startswith(b"\x1f\x8b"):
+            body = _inflated(body, 31, limit)
+        elif encoding == "deflate" and body:
+            wrapped = len(body) > 1 and body[0] & 15 == 8 and (body[0] * 256 + body[1]) % 31 == 0
+            with contextlib.suppress(zlib.error):  # was decoded by the crawler
+                body = _inflated(body, 15 if wrapped else -15, limit)
+        elif encoding == "br":
+            from fastwarc.stream_io import BrotliReader
+
+            with contextlib.suppress(OSError):  # was decoded by the crawler
+                out = BrotliReader(io.BytesIO(body)).read(limit + 1)
+                if len(out) > limit:
+                    raise _TooLong
+                body = out or body
+        elif encoding == "zstd" and body.startswith(b"\x28\xb5\x2f\xfd"):
+            import pyarrow as pa
+
+            with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as unpacked:
+                body = unpacked.read(limit + 1)
+            if len(body) > limit:
+                raise _TooLong
+    return body
+
+
+def _inflated(body: bytes, window: int, limit: int) -> bytes:
+    """Decompressed within ``limit``; a body that was cut off gives what is there."""
+    inflate = zlib.decompressobj(window)
+    out = inflate.decompress(body, limit + 1)
+    if len(out) > limit:
+        raise _TooLong
+    return out
+
+
+def _dechunked(body: bytes) -> bytes:
+    """A body out of its chunks (RFC 9112, 7.1); one that has none is left as it is."""
+    out = bytearray()
+    at = 0
+    while (end := body.find(b"\r\n", at, at + 1000)) >= 0:
+        try:
+            size = int(body[at:end].partition(b";")[0], 16)
+        except ValueError:
+            break
+        if size <= 0:
+            return bytes(out)
+        out += body[end + 2 : end + 2 + size]
+        at = end + 2 + size + 2
+    return bytes(out) if at else body

@@ -1,0 +1,124 @@
+"""What other thresholds would do, from the signals alone: documents and bytes of each rule, and who is at the edge."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_quality.rules import Rule, Ruleset, connect, fires_expression
+from data_quality.signal_catalogue import TEXT_SIGNALS
+
+
+def compare_rules(
+    signal_paths: Sequence[Path],
+    before: Sequence[Ruleset],
+    after: Sequence[Ruleset],
+    scratch: Path,
+    memory_limit: str = "1GB",
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Count what two sets of rules drop of the same documents, in one pass over the signals.
+
+    Returns:
+        documents and bytes in all; `passed` and `passed_bytes`, each [before, after]; `gained` and `lost`, the
+        documents that only pass after and that only passed before; and `rules`, one row for each rule of either side:
+        rule, signal, operator, threshold [before, after] (None where a side has no such rule), documents
+        [before, after] and bytes [before, after] on which it fires, whatever other rules say.
+
+    Raises:
+        ValueError: the signals lack a column that a rule needs.
+    """
+    sides = {"before": _by_reason(before), "after": _by_reason(after)}
+    names = list(dict.fromkeys([*sides["after"], *sides["before"]]))
+    with connect(memory_limit, threads, scratch) as connection:
+        signals = connection.read_parquet([str(path) for path in signal_paths])
+        require_columns(signals.columns, [*before, *after])
+        connection.register("signals", signals)
+        select = ["count(*)", "coalesce(sum(bytes), 0)"]
+        drops = {}
+        for side, rules in sides.items():
+            fired = [fires_expression(*rules[name]) if name in rules else "false" for name in names]
+            for condition in fired:
+                select += [f"count(*) FILTER ({condition})", f"coalesce(sum(bytes) FILTER ({condition}), 0)"]
+            # a rule on a word says nothing (null) of a document that has none
+            drops[side] = f"coalesce({' OR '.join(fired) or 'false'}, false)"
+        for condition in (
+            f"NOT {drops['before']}",
+            f"NOT {drops['after']}",
+            f"{drops['before']} AND NOT {drops['after']}",
+            f"{drops['after']} AND NOT {drops['before']}",
+        ):
+            select += [f"count(*) FILTER ({condition})", f"coalesce(sum(bytes) FILTER ({condition}), 0)"]
+        [row] = connection.execute(f"SELECT {', '.join(select)} FROM signals").fetchall()
+    pairs = [(int(row[at]), int(row[at + 1])) for at in range(0, len(row), 2)]
+    whole, per_rule, ends = pairs[0], pairs[1:-4], pairs[-4:]
+    old, new = per_rule[: len(names)], per_rule[len(names) :]
+    return {
+        "documents": whole[0],
+        "bytes": whole[1],
+        "passed": [ends[0][0], ends[1][0]],
+        "passed_bytes": [ends[0][1], ends[1][1]],
+        "gained": ends[2][0],
+        "lost": ends[3][0],
+        "rules": [
+            {
+                "rule": name,
+                **_described(sides, name),
+                "documents": [old[at][0], new[at][0]],
+                "bytes": [old[at][1], new[at][1]],
+            }
+            for at, name in enumerate(names)
+        ],
+    }
+
+
+def at_the_edge(
+    signal_paths: Sequence[Path], ruleset: Ruleset, rule: Rule, each: int, scratch: Path, threads: int = 1
+) -> list[dict[str, Any]]:
+    """The documents nearest to a rule's threshold, `each` that it drops and `each` that it lets pass.
+
+    Returns:
+        id, value and fires, in the order of the value; nothing for a rule on a word, which no document is nearer to.
+    """
+    if rule.signal in TEXT_SIGNALS:
+        return []
+    column = ruleset.column(rule)
+    fires = fires_expression(ruleset, rule)
+    with connect("1GB", threads, scratch) as connection:
+        signals = connection.read_parquet([str(path) for path in signal_paths])
+        require_columns(signals.columns, [ruleset])
+        connection.register("signals", signals)
+        rows = connection.execute(
+            f"""
+            WITH near AS (
+                SELECT id, "{column}" AS value, coalesce({fires}, false) AS fires,
+                       row_number() OVER (PARTITION BY coalesce({fires}, false)
+                                          ORDER BY abs("{column}" - $threshold), id) AS place
+                FROM signals
+            )
+            SELECT id, value, fires FROM near WHERE place <= $each ORDER BY value, id
+            """,
+            {"threshold": rule.threshold, "each": each},
+        ).fetchall()
+    return [{"id": id, "value": value, "fires": fired} for id, value, fired in rows]
+
+
+def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None:
+    """Raise ValueError naming the columns of the rules that the signals lack."""
+    needed = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules}
+    missing = sorted(needed - set(present))
+    if missing:
+        raise ValueError(
+            f"the signals of this corpus have no {', '.join(missing)}: run the pipeline once with these rules, "
+            "thresholds can be tuned from then on"
+        )
+
+
+def _by_reason(rulesets: Sequence[Ruleset]) -> dict[str, tuple[Ruleset, Rule]]:
+    return {ruleset.reason(rule): (ruleset, rule) for ruleset in rulesets for rule in ruleset.rules}
+
+
+def _described(sides: dict[str, dict[str, tuple[Ruleset, Rule]]], name: str) -> dict[str, Any]:
+    found = [rules.get(name) for rules in sides.values()]
+    ruleset, rule = next(pair for pair in reversed(found) if pair is not None)
+    thresholds = [pair[1].threshold if pair else None for pair in found]
+    return {"signal": ruleset.column(rule), "operator": rule.operator, "threshold": thresholds}

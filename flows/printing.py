@@ -1,0 +1,140 @@
+"""What the commands print for people; `--json` prints the same data for programs."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+def when(seconds: float) -> str:
+    """Local time of seconds since 1970."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """What a finished run says."""
+    out.print()
+    for name, value in summary["figures"].items():
+        out.print(f"  {name:<34} {value}")
+    if summary.get("sample"):
+        out.print("\n  A sample of what the model writes:")
+        out.print("    " + summary["sample"].strip().replace("\n", "\n    "), markup=False)
+    out.print()
+    for name, address in summary["links"].items():
+        out.print(f"  {name:<10} {address}")
+    state, seconds, outside = summary["state"], summary["seconds"], summary["outside_stages_seconds"]
+    if state != "Completed":
+        out.print(f"\n  [red]{state}[/]: {escape(str(summary['message']))}")
+        out.print("  Everything finished so far is kept: run it again.")
+    out.print(f"\n  {state} in {seconds:.1f} s, {outside:.1f} s of it outside stages. `make down` stops the servers.")
+
+
+def show_plan(plan: dict[str, Any]) -> None:
+    """A dry run."""
+    for step in plan["stages"]:
+        estimate = ""
+        if "seconds" in step:
+            estimate = f"about {step['seconds']:.0f} s, {size(step['memory'])} memory, {size(step['disk'])} disk"
+            estimate += f" (as {step['estimated_from']})"
+        out.print(f"  {step['state']:<6} {step['label']:<28} {estimate} {step.get('note', '')}".rstrip())
+    total = plan["totals"]
+    out.print(
+        f"\n  {total['reuse']} reused, {total['build']} to build: about {total['seconds']:.0f} s, "
+        f"{size(total['memory'])} memory at most, {size(total['disk'])} disk"
+        + (f"; {total['unknown']} of them never ran here, so nothing is known of them" if total["unknown"] else "")
+    )
+
+
+def show_services(services: dict[str, dict[str, object]]) -> None:
+    """Servers and worker."""
+    for name, service in services.items():
+        state = "up" if service["running"] else "down"
+        out.print(f"  {name:<8} {state:<5} {service.get('url') or ''}  log: {service.get('log') or ''}")
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """Servers, runs and store."""
+    show_services(status["services"])
+    out.print()
+    for record in status["runs"]:
+        out.print(f"  {record['state']:<9} {record['flow']:<16} {record['token']}  {record['stages']} stages")
+    store = status["store"]
+    out.print(f"\n  {store['artifacts']} artifacts, {size(store['bytes'])} in {store['path']}")
+
+
+def show_artifacts(artifacts: list[dict[str, Any]]) -> None:
+    """One line an artifact."""
+    for a in artifacts:
+        name = f"{a['stage']}/{a['key'][:12]}"
+        out.print(f"  {name:<30} {size(a['bytes']):>10}  {when(a['created'])}  {a['content_digest'][:12]}")
+
+
+def show_artifact(artifact: dict[str, Any]) -> None:
+    """One artifact with its lineage."""
+    shown = {name: artifact[name] for name in ("stage", "key", "content_digest", "path")}
+    shown["created"] = when(artifact["created"])
+    if artifact["seconds"] is not None:
+        shown |= {"seconds": f"{artifact['seconds']:.1f}", "peak_memory": size(artifact["peak_memory"])}
+    for name, value in shown.items():
+        out.print(f"  {name:<15} {value}", markup=False)
+    out.print("  counts")
+    for name, value in artifact["counts"].items():
+        out.print(f"    {name:<28} {value:,}" if isinstance(value, int) else f"    {name:<28} {value}")
+    out.print("  lineage")
+    for step in artifact["lineage"]:
+        out.print(f"    {'  ' * step['depth']}{step['stage']}/{step['key'][:12]}  {step['note']}")
+
+
+def show_why(answer: dict[str, Any]) -> None:
+    """What was decided about a document."""
+    from flows.why import describe
+
+    out.print(describe(answer), markup=False)
+
+
+def show_tuning(answer: dict[str, Any]) -> None:
+    """What other thresholds would do, and the documents at the edge."""
+    from data_quality.rules import written
+
+    out.print(f"  {'rule':<48} {'threshold':>20} {'documents':>22} {'bytes':>22}")
+    for row in answer["rules"]:
+        old, new = (None if side is None else written(side) for side in row["threshold"])
+        threshold = f"{row['operator']} {old}" if old == new else f"{row['operator']} {old} → {new}"
+        documents, sizes = (_change(row[name], form) for name, form in (("documents", "{:,}".format), ("bytes", size)))
+        mark = "[bold]" if old != new else ""
+        out.print(f"  {mark}{row['rule']:<48} {threshold:>20} {documents:>22} {sizes:>22}")
+    kept, sizes = _change(answer["passed"], "{:,}".format), _change(answer["passed_bytes"], size)
+    out.print(f"\n  pass all rules: {kept} of {answer['documents']:,} documents, {sizes}")
+    out.print(f"  {answer['gained']:,} pass only now, {answer['lost']:,} only before")
+    for rule, examples in answer["examples"].items():
+        out.print(f"\n  at the edge of {rule}:")
+        for row in examples:
+            out.print(f"    {row['value']:.4g} {'drop' if row['fires'] else 'pass'}  {row['id']}", markup=False)
+            out.print(f"      {row['text']}", markup=False)
+
+
+def show_diff(answer: dict[str, Any]) -> None:
+    """What changed between two corpora."""
+    out.print(f"  {answer['before']} → {answer['after']}: {answer['unchanged']:,} documents as before")
+    for row in answer["changes"]:
+        reasons = " → ".join(str(row[side]) for side in ("reason_before", "reason_after") if row[side])
+        out.print(f"  {row['documents']:>9,}  {row['change']}{f' ({reasons})' if reasons else ''}")
+        for id in row["examples"]:
+            out.print(f"             {id}", markup=False)
+
+
+def _change(pair: list[int], form: Any) -> str:
+    old, new = pair
+    return form(old) if old == new else f"{form(old)} → {form(new)}"

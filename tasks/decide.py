@@ -1,0 +1,155 @@
+"""One decision for every document, from the tables of all steps: kept or dropped, all reasons, what leaves its text."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from data_quality.signal_catalogue import edits_column
+from tasks.files import read_json, write_json
+from tasks.stage import Work
+from tasks.store import Artifact
+from tasks.tables import database, quoted
+
+SPAN = 'STRUCT("start" BIGINT, "end" BIGINT, kind VARCHAR, replacement VARCHAR)'
+INDEX = "index.parquet"
+INDEX_ROWS = 20_000  # of a row group: what a look-up reads
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The tables that decide; `edits` names text versions whose line edits are made in the kept text."""
+
+    verdicts: Artifact
+    duplicates: list[Artifact]
+    signals: Artifact
+    edits: tuple[str, ...]
+    spans: list[Artifact]
+    drops: list[Artifact]
+
+
+def write_decisions(work: Work, corpus: Artifact, judged: Judged) -> None:
+    """Write decisions/, one file for every shard of the corpus, and index.parquet.
+
+    The same documents cut into other shards have the same digest and so the same key: what a kill left of another cut
+    is removed, since files are matched to shards by their number.
+    """
+    directory = work.directory / "decisions"
+    finished = work.scratch / "decided.json"
+    cut = [shard.digest for shard in corpus.shards()]
+    if finished.exists() and read_json(finished) == cut:
+        return
+    for name in ("decisions", "kept", "dropped"):
+        shutil.rmtree(work.directory / name, ignore_errors=True)
+    directory.mkdir()
+    with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
+        _decide(connection, judged)
+        for number, shard in enumerate(corpus.shards()):
+            out = directory / f"{number:05d}.parquet"
+            here = f"FROM decisions SEMI JOIN read_parquet({quoted(shard.path)}) USING (id)"
+            connection.execute(
+                f"COPY (SELECT decisions.* {here} ORDER BY id) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd)"
+            )
+        _write_index(connection, directory, work.directory / INDEX)
+    write_json(finished, cut)
+
+
+def _write_index(connection: duckdb.DuckDBPyConnection, decisions: Path, out: Path) -> None:
+    """Where each document stands: the hash of its id and the number of its shard, in the order of the hashes.
+
+    One id among ten million is then found in one row group of one file, whatever the ids look like.
+    """
+    connection.execute(
+        f"""
+        COPY (
+            SELECT md5_number_lower(id) AS hash, parse_filename(filename, true)::INTEGER AS shard
+            FROM read_parquet({quoted(decisions / "*.parquet")}, filename = true) ORDER BY hash, shard
+        ) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {INDEX_ROWS})
+        """
+    )
+
+
+def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
+    """Create the table of decisions: dropped, or kept; why, by all reasons; and which spans leave the text.
+
+    Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
+    names stays whatever else is said. Spans are found by document id: the same documents may be cut into other shards
+    where they were measured. `span_counts` has their number by kind.
+    """
+    edits, measured = '[]::STRUCT(start INTEGER, "end" INTEGER)[]', ""
+    if judged.edits:
+        edits = " || ".join(f's."{edits_column(text)}"' for text in judged.edits)
+        measured = f"JOIN {_read([shard.path for shard in judged.signals.shards()])} s ON s.id = v.id"
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TABLE decisions AS
+        WITH spans AS (SELECT id, list(span ORDER BY span) AS spans FROM ({_spans(judged.spans)}) GROUP BY id),
+             duplicates AS ({_duplicates(judged.duplicates)}),
+             drops AS (
+                 SELECT id, flatten(list(reasons ORDER BY step)) AS reasons FROM ({_drops(judged.drops)}) GROUP BY id
+             ),
+             decided AS (
+                 SELECT v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
+                        v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
+                        d.twin, d.jaccard, {edits} AS edits, coalesce(p.spans, []) AS spans
+                 FROM {_read([judged.verdicts.file("verdicts.parquet")])} v {measured}
+                     LEFT JOIN duplicates d ON d.id = v.id
+                     LEFT JOIN drops c ON c.id = v.id
+                     LEFT JOIN spans p ON p.id = v.id
+             )
+        SELECT id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons, twin,
+               jaccard, edits, spans,
+               coalesce(list_aggregate(list_transform(spans, lambda s: s.kind), 'histogram'), MAP {{}}) AS span_counts
+        FROM decided
+        """
+    )
+
+
+def _duplicates(artifacts: Sequence[Artifact]) -> str:
+    """id, reasons, twin and jaccard; of a document that several steps drop, twin and jaccard are the first's."""
+    found = [
+        f"SELECT dropped AS id, 'duplicate.' || kind AS reason, kept, jaccard, {step} AS step "
+        f"FROM {_read([artifact.file('duplicates.parquet')])}"
+        for step, artifact in enumerate(artifacts)
+    ]
+    none = "SELECT ''::VARCHAR AS id, '' AS reason, '' AS kept, 0.0::DOUBLE AS jaccard, 0 AS step WHERE false"
+    return (
+        "SELECT id, list(reason ORDER BY step) AS reasons, arg_min(kept, step) AS twin, "
+        f"arg_min_null(jaccard, step) AS jaccard FROM ({' UNION ALL '.join(found) or none}) GROUP BY id"
+    )
+
+
+def _drops(artifacts: Sequence[Artifact]) -> str:
+    """id, reasons and step of documents that a step drops otherwise than as duplicates.
+
+    What boilerplate and substrings leave too little of stands in leftovers.parquet (id, reason); what holds text of a
+    benchmark in documents.parquet (id, reasons) beside the shards.
+    """
+    found = []
+    for step, artifact in enumerate(artifacts):
+        leftovers = artifact.path / "leftovers.parquet"
+        if leftovers.exists():
+            found.append(f"SELECT id, [reason] AS reasons, {step} AS step FROM {_read([leftovers])}")
+        else:
+            beside = [shard.path.with_name("documents.parquet") for shard in artifact.shards()]
+            found.append(f"SELECT id, reasons, {step} AS step FROM {_read(beside)}")
+    return " UNION ALL ".join(found) or "SELECT ''::VARCHAR AS id, []::VARCHAR[] AS reasons, 0 AS step WHERE false"
+
+
+def _spans(artifacts: Sequence[Artifact]) -> str:
+    """id and span of every span: shards of a table, or spans.parquet of a step that looks at all shards at once."""
+    tables = [
+        path
+        for artifact in artifacts
+        for path in ([shard.path for shard in artifact.shards()] or [artifact.file("spans.parquet")])
+    ]
+    if not tables:
+        return f"SELECT ''::VARCHAR AS id, NULL::{SPAN} AS span WHERE false"
+    span = 'struct_pack("start" := "start", "end" := "end", kind := kind, replacement := replacement)'
+    return f"SELECT id, {span}::{SPAN} AS span FROM {_read(tables)}"
+
+
+def _read(paths: Sequence[Path]) -> str:
+    return f"read_parquet([{', '.join(map(quoted, paths))}])"

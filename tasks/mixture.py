@@ -1,0 +1,35 @@
+"""The mixture: how often each kept document is drawn. A table; the order of training is made of it later."""
+
+from data_quality.config import MixtureConfig
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+
+
+@stage(version=1)
+def mixture(
+    work: Work, config: MixtureConfig, *, corpus: Artifact, duplicates: list[Artifact], tokens: list[Artifact]
+) -> None:
+    """Write copies.parquet (id, copies) and count, for each source or language, what was wanted and what was drawn.
+
+    `tokens` (tables with id and tokens) are needed for unit "tokens" only.
+    """
+    from data_quality.mixture import draw_mixture
+
+    groups = draw_mixture(
+        [shard.path for shard in corpus.shards()],
+        work.directory / "copies.parquet",
+        config,
+        duplicate_paths=[artifact.file("duplicates.parquet") for artifact in duplicates],
+        token_paths=[shard.path for artifact in tokens for shard in artifact.shards()],
+        temp_directory=work.scratch,
+        memory_limit=work.resources.memory_limit,
+        threads=work.resources.threads,
+        progress=work.progress.start(sum(int(shard.counts["documents"]) for shard in corpus.shards()), "documents"),
+    )
+    work.counts |= {
+        "documents": sum(group["documents"] for group in groups),
+        "drawn_documents": sum(group["drawn_documents"] for group in groups),
+        "drawn": sum(group["drawn"] for group in groups),
+        "groups": {group["group"]: {k: v for k, v in group.items() if k != "group"} for group in groups},
+    }
+    work.table("mixture", groups, f"What is drawn from each {config.by}, in {config.unit}")

@@ -1,0 +1,65 @@
+"""Personal data: where it is in every document, as spans; `filter_corpus` takes it out of what it writes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from data_quality.config import PiiConfig, StrictModel
+from tasks.parts import Part, build_parts
+from tasks.signals import one_table
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+
+KEY_VARIABLE = "TEXTMILL_PII_KEY"
+
+
+class PiiRequest(StrictModel):
+    """What is looked for, and for hashed replacements a fingerprint of the key: another key, another result."""
+
+    find: PiiConfig
+    key_fingerprint: str | None
+
+
+def pii_request(config: PiiConfig) -> PiiRequest:
+    """The configuration with the fingerprint of the key in the environment, where the style needs one.
+
+    Raises:
+        ValueError: style `hashed` without a key.
+    """
+    return PiiRequest(find=config, key_fingerprint=_fingerprint(config))
+
+
+@stage(version=1)
+def pii(work: Work, config: PiiRequest, *, corpus: Artifact) -> None:
+    """Find personal data in every document of a normalised corpus."""
+    material = config.model_dump(mode="json")
+    parts = [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]
+    build_parts(work, "pii.shard", 1, pii_part, parts)
+    rows = [
+        {"category": name, "spans": count}
+        for name, count in work.counts.items()
+        if name not in ("documents", "with_pii")
+    ]
+    work.table("pii", rows, "Personal data that is replaced wherever text leaves the mill")
+
+
+def pii_part(directory: Path, shard: str, config: PiiRequest) -> dict[str, Any]:
+    """One shard, in a worker. The key comes from the worker's own environment: arguments may be shown in an error."""
+    from data_quality.pii import pii_shard
+
+    if _fingerprint(config.find) != config.key_fingerprint:
+        raise ValueError(f"{KEY_VARIABLE} changed while the stage was running: run it again")
+    out = directory / "spans.parquet"
+    return one_table(out, pii_shard(Path(shard), out, config.find, key=_key(config.find)))
+
+
+def _key(config: PiiConfig) -> bytes | None:
+    return os.environ.get(KEY_VARIABLE, "").encode() if config.style == "hashed" else None
+
+
+def _fingerprint(config: PiiConfig) -> str | None:
+    from data_quality.pii import Replacer, key_fingerprint
+
+    key = _key(config)
+    Replacer(config, key)
+    return key_fingerprint(key) if key is not None else None

@@ -1,0 +1,66 @@
+"""Exact substrings: long pieces of text that two kept documents share. Tables; no text is touched here."""
+
+from pathlib import Path
+from typing import Any
+
+from data_quality.config import SubstringConfig, WindowConfig
+from tasks.parts import build_parts, shard_parts
+from tasks.signals import one_table
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+from tasks.tables import rows
+
+
+@stage(version=1)
+def windows(work: Work, config: WindowConfig, *, corpus: Artifact) -> None:
+    """Hash every window of tokens of every document."""
+    build_parts(work, "windows.shard", 1, windows_part, shard_parts(corpus, config))
+
+
+def windows_part(directory: Path, shard: str, config: WindowConfig) -> dict[str, Any]:
+    """One shard, in a worker."""
+    from data_quality.dedupe.windows import window_shard
+
+    out = directory / "windows.parquet"
+    return one_table(out, window_shard(Path(shard), out, config))
+
+
+@stage(version=1)
+def substring(
+    work: Work,
+    config: SubstringConfig,
+    *,
+    corpus: Artifact,
+    windows: Artifact,
+    verdicts: list[Artifact],
+    duplicates: list[Artifact],
+) -> None:
+    """Write spans.parquet (what goes, and who keeps it) and leftovers.parquet (documents with too little left).
+
+    `windows` was made of `corpus` with `config.window`; documents that fail or are duplicates take no part.
+    """
+    from data_quality.dedupe.substring import substring_spans
+
+    spans = work.directory / "spans.parquet"
+    shards = [shard.path for shard in corpus.shards()]
+    counts = substring_spans(
+        shards,
+        [shard.path for shard in windows.shards()],
+        spans,
+        work.directory / "leftovers.parquet",
+        config,
+        verdict_paths=[artifact.file("verdicts.parquet") for artifact in verdicts],
+        duplicate_paths=[artifact.file("duplicates.parquet") for artifact in duplicates],
+        temp_directory=work.scratch,
+        memory_limit=work.resources.memory_limit,
+        threads=work.resources.threads,
+        progress=work.progress.start(2 * int(windows.counts()["windows"]), "windows"),
+    )
+    del counts["groups"]  # a matter of memory
+    work.counts.update(counts)
+    table = rows(
+        'SELECT source, count(*) AS spans, count(DISTINCT id) AS documents, sum("end" - start)::BIGINT AS characters '
+        "FROM read_parquet(?) s JOIN read_parquet(?) d USING (id) GROUP BY ALL ORDER BY characters DESC, source",
+        [str(spans), [str(path) for path in shards]],
+    )
+    work.table("substrings", table, "Repeated pieces of text that go, by source")

@@ -1,0 +1,145 @@
+"""The mixture: expected shares, the budget, and that a greater weight only adds."""
+
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from data_quality.config import FINEWEB2_REHYDRATION, FamilyWeight, MixtureConfig
+from data_quality.mixture import Group, copies_of, draw_mixture, family_weight, group_rates
+from tests.data_quality.dedupe_shards import duplicates, rows, shards
+
+DOCUMENTS = [
+    {"id": f"{source}{n}", "text": "x" * 10, "source": source, "language": "zh" if source == "c" else "en"}
+    for source, count in (("a", 400), ("b", 100), ("c", 25))
+    for n in range(count)
+]
+
+
+def draw(directory, config, documents=DOCUMENTS, count=1, **more):
+    directory.mkdir(exist_ok=True)
+    out = directory / "copies.parquet"
+    figures = draw_mixture(shards(directory / "d", documents, count), out, config, temp_directory=directory, **more)
+    return {row["id"]: row["copies"] for row in rows(out)}, {row["group"]: row for row in figures}, out.read_bytes()
+
+
+def test_without_weights_each_document_is_drawn_once(tmp_path):
+    copies, figures, _ = draw(tmp_path, MixtureConfig())
+    assert set(copies.values()) == {1}
+    assert figures["b"] == {
+        "group": "b", "documents": 100, "size": 1000, "rate": 1.0, "wanted": 1000.0, "drawn_documents": 100,
+        "drawn": 1000, "epochs": 1.0,
+    }  # fmt: skip
+
+
+def test_a_weight_is_the_number_of_epochs_and_touches_no_other_group(tmp_path):
+    before, _, _ = draw(tmp_path / "1", MixtureConfig(weights={"b": 1.3}))
+    after, figures, _ = draw(tmp_path / "2", MixtureConfig(weights={"b": 2.7}))
+    assert all(after[id] >= before[id] for id in before)
+    assert all(after[id] == before[id] for id in before if id[0] != "b")
+    assert {after[id] for id in before if id[0] == "b"} == {2, 3}
+    assert figures["b"]["wanted"] == pytest.approx(2700)
+    assert figures["b"]["epochs"] == pytest.approx(2.7, abs=0.2)
+
+
+def test_weight_zero_leaves_a_group_out(tmp_path):
+    copies, figures, _ = draw(tmp_path, MixtureConfig(weights={"c": 0}))
+    assert {copies[f"c{n}"] for n in range(25)} == {0}
+    assert figures["c"]["drawn"] == 0
+
+
+def test_shards_order_and_seed(tmp_path):
+    config = MixtureConfig(budget=3000, weights={"b": 2})
+    _, _, expected = draw(tmp_path / "1", config)
+    shuffled = random.Random(1).sample(DOCUMENTS, len(DOCUMENTS))
+    assert draw(tmp_path / "2", config, shuffled, count=3)[2] == expected
+    assert draw(tmp_path / "3", config.model_copy(update={"seed": 1}))[2] != expected
+
+
+@given(st.text(max_size=8), st.floats(0, 20), st.floats(0, 20), st.integers(0, 5))
+def test_more_is_never_less(id, less, more, seed):
+    less, more = sorted((less, more))
+    assert copies_of(id, less, seed) <= copies_of(id, more, seed)
+    assert int(less) <= copies_of(id, less, seed) <= int(less) + 1
+
+
+def test_copies_are_right_on_average():
+    drawn = [copies_of(str(n), 1.25, 0) for n in range(20_000)]
+    assert sum(drawn) / len(drawn) == pytest.approx(1.25, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "weight"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 5), (99, 5), (100, 8), (999, 8), (1000, 1)]
+)
+def test_rehydration_as_in_fineweb2(size, weight):
+    assert family_weight(size, MixtureConfig(family_weights=FINEWEB2_REHYDRATION)) == weight
+
+
+def test_a_kept_document_is_drawn_for_its_family(tmp_path):
+    gone = {f"gone{n}": "a1" for n in range(4)} | {"twin": "a2"}
+    table = duplicates(tmp_path / "duplicates.parquet", gone)
+    config = MixtureConfig(family_weights=FINEWEB2_REHYDRATION)
+    copies, figures, _ = draw(tmp_path, config, duplicate_paths=[table])
+    assert {id: n for id, n in copies.items() if n != 1} == {"a1": 5, "a2": 2}
+    assert figures["a"]["wanted"] == 4000 + 40 + 10
+
+
+groups = st.lists(st.tuples(st.integers(1, 10**6), st.floats(1, 5)), min_size=1, max_size=6).map(
+    lambda found: [Group(f"g{n}", 1, size, size * factor) for n, (size, factor) in enumerate(found)]
+)
+
+
+@given(groups, st.floats(1, 5), st.floats(0.01, 12), st.data())
+def test_the_budget_is_reached_or_every_group_is_at_its_limit(found, temperature, share, data):
+    weights = {group.name: data.draw(st.floats(0.01, 10)) for group in found}
+    total = sum(group.size for group in found)
+    config = MixtureConfig(weights=weights, temperature=temperature, budget=share * total, max_epochs=4)
+    rates = group_rates(found, config)
+    drawn = {group.name: rates[group.name] * group.family_size for group in found}
+    assert sum(drawn.values()) == pytest.approx(min(share, 4) * total)
+    open_groups = [g for g in found if drawn[g.name] < 4 * g.size * (1 - 1e-9)]
+    ratios = [rates[g.name] / (weights[g.name] * g.size ** (1 / temperature - 1)) for g in open_groups]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios)) if ratios else True
+    raised = config.model_copy(update={"weights": {**weights, "g0": weights["g0"] * 2}})
+    again = group_rates(found, raised)
+    assert again["g0"] >= rates["g0"] * (1 - 1e-9)
+    assert all(again[g.name] <= rates[g.name] * (1 + 1e-9) for g in found[1:])
+
+
+def test_temperature_draws_in_proportion_to_a_root_of_the_size():
+    found = [Group("big", 1, 10_000, 10_000.0), Group("small", 1, 100, 100.0)]
+    rates = group_rates(found, MixtureConfig(temperature=2, max_epochs=100))
+    assert rates["big"] == 1
+    assert rates["small"] * 100 / (rates["big"] * 10_000) == pytest.approx((100 / 10_000) ** 0.5)
+
+
+def test_tokens_come_from_their_table(tmp_path):
+    counted = tmp_path / "tokens.parquet"
+    pq.write_table(pa.table({"id": [d["id"] for d in DOCUMENTS], "tokens": [3] * len(DOCUMENTS)}), counted)
+    _, figures, _ = draw(tmp_path / "1", MixtureConfig(unit="tokens", by="language"), token_paths=[counted])
+    assert (figures["en"]["size"], figures["zh"]["size"]) == (1500, 75)
+    with pytest.raises(ValueError, match="unit is tokens, but no table of tokens was given"):
+        draw(tmp_path / "2", MixtureConfig(unit="tokens"))
+    pq.write_table(pa.table({"id": ["a0"], "tokens": [3]}), counted)
+    with pytest.raises(ValueError, match="524 documents have no token count, 'a1' among them"):
+        draw(tmp_path / "3", MixtureConfig(unit="tokens"), token_paths=[counted])
+
+
+def test_bytes_are_utf8(tmp_path):
+    _, figures, _ = draw(tmp_path, MixtureConfig(), [{"id": "z", "text": "中文", "source": "a"}])
+    assert figures["a"]["size"] == 6
+
+
+def test_bad_input_is_named(tmp_path):
+    with pytest.raises(ValueError, match="names the source 'aa', which no document has; did you mean 'a'"):
+        draw(tmp_path / "1", MixtureConfig(weights={"aa": 2}))
+    with pytest.raises(ValueError, match="2 documents have 1 ids"):
+        draw(tmp_path / "2", MixtureConfig(), [{"id": "x", "text": "t"}] * 2)
+    with pytest.raises(ValidationError, match="the weight of 'b' is negative"):
+        MixtureConfig(weights={"b": -1})
+    with pytest.raises(ValidationError, match=r"family_weights begin at \[2\]"):
+        MixtureConfig(family_weights=(FamilyWeight(min_size=2, weight=1),))

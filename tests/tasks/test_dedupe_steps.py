@@ -1,0 +1,68 @@
+"""The further dedupe stages over generated pages: their tables say what was done, and memory is in no key."""
+
+from pathlib import Path
+
+import pytest
+
+from data_quality.config import SubstringConfig
+from tasks import pool
+from tasks.progress import Display
+from tasks.run import Resources, Run, use_run
+from tasks.store import Artifact, Store
+from tasks.substring import substring
+from tasks.tables import rows
+from tests.tasks import dedupe_cases
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    root: Path = tmp_path_factory.mktemp("store")
+    cases = dedupe_cases
+    with use_run(Run(Store(root), Resources(workers=1, threads=1), Display(quiet=True))):
+        made = {
+            "corpus": cases.pages(),
+            "windows": cases.windows_case(),
+            "url": cases.url_case(),
+            "boilerplate": cases.boilerplate_case(),
+            "substring": cases.substring_case(),
+            "mixture": cases.mixture_case(),
+            "smaller": substring(
+                SubstringConfig(enabled=True, group_bytes=1 << 16),
+                corpus=cases.pages(),
+                windows=cases.windows_case(),
+                verdicts=[],
+                duplicates=[cases.url_case()],
+            ),
+        }
+    pool.shut_down()
+    return made
+
+
+def test_ten_pages_were_fetched_twice(built: dict[str, Artifact]) -> None:
+    assert built["url"].counts() == {"documents": 40, "urls": 40, "url": 10, "families": 10, "largest_family": 2}
+
+
+def test_the_footer_of_the_site_goes_from_all_pages(built: dict[str, Artifact]) -> None:
+    counts = built["boilerplate"].counts()
+    assert (counts["counted"], counts["boilerplate"], counts["spans"]) == (30, 1, 40)
+    assert counts["removed"] == 40 * len(dedupe_cases.FOOTER)
+
+
+def test_a_quoted_paragraph_stays_once_among_the_pages_that_stay(built: dict[str, Artifact]) -> None:
+    spans = rows("FROM read_parquet(?)", [str(built["substring"].file("spans.parquet"))])
+    assert len({span["other"] for span in spans}) == 1
+    dropped = rows("SELECT dropped FROM read_parquet(?)", [str(built["url"].file("duplicates.parquet"))])
+    assert not {row["dropped"] for row in dropped} & {span["id"] for span in spans}
+
+
+def test_memory_changes_no_key(built: dict[str, Artifact]) -> None:
+    assert built["smaller"].key == built["substring"].key
+
+
+def test_the_mixture_is_in_the_manifest(built: dict[str, Artifact]) -> None:
+    group = built["mixture"].counts()["groups"]["jsonl"]
+    assert group["wanted"] > 1.5 * group["size"]
+    copies = rows(
+        "SELECT sum(copies)::BIGINT AS n FROM read_parquet(?)", [str(built["mixture"].file("copies.parquet"))]
+    )
+    assert copies[0]["n"] == group["drawn_documents"]
