@@ -12,8 +12,8 @@ The libraries are usable alone as well: `import data_quality`, `import lm`.
 
 from typing import TYPE_CHECKING, Any
 
-from tasks.home import store_path
-from tasks.store import Artifact, Store
+from tasks.shared import open_store
+from tasks.store import Artifact
 
 if TYPE_CHECKING:
     from lm.models.gpt import GPT
@@ -27,7 +27,7 @@ def open_artifact(name: str) -> Artifact:
     Raises:
         StoreError: none or several are meant, or its files are damaged.
     """
-    return Store(store_path()).checked(name)
+    return open_store().checked(name)
 
 
 def load_corpus(name: str = "filter_corpus") -> Any:

@@ -1,5 +1,6 @@
 """The two views of a shard: the documents that are kept, and those that are dropped with their reasons."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,5 +86,8 @@ def _edited_text(id: str, text: str, kept: bool, edits: list[dict[str, Any]], sp
 def _write(table: pa.Table, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
+    with temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP)
+        file.flush()
+        os.fsync(file.fileno())  # a name that a power cut left without its content would pass for a finished file
     temporary.replace(path)

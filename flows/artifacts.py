@@ -4,12 +4,16 @@ from typing import Any
 
 from tasks import home
 from tasks.files import read_json
+from tasks.shared import open_store
 from tasks.stage import sidecar
 from tasks.store import Artifact, Store, StoreError
 
 
 def list_artifacts(stage: str | None, parts: bool) -> list[dict[str, Any]]:
-    """Artifacts, newest last. A shard's own artifact (stage `x.shard`, kind `part`) is listed only with `parts`."""
+    """Artifacts on this machine, newest last.
+
+    A shard's own artifact (stage `x.shard`, kind `part`) is listed only with `parts`.
+    """
     found = []
     for artifact in Store(home.store_path()).list():
         kind = "part" if "." in artifact.stage else "artifact"
@@ -24,7 +28,7 @@ def show(name: str) -> dict[str, Any]:
     Raises:
         StoreError: no artifact, or several, are meant by the name.
     """
-    store = Store(home.store_path())
+    store = open_store()
     artifact = store.resolve(name)
     manifest = artifact.manifest()
     return {
@@ -77,7 +81,7 @@ def filtered_corpus(name: str | None) -> Artifact:
     Raises:
         StoreError: there is none, or the name is that of another kind of artifact.
     """
-    store = Store(home.store_path())
+    store = open_store()
     kept = store.resolve(name) if name else store.newest("filter_corpus")
     if kept is None:
         raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
@@ -93,7 +97,7 @@ def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifac
         StoreError: it was collected.
     """
     item = next(item for item in artifact.manifest()["inputs"][name] if stage in (None, item["stage"]))
-    found = Store(home.store_path()).find(item["stage"], item["key"])
+    found = open_store().find(item["stage"], item["key"])
     if found is None:
         raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
     return found

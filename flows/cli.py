@@ -221,28 +221,41 @@ def gc(
 ) -> None:
     """Show, and with --delete remove, what no alias, recent run or live lock can reach."""
     from tasks.gc import collect, find_garbage
-    from tasks.store import Store
+    from tasks.shared import SharedStore, open_store
 
-    store = Store(home.store_path())
+    store = open_store()
     garbage = find_garbage(store, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
     for item in garbage:
-        out.print(f"{item.kind:<9} {printing.size(item.bytes):>10}  {item.age_seconds / 3600:6.1f} h  {item.path}")
+        printing.show_garbage(item.kind, item.bytes, item.age_seconds, item.path)
     total = sum(item.bytes for item in garbage)
-    if not garbage:
+    if delete:
+        total = collect(store, garbage, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+    count = len(garbage)
+    if isinstance(store, SharedStore):
+        from tasks.gc_remote import collect_remote, find_remote_garbage
+
+        remote = find_remote_garbage(store.remote, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+        for object_ in remote:
+            printing.show_garbage(object_.kind, object_.bytes, object_.age_seconds, f"{store.url}/{object_.name}")
+        count += len(remote)
+        if delete:
+            total += collect_remote(store.remote, remote, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+        else:
+            total += sum(object_.bytes for object_ in remote)
+    if not count:
         out.print("nothing to remove")
     elif delete:
-        freed = collect(store, garbage, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
-        out.print(f"removed {len(garbage)} directories, {printing.size(freed)}")
+        out.print(f"removed {count} of these, {printing.size(total)}")
     else:
-        out.print(f"{len(garbage)} directories, {printing.size(total)}; `textmill gc --delete` removes them")
+        out.print(f"{count} in all, {printing.size(total)}; `textmill gc --delete` removes them")
 
 
 @app.command()
 def unpin(name: Annotated[str, typer.Argument(help="The alias, as in `tokenizer.pin`.")]) -> None:
     """Take an alias away from its artifact: the next run makes a new one."""
-    from tasks.store import Store
+    from tasks.shared import open_store
 
-    Store(home.store_path()).remove_alias(name)
+    open_store().remove_alias(name)
     out.print(f"{name} is no alias any more")
 
 
@@ -293,10 +306,10 @@ def _threshold(value: str) -> float | str | tuple[str, ...]:
 
 
 def _model_folder(name: str) -> Path:
-    from tasks.store import Store
+    from tasks.shared import open_store
 
     folder = Path(name)
-    return folder if folder.is_dir() else Store(home.store_path()).checked(name).path
+    return folder if folder.is_dir() else open_store().checked(name).path
 
 
 def _send_journals() -> None:

@@ -3,10 +3,9 @@
 from typing import Any
 
 from flows.config import PipelineConfig
-from tasks import home
 from tasks.progress import Display
 from tasks.run import Plan, Run, use_run
-from tasks.store import Store
+from tasks.shared import open_store
 
 
 def plan_pipeline(config: PipelineConfig) -> dict[str, Any]:
@@ -18,7 +17,7 @@ def plan_pipeline(config: PipelineConfig) -> dict[str, Any]:
     from flows.pipeline import build_all
 
     plan = Plan()
-    run = Run(Store(home.store_path()), config.resources.resolved(), Display(quiet=True), plan=plan)
+    run = Run(open_store(config.resources.store), config.resources.resolved(), Display(quiet=True), plan=plan)
     with use_run(run):
         build_all(config)
     building = [step for step in plan.steps if step["state"] == "build"]

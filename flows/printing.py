@@ -97,6 +97,11 @@ def show_artifact(artifact: dict[str, Any]) -> None:
         out.print(f"    {'  ' * step['depth']}{step['stage']}/{step['key'][:12]}  {step['note']}")
 
 
+def show_garbage(kind: str, bytes: float, age_seconds: float, name: object) -> None:
+    """One thing that garbage collection may remove."""
+    out.print(f"{kind:<9} {size(bytes):>10}  {age_seconds / 3600:6.1f} h  {name}")
+
+
 def show_why(answer: dict[str, Any]) -> None:
     """What was decided about a document."""
     from flows.why import describe

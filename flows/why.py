@@ -5,7 +5,7 @@ from typing import Any
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
 from flows.artifacts import filtered_corpus, input_of
-from tasks import home
+from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
 
@@ -23,7 +23,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     Raises:
         StoreError: no corpus, no such document (with what was skipped under that name), or several.
     """
-    store = Store(home.store_path())
+    store = open_store()
     kept = filtered_corpus(corpus)
     decision = _decision(store, kept, document)
     answer: dict[str, Any] = {"document": decision["id"], "corpus": kept.name, **decision}

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from data_quality.signal_catalogue import edits_column
-from tasks.files import read_json, write_json
+from tasks.files import fsync_directory, fsync_file, read_json, write_json
 from tasks.stage import Work
 from tasks.store import Artifact
 from tasks.tables import database, quoted
@@ -52,7 +52,9 @@ def write_decisions(work: Work, corpus: Artifact, judged: Judged) -> None:
             connection.execute(
                 f"COPY (SELECT decisions.* {here} ORDER BY id) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd)"
             )
+            fsync_file(out)  # a power cut must not leave an empty one behind the note that all are there
         _write_index(connection, directory, work.directory / INDEX)
+    fsync_directory(directory)
     write_json(finished, cut)
 
 

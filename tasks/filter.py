@@ -12,7 +12,7 @@ from pydantic import Field
 from data_quality.config import DocumentList, StrictModel
 from data_quality.rules import Ruleset
 from tasks.decide import Judged, write_decisions
-from tasks.pool import map_in_processes
+from tasks.pool import map_locally
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows
@@ -90,7 +90,7 @@ def filter_corpus(
         advance(1)
 
     items = [(str(work.directory), name, str(shard.path)) for name, shard in zip(names, shards, strict=True)]
-    map_in_processes(filter_shard, items, work.resources.workers, done)
+    map_locally(work.resources.runner)(filter_shard, items, work.resources.workers, done)
     for index in range(len(shards)):
         entry = entries[index]
         work.shards.append({key: entry[key] for key in ("path", "digest", "counts")})

@@ -1,8 +1,11 @@
 """Garbage collection: what no root can reach, and is older than the grace period, may go.
 
+This is about one directory; the objects of a store shared with other machines are in tasks/gc_remote.py.
+
 Roots are aliases (`aliases/*.json`), the last N pipeline runs and every live one, and keys whose lock is held.
 Whatever a root was made from (its inputs and parts, all the way back) is kept with it, and so is what a build that
-stays under `partial/` reads or has already made: its shards are finished before it is.
+stays under `partial/` reads or has already made: its shards are finished before it is. Lock files that nobody holds go
+too.
 """
 
 import fcntl
@@ -15,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tasks.files import read_json
+from tasks.heartbeat import is_alive, read_run
+from tasks.host import marked_process_runs
 from tasks.journal import read_events
-from tasks.run import is_alive
 from tasks.store import Store
 
 KEEP_RUNS = 5
@@ -28,10 +30,10 @@ GRACE_SECONDS = 86_400.0
 
 @dataclass(frozen=True)
 class Garbage:
-    """One directory that may be removed."""
+    """One directory, or the file of a lock, that may be removed."""
 
     path: Path
-    kind: str  # "artifact" | "partial" | "aside" | "run"
+    kind: str  # "artifact" | "partial" | "aside" | "run" | "lock"
     bytes: int
     age_seconds: float
 
@@ -57,6 +59,7 @@ def find_garbage(store: Store, *, keep_runs: int = KEEP_RUNS, grace_seconds: flo
     if store.aside.exists():
         candidates += [(path, "aside") for path in store.aside.iterdir()]
     candidates += [(path, "run") for path in _run_directories(store) if path not in kept_runs]
+    candidates += [(path, "lock") for path in store.locks.glob("*.lock") if not _is_held(path)]
     found = []
     for path, kind in candidates:
         size, newest = _size_and_last_use(path)
@@ -75,6 +78,9 @@ def collect(store: Store, garbage: list[Garbage], *, keep_runs: int, grace_secon
     freed = 0
     for item in garbage:
         if item.path not in still:
+            continue
+        if item.kind == "lock":
+            _remove_lock(item.path)
             continue
         doomed = store.partial / f"doomed-{item.path.name}-{os.getpid()}"
         os.rename(item.path, doomed)
@@ -100,10 +106,7 @@ def _kept_runs(store: Store, keep_runs: int) -> list[Path]:
 
 
 def _is_live(run_directory: Path) -> bool:
-    try:
-        return is_alive(read_json(run_directory / "run.json"))
-    except FileNotFoundError:
-        return False
+    return is_alive(read_run(run_directory))
 
 
 def _roots(store: Store, kept_runs: list[Path]) -> set[tuple[str, str]]:
@@ -117,7 +120,7 @@ def _partial_stays(store: Store, partial: Path, rooted: set[tuple[str, str]], ol
     """A build under way, one that a kept run has begun (it holds checkpoints), or one within the grace period."""
     if partial.name.startswith("doomed-"):
         return False
-    stage, _, key = partial.name.rpartition("-")
+    stage, _, key = partial.name.partition("-")
     return is_being_built(store, partial) or (stage, key) in rooted or _size_and_last_use(partial)[1] > oldest
 
 
@@ -145,20 +148,30 @@ def _made_of(directory: Path) -> Iterator[tuple[str, str]]:
 def is_being_built(store: Store, partial: Path) -> bool:
     """Whether some process builds in this directory now.
 
-    The directory of a stage ends in its key, which is locked; that of a part in the id of the worker that writes it.
+    The directory of a stage ends in its key, which is locked; that of a part in the mark of the process that writes it.
+    Of a process on another machine nothing is known: the grace period keeps its directory.
     """
-    key = partial.name.rpartition("-")[2]
-    if key.isdecimal() and len(key) < 32:
-        return psutil.pid_exists(int(key))
-    lock = store.locks / f"{key}.lock"
-    if not lock.exists():
-        return False
-    with lock.open("rb") as handle:
-        try:
+    key, _, mark = partial.name.partition("-")[2].partition("-")
+    return marked_process_runs(mark) if mark else _is_held(store.locks / f"{key}.lock")
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
     return False
+
+
+def _remove_lock(path: Path) -> None:
+    """Remove a lock file while holding it: whoever waits for it sees that its name is gone and makes a new one."""
+    with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle.fileno()).st_ino == path.stat().st_ino:
+            path.unlink()
 
 
 def _size_and_last_use(path: Path) -> tuple[int, float]:

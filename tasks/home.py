@@ -69,6 +69,11 @@ def store_path() -> Path:
     return home() / "store"
 
 
+def store_url() -> str | None:
+    """The store shared with other machines (`TEXTMILL_STORE`), of which the local one is then the cache."""
+    return os.environ.get("TEXTMILL_STORE") or None
+
+
 def prefect_path() -> Path:
     """PREFECT_HOME: the Prefect server's SQLite file and the client's profiles."""
     return home() / "prefect"

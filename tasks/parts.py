@@ -15,11 +15,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.pool import map_in_processes
+from tasks.cluster import map_in_batches
+from tasks.host import HOST, process_mark
+from tasks.pool import map_locally
+from tasks.shared import store_at
 from tasks.stage import Keyed, Work
-from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, artifact_key
+from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 
 PartFunction = Callable[..., dict[str, Any]]
+
+NOT_SHARED = (
+    "machines of one cluster need a store in common: a directory that all of them see at this path, or an object store "
+    "(resources.store, TEXTMILL_STORE)"
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,9 @@ def build_parts(
     libraries: tuple[str, ...] = (),
     unit: str = "shards",
 ) -> list[Artifact]:
-    """Find or build every part in a process pool, and record them, in order, as the parts of the artifact in work.
+    """Find or build every part, and record them, in order, as the parts of the artifact in work.
+
+    Where they are built is `resources.runner`'s choice: processes or threads of this machine, or a Dask cluster.
 
     Args:
         stage: the name under which parts are kept, such as `normalize.shard`.
@@ -65,23 +75,36 @@ def build_parts(
     advance = work.progress.start(sum(part.weight for part in parts), unit)
     missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in found}
     advance(sum(part.weight for key, part in zip(keys, parts, strict=True) if key in found))
-    items = []
-    for key, part in missing.items():
-        manifest = {
-            "stage": stage,
-            "version": version,
-            "key": key,
-            "libraries": versions,
-            "config": part.material,
-        }
-        items.append((function, str(work.store.root), manifest, part.arguments))
+    manifests = [
+        {"stage": stage, "version": version, "key": key, "libraries": versions, "config": part.material}
+        for key, part in missing.items()
+    ]
+    where = (str(work.store.root), work.store.url)
 
-    def collect(index: int, artifact: Artifact) -> None:
+    def collect(artifact: Artifact) -> None:
         work.store.trust(artifact)
         found[artifact.key] = artifact
         advance(missing[artifact.key].weight)
 
-    map_in_processes(build_part, items, work.resources.workers, collect)
+    todo = list(zip(manifests, missing.values(), strict=True))
+    if work.resources.runner == "dask":
+        items = [(function, *where, manifest, _portable(work.store, part.arguments)) for manifest, part in todo]
+        weights = [part.weight for part in missing.values()]
+        keys_by_index = list(missing)
+
+        def fetch(index: int, host: str) -> None:
+            key = keys_by_index[index]
+            collect(_fetched(work.store, stage, key, host))
+
+        label = stage.replace("_", " ").replace(".", " ")
+        work.workers |= map_in_batches(
+            build_part_there, items, weights, work.resources, label, fetch, work.flow_context
+        )
+    else:
+        items = [(function, *where, manifest, part.arguments) for manifest, part in todo]
+        map_locally(work.resources.runner)(
+            build_part, items, work.resources.workers, lambda index, artifact: collect(artifact)
+        )
     artifacts = [found[key] for key in keys]
     work.parts.extend({"stage": a.stage, "key": a.key, "digest": a.digest} for a in artifacts)
     for artifact in artifacts:
@@ -90,10 +113,12 @@ def build_parts(
     return artifacts
 
 
-def build_part(function: PartFunction, root: str, manifest: dict[str, Any], arguments: tuple[Any, ...]) -> Artifact:
-    """Build one part and publish it; runs in a worker process."""
-    store = Store(Path(root))
-    partial = store.partial / f"{manifest['stage']}-{manifest['key']}-{os.getpid()}"
+def build_part(
+    function: PartFunction, root: str, url: str | None, manifest: dict[str, Any], arguments: tuple[Any, ...]
+) -> Artifact:
+    """Build one part and publish it; runs in a worker process or thread."""
+    store = store_at(Path(root), url)
+    partial = store.partial / f"{manifest['stage']}-{manifest['key']}-{process_mark()}"
     shutil.rmtree(partial, ignore_errors=True)
     (partial / SCRATCH_DIRECTORY).mkdir(parents=True)
     result = function(partial, *arguments)
@@ -115,6 +140,63 @@ def build_part(function: PartFunction, root: str, manifest: dict[str, Any], argu
         if other is not None:
             shutil.rmtree(partial)
             return other
+
+
+def build_part_there(
+    function: PartFunction, root: str, url: str | None, manifest: dict[str, Any], arguments: tuple[Any, ...]
+) -> str:
+    """The same in a worker of a cluster, maybe on another machine. Returns the name of its host.
+
+    The store's directory is the same path there: on a file system that the machines share, or, with a URL, that
+    machine's own cache. A part that is there already, as after the death of another worker, is not built again.
+    """
+    store = store_at(Path(root), url)
+    if store.find(manifest["stage"], manifest["key"]) is None:
+        build_part(function, root, url, manifest, _here(store, arguments))
+    return HOST
+
+
+@dataclass(frozen=True)
+class InStore:
+    """A path inside an artifact, as an argument for a machine that may have to fetch the artifact first."""
+
+    stage: str
+    key: str
+    inside: str
+    kind: type
+
+
+def _portable(store: Store, value: Any) -> Any:
+    """Arguments with every path inside the store's artifacts replaced by an `InStore`."""
+    if isinstance(value, tuple | list):
+        return type(value)(_portable(store, item) for item in value)
+    if not isinstance(value, str | Path) or not str(value).startswith(f"{store.artifacts}{os.sep}"):
+        return value
+    stage, key, *inside = Path(value).relative_to(store.artifacts).parts
+    return InStore(stage, key, str(Path(*inside)), str if isinstance(value, str) else Path)
+
+
+def _here(store: Store, value: Any) -> Any:
+    """Arguments with every `InStore` replaced by the path on this machine.
+
+    Raises:
+        StoreError: the artifact is neither here nor in the shared store.
+    """
+    if isinstance(value, tuple | list):
+        return type(value)(_here(store, item) for item in value)
+    if not isinstance(value, InStore):
+        return value
+    artifact = store.find(value.stage, value.key)
+    if artifact is None:
+        raise StoreError(f"{HOST} cannot read {value.stage}/{value.key[:12]} at {store.root}: {NOT_SHARED}")
+    return value.kind(artifact.path / value.inside)
+
+
+def _fetched(store: Store, stage: str, key: str, host: str) -> Artifact:
+    artifact = store.find(stage, key)
+    if artifact is None:
+        raise StoreError(f"{stage}/{key[:12]} was built on {host} and is not seen here at {store.root}: {NOT_SHARED}")
+    return artifact
 
 
 def shard_parts(corpus: Artifact, config: BaseModel, material: Any = None) -> list[Part]:

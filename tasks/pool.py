@@ -1,4 +1,4 @@
-"""Per-shard work in a pool of spawned processes that never outlives its parent.
+"""Per-shard work on this machine: in a pool of spawned processes that never outlives its parent, or in threads.
 
 The pool is kept between stages (a spawned worker costs about a second of imports) and imports no Prefect.
 """
@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for_any
@@ -42,26 +42,10 @@ def map_in_processes(
         WorkerDied: a worker was killed, usually by the system for want of memory.
     """
     if workers == 1 or len(items) == 1:
-        for index, item in enumerate(items):
-            with _naming(function, item):
-                result = function(*item)
-            on_done(index, result)
+        _one_by_one(function, items, on_done)
         return
-    pool = _shared_pool(workers)
-    waiting: dict[Future[Any], int] = {}
     try:
-        position = 0
-        while waiting or position < len(items):
-            while position < len(items) and len(waiting) < 2 * workers:
-                waiting[pool.submit(function, *items[position])] = position
-                position += 1
-            # a timeout, so that a signal that came meanwhile is acted on
-            done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
-                index = waiting.pop(future)
-                with _naming(function, items[index]):
-                    result = future.result()
-                on_done(index, result)
+        _all(_shared_pool(workers), function, items, workers, on_done)
     except BrokenProcessPool as error:
         shut_down()
         raise WorkerDied(
@@ -73,8 +57,68 @@ def map_in_processes(
         raise
 
 
+def map_in_threads(
+    function: Callable[..., Any],
+    items: Sequence[tuple[Any, ...]],
+    workers: int,
+    on_done: Callable[[int, Any], None],
+) -> None:
+    """The same in threads of this process: nothing is pickled, a debugger sees all, numba's kernels run side by side.
+
+    A thread cannot be killed: after an exception or a signal, what has not started is cancelled and what runs is
+    waited for.
+    """
+    if workers == 1 or len(items) == 1:
+        _one_by_one(function, items, on_done)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="part")
+    try:
+        _all(pool, function, items, workers, on_done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def map_locally(runner: str) -> Callable[..., None]:
+    """Where a stage's work on files of its own goes: threads if `resources.runner` says so, else processes.
+
+    Not Dask: such files are on this machine, and are no artifacts yet.
+    """
+    return map_in_threads if runner == "threads" else map_in_processes
+
+
+def _one_by_one(
+    function: Callable[..., Any], items: Sequence[tuple[Any, ...]], on_done: Callable[[int, Any], None]
+) -> None:
+    for index, item in enumerate(items):
+        with naming(function, item):
+            result = function(*item)
+        on_done(index, result)
+
+
+def _all(
+    pool: Executor,
+    function: Callable[..., Any],
+    items: Sequence[tuple[Any, ...]],
+    workers: int,
+    on_done: Callable[[int, Any], None],
+) -> None:
+    waiting: dict[Future[Any], int] = {}
+    position = 0
+    while waiting or position < len(items):
+        while position < len(items) and len(waiting) < 2 * workers:
+            waiting[pool.submit(function, *items[position])] = position
+            position += 1
+        # a timeout, so that a signal that came meanwhile is acted on
+        done, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            index = waiting.pop(future)
+            with naming(function, items[index]):
+                result = future.result()
+            on_done(index, result)
+
+
 @contextmanager
-def _naming(function: Callable[..., Any], item: tuple[Any, ...]) -> Iterator[None]:
+def naming(function: Callable[..., Any], item: tuple[Any, ...]) -> Iterator[None]:
     """Add to an exception which item it came from."""
     try:
         yield

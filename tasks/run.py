@@ -1,8 +1,9 @@
 """One pipeline run: what its stages share, and its record on disk.
 
-`runs/<token>/` holds run.json (who runs it: process, Prefect flow run, state), the journal of its MLflow parent run,
-and stages.jsonl (what it built or reused: the roots of garbage collection). A run that died is found by its identity,
-the hash of flow and config, and the next one with the same identity takes its token, and so its MLflow parent, over.
+`runs/<token>/` holds run.json (who runs it: host, process, Prefect flow run, state), the journal of its MLflow parent
+run, and stages.jsonl (what it built or reused: the roots of garbage collection). A run that died is found by its
+identity, the hash of flow and config, and the next one with the same identity takes its token, and so its MLflow
+parent, over.
 """
 
 import contextvars
@@ -18,15 +19,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.files import canonical_json, read_json, write_json
-from tasks.home import store_path
+from tasks import cluster
+from tasks.files import canonical_json, write_json
+from tasks.heartbeat import beat, beating, is_alive, read_run, touch
+from tasks.host import HOST
 from tasks.journal import Journal
 from tasks.progress import Display
+from tasks.shared import open_store
 from tasks.store import Artifact, Store
 
 if TYPE_CHECKING:
@@ -43,7 +47,24 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    workers: int = Field(default=0, ge=0, description="Processes for per-shard work; 0 means one per core.")
+    workers: int = Field(
+        default=0, ge=0, description="Processes (or threads) for per-shard work; 0 means one per core."
+    )
+    runner: Literal["processes", "threads", "dask"] = Field(
+        default="processes",
+        description="Where per-shard work runs: processes of this machine; its threads (for debugging, and for work "
+        "that is mostly compiled); or a Dask cluster, through Prefect's DaskTaskRunner (pip install 'textmill[dask]').",
+    )
+    dask_address: str | None = Field(
+        default=None,
+        description="The scheduler of a running Dask cluster, such as tcp://10.0.0.5:8786; null means a cluster of "
+        "`workers` processes on this machine.",
+    )
+    store: str | None = Field(
+        default=None,
+        description="A store shared by several machines, as an fsspec URL such as s3://bucket/prefix: the local store "
+        "is then its cache. null: what TEXTMILL_STORE says. Credentials come from the environment only.",
+    )
     threads: int = Field(
         default=0,
         ge=0,
@@ -88,6 +109,7 @@ class Run:
     records: list[StageRecord] = field(default_factory=list)
     calls: dict[str, "Call"] = field(default_factory=dict)
     stage_seconds: float = 0.0
+    flow_context: contextvars.Context | None = None  # of the Prefect flow run, outside of any stage's task
     prefect_away_until: float = 0.0  # monotonic; nothing is shown to a server that did not answer just now
     _shipper: "subprocess.Popen[bytes] | None" = None
 
@@ -172,7 +194,7 @@ def current_run() -> Run:
     """The run that this code is part of; outside of any, one that only has the default store."""
     run = _current.get()
     if run is None:
-        run = Run(Store(store_path()), Resources().resolved(), Display(quiet=True))
+        run = Run(open_store(), Resources().resolved(), Display(quiet=True))
         _current.set(run)
     return run
 
@@ -205,21 +227,23 @@ def pipeline_run(
         config: its whole configuration as JSON-able data.
         flow_run_id: the Prefect flow run, when there is one.
     """
-    store = store or Store(store_path())
+    store = store or open_store(resources.store)
     identity = hashlib.sha256(canonical_json([flow, config])).hexdigest()[:16]
     with store.lock(f"run-{identity}"):  # two processes must not take over the same dead run
         directory = _unfinished(store, identity) or _new_directory(store, identity)
-        record = _read_record(directory)
+        record = read_run(directory)
         record = {
             "flow": flow,
             "identity": identity,
             "config": dict(config),
             "state": "running",
+            "host": HOST,
             "pid": os.getpid(),
             "process_created": psutil.Process().create_time(),
             "flow_runs": [*record.get("flow_runs", []), *([flow_run_id] if flow_run_id else [])],
             "started": record.get("started", time.time()),
         }
+        touch(directory)  # first: a record without a fresh heartbeat looks dead to other machines
         write_json(directory / "run.json", record)
     tags = {"textmill.run": directory.name, "textmill.flow": flow}
     if flow_run_id:
@@ -229,7 +253,7 @@ def pipeline_run(
     run = Run(store, resources.resolved(), display or Display(), directory, flow_run_id, tags)
     state = "failed"
     try:
-        with use_run(run):
+        with use_run(run), beating(store, directory):
             yield run
         state = "finished"
     except BaseException as error:
@@ -238,21 +262,23 @@ def pipeline_run(
     finally:
         journal.write("end", status={"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}[state])
         journal.close()
+        cluster.shut_down()
         write_json(directory / "run.json", {**record, "state": state, "ended": time.time()})
         run.finish_shipping(KILLED_SHIPPER_WAIT_SECONDS if state == "killed" else SHIPPER_WAIT_SECONDS)
+        beat(store, directory)
 
 
 def dead_runs(store: Store) -> list[dict[str, Any]]:
     """Records of runs that say `running` but whose process is gone."""
-    records = [_read_record(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
+    records = [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
     return [record for record in records if record.get("state") == "running" and not is_alive(record)]
 
 
 def mark_dead(store: Store, token: str) -> None:
     """Record that a run's process is gone, unless another process has taken the run over meanwhile."""
     directory = store.runs / token
-    with store.lock(f"run-{_read_record(directory)['identity']}"):
-        record = _read_record(directory)
+    with store.lock(f"run-{read_run(directory)['identity']}"):
+        record = read_run(directory)
         if not is_alive(record):
             write_json(directory / "run.json", {**record, "state": "killed"})
 
@@ -270,7 +296,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _unfinished(store: Store, identity: str) -> Path | None:
     for path in sorted(store.runs.glob(f"*-{identity}"), reverse=True):
-        record = _read_record(path)
+        record = read_run(path)
         if record.get("state") == "finished":
             return None  # the newest one ended well: this is a new run
         if record and not is_alive(record):
@@ -283,23 +309,3 @@ def _new_directory(store: Store, identity: str) -> Path:
     path = store.runs / f"{stamp}-{identity}"
     path.mkdir(parents=True)
     return path
-
-
-def _read_record(directory: Path) -> dict[str, Any]:
-    try:
-        return dict(read_json(directory / "run.json"))
-    except FileNotFoundError:
-        return {}
-
-
-def is_alive(record: Mapping[str, Any]) -> bool:
-    """Whether the process that a record names still runs: the same id and the same start time, and no zombie."""
-    if record.get("state") != "running":
-        return False
-    try:
-        process = psutil.Process(record["pid"])
-        # psutil derives the time from the boot time, which clock corrections move a little
-        same = abs(process.create_time() - record["process_created"]) < 2.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

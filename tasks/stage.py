@@ -11,6 +11,7 @@ An artifact that exists is reused, and the Prefect task shows `Cached`. A build 
 survives a kill, so that the function can go on where it stopped, and is published by a rename.
 """
 
+import contextvars
 import importlib.metadata
 import logging
 import os
@@ -27,6 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from tasks.files import read_json, write_json
+from tasks.host import HOST
 from tasks.journal import Journal
 from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
@@ -71,6 +73,8 @@ class Work:
     shards: list[dict[str, Any]] = field(default_factory=list)
     tables: list[tuple[str, list[dict[str, Any]], str]] = field(default_factory=list)
     markdown: list[tuple[str, str]] = field(default_factory=list)
+    flow_context: contextvars.Context | None = None  # where the batches for a Dask cluster are submitted
+    workers: dict[str, dict[str, float]] = field(default_factory=dict)  # of a Dask cluster: batches, seconds, memory
     digest: str | None = None  # set by stages whose content has an order-free digest of its own
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -185,7 +189,7 @@ class Call:
             self._verify_inputs()
             if self.key() != key:  # an input was rebuilt and came out different
                 return self.execute()
-            with run.store.lock(key, waiting=self.label):
+            with run.store.build_lock(key, waiting=self.label):
                 found = run.store.find(name, key)  # whoever held the lock may have built it
                 if found is None:
                     artifact = self._build(key)
@@ -224,6 +228,7 @@ class Call:
                     stack.enter_context(told_to_prefect(progress, run.flow_run_id))
                 usage = stack.enter_context(sampled(journal))
                 work = Work(partial, partial / SCRATCH_DIRECTORY, run.store, run.resources, progress, journal)
+                work.flow_context = run.flow_context
                 stack.callback(lambda: _add_stage_seconds(run, usage_started))
                 usage_started = time.perf_counter()
                 self.stage.build(work, self.config, **self.inputs)
@@ -242,9 +247,10 @@ class Call:
                 "seconds": usage.seconds,
                 "peak_process_bytes": usage.peak_process_bytes,
                 "peak_total_bytes": usage.peak_total_bytes,
-                "host": platform.node(),
+                "host": HOST,
                 "created": time.time(),
                 "resources": run.resources.model_dump(),
+                "workers": work.workers,
                 "run": run.token,
                 "flow_run": run.flow_run_id,
             },
@@ -338,6 +344,7 @@ def _through_prefect(call: Call) -> Artifact:
     prefect_task = task(
         name=name, task_run_name=call.label.replace("_", " "), cache_policy=NO_CACHE, persist_result=False
     )(build)
+    call.run.flow_context = contextvars.copy_context()
     state = prefect_task(call.config_json, call.inputs, return_state=True)
     return state.result()
 

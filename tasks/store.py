@@ -26,12 +26,19 @@ from pathlib import Path
 from typing import Any
 
 from tasks.files import canonical_json, fsync_directory, read_json, write_json
+from tasks.integrity import (
+    FORMAT,
+    checksum_of,
+    content_problem,
+    manifest_problem,
+    own_files,
+    touched,
+    write_stamps,
+)
+from tasks.integrity import RUN_DIRECTORY as RUN_DIRECTORY
+from tasks.integrity import SCRATCH_DIRECTORY as SCRATCH_DIRECTORY
 
 logger = logging.getLogger("textmill.store")
-
-FORMAT = 1
-RUN_DIRECTORY = "_run"  # what may differ between two equal builds: journal, seconds, host
-SCRATCH_DIRECTORY = "_scratch"  # what a build needs to go on after a kill, dropped when it is published
 
 
 class StoreError(Exception):
@@ -103,6 +110,8 @@ class Store:
         root: created when missing.
     """
 
+    url: str | None = None  # of the store that it shares with other machines (tasks/shared.py)
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.artifacts = root / "artifacts"
@@ -131,7 +140,7 @@ class Store:
             self.set_aside(path, "one of its parts is gone")
             return None
         artifact = Artifact(stage, key, manifest["digest"], path)
-        if _touched(path, manifest) and not self.verify(artifact):
+        if touched(path, manifest) and not self.verify(artifact):
             return None
         with suppress(FileNotFoundError, PermissionError):  # collected at this moment, or a store only to be read
             os.utime(path)  # garbage collection's grace period counts from the last use
@@ -159,13 +168,13 @@ class Store:
             if found is None or not self.verify(found):
                 self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
                 return False
-        if artifact.key in self._verified and not _touched(artifact.path, manifest):
+        if artifact.key in self._verified and not touched(artifact.path, manifest):
             return True
-        problem = _content_problem(artifact.path, manifest)
+        problem = content_problem(artifact.path, manifest)
         if problem is not None:
             self.set_aside(artifact.path, problem)
             return False
-        _write_stamps(artifact.path, manifest)
+        write_stamps(artifact.path, manifest)
         self._verified.add(artifact.key)
         return True
 
@@ -281,6 +290,12 @@ class Store:
             finally:
                 os.close(descriptor)
 
+    @contextmanager
+    def build_lock(self, key: str, waiting: str = "") -> Iterator[None]:
+        """The lock under which an artifact is built."""
+        with self.lock(key, waiting):
+            yield
+
     def partial_directory(self, stage: str, key: str) -> Path:
         """The private directory in which a key is built."""
         path = self.partial / f"{stage}-{key}"
@@ -309,7 +324,7 @@ class Store:
                 stage (an order-free digest of documents), else it is that of the file names and hashes.
         """
         files = []
-        for path in sorted(_own_files(partial)):
+        for path in sorted(own_files(partial)):
             with path.open("rb") as handle:
                 sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
                 os.fsync(handle.fileno())
@@ -319,7 +334,7 @@ class Store:
         digest = manifest.get("digest") or content_digest(files, manifest["parts"])
         # as it will be read back: JSON turns tuples into lists and every key into a string
         whole = json.loads(json.dumps({"format": FORMAT, **manifest, "digest": digest, "files": files}))
-        whole["checksum"] = _checksum(whole)
+        whole["checksum"] = checksum_of(whole)
         write_json(partial / "manifest.json", whole)
         fsync_directory(partial)
         return self.adopt(partial, whole)
@@ -334,7 +349,7 @@ class Store:
         os.rename(partial, target)
         fsync_directory(target.parent)
         fsync_directory(self.artifacts)
-        _write_stamps(target, manifest)
+        write_stamps(target, manifest)
         self._verified.add(key)
         return Artifact(stage, key, manifest["digest"], target)
 
@@ -344,20 +359,26 @@ class Store:
             manifest = read_json(partial / "manifest.json")
         except (FileNotFoundError, ValueError):
             return None
-        if _manifest_problem(manifest) or _content_problem(partial, manifest) or not self._parts_exist(manifest):
+        if manifest_problem(manifest) or content_problem(partial, manifest) or not self._parts_exist(manifest):
             return None
         return dict(manifest)
 
     def set_aside(self, path: Path, reason: str) -> None:
         """Move a corrupt artifact out of the way; nothing is deleted."""
+        target = self.move_aside(path)
+        if target is not None:
+            logger.warning("%s/%s is corrupt (%s): set aside at %s", path.parent.name, path.name[:12], reason, target)
+
+    def move_aside(self, path: Path) -> Path | None:
+        """The same without a word. Returns where it is, or None if another process was faster."""
         self._verified.discard(path.name)
         self.aside.mkdir(exist_ok=True)
         target = self.aside / f"{path.parent.name}-{path.name}-{time.time_ns()}"
         try:
             os.rename(path, target)
         except FileNotFoundError:
-            return  # another process was faster, or it was collected
-        logger.warning("%s/%s is corrupt (%s): set aside at %s", path.parent.name, path.name[:12], reason, target)
+            return None  # or it was collected
+        return target
 
     def _manifest_or_aside(self, path: Path) -> dict[str, Any] | None:
         """The manifest of an artifact's directory; None when there is none, and when it had to be set aside."""
@@ -373,7 +394,7 @@ class Store:
         except ValueError:
             self.set_aside(path, "its manifest is not JSON")
             return None
-        problem = _manifest_problem(manifest)
+        problem = manifest_problem(manifest)
         if problem is not None:
             self.set_aside(path, problem)
             return None
@@ -396,67 +417,6 @@ def content_digest(files: Iterable[Mapping[str, Any]], parts: Iterable[Mapping[s
     return hashlib.sha256(
         canonical_json([sorted((f["path"], f["sha256"]) for f in files), sorted(p["digest"] for p in parts)])
     ).hexdigest()
-
-
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    """A manifest's own SHA-256, so that a flipped byte in it does not pass for another config or digest."""
-    rest = {name: value for name, value in manifest.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _manifest_problem(manifest: Any) -> str | None:
-    if not isinstance(manifest, dict) or "checksum" not in manifest:
-        return "its manifest is not one"
-    if manifest.get("format") != FORMAT:
-        return f"its manifest has format {manifest.get('format')}, this version reads {FORMAT}"
-    return None if manifest["checksum"] == _checksum(manifest) else "its manifest was changed"
-
-
-def _own_files(directory: Path) -> Iterator[Path]:
-    for root, directories, names in os.walk(directory):
-        if Path(root) == directory:
-            directories[:] = [d for d in directories if d not in (RUN_DIRECTORY, SCRATCH_DIRECTORY)]
-            names = [name for name in names if name != "manifest.json"]
-        for name in names:
-            if not name.endswith(".tmp"):
-                yield Path(root) / name
-            else:
-                (Path(root) / name).unlink()  # left by a kill in the middle of a write
-
-
-def _write_stamps(path: Path, manifest: Mapping[str, Any]) -> None:
-    stamps = {}
-    for entry in manifest["files"]:
-        stat = (path / entry["path"]).stat()
-        stamps[entry["path"]] = [stat.st_size, stat.st_mtime_ns]
-    (path / RUN_DIRECTORY).mkdir(exist_ok=True)
-    write_json(path / RUN_DIRECTORY / "stamps.json", stamps)
-
-
-def _touched(path: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether a file's size or modification time differs from when it was last hashed."""
-    try:
-        stamps = read_json(path / RUN_DIRECTORY / "stamps.json")
-        for entry in manifest["files"]:
-            stat = (path / entry["path"]).stat()
-            if [stat.st_size, stat.st_mtime_ns] != stamps.get(entry["path"]):
-                return True
-    except (FileNotFoundError, ValueError, AttributeError):
-        return True  # also when stamps.json is broken: hashing is always right
-    return False
-
-
-def _content_problem(path: Path, manifest: Mapping[str, Any]) -> str | None:
-    for entry in manifest["files"]:
-        file = path / entry["path"]
-        if not file.is_file():
-            return f"{entry['path']} is missing"
-        if file.stat().st_size != entry["bytes"]:
-            return f"{entry['path']} has {file.stat().st_size:,} bytes instead of {entry['bytes']:,}"
-        with file.open("rb") as handle:
-            if hashlib.file_digest(handle, "sha256").hexdigest() != entry["sha256"]:
-                return f"{entry['path']} has another SHA-256"
-    return None
 
 
 def _flock_saying_who(descriptor: int, what: str) -> None:

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ import pytest
 from flows import doctor, services
 from flows.processes import Record
 from tasks import home
+from tasks.host import process_mark
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_interrupted_and_running_builds() -> None:
     partial, locks = home.store_path() / "partial", home.store_path() / "locks"
     for name in ("ingest-aaa", "dedupe-bbb"):
         (partial / name).mkdir(parents=True)
-    (partial / f"normalize.shard-aaa-{os.getpid()}").mkdir()  # a part, written by a process that lives
+    (partial / f"normalize.shard-aaa-{process_mark()}").mkdir()  # a part, written by a process that lives
     locks.mkdir()
     with (locks / "aaa.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -1,8 +1,9 @@
-"""The same content whatever the number of workers and the order in which inputs are given."""
+"""The same content whatever the number of workers, the order in which inputs are given, and the store."""
 
 import os
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from flows.config import PipelineConfig
@@ -10,15 +11,15 @@ from flows.pipeline import build_all
 from tasks import pool
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
-from tasks.store import Store
+from tasks.shared import store_at
 from tests.tasks.tiny_corpus import configuration, write_documents
 
 MACHINE_INDEPENDENT = ("report",)  # tells of seconds
 
 
-def digests(config: PipelineConfig, store: Path, workers: int) -> dict[str, str]:
+def digests(config: PipelineConfig, store: Path, workers: int, url: str | None = None) -> dict[str, str]:
     """The digest of every stage of a whole pipeline in a store of its own."""
-    with use_run(Run(Store(store), Resources(workers=workers, threads=1), Display(quiet=True))) as run:
+    with use_run(Run(store_at(store, url), Resources(workers=workers, threads=1), Display(quiet=True))) as run:
         build_all(config)
     return {record.label: record.artifact.digest for record in run.records if record.stage not in MACHINE_INDEPENDENT}
 
@@ -57,3 +58,20 @@ def test_another_order_of_sources_and_files_changes_nothing(
         update={"ingest": config.ingest.model_copy(update={"sources": tuple(reversed(config.ingest.sources))})}
     )
     assert digests(reordered, tmp_path / "store", workers=1) == expected
+
+
+def test_sources_and_store_on_s3_change_nothing(
+    documents: Path, expected: dict[str, str], tmp_path: Path, bucket: str
+) -> None:
+    fsspec.filesystem("s3").put(str(documents), f"{bucket}/documents", recursive=True)
+    config = configuration(documents)
+    sources = [
+        source.model_copy(update={"paths": (f"{bucket}/documents/{source.name}",)}) for source in config.ingest.sources
+    ]
+    config = config.model_copy(update={"ingest": config.ingest.model_copy(update={"sources": tuple(sources)})})
+    assert digests(config, tmp_path / "one", workers=1, url=f"{bucket}/store") == expected
+
+    with use_run(Run(store_at(tmp_path / "two", f"{bucket}/store"), Resources(workers=1), Display(quiet=True))) as run:
+        build_all(config)  # as on another machine
+    assert {record.label: record.artifact.digest for record in run.records}.items() >= expected.items()
+    assert {record.state for record in run.records} == {"cached"}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -43,10 +45,14 @@ def squares(work: Work, config: NumbersConfig, *, source: Artifact) -> None:
 
 
 def square_shard(directory: Path, path: str) -> dict[str, Any]:
-    """One shard of `squares`; waits as long as SQUARE_SECONDS says."""
+    """One shard of `squares`; takes SQUARE_SECONDS. DIE_ONCE kills a Dask worker at 5, unless that file exists."""
     _log_call("square_shard")
     time.sleep(float(os.environ.get("SQUARE_SECONDS", "0")))
     n = json.loads(Path(path).read_text())["n"]
+    died = os.environ.get("DIE_ONCE")
+    if n == 5 and died and "distributed" in sys.modules and not Path(died).exists():
+        Path(died).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
     (directory / "square.json").write_text(json.dumps({"n": n * n}))
     return {
         "counts": {"squares": 1},

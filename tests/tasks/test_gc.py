@@ -8,6 +8,7 @@ import pytest
 
 from tasks.files import read_json, write_json
 from tasks.gc import collect, find_garbage
+from tasks.host import HOST, process_mark
 from tasks.progress import Display
 from tasks.run import Resources, Run, pipeline_run
 from tasks.store import Artifact, Store
@@ -38,17 +39,18 @@ def chain(count: int = 2) -> list[Artifact]:
 
 
 def names(store: Store, **options: float) -> set[str]:
-    """Stages (and kinds) of the garbage."""
+    """Stages (and kinds) of the garbage; lock files have tests of their own."""
     options = {"keep_runs": 0, **options}
     garbage = find_garbage(store, **options)  # type: ignore[arg-type]
-    return {item.path.parent.name if item.kind == "artifact" else item.kind for item in garbage}
+    kinds = {item.path.parent.name if item.kind == "artifact" else item.kind for item in garbage}
+    return kinds - {"lock"}
 
 
 def test_without_roots_all_goes_and_the_preview_deletes_nothing(run: Run) -> None:
     chain()
     age_all(run.store)
     garbage = find_garbage(run.store, keep_runs=0)
-    assert {item.path.parent.name for item in garbage} == {"numbers", "squares", "squares.shard", "total"}
+    assert {item.path.parent.name for item in garbage} == {"locks", "numbers", "squares", "squares.shard", "total"}
     assert all(item.path.exists() for item in garbage)
     assert [item.bytes for item in garbage] == sorted((item.bytes for item in garbage), reverse=True)
 
@@ -64,7 +66,7 @@ def test_an_alias_keeps_inputs_and_parts_all_the_way_back(run: Run) -> None:
     run.store.set_alias("current", artifacts[2])
     age_all(run.store)
     garbage = find_garbage(run.store, keep_runs=0)
-    assert [item.path for item in garbage] == [other.path]
+    assert [item.path for item in garbage if item.kind != "lock"] == [other.path]
 
 
 def test_an_alias_of_an_early_stage_does_not_keep_what_came_of_it(run: Run) -> None:
@@ -97,9 +99,9 @@ def test_the_newest_runs_are_roots(run: Run) -> None:
     directories = [
         recorded_run(run.store, str(n), artifact, age_seconds=(10 - n) * DAY) for n, artifact in enumerate(artifacts)
     ]
-    kept = {item.path for item in find_garbage(run.store, keep_runs=1)}
-    assert kept == {*(a.path for a in artifacts[:2]), *directories[:2]}
-    assert find_garbage(run.store, keep_runs=3) == []
+    found = {item.path for item in find_garbage(run.store, keep_runs=1) if item.kind != "lock"}
+    assert found == {*(a.path for a in artifacts[:2]), *directories[:2]}
+    assert names(run.store, keep_runs=3) == set()
 
 
 def test_a_run_taken_over_is_as_new_as_its_last_attempt(run: Run) -> None:
@@ -115,7 +117,7 @@ def test_a_live_run_is_a_root_however_old(store: Store) -> None:
         run.announce = lambda stage, key: None  # type: ignore[method-assign]  # no MLflow here
         chain()
         age_all(store)
-        assert find_garbage(store, keep_runs=0) == []
+        assert names(store) == set()
     age_all(store)
     assert names(store) == {"numbers", "squares", "squares.shard", "total", "run"}
 
@@ -146,11 +148,41 @@ def test_a_checkpoint_of_a_kept_run_stays(run: Run) -> None:
 
 
 def test_a_live_worker_keeps_its_shard(store: Store) -> None:
-    mine = store.partial / f"squares.shard-{'f' * 32}-{os.getpid()}"
-    dead = store.partial / f"squares.shard-{'f' * 32}-{2**22 + 1}"
-    mine.mkdir()
-    dead.mkdir()
-    assert [item.path for item in find_garbage(store, grace_seconds=0)] == [dead]
+    mine = store.partial / f"squares.shard-{'f' * 32}-{process_mark()}"
+    dead = store.partial / f"squares.shard-{'f' * 32}-{HOST}.{2**22 + 1}.1"
+    elsewhere = store.partial / f"squares.shard-{'e' * 32}-some-other.host.1.1"
+    for path in (mine, dead, elsewhere):
+        path.mkdir()
+    assert find_garbage(store) == []  # the grace period is all that is known of another machine
+    assert {item.path for item in find_garbage(store, grace_seconds=0)} == {dead, elsewhere}
+
+
+def test_lock_files_that_nobody_holds_go(store: Store) -> None:
+    for key in ("held", "old", "young"):
+        with store.lock(key):
+            pass
+    age(store.locks / "held.lock", 2 * DAY)
+    age(store.locks / "old.lock", 2 * DAY)
+    assert {item.path.name for item in find_garbage(store)} == {"held.lock", "old.lock"}
+    with store.lock("held"):
+        age(store.locks / "held.lock", 2 * DAY)  # taking it made it young
+        garbage = find_garbage(store, keep_runs=0)
+        assert [item.path.name for item in garbage] == ["old.lock"]
+        collect(store, garbage, keep_runs=0, grace_seconds=DAY)
+        assert {path.name for path in store.locks.iterdir()} == {"held.lock", "young.lock"}
+
+
+def test_a_lock_taken_since_the_preview_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.lock("k"):
+        pass
+    garbage = find_garbage(store, keep_runs=0, grace_seconds=0)
+    # taken between the second look and the removal
+    monkeypatch.setattr("tasks.gc.find_garbage", lambda *_, **__: garbage)
+    with store.lock("k"):
+        collect(store, garbage, keep_runs=0, grace_seconds=0)
+        assert (store.locks / "k.lock").exists()
+    collect(store, garbage, keep_runs=0, grace_seconds=0)
+    assert not (store.locks / "k.lock").exists()
 
 
 def test_what_found_a_user_since_the_preview_stays(run: Run) -> None:

@@ -105,3 +105,15 @@ def test_an_exception_while_collecting_ends_the_workers() -> None:
     with pytest.raises(KeyboardInterrupt):
         pool.map_in_processes(square_slowly, [(n, 0.0) for n in range(4)], 2, collect)
     wait_until(lambda: all(map(is_gone, processes)), "the workers are ended", seconds=10)
+
+
+def test_threads_do_the_same_in_this_process(tmp_path: Path) -> None:
+    results: dict[int, tuple[int, int]] = {}
+    pool.map_locally("threads")(square_slowly, [(n, 0.2 if n == 0 else 0.0) for n in range(6)], 3, results.__setitem__)
+    assert results == {n: (n * n, os.getpid()) for n in range(6)}
+    assert next(iter(results)) != 0  # the slow one did not hold up the others
+    log = tmp_path / "log"
+    log.write_text("another is at work\n")
+    with pytest.raises(ValueError, match="line 3 is broken") as caught:
+        pool.map_in_threads(fail_at, [(3, 3, str(log)), (3, 3, str(log))], 2, ignore)
+    assert caught.value.__notes__ == [f"in fail_at(3, 3, {log})"]

@@ -1,7 +1,10 @@
 """The record of a pipeline run, and who takes over from whom."""
 
+import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,11 @@ import psutil
 import pytest
 
 from tasks.files import read_json, write_json
+from tasks.heartbeat import DEAD_SECONDS, HEARTBEAT, beat, is_alive, read_run
+from tasks.host import HOST
 from tasks.journal import read_events
 from tasks.progress import Display
-from tasks.run import Resources, dead_runs, flat, is_alive, mark_dead, pipeline_run
+from tasks.run import Resources, dead_runs, flat, mark_dead, pipeline_run
 from tasks.store import Store
 from tests.tasks.conftest import wait_until
 
@@ -136,3 +141,36 @@ def test_params_are_dotted_and_printable() -> None:
 def test_resources_are_resolved_to_the_machine(tmp_path: Path) -> None:
     assert Resources().resolved().workers >= 1
     assert Resources(workers=3).resolved().workers == 3
+
+
+def test_a_run_of_another_machine_lives_by_its_heartbeat(store: Store) -> None:
+    with open_run(store) as run:
+        pretend(store, run.token, host="elsewhere", pid=1)
+        directory = store.runs / run.token
+        assert is_alive(read_run(directory))
+        assert dead_runs(store) == []
+        then = time.time() - DEAD_SECONDS - 1
+        os.utime(directory / HEARTBEAT, (then, then))
+        assert not is_alive(read_run(directory))
+        assert [record["token"] for record in dead_runs(store)] == [run.token]
+        beat(store, directory)
+        assert is_alive(read_run(directory))
+
+
+def test_the_heartbeat_goes_on_while_the_run_works(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.heartbeat.BEAT_SECONDS", 0.01)
+    with open_run(store) as run:
+        file = store.runs / run.token / HEARTBEAT
+        first = file.stat().st_mtime_ns
+        wait_until(lambda: file.stat().st_mtime_ns > first, "it is renewed", seconds=20)
+    assert "heartbeat" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_record_of_an_older_version_speaks_of_this_machine(store: Store) -> None:
+    with open_run(store) as run:
+        path = store.runs / run.token / "run.json"
+        record = read_json(path)
+        assert record.pop("host") == HOST
+        (store.runs / run.token / HEARTBEAT).unlink()
+        write_json(path, record)
+        assert is_alive(read_run(store.runs / run.token))

@@ -78,7 +78,7 @@ def test_an_artifact_of_a_newer_format_is_not_read_as_ours(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     published(store, "a", "a" * 32)
-    monkeypatch.setattr("tasks.store.FORMAT", 2)
+    monkeypatch.setattr("tasks.integrity.FORMAT", 2)
     assert store.find("a", "a" * 32) is None
     assert "its manifest has format 1, this version reads 2" in caplog.text
 

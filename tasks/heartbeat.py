@@ -1,0 +1,89 @@
+"""Whether a pipeline run is alive: by its process on the same machine, by its heartbeat on another one."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.files import read_json
+from tasks.host import HOST, process_runs
+from tasks.journal import read_events
+from tasks.objects import ObjectError
+from tasks.shared import SharedStore
+from tasks.store import Store
+
+logger = logging.getLogger("textmill.heartbeat")
+
+HEARTBEAT = "heartbeat"  # a file in the run's directory; its modification time counts
+BEAT_SECONDS = 15.0
+JOIN_SECONDS = 5.0  # for a beat that waits for a store which does not answer
+DEAD_SECONDS = 120.0  # many beats, and more than clocks differ
+
+
+def read_run(directory: Path) -> dict[str, Any]:
+    """A run's record with the time of its last heartbeat; empty when it was killed before it had one."""
+    try:
+        record = dict(read_json(directory / "run.json"))
+    except FileNotFoundError:
+        return {}
+    try:
+        record["heartbeat"] = (directory / HEARTBEAT).stat().st_mtime
+    except FileNotFoundError:
+        record["heartbeat"] = record.get("started", 0.0)
+    return record
+
+
+def is_alive(record: Mapping[str, Any]) -> bool:
+    """Whether the process that a record names still runs.
+
+    A process of another machine cannot be looked for: it is dead when its heartbeat is older than `DEAD_SECONDS`.
+    """
+    if record.get("state") != "running":
+        return False
+    if record.get("host", HOST) == HOST:
+        return process_runs(record["pid"], record["process_created"])
+    return time.time() - float(record["heartbeat"]) < DEAD_SECONDS
+
+
+@contextmanager
+def beating(store: Store, directory: Path) -> Iterator[None]:
+    """Renew a run's heartbeat inside the block, here and in the store that it shares with other machines."""
+    ended = threading.Event()
+    beat(store, directory)
+    thread = threading.Thread(target=_beat, args=(store, directory, ended), daemon=True, name="heartbeat")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=JOIN_SECONDS)
+
+
+def beat(store: Store, directory: Path) -> None:
+    """One heartbeat. A shared store is told what the run has used so far, so that nothing of it is collected."""
+    touch(directory)
+    if not isinstance(store, SharedStore):
+        return
+    record = read_run(directory)
+    shown = ("flow", "state", "host", "pid", "process_created", "started")
+    stages = dict.fromkeys((event["stage"], event["key"]) for _, event in read_events(directory / "stages.jsonl"))
+    told = {name: record[name] for name in shown if name in record}
+    try:
+        store.remote.write_run(directory.name, {**told, "heartbeat": time.time(), "stages": list(stages)})
+    except ObjectError as error:  # the run goes on; where it has to write, it says so itself
+        logger.warning("the shared store was not told that this run is alive: %s", error)
+
+
+def touch(directory: Path) -> None:
+    """Renew the heartbeat that stands in the run's own directory."""
+    (directory / HEARTBEAT).touch()
+    os.utime(directory / HEARTBEAT)
+
+
+def _beat(store: Store, directory: Path, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        beat(store, directory)

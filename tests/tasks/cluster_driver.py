@@ -1,0 +1,59 @@
+"""A process with a Prefect flow whose shards go to a Dask cluster: `python -m tests.tasks.cluster_driver RUNNER...`.
+
+Each runner works in a store of its own below HOME_OF_STORES. Prints digests, states and what the server shows. COUNT:
+how many shards.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tasks.home import configure_environment
+
+configure_environment()
+
+from prefect import flow, runtime  # noqa: E402
+from prefect.client.orchestration import get_client  # noqa: E402
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: E402
+
+from tasks.progress import Display  # noqa: E402
+from tasks.run import Resources, Run, pipeline_run  # noqa: E402
+from tasks.stage import sidecar  # noqa: E402
+from tasks.store import Store  # noqa: E402
+from tests.tasks.driver import chain  # noqa: E402
+from tests.tasks.stages import NumbersConfig  # noqa: E402
+
+
+@flow(name="cluster")
+def run_chain(runners: list[str]) -> dict[str, Any]:
+    """The chain of tiny stages, once with each runner."""
+    Run.announce = lambda self, stage, key: None  # type: ignore[method-assign]  # no MLflow here
+    flow_run_id = str(runtime.flow_run.id)
+    out = {}
+    for runner in runners:
+        resources = Resources.model_validate({"workers": 2, "threads": 1, "runner": runner})
+        store = Store(Path(os.environ["HOME_OF_STORES"]) / runner)
+        config = {"runner": runner}
+        display = Display(quiet=True)
+        with pipeline_run("cluster", config, resources, store=store, display=display, flow_run_id=flow_run_id) as run:
+            artifacts = chain(NumbersConfig(count=int(os.environ.get("COUNT", "4"))))
+        out[runner] = {
+            "digests": [artifact.digest for artifact in artifacts],
+            "states": {record.stage: record.state for record in run.records},
+            "workers": sidecar(artifacts[1])["workers"],
+        }
+    return {"runners": out, "flow_run": flow_run_id}
+
+
+def task_runs(flow_run_id: str) -> dict[str, str]:
+    """Names and states of a flow run's tasks, as the server has them."""
+    with get_client(sync_client=True) as client:
+        found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+        return {run.name: str(run.state_name) for run in found}
+
+
+if __name__ == "__main__":
+    result = run_chain(sys.argv[1:])
+    print(json.dumps({**result, "task_runs": task_runs(result["flow_run"])}))
