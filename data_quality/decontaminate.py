@@ -12,7 +12,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 from data_quality.benchmarks import Item
 from data_quality.config import DecontaminateConfig
+from data_quality.per_thread import per_thread
 from data_quality.scripts import UNSEGMENTED
 from data_quality.spans import SPANS_SCHEMA
 from data_quality.words import ChunkSplitter, chunk_splitter
@@ -124,7 +124,7 @@ class _Hasher:
         return hashes
 
 
-@cache
+@per_thread
 def _hasher() -> _Hasher:
     return _Hasher()
 

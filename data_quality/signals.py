@@ -7,7 +7,6 @@ where datatrove divides by zero (an empty text, no words) a ratio is 0.
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from data_quality.ngrams import (
     top_ngram_characters,
 )
 from data_quality.optional_signals import Measured, optional_signals
+from data_quality.per_thread import per_thread
 from data_quality.segment import base_language
 from data_quality.signal_catalogue import EDITED_SIGNALS, LANGUAGE_SIGNALS, column, edits_column, signal_columns
 from data_quality.text_words import TextWords, count_kept, removed_words, words_by_document
@@ -202,8 +202,8 @@ def _character_signals(text: str, counts: np.ndarray) -> Values:
     }
 
 
-@cache
-def _process_vocabulary(plain: bool) -> Vocabulary:
+@per_thread
+def _vocabulary(plain: bool) -> Vocabulary:
     return Vocabulary(plain)
 
 
@@ -286,7 +286,7 @@ def _with_languages(batches: Iterable[pa.RecordBatch], documents: Path, language
 
 def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
     plain = config.words == "plain"
-    vocabulary = _process_vocabulary(plain)
+    vocabulary = _vocabulary(plain)
     columns: dict[str, list[object]] = {name: [] for name in schema.names}
     for name in ("id", "source", *_LANGUAGE_COLUMNS):
         if name in columns:

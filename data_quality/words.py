@@ -12,7 +12,7 @@ space with runs of Han, Kana and Hangul cut by theirs; where the language is not
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +22,7 @@ from spacy.tokenizer import Tokenizer
 
 from data_quality.characters import CLASSES, IS_HAN, IS_HANGUL, IS_KANA, LETTER, class_table, code_points
 from data_quality.ngrams import class_counts
+from data_quality.per_thread import per_thread
 from data_quality.scripts import HAN, KANA, UNSEGMENTED
 from data_quality.segment import (
     HANGUL_SYLLABLE,
@@ -198,9 +199,9 @@ def _rejoined_pairs(tokenizer: Tokenizer, special: dict[str, tuple[str, ...]]) -
     return frozenset((row[0], row[1]) for row in rows if len(row) > 1)
 
 
-@cache
+@per_thread
 def chunk_splitter(plain: bool = False, characters: bool = False) -> ChunkSplitter:
-    """The splitter of this process; building one takes a third of a second."""
+    """The splitter of this thread; building one takes a third of a second."""
     return ChunkSplitter(plain, characters)
 
 
