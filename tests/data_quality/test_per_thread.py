@@ -1,5 +1,6 @@
 """What a thread makes for itself no other thread sees; signals are the same however many threads measure."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -34,9 +35,9 @@ def test_each_thread_keeps_its_own() -> None:
 
 def test_threads_measure_what_one_measures(tmp_path: Path) -> None:
     def shard(number: int) -> Path:
-        texts = [" ".join(f"w{number}-{row * at}, 今天{at}" for at in range(200)) for row in range(40)]
+        texts = [" ".join(f"w{number}-{row * 300 + at:x}é don't" for at in range(300)) for row in range(60)]
         path = tmp_path / f"{number}.parquet"
-        pq.write_table(pa.table({"id": [str(row) for row in range(40)], "text": texts}), path)
+        pq.write_table(pa.table({"id": [str(row) for row in range(60)], "text": texts}), path)
         return path
 
     def measured(path: Path, out: str) -> bytes:
@@ -45,6 +46,12 @@ def test_threads_measure_what_one_measures(tmp_path: Path) -> None:
         return result.read_bytes()
 
     shards = [shard(number) for number in range(THREADS)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        together = list(pool.map(measured, shards, [".threads"] * THREADS))
+    measured(shard(THREADS), ".before")  # what is made once for all is there
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that threads meet inside of every call
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            together = list(pool.map(measured, shards, [".threads"] * THREADS))
+    finally:
+        sys.setswitchinterval(interval)
     assert [measured(path, ".alone") for path in shards] == together
