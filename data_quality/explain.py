@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from data_quality.rules import Ruleset, fires_expression
+from data_quality.rules import Ruleset, Threshold, fires_expression
 
 
 class Finding(NamedTuple):
@@ -14,9 +14,9 @@ class Finding(NamedTuple):
 
     rule: str
     column: str
-    value: float
+    value: float | str | None
     operator: str
-    threshold: float
+    threshold: Threshold
     fired: bool
     reason: str
     source: str

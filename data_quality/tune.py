@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.rules import Rule, Ruleset, connect, fires_expression
+from data_quality.signal_catalogue import TEXT_SIGNALS
 
 
 def compare_rules(
@@ -38,7 +39,7 @@ def compare_rules(
             fired = [fires_expression(*rules[name]) if name in rules else "false" for name in names]
             for condition in fired:
                 select += [f"count(*) FILTER ({condition})", f"coalesce(sum(bytes) FILTER ({condition}), 0)"]
-            # a rule for one language says nothing (null) of a document without one
+            # a rule on a word says nothing (null) of a document that has none
             drops[side] = f"coalesce({' OR '.join(fired) or 'false'}, false)"
         for condition in (
             f"NOT {drops['before']}",
@@ -76,8 +77,10 @@ def at_the_edge(
     """The documents nearest to a rule's threshold, `each` that it drops and `each` that it lets pass.
 
     Returns:
-        id, value and fires, in the order of the value.
+        id, value and fires, in the order of the value; nothing for a rule on a word, which no document is nearer to.
     """
+    if rule.signal in TEXT_SIGNALS:
+        return []
     column = ruleset.column(rule)
     fires = fires_expression(ruleset, rule)
     with connect("1GB", threads, scratch) as connection:

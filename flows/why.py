@@ -51,7 +51,7 @@ def describe(answer: dict[str, Any]) -> str:
         lines.append(f"  dropped: {answer['reason']}")
         for rule in answer["rules"]:
             if rule["fired"]:
-                measured = f"{rule['column']} = {rule['value']:.4g} {rule['operator']} {rule['threshold']:.4g}"
+                measured = f"{rule['column']} = {_shown(rule['value'])} {rule['operator']} {_shown(rule['threshold'])}"
                 lines.append(f"    {rule['rule']}: {measured}")
                 lines.append(f"      as published: {rule['reason']} ({rule['source']})")
         if answer["twin"]:
@@ -62,6 +62,10 @@ def describe(answer: dict[str, Any]) -> str:
     lines += [f"  shares a row of words with {item}" for item in answer["contamination"]]
     lines.append("  " + answer["text"].replace("\n", "\n  "))
     return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else ", ".join(value) if isinstance(value, tuple) else value
 
 
 def _decision(store: Store, kept: Artifact, document: str) -> dict[str, Any]:

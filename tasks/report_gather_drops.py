@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from data_quality.rules import Rule, Ruleset
+from data_quality.rules import Rule, Ruleset, written
 from data_quality.signal_catalogue import meaning
 from tasks.report_data import DropExample, DropReason, Twin
 from tasks.report_excerpts import Excerpt, excerpts
@@ -14,7 +14,7 @@ from tasks.report_gather_corpus import EXAMPLES, paths
 from tasks.store import Artifact
 from tasks.tables import answer
 
-KEPT_IF = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "≠"}
+KEPT_IF = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "≠", "!=": "=", "in": "not in", "not in": "in"}
 """Rules say what drops a document; the report says what a kept one satisfies."""
 
 DEDUPE = {"duplicate.exact": "the same text as a document that stays", "duplicate.near": "Jaccard similarity ≥ {:g}"}
@@ -102,7 +102,7 @@ def _reason(
     stage = {"duplicate": "dedupe", "split": "split", "contaminated": "decontaminate"}.get(name.split(".")[0], "rules")
     if found is not None:
         ruleset, rule = found
-        said = f"kept if {rule.signal} {_sign(rule)} {rule.threshold:g}: {_meaning(ruleset, rule)}"
+        said = f"kept if {rule.signal} {_sign(rule)} {written(rule.threshold)}: {_meaning(ruleset, rule)}"
     elif name == "list.drop":
         said = "named by the drop-list"
     elif stage == "split":
@@ -147,7 +147,7 @@ def _example(
         measured = {
             "signal": column,
             "value": values[column],
-            "threshold": rule.threshold,
+            "threshold": rule.threshold if isinstance(rule.threshold, float) else written(rule.threshold),
             "keeps_if": KEPT_IF[rule.operator],
         }
     elif example["twin"]:
