@@ -14,6 +14,7 @@ from data_quality.signal_catalogue import (
     DOCUMENT_SIGNALS,
     EDITED_SIGNALS,
     GROUPS,
+    LANGUAGE_SIGNALS,
     RAW,
     TEXT_SIGNALS,
     column,
@@ -274,6 +275,52 @@ def connect(memory_limit: str, threads: int, temporary: Path) -> "duckdb.DuckDBP
     return connection
 
 
+def register_signals(
+    connection: "duckdb.DuckDBPyConnection", signal_paths: Sequence[Path], score_paths: Sequence[Sequence[Path]] = ()
+) -> list[str]:
+    """Make the view `signals`, a row for every document, with the columns of score tables beside its signals.
+
+    Returns the names of its columns.
+    """
+    joined = f"read_parquet({_list(signal_paths)})"
+    for shards in score_paths:
+        table = f"read_parquet({_list(shards)})"
+        present = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
+        wanted = ", ".join(
+            name for name in present if name == "id" or name in DOCUMENT_SIGNALS - {"language", "script"}
+        )
+        joined = f"(SELECT * FROM {joined} LEFT JOIN (SELECT {wanted} FROM {table}) USING (id))"
+    connection.execute(f"CREATE TEMP VIEW signals AS SELECT * FROM {joined}")
+    return [row[0] for row in connection.execute("DESCRIBE signals").fetchall()]
+
+
+def _list(paths: Sequence[Path]) -> str:
+    return f"[{', '.join(_literal(str(path)) for path in paths)}]"
+
+
+def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None:
+    """Refuse rules on signals that were not measured.
+
+    Raises:
+        ValueError: naming them, and what measures them.
+    """
+    missing = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules} - set(present)
+    if not missing:
+        return
+    makers = {
+        "the section classifier": {"classifier_score"},
+        "the section perplexity": {"perplexity", "perplexity_percentile", "perplexity_bucket"},
+        "the section language": {*LANGUAGE_SIGNALS, "script"},
+    }
+    needs = [maker for maker, made in makers.items() if missing & made]
+    if not needs or missing - set().union(*makers.values()):
+        needs.append("a run with these rules")
+    raise ValueError(
+        f"the rules name {', '.join(sorted(missing))}, which was not measured for this corpus: it takes "
+        f"{' and '.join(needs)}"
+    )
+
+
 def judge(
     signal_paths: Sequence[Path],
     rulesets: Sequence[Ruleset],
@@ -282,12 +329,15 @@ def judge(
     threads: int = 1,
     keep: DocumentList = DocumentList(),  # noqa: B008 - frozen
     drop: DocumentList = DocumentList(),  # noqa: B008
+    score_paths: Sequence[Sequence[Path]] = (),
 ) -> dict[str, Any]:
     """Judge all documents of some signals shards and write `out_path`: id, reasons, first_reason, listed; by id.
 
     A document passes when `first_reason` is null: no rule fires, or `keep` names it. `listed` is `keep` or `drop`
     where a list decided: `list.keep` or `list.drop` is then the first of its `reasons`, before all rules that fire.
     What comes after the verdicts must let a document stay whose `listed` is `keep`.
+
+    `score_paths` are further tables (the shards of each) with numbers by id that rules may name: SCORE_SIGNALS.
 
     Returns the counts documents, passed, and by reason `reasons` (all that fire) and `first_reasons`, both with every
     rule, fired or not, and the lists that decided; and `unmatched`, the entries of the lists that no document has
@@ -297,18 +347,10 @@ def judge(
         raise ValueError("judge needs at least one signals shard")
     temporary = out_path.with_suffix(".tmp")
     with connect(memory_limit, threads, out_path.with_suffix(".spill")) as connection:
-        signals = connection.read_parquet([str(path) for path in signal_paths])
-        needed = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules}
-        missing = sorted(needed - set(signals.columns))
-        if missing:
-            need = "what signal_choice.resolve_signals makes of the configuration"
-            raise ValueError(
-                f"the signals shards lack {', '.join(missing)}, which the rules need: compute the signals again with "
-                f"{'a language table' if DOCUMENT_SIGNALS.issuperset(missing) else need}"
-            )
-        connection.register("signals", signals)
+        columns = register_signals(connection, signal_paths, score_paths)
+        require_columns(columns, rulesets)
         lists = DocumentLists(connection, keep.resolved(), drop.resolved())
-        if lists.needs_source() and "source" not in signals.columns:
+        if lists.needs_source() and "source" not in columns:
             raise ValueError("the signals shards have no column source, which a list names: compute them again")
         verdicts = connection.sql(
             f"""

@@ -88,10 +88,18 @@ LANGUAGE_SIGNALS: dict[str, Signal] = {
     "simplified_share": _ratio("simplified / simplified and traditional Chinese characters; 0.5 where there is none"),
 }
 
+# Of a document as a whole, from a model: tables of their own beside the signals (classifier.py, perplexity.py).
+SCORE_SIGNALS: dict[str, Signal] = {
+    "classifier_score": _ratio("calibrated probability that the document is reference text"),
+    "perplexity": Signal("perplexity per word under a language model of the reference"),
+    "perplexity_percentile": Signal("documents of its language that are at most as surprising, in per cent", upper=100),
+}
+
 # Columns that hold a word, for rules with == or != a word, or in or not in a list of words.
 TEXT_SIGNALS: dict[str, str] = {
     "language": "the document's language, ISO 639-1 (639-3 where there is none), `und` if it could not be told",
     "script": "the script of most letters, ISO 15924; Hans, Hant or Hani (neither) for Chinese",
+    "perplexity_bucket": "head, middle or tail of its language by perplexity; all where it is not divided",
 }
 
 # Gopher's repetition as the paper's words say it, where datatrove's variant above says something else. A repeated line,
@@ -207,7 +215,7 @@ EDITED_SIGNALS: dict[str, dict[str, Signal]] = {
 
 OPTIONAL_SIGNALS: dict[str, Signal] = {name: signal for group in GROUPS.values() for name, signal in group.items()}
 
-DOCUMENT_SIGNALS = frozenset({*LANGUAGE_SIGNALS, *TEXT_SIGNALS})
+DOCUMENT_SIGNALS = frozenset({*LANGUAGE_SIGNALS, *SCORE_SIGNALS, *TEXT_SIGNALS})
 """Signals of a document whatever its text version: a rule on any version may name them."""
 
 
@@ -247,7 +255,9 @@ def meaning(text: str, signal: str) -> str:
     """What a signal measures, in words."""
     if signal in TEXT_SIGNALS:
         return TEXT_SIGNALS[signal]
-    numbers = LANGUAGE_SIGNALS | (RAW_SIGNALS | OPTIONAL_SIGNALS if text == RAW else EDITED_SIGNALS[text])
+    numbers = (
+        LANGUAGE_SIGNALS | SCORE_SIGNALS | (RAW_SIGNALS | OPTIONAL_SIGNALS if text == RAW else EDITED_SIGNALS[text])
+    )
     return numbers[signal].meaning if signal in numbers else "a signal of the user's own"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_quality.rules import Rule, Ruleset, connect, fires_expression
+from data_quality.rules import Rule, Ruleset, connect, fires_expression, register_signals, require_columns
 from data_quality.signal_catalogue import TEXT_SIGNALS
 
 
@@ -15,6 +15,7 @@ def compare_rules(
     scratch: Path,
     memory_limit: str = "1GB",
     threads: int = 1,
+    score_paths: Sequence[Sequence[Path]] = (),
 ) -> dict[str, Any]:
     """Count what two sets of rules drop of the same documents, in one pass over the signals.
 
@@ -30,9 +31,7 @@ def compare_rules(
     sides = {"before": _by_reason(before), "after": _by_reason(after)}
     names = list(dict.fromkeys([*sides["after"], *sides["before"]]))
     with connect(memory_limit, threads, scratch) as connection:
-        signals = connection.read_parquet([str(path) for path in signal_paths])
-        require_columns(signals.columns, [*before, *after])
-        connection.register("signals", signals)
+        require_columns(register_signals(connection, signal_paths, score_paths), [*before, *after])
         select = ["count(*)", "coalesce(sum(bytes), 0)"]
         drops = {}
         for side, rules in sides.items():
@@ -72,7 +71,13 @@ def compare_rules(
 
 
 def at_the_edge(
-    signal_paths: Sequence[Path], ruleset: Ruleset, rule: Rule, each: int, scratch: Path, threads: int = 1
+    signal_paths: Sequence[Path],
+    ruleset: Ruleset,
+    rule: Rule,
+    each: int,
+    scratch: Path,
+    threads: int = 1,
+    score_paths: Sequence[Sequence[Path]] = (),
 ) -> list[dict[str, Any]]:
     """The documents nearest to a rule's threshold, `each` that it drops and `each` that it lets pass.
 
@@ -84,9 +89,7 @@ def at_the_edge(
     column = ruleset.column(rule)
     fires = fires_expression(ruleset, rule)
     with connect("1GB", threads, scratch) as connection:
-        signals = connection.read_parquet([str(path) for path in signal_paths])
-        require_columns(signals.columns, [ruleset])
-        connection.register("signals", signals)
+        require_columns(register_signals(connection, signal_paths, score_paths), [ruleset])
         rows = connection.execute(
             f"""
             WITH near AS (
@@ -100,17 +103,6 @@ def at_the_edge(
             {"threshold": rule.threshold, "each": each},
         ).fetchall()
     return [{"id": id, "value": value, "fires": fired} for id, value, fired in rows]
-
-
-def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None:
-    """Raise ValueError naming the columns of the rules that the signals lack."""
-    needed = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules}
-    missing = sorted(needed - set(present))
-    if missing:
-        raise ValueError(
-            f"the signals of this corpus have no {', '.join(missing)}: run the pipeline once with these rules, "
-            "thresholds can be tuned from then on"
-        )
 
 
 def _by_reason(rulesets: Sequence[Ruleset]) -> dict[str, tuple[Ruleset, Rule]]:

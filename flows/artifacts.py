@@ -1,5 +1,6 @@
 """What the store holds: the list of artifacts, and one artifact with its lineage."""
 
+from pathlib import Path
 from typing import Any
 
 from tasks import home
@@ -7,6 +8,7 @@ from tasks.files import read_json
 from tasks.shared import open_store
 from tasks.stage import sidecar
 from tasks.store import Artifact, Store, StoreError
+from tasks.tables import score_tables
 
 
 def list_artifacts(stage: str | None, parts: bool) -> list[dict[str, Any]]:
@@ -101,6 +103,13 @@ def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifac
     if found is None:
         raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
     return found
+
+
+def score_paths(kept: Artifact) -> list[list[Path]]:
+    """The tables of scores that judged a filtered corpus, the shards of each."""
+    verdicts = input_of(kept, "verdicts")
+    inputs = verdicts.manifest()["inputs"].get("scores", [])
+    return [score_tables(input_of(verdicts, "scores", item["stage"])) for item in inputs]
 
 
 def _row(artifact: Artifact, kind: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from data_quality.config import QualityConfig
 from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresholds
 from data_quality.tune import at_the_edge, compare_rules
-from flows.artifacts import filtered_corpus, input_of
+from flows.artifacts import filtered_corpus, input_of, score_paths
 from flows.loading import ConfigError
 from tasks.run import Resources
 from tasks.store import Artifact
@@ -39,12 +39,13 @@ def tune(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     paths = [shard.path for shard in input_of(kept, "signals").shards()]
+    scores = score_paths(kept)
     resources = Resources().resolved()
     with TemporaryDirectory(prefix="textmill-tune-") as scratch:
         place = Path(scratch)
         try:
-            answer = compare_rules(paths, before, after, place, resources.memory_limit, resources.threads)
-            shown = _examples(kept, paths, before, after, examples, place, resources.threads)
+            answer = compare_rules(paths, before, after, place, resources.memory_limit, resources.threads, scores)
+            shown = _examples(kept, paths, scores, before, after, examples, place, resources.threads)
         except ValueError as error:
             raise ConfigError(str(error)) from error
     return {"corpus": kept.name, **answer, "examples": shown}
@@ -63,6 +64,7 @@ def _changed(before: list[Ruleset], thresholds: Mapping[str, Threshold], names: 
 def _examples(
     kept: Artifact,
     paths: list[Path],
+    scores: list[list[Path]],
     before: list[Ruleset],
     after: list[Ruleset],
     each: int,
@@ -76,7 +78,7 @@ def _examples(
         for rule in ruleset.rules:
             changed = known.get(ruleset.reason(rule)) != rule.threshold
             if each and changed and isinstance(rule.threshold, float):  # words have no edge
-                near = at_the_edge(paths, ruleset, rule, each, scratch, threads)
+                near = at_the_edge(paths, ruleset, rule, each, scratch, threads, scores)
                 texts = _beginnings(kept, [row["id"] for row in near])
                 found[ruleset.reason(rule)] = [{**row, "text": texts.get(row["id"], "")} for row in near]
     return found

@@ -4,7 +4,7 @@ from typing import Any
 
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
-from flows.artifacts import filtered_corpus, input_of
+from flows.artifacts import filtered_corpus, input_of, score_paths
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
@@ -103,7 +103,7 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
 def _findings(kept: Artifact, document: str) -> list[dict[str, Any]]:
     signals, verdicts = input_of(kept, "signals"), input_of(kept, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
-    found = explain(document, [shard.path for shard in signals.shards()], rulesets)
+    found = explain(document, [shard.path for shard in signals.shards()], rulesets, score_paths(kept))
     return [finding._asdict() for finding in found]
 
 

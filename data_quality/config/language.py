@@ -8,6 +8,11 @@ from data_quality.config.base import StrictModel
 class LanguageConfig(StrictModel):
     """How the language of a document is told."""
 
+    enabled: bool = Field(
+        default=False,
+        description="Whether the language of every document is identified. Without it, rules of one language look at "
+        "the language that the source states.",
+    )
     override: bool = Field(
         default=False,
         description="Take the identified language even where the source states one. Otherwise the stated one stands, "
