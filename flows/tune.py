@@ -8,8 +8,8 @@ from typing import Any
 from data_quality.config import QualityConfig
 from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresholds
 from data_quality.tune import at_the_edge, compare_rules
-from flows.artifacts import filtered_corpus, input_of, score_paths
 from flows.loading import ConfigError
+from flows.lookup import filtered_corpus, input_of, score_paths
 from tasks.run import Resources
 from tasks.store import Artifact
 from tasks.tables import rows
