@@ -165,6 +165,8 @@ def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
     Raises ValueError for unknown names, for the ruleset `c4` without the signals of the text version `c4`, and for
     rules that need lists which are not given.
     """
+    if not config.enabled:
+        return ()
     custom = [signal.name for signal in config.signals.custom]
     chosen = [load_ruleset(name, custom) for name in config.rulesets]
     names = [ruleset.name for ruleset in chosen]
@@ -316,7 +318,7 @@ def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None
     if not needs or missing - set().union(*makers.values()):
         needs.append("a run with these rules")
     raise ValueError(
-        f"the rules name {', '.join(sorted(missing))}, which was not measured for this corpus: it takes "
+        f"the rules name {', '.join(sorted(missing))}, which this corpus was not measured for: it takes "
         f"{' and '.join(needs)}"
     )
 

@@ -72,6 +72,7 @@ class SignalsConfig(StrictModel):
 class QualityConfig(StrictModel):
     """Which rules judge a document, at which thresholds, from which signals."""
 
+    enabled: bool = Field(default=True, description="Whether rules judge; if not, every document passes.")
     rulesets: tuple[str, ...] = Field(
         default=("gopher_repetition", "gopher_quality", "c4", "fineweb"),
         description="Rulesets in order: names of shipped ones (docs/rulesets/) or paths of YAML files. The "

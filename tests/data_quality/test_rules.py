@@ -210,7 +210,9 @@ def test_verdicts_do_not_depend_on_threads_shards_or_their_order(tmp_path: Path)
 def test_signals_without_the_c4_version_are_refused_by_name(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([{"id": "a", "language": None} | dict.fromkeys(signal_columns(texts=()), 0.0)])
     pq.write_table(table, tmp_path / "s.parquet")
-    with pytest.raises(ValueError, match="lack c4__curly_bracket, c4__lorem_ipsum, c4__sentences"):
+    with pytest.raises(
+        ValueError, match="name c4__curly_bracket, c4__lorem_ipsum, c4__sentences, .* it takes a run with these rules"
+    ):
         judge([tmp_path / "s.parquet"], choose_rulesets(QualityConfig(rulesets=("c4",))), tmp_path / "v.parquet")
     with pytest.raises(ValueError, match="at least one signals shard"):
         judge([], choose_rulesets(QualityConfig()), tmp_path / "v.parquet")
@@ -302,7 +304,7 @@ def test_language_signals_are_the_documents_on_any_text_version(tmp_path: Path) 
 def test_rules_on_the_language_need_its_table(tmp_path: Path) -> None:
     rulesets = choose_rulesets(QualityConfig(rulesets=("fineweb_language",)))
     signals = write_signals(tmp_path / "s.parquet", [{"id": "a", "language": "en"}])
-    with pytest.raises(ValueError, match=r"lack language_score, which the rules need: .* with a language table"):
+    with pytest.raises(ValueError, match=r"the rules name language_score, .* it takes the section language"):
         judge([signals], rulesets, tmp_path / "v.parquet")
 
 

@@ -21,8 +21,9 @@ def deduped(root: Path, documents: Path, config: DedupeConfig) -> Artifact:
     settings = configuration(documents)
     with use_run(Run(Store(root), Resources(workers=1, threads=1), Display(quiet=True))):
         corpus = normalize(settings.normalize, corpus=ingest(fingerprinted(settings.ingest, None)))
-        verdicts = judge(JudgeRequest(rulesets=()), signals=signals(settings.quality.signals, corpus=corpus))
-        found = dedupe(config, signatures=signatures(settings.signatures, corpus=corpus), verdicts=verdicts)
+        verdicts = judge(JudgeRequest(rulesets=()), signals=signals(settings.rules.signals, corpus=corpus), scores=[])
+        signed = signatures(settings.near_dedupe.signatures(), corpus=corpus)
+        found = dedupe(config, signatures=signed, verdicts=verdicts, scores=[], corpus=[])
     pool.shut_down()
     return found
 

@@ -1,0 +1,139 @@
+"""`textmill clean`: a folder of documents in, a clean corpus out, without a server."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+
+from flows.clean import CleanConfig, clean, clean_config
+from flows.loading import CONFIGS, ConfigError
+from tasks import pool
+from tests.tasks.tiny_corpus import ADDRESS, write_documents
+
+QUICK = {"resources.workers": "1", "resources.threads": "1"}
+CLEAN_CONFIGS = sorted(CONFIGS.glob("clean-*.yaml"))
+
+
+@pytest.fixture
+def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    write_documents(tmp_path / "documents")
+    yield tmp_path / "documents"
+    pool.shut_down()
+
+
+@pytest.fixture
+def run(documents: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Path]]:
+    def run(file: Path | None = None, **overrides: str) -> tuple[dict[str, Any], Path]:
+        given = {name.replace("__", "."): value for name, value in overrides.items()}
+        config = clean_config([str(documents)], file, QUICK | given, None)
+        return clean(config, tmp_path / "out", quiet=True), tmp_path / "out"
+
+    return run
+
+
+def ids(out: Path, view: str) -> dict[str, dict[str, Any]]:
+    return {
+        row["id"]: row for path in sorted((out / view).glob("*.parquet")) for row in pq.read_table(path).to_pylist()
+    }
+
+
+def test_the_folder_holds_every_document_once_and_says_why(run: Any) -> None:
+    manifest, out = run(rules__rulesets="[gopher_quality]", lines__enabled="true", substring__enabled="true")
+    kept, dropped = ids(out, "kept"), ids(out, "dropped")
+    assert not kept.keys() & dropped.keys()
+    assert len(kept) + len(dropped) == manifest["documents"]["read"]
+    assert manifest["documents"]["kept"] == len(kept)
+    short = dropped["gardens-text:short.txt" if "gardens-text:short.txt" in dropped else "text:gardens/short.txt"]
+    assert short["reason"] == "gopher_quality.gopher_short_doc"
+    assert short["non_symbol_words"] < 50
+    assert ADDRESS not in short["text"]
+    twins = [row for row in dropped.values() if row["reason"].startswith("duplicate.")]
+    assert {row["reason"] for row in twins} == {"duplicate.exact", "duplicate.near"}
+    assert all(row["twin"] in kept for row in twins)
+    assert "<html" in (out / "report.html").read_text(encoding="utf-8")[:200]
+    loaded = datasets.load_dataset("parquet", data_files=str(out / "kept" / "*.parquet"), split="train")
+    assert set(loaded["id"]) == set(kept)
+
+
+def test_the_manifest_has_every_file_and_its_hash(run: Any) -> None:
+    import hashlib
+
+    _, out = run()
+    files = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["files"]
+    assert {entry["path"] for entry in files} | {"manifest.json"} == {
+        str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()
+    }
+    for entry in files:
+        assert hashlib.sha256((out / entry["path"]).read_bytes()).hexdigest() == entry["sha256"]
+
+
+def test_steps_can_be_left_out(run: Any) -> None:
+    _, out = run(
+        exact__enabled="false", near_dedupe__enabled="false", rules__enabled="false", pii__enabled="false",
+        normalize__enabled="false",
+    )  # fmt: skip
+    assert not ids(out, "dropped")
+    assert any(ADDRESS in row["text"] for row in ids(out, "kept").values())
+
+
+def test_a_mixture_says_how_often_each_document_is_drawn(run: Any) -> None:
+    _, out = run(rules__rulesets="[]", mixture__enabled="true", mixture__budget="5000")
+    kept, dropped = ids(out, "kept"), ids(out, "dropped")
+    assert kept
+    assert all(row["copies"] >= 1 for row in kept.values())
+    left_out = [row for row in dropped.values() if row["reason"] == "mixture.not_drawn"]
+    assert len(left_out) > 10
+    assert all(row["words"] > 0 for row in left_out)  # their signals are there too
+
+
+def test_running_again_replaces_the_folder_and_builds_nothing(run: Any, tmp_path: Path) -> None:
+    first, _ = run()
+    before = sorted(path.name for path in (tmp_path / "home" / "store" / "artifacts").iterdir())
+    again, _ = run()
+    assert again == first
+    assert sorted(path.name for path in (tmp_path / "home" / "store" / "artifacts").iterdir()) == before
+    assert not list(tmp_path.glob(".out.*"))
+
+
+@pytest.mark.parametrize("file", CLEAN_CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations_run(run: Any, file: Path) -> None:
+    manifest, _ = run(file)
+    assert manifest["documents"]["read"] > 50
+
+
+def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match=r"holds something that `textmill clean` did not write"):
+        run()
+    assert (tmp_path / "out" / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ([], "nothing to clean: name files, directories or URIs"),
+        (["/no/such/file.jsonl"], "/no/such/file.jsonl does not exist"),
+        (["notes.doc"], "notes.doc: its format cannot be told by its name; readable: .txt"),
+    ],
+)
+def test_wrong_inputs_are_named(inputs: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        clean_config(inputs, None, {}, None)
+    assert message in str(error.value)
+
+
+def test_two_inputs_of_one_format_get_names_of_their_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.jsonl").write_text('{"text": "It is a text.", "id": "1"}\n' * 3)
+    inputs = [str(tmp_path / "a" / "x.jsonl"), str(tmp_path / "b" / "*.jsonl"), "s3://bucket/more.jsonl.zst"]
+    config = clean_config(inputs, None, {}, None)
+    assert isinstance(config, CleanConfig)
+    assert [source.name for source in config.ingest.sources] == ["jsonl", "jsonl-2", "jsonl-3"]
+    assert [source.format for source in config.ingest.sources] == ["jsonl"] * 3
