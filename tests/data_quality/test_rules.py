@@ -211,7 +211,7 @@ def test_signals_without_the_c4_version_are_refused_by_name(tmp_path: Path) -> N
     table = pa.Table.from_pylist([{"id": "a", "language": None} | dict.fromkeys(signal_columns(texts=()), 0.0)])
     pq.write_table(table, tmp_path / "s.parquet")
     with pytest.raises(
-        ValueError, match="name c4__curly_bracket, c4__lorem_ipsum, c4__sentences, .* it takes a run with these rules"
+        ValueError, match=r"name c4__curly_bracket, c4__lorem_ipsum, c4__sentences, .* it takes a run with these rules"
     ):
         judge([tmp_path / "s.parquet"], choose_rulesets(QualityConfig(rulesets=("c4",))), tmp_path / "v.parquet")
     with pytest.raises(ValueError, match="at least one signals shard"):

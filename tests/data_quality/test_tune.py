@@ -105,5 +105,5 @@ def test_words_are_compared_and_have_no_edge(shards: list[Path], rows: list[dict
 def test_signals_that_are_not_there_are_named(shards: list[Path], tmp_path: Path) -> None:
     table = pq.read_table(shards[0]).drop_columns(["han_ratio"])
     pq.write_table(table, tmp_path / "less.parquet")
-    with pytest.raises(ValueError, match="the rules name han_ratio, .* it takes a run with these rules"):
+    with pytest.raises(ValueError, match=r"the rules name han_ratio, .* it takes a run with these rules"):
         compare_rules([tmp_path / "less.parquet"], [], [ruleset(3)], tmp_path / "spill")
