@@ -14,6 +14,7 @@ import numpy as np
 
 from data_quality.characters import code_points
 from data_quality.config import BadWordList, BadWordsConfig
+from data_quality.segment import base_language
 
 UNSPACED_LANGUAGES = frozenset({"ja", "th", "yue", "zh"})
 
@@ -95,7 +96,8 @@ class BadWordSignals:
 
     def measure(self, text: str, language: str | None, words: int) -> dict[str, float]:
         """The signals of the group `bad_words` (signal_catalogue.py)."""
-        listed = self._lists.get(language or self._default)
+        known = base_language(language)  # of zh-Hant: zh; none of `und`, undetermined
+        listed = self._lists.get(language or "") or self._lists.get(known or self._default)
         found = listed.find(text) if listed else []
         by_line = {(text.count("\n", 0, at), entry) for at, entry in found}
         lines = sum(not line.isspace() for line in text.split("\n") if line) if found else 0

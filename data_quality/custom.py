@@ -30,6 +30,7 @@ class CustomDocument:
     language: str | None = None
     source: str | None = None
     metadata_json: str = "{}"
+    plain: bool = False  # words as `signals.words: plain` cuts them
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -39,8 +40,8 @@ class CustomDocument:
 
     @cached_property
     def spans(self) -> np.ndarray:
-        """Start and end (exclusive) of each word in `text`: int64[words, 2] (data_quality/words.py)."""
-        return word_spans(self.text)
+        """Start and end (exclusive) of each word in `text`, as its language has it: int64[words, 2] (words.py)."""
+        return word_spans(self.text, self.language, self.plain)
 
     @cached_property
     def words(self) -> list[str]:

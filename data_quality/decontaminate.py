@@ -1,16 +1,17 @@
 """Decontamination: rows of words that a document shares with a benchmark item, found by hash and verified word by word.
 
 Words are those of `data_quality/words.py` in lower case (NFKC) without their punctuation; each Han or Kana character is
-a word of its own, so that Chinese needs no other path. An item gives all its rows of n words, n being 13 words as in
-GPT-3 (Brown et al. 2020, appendix C), or 13 characters where most of it is Han or Kana: about as rare, since a Chinese
-character in running text carries about as much as an English word. A shorter item gives one row, the whole of it.
+a word of its own, since where a dictionary cuts depends on what stands around a quotation. An item gives all its rows
+of n words, n being 13 words as in GPT-3 (Brown et al. 2020, appendix C), or 13 characters where most of it is Han or
+Kana: about as rare, since a Chinese character in running text carries about as much as an English word. A shorter item
+gives one row, the whole of it.
 """
 
 import hashlib
 import os
+import re
 import unicodedata
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +22,14 @@ import pyarrow.parquet as pq
 
 from data_quality.benchmarks import Item
 from data_quality.config import DecontaminateConfig
+from data_quality.per_thread import per_thread
 from data_quality.scripts import UNSEGMENTED
 from data_quality.spans import SPANS_SCHEMA
-from data_quality.words import chunk_splitter, word_spans
+from data_quality.words import ChunkSplitter, chunk_splitter
 
 UInt64s = npt.NDArray[np.uint64]
+
+_CHUNK = re.compile(r"\S+")
 
 KIND = "contamination"
 REASON = "contaminated."
@@ -58,7 +62,21 @@ def normal_word(word: str) -> str:
 
 def normal_words(text: str) -> list[str]:
     """The words of a text as they are compared."""
-    return [normal for start, end in word_spans(text).tolist() if (normal := normal_word(text[start:end]))]
+    return [normal for _, _, normal in _normal_places(text)]
+
+
+def _normal_places(text: str) -> Iterator[tuple[int, int, str]]:
+    """Start, end (exclusive) and normal form of each word that is compared."""
+    for chunk in _CHUNK.finditer(text):
+        end = chunk.start()
+        for word in _splitter()(chunk.group()):
+            start, end = end, end + len(word)
+            if normal := normal_word(word):
+                yield start, end, normal
+
+
+def _splitter() -> ChunkSplitter:
+    return chunk_splitter(characters=True)
 
 
 def word_hash(normal: str) -> int:
@@ -96,7 +114,7 @@ class _Hasher:
     def _hash(self, chunk: str) -> list[int]:
         words = self._words
         hashes = []
-        for word in chunk_splitter()(chunk):
+        for word in _splitter()(chunk):
             if word not in words:
                 normal = normal_word(word)
                 words[word] = word_hash(normal) if normal else None
@@ -106,7 +124,7 @@ class _Hasher:
         return hashes
 
 
-@cache
+@per_thread
 def _hasher() -> _Hasher:
     return _Hasher()
 
@@ -324,7 +342,7 @@ def contamination_shard(
 
 
 def _spans(id: str, text: str, matches: list[Match], index: Index) -> list[dict[str, Any]]:
-    places = [(start, end) for start, end in word_spans(text).tolist() if normal_word(text[start:end])]
+    places = [(start, end) for start, end, _ in _normal_places(text)]
     return [
         {
             "id": id,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from data_quality.rules import Ruleset, fires_expression
+from data_quality.rules import Ruleset, Threshold, fires_expression, register_signals
 
 
 class Finding(NamedTuple):
@@ -14,15 +14,20 @@ class Finding(NamedTuple):
 
     rule: str
     column: str
-    value: float
+    value: float | str | None
     operator: str
-    threshold: float
+    threshold: Threshold
     fired: bool
     reason: str
     source: str
 
 
-def explain(document_id: str, signal_paths: Sequence[Path], rulesets: Sequence[Ruleset]) -> list[Finding]:
+def explain(
+    document_id: str,
+    signal_paths: Sequence[Path],
+    rulesets: Sequence[Ruleset],
+    score_paths: Sequence[Sequence[Path]] = (),
+) -> list[Finding]:
     """Findings of all rules on one document, in the order of the rules.
 
     Raises KeyError when no signals shard holds `document_id`.
@@ -30,8 +35,7 @@ def explain(document_id: str, signal_paths: Sequence[Path], rulesets: Sequence[R
     rules = [(ruleset, rule) for ruleset in rulesets for rule in ruleset.rules]
     columns = [f'"{ruleset.column(rule)}", {fires_expression(ruleset, rule)}' for ruleset, rule in rules]
     with duckdb.connect() as connection:
-        signals = connection.read_parquet([str(path) for path in signal_paths])
-        connection.register("signals", signals)
+        register_signals(connection, signal_paths, score_paths)
         query = f"SELECT {', '.join(['id', *columns])} FROM signals WHERE id = ?"
         row = connection.execute(query, [document_id]).fetchone()
     if row is None:

@@ -107,6 +107,17 @@ def distinct_words(ids: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
+def distinct_among(ids: np.ndarray, wanted: np.ndarray) -> int:
+    """How many of the different ids `wanted`, int32[few], occur among `ids`, int32[words]."""
+    found = np.zeros(len(wanted), dtype=np.bool_)
+    for i in range(len(ids)):
+        for j in range(len(wanted)):
+            if ids[i] == wanted[j]:
+                found[j] = True
+    return int(found.sum())
+
+
+@njit(cache=True, nogil=True)
 def top_ngram_characters(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Characters of the most frequent 2-, 3- and 4-gram, words joined by a space, times its count: int64[3].
 

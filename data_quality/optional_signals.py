@@ -97,8 +97,8 @@ def _paragraphs(measured: Measured) -> Values:
 
 
 def _stop_words(measured: Measured) -> Values:
-    count = sum(int((measured.ids == word).sum()) for word in measured.vocabulary.stop_words)
-    return {"stop_word_count": count}
+    english = measured.vocabulary.stop_words["en"]  # DCLM's, whatever the language
+    return {"stop_word_count": int(np.isin(measured.ids, english).sum())}
 
 
 def _paper_repetition(measured: Measured) -> Values:

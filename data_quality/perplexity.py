@@ -22,7 +22,9 @@ from data_quality.words import split_words
 PERPLEXITY_SCHEMA = pa.schema(
     [pa.field("id", pa.string(), nullable=False), ("language", pa.string()), ("perplexity", pa.float64())]
 )
-BUCKETS_SCHEMA = pa.schema([*PERPLEXITY_SCHEMA, ("perplexity_percentile", pa.float64()), ("bucket", pa.string())])
+BUCKETS_SCHEMA = pa.schema(
+    [*PERPLEXITY_SCHEMA, ("perplexity_percentile", pa.float64()), ("perplexity_bucket", pa.string())]
+)
 _ROWS = 2000
 _GROUP = 50_000
 
@@ -51,7 +53,7 @@ class UnigramScorer:
 
     def __call__(self, text: str, language: str | None) -> float | None:
         """exp of the mean of -ln p(word)."""
-        words = split_words(text)
+        words = split_words(text, language)
         if not words or language not in self._logs:
             return None
         logs, unseen = self._logs[language], self._unseen[language]
@@ -62,7 +64,7 @@ def count_words(documents: Iterable[tuple[str, str | None]]) -> dict[str | None,
     """Word counts by language of (text, language) pairs: what `UnigramScorer` is made of."""
     counts: dict[str | None, Counter[str]] = {}
     for text, language in documents:
-        counts.setdefault(language, Counter()).update(split_words(text))
+        counts.setdefault(language, Counter()).update(split_words(text, language))
     return counts
 
 
@@ -124,7 +126,7 @@ def perplexity_buckets(
     memory_limit: str = "1GB",
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Write id, language, perplexity, perplexity_percentile and bucket of every document, sorted by id.
+    """Write id, language, perplexity, perplexity_percentile and perplexity_bucket of every document, sorted by id.
 
     The percentile says which share of the language's scored documents are at most as surprising, 0 to 100. The bucket
     is head, middle or tail; `all` without a score or in a language of fewer than `minimum_documents` scored ones (then
@@ -157,16 +159,16 @@ def perplexity_buckets(
             SELECT id, language, perplexity,
                    CASE WHEN perplexity IS NOT NULL AND n >= $minimum THEN share END AS perplexity_percentile,
                    CASE WHEN perplexity_percentile IS NULL THEN 'all' WHEN perplexity_percentile <= $head THEN 'head'
-                        WHEN perplexity_percentile <= $middle THEN 'middle' ELSE 'tail' END AS bucket
+                        WHEN perplexity_percentile <= $middle THEN 'middle' ELSE 'tail' END AS perplexity_bucket
             FROM scored
             """,
             parameters,
         )
         cutoffs = connection.execute(
             """
-            SELECT language, max(perplexity) FILTER (bucket = 'head'),
-                   max(perplexity) FILTER (bucket IN ('head', 'middle'))
-            FROM ranked WHERE bucket != 'all' GROUP BY language ORDER BY language
+            SELECT language, max(perplexity) FILTER (perplexity_bucket = 'head'),
+                   max(perplexity) FILTER (perplexity_bucket IN ('head', 'middle'))
+            FROM ranked WHERE perplexity_bucket != 'all' GROUP BY language ORDER BY language
             """
         ).fetchall()
         reader = connection.sql("SELECT * FROM ranked ORDER BY id").to_arrow_reader(_GROUP)

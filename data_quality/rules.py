@@ -1,28 +1,41 @@
 """Rules as data: `drop a document when signal operator threshold`, read from YAML, judged by one DuckDB query."""
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data_quality.config import DocumentList, QualityConfig, StrictModel
 from data_quality.document_lists import DROP, KEEP, DocumentLists
-from data_quality.signal_catalogue import EDITED_SIGNALS, GROUPS, RAW, column, nearest, signals_of
+from data_quality.signal_catalogue import (
+    DOCUMENT_SIGNALS,
+    EDITED_SIGNALS,
+    GROUPS,
+    LANGUAGE_SIGNALS,
+    RAW,
+    TEXT_SIGNALS,
+    column,
+    nearest,
+    signals_of,
+)
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
 OPERATORS = ("<", "<=", ">", ">=", "==")
+TEXT_OPERATORS = ("==", "!=", "in", "not in")
 _ROWS_PER_GROUP = 100_000
 RULESETS_DIR = Path(__file__).parent / "rulesets"
 
 _TAKEN = ("duplicate", "list", "split")
 
 TextVersion = Literal["raw", "c4", "c4_dclm", "refinedweb"]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Threshold = Number | str | tuple[str, ...]
 
 
 class Rule(StrictModel):
@@ -30,9 +43,11 @@ class Rule(StrictModel):
 
     name: str = Field(pattern=r"^\w+$", description="Reason given for a drop; datatrove's name where it has one.")
     signal: str = Field(description="Name of a signal (data_quality/signal_catalogue.py), without text version.")
-    operator: str = Field(description="One of < <= > >= ==.")
-    threshold: float = Field(allow_inf_nan=False, description="In the signal's unit.")
-    language: str | None = Field(default=None, description="Judge only documents of this language; null: all.")
+    operator: str = Field(description="One of < <= > >= ==; for a signal that is a word, one of == != in, not in.")
+    threshold: Threshold = Field(description="In the signal's unit; a word for == and !=, a list of words for in.")
+    language: str | None = Field(
+        default=None, description="Judge only documents of this language (en, zh: zh-Hant is zh, too); null: all."
+    )
     text: TextVersion | None = Field(default=None, description="Text version judged; null: the ruleset's.")
     reason: str = Field(description="Why a document goes, in words.")
     source: str = Field(description="Where the threshold was published.")
@@ -40,9 +55,22 @@ class Rule(StrictModel):
     @field_validator("operator")
     @classmethod
     def _known_operator(cls, operator: str) -> str:
-        if operator not in OPERATORS:
-            raise ValueError(f"unknown operator '{operator}'{nearest(operator, OPERATORS)}")
+        if operator not in OPERATORS + TEXT_OPERATORS:
+            raise ValueError(f"unknown operator '{operator}'{nearest(operator, {*OPERATORS, *TEXT_OPERATORS})}")
         return operator
+
+    @model_validator(mode="after")
+    def _comparable(self) -> "Rule":
+        if self.signal not in TEXT_SIGNALS:
+            if not isinstance(self.threshold, float) or self.operator not in OPERATORS:
+                raise ValueError(
+                    f"signal '{self.signal}' is a number: compare it by {' '.join(OPERATORS)} with a number"
+                )
+        elif self.operator not in TEXT_OPERATORS or isinstance(self.threshold, float):
+            raise ValueError(f"signal '{self.signal}' is a word: compare it by {', '.join(TEXT_OPERATORS)} with words")
+        elif isinstance(self.threshold, str) != (self.operator in ("==", "!=")):
+            raise ValueError("== and != take one word, in and not in take a list of words")
+        return self
 
 
 class Ruleset(StrictModel):
@@ -80,6 +108,13 @@ class Ruleset(StrictModel):
         return f"{self.name}.{rule.name}"
 
 
+def written(threshold: Threshold) -> str:
+    """A threshold for people to read: a number as short as it is exact, or words with commas between them."""
+    if isinstance(threshold, float):
+        return f"{threshold:.15g}"
+    return threshold if isinstance(threshold, str) else ", ".join(threshold)
+
+
 def shipped_rulesets() -> list[str]:
     """Names of the rulesets that come with Textmill."""
     return sorted(path.stem for path in RULESETS_DIR.glob("*.yaml"))
@@ -104,11 +139,7 @@ def load_ruleset(name_or_path: str | Path, custom: Collection[str] = ()) -> Rule
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"ruleset file {path} is not readable YAML: {error}") from error
     except ValidationError as error:
-        details = "; ".join(
-            ".".join(map(str, item["loc"])) + ": " + item["msg"].removeprefix("Value error, ")
-            for item in error.errors()
-        )
-        raise ValueError(f"ruleset file {path}: {details.removeprefix(': ')}") from error
+        raise ValueError(f"ruleset file {path}: {_details(error)}") from error
     for rule in ruleset.rules:
         text = ruleset.text_of(rule)
         valid = {*signals_of(text), *(custom if text == RAW else ())}
@@ -118,6 +149,13 @@ def load_ruleset(name_or_path: str | Path, custom: Collection[str] = ()) -> Rule
                 f"{nearest(rule.signal, valid)}"
             )
     return ruleset
+
+
+def _details(error: ValidationError) -> str:
+    details = (
+        ".".join(map(str, item["loc"])) + ": " + item["msg"].removeprefix("Value error, ") for item in error.errors()
+    )
+    return "; ".join(details).removeprefix(": ")
 
 
 def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
@@ -139,13 +177,36 @@ def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
             raise ValueError(f"threshold for unknown rule '{reason}'{nearest(reason, reasons)}")
     if "c4" in names and config.signals.c4 is None:
         raise ValueError("the ruleset c4 needs the text version c4: give signals.c4, or leave the ruleset out")
+    for name in config.ruleset_languages:
+        if name not in names:
+            raise ValueError(f"ruleset_languages: '{name}' is not among the rulesets{nearest(name, names)}")
     made = {RAW, *(name for name in names if name in EDITED_SIGNALS)}
-    resolved = tuple(_resolve(ruleset, config.thresholds, made) for ruleset in chosen)
+    resolved = tuple(
+        _resolve(with_thresholds(ruleset, config.thresholds), config.ruleset_languages.get(ruleset.name), made)
+        for ruleset in chosen
+    )
     _require_lists(resolved, config)
     return resolved
 
 
-def _resolve(ruleset: Ruleset, thresholds: dict[str, float], made: Collection[str]) -> Ruleset:
+def with_thresholds(ruleset: Ruleset, thresholds: Mapping[str, Threshold]) -> Ruleset:
+    """`ruleset` with other thresholds, given by reason; those of other rulesets are passed over.
+
+    Raises ValueError naming the rule whose signal cannot be compared with its threshold.
+    """
+    rules = []
+    for rule in ruleset.rules:
+        reason = ruleset.reason(rule)
+        if reason in thresholds:
+            try:
+                rule = Rule.model_validate({**rule.model_dump(), "threshold": thresholds[reason]})
+            except ValidationError as error:
+                raise ValueError(f"threshold for {reason}: {_details(error)}") from error
+        rules.append(rule)
+    return ruleset.model_copy(update={"rules": tuple(rules)})
+
+
+def _resolve(ruleset: Ruleset, language: str | None, made: Collection[str]) -> Ruleset:
     rules = []
     for rule in ruleset.rules:
         text = ruleset.text_of(rule)
@@ -155,7 +216,7 @@ def _resolve(ruleset: Ruleset, thresholds: dict[str, float], made: Collection[st
                     f"the rule {ruleset.reason(rule)} needs the text version {text}: choose the ruleset {text} too"
                 )
             rule = rule.model_copy(update={"text": RAW if rule.text else None})
-        rules.append(rule.model_copy(update={"threshold": thresholds.get(ruleset.reason(rule), rule.threshold)}))
+        rules.append(rule.model_copy(update={"language": rule.language or language}))
     text = ruleset.text if ruleset.text in made else RAW
     return ruleset.model_copy(update={"rules": tuple(rules), "text": text})
 
@@ -172,6 +233,9 @@ def _require_lists(rulesets: Sequence[Ruleset], config: QualityConfig) -> None:
                     )
 
 
+_BASE_LANGUAGE = "lower(split_part(replace(coalesce(language, 'und'), '_', '-'), '-', 1))"  # of zh-Hant: zh
+
+
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
@@ -179,8 +243,15 @@ def _literal(text: str) -> str:
 def fires_expression(ruleset: Ruleset, rule: Rule) -> str:
     """The rule as a DuckDB condition on a row of signals."""
     operator = "=" if rule.operator == "==" else rule.operator
-    condition = f'"{ruleset.column(rule)}" {operator} CAST({_literal(repr(rule.threshold))} AS DOUBLE)'
-    return condition if rule.language is None else f"(language = {_literal(rule.language)} AND {condition})"
+    if isinstance(rule.threshold, float):
+        threshold = f"CAST({_literal(repr(rule.threshold))} AS DOUBLE)"
+    elif isinstance(rule.threshold, str):
+        threshold = _literal(rule.threshold)
+    else:
+        threshold = f"({', '.join(map(_literal, rule.threshold))})"
+    column = _BASE_LANGUAGE if rule.signal == "language" else f'"{ruleset.column(rule)}"'
+    condition = f"{column} {operator} {threshold}"
+    return condition if rule.language is None else f"({_BASE_LANGUAGE} = {_literal(rule.language)} AND {condition})"
 
 
 def reasons_expression(rulesets: Sequence[Ruleset]) -> str:
@@ -204,6 +275,52 @@ def connect(memory_limit: str, threads: int, temporary: Path) -> "duckdb.DuckDBP
     return connection
 
 
+def register_signals(
+    connection: "duckdb.DuckDBPyConnection", signal_paths: Sequence[Path], score_paths: Sequence[Sequence[Path]] = ()
+) -> list[str]:
+    """Make the view `signals`, a row for every document, with the columns of score tables beside its signals.
+
+    Returns the names of its columns.
+    """
+    joined = f"read_parquet({_list(signal_paths)})"
+    for shards in score_paths:
+        table = f"read_parquet({_list(shards)})"
+        present = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
+        wanted = ", ".join(
+            name for name in present if name == "id" or name in DOCUMENT_SIGNALS - {"language", "script"}
+        )
+        joined = f"(SELECT * FROM {joined} LEFT JOIN (SELECT {wanted} FROM {table}) USING (id))"
+    connection.execute(f"CREATE TEMP VIEW signals AS SELECT * FROM {joined}")
+    return [row[0] for row in connection.execute("DESCRIBE signals").fetchall()]
+
+
+def _list(paths: Sequence[Path]) -> str:
+    return f"[{', '.join(_literal(str(path)) for path in paths)}]"
+
+
+def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None:
+    """Refuse rules on signals that were not measured.
+
+    Raises:
+        ValueError: naming them, and what measures them.
+    """
+    missing = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules} - set(present)
+    if not missing:
+        return
+    makers = {
+        "the section classifier": {"classifier_score"},
+        "the section perplexity": {"perplexity", "perplexity_percentile", "perplexity_bucket"},
+        "the section language": {*LANGUAGE_SIGNALS, "script"},
+    }
+    needs = [maker for maker, made in makers.items() if missing & made]
+    if not needs or missing - set().union(*makers.values()):
+        needs.append("a run with these rules")
+    raise ValueError(
+        f"the rules name {', '.join(sorted(missing))}, which was not measured for this corpus: it takes "
+        f"{' and '.join(needs)}"
+    )
+
+
 def judge(
     signal_paths: Sequence[Path],
     rulesets: Sequence[Ruleset],
@@ -212,12 +329,15 @@ def judge(
     threads: int = 1,
     keep: DocumentList = DocumentList(),  # noqa: B008 - frozen
     drop: DocumentList = DocumentList(),  # noqa: B008
+    score_paths: Sequence[Sequence[Path]] = (),
 ) -> dict[str, Any]:
     """Judge all documents of some signals shards and write `out_path`: id, reasons, first_reason, listed; by id.
 
     A document passes when `first_reason` is null: no rule fires, or `keep` names it. `listed` is `keep` or `drop`
     where a list decided: `list.keep` or `list.drop` is then the first of its `reasons`, before all rules that fire.
     What comes after the verdicts must let a document stay whose `listed` is `keep`.
+
+    `score_paths` are further tables (the shards of each) with numbers by id that rules may name: SCORE_SIGNALS.
 
     Returns the counts documents, passed, and by reason `reasons` (all that fire) and `first_reasons`, both with every
     rule, fired or not, and the lists that decided; and `unmatched`, the entries of the lists that no document has
@@ -227,17 +347,10 @@ def judge(
         raise ValueError("judge needs at least one signals shard")
     temporary = out_path.with_suffix(".tmp")
     with connect(memory_limit, threads, out_path.with_suffix(".spill")) as connection:
-        signals = connection.read_parquet([str(path) for path in signal_paths])
-        needed = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules}
-        missing = sorted(needed - set(signals.columns))
-        if missing:
-            raise ValueError(
-                f"the signals shards lack {', '.join(missing)}, which the rules need: compute the signals again with "
-                "what signal_choice.resolve_signals makes of the configuration"
-            )
-        connection.register("signals", signals)
+        columns = register_signals(connection, signal_paths, score_paths)
+        require_columns(columns, rulesets)
         lists = DocumentLists(connection, keep.resolved(), drop.resolved())
-        if lists.needs_source() and "source" not in signals.columns:
+        if lists.needs_source() and "source" not in columns:
             raise ValueError("the signals shards have no column source, which a list names: compute them again")
         verdicts = connection.sql(
             f"""

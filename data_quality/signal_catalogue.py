@@ -54,7 +54,7 @@ RAW_SIGNALS: dict[str, Signal] = LINE_SIGNALS | {
     "bullet_line_ratio": _ratio("lines that begin with `•` or `-` / lines (Gopher)"),
     "ellipsis_line_ratio": _ratio("lines that end in `...` or `…` / lines (Gopher)"),
     "alpha_word_ratio": _ratio("words with a letter / words (Gopher)"),
-    "stop_words": Signal("distinct words of: the be to of and that have with (Gopher)", integer=True, upper=8),
+    "stop_words": Signal("distinct stop words of the document's language (stop_words.py)", integer=True, upper=32),
     "dup_line_frac": _ratio("2nd and later copies of lines / lines (Gopher, datatrove's variant, as all below)"),
     "dup_line_char_frac": _ratio("characters in 2nd and later copies of lines / characters"),
     "dup_para_frac": _ratio("2nd and later copies of paragraphs / paragraphs"),
@@ -79,6 +79,27 @@ RAW_SIGNALS: dict[str, Signal] = LINE_SIGNALS | {
     "hangul_ratio": _ratio("Hangul / characters that are no white space"),
     "curly_bracket": _count("occurrences of `{`"),
     "lorem_ipsum": _count("occurrences of `lorem ipsum`, in any case"),
+}
+
+# Of a document as a whole, in a signals shard that was computed with a language table (data_quality/language.py).
+LANGUAGE_SIGNALS: dict[str, Signal] = {
+    "language_score": _ratio("probability of the document's language"),
+    "language_line_share": _ratio("lines in the document's language / lines that were judged; 1 where none was"),
+    "simplified_share": _ratio("simplified / simplified and traditional Chinese characters; 0.5 where there is none"),
+}
+
+# Of a document as a whole, from a model: tables of their own beside the signals (classifier.py, perplexity.py).
+SCORE_SIGNALS: dict[str, Signal] = {
+    "classifier_score": _ratio("calibrated probability that the document is reference text"),
+    "perplexity": Signal("perplexity per word under a language model of the reference"),
+    "perplexity_percentile": Signal("documents of its language that are at most as surprising, in per cent", upper=100),
+}
+
+# Columns that hold a word, for rules with == or != a word, or in or not in a list of words.
+TEXT_SIGNALS: dict[str, str] = {
+    "language": "the document's language, ISO 639-1 (639-3 where there is none), `und` if it could not be told",
+    "script": "the script of most letters, ISO 15924; Hans, Hant or Hani (neither) for Chinese",
+    "perplexity_bucket": "head, middle or tail of its language by perplexity; all where it is not divided",
 }
 
 # Gopher's repetition as the paper's words say it, where datatrove's variant above says something else. A repeated line,
@@ -194,15 +215,19 @@ EDITED_SIGNALS: dict[str, dict[str, Signal]] = {
 
 OPTIONAL_SIGNALS: dict[str, Signal] = {name: signal for group in GROUPS.values() for name, signal in group.items()}
 
+DOCUMENT_SIGNALS = frozenset({*LANGUAGE_SIGNALS, *SCORE_SIGNALS, *TEXT_SIGNALS})
+"""Signals of a document whatever its text version: a rule on any version may name them."""
 
-def signals_of(text: str) -> dict[str, Signal]:
-    """All signals that the catalogue knows of a text version."""
-    return RAW_SIGNALS | OPTIONAL_SIGNALS if text == RAW else EDITED_SIGNALS[text]
+
+def signals_of(text: str) -> frozenset[str]:
+    """Names of all signals that the catalogue knows of a text version."""
+    own = RAW_SIGNALS.keys() | OPTIONAL_SIGNALS.keys() if text == RAW else EDITED_SIGNALS[text].keys()
+    return DOCUMENT_SIGNALS | own
 
 
 def column(text: str, signal: str) -> str:
     """The column of a signals shard that holds `signal` of a text version."""
-    return signal if text == RAW else f"{text}__{signal}"
+    return signal if text == RAW or signal in DOCUMENT_SIGNALS else f"{text}__{signal}"
 
 
 def edits_column(text: str) -> str:
@@ -228,13 +253,18 @@ def signal_columns(texts: Iterable[str] = ("c4",), groups: Collection[str] = ())
 
 def meaning(text: str, signal: str) -> str:
     """What a signal measures, in words."""
-    known = signals_of(text).get(signal)
-    return known.meaning if known else "a signal of the user's own"
+    if signal in TEXT_SIGNALS:
+        return TEXT_SIGNALS[signal]
+    numbers = (
+        LANGUAGE_SIGNALS | SCORE_SIGNALS | (RAW_SIGNALS | OPTIONAL_SIGNALS if text == RAW else EDITED_SIGNALS[text])
+    )
+    return numbers[signal].meaning if signal in numbers else "a signal of the user's own"
 
 
 def check_custom_names(names: Collection[str]) -> None:
     """Raise ValueError for a signal of the user's own whose name is taken or given twice."""
-    taken = {*signal_columns(EDITED_SIGNALS, GROUPS), *map(edits_column, EDITED_SIGNALS), "id", "language", "source"}
+    taken = {*signal_columns(EDITED_SIGNALS, GROUPS), *map(edits_column, EDITED_SIGNALS), *DOCUMENT_SIGNALS}
+    taken |= {"id", "source"}
     for name in names:
         if name in taken:
             raise ValueError(f"signals.custom: '{name}' is the name of a signal that exists; choose another")

@@ -36,6 +36,7 @@ def resolve_signals(config: QualityConfig) -> SignalsConfig:
         refinedweb=(signals.refinedweb or RefinedWebLineEdits()) if "refinedweb" in texts else None,
         groups=groups,
         short_line_length=signals.short_line_length,
+        words=signals.words,
         url=_url_lists(signals.url) if "url" in groups else None,
         traditional=(signals.traditional or _opencc_table()).resolved() if "traditional" in groups else None,
         bad_words=_bad_words(signals.bad_words) if "bad_words" in groups else None,

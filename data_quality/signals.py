@@ -6,8 +6,7 @@ where datatrove divides by zero (an empty text, no words) a ratio is 0.
 
 import os
 import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,39 +19,26 @@ from data_quality.custom import CustomDocument
 from data_quality.line_edits import EditedLines, LineEdits, Span, apply_edits, edit_lines
 from data_quality.ngrams import (
     class_counts,
+    distinct_among,
     distinct_words,
     duplicate_ngram_characters,
-    sentences_by_line,
     top_ngram_characters,
 )
 from data_quality.optional_signals import Measured, optional_signals
-from data_quality.signal_catalogue import EDITED_SIGNALS, column, edits_column, signal_columns
-from data_quality.vocabulary import WHITE_SPACE, Vocabulary
+from data_quality.per_thread import per_thread
+from data_quality.segment import base_language
+from data_quality.signal_catalogue import EDITED_SIGNALS, LANGUAGE_SIGNALS, column, edits_column, signal_columns
+from data_quality.text_words import TextWords, count_kept, removed_words, words_by_document
+from data_quality.vocabulary import Vocabulary
+from data_quality.words import language_by_script
 
 Values = dict[str, float]
+Edits = dict[str, list[Span]]
 
 _ROWS = 2000
-_COPIED = ("id", "text", "language", "source")
+_GROUP_CHARACTERS = 500_000
+_LANGUAGE_COLUMNS = ("language", "script", *LANGUAGE_SIGNALS)
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
-
-
-class _Words:
-    """Word arrays of one text: ids of all words, and per line (str.splitlines) word and sentence counts."""
-
-    def __init__(self, lines: list[str], vocabulary: Vocabulary) -> None:
-        tokens, starts = vocabulary.tokens(lines)
-        vocabulary.describe()
-        is_word = tokens != WHITE_SPACE
-        words_before = np.concatenate([[0], np.cumsum(is_word)])
-        self._tokens, self._starts = tokens, starts
-        self.ids = tokens[is_word]
-        self.words_by_line = np.diff(words_before[starts])
-        self.sentences_by_line = sentences_by_line(vocabulary.kinds[tokens], starts)
-
-    def plain_by_line(self, vocabulary: Vocabulary) -> np.ndarray:
-        """Words per line that are not of symbols only: int64[lines]."""
-        plain = (self._tokens != WHITE_SPACE) & ~vocabulary.is_symbol[self._tokens]
-        return np.diff(np.concatenate([[0], np.cumsum(plain)])[self._starts])
 
 
 def text_versions(config: SignalsConfig) -> dict[str, LineEdits]:
@@ -62,40 +48,57 @@ def text_versions(config: SignalsConfig) -> dict[str, LineEdits]:
 
 
 def text_signals(
-    text: str, config: SignalsConfig, vocabulary: Vocabulary, document: CustomDocument | None = None
-) -> tuple[Values, dict[str, list[Span]]]:
-    """All signals of one document by column name, and by text version the spans that its line edits remove.
+    text: str, config: SignalsConfig, vocabulary: Vocabulary, language: str | None = None
+) -> tuple[Values, Edits]:
+    """`measure` of one text of which nothing else is known but perhaps its language."""
+    return next(measure([CustomDocument("", text, language)], config, vocabulary))
 
-    `document` says what else is known of the document, for the optional signals that ask for it.
+
+def measure(
+    documents: Sequence[CustomDocument], config: SignalsConfig, vocabulary: Vocabulary
+) -> Iterator[tuple[Values, Edits]]:
+    """Of each document all signals by column name, and by text version the spans that its line edits remove.
+
+    A document's language (an ISO 639 code, or null: by script) says how words are cut and which stop words count. All
+    words of the documents are in memory at once.
     """
     vocabulary.make_room()
-    lines = [line.strip() for line in text.splitlines()]
-    words = _Words(lines, vocabulary)
+    lines = [[line.strip() for line in document.text.splitlines()] for document in documents]
+    characters = [class_counts(code_points(document.text), class_table(), CLASSES) for document in documents]
+    languages = [
+        base_language(document.language) or language_by_script(counts)
+        for document, counts in zip(documents, characters, strict=True)
+    ]
+    words = words_by_document(lines, languages, vocabulary)
+    optional = optional_signals(config.model_dump_json()) if config.groups or config.custom else None
+    for at, document in enumerate(documents):
+        values = _raw_signals(document.text, lines[at], words[at], config)
+        values |= _word_signals(len(document.text), words[at].ids, vocabulary, languages[at])
+        values |= _character_signals(document.text, characters[at])
+        if optional is not None:
+            values |= optional.measure(Measured(document, words[at].ids, vocabulary))
+        edits: Edits = {}
+        for version, line_edits in text_versions(config).items():
+            edited = edit_lines(document.text, line_edits)
+            edits[version] = edited.removed
+            found = _edited_signals(document.text, edited, words[at], vocabulary, config)
+            if "removed_word_ratio" in EDITED_SIGNALS[version]:
+                found["removed_word_ratio"] = removed_words(edited, words[at], vocabulary)
+            values |= {column(version, name): value for name, value in found.items()}
+        yield values, edits
+
+
+def _raw_signals(text: str, lines: list[str], words: TextWords, config: SignalsConfig) -> Values:
     sentences = int(words.sentences_by_line[words.words_by_line > 0].sum())
     values = _line_signals(text, len(words.ids), sentences, config)
-    values |= _gopher_lines(text, lines, len(words.ids))
-    values |= _duplicate_lines(text)
-    values |= _word_signals(len(text), words.ids, vocabulary)
-    values |= _character_signals(text)
-    if config.groups or config.custom:
-        measured = Measured(document or CustomDocument("", text), words.ids, vocabulary)
-        values |= optional_signals(config.model_dump_json()).measure(measured)
-    removed: dict[str, list[Span]] = {}
-    for version, edits in text_versions(config).items():
-        edited = edit_lines(text, edits)
-        removed[version] = edited.removed
-        found = _edited_signals(text, edited, words, vocabulary, config)
-        if "removed_word_ratio" in EDITED_SIGNALS[version]:
-            found["removed_word_ratio"] = _removed_words(edited, words, vocabulary)
-        values |= {column(version, name): value for name, value in found.items()}
-    return values, removed
+    return values | _gopher_lines(text, lines, len(words.ids)) | _duplicate_lines(text)
 
 
 def _edited_signals(
-    text: str, edited: EditedLines, words: _Words, vocabulary: Vocabulary, config: SignalsConfig
+    text: str, edited: EditedLines, words: TextWords, vocabulary: Vocabulary, config: SignalsConfig
 ) -> Values:
     edited_text = apply_edits(text, edited.removed)
-    n_words, n_sentences = _count_kept(edited, words, vocabulary)
+    n_words, n_sentences = count_kept(edited, words, vocabulary)
     values = _line_signals(edited_text, n_words, n_sentences, config)
     values |= edited.counts
     values["removed_ratio"] = _ratio(len(text) - len(edited_text), len(text))
@@ -162,28 +165,28 @@ def _duplicate_lines(text: str) -> Values:
     }
 
 
-def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary) -> Values:
+def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary, language: str) -> Values:
     """Word counts, word lengths and n-gram repetition (gopher_quality_filter.py, gopher_repetition_filter.py)."""
     lengths = vocabulary.lengths[ids]
     symbol = vocabulary.is_symbol[ids]
     non_symbol = len(ids) - int(symbol.sum())
     top = top_ngram_characters(ids, lengths)
     duplicate = duplicate_ngram_characters(vocabulary.hashes[ids], vocabulary.powers[ids], lengths)
+    stop_words = vocabulary.stop_words.get(language, vocabulary.stop_words["en"])
     return {
         "non_symbol_words": non_symbol,
         "unique_word_ratio": _ratio(distinct_words(ids), len(ids)),
         "mean_word_length": _ratio(int(lengths.sum() - lengths[symbol].sum()), non_symbol),
         "max_word_length": int(lengths.max(initial=0)),
         "alpha_word_ratio": _ratio(int(vocabulary.has_letter[ids].sum()), len(ids)),
-        "stop_words": sum(bool((ids == stop_word).any()) for stop_word in vocabulary.stop_words),
+        "stop_words": distinct_among(ids, stop_words),
         **{f"top_{n}_gram": _ratio(int(top[n - 2]), characters) for n in (2, 3, 4)},
         **{f"dup_{n}_gram": _ratio(int(duplicate[n - 5]), characters) for n in range(5, 11)},
     }
 
 
-def _character_signals(text: str) -> Values:
-    """Shares of scripts and character classes."""
-    counts = class_counts(code_points(text), class_table(), CLASSES)
+def _character_signals(text: str, counts: np.ndarray) -> Values:
+    """Shares of scripts and character classes; `counts`: characters of each class."""
     letters, digits, upper, white, _, han, kana, hangul, punctuation = map(int, counts[:9])
     ink = len(text) - white
     return {
@@ -199,45 +202,22 @@ def _character_signals(text: str) -> Values:
     }
 
 
-def _count_kept(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> tuple[int, int]:
-    """Words and sentences of the lines that stay; only a line out of which something was cut is split anew."""
-    whole = [number for number, left in edited.kept if left is None]
-    changed = [left for _, left in edited.kept if left is not None]
-    by_line = words.words_by_line[whole]
-    n_words = int(by_line.sum())
-    n_sentences = int(words.sentences_by_line[whole][by_line > 0].sum())
-    if changed:
-        again = _Words(changed, vocabulary)
-        n_words += len(again.ids)
-        n_sentences += int(again.sentences_by_line.sum())
-    return n_words, n_sentences
+@per_thread
+def _vocabulary(plain: bool) -> Vocabulary:
+    return Vocabulary(plain)
 
 
-def _removed_words(edited: EditedLines, words: _Words, vocabulary: Vocabulary) -> float:
-    """Share of the words, those of symbols only left out, that stand in what the line edits remove."""
-    by_line = words.plain_by_line(vocabulary)
-    whole = [number for number, left in edited.kept if left is None]
-    total, kept = int(by_line.sum()), int(by_line[whole].sum())
-    changed = [left for _, left in edited.kept if left is not None]
-    if changed:
-        kept += int(_Words(changed, vocabulary).plain_by_line(vocabulary).sum())
-    return _ratio(max(total - kept, 0), total)
-
-
-@cache
-def _process_vocabulary() -> Vocabulary:
-    return Vocabulary()
-
-
-def _schema(config: SignalsConfig) -> pa.Schema:
+def _schema(config: SignalsConfig, languages: bool) -> pa.Schema:
     texts = text_versions(config)
     span = pa.struct([("start", pa.int32()), ("end", pa.int32())])
+    identified = [("script", pa.string()), *((name, pa.float64()) for name in LANGUAGE_SIGNALS)] if languages else []
     signals = signal_columns(texts, config.groups)
     return pa.schema(
         [
             ("id", pa.string()),
             ("language", pa.string()),
             ("source", pa.string()),
+            *identified,
             *((name, pa.int64() if signal.integer else pa.float64()) for name, signal in signals.items()),
             *((signal.name, pa.float64()) for signal in config.custom),
             *((edits_column(text), pa.list_(span)) for text in texts),
@@ -246,32 +226,38 @@ def _schema(config: SignalsConfig) -> pa.Schema:
 
 
 def compute_signals(
-    in_path: Path, out_path: Path, config: SignalsConfig, progress: Callable[[int], None] = lambda documents: None
+    in_path: Path,
+    out_path: Path,
+    config: SignalsConfig,
+    progress: Callable[[int], None] = lambda documents: None,
+    languages: Path | None = None,
 ) -> dict[str, int]:
     """Measure every document of a documents shard and write its signals shard, rows in the same order.
 
     Columns: id, language and source (copied, for rules of one language and for lists), one number per signal
     (`signal_catalogue.py`), and for each edited text version, as `c4_edits`, the character spans that its line edits
-    remove. A null text counts as empty. Returns the counts documents, bytes, words and edited (documents that line
-    edits change).
+    remove. With `languages`, a language table (`language.identify_shard`) that holds all the documents, the language is
+    that table's, and its script and `LANGUAGE_SIGNALS` stand behind source. A null text counts as empty. Returns the
+    counts documents, bytes, words and edited (documents that line edits change).
 
     Args:
         config: as `signal_choice.resolve_signals` returns it where rules are to name optional signals.
 
     Raises:
         CustomSignalError: a function of the user's own failed; the message names the document.
+        ValueError: the shard lacks id or text, or the language table a document.
     """
     source = pq.ParquetFile(in_path)
     missing = {"id", "text"} - set(source.schema_arrow.names)
     if missing:
         raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
-    wanted = ("id", "text", "language", "source", "metadata") if config.groups or config.custom else _COPIED
+    wanted = ["id", "text", "language", "source", *(["metadata"] if config.groups or config.custom else [])]
     columns = [name for name in wanted if name in source.schema_arrow.names]
-    schema = _schema(config)
+    schema = _schema(config, languages is not None)
     counts = {"documents": 0, "bytes": 0, "words": 0, "edited": 0}
     temporary = out_path.with_suffix(".tmp")
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for batch in source.iter_batches(batch_size=_ROWS, columns=columns):
+        for batch in _with_languages(source.iter_batches(batch_size=_ROWS, columns=columns), in_path, languages):
             table = _batch_signals(batch, schema, config, counts)
             writer.write_table(table)
             progress(len(table))
@@ -279,22 +265,47 @@ def compute_signals(
     return counts
 
 
-def _batch_signals(batch: pa.RecordBatch, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
-    vocabulary = _process_vocabulary()
+def _with_languages(batches: Iterable[pa.RecordBatch], documents: Path, languages: Path | None) -> Iterator[pa.Table]:
+    """The batches as tables; with `languages`, their language columns are taken from that table by document id."""
+    known = None if languages is None else pq.read_table(languages, columns=["id", *_LANGUAGE_COLUMNS])
+    row = {} if known is None else {id: at for at, id in enumerate(known.column("id").to_pylist())}
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        if known is not None:
+            ids = table.column("id").to_pylist()
+            missing = [id for id in ids if id not in row]
+            if missing:
+                raise ValueError(
+                    f"{languages} lacks document {missing[0]} of {documents}: identify its languages again"
+                )
+            found = known.take([row[id] for id in ids])
+            own = {name: table[name] for name in table.column_names}
+            table = pa.table(own | {name: found[name] for name in _LANGUAGE_COLUMNS})
+        yield table
+
+
+def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
+    plain = config.words == "plain"
+    vocabulary = _vocabulary(plain)
     columns: dict[str, list[object]] = {name: [] for name in schema.names}
-    for row in batch.to_pylist():
-        text = row["text"] or ""
-        document = CustomDocument(row["id"], text, row.get("language"), row.get("source"), row.get("metadata") or "{}")
-        values, edits = text_signals(text, config, vocabulary, document)
-        columns["id"].append(document.id)
-        columns["language"].append(document.language)
-        columns["source"].append(document.source)
-        for name, value in values.items():
-            columns[name].append(value)
-        for version, spans in edits.items():
-            columns[edits_column(version)].append([{"start": start, "end": end} for start, end in spans])
-        counts["documents"] += 1
-        counts["bytes"] += int(values["bytes"])
-        counts["words"] += int(values["words"])
-        counts["edited"] += any(edits.values())
+    for name in ("id", "source", *_LANGUAGE_COLUMNS):
+        if name in columns:
+            columns[name] = batch[name].to_pylist() if name in batch.column_names else [None] * len(batch)
+    documents = [
+        CustomDocument(
+            row["id"], row["text"] or "", row.get("language"), row.get("source"), row.get("metadata") or "{}", plain
+        )
+        for row in batch.to_pylist()
+    ]
+    ends = np.cumsum([len(document.text) for document in documents]) // _GROUP_CHARACTERS
+    for group in np.split(np.arange(len(documents)), np.flatnonzero(np.diff(ends)) + 1):  # each is cut in one call
+        for values, edits in measure([documents[at] for at in group], config, vocabulary):
+            for name, value in values.items():
+                columns[name].append(value)
+            for version, spans in edits.items():
+                columns[edits_column(version)].append([{"start": start, "end": end} for start, end in spans])
+            counts["documents"] += 1
+            counts["bytes"] += int(values["bytes"])
+            counts["words"] += int(values["words"])
+            counts["edited"] += any(edits.values())
     return pa.table(columns, schema=schema)

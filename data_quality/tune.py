@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_quality.rules import Rule, Ruleset, connect, fires_expression
+from data_quality.rules import Rule, Ruleset, connect, fires_expression, register_signals, require_columns
+from data_quality.signal_catalogue import TEXT_SIGNALS
 
 
 def compare_rules(
@@ -14,6 +15,7 @@ def compare_rules(
     scratch: Path,
     memory_limit: str = "1GB",
     threads: int = 1,
+    score_paths: Sequence[Sequence[Path]] = (),
 ) -> dict[str, Any]:
     """Count what two sets of rules drop of the same documents, in one pass over the signals.
 
@@ -29,16 +31,14 @@ def compare_rules(
     sides = {"before": _by_reason(before), "after": _by_reason(after)}
     names = list(dict.fromkeys([*sides["after"], *sides["before"]]))
     with connect(memory_limit, threads, scratch) as connection:
-        signals = connection.read_parquet([str(path) for path in signal_paths])
-        require_columns(signals.columns, [*before, *after])
-        connection.register("signals", signals)
+        require_columns(register_signals(connection, signal_paths, score_paths), [*before, *after])
         select = ["count(*)", "coalesce(sum(bytes), 0)"]
         drops = {}
         for side, rules in sides.items():
             fired = [fires_expression(*rules[name]) if name in rules else "false" for name in names]
             for condition in fired:
                 select += [f"count(*) FILTER ({condition})", f"coalesce(sum(bytes) FILTER ({condition}), 0)"]
-            # a rule for one language says nothing (null) of a document without one
+            # a rule on a word says nothing (null) of a document that has none
             drops[side] = f"coalesce({' OR '.join(fired) or 'false'}, false)"
         for condition in (
             f"NOT {drops['before']}",
@@ -71,19 +71,25 @@ def compare_rules(
 
 
 def at_the_edge(
-    signal_paths: Sequence[Path], ruleset: Ruleset, rule: Rule, each: int, scratch: Path, threads: int = 1
+    signal_paths: Sequence[Path],
+    ruleset: Ruleset,
+    rule: Rule,
+    each: int,
+    scratch: Path,
+    threads: int = 1,
+    score_paths: Sequence[Sequence[Path]] = (),
 ) -> list[dict[str, Any]]:
     """The documents nearest to a rule's threshold, `each` that it drops and `each` that it lets pass.
 
     Returns:
-        id, value and fires, in the order of the value.
+        id, value and fires, in the order of the value; nothing for a rule on a word, which no document is nearer to.
     """
+    if rule.signal in TEXT_SIGNALS:
+        return []
     column = ruleset.column(rule)
     fires = fires_expression(ruleset, rule)
     with connect("1GB", threads, scratch) as connection:
-        signals = connection.read_parquet([str(path) for path in signal_paths])
-        require_columns(signals.columns, [ruleset])
-        connection.register("signals", signals)
+        require_columns(register_signals(connection, signal_paths, score_paths), [ruleset])
         rows = connection.execute(
             f"""
             WITH near AS (
@@ -97,17 +103,6 @@ def at_the_edge(
             {"threshold": rule.threshold, "each": each},
         ).fetchall()
     return [{"id": id, "value": value, "fires": fired} for id, value, fired in rows]
-
-
-def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None:
-    """Raise ValueError naming the columns of the rules that the signals lack."""
-    needed = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules}
-    missing = sorted(needed - set(present))
-    if missing:
-        raise ValueError(
-            f"the signals of this corpus have no {', '.join(missing)}: run the pipeline once with these rules, "
-            "thresholds can be tuned from then on"
-        )
 
 
 def _by_reason(rulesets: Sequence[Ruleset]) -> dict[str, tuple[Ruleset, Rule]]:

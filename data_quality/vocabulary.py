@@ -1,17 +1,20 @@
 """The words of many documents as small integers, with what the signals ask of each distinct word beside them."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 
 import numpy as np
 
 from data_quality.characters import class_table, code_points
 from data_quality.ngrams import describe_words
+from data_quality.segment import WordRule, jieba_cut, jieba_words
+from data_quality.stop_words import STOP_WORDS
 from data_quality.words import chunk_splitter, spacy_tokens
 
-# "at least two of the following English words": Gopher, arXiv 2112.11446, section A.1.1
-GOPHER_STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-
 WHITE_SPACE = 0  # the token id of a run of white space other than one space
+
+_LINE_BREAK = -1  # stands between the lines of a Chinese text while they are cut together
 
 _MAX_ENTRIES = 400_000
 _MAX_CHARACTERS = 64_000_000
@@ -22,15 +25,18 @@ class Vocabulary:
     """Interns words; `lengths[id]`, `hashes[id]`, ... say what is known of a word after `describe`.
 
     Ids mean something within one document only: the caller calls `make_room` between documents, which forgets
-    everything once the tables are full. No signal depends on the value of an id.
+    everything once the tables are full. No signal depends on the value of an id. `plain`: see `ChunkSplitter`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, plain: bool = False) -> None:
+        self._split = chunk_splitter(plain)
         self._clear()
 
     def _clear(self) -> None:
         self._ids = _Ids({" ": WHITE_SPACE})
-        self._chunks = _Chunks(self._ids)
+        self._spaced = _Chunks(self._ids, self._split)
+        self._japanese = _Chunks(self._ids, partial(self._split, japanese=True))
+        self._chinese = _JiebaPieces(self._ids)
         self._described = 0
         self._characters = 0
         self.lengths = np.zeros(1, dtype=np.int32)
@@ -40,25 +46,41 @@ class Vocabulary:
         self.has_letter = np.zeros(1, dtype=np.bool_)
         self.kinds = np.zeros(1, dtype=np.uint8)
         self.describe()
-        self.stop_words = tuple(self._ids[word] for word in GOPHER_STOP_WORDS)
+        self.stop_words = {
+            language: np.array([self._ids[word] for word in words], dtype=np.int32)
+            for language, words in STOP_WORDS.items()
+        }
 
     def make_room(self) -> None:
         """Forget all words if the tables have grown beyond about 150 MB."""
-        if len(self._chunks) > _MAX_ENTRIES or self._characters > _MAX_CHARACTERS:
+        entries = len(self._spaced) + len(self._japanese) + len(self._chinese)
+        if entries > _MAX_ENTRIES or self._characters > _MAX_CHARACTERS:
             self._clear()
 
-    def tokens(self, lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    def tokens(self, lines: list[str], rule: WordRule = "spaced") -> tuple[np.ndarray, np.ndarray]:
         """Token ids of some lines in a row, int32[tokens], and where each line starts in them, int64[lines + 1].
 
         A token is a word or, as `WHITE_SPACE`, a run of white space that spaCy keeps as a token: any but one space.
+        (In a Chinese text each white-space character but the space is one: only the count of sentences sees it.)
         """
+        if rule == "chinese":
+            return self._chinese_tokens(lines)
+        known = self._japanese if rule == "japanese" else self._spaced
         lines = [line[:-1] if line.endswith(" ") else line for line in lines]  # that space is part of the word's token
         written = [line for line in lines if line]
-        chunks = [*map(self._chunks.__getitem__, " ".join(written).split(" "))] if written else []
+        chunks = [*map(known.__getitem__, " ".join(written).split(" "))] if written else []
         ends = np.cumsum(np.fromiter(map(len, chunks), dtype=np.int64, count=len(chunks)))
         ids = np.fromiter(chain.from_iterable(chunks), dtype=np.int32, count=int(ends[-1]) if chunks else 0)
         chunks_before = np.cumsum([0, *(line.count(" ") + 1 if line else 0 for line in lines)])
         return ids, np.concatenate([[0], ends])[chunks_before]
+
+    def _chinese_tokens(self, lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """All lines are cut in one call; no word of jieba's reaches over a line break."""
+        pieces = [*map(self._chinese.__getitem__, jieba_cut("".join([f"{line}\n" for line in lines])))]
+        ids = np.fromiter(chain.from_iterable(pieces), dtype=np.int32)
+        breaks = np.flatnonzero(ids == _LINE_BREAK)
+        starts = np.concatenate([[0], breaks - np.arange(len(breaks))])  # line breaks before a line are no tokens
+        return ids[ids != _LINE_BREAK], starts
 
     def describe(self) -> None:
         """Fill the columns for words that came since the last call."""
@@ -97,10 +119,10 @@ class _Ids(dict[str, int]):
 class _Chunks(dict[str, tuple[int, ...]]):
     """Characters between two spaces (so a tab may be inside, and none at all) to token ids, learnt as they come."""
 
-    def __init__(self, ids: _Ids) -> None:
+    def __init__(self, ids: _Ids, split: Callable[[str], tuple[str, ...]]) -> None:
         super().__init__({"": (WHITE_SPACE,)})
         self._ids = ids
-        self._split = chunk_splitter()
+        self._split = split
 
     def __missing__(self, chunk: str) -> tuple[int, ...]:
         ids = self._ids
@@ -108,4 +130,19 @@ class _Chunks(dict[str, tuple[int, ...]]):
         found = tuple([WHITE_SPACE if word.isspace() else ids[word] for word in words])
         if len(chunk) <= _LONGEST_CACHED_CHUNK:
             self[chunk] = found
+        return found
+
+
+class _JiebaPieces(dict[str, tuple[int, ...]]):
+    """Pieces of `segment.jieba_cut` to token ids, learnt as they come."""
+
+    def __init__(self, ids: _Ids) -> None:
+        super().__init__({"\n": (_LINE_BREAK,), " ": ()})
+        self._ids = ids
+
+    def __missing__(self, piece: str) -> tuple[int, ...]:
+        ids = self._ids
+        found = (WHITE_SPACE,) if piece.isspace() else tuple([ids[word] for word in jieba_words(piece)])
+        if len(piece) <= _LONGEST_CACHED_CHUNK:
+            self[piece] = found
         return found

@@ -5,14 +5,14 @@ datatrove and FineWeb publish mean those words. spaCy works chunk by chunk betwe
 words are looked up, not computed, from its second occurrence on (`data_quality/vocabulary.py`), and a new ASCII
 chunk is cut here with spaCy's own rules but without building a spaCy document for it.
 
-Han and Kana are never left as one unsegmented word: each character is a word of its own (a stated fallback until
-a segmenter stands behind the same functions). Korean keeps its spaces: a word is an eojeol without its
-punctuation.
+Chinese, Japanese and Korean are cut by `data_quality/segment.py`, and never is an unsegmented sentence one word. How
+a document is cut depends on its language: a Chinese one wholly by jieba, every other by spaCy's rules between white
+space with runs of Han, Kana and Hangul cut by theirs; where the language is not known, the scripts decide.
 """
 
 import re
-from collections.abc import Iterable
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -20,10 +20,26 @@ import spacy
 from spacy.symbols import ORTH
 from spacy.tokenizer import Tokenizer
 
+from data_quality.characters import CLASSES, IS_HAN, IS_HANGUL, IS_KANA, LETTER, class_table, code_points
+from data_quality.ngrams import class_counts
+from data_quality.per_thread import per_thread
 from data_quality.scripts import HAN, KANA, UNSEGMENTED
+from data_quality.segment import (
+    HANGUL_SYLLABLE,
+    base_language,
+    chinese_words,
+    cjk_language,
+    japanese_words,
+    jieba_cut,
+    jieba_words,
+    korean_words,
+    word_rule,
+)
 
-_UNSEGMENTED_OR_RUN = re.compile(f"[{HAN}{KANA}]|[^{HAN}{KANA}]+")
+_UNSEGMENTED_OR_RUN = re.compile(f"[{HAN}{KANA}]+|[^{HAN}{KANA}]+")
+_KANA = re.compile(f"[{KANA}]")
 _WHITE_OR_CHUNK = re.compile(r"\s+|\S+")
+_PLAIN_WORD = re.compile(r"\w+|[^\w\s]")
 
 # spaCy strips affixes one by one and rescans the rest each time: quadratic in the length of a chunk. A chunk
 # longer than this (base64, an ASCII rule of 10,000 dashes) is cut in pieces of this length first.
@@ -42,9 +58,17 @@ _SUFFIX_WINDOW = 16  # no suffix rule but a row of full stops looks at more char
 
 
 class ChunkSplitter:
-    """Cuts one chunk (characters between white space) into words, equal to spaCy's `blank("en").tokenizer`."""
+    """Cuts one chunk (characters between white space) into words.
 
-    def __init__(self) -> None:
+    Without Han, Kana and Hangul they equal those of spaCy's `blank("en").tokenizer`; or, with `plain`, they are runs of
+    letters, digits and underscores, and single other characters, which is faster where most chunks are new. With
+    `characters` each Han or Kana character is a word and Hangul is cut by no ending, so that a quotation has the same
+    words whatever stands around it.
+    """
+
+    def __init__(self, plain: bool = False, characters: bool = False) -> None:
+        self._plain = plain
+        self._characters = characters
         self._spacy: Tokenizer = spacy.blank("en").tokenizer
         self._special: dict[str, tuple[str, ...]] = {
             text: tuple(token[ORTH] for token in tokens) for text, tokens in self._spacy.rules.items()
@@ -53,12 +77,17 @@ class ChunkSplitter:
         self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese characters
         self._rejoined = _rejoined_pairs(self._spacy, self._special)
 
-    def __call__(self, chunk: str) -> tuple[str, ...]:
-        """The words of `chunk`, which holds no white space; joined they give `chunk` again."""
+    def __call__(self, chunk: str, japanese: bool = False) -> tuple[str, ...]:
+        """The words of `chunk`, which holds no white space; joined they give `chunk` again.
+
+        A row of Han characters is cut as Japanese if `japanese` (the document is) or if the chunk has Kana.
+        """
         if len(chunk) > MAX_CHUNK_CHARACTERS:
             cuts = range(0, len(chunk), MAX_CHUNK_CHARACTERS)
-            return tuple(word for at in cuts for word in self(chunk[at : at + MAX_CHUNK_CHARACTERS]))
+            return tuple(word for at in cuts for word in self(chunk[at : at + MAX_CHUNK_CHARACTERS], japanese))
         if chunk.isascii():
+            if self._plain:
+                return tuple(_PLAIN_WORD.findall(chunk))
             if chunk.isalpha():
                 return self._special.get(chunk) or (chunk,)
             words = self._split_plain(chunk) or self._split_ascii(chunk)
@@ -66,8 +95,14 @@ class ChunkSplitter:
                 return words
         elif UNSEGMENTED.search(chunk):
             runs: Iterable[str] = _UNSEGMENTED_OR_RUN.findall(chunk)
-            return tuple(word for run in runs for word in ((run,) if UNSEGMENTED.match(run) else self._split_run(run)))
-        return self._split_by_spacy(chunk)
+            cut: Callable[[str], Iterable[str]] = japanese_words if japanese or _KANA.search(chunk) else chinese_words
+            if self._characters:
+                cut = iter
+            return tuple(word for run in runs for word in (cut if UNSEGMENTED.match(run) else self._split_run)(run))
+        words = tuple(_PLAIN_WORD.findall(chunk)) if self._plain else self._split_by_spacy(chunk)
+        if not self._characters and HANGUL_SYLLABLE.search(chunk):
+            return tuple(part for word in words for part in korean_words(word))
+        return words
 
     def _split_by_spacy(self, chunk: str) -> tuple[str, ...]:
         with self._spacy.vocab.memory_zone():  # or every distinct chunk would stay in spaCy's string store
@@ -164,42 +199,70 @@ def _rejoined_pairs(tokenizer: Tokenizer, special: dict[str, tuple[str, ...]]) -
     return frozenset((row[0], row[1]) for row in rows if len(row) > 1)
 
 
-@cache
-def chunk_splitter() -> ChunkSplitter:
-    """The splitter of this process; building one takes a third of a second."""
-    return ChunkSplitter()
+@per_thread
+def chunk_splitter(plain: bool = False, characters: bool = False) -> ChunkSplitter:
+    """The splitter of this thread; building one takes a third of a second."""
+    return ChunkSplitter(plain, characters)
 
 
-def split_words(text: str) -> list[str]:
-    """The words of `text` in order. White space is never a word; joined words give the text without it."""
-    split = chunk_splitter()
+def language_by_script(counts: np.ndarray) -> str:
+    """zh, ja or ko where their scripts carry a text, else en, as which every other language is cut.
+
+    `counts`: int64[CLASSES], the characters of each class (`ngrams.class_counts`).
+    """
+    letters, han, kana, hangul = (int(counts[bits.bit_length() - 1]) for bits in (LETTER, IS_HAN, IS_KANA, IS_HANGUL))
+    return cjk_language(letters, han, kana, hangul) or "en"
+
+
+def text_language(text: str, language: str | None = None) -> str:
+    """The language whose rule cuts `text`: the one given (a code such as `zh-Hant`), or by script if none is."""
+    known = base_language(language)
+    if known is not None or text.isascii():
+        return known or "en"
+    return language_by_script(class_counts(code_points(text), class_table(), CLASSES))
+
+
+def _pieces(text: str, language: str | None, plain: bool) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Where each row of characters without white space between words starts in `text`, and its words."""
+    rule = word_rule(text_language(text, language))
+    if rule == "chinese":
+        at = 0
+        for piece in jieba_cut(text):
+            yield at, jieba_words(piece)
+            at += len(piece)
+        return
+    split = chunk_splitter(plain)
     known: dict[str, tuple[str, ...]] = {}
-    words: list[str] = []
-    for chunk in text.split():
-        pieces = known.get(chunk)
-        if pieces is None:
-            pieces = known[chunk] = split(chunk)
-        words += pieces
-    return words
-
-
-def word_spans(text: str) -> np.ndarray:
-    """Character spans of `split_words(text)`: int64 of shape [words, 2], each row start and end (exclusive)."""
-    split = chunk_splitter()
-    known: dict[str, tuple[str, ...]] = {}
-    spans: list[tuple[int, int]] = []
     for match in re.finditer(r"\S+", text):
-        chunk, at = match.group(), match.start()
-        pieces = known.get(chunk)
-        if pieces is None:
-            pieces = known[chunk] = split(chunk)
-        for word in pieces:
+        chunk = match.group()
+        words = known.get(chunk)
+        if words is None:
+            words = known[chunk] = split(chunk, rule == "japanese")
+        yield match.start(), words
+
+
+def split_words(text: str, language: str | None = None) -> list[str]:
+    """The words of `text` in order, `language` as `text_language` takes it.
+
+    White space is never a word; joined words give the text without it.
+    """
+    return [word for _, words in _pieces(text, language, plain=False) for word in words]
+
+
+def word_spans(text: str, language: str | None = None, plain: bool = False) -> np.ndarray:
+    """Character spans of the words of `text`: int64[words, 2], each row start and end (exclusive).
+
+    They are those of `split_words(text, language)`; with `plain`, see `ChunkSplitter`.
+    """
+    spans: list[tuple[int, int]] = []
+    for at, words in _pieces(text, language, plain):
+        for word in words:
             spans.append((at, at + len(word)))
             at += len(word)
     return np.array(spans, dtype=np.int64).reshape(-1, 2)
 
 
-def spacy_tokens(chunk: str, split: ChunkSplitter) -> tuple[str, ...]:
+def spacy_tokens(chunk: str, split: Callable[[str], tuple[str, ...]]) -> tuple[str, ...]:
     """The words of `chunk`, with each run of white space inside it as a token of its own, as spaCy keeps it."""
     if chunk.split() == [chunk]:
         return split(chunk)

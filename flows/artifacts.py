@@ -6,7 +6,7 @@ from tasks import home
 from tasks.files import read_json
 from tasks.shared import open_store
 from tasks.stage import sidecar
-from tasks.store import Artifact, Store, StoreError
+from tasks.store import Artifact, Store
 
 
 def list_artifacts(stage: str | None, parts: bool) -> list[dict[str, Any]]:
@@ -73,34 +73,6 @@ def lineage(store: Store, artifact: Artifact) -> list[dict[str, Any]]:
 
     visit(artifact.stage, artifact.key, "", 0)
     return steps
-
-
-def filtered_corpus(name: str | None) -> Artifact:
-    """A corpus with its decisions, by name; the newest for None.
-
-    Raises:
-        StoreError: there is none, or the name is that of another kind of artifact.
-    """
-    store = open_store()
-    kept = store.resolve(name) if name else store.newest("filter_corpus")
-    if kept is None:
-        raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
-    if kept.stage != "filter_corpus":
-        raise StoreError(f"{kept.name} is no filtered corpus; `textmill ls filter_corpus` lists them")
-    return kept
-
-
-def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifact:
-    """An artifact's input by the name that its stage gives it; where there are several, the first (of a stage).
-
-    Raises:
-        StoreError: it was collected.
-    """
-    item = next(item for item in artifact.manifest()["inputs"][name] if stage in (None, item["stage"]))
-    found = open_store().find(item["stage"], item["key"])
-    if found is None:
-        raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
-    return found
 
 
 def _row(artifact: Artifact, kind: str) -> dict[str, Any]:

@@ -163,7 +163,10 @@ def why(
 def tune(
     corpus: Annotated[str | None, typer.Argument(help="A filter_corpus artifact; the newest if left out.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="RULE=NUMBER", help="Another threshold for one rule.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="RULE=VALUE", help="Another threshold for one rule: a number, a word, or [words]."
+        ),
     ] = None,
     rulesets: Annotated[str | None, typer.Option(help="Other rulesets, with commas between them.")] = None,
     examples: Annotated[int, typer.Option(min=0, help="Documents to show on each side of a new threshold.")] = 3,
@@ -172,7 +175,7 @@ def tune(
     """How many documents and bytes each rule would drop at other thresholds; nothing is changed or computed anew."""
     from flows.tune import tune as look
 
-    thresholds = {rule: _number(rule, value) for rule, value in _overrides(set_).items()}
+    thresholds = {rule: _threshold(value) for rule, value in _overrides(set_).items()}
     _print(look(corpus, thresholds, rulesets.split(",") if rulesets else None, examples), as_json, printing.show_tuning)
 
 
@@ -314,11 +317,12 @@ def _overrides(given: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _number(rule: str, value: str) -> float:
+def _threshold(value: str) -> float | str | tuple[str, ...]:
     try:
         return float(value)
     except ValueError:
-        _fail(f"--set {rule}={value}: a threshold is a number")
+        listed = value.startswith("[") and value.endswith("]")
+        return tuple(word.strip() for word in value[1:-1].split(",")) if listed else value
 
 
 def _model_folder(name: str) -> Path:

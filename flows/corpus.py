@@ -16,6 +16,7 @@ from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_
 from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
+from tasks.languages import languages
 from tasks.lines import boilerplate, line_tables
 from tasks.mixture import mixture
 from tasks.normalize import normalize
@@ -67,7 +68,8 @@ def curate(config: Curation) -> Curated:
     benchmarks = benchmark_request(config.decontaminate) if config.decontaminate.benchmarks else None
     raw = ingest(fingerprinted(config.ingest, config.max_files))
     normalized = normalize(config.normalize, corpus=raw) if config.normalize.enabled else raw
-    measured = signals(resolve_signals(config.rules), corpus=normalized)
+    known = {"languages": languages(config.language, corpus=normalized)} if config.language.enabled else {}
+    measured = signals(resolve_signals(config.rules), label="signals", corpus=normalized, **known)
     signed = signatures(config.near_dedupe.signatures(), corpus=normalized)
     scores = _scores(config, normalized)
 

@@ -16,6 +16,7 @@ from data_quality.config import (
     ExactDedupeConfig,
     IngestConfig,
     KeepConfig,
+    LanguageConfig,
     MixtureConfig,
     NearDedupeConfig,
     NormalizeConfig,
@@ -67,6 +68,7 @@ class Curation(Section):
         default=None, ge=1, description="Read only so many files, a sample of all sources: what `--smoke` sets."
     )
     normalize: NormalizeConfig = Field(default=NormalizeConfig(), description="Unicode and white space.")
+    language: LanguageConfig = Field(default=LanguageConfig(), description="Which language a text is in.")
     url: UrlDedupeConfig = Field(default=UrlDedupeConfig(), description="Documents of one address.")
     exact: ExactDedupeConfig = Field(default=ExactDedupeConfig(), description="Equal texts.")
     near_dedupe: NearDedupeSection = Field(default=NearDedupeSection(), description="Nearly equal texts.")

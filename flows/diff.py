@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from flows.artifacts import filtered_corpus
+from flows.lookup import filtered_corpus
 from tasks.run import Resources
 from tasks.tables import answer, database, quoted
 

@@ -120,9 +120,11 @@ def show_why(answer: dict[str, Any]) -> None:
 
 def show_tuning(answer: dict[str, Any]) -> None:
     """What other thresholds would do, and the documents at the edge."""
+    from data_quality.rules import written
+
     out.print(f"  {'rule':<48} {'threshold':>20} {'documents':>22} {'bytes':>22}")
     for row in answer["rules"]:
-        old, new = row["threshold"]
+        old, new = (None if side is None else written(side) for side in row["threshold"])
         threshold = f"{row['operator']} {old}" if old == new else f"{row['operator']} {old} → {new}"
         documents, sizes = (_change(row[name], form) for name, form in (("documents", "{:,}".format), ("bytes", size)))
         mark = "[bold]" if old != new else ""

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from data_quality.rules import Rule, Ruleset, load_ruleset, shipped_rulesets
-from data_quality.signal_catalogue import EDITED_SIGNALS, GROUPS, RAW, meaning
+from data_quality.rules import Rule, Ruleset, load_ruleset, shipped_rulesets, written
+from data_quality.signal_catalogue import DOCUMENT_SIGNALS, EDITED_SIGNALS, GROUPS, RAW, meaning
 
 NOTE = "Generated from the YAML files by `python -m flows.ruleset_pages docs/rulesets`; a test keeps it equal to them."
 EXAMPLE_SIGNAL = "exclamation_ratio"  # the one that the ruleset `custom` shows, data_quality/custom_example.py
@@ -47,12 +47,13 @@ def _page(ruleset: Ruleset) -> str:
     lines += [_rule(ruleset, rule) for rule in ruleset.rules]
     lines += ["", "## Signals", "", "| signal | of | what it measures | measured |", "|---|---|---|---|"]
     for text, signal in dict.fromkeys((ruleset.text_of(rule), rule.signal) for rule in ruleset.rules):
-        lines.append(f"| `{signal}` | {_version(text)} | {_cell(meaning(text, signal))} | {_when(text, signal)} |")
+        judged = "the document" if signal in DOCUMENT_SIGNALS else _version(text)
+        lines.append(f"| `{signal}` | {judged} | {_cell(meaning(text, signal))} | {_when(text, signal)} |")
     return "\n".join(lines) + "\n"
 
 
 def _rule(ruleset: Ruleset, rule: Rule) -> str:
-    condition = f"`{rule.signal} {rule.operator} {rule.threshold:.15g}`"
+    condition = f"`{rule.signal} {rule.operator} {written(rule.threshold)}`"
     if rule.text is not None and rule.text != ruleset.text:
         condition += f" of {_version(rule.text)}"
     if rule.language is not None:
@@ -66,6 +67,8 @@ def _version(text: str) -> str:
 
 def _when(text: str, signal: str) -> str:
     """Whether a signal is always measured, or only where a ruleset asks for it."""
+    if signal in DOCUMENT_SIGNALS:
+        return "always" if signal == "language" else "with a language table"
     if text in EDITED_SIGNALS:
         return "with that version"
     for group, signals in GROUPS.items():

@@ -6,10 +6,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from data_quality.config import QualityConfig
-from data_quality.rules import Ruleset, choose_rulesets
+from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresholds
 from data_quality.tune import at_the_edge, compare_rules
-from flows.artifacts import filtered_corpus, input_of
 from flows.loading import ConfigError
+from flows.lookup import filtered_corpus, input_of, score_paths
 from tasks.run import Resources
 from tasks.store import Artifact
 from tasks.tables import rows
@@ -18,13 +18,13 @@ EXCERPT = 160
 
 
 def tune(
-    corpus: str | None, thresholds: Mapping[str, float], rulesets: list[str] | None, examples: int
+    corpus: str | None, thresholds: Mapping[str, Threshold], rulesets: list[str] | None, examples: int
 ) -> dict[str, Any]:
     """Compare the rules that judged a corpus with others.
 
     Args:
         corpus: a `filter_corpus` artifact; None means the newest.
-        thresholds: by reason, such as {"gopher_quality.gopher_short_doc": 30}.
+        thresholds: by reason, such as {"gopher_quality.gopher_short_doc": 30}; a word or words for a rule on a word.
         rulesets: other rulesets than those that judged it; None: the same.
         examples: documents to show on each side of every changed threshold.
 
@@ -39,49 +39,46 @@ def tune(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     paths = [shard.path for shard in input_of(kept, "signals").shards()]
+    scores = score_paths(kept)
     resources = Resources().resolved()
     with TemporaryDirectory(prefix="textmill-tune-") as scratch:
         place = Path(scratch)
         try:
-            answer = compare_rules(paths, before, after, place, resources.memory_limit, resources.threads)
-            shown = _examples(kept, paths, before, after, examples, place, resources.threads)
+            answer = compare_rules(paths, before, after, place, resources.memory_limit, resources.threads, scores)
+            shown = _examples(kept, paths, scores, before, after, examples, place, resources.threads)
         except ValueError as error:
             raise ConfigError(str(error)) from error
     return {"corpus": kept.name, **answer, "examples": shown}
 
 
-def _changed(before: list[Ruleset], thresholds: Mapping[str, float], names: list[str] | None) -> list[Ruleset]:
+def _changed(before: list[Ruleset], thresholds: Mapping[str, Threshold], names: list[str] | None) -> list[Ruleset]:
     if names is not None:
         return list(choose_rulesets(QualityConfig(rulesets=tuple(names), thresholds=dict(thresholds))))
     reasons = [ruleset.reason(rule) for ruleset in before for rule in ruleset.rules]
     unknown = sorted(set(thresholds) - set(reasons))
     if unknown:
         raise ValueError(f"no rule {', '.join(unknown)} judged this corpus; there are: {', '.join(reasons)}")
-    changed = []
-    for ruleset in before:
-        content = ruleset.model_dump()
-        for rule, original in zip(content["rules"], ruleset.rules, strict=True):
-            rule["threshold"] = thresholds.get(ruleset.reason(original), original.threshold)
-        changed.append(Ruleset.model_validate(content))
-    return changed
+    return [with_thresholds(ruleset, thresholds) for ruleset in before]
 
 
 def _examples(
     kept: Artifact,
     paths: list[Path],
+    scores: list[list[Path]],
     before: list[Ruleset],
     after: list[Ruleset],
     each: int,
     scratch: Path,
     threads: int,
 ) -> dict[str, list[dict[str, Any]]]:
-    """For every rule whose threshold is another one now, the documents nearest to it, with the beginning of each."""
+    """For every rule whose threshold is another number now, the documents nearest to it, with the beginning of each."""
     known = {ruleset.reason(rule): rule.threshold for ruleset in before for rule in ruleset.rules}
     found = {}
     for ruleset in after:
         for rule in ruleset.rules:
-            if each and known.get(ruleset.reason(rule)) != rule.threshold:
-                near = at_the_edge(paths, ruleset, rule, each, scratch, threads)
+            changed = known.get(ruleset.reason(rule)) != rule.threshold
+            if each and changed and isinstance(rule.threshold, float):  # words have no edge
+                near = at_the_edge(paths, ruleset, rule, each, scratch, threads, scores)
                 texts = _beginnings(kept, [row["id"] for row in near])
                 found[ruleset.reason(rule)] = [{**row, "text": texts.get(row["id"], "")} for row in near]
     return found

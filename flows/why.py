@@ -4,7 +4,7 @@ from typing import Any
 
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
-from flows.artifacts import filtered_corpus, input_of
+from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
@@ -25,15 +25,19 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     """
     store = open_store()
     kept = filtered_corpus(corpus)
-    decision = _decision(store, kept, document)
-    answer: dict[str, Any] = {"document": decision["id"], "corpus": kept.name, **decision}
-    answer["rules"] = _findings(kept, decision["id"])
+    id = _full_id(store, kept, document)
+    shard = shard_of(kept, id)
+    assert shard is not None
+    decision = _decision(kept, shard, id)
+    answer: dict[str, Any] = {"document": id, "corpus": kept.name, **decision}
+    answer["rules"] = _findings(kept, shard, id)
     answer["contamination"] = _contamination(kept, decision)
-    answer["text"] = _text(kept, decision["id"], decision["kept"])
+    answer["text"] = _text(kept, shard, id, decision["kept"])
     if decision["twin"]:
-        answer["twin_text"] = _text(kept, decision["twin"], True)
+        twin_shard = shard_of(kept, decision["twin"])
+        answer["twin_text"] = "" if twin_shard is None else _text(kept, twin_shard, decision["twin"], True)
     if decision["kept"]:
-        answer["split"] = _split(store, kept, decision["id"])
+        answer["split"] = _split(store, kept, id)
         answer["used_by"] = _used_by(store, kept, answer["split"])
     return answer
 
@@ -51,7 +55,7 @@ def describe(answer: dict[str, Any]) -> str:
         lines.append(f"  dropped: {answer['reason']}")
         for rule in answer["rules"]:
             if rule["fired"]:
-                measured = f"{rule['column']} = {rule['value']:.4g} {rule['operator']} {rule['threshold']:.4g}"
+                measured = f"{rule['column']} = {_shown(rule['value'])} {rule['operator']} {_shown(rule['threshold'])}"
                 lines.append(f"    {rule['rule']}: {measured}")
                 lines.append(f"      as published: {rule['reason']} ({rule['source']})")
         if answer["twin"]:
@@ -64,18 +68,29 @@ def describe(answer: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _decision(store: Store, kept: Artifact, document: str) -> dict[str, Any]:
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else ", ".join(value) if isinstance(value, tuple) else value
+
+
+def _full_id(store: Store, kept: Artifact, document: str) -> str:
+    """The id that a person means by an id or a part of one. A whole id is found at once, a part by reading all ids."""
+    if shard_of(kept, document) is not None:
+        return document
     tables = str(kept.path / "decisions" / "*.parquet")
-    select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?)"
-    found = rows(f"{select} WHERE id = ?", [tables, document])
-    if not found:
-        found = rows(f"{select} WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
+    found = rows("SELECT id FROM read_parquet(?) WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
     if len(found) > 1:
         raise StoreError(f"{document!r} is part of several ids:\n  " + "\n  ".join(row["id"] for row in found[:8]))
     if not found:
         skipped = _skipped(store, kept, document)
         raise StoreError(skipped or f"no document {document!r} in {kept.name}, and no skipped record of that name")
-    return found[0]
+    return str(found[0]["id"])
+
+
+def _decision(kept: Artifact, shard: int, id: str) -> dict[str, Any]:
+    table = str(kept.path / "decisions" / f"{shard:05d}.parquet")
+    select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?) WHERE id = ?"
+    [found] = rows(select, [table, id])
+    return found
 
 
 def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
@@ -96,10 +111,14 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
     return f"{document!r} became no document; ingest skipped:\n  " + "\n  ".join(shown)
 
 
-def _findings(kept: Artifact, document: str) -> list[dict[str, Any]]:
+def _findings(kept: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
     signals, verdicts = input_of(kept, "signals"), input_of(kept, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
-    found = explain(document, [shard.path for shard in signals.shards()], rulesets)
+    scores = score_paths(kept)
+    try:
+        found = explain(id, tables_for(signals, shard), rulesets, scores)
+    except KeyError:  # the same documents were cut into other shards where they were measured
+        found = explain(id, [table.path for table in signals.shards()], rulesets, scores)
     return [finding._asdict() for finding in found]
 
 
@@ -119,9 +138,9 @@ def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
     return [row["other"] for row in found]
 
 
-def _text(kept: Artifact, document: str, is_kept: bool) -> str:
-    view = "kept" if is_kept else "dropped"
-    found = rows("SELECT text FROM read_parquet(?) WHERE id = ?", [str(kept.path / view / "*.parquet"), document])
+def _text(kept: Artifact, shard: int, document: str, is_kept: bool) -> str:
+    table = kept.path / ("kept" if is_kept else "dropped") / f"{shard:05d}.parquet"
+    found = rows("SELECT text FROM read_parquet(?) WHERE id = ?", [str(table), document])
     return str(found[0]["text"])[:EXCERPT] if found else ""
 
 

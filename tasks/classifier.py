@@ -11,7 +11,7 @@ from tasks.store import Artifact
 from tasks.tables import database
 
 
-@stage(version=1, libraries=("spacy",))
+@stage(version=1, libraries=("rjieba", "spacy"))
 def train_classifier(work: Work, config: ClassifierConfig, *, reference: Artifact, raw: Artifact) -> None:
     """Learn to tell reference documents from raw ones.
 
@@ -49,14 +49,14 @@ def selected_texts(work: Work, corpus: Artifact, selection: Selection, limit: in
     return [text for (text,) in rows]
 
 
-@stage(version=1, libraries=("spacy",))
+@stage(version=1, libraries=("rjieba", "spacy"))
 def classifier_scores(work: Work, config: ClassifierConfig, *, corpus: Artifact, classifier: Artifact) -> None:
     """Score every document of a corpus."""
     parts = [
         Part({"shard": shard.digest, "classifier": classifier.digest}, (str(shard.path), str(classifier.path)))
         for shard in corpus.shards()
     ]
-    build_parts(work, "classifier_scores.shard", 1, scores_part, parts, libraries=("spacy",))
+    build_parts(work, "classifier_scores.shard", 1, scores_part, parts, libraries=("rjieba", "spacy"))
 
 
 def scores_part(directory: Path, shard: str, classifier: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class NoConfig(StrictModel):
     """The model decides."""
 
 
-@stage(version=1, libraries=("spacy",))
+@stage(version=1, libraries=("rjieba", "spacy"))
 def reference_model(work: Work, config: PerplexityConfig, *, reference: Artifact) -> None:
     """Count the words of the reference, each language by itself."""
     from data_quality.perplexity import count_words, save_counts
@@ -50,14 +50,14 @@ def reference_model(work: Work, config: PerplexityConfig, *, reference: Artifact
     work.counts |= {"languages": len(counts), "words": sum(sum(words.values()) for words in counts.values())}
 
 
-@stage(version=1, libraries=("spacy",))
+@stage(version=1, libraries=("rjieba", "spacy"))
 def perplexities(work: Work, config: NoConfig, *, corpus: Artifact, model: Artifact) -> None:
     """Score every document."""
     parts = [
         Part({"shard": shard.digest, "model": model.digest}, (str(shard.path), str(model.path / COUNTS)))
         for shard in corpus.shards()
     ]
-    build_parts(work, "perplexities.shard", 1, perplexity_part, parts, libraries=("spacy",))
+    build_parts(work, "perplexities.shard", 1, perplexity_part, parts, libraries=("rjieba", "spacy"))
 
 
 def perplexity_part(directory: Path, shard: str, counts: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def perplexity_buckets(work: Work, config: PerplexityConfig, *, scores: Artifact
     )
     work.counts.update(counts)
     table = rows(
-        "SELECT coalesce(language, 'unknown') AS language, bucket, count(*) AS documents, "
+        "SELECT coalesce(language, 'unknown') AS language, perplexity_bucket AS bucket, count(*) AS documents, "
         "round(min(perplexity), 1) AS lowest, round(max(perplexity), 1) AS highest FROM read_parquet(?) "
         "GROUP BY ALL ORDER BY ALL",
         [str(out)],

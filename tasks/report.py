@@ -124,7 +124,7 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
             curves=threshold_curves(connection, made.verdicts),
             skips=corpus.skips(connection, made.raw),
             sources=corpus.sources(connection, made.raw, made.kept),
-            languages=languages(made.profile),
+            languages=languages(connection),
             lengths=corpus.lengths(connection),
             addresses=families.addresses(connection, made.addresses),
             duplicates=families.duplicates(connection, made.signatures, made.duplicates),

@@ -90,8 +90,8 @@ class DropExample(StrictModel):
     source: str | None = None
     excerpt: str = Field("", description="Beginning of its text.")
     signal: str | None = Field(None, description="The signal that the rule looks at.")
-    value: float | None = Field(None, description="The signal's value for this document.")
-    threshold: float | None = Field(None, description="The rule's threshold.")
+    value: float | str | None = Field(None, description="The signal's value for this document.")
+    threshold: float | str | None = Field(None, description="The rule's threshold.")
     keeps_if: str | None = Field(None, description="Operator that a kept document satisfies: >=, <=, >, <, ==.")
     note: str | None = Field(None, description="Other evidence in words: what would be left, what is shared with what.")
     other_reasons: Sequence[str] = Field((), description="Further reasons this document also meets.")

@@ -114,10 +114,10 @@ def decimal(value: float | None, places: int = 3) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{value:.{places}f}"
 
 
-def plain(value: float | None) -> str:
-    """A signal's value or a threshold: whole numbers as such, others with four significant figures."""
-    if value is None:
-        return MISSING
+def plain(value: float | str | None) -> str:
+    """A signal's value or a threshold: whole numbers as such, others with four significant figures; a word as it is."""
+    if value is None or isinstance(value, str):
+        return value or MISSING
     return f"{value:,.0f}" if math.isfinite(value) and value == int(value) else f"{value:.4g}"
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import duckdb
 
-from data_quality.rules import Rule, Ruleset
+from data_quality.rules import Rule, Ruleset, written
 from tasks.report_data import DropExample, DropReason, Twin
 from tasks.report_excerpts import Excerpt, excerpts
 from tasks.report_gather_corpus import EXAMPLES
@@ -15,7 +15,7 @@ from tasks.report_gather_view import CONTAMINATED, columns, step_of
 from tasks.report_inputs import Reported
 from tasks.tables import answer
 
-KEPT_IF = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "≠"}
+KEPT_IF = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "≠", "!=": "=", "in": "not in", "not in": "in"}
 """Rules say what drops a document; the report says what a kept one satisfies."""
 
 TWINS: dict[str, Literal["url", "exact"]] = {"duplicate.url": "url", "duplicate.exact": "exact"}
@@ -102,11 +102,11 @@ def _values(
     connection: duckdb.DuckDBPyConnection, names: Sequence[str], ids: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """The signals and scores that rules look at, of the documents that are shown."""
-    present = columns(connection, "numbers")
+    present = columns(connection, "signals")
     selected = ", ".join(["id", *(f'"{name}"' for name in dict.fromkeys(names) if name in present)])
     found = answer(
         connection,
-        f"SELECT {selected} FROM numbers SEMI JOIN (SELECT unnest($ids::VARCHAR[]) AS id) USING (id)",
+        f"SELECT {selected} FROM signals SEMI JOIN (SELECT unnest($ids::VARCHAR[]) AS id) USING (id)",
         {"ids": list(ids)},
     )
     return {row["id"]: row for row in found}
@@ -129,7 +129,7 @@ def _said(reason: str, known: Known) -> str:
     """The rule in words."""
     if reason in known.rules:
         ruleset, rule = known.rules[reason]
-        return f"kept if {rule.signal} {_sign(rule)} {rule.threshold:g}: {said(ruleset, rule)}"
+        return f"kept if {rule.signal} {_sign(rule)} {written(rule.threshold)}: {said(ruleset, rule)}"
     if reason == "duplicate.near":
         return f"Jaccard similarity ≥ {known.thresholds[reason]:g}"
     if reason.startswith("split."):
@@ -153,7 +153,7 @@ def _example(reason: str, example: Mapping[str, Any], known: Known) -> DropExamp
         measured = {
             "signal": column,
             "value": known.values[id].get(column),
-            "threshold": rule.threshold,
+            "threshold": rule.threshold if isinstance(rule.threshold, float) else written(rule.threshold),
             "keeps_if": KEPT_IF[rule.operator],
         }
     elif example["twin"] and reason.startswith(("duplicate.", "split.")):

@@ -7,8 +7,16 @@ from typing import NamedTuple
 import duckdb
 
 from data_quality.document_lists import KEEP
-from data_quality.rules import Rule, Ruleset
-from data_quality.signal_catalogue import Signal, meaning, signals_of
+from data_quality.rules import Rule, Ruleset, fires_expression
+from data_quality.signal_catalogue import (
+    EDITED_SIGNALS,
+    GROUPS,
+    LANGUAGE_SIGNALS,
+    SCORE_SIGNALS,
+    Signal,
+    meaning,
+    signal_columns,
+)
 from tasks.report_data_rules import Overlap, ThresholdCurve
 from tasks.report_gather_view import columns
 from tasks.store import Artifact
@@ -18,6 +26,9 @@ REASONS = 18
 CURVES = 8
 STEPS = 60
 NUMERIC = {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "UINTEGER", "DOUBLE", "FLOAT"}
+RISING = ("<", "<=")
+"""Operators of rules that drop more, the higher their threshold."""
+
 SMALL = 15
 """Whole numbers up to here are told apart one by one."""
 
@@ -53,7 +64,8 @@ def overlap(connection: duckdb.DuckDBPyConnection) -> Overlap | None:
 def threshold_curves(connection: duckdb.DuckDBPyConnection, verdicts: Artifact) -> list[ThresholdCurve]:
     """Of the rules that fire most: the documents and bytes that would go at some 60 thresholds, by one query."""
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
-    kinds = columns(connection, "numbers")
+    kinds = columns(connection, "signals")
+    catalogue = signal_columns(EDITED_SIGNALS, GROUPS) | LANGUAGE_SIGNALS | SCORE_SIGNALS
     fired = {
         row["reason"]: row["documents"]
         for row in answer(
@@ -68,7 +80,7 @@ def threshold_curves(connection: duckdb.DuckDBPyConnection, verdicts: Artifact) 
         for rule in ruleset.rules
         if ruleset.reason(rule) in fired
         and kinds.get(ruleset.column(rule)) in NUMERIC
-        and (found := _grid(signals_of(ruleset.text_of(rule)).get(rule.signal), rule)) is not None
+        and (found := _grid(catalogue.get(ruleset.column(rule)), rule)) is not None
     ]
     swept.sort(key=lambda s: (-fired[s.reason], s.reason))
     return _curves(connection, swept[:CURVES])
@@ -94,32 +106,29 @@ class Swept(NamedTuple):
         return self.ruleset.reason(self.rule)
 
     def bucket(self) -> str:
-        """SQL: the place of the first threshold at which the answer for a document changes; null: not judged.
+        """SQL: the place of the first threshold at which the answer for a document changes.
 
         From there on a rule with < or <= drops it, and one with > or >= does no more. A search by halves: six
         comparisons a document.
         """
-        column, grid = f'"{self.ruleset.column(self.rule)}"', self.grid.thresholds
-        changed = {"<": "<", "<=": "<=", ">": "<=", ">=": "<"}[self.rule.operator]
 
         def search(low: int, high: int) -> str:
             if low == high:
                 return str(low)
             middle = (low + high) // 2
-            condition = f"{column} {changed} CAST('{grid[middle]!r}' AS DOUBLE)"
-            return f"CASE WHEN {condition} THEN {search(low, middle)} ELSE {search(middle + 1, high)} END"
+            moved = self.rule.model_copy(update={"threshold": self.grid.thresholds[middle]})
+            fires = f"coalesce({fires_expression(self.ruleset, moved)}, false)"
+            changed = fires if self.rule.operator in RISING else f"NOT {fires}"
+            return f"CASE WHEN {changed} THEN {search(low, middle)} ELSE {search(middle + 1, high)} END"
 
-        judged = f"{column} IS NOT NULL"
-        if self.rule.language is not None:
-            judged += " AND language = '" + self.rule.language.replace("'", "''") + "'"
-        return f"CASE WHEN {judged} THEN {search(0, len(grid))} END"
+        return search(0, len(self.grid.thresholds))
 
 
 def _grid(signal: Signal | None, rule: Rule) -> Grid | None:
     """Thresholds around the present one; None for a rule whose threshold is no matter of degree."""
     threshold, upper = rule.threshold, signal.upper if signal else None
     whole = signal is not None and signal.integer
-    if rule.operator == "==" or threshold <= 0 or (whole and upper == 1):
+    if not isinstance(threshold, float) or rule.operator == "==" or threshold <= 0 or (whole and upper == 1):
         return None
     if whole and threshold > SMALL:
         spread = (round(threshold * 30 ** (step / (STEPS // 2) - 1)) for step in range(STEPS + 1))
@@ -127,12 +136,11 @@ def _grid(signal: Signal | None, rule: Rule) -> Grid | None:
     if whole:
         most = int(min(4 * threshold, upper or 4 * threshold))
         return Grid(tuple(sorted({float(at) for at in range(most + 1)} | {threshold})), False)
-    low, high = 0.0, 4 * threshold
-    if upper is not None and threshold < upper:
-        near_the_top = threshold > 0.75 * upper
-        low, high = (upper - 4 * (upper - threshold), upper) if near_the_top else (0.0, min(high, upper))
-    spread = (round(low + (high - low) * step / STEPS, 12) for step in range(STEPS + 1))
-    return Grid(tuple(sorted({*spread, threshold})), False)
+    low, high = 0.0, 4 * threshold if upper is None else min(4 * threshold, upper)
+    if upper is not None and 0.75 * upper < threshold < upper:
+        low = upper - 4 * (upper - threshold)
+    even = (round(low + (high - low) * step / STEPS, 12) for step in range(STEPS + 1))
+    return Grid(tuple(sorted({*even, threshold})), False)
 
 
 def _curves(connection: duckdb.DuckDBPyConnection, swept: Sequence[Swept]) -> list[ThresholdCurve]:
@@ -144,7 +152,7 @@ def _curves(connection: duckdb.DuckDBPyConnection, swept: Sequence[Swept]) -> li
         f"""
         SELECT rule, bucket, count(*) AS documents, sum(bytes)::BIGINT AS bytes
         FROM (
-            SELECT bytes, unnest(range({len(swept)})) AS rule, unnest([{buckets_of}]) AS bucket FROM numbers
+            SELECT bytes, unnest(range({len(swept)})) AS rule, unnest([{buckets_of}]) AS bucket FROM signals
         ) GROUP BY ALL
         """,
     )
@@ -160,7 +168,7 @@ def _curve(
     places = [buckets.get((number, place), (0, 0)) for place in range(len(grid.thresholds) + 1)]
     dropped = []
     for at in range(len(grid.thresholds)):
-        gone = places[: at + 1] if rule.operator in ("<", "<=") else places[at + 1 :]
+        gone = places[: at + 1] if rule.operator in RISING else places[at + 1 :]
         dropped.append((sum(documents for documents, _ in gone), sum(size for _, size in gone)))
     return ThresholdCurve(
         reason=swept.reason,

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 import duckdb
 
-from tasks.files import read_json
-from tasks.profile import PROFILE
 from tasks.report_data_rules import LanguageRow, Mixture, MixtureGroup, SpanKind
 from tasks.store import Artifact
 from tasks.tables import answer
@@ -13,12 +11,17 @@ from tasks.tables import answer
 REPLACEMENTS = 3
 
 
-def languages(profile: Artifact) -> list[LanguageRow]:
-    """Every language before and after, the largest first."""
-    rows = [
-        LanguageRow(name=name, **figures) for name, figures in read_json(profile.file(PROFILE))["languages"].items()
-    ]
-    return sorted(rows, key=lambda row: (-row.bytes, row.name))
+def languages(connection: duckdb.DuckDBPyConnection) -> list[LanguageRow]:
+    """Every language before and after, the largest first; a document without one is "unknown"."""
+    found = answer(
+        connection,
+        """
+        SELECT coalesce(language, 'unknown') AS name, count(*) AS documents, sum(bytes)::BIGINT AS bytes,
+               count(*) FILTER (kept) AS kept, coalesce(sum(bytes) FILTER (kept), 0)::BIGINT AS kept_bytes
+        FROM measured GROUP BY name ORDER BY bytes DESC, name
+        """,
+    )
+    return [LanguageRow(**row) for row in found]
 
 
 def spans(connection: duckdb.DuckDBPyConnection, kept: Artifact) -> list[SpanKind]:

@@ -2,9 +2,10 @@
 
 import duckdb
 
+from data_quality.rules import register_signals
 from tasks.report_inputs import Reported
 from tasks.store import Artifact
-from tasks.tables import answer, quoted, score_tables
+from tasks.tables import answer, score_tables
 
 RULES = "rules"
 STEPS = {
@@ -35,22 +36,23 @@ def files(artifact: Artifact, directory: str) -> str:
 
 
 def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
-    """Create what the sections ask: views `documents`, `numbers` and `decisions`, tables `measured` and `membership`.
+    """Create what the sections ask: views `documents`, `signals` and `decisions`, tables `measured` and `membership`.
 
-    `documents` are the kept and the dropped texts as they leave the mill: personal data is out of both. `numbers` has
-    all that rules may name, signals and scores, `decisions` what became of each document. `measured` joins the two: id,
-    source, bytes, characters, words (of the normalised text), kept, reason, reasons, twin, jaccard. `membership` is the
+    `documents` are the kept and the dropped texts as they leave the mill: personal data is out of both. `signals` has
+    all that rules may name, scores too, `decisions` what became of each document. `measured` joins the two: id,
+    source, language, bytes, characters, words (of the normalised text), kept, reason, reasons, twin, jaccard. `membership` is the
     split's table, if there is one.
     """
     views = [files(made.kept, "kept"), files(made.kept, "dropped")]
     connection.register("documents", connection.read_parquet(views).select("id", "text", "source"))
     connection.register("decisions", connection.read_parquet(files(made.kept, "decisions")))
-    connection.execute(f"CREATE VIEW numbers AS SELECT * FROM {_numbers(connection, made)}")
+    shards = [shard.path for shard in made.signals.shards()]
+    register_signals(connection, shards, [score_tables(artifact) for artifact in made.scores])
     connection.execute(
         """
         CREATE TABLE measured AS
-        SELECT id, source, bytes, characters, words, kept, reason, reasons, twin, jaccard
-        FROM numbers JOIN decisions USING (id)
+        SELECT id, source, language, bytes, characters, words, kept, reason, reasons, twin, jaccard
+        FROM signals JOIN decisions USING (id)
         """
     )
     if made.split is not None:
@@ -60,16 +62,3 @@ def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
 def columns(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
     """The columns of a relation with their types."""
     return {row["column_name"]: row["column_type"] for row in answer(connection, f"DESCRIBE SELECT * FROM {relation}")}
-
-
-def _numbers(connection: duckdb.DuckDBPyConnection, made: Reported) -> str:
-    """The signals, and beside them every column of a score that they do not have."""
-    joined = f"read_parquet([{', '.join(quoted(shard.path) for shard in made.signals.shards())}])"
-    known = set(columns(connection, joined))
-    for artifact in made.scores:
-        table = f"read_parquet([{', '.join(map(quoted, score_tables(artifact)))}])"
-        new = [name for name in columns(connection, table) if name not in known]
-        known |= set(new)
-        chosen = ", ".join(["id", *(f'"{name}"' for name in new)])
-        joined = f"(SELECT * FROM {joined} LEFT JOIN (SELECT {chosen} FROM {table}) USING (id))"
-    return joined

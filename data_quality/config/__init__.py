@@ -31,6 +31,9 @@ from data_quality.config.labelled import (
     LabelledClass,
     LabelledConfig,
 )
+from data_quality.config.language import (
+    LanguageConfig,
+)
 from data_quality.config.line_edits import (
     C4LineEdits,
     RefinedWebLineEdits,
@@ -131,6 +134,7 @@ __all__ = [
     "KeepConfig",
     "LabelledClass",
     "LabelledConfig",
+    "LanguageConfig",
     "LineTableConfig",
     "ListFile",
     "MailSource",

@@ -1,6 +1,6 @@
 """Configuration of signals and rules."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,12 @@ class SignalsConfig(StrictModel):
     )
     short_line_length: int = Field(
         default=30, ge=0, description="Longest line, in characters, that short_line_ratio counts (FineWeb: 30)."
+    )
+    words: Literal["spacy", "plain"] = Field(
+        default="spacy",
+        description="Words of scripts with spaces. spacy: as spaCy's blank English tokenizer, which published "
+        "thresholds mean. plain: runs of letters and digits, and single other characters. Chinese, Japanese and "
+        "Korean are cut by their own rules either way.",
     )
     url: UrlLists | None = Field(default=None, description="Lists of banned addresses, for the group `url`.")
     traditional: ListFile | None = Field(
@@ -71,9 +77,14 @@ class QualityConfig(StrictModel):
         description="Rulesets in order: names of shipped ones (docs/rulesets/) or paths of YAML files. The "
         "first reason of a document is that of the first rule that fires; the default is FineWeb's order.",
     )
-    thresholds: dict[str, float] = Field(
+    thresholds: dict[str, float | str | tuple[str, ...]] = Field(
         default_factory=dict,
         description="Other thresholds for single rules, for instance {gopher_quality.gopher_short_doc: 30}.",
+    )
+    ruleset_languages: dict[str, str] = Field(
+        default_factory=dict,
+        description="Rulesets that judge only documents of one language, for instance {gopher_quality: en} in a corpus "
+        "of several. Rules that name a language of their own keep it.",
     )
     keep: DocumentList = Field(
         default=DocumentList(), description="Documents that stay whatever rules and dedupe say: reason `list.keep`."

@@ -46,7 +46,9 @@ def test_boundaries_depend_on_the_language(tmp_path: Path) -> None:
     assert signals.measure("an ASS.", "en", 4) == {"bad_words": 1, "bad_word_ratio": 0.25, "bad_words_per_line": 1}
     assert signals.measure("他说坏话了，性", "zh", 7)["bad_words"] == 1  # 性 is allowed
     assert signals.measure("an ass, 坏话", "de", 3)["bad_words"] == 0  # no list of that language
-    assert signals.measure("an ass, 坏话", None, 3)["bad_words"] == 1  # the default language is en
+    assert signals.measure("an ass, 坏话坏话", "zh-Hant", 3)["bad_words"] == 2  # the list of zh
+    for unknown in (None, "und"):
+        assert signals.measure("an ass, 坏话坏话", unknown, 3)["bad_words"] == 1  # the default language is en
 
 
 def test_per_line_counts_different_words_of_each_line(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from data_quality.config import CustomSignal, QualityConfig, SignalsConfig
 from data_quality.custom import CustomDocument, CustomSignalError, CustomSignals, load_function
 from data_quality.rules import choose_rulesets, judge
+from data_quality.signal_catalogue import LANGUAGE_SIGNALS
 from data_quality.signal_choice import resolve_signals
 from data_quality.signals import compute_signals
 
@@ -72,6 +73,34 @@ def test_rules_name_own_signals_like_any_other(tmp_path: Path, functions: Path) 
     assert first == [None, "mine.long", "mine.few_stars"]
 
 
+def test_own_signals_see_the_words_that_the_others_count(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def count(document):\n    return len(document.words)\n")
+    custom = (CustomSignal(name="count", function=f"{tmp_path / 'own.py'}:count"),)
+    texts = ["北京大学的学生don't", "東京大学の学生don't", "I don't know.", "대학교를 다닌다", "图书馆"]
+    columns = {"id": [*"abcde"], "text": texts, "language": ["zh-Hant", "ja", "en", None, None]}
+    pq.write_table(pa.table(columns), tmp_path / "documents.parquet")
+    pq.write_table(
+        pa.table(
+            {"id": [*"edcba"], "language": ["ja", "ko", "en", "ja", "zh"], "script": ["Hani"] * 5}
+            | {name: [0.5] * 5 for name in LANGUAGE_SIGNALS}
+        ),
+        tmp_path / "languages.parquet",
+    )
+    found = []
+    for words, languages in (("spacy", None), ("plain", None), ("spacy", tmp_path / "languages.parquet")):
+        config = SignalsConfig(words=words, custom=custom)
+        compute_signals(tmp_path / "documents.parquet", tmp_path / "s.parquet", config, languages=languages)
+        table = pq.read_table(tmp_path / "s.parquet")
+        assert table["count"].to_pylist() == table["words"].to_pylist()
+        found.append(table["words"].to_pylist())
+    spacy, plain, by_table = found
+    assert plain[2] == spacy[2] + 1  # don't
+    assert by_table == [*spacy[:4], 2]  # 图书 馆 in Japanese
+    assert spacy[4] == 1
+    assert table.column_names[:7] == ["id", "language", "source", "script", *LANGUAGE_SIGNALS]
+    assert table["language"].to_pylist() == ["zh", "ja", "en", "ko", "ja"]
+
+
 def test_an_unknown_own_signal_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(RULES)
     with pytest.raises(ValidationError, match="unknown signal 'stars'"):
@@ -111,6 +140,8 @@ def test_names_and_functions_are_checked_with_the_configuration() -> None:
         SignalsConfig(custom=(own,))
     with pytest.raises(ValidationError, match="'char_entropy' is the name of a signal that exists"):
         SignalsConfig(custom=(own.model_copy(update={"name": "char_entropy"}),))
+    with pytest.raises(ValidationError, match="'script' is the name of a signal that exists"):
+        SignalsConfig(custom=(own.model_copy(update={"name": "script"}),))
     twice = own.model_copy(update={"name": "twice"})
     with pytest.raises(ValidationError, match="given twice: twice"):
         SignalsConfig(custom=(twice, twice))

@@ -86,11 +86,15 @@ def test_buckets_are_those_of_a_sort(tmp_path: Path) -> None:
                 share = 100 * sum(other <= score for other in scores) / len(scores)
                 expected = "head" if share <= 30 else "middle" if share <= 60 else "tail"
                 assert found[id]["perplexity_percentile"] == pytest.approx(share)
-                assert found[id]["bucket"] == expected
-        heads = [row["perplexity"] for row in found.values() if row["bucket"] == "head" and row["language"] == language]
+                assert found[id]["perplexity_bucket"] == expected
+        heads = [
+            row["perplexity"]
+            for row in found.values()
+            if row["perplexity_bucket"] == "head" and row["language"] == language
+        ]
         assert counts["cutoffs"][language][0] == max(heads)
     for id in ("none", "rare", "unknown"):
-        assert found[id]["bucket"] == "all"
+        assert found[id]["perplexity_bucket"] == "all"
         assert found[id]["perplexity_percentile"] is None
     assert set(counts["cutoffs"]) == {"en", "zh"}
 

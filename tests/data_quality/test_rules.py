@@ -21,6 +21,7 @@ from data_quality.rules import (
     shipped_rulesets,
 )
 from data_quality.signal_catalogue import EDITED_SIGNALS, signal_columns
+from data_quality.signal_choice import resolve_signals
 
 RULESET = """
 name: mine
@@ -52,10 +53,21 @@ def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
     [
         ("signal: words", "signal: wrods", "unknown signal 'wrods' of text version raw; did you mean 'words'"),
         ('operator: "<"', 'operator: "=<"', r"rules\.0\.operator: unknown operator '=<'; did you mean '<"),
-        ('operator: "<"', "operator: less", "unknown operator 'less'; valid are: <, <=, ==, >, >="),
+        ('operator: "<"', "operator: less", "unknown operator 'less'; valid are: !=, <, <=, ==, >, >=, in, not in"),
         ("name: chinese", "name: short", "rule names given twice: short"),
-        ("threshold: 10", "threshold: ten", r"rules\.0\.threshold: .*valid number"),
-        ("threshold: 10", "threshold: .nan", r"rules\.0\.threshold: .*finite number"),
+        ("threshold: 10", "threshold: ten", r"rules\.0: signal 'words' is a number: compare it by < <= > >= == with"),
+        ('operator: "<"', "operator: in", r"rules\.0: signal 'words' is a number: compare it by < <= > >= == with"),
+        (
+            "signal: words",
+            "signal: language",
+            r"rules\.0: signal 'language' is a word: compare it by ==, !=, in, not in",
+        ),
+        (
+            'words, operator: "<", threshold: 10',
+            'language, operator: "==", threshold: [en]',
+            "== and != take one word, in and not in take a list of words",
+        ),
+        ("threshold: 10", "threshold: .nan", r"rules\.0\.threshold\.float: Input should be a finite number"),
         ("source: none}", "sauce: none}", r"rules\.0\.source: Field required"),
         ("text: raw", "text: edited", "text: Input should be 'raw', 'c4', 'c4_dclm' or 'refinedweb'"),
         ("text: raw", "text: [", "is not readable YAML"),
@@ -99,6 +111,9 @@ def test_a_threshold_from_the_configuration_replaces_the_published_one() -> None
     assert short_doc(QualityConfig(rulesets=("gopher_quality",))) == 50
     thresholds = {"gopher_quality.gopher_short_doc": 30.0}
     assert short_doc(QualityConfig(rulesets=("gopher_quality",), thresholds=thresholds)) == 30
+    wrong = r"threshold for gopher_quality\.gopher_short_doc: signal 'non_symbol_words' is a number"
+    with pytest.raises(ValidationError, match=wrong):
+        QualityConfig(rulesets=("gopher_quality",), thresholds={"gopher_quality.gopher_short_doc": "short"})
 
 
 def test_fineweb_judges_c4s_text_only_where_c4_is_chosen() -> None:
@@ -232,3 +247,73 @@ def test_the_shipped_rulesets_are_named_after_their_files() -> None:
     assert {"gopher_quality", "gopher_repetition", "c4", "fineweb"} <= set(shipped_rulesets())
     for name in shipped_rulesets():
         assert load_ruleset(name, custom=("exclamation_ratio",)).name == name
+
+
+LANGUAGE_RULES = """
+name: languages
+description: On what the language table says.
+citation: None.
+text: c4
+rules:
+  - {name: unsure, signal: language_score, operator: "<", threshold: 0.65, reason: r, source: none}
+  - {name: german, signal: language, operator: "==", threshold: de, reason: r, source: none}
+  - {name: not_chinese, signal: language, operator: "!=", threshold: zh, reason: r, source: none}
+  - {name: foreign, signal: language, operator: not in, threshold: [en, zh], reason: r, source: none}
+  - {name: cyrillic, signal: script, operator: in, threshold: [Cyrl, Grek], reason: r, source: none}
+"""
+
+
+def test_rules_on_the_language(tmp_path: Path) -> None:
+    path = tmp_path / "languages.yaml"
+    path.write_text(LANGUAGE_RULES)
+    known = {"script": "Latn", "language_score": 0.65}
+    rows = [
+        {"id": "a", "language": "en"} | known,
+        {"id": "b", "language": "de"} | known | {"language_score": 0.6499},
+        {"id": "c", "language": "zh-Hant"} | known,
+        {"id": "d", "language": None} | known,
+        {"id": "e", "language": "ru"} | known | {"script": "Cyrl"},
+    ]
+    rulesets = choose_rulesets(QualityConfig(rulesets=(str(path), "c4")))[:1]
+    judge([write_signals(tmp_path / "s.parquet", rows)], rulesets, tmp_path / "v.parquet")
+    reasons = {row["id"]: row["reasons"] for row in pq.read_table(tmp_path / "v.parquet").to_pylist()}
+    assert {id: [name.removeprefix("languages.") for name in names] for id, names in reasons.items()} == {
+        "a": ["not_chinese"],
+        "b": ["unsure", "german", "not_chinese", "foreign"],
+        "c": [],
+        "d": ["not_chinese", "foreign"],
+        "e": ["not_chinese", "foreign", "cyrillic"],
+    }
+    finding = explain("e", [tmp_path / "s.parquet"], rulesets)[-1]
+    assert (finding.value, finding.operator, finding.threshold, finding.fired) == ("Cyrl", "in", ("Cyrl", "Grek"), True)
+
+
+def test_language_signals_are_the_documents_on_any_text_version(tmp_path: Path) -> None:
+    path = tmp_path / "languages.yaml"
+    path.write_text(LANGUAGE_RULES)
+    for others in ((), ("c4",)):  # the text version c4 is not there, and is
+        config = QualityConfig(rulesets=(*others, str(path)))
+        ruleset = choose_rulesets(config)[-1]
+        assert {ruleset.column(rule) for rule in ruleset.rules} == {"language", "language_score", "script"}
+        assert resolve_signals(config).groups == ()
+    assert Ruleset.model_validate_json(ruleset.model_dump_json()) == ruleset
+
+
+def test_rules_on_the_language_need_its_table(tmp_path: Path) -> None:
+    rulesets = choose_rulesets(QualityConfig(rulesets=("fineweb_language",)))
+    signals = write_signals(tmp_path / "s.parquet", [{"id": "a", "language": "en"}])
+    with pytest.raises(ValueError, match=r"lack language_score, which the rules need: .* with a language table"):
+        judge([signals], rulesets, tmp_path / "v.parquet")
+
+
+def test_a_ruleset_can_be_kept_to_one_language(tmp_path: Path) -> None:
+    config = QualityConfig(rulesets=("gopher_quality", "fineweb2_zh"), ruleset_languages={"gopher_quality": "en"})
+    rulesets = choose_rulesets(config)
+    rows = [{"id": language, "language": language} for language in ("en", "zh", "de")]
+    judge([write_signals(tmp_path / "s.parquet", rows)], rulesets, tmp_path / "v.parquet")
+    verdicts = {row["id"]: row["reasons"] for row in pq.read_table(tmp_path / "v.parquet").to_pylist()}
+    assert {reason.split(".")[0] for reason in verdicts["en"]} == {"gopher_quality"}
+    assert {reason.split(".")[0] for reason in verdicts["zh"]} == {"fineweb2_zh"}
+    assert verdicts["de"] == []
+    with pytest.raises(ValidationError, match="ruleset_languages: 'gopher' is not among the rulesets; did you mean"):
+        QualityConfig(rulesets=("gopher_quality",), ruleset_languages={"gopher": "en"})

@@ -14,7 +14,8 @@ from data_quality.custom import CustomDocument
 from data_quality.rules import Rule, Ruleset, choose_rulesets, load_ruleset, shipped_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS, GROUPS
 from data_quality.signal_choice import resolve_signals
-from data_quality.signals import text_signals
+from data_quality.signals import measure
+from data_quality.stop_words import STOP_WORDS
 from data_quality.vocabulary import Vocabulary
 
 Family = tuple[Callable[[int], str], range]
@@ -166,7 +167,7 @@ FAMILIES: dict[str, Family] = {
     "map_cc.too_few_sentences": (lambda k: "今天天气很好。" * k + "好", range(3)),
     "map_cc.too_short": (lambda k: "".join(han(k)), range(40, 60)),
     "map_cc.too_long": (lambda k: "".join(han(k)), range(9_990, 10_010)),
-    "map_cc.short_words": (lambda k: " ".join(["a"] * 70 + ["ab"] * k), range(20, 40)),
+    "map_cc.short_words": (lambda k: "好，" * 70 + "天气，" * k, range(20, 40)),
     "map_cc.long_words": (lambda k: " ".join(words(k, 11) + words(99, 10)), range(4)),
     "map_cc.too_many_hashes": (lambda k: "#好" * k + "".join(han(200 - 2 * k)), range(10, 30)),
     "map_cc.too_many_ellipses": (lambda k: "…好" * k + "".join(han(200 - 2 * k)), range(10, 30)),
@@ -227,9 +228,75 @@ FAMILIES: dict[str, Family] = {
         range(290, 310),
     ),
 }
+
+
+def cjk_families(language: str) -> dict[str, Family]:
+    """For FineWeb-2's rules: words of one Han character or Hangul syllable, parted by spaces."""
+    first = 0xAC00 if language == "ko" else 0x7C00
+    pool = [c for c in map(chr, range(first, first + 1_000)) if c not in STOP_WORDS[language]]
+    stop = STOP_WORDS[language]
+    longest = 5 if language in ("zh", "yue") else 6
+
+    def inserted(phrase: list[str], count: int) -> str:
+        return " ".join(word + (f" {' '.join(phrase)}" if at < count else "") for at, word in enumerate(pool[:300]))
+
+    def mixed(count: int, word: str) -> str:
+        return " ".join([word] * count + pool[: 100 - count])
+
+    def lines(count: int, line: Callable[[str], str]) -> str:
+        return "\n".join([*map(line, pool[:count]), *(f"{word} 糸" for word in pool[count:100])])
+
+    def copies(count: int) -> str:
+        return "\n".join(
+            [" ".join(pool[-6:])] * (count + 1) + [" ".join(pool[at : at + 6]) for at in range(99 - count)]
+        )
+
+    def run(count: int) -> str:
+        return " ".join(pool[:300]) + "！" * count
+
+    rules: dict[str, Family] = {
+        "dup_line_frac": (copies, range(10, 60)),
+        **{
+            f"top_{n}_gram": (run, range(n, 600))
+            if language in ("zh", "yue")
+            else (lambda k, n=n: inserted(pool[-n:], k), range(1, 200))
+            for n in (2, 3, 4)
+        },
+        **{f"duplicated_{n}_n_grams": (lambda k, n=n: inserted(pool[-n:], k), range(1, 200)) for n in range(5, 11)},
+        "empty": (lambda k: "\n" + "糸" * k, range(2)),
+        "line_punct_ratio": (lambda k: lines(k, lambda word: f"{word}。"), range(30)),
+        "char_dup_ratio": (copies, range(40)),
+        "list_ratio": (
+            lambda k: "\n".join([" ".join(pool[:100]), *(f"{word} 糸" for word in pool[100 : 100 + k])]),
+            range(5, 80),
+        ),
+        "gopher_short_doc": (lambda k: " ".join(pool[:k]) + " 、 。", range(40, 60)),
+        "gopher_long_doc": (lambda k: " ".join((pool * 120)[:k]), range(99_999, 100_003)),
+        "gopher_below_avg_threshold": (lambda k: "。！ " * 60 + "糸" * k, range(2)),
+        "gopher_above_avg_threshold": (
+            lambda k: " ".join(words(k, longest + 1) + words(99, longest)),
+            range(4),
+        ),
+        "gopher_too_many_hashes": (lambda k: mixed(k, "#"), range(20)),
+        "gopher_too_many_ellipsis": (lambda k: mixed(k, "…"), range(20)),
+        "gopher_too_many_bullets": (lambda k: lines(k, lambda word: f"- {word}"), range(80, 100)),
+        "gopher_too_many_end_ellipsis": (lambda k: lines(k, lambda word: f"{word}…"), range(20, 40)),
+        "gopher_below_alpha_threshold": (lambda k: mixed(k, "42"), range(40)),
+        "gopher_enough_stop_words": (
+            lambda k: " ".join(pool[:60] + [stop[0], stop[0], stop[1], stop[2]][: k + 1]),
+            range(4),
+        ),
+    }
+    return {f"fineweb2_{language}.{name}": family for name, family in rules.items()}
+
+
+for language in ("zh", "yue", "ja", "ko"):
+    FAMILIES |= cjk_families(language)
+
 LISTS = Path(__file__).parent / "lists"
 CONFIG = QualityConfig(
-    rulesets=tuple(shipped_rulesets()),
+    # rules on what a signals shard has from the language table are tested in test_rules.py
+    rulesets=tuple(name for name in shipped_rulesets() if name != "fineweb_language"),
     signals=SignalsConfig(
         url=UrlLists(
             domains=LISTS / "domains.txt",
@@ -250,6 +317,7 @@ CONFIG = QualityConfig(
 SHIPPED = choose_rulesets(CONFIG)
 SIGNALS = resolve_signals(CONFIG)
 RULES = [(ruleset, rule) for ruleset in SHIPPED for rule in ruleset.rules]
+CHINESE = ("chinese_web_text", "map_cc", "roots_zh")
 RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
@@ -260,9 +328,9 @@ def vocabulary() -> Vocabulary:
 
 def value(text: str, ruleset: Ruleset, rule: Rule) -> float:
     url = text if ruleset.name == "refinedweb_url" else ""
-    language = "zh" if ruleset.name.startswith("chinese") else "en"
+    language = rule.language or ("zh" if ruleset.name.startswith(CHINESE) else "en")
     document = CustomDocument("d", text, language, metadata_json=json.dumps({"url": url}))
-    return text_signals(text, only(ruleset, rule), vocabulary(), document)[0][ruleset.column(rule)]
+    return next(measure([document], only(ruleset, rule), vocabulary()))[0][ruleset.column(rule)]
 
 
 def only(ruleset: Ruleset, rule: Rule) -> SignalsConfig:
@@ -302,3 +370,24 @@ def test_published_thresholds() -> None:
     assert thresholds("gopher_repetition") == paragraphs_and_lines + top + dup
     assert thresholds("c4") == [0, 0, 5]
     assert thresholds("fineweb") == [1, 0.12, 0.67, 0.01, 0.3]
+
+
+def test_published_thresholds_of_fineweb_2() -> None:
+    """github.com/huggingface/fineweb-2, configs/*.yml of 2025-06-16 (the paper's)."""
+    fixed = [50, 100_000, 1]
+    symbols = [0.1, 0.1, 0.9, 0.3]
+    published = {  # copied lines, top n-grams, copied n-grams, line ends, new lines, word length, letters
+        "zh": ([0.287, 0.256, 0.201, 0.171, 0.198, 0.182, 0.167, 0.154, 0.14, 0.127], 0.106, 0.178, 5, 0.735),
+        "yue": ([0.442, 1.238, 0.854, 0.623, 0.241, 0.216, 0.204, 0.193, 0.182, 0.17], 0.111, 0.238, 5, 0.765),
+        "ja": ([0.328, 0.239, 0.196, 0.172, 0.243, 0.225, 0.207, 0.19, 0.175, 0.159], 0.096, 0.13, 6, 0.759),
+        "ko": ([0.374, 0.282, 0.228, 0.185, 0.201, 0.184, 0.168, 0.154, 0.14, 0.127], 0.062, 0.196, 6, 0.791),
+    }
+    for language, (repetition, ends, breaks, longest, letters) in published.items():
+        rules = load_ruleset(f"fineweb2_{language}").rules
+        expected = [*repetition, 1, ends, 0.1, breaks, *fixed, longest, *symbols, letters, 2]
+        assert [rule.threshold for rule in rules] == expected
+        assert {rule.language for rule in rules} == {language}
+    assert len(STOP_WORDS["zh"]) == 22
+    assert len(STOP_WORDS["yue"]) == 32
+    assert len(STOP_WORDS["ja"]) == 15
+    assert len(STOP_WORDS["ko"]) == 21

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_quality.rules import Ruleset
+from data_quality.rules import Ruleset, with_thresholds
 from data_quality.signal_catalogue import signal_columns
 from data_quality.tune import at_the_edge, compare_rules
 
@@ -84,6 +84,22 @@ def test_the_edge_shows_the_nearest_on_both_sides(
     assert {row["id"] for row in found if row["fires"]} == {row["id"] for row in below}
     assert {row["id"] for row in found if not row["fires"]} == {row["id"] for row in above}
     assert [row["value"] for row in found] == sorted(row["value"] for row in found)
+
+
+def foreign(*languages: str) -> Ruleset:
+    rule = {"name": "foreign", "signal": "language", "operator": "not in", "threshold": languages}
+    content = {"name": "mine", "description": "d", "citation": "c", "text": "raw"}
+    return Ruleset.model_validate({**content, "rules": [rule | {"reason": "a reason", "source": "none"}]})
+
+
+def test_words_are_compared_and_have_no_edge(shards: list[Path], rows: list[dict[str, object]], tmp_path: Path) -> None:
+    after = with_thresholds(foreign("zh"), {"mine.foreign": ("en", "zh")})
+    answer = compare_rules(shards, [foreign("zh")], [after], tmp_path / "spill")
+    assert [rule["threshold"] for rule in answer["rules"]] == [[("zh",), ("en", "zh")]]
+    known = [sum(row["language"] in languages for row in rows) for languages in (("zh",), ("en", "zh"))]
+    assert answer["passed"] == known
+    assert (answer["gained"], answer["lost"]) == (known[1] - known[0], 0)
+    assert at_the_edge(shards, after, after.rules[0], 4, tmp_path / "spill") == []
 
 
 def test_signals_that_are_not_there_are_named(shards: list[Path], tmp_path: Path) -> None:

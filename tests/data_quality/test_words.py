@@ -13,8 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_quality.scripts import UNSEGMENTED
+from data_quality.segment import word_rule
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
-from data_quality.words import MAX_CHUNK_CHARACTERS, chunk_splitter, split_words, word_spans
+from data_quality.words import (
+    MAX_CHUNK_CHARACTERS,
+    ChunkSplitter,
+    chunk_splitter,
+    split_words,
+    text_language,
+    word_spans,
+)
 
 SENTENCES = [
     "He's here, isn't he? (They'd've gone at 5km/h...) I cannot; don't. Dr. Smith etc.",
@@ -25,12 +33,18 @@ SENTENCES = [
     "======== -------- ........ ,,,, ;;; !!! ### *** ___ ~~~ ||| \\n \\t <space>",
     "IS_ALPHA ORTH (IS_ALPHA) gonna Cannot LET'S let's. o.O 8) (-8 )-: ><(((*> w/o and/or",
 ]
+CJK = st.text(alphabet="中文東京的我㐀𧽼のはをアー・한국은다 \n\u3000aB1.-_%+。，é", max_size=40)
 CHUNKS = st.text(alphabet="aAbBsdemTt09.,:;!?'\"()[]{}<>_-/#*&`=+$%@|\\^~éß’…—°", min_size=1, max_size=14)
 
 
 @cache
 def tokenizer() -> Any:
     return spacy.blank("en").tokenizer
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    return Vocabulary()
 
 
 def by_spacy(text: str) -> list[str]:
@@ -60,27 +74,83 @@ def test_words_are_those_of_spacy_on_real_text() -> None:
 
 
 @settings(deadline=None)
-@given(st.text(max_size=60))
-def test_spans_are_the_words_places(text: str) -> None:
-    spans = word_spans(text)
+@given(st.text(max_size=60) | CJK, st.sampled_from([None, "en", "zh", "ja", "ko"]))
+def test_spans_are_the_words_places(text: str, language: str | None) -> None:
+    spans = word_spans(text, language)
+    words = split_words(text, language)
     assert spans.shape == (len(spans), 2)
-    assert [text[start:end] for start, end in spans] == split_words(text)
-    assert "".join(split_words(text)) == "".join(text.split())
+    assert [text[start:end] for start, end in spans] == words
+    assert "".join(words) == "".join(text.split())
+    tokens, starts = vocabulary().tokens(text.splitlines(), word_rule(language or text_language(text)))
+    assert int((tokens != WHITE_SPACE).sum()) == len(words)
+    assert len(starts) == len(text.splitlines()) + 1
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "language", "words"),
     [
-        ("今天天气很好，我们去公园。", 13),
-        ("今日は天気がいいです。", 11),
-        ("東京へ行く", 5),
-        ("오늘은 날씨가 좋습니다.", 4),
-        ("使用Python3编程", 5),
+        ("今天天气很好，我们去公园。", "zh", "今天天气 很 好 ， 我们 去 公园 。"),
+        ("使用Python3编程", "zh", "使用 Python3 编程"),
+        ("他Check-in在2009.03.08，用C++写a--b", "zh", "他 Check - in 在 2009.03 . 08 ， 用 C++ 写 a -- b"),
+        ("在document中使用北京大学。", "en", "在 document 中 使用 北京大学 。"),
+        ("今日は天気がいいです。", "ja", "今日 は 天気 が いい です 。"),
+        ("東京へ行く", "ja", "東京 へ 行 く"),
+        ("これは・テスト・を", "ja", "これ は ・ テスト ・ を"),
+        ("東京大学", "ja", "東京 大学"),
+        ("コンピュータを使ってありがとうございました", "ja", "コンピュータ を 使 って あり がと うご ざい まし た"),
+        ("오늘은 날씨가 좋습니다.", "ko", "오늘 은 날씨 가 좋 습니다 ."),
+        ("발전하는 나라", "ko", "발전 하 는 나라"),
     ],
 )
-def test_no_unsegmented_sentence_is_one_word(text: str, words: int) -> None:
-    assert len(split_words(text)) == words
-    assert len(Vocabulary().tokens([text])[0]) == words
+def test_no_unsegmented_sentence_is_one_word(text: str, language: str, words: str) -> None:
+    assert split_words(text, language) == words.split()
+    assert len(Vocabulary().tokens([text], word_rule(language))[0]) == len(words.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("今天天气很好，我们去公园。", "zh"),
+        ("今日は天気がいいです。", "ja"),
+        ("오늘은 날씨가 좋습니다.", "ko"),
+        ("东京 2020 年", "zh"),
+        ("Ein Satz über 東京", "en"),
+        ("", "en"),
+        ("12 + 3", "en"),
+    ],
+)
+def test_without_a_language_the_scripts_decide(text: str, language: str) -> None:
+    assert text_language(text) == language
+    assert split_words(text) == split_words(text, language)
+
+
+def test_a_stated_language_is_taken_by_its_base() -> None:
+    assert [text_language("東京", code) for code in ("zh-Hant", "ja_JP", "EN", "und", None)] == [
+        "zh",
+        "ja",
+        "en",
+        "zh",
+        "zh",
+    ]
+
+
+def test_the_longest_piece_of_an_endless_sentence_is_short() -> None:
+    assert len(split_words("오늘은날씨가좋아서우리는공원에산책하러갑니다.", "ko")) > 5
+    for sentence, language in [
+        ("ア" * 500, "ja"),
+        ("あ" * 500, "ja"),
+        ("漢" * 500, "ja"),
+        ("한" * 490, "ko"),
+        ("我是人" * 200, "zh"),
+    ]:
+        assert max(map(len, split_words(sentence, language))) <= 12
+
+
+def test_plain_words_are_runs_of_letters_and_single_signs() -> None:
+    split = ChunkSplitter(plain=True)
+    assert split("don't...(x_1)") == ("don", "'", "t", ".", ".", ".", "(", "x_1", ")")
+    assert split("naïve-café") == ("naïve", "-", "café")
+    assert split("北京大学is") == ("北京大学", "is")
 
 
 def test_a_long_chunk_is_cut_in_pieces_first() -> None:

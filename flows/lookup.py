@@ -1,0 +1,68 @@
+"""Finding things in a filtered corpus: the artifacts that it was made from, and one document among millions."""
+
+import hashlib
+from pathlib import Path
+
+from tasks.decide import INDEX
+from tasks.files import read_json
+from tasks.shared import open_store
+from tasks.store import Artifact, StoreError
+from tasks.tables import rows, score_tables
+
+
+def filtered_corpus(name: str | None) -> Artifact:
+    """A corpus with its decisions, by name; the newest for None.
+
+    Raises:
+        StoreError: there is none, or the name is that of another kind of artifact.
+    """
+    store = open_store()
+    kept = store.resolve(name) if name else store.newest("filter_corpus")
+    if kept is None:
+        raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
+    if kept.stage != "filter_corpus":
+        raise StoreError(f"{kept.name} is no filtered corpus; `textmill ls filter_corpus` lists them")
+    return kept
+
+
+def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifact:
+    """An artifact's input by the name that its stage gives it; where there are several, the first (of a stage).
+
+    Raises:
+        StoreError: it was collected.
+    """
+    item = next(item for item in artifact.manifest()["inputs"][name] if stage in (None, item["stage"]))
+    found = open_store().find(item["stage"], item["key"])
+    if found is None:
+        raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
+    return found
+
+
+def score_paths(kept: Artifact) -> list[list[Path]]:
+    """The tables of scores that judged a filtered corpus, the shards of each."""
+    verdicts = input_of(kept, "verdicts")
+    inputs = verdicts.manifest()["inputs"].get("scores", [])
+    return [score_tables(input_of(verdicts, "scores", item["stage"])) for item in inputs]
+
+
+def shard_of(kept: Artifact, document: str) -> int | None:
+    """The number of the shard that holds a document of a filtered corpus; None: it has no document of that id.
+
+    The index is sorted by the hash of the id (tasks/decide.py), so that one row group of it is read.
+    """
+    hashed = int.from_bytes(hashlib.md5(document.encode(), usedforsecurity=False).digest()[8:], "little")
+    found = rows("SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", [str(kept.file(INDEX)), hashed])
+    for row in found:  # more than one only where two ids have one hash
+        decisions = str(kept.path / "decisions" / f"{row['shard']:05d}.parquet")
+        if rows("SELECT 1 FROM read_parquet(?) WHERE id = ?", [decisions, document]):
+            return int(row["shard"])
+    return None
+
+
+def tables_for(artifact: Artifact, shard: int) -> list[Path]:
+    """The table of a per-shard artifact that belongs to a shard of its corpus; all, where that cannot be told."""
+    parts = artifact.manifest()["parts"]
+    if shard >= len(parts):
+        return score_tables(artifact)
+    part = artifact.path.parent.parent / parts[shard]["stage"] / parts[shard]["key"]
+    return [part / entry["path"] for entry in read_json(part / "manifest.json")["shards"]]
