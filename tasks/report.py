@@ -1,10 +1,9 @@
 """Report: what was read, what was dropped and why, what the models learned, as one self-contained page."""
 
-from collections.abc import Mapping, Sequence
-
 from data_quality.config import StrictModel
 from tasks.files import write_json
 from tasks.report_data import Amount, Headline, ReportData
+from tasks.report_inputs import Classified, Reported
 from tasks.run import current_run
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -20,7 +19,7 @@ class ReportConfig(StrictModel):
     name: str
 
 
-@stage(version=2)
+@stage(version=3)
 def report(
     work: Work,
     config: ReportConfig,
@@ -37,11 +36,11 @@ def report(
     kept: Artifact,
     profile: Artifact,
     mixture: list[Artifact],
-    split: Artifact,
-    tokenizer: Artifact,
-    tokens: Artifact,
-    model: Artifact,
-    evaluation: Artifact,
+    split: Artifact | None = None,
+    tokenizer: Artifact | None = None,
+    tokens: Artifact | None = None,
+    model: Artifact | None = None,
+    evaluation: Artifact | None = None,
     examples: Artifact | None = None,
     pretrained: list[Artifact] | None = None,
     scratch: list[Artifact] | None = None,
@@ -52,32 +51,35 @@ def report(
 
     A leaf: nothing is made from it. So it may read what no other stage may, the seconds, memory and journals of the
     artifacts, and its bytes may differ between two runs. It is a stage all the same, so that an unchanged run has its
-    report at once. The five last inputs are there when the pipeline has a task.
+    report at once. Cleaning alone gives what describes a corpus, training its split, tokens and model too, and the
+    five last inputs are there when the pipeline has a task.
     """
     from tasks.report_page import render_report
 
-    corpus = {
-        "raw": raw,
-        "normalized": normalized,
-        "signals": signals,
-        "signatures": signatures,
-        "verdicts": verdicts,
-        "duplicates": duplicates,
-        "kept": kept,
-        "split": split,
-        "tokenizer": tokenizer,
-        "tokens": tokens,
-    }
-    task: dict[str, Artifact | list[Artifact]] = {}
+    task = None
     if examples and pretrained and scratch and baseline and comparison:
-        task = {
-            "examples": examples,
-            "pretrained": pretrained,
-            "scratch": scratch,
-            "baseline": baseline,
-            "comparison": comparison,
-        }
-    data = gather(work, config.name, corpus, found, model, evaluation, task)
+        task = Classified(examples, pretrained, scratch, baseline, comparison)
+    made = Reported(
+        raw=raw,
+        normalized=normalized,
+        signals=signals,
+        scores=scores,
+        signatures=signatures,
+        verdicts=verdicts,
+        addresses=addresses,
+        duplicates=duplicates,
+        found=found,
+        kept=kept,
+        profile=profile,
+        mixture=mixture,
+        split=split,
+        tokenizer=tokenizer,
+        tokens=tokens,
+        model=model,
+        evaluation=evaluation,
+        task=task,
+    )
+    data = gather(work, config.name, made)
     write_json(work.directory / DATA, data.model_dump(mode="json"))
     (work.directory / PAGE).write_text(render_report(data), encoding="utf-8")
     work.journal.write("file", path=PAGE, directory="report")
@@ -85,50 +87,55 @@ def report(
     work.counts["reasons"] = len(data.drops)
 
 
-def gather(
-    work: Work,
-    name: str,
-    corpus: Mapping[str, Artifact],
-    found: Sequence[Artifact],
-    model: Artifact,
-    evaluation: Artifact,
-    task: Mapping[str, Artifact | list[Artifact]],
-) -> ReportData:
+def gather(work: Work, name: str, made: Reported) -> ReportData:
     """The data of the whole page."""
-    from tasks import report_gather_corpus, report_gather_drops, report_gather_models, report_gather_run
+    from tasks import report_gather_corpus as corpus
+    from tasks import report_gather_families as families
+    from tasks import report_gather_models as models
+    from tasks import report_gather_run as about
+    from tasks.report_gather_drops import drops
+    from tasks.report_gather_funnel import funnel
+    from tasks.report_gather_rules import overlap, threshold_curves
+    from tasks.report_gather_texts import languages, mixture, spans
+    from tasks.report_gather_view import measure
 
     run = current_run()
-    after = [a for value in task.values() for a in (value if isinstance(value, list) else [value])]
-    corpus_artifacts = [a for key, made in corpus.items() for a in ([*found, made] if key == "kept" else [made])]
-    artifacts = [*corpus_artifacts, model, evaluation, *after]
-    date, seconds = report_gather_run.started(run)
-    raw, kept, split = corpus["raw"], corpus["kept"], corpus["split"]
-    read, left, tokens = raw.counts(), kept.counts(), corpus["tokens"].counts()
+    artifacts = about.with_origins(made.artifacts())
+    date, seconds = about.started(run)
+    read, left = made.raw.counts(), made.kept.counts()
     with database(work.resources, work.scratch / "spill") as connection:
-        report_gather_corpus.measure(connection, corpus["signals"], kept, split)
-        drops = report_gather_drops.drops(
-            connection, corpus["signals"], corpus["verdicts"], corpus["duplicates"], split
-        )
+        measure(connection, made)
+        dropped = drops(connection, made)
         return ReportData(
             headline=Headline(
                 run=name,
                 date=date,
                 raw=Amount(documents=read["documents"], bytes=read["text_bytes"]),
-                kept=Amount(documents=left["documents"], bytes=left["bytes"], tokens=tokens["tokens"]),
+                kept=Amount(
+                    documents=left["documents"],
+                    bytes=left["bytes"],
+                    tokens=made.tokens.counts()["tokens"] if made.tokens else None,
+                ),
                 seconds=seconds,
             ),
-            funnel=report_gather_corpus.funnel(connection, corpus),
-            drops=drops,
-            skips=report_gather_corpus.skips(connection, raw),
-            sources=report_gather_corpus.sources(connection, raw, kept),
-            lengths=report_gather_corpus.lengths(connection),
-            duplicates=report_gather_corpus.duplicates(connection, corpus["signatures"], corpus["duplicates"]),
-            pretraining=report_gather_models.pretraining(model, evaluation),
-            finetuning=report_gather_models.finetuning(connection, **task) if task else None,  # type: ignore[arg-type]
-            stages=report_gather_run.stages(run, artifacts),
-            environment=report_gather_run.environment(run, artifacts),
-            lineage=report_gather_run.lineage(artifacts),
-            commands=report_gather_run.commands(kept, model, drops[0].examples[0].id if drops else None),
+            funnel=funnel(connection, made),
+            drops=dropped,
+            overlap=overlap(connection),
+            curves=threshold_curves(connection, made.verdicts),
+            skips=corpus.skips(connection, made.raw),
+            sources=corpus.sources(connection, made.raw, made.kept),
+            languages=languages(connection),
+            lengths=corpus.lengths(connection),
+            addresses=families.addresses(connection, made.addresses),
+            duplicates=families.duplicates(connection, made.signatures, made.duplicates),
+            spans=spans(connection, made.kept),
+            mixture=mixture(made.mixture),
+            pretraining=models.pretraining(made.model, made.evaluation) if made.model and made.evaluation else None,
+            finetuning=models.finetuning(connection, **vars(made.task)) if made.task else None,
+            stages=about.stages(run, artifacts),
+            environment=about.environment(run, artifacts),
+            lineage=about.lineage(artifacts),
+            commands=about.commands(made.kept, made.model, dropped[0].examples[0].id if dropped else None),
         )
 
 

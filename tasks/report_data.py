@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from data_quality.config import StrictModel
+from tasks.report_data_rules import LanguageRow, Mixture, Overlap, SpanKind, ThresholdCurve
 
 
 class Amount(StrictModel):
@@ -78,7 +79,7 @@ class Twin(StrictModel):
     id: str
     source: str | None = None
     excerpt: str = Field("", description="Beginning of its text.")
-    kind: Literal["exact", "near"] = "near"
+    kind: Literal["url", "exact", "near"] = "near"
     jaccard: float | None = Field(None, description="Jaccard similarity of the two shingle sets, 0..1.")
 
 
@@ -92,6 +93,7 @@ class DropExample(StrictModel):
     value: float | str | None = Field(None, description="The signal's value for this document.")
     threshold: float | str | None = Field(None, description="The rule's threshold.")
     keeps_if: str | None = Field(None, description="Operator that a kept document satisfies: >=, <=, >, <, ==.")
+    note: str | None = Field(None, description="Other evidence in words: what would be left, what is shared with what.")
     other_reasons: Sequence[str] = Field((), description="Further reasons this document also meets.")
     twin: Twin | None = Field(None, description="For a duplicate: what was kept in its place.")
 
@@ -100,7 +102,7 @@ class DropReason(StrictModel):
     """One reason for which documents were dropped, counted by first reason."""
 
     name: str = Field(description='As in the decision table: "gopher_quality.gopher_short_doc", "near_duplicate".')
-    stage: str | None = Field(None, description="The stage that decided: rules, dedupe, split.")
+    stage: str | None = Field(None, description="The step that decided: rules, url, dedupe, lines, ..., split.")
     rule: str | None = Field(None, description="The rule in words or as an expression: words >= 50.")
     documents: int = Field(description="Documents whose first reason this is.")
     bytes: int | None = Field(None, description="UTF-8 bytes of those documents.")
@@ -131,11 +133,17 @@ class SkipReason(StrictModel):
 
 
 class SourceRow(StrictModel):
-    """One value of the `source` column, raw against kept."""
+    """One value of the `source` column: what was read, where it went, what was kept.
+
+    What of the raw bytes is in none of the others was taken out of kept texts, or fell away when texts were normalised.
+    """
 
     name: str
     raw_documents: int
     raw_bytes: int
+    rules: Amount | None = Field(None, description="Dropped by rules or lists; normalised text.")
+    duplicates: Amount | None = Field(None, description="Dropped in favour of a twin.")
+    other: Amount | None = Field(None, description="Dropped otherwise: too little left, contaminated, empty.")
     kept_documents: int
     kept_bytes: int
 
@@ -163,7 +171,7 @@ class FamilyMember(StrictModel):
 
     id: str
     source: str | None = None
-    kind: Literal["exact", "near"] = "near"
+    kind: Literal["url", "exact", "near"] = "near"
     jaccard: float | None = Field(None, description="Similarity to the kept document, 0..1.")
 
 
@@ -178,9 +186,10 @@ class DuplicateFamily(StrictModel):
 
 
 class Duplicates(StrictModel):
-    """What deduplication found."""
+    """What deduplication found, by text or by address."""
 
     method: str | None = Field(None, description="MinHash, 14 bands x 8 rows of 5-word shingles, verified at 0.8.")
+    url: int | None = Field(None, description="Documents dropped because another has their address.")
     exact: int | None = Field(None, description="Documents dropped as exact duplicates.")
     near: int | None = Field(None, description="Documents dropped as verified near-duplicates.")
     families: int | None = Field(None, description="Families of two or more documents.")
@@ -324,10 +333,16 @@ class ReportData(StrictModel):
     headline: Headline
     funnel: Sequence[FunnelStep] = ()
     drops: Sequence[DropReason] = Field((), description="In any order; shown by documents, most first.")
+    overlap: Overlap | None = None
+    curves: Sequence[ThresholdCurve] = Field((), description="Of the rules that fire most, most first.")
     skips: Sequence[SkipReason] = ()
     sources: Sequence[SourceRow] = Field((), description="All of them; the page shows the largest and sums the rest.")
+    languages: Sequence[LanguageRow] = ()
     lengths: Sequence[LengthHistogram] = ()
-    duplicates: Duplicates | None = None
+    addresses: Duplicates | None = Field(None, description="Families of documents that have one address.")
+    duplicates: Duplicates | None = Field(None, description="Families of documents with equal or similar texts.")
+    spans: Sequence[SpanKind] = ()
+    mixture: Mixture | None = None
     pretraining: Pretraining | None = None
     finetuning: FineTuning | None = None
     stages: Sequence[StageRow] = ()

@@ -1,47 +1,67 @@
 """Gather why documents were dropped: every reason with its rule, its counts, and documents with the evidence."""
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import duckdb
 
 from data_quality.rules import Rule, Ruleset, written
-from data_quality.signal_catalogue import meaning
 from tasks.report_data import DropExample, DropReason, Twin
 from tasks.report_excerpts import Excerpt, excerpts
-from tasks.report_gather_corpus import EXAMPLES, paths
-from tasks.store import Artifact
+from tasks.report_gather_corpus import EXAMPLES
+from tasks.report_gather_evidence import evidence
+from tasks.report_gather_rules import said
+from tasks.report_gather_view import CONTAMINATED, columns, step_of
+from tasks.report_inputs import Reported
 from tasks.tables import answer
 
 KEPT_IF = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "≠", "!=": "=", "in": "not in", "not in": "in"}
 """Rules say what drops a document; the report says what a kept one satisfies."""
 
-DEDUPE = {"duplicate.exact": "the same text as a document that stays", "duplicate.near": "Jaccard similarity ≥ {:g}"}
+TWINS: dict[str, Literal["url", "exact"]] = {"duplicate.url": "url", "duplicate.exact": "exact"}
+
+WORDS = {
+    "list.drop": "named by the drop-list",
+    "duplicate.url": "another document has its address",
+    "duplicate.exact": "the same text as a document that stays",
+    "lines.too_little_left": "too little is left without the lines that many documents share",
+    "substring.too_little_left": "too little is left without the pieces that stand in another document",
+}
+"""What a reason means, where no threshold belongs to it."""
 
 
-def drops(
-    connection: duckdb.DuckDBPyConnection,
-    signals: Artifact,
-    verdicts: Artifact,
-    duplicates: Artifact,
-    split: Artifact,
-) -> list[DropReason]:
+def drops(connection: duckdb.DuckDBPyConnection, made: Reported) -> list[DropReason]:
     """Every reason that dropped a document, or kept it out of training, most frequent first.
 
-    Needs what `report_gather_corpus.measure` creates. Examples are those with the smallest hash of their id.
+    Needs what `report_gather_view.measure` creates. Examples are those with the smallest hash of their id.
     """
-    rows = _decided(connection) + _excluded(connection)
+    rows = _decided(connection)
+    thresholds = {"duplicate.near": made.duplicates.manifest()["config"]["near"]["threshold"]}
+    if made.split is not None:
+        rows += _excluded(connection)
+        thresholds["split"] = made.split.manifest()["config"]["threshold"]
     shown = [example for row in rows for example in row["examples"]]
-    texts = excerpts(connection, [e["id"] for e in shown] + [e["twin"] for e in shown if e["twin"]])
-    rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
+    ids = sorted({example["id"] for example in shown})
+    rulesets = [Ruleset.model_validate(ruleset) for ruleset in made.verdicts.manifest()["config"]["rulesets"]]
     rules = {ruleset.reason(rule): (ruleset, rule) for ruleset in rulesets for rule in ruleset.rules}
-    values = _values(connection, signals, [ruleset.column(rule) for ruleset, rule in rules.values()], shown)
-    thresholds = {
-        "duplicate.near": duplicates.manifest()["config"]["near"]["threshold"],
-        "split": split.manifest()["config"]["threshold"],
-    }
-    return [_reason(row, rules.get(row["reason"]), thresholds, texts, values) for row in rows]
+    known = Known(
+        rules=rules,
+        thresholds=thresholds,
+        texts=excerpts(connection, ids + [e["twin"] for e in shown if e["twin"]]),
+        values=_values(connection, [ruleset.column(rule) for ruleset, rule in rules.values()], ids),
+        evidence=evidence(connection, made.found, ids),
+    )
+    return [_reason(row, known) for row in rows]
+
+
+class Known(NamedTuple):
+    """What is said of the documents that are shown: rules by reason, signals by document, texts by document."""
+
+    rules: Mapping[str, tuple[Ruleset, Rule]]
+    thresholds: Mapping[str, float]
+    texts: Mapping[str, Excerpt]
+    values: Mapping[str, Mapping[str, Any]]
+    evidence: Mapping[tuple[str, str], str]
 
 
 def _decided(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
@@ -79,87 +99,78 @@ def _excluded(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def _values(
-    connection: duckdb.DuckDBPyConnection, signals: Artifact, columns: Sequence[str], shown: Sequence[Mapping[str, Any]]
+    connection: duckdb.DuckDBPyConnection, names: Sequence[str], ids: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """The signals that rules look at, of the documents that are shown."""
-    selected = ", ".join(["id", *(f'"{column}"' for column in dict.fromkeys(columns))])
+    """The signals and scores that rules look at, of the documents that are shown."""
+    present = columns(connection, "signals")
+    selected = ", ".join(["id", *(f'"{name}"' for name in dict.fromkeys(names) if name in present)])
     found = answer(
         connection,
-        f"SELECT {selected} FROM read_parquet($signals) SEMI JOIN (SELECT unnest($ids::VARCHAR[]) AS id) USING (id)",
-        {"signals": paths(signals), "ids": sorted({example["id"] for example in shown})},
+        f"SELECT {selected} FROM signals SEMI JOIN (SELECT unnest($ids::VARCHAR[]) AS id) USING (id)",
+        {"ids": list(ids)},
     )
     return {row["id"]: row for row in found}
 
 
-def _reason(
-    row: Mapping[str, Any],
-    found: tuple[Ruleset, Rule] | None,
-    thresholds: Mapping[str, float],
-    texts: Mapping[str, Excerpt],
-    values: Mapping[str, Mapping[str, Any]],
-) -> DropReason:
+def _reason(row: Mapping[str, Any], known: Known) -> DropReason:
     name: str = row["reason"]
-    stage = {"duplicate": "dedupe", "split": "split", "contaminated": "decontaminate"}.get(name.split(".")[0], "rules")
-    if found is not None:
-        ruleset, rule = found
-        said = f"kept if {rule.signal} {_sign(rule)} {written(rule.threshold)}: {_meaning(ruleset, rule)}"
-    elif name == "list.drop":
-        said = "named by the drop-list"
-    elif stage == "split":
-        said = f"Jaccard similarity ≥ {thresholds['split']:g} with a document of that split"
-    elif stage == "decontaminate":
-        said = f"shares a row of words with an item of the benchmark {name.partition('.')[2]}"
-    else:
-        said = DEDUPE[name].format(thresholds["duplicate.near"])
     return DropReason(
         name=name,
-        stage=stage,
-        rule=said,
+        stage="split" if name.startswith("split.") else step_of(name),
+        rule=_said(name, known),
         documents=row["documents"],
         bytes=row["bytes"],
         any_documents=row["any_documents"],
-        examples=[_example(name, example, found, texts, values[example["id"]]) for example in row["examples"]],
+        examples=[_example(name, example, known) for example in row["examples"]],
     )
 
 
-def _meaning(ruleset: Ruleset, rule: Rule) -> str:
-    """What the signal measures, from the catalogue without its asides."""
-    return re.sub(r"\s*\([^()]*\)", "", meaning(ruleset.text_of(rule), rule.signal)).split(";")[0]
+def _said(reason: str, known: Known) -> str:
+    """The rule in words."""
+    if reason in known.rules:
+        ruleset, rule = known.rules[reason]
+        return f"kept if {rule.signal} {_sign(rule)} {written(rule.threshold)}: {said(ruleset, rule)}"
+    if reason == "duplicate.near":
+        return f"Jaccard similarity ≥ {known.thresholds[reason]:g}"
+    if reason.startswith("split."):
+        return f"Jaccard similarity ≥ {known.thresholds['split']:g} with a document of that split"
+    if reason.startswith(CONTAMINATED):
+        return f"shares a row of words with an item of the benchmark {reason.removeprefix(CONTAMINATED)}"
+    return WORDS[reason]
 
 
 def _sign(rule: Rule) -> str:
     return {">=": "≥", "<=": "≤"}.get(KEPT_IF[rule.operator], KEPT_IF[rule.operator])
 
 
-def _example(
-    reason: str,
-    example: Mapping[str, Any],
-    found: tuple[Ruleset, Rule] | None,
-    texts: Mapping[str, Excerpt],
-    values: Mapping[str, Any],
-) -> DropExample:
-    own = texts[example["id"]]
+def _example(reason: str, example: Mapping[str, Any], known: Known) -> DropExample:
+    id: str = example["id"]
     measured: dict[str, Any] = {}
     twin = None
-    if found is not None:
-        ruleset, rule = found
+    if reason in known.rules:
+        ruleset, rule = known.rules[reason]
         column = ruleset.column(rule)
         measured = {
             "signal": column,
-            "value": values[column],
+            "value": known.values[id].get(column),
             "threshold": rule.threshold if isinstance(rule.threshold, float) else written(rule.threshold),
             "keeps_if": KEPT_IF[rule.operator],
         }
-    elif example["twin"]:
-        other = texts[example["twin"]]
+    elif example["twin"] and reason.startswith(("duplicate.", "split.")):
+        other = known.texts[example["twin"]]
         twin = Twin(
             id=example["twin"],
             source=other.source,
             excerpt=other.text,
-            kind="exact" if reason == "duplicate.exact" else "near",
+            kind=TWINS.get(reason, "near"),
             jaccard=example["jaccard"],
         )
-    others = [other for other in example["reasons"] if other != reason]
     return DropExample(
-        id=example["id"], source=own.source, excerpt=own.text, other_reasons=others, twin=twin, **measured
+        id=id,
+        source=known.texts[id].source,
+        excerpt=known.texts[id].text,
+        note=known.evidence.get((id, reason)),
+        other_reasons=[other for other in example["reasons"] if other != reason],
+        twin=twin,
+        **measured,
     )

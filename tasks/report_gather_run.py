@@ -23,6 +23,26 @@ def started(run: Run) -> tuple[str, float | None]:
     return date, time.time() - began if whole else None
 
 
+def with_origins(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """The artifacts with all that they were made from and that is on this machine, each after its inputs."""
+    known = {artifact.key: artifact for artifact in artifacts}
+    ordered: dict[str, Artifact] = {}
+
+    def visit(artifact: Artifact) -> None:
+        if artifact.key in ordered:
+            return
+        for items in artifact.manifest()["inputs"].values():
+            for item in items:
+                path = artifact.path.parent.parent / item["stage"] / item["key"]
+                if item["key"] in known or (path / "manifest.json").exists():
+                    visit(known.get(item["key"]) or Artifact(item["stage"], item["key"], item["digest"], path))
+        ordered[artifact.key] = artifact
+
+    for artifact in artifacts:
+        visit(artifact)
+    return list(ordered.values())
+
+
 def stages(run: Run, artifacts: Sequence[Artifact]) -> list[StageRow]:
     """One row for each artifact; built by this run if its sidecar names it, an earlier attempt of it included."""
     records = {record.artifact.key: record for record in run.records}
@@ -86,14 +106,14 @@ def environment(run: Run, artifacts: Sequence[Artifact]) -> dict[str, str]:
     }
 
 
-def commands(kept: Artifact, model: Artifact, dropped: str | None) -> list[Command]:
+def commands(kept: Artifact, model: Artifact | None, dropped: str | None) -> list[Command]:
     """Where to look further."""
     found = [Command(command=f"textmill show {kept.name}", says="counts and lineage of the kept corpus")]
     if dropped is not None:
         found.append(Command(command=f"textmill why '{dropped}'", says="why a document was dropped, rule by rule"))
-    return [
-        *found,
-        Command(command=f"textmill show {model.name}", says="counts and lineage of the pretrained model"),
-        Command(command=f"textmill generate {model.name} --prompt 'Return the'", says="let the model write"),
-        Command(command="textmill ls", says="every artifact of the store"),
-    ]
+    if model is not None:
+        found += [
+            Command(command=f"textmill show {model.name}", says="counts and lineage of the pretrained model"),
+            Command(command=f"textmill generate {model.name} --prompt 'Return the'", says="let the model write"),
+        ]
+    return [*found, Command(command="textmill ls", says="every artifact of the store")]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks import report_figures, report_format, report_results
+from tasks import report_figures, report_figures_rules, report_format, report_results
 from tasks.report_data import (
     Amount,
     DropReason,
@@ -29,22 +29,29 @@ from tasks.report_data import (
     SourceRow,
     StageRow,
 )
-from tasks.report_format import MISSING, count, share, visible
+from tasks.report_data_rules import LanguageRow
+from tasks.report_format import MISSING, count, share, size, visible
 from tasks.report_summary import lead, tiles
 
 HERE = Path(__file__).parent
 
 TITLES = {
-    "funnel": "From raw bytes to tokens",
+    "funnel": "From what was read to what is left",
     "drops": "Why documents were dropped",
+    "overlap": "Reasons that hold together",
+    "curves": "What other thresholds would drop",
     "skips": "Input that could not be read",
     "sources": "Sources",
+    "languages": "Languages before and after",
     "lengths": "Document lengths",
+    "addresses": "Documents of one address",
     "duplicates": "Duplicate families",
+    "spans": "What was taken out of texts",
+    "mixture": "Mixture",
     "pretraining": "Pretraining",
     "finetuning": "Fine-tuning",
     "stages": "Time and memory",
-    "lineage": "Where the model comes from",
+    "lineage": "What it was made from",
     "further": "Looking further",
 }
 
@@ -55,6 +62,10 @@ class Limits(NamedTuple):
     reasons: int = 40
     examples: int = 3
     sources: int = 30
+    curves: int = 8
+    languages: int = 20
+    spans: int = 40
+    groups: int = 40
     histograms: int = 4
     families: int = 12
     members: int = 12
@@ -76,13 +87,21 @@ def render_report(data: ReportData) -> str:
     sources = sorted(data.sources, key=lambda s: (-s.raw_bytes, s.name))
     drawings = [(h, report_figures.lengths(h)) for h in data.lengths[: LIMITS.histograms]]
     histograms = [(h, drawing) for h, drawing in drawings if drawing]
+    curves = [(c, d) for c in data.curves[: LIMITS.curves] if (d := report_figures_rules.threshold_curve(c))]
+    languages = sorted(data.languages, key=lambda row: (-row.bytes, row.name))
     present = {
         "funnel": data.funnel,
         "drops": drops,
+        "overlap": data.overlap,
+        "curves": curves,
         "skips": data.skips,
         "sources": sources,
+        "languages": languages,
         "lengths": histograms,
+        "addresses": data.addresses,
         "duplicates": data.duplicates,
+        "spans": data.spans,
+        "mixture": data.mixture,
         "pretraining": data.pretraining,
         "finetuning": data.finetuning,
         "stages": data.stages,
@@ -107,7 +126,10 @@ def render_report(data: ReportData) -> str:
         sources=sources[: LIMITS.sources],
         sources_rest=_summed(sources[LIMITS.sources :]),
         sources_largest=max((max(s.raw_bytes, s.kept_bytes) for s in sources), default=0),
+        curves=curves,
+        languages=_language_rows(languages),
         histograms=histograms,
+        mixture_largest=max((max(g.size, g.drawn) for g in data.mixture.groups), default=0) if data.mixture else 0,
         samples=_samples(data.pretraining),
         stages=data.stages[: LIMITS.stages],
         stages_rest=len(data.stages[LIMITS.stages :]),
@@ -143,9 +165,12 @@ def _environment() -> Environment:
     environment.filters["p_value"] = report_results.p_value
     environment.filters["first_line"] = _first_line
     environment.filters["upper_first"] = lambda words: words[:1].upper() + words[1:]
+    environment.filters["in_unit"] = lambda value, unit: size(value) if unit == "bytes" else count(value)
+    environment.filters["plain_words"] = lambda words: words.replace("_", " ")
     environment.filters["operator"] = lambda sign: {">=": "≥", "<=": "≤", None: "at"}.get(sign, sign)
     for module, names in (
         (report_figures, ("bar", "funnel", "family_sizes", "loss", "small_curve")),
+        (report_figures_rules, ("overlap", "source_bar", "before_and_after")),
         (report_results, ("accuracies", "difference", "confusion", "lineage")),
     ):
         environment.globals.update({name: getattr(module, name) for name in names})
@@ -223,9 +248,45 @@ def _summed(rows: Sequence[SourceRow]) -> SourceRow | None:
         name="",
         raw_documents=sum(r.raw_documents for r in rows),
         raw_bytes=sum(r.raw_bytes for r in rows),
+        rules=_total([r.rules for r in rows]),
+        duplicates=_total([r.duplicates for r in rows]),
+        other=_total([r.other for r in rows]),
         kept_documents=sum(r.kept_documents for r in rows),
         kept_bytes=sum(r.kept_bytes for r in rows),
     )
+
+
+def _total(amounts: Sequence[Amount | None]) -> Amount:
+    known = [amount for amount in amounts if amount is not None]
+    return Amount(documents=sum(a.documents or 0 for a in known), bytes=sum(a.bytes or 0 for a in known))
+
+
+class MixRow(NamedTuple):
+    """A language as the table shows it: its share of the text before and after."""
+
+    row: LanguageRow
+    before: float
+    after: float
+
+
+def _language_rows(rows: Sequence[LanguageRow]) -> list[MixRow]:
+    """The largest languages, and what is left as one row."""
+    before, after = sum(r.bytes for r in rows), sum(r.kept_bytes for r in rows)
+    rest = rows[LIMITS.languages :]
+    shown = list(rows[: LIMITS.languages])
+    if rest:
+        shown.append(
+            LanguageRow(
+                name=f"{len(rest)} more",
+                documents=sum(r.documents for r in rest),
+                bytes=sum(r.bytes for r in rest),
+                kept=sum(r.kept for r in rest),
+                kept_bytes=sum(r.kept_bytes for r in rest),
+            )
+        )
+    return [
+        MixRow(row, row.bytes / before if before else 0.0, row.kept_bytes / after if after else 0.0) for row in shown
+    ]
 
 
 def _stage_limits(stages: Sequence[StageRow]) -> dict[str, float]:

@@ -37,6 +37,8 @@ def tiles(data: ReportData) -> list[Tile]:
                 [f"{name} {decimal(value, 3)}" for value, name in others if value is not None],
             )
         )
+    if p is None:
+        found += _losses(data)
     for system in f.systems if f else ():
         if system.role == "pretrained" and system.accuracy:
             a = system.accuracy
@@ -52,6 +54,21 @@ def tiles(data: ReportData) -> list[Tile]:
         subs = [f"{built} stages built", f"{len(data.stages) - built} reused"] if data.stages else []
         found.append(Tile("total time", duration(h.seconds), subs))
     return found
+
+
+def _losses(data: ReportData) -> list[Tile]:
+    """Where the documents of a corpus went, for a report without models."""
+    whole = data.headline.raw.documents if data.headline.raw else None
+    ways = {"dropped by rules": ("rules",), "duplicates dropped": ("url", "dedupe")}
+    known = {stage for stages in ways.values() for stage in stages}
+    lost = {name: sum(d.documents for d in data.drops if d.stage in stages) for name, stages in ways.items()}
+    lost["dropped otherwise"] = sum(d.documents for d in data.drops if d.stage not in {*known, "split"})
+    subs = "of {} documents ({})"
+    return [
+        Tile(name, count(n), [subs.format(count(whole), share(n, whole))] if whole else [])
+        for name, n in lost.items()
+        if n
+    ]
 
 
 def lead(data: ReportData) -> list[tuple[bool, str]]:

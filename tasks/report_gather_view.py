@@ -1,0 +1,64 @@
+"""What the sections of the report ask: a database over the tables of all steps, and the step that gives a reason."""
+
+import duckdb
+
+from data_quality.rules import register_signals
+from tasks.report_inputs import Reported
+from tasks.store import Artifact
+from tasks.tables import answer, score_tables
+
+RULES = "rules"
+STEPS = {
+    "duplicate.url": "url",
+    "duplicate.exact": "dedupe",
+    "duplicate.near": "dedupe",
+    "lines.too_little_left": "lines",
+    "substring.too_little_left": "substring",
+}
+"""Steps by the reasons that they give; rules and lists give the others, but for those that name a benchmark."""
+
+CONTAMINATED = "contaminated."
+
+
+def step_of(reason: str) -> str:
+    """The step that gives a reason."""
+    return "decontaminate" if reason.startswith(CONTAMINATED) else STEPS.get(reason, RULES)
+
+
+def paths(artifact: Artifact) -> list[str]:
+    """The files of all shards."""
+    return [str(shard.path) for shard in artifact.shards()]
+
+
+def files(artifact: Artifact, directory: str) -> str:
+    """A pattern for the Parquet files of one of the artifact's directories."""
+    return str(artifact.file(directory) / "*.parquet")
+
+
+def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
+    """Create what the sections ask: views `documents`, `signals` and `decisions`, tables `measured` and `membership`.
+
+    `documents` are the kept and the dropped texts as they leave the mill: personal data is out of both. `signals` has
+    all that rules may name, scores too, `decisions` what became of each document. `measured` joins the two: id,
+    source, language, bytes, characters, words (of the normalised text), kept, reason, reasons, twin, jaccard. `membership` is the
+    split's table, if there is one.
+    """
+    views = [files(made.kept, "kept"), files(made.kept, "dropped")]
+    connection.register("documents", connection.read_parquet(views).select("id", "text", "source"))
+    connection.register("decisions", connection.read_parquet(files(made.kept, "decisions")))
+    shards = [shard.path for shard in made.signals.shards()]
+    register_signals(connection, shards, [score_tables(artifact) for artifact in made.scores])
+    connection.execute(
+        """
+        CREATE TABLE measured AS
+        SELECT id, source, language, bytes, characters, words, kept, reason, reasons, twin, jaccard
+        FROM signals JOIN decisions USING (id)
+        """
+    )
+    if made.split is not None:
+        connection.execute("CREATE TABLE membership AS FROM read_parquet(?)", [str(made.split.file("split.parquet"))])
+
+
+def columns(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    """The columns of a relation with their types."""
+    return {row["column_name"]: row["column_type"] for row in answer(connection, f"DESCRIBE SELECT * FROM {relation}")}
