@@ -113,9 +113,7 @@ def require_ours(out: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         ours = False
     if not ours:
-        raise ConfigError(
-            f"{out} holds something else than an earlier result of `textmill clean`: choose another --out"
-        )
+        raise ConfigError(f"{out} holds something that `textmill clean` did not write: choose another --out")
 
 
 def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) -> dict[str, Any]:

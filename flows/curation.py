@@ -47,7 +47,7 @@ class NearDedupeSection(SignatureConfig, NearDedupeConfig):
     @model_validator(mode="before")
     @classmethod
     def _resolve_preset(cls, given: Any) -> Any:
-        return with_preset(given, (*SignatureConfig.model_fields, "threshold"))
+        return with_preset(given, ("unit", "size", "bands", "rows", "threshold"))
 
     def signatures(self) -> SignatureConfig:
         """The part that signatures depend on."""
