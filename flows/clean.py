@@ -186,7 +186,7 @@ def _load(connection: "duckdb.DuckDBPyConnection", made: Curated) -> bool:
 
 
 NUMBERS = ("BIGINT", "DOUBLE", "INTEGER", "FLOAT", "BOOLEAN")
-WORDS = ("script", "bucket")  # the only columns with words that no dropped document has already
+WORDS = ("script", "perplexity_bucket")  # the only columns with words that no dropped document has already
 
 
 def _copy(connection: "duckdb.DuckDBPyConnection", query: str, out: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from data_quality.config import ClassifierConfig, Selection
 from tasks.parts import Part, build_parts
+from tasks.selection import SELECTED, selected
 from tasks.signals import one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -33,18 +34,8 @@ def selected_texts(work: Work, corpus: Artifact, selection: Selection, limit: in
     """The distinct texts of the selected documents, at most `limit`, those with the least hashes."""
     with database(work.resources, work.scratch) as connection:
         rows = connection.execute(
-            """
-            SELECT any_value(text) FROM read_parquet($paths)
-            WHERE list_bool_or(list_transform($sources::VARCHAR[], lambda pattern: source GLOB pattern))
-              AND list_bool_or(list_transform($ids::VARCHAR[], lambda pattern: id GLOB pattern))
-            GROUP BY text_hash ORDER BY text_hash LIMIT $limit
-            """,
-            {
-                "paths": [str(shard.path) for shard in corpus.shards()],
-                "sources": list(selection.sources),
-                "ids": list(selection.ids),
-                "limit": limit,
-            },
+            f"SELECT any_value(text) {SELECTED} GROUP BY text_hash ORDER BY text_hash LIMIT $limit",
+            {**selected(corpus, selection), "limit": limit},
         ).fetchall()
     return [text for (text,) in rows]
 

@@ -6,6 +6,7 @@ from typing import Any
 from data_quality.config import PerplexityConfig
 from data_quality.config.base import StrictModel
 from tasks.parts import Part, build_parts
+from tasks.selection import SELECTED, selected
 from tasks.signals import one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -13,11 +14,6 @@ from tasks.tables import database, rows
 
 BUCKETS = "buckets.parquet"
 COUNTS = "counts.parquet"
-SELECTED = """
-    FROM read_parquet($paths)
-    WHERE list_bool_or(list_transform($sources::VARCHAR[], lambda pattern: source GLOB pattern))
-      AND list_bool_or(list_transform($ids::VARCHAR[], lambda pattern: id GLOB pattern))
-"""
 
 
 def perplexity(config: PerplexityConfig, *, corpus: Artifact, reference: Artifact) -> Artifact:
@@ -37,14 +33,7 @@ def reference_model(work: Work, config: PerplexityConfig, *, reference: Artifact
     from data_quality.perplexity import count_words, save_counts
 
     with database(work.resources, work.scratch) as connection:
-        documents = connection.execute(
-            f"SELECT text, language {SELECTED}",
-            {
-                "paths": [str(shard.path) for shard in reference.shards()],
-                "sources": list(config.reference.sources),
-                "ids": list(config.reference.ids),
-            },
-        )
+        documents = connection.execute(f"SELECT text, language {SELECTED}", selected(reference, config.reference))
         counts = count_words(iter(documents.fetchone, None))
     save_counts(counts, work.directory / COUNTS)
     work.counts |= {"languages": len(counts), "words": sum(sum(words.values()) for words in counts.values())}
