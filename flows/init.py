@@ -13,6 +13,8 @@ TOKENS_PER_PARAMETER = 20
 """Training tokens for a parameter at the best use of compute (Hoffmann et al. 2022, Chinchilla)."""
 EPOCHS = 4
 """Passes that teach almost as much as fresh text does (Muennighoff et al. 2023)."""
+METADATA_NAMES = ("url", "title", "date")
+"""Columns that later steps know: duplicates by address, the oldest copy."""
 FLOPS_PER_SECOND = 1e11
 """For the estimate of hours: what two CPU cores do in fp32."""
 
@@ -83,6 +85,10 @@ def source_lines(found: Found, seen: Survey) -> list[str]:
         lines.append(f"  text_column: {_quoted(found.text_column)}  # other text columns: {others}")
     if found.id_column:
         lines.append(f"  id_column: {_quoted(found.id_column)}")
+    lines += [f"  {name}_column: {name}" for name in ("source", "language") if name in found.columns]
+    metadata = [name for name in METADATA_NAMES if name in found.columns]
+    if metadata:
+        lines.append(f"  metadata_columns: [{', '.join(metadata)}]")
     return lines
 
 

@@ -173,3 +173,12 @@ def test_web_pages_archives_dumps_and_mail_are_recognised(tmp_path):
     assert seen.other == {".xml": 1}
     html = next(found for found in seen.found if found.format == "html")
     assert html.text_bytes < 0.4 * html.stored_bytes
+
+
+def test_columns_that_later_steps_know_are_named(tmp_path: Path) -> None:
+    row = {"id": "a", "text": ENGLISH, "source": "news", "language": "en", "url": "https://example.org/a", "n": 3}
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row | {"id": str(n)}) + "\n" for n in range(20)))
+    [source] = sources(tmp_path)
+    assert (source["source_column"], source["language_column"], source["metadata_columns"]) == (
+        "source", "language", ["url"],
+    )  # fmt: skip
