@@ -40,8 +40,8 @@ def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
 
     `documents` are the kept and the dropped texts as they leave the mill: personal data is out of both. `signals` has
     all that rules may name, scores too, `decisions` what became of each document. `measured` joins the two: id,
-    source, language, bytes, characters, words (of the normalised text), kept, reason, reasons, twin, jaccard. `membership` is the
-    split's table, if there is one.
+    source, language, bytes, characters, words (of the normalised text), kept, reason, reasons, twin, jaccard.
+    `membership` is the split's table, if there is one.
     """
     views = [files(made.kept, "kept"), files(made.kept, "dropped")]
     connection.register("documents", connection.read_parquet(views).select("id", "text", "source"))
