@@ -34,6 +34,7 @@ from tasks.report_data import (
     System,
     Twin,
 )
+from tasks.report_data_rules import LanguageRow, Mixture, MixtureGroup, Overlap, SpanKind, ThresholdCurve
 
 DOCSTRING = (
     "Return the indices of the elements that are non-zero.\n\nReturns a tuple of arrays, one for each dimension, "
@@ -62,10 +63,19 @@ def sample_report(seed: int = 0) -> ReportData:
         ),
         funnel=_funnel(),
         drops=_drops(),
+        overlap=_overlap(draw),
+        curves=_curves(),
         skips=_skips(),
         sources=_sources(draw),
         lengths=[_lengths(draw, "characters", 7.1), _lengths(draw, "words", 5.2)],
+        languages=[
+            LanguageRow(name="en", documents=39_800, bytes=83_400_120, kept=23_911, kept_bytes=50_210_400),
+            LanguageRow(name="zh", documents=1_390, bytes=4_530_291, kept=607, kept_bytes=1_522_620),
+        ],
+        addresses=_addresses(),
         duplicates=_duplicates(),
+        spans=_spans(),
+        mixture=_mixture(),
         pretraining=_pretraining(draw),
         finetuning=_finetuning(draw),
         stages=_stages(),
@@ -187,6 +197,21 @@ def _drops() -> list[DropReason]:
             name="exact_duplicate", stage="dedupe", rule="same text", documents=2_314, bytes=7_365_636, examples=[exact]
         ),
         DropReason(name="near_twin_of_test", stage="split", documents=250, bytes=500_834),
+        DropReason(
+            name="lines.too_little_left",
+            stage="lines",
+            rule="too little is left without the lines that many documents share",
+            documents=31,
+            bytes=9_120,
+            examples=[
+                DropExample(
+                    id="python-docs:old/LICENSE.py#0",
+                    source="old",
+                    excerpt="All rights reserved.",
+                    note="20 of 1,480 characters would be left",
+                )
+            ],
+        ),
     ]
 
 
@@ -217,7 +242,14 @@ def _sources(draw: random.Random) -> list[SourceRow]:
         kept = int(raw * draw.uniform(0.25, 0.9))
         rows.append(
             SourceRow(
-                name=name, raw_documents=raw // 2100 + 1, raw_bytes=raw, kept_documents=kept // 2100, kept_bytes=kept
+                name=name,
+                raw_documents=raw // 2100 + 1,
+                raw_bytes=raw,
+                rules=Amount(documents=(raw - kept) // 4200, bytes=(raw - kept) // 2),
+                duplicates=Amount(documents=(raw - kept) // 8400, bytes=(raw - kept) // 4),
+                other=Amount(documents=0, bytes=0),
+                kept_documents=kept // 2100,
+                kept_bytes=kept,
             )
         )
     return rows
@@ -236,6 +268,78 @@ def _lengths(draw: random.Random, unit: str, centre: float) -> LengthHistogram:
         raw_median=math.exp(centre - 0.2),
         kept_median=math.exp(centre + 0.3),
     )
+
+
+def _overlap(draw: random.Random) -> Overlap:
+    reasons = ["gopher_quality.gopher_short_doc", "duplicate.near", "gopher_repetition.dup_5_gram", "c4.curly_bracket"]
+    met = [8_412, 4_003, 2_755, 610]
+    rows = [[met[i] if i == j else 0 for j in range(4)] for i in range(4)]
+    for i in range(4):
+        for j in range(i):
+            rows[i][j] = rows[j][i] = int(met[i] * draw.uniform(0, 0.9))
+    return Overlap(reasons=reasons, documents=rows, left=7)
+
+
+def _curves() -> list[ThresholdCurve]:
+    words = [round(50 * 30 ** (step / 30 - 1)) for step in range(61)]
+    words = sorted(set(words))
+    shares = [x / 60 for x in range(61)]
+    return [
+        ThresholdCurve(
+            reason="gopher_quality.gopher_short_doc",
+            signal="non_symbol_words",
+            meaning="words that are not punctuation only",
+            operator="<",
+            threshold=50,
+            logarithmic=True,
+            thresholds=words,
+            documents=[int(41_190 * w / (w + 200)) for w in words],
+            bytes=[int(87_930_411 * w / (w + 3_000)) for w in words],
+            all_documents=41_190,
+            all_bytes=87_930_411,
+        ),
+        ThresholdCurve(
+            reason="gopher_repetition.dup_5_gram",
+            signal="dup_5_gram",
+            operator=">",
+            threshold=shares[9],
+            thresholds=shares,
+            documents=[int(41_190 * math.exp(-17 * x)) for x in shares],
+            bytes=[int(87_930_411 * math.exp(-14 * x)) for x in shares],
+            all_documents=41_190,
+            all_bytes=87_930_411,
+        ),
+    ]
+
+
+def _addresses() -> Duplicates:
+    family = DuplicateFamily(
+        size=3,
+        kept="pages#12",
+        kept_source="pages",
+        excerpt="Opening hours of the botanical garden.",
+        members=[FamilyMember(id="pages#4", source="pages", kind="url"), FamilyMember(id="pages#9", kind="url")],
+    )
+    sizes = [FamilySize(size=2, families=40), FamilySize(size=3, families=1)]
+    return Duplicates(method="Addresses in a normal form", url=42, families=41, sizes=sizes, largest=[family])
+
+
+def _spans() -> list[SpanKind]:
+    return [
+        SpanKind(kind="line", documents=812, spans=2_004, characters=91_230),
+        SpanKind(kind="pii.email", documents=310, spans=977, characters=21_400, replacements=["<email>"]),
+    ]
+
+
+def _mixture() -> Mixture:
+    groups = [
+        MixtureGroup(
+            name=name, documents=n, size=2_000 * n, wanted=rate * 2_000 * n, drawn_documents=int(rate * n),
+            drawn=int(rate * 2_000 * n), epochs=rate,
+        )
+        for name, n, rate in (("numpy", 900, 1.0), ("scipy", 700, 0.5), ("pandas", 120, 4.0))
+    ]  # fmt: skip
+    return Mixture(by="source", unit="bytes", groups=groups)
 
 
 def _duplicates() -> Duplicates:

@@ -36,6 +36,7 @@ from tasks.report_data import (
     StageRow,
     Twin,
 )
+from tasks.report_data_rules import LanguageRow, Mixture, MixtureGroup, Overlap, SpanKind, ThresholdCurve
 from tasks.report_figures import thinned
 from tasks.report_format import count, duration, fit, memory, points, share, short, size, visible
 from tasks.report_page import LIMITS, TITLES, render_report
@@ -97,9 +98,26 @@ def hostile(attack: str) -> ReportData:
         value=1.5,
         threshold=2.0,
         keeps_if=attack,
+        note=attack,
         other_reasons=[attack],
         twin=Twin(id=attack, source=attack, excerpt=attack, jaccard=0.9),
     )
+    family = DuplicateFamily(
+        size=9, kept=attack, kept_source=attack, excerpt=attack, members=[FamilyMember(id=attack, source=attack)]
+    )
+    curve = ThresholdCurve(
+        reason=attack,
+        signal=attack,
+        meaning=attack,
+        operator=attack,
+        threshold=2,
+        thresholds=[1, 2],
+        documents=[1, 2],
+        bytes=[1, 2],
+        all_documents=3,
+        all_bytes=3,
+    )
+    group = MixtureGroup(name=attack, documents=1, size=1, wanted=1, drawn_documents=1, drawn=1, epochs=1)
     sample = sample_report().finetuning
     assert sample is not None
     renamed = {
@@ -116,18 +134,13 @@ def hostile(attack: str) -> ReportData:
         skips=[SkipReason(reason=attack, records=1, examples=[SkipExample(file=attack, line=2, detail=attack)])],
         sources=[SourceRow(name=attack, raw_documents=1, raw_bytes=1, kept_documents=1, kept_bytes=1)],
         lengths=[LengthHistogram(unit=attack, edges=[1, 10, 100], raw=[1, 2], kept=[1, 1])],
-        duplicates=Duplicates(
-            method=attack,
-            largest=[
-                DuplicateFamily(
-                    size=9,
-                    kept=attack,
-                    kept_source=attack,
-                    excerpt=attack,
-                    members=[FamilyMember(id=attack, source=attack)],
-                )
-            ],
-        ),
+        overlap=Overlap(reasons=[f"{attack}{i}" for i in (1, 2)], documents=[[2, 1], [1, 1]]),
+        curves=[curve],
+        languages=[LanguageRow(name=attack, documents=1, bytes=1, kept=1, kept_bytes=1)],
+        addresses=Duplicates(method=attack, url=1, largest=[family]),
+        duplicates=Duplicates(method=attack, largest=[family]),
+        spans=[SpanKind(kind=attack, documents=1, spans=1, characters=1, replacements=[attack])],
+        mixture=Mixture(by=attack, unit=attack, groups=[group]),
         pretraining=Pretraining(
             model=attack,
             heldout=attack,
@@ -198,6 +211,11 @@ def test_every_section_is_there(full: str) -> None:
         "broken UTF-8",
         "38 more",
         "λ = 0.5",
+        "20 of 1,480 characters would be left",
+        "7 rarer reasons are not shown",
+        "now 50",
+        "<email>",
+        "4.00",
     ):
         assert words in text, words
     assert len(full.encode()) < 400_000
@@ -216,7 +234,25 @@ def test_each_section_may_be_absent(full: str, section: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "section", ["funnel", "drops", "skips", "pretraining", "finetuning", "duplicates", "stages", "lineage"]
+    "section",
+    [
+        "funnel",
+        "drops",
+        "overlap",
+        "curves",
+        "skips",
+        "sources",
+        "languages",
+        "lengths",
+        "addresses",
+        "duplicates",
+        "spans",
+        "mixture",
+        "pretraining",
+        "finetuning",
+        "stages",
+        "lineage",
+    ],
 )
 def test_each_section_may_stand_alone(section: str) -> None:
     data = ReportData(headline=Headline(run="alone")).model_copy(update={section: getattr(sample_report(), section)})
@@ -237,7 +273,25 @@ def test_sections_with_nothing_in_them() -> None:
         drops=[DropReason(name="none", documents=0)],
         sources=[SourceRow(name="one", raw_documents=0, raw_bytes=0, kept_documents=0, kept_bytes=0)],
         lengths=[LengthHistogram(edges=[1, 2], raw=[0]), LengthHistogram(edges=[1, 2, 3], raw=[1])],
+        overlap=Overlap(reasons=["one"], documents=[[3]]),
+        curves=[
+            ThresholdCurve(
+                reason="one",
+                signal="words",
+                operator="<",
+                threshold=1,
+                thresholds=[1],
+                documents=[0],
+                bytes=[0],
+                all_documents=0,
+                all_bytes=0,
+            )
+        ],
+        languages=[LanguageRow(name="en", documents=1, bytes=0, kept=0, kept_bytes=0)],
+        addresses=Duplicates(url=0),
         duplicates=Duplicates(),
+        spans=[SpanKind(kind="line", documents=0, spans=0, characters=0)],
+        mixture=Mixture(by="source", unit="bytes"),
         pretraining=Pretraining(train=[Point(step=0, value=math.nan)], valid=[Point(step=5, value=2.0)]),
         finetuning=FineTuning(labels=["one"], confusion=[[1]]),
         stages=[StageRow(name="ingest")],
@@ -287,6 +341,20 @@ def test_size_is_bounded_whatever_the_data() -> None:
                 SourceRow(name=f"s{i}", raw_documents=2, raw_bytes=9, kept_documents=1, kept_bytes=3)
                 for i in range(5_000)
             ],
+            "overlap": Overlap(
+                reasons=[f"r{i}" for i in range(300)], documents=[[i + j for j in range(300)] for i in range(300)]
+            ),
+            "curves": [*sample.curves] * 50,
+            "languages": [LanguageRow(name=f"l{i}", documents=1, bytes=9, kept=1, kept_bytes=3) for i in range(5_000)],
+            "spans": [SpanKind(kind=f"k{i}", documents=1, spans=1, characters=1) for i in range(5_000)],
+            "mixture": Mixture(
+                by="source",
+                unit="bytes",
+                groups=[
+                    MixtureGroup(name=f"g{i}", documents=1, size=1, wanted=1, drawn_documents=1, drawn=1, epochs=1)
+                    for i in range(5_000)
+                ],
+            ),
             "duplicates": sample.duplicates.model_copy(update={"largest": [family] * 200}),
             "pretraining": sample.pretraining.model_copy(
                 update={
@@ -302,6 +370,8 @@ def test_size_is_bounded_whatever_the_data() -> None:
     html = render_report(data)
     assert len(html.encode()) < 3_000_000
     assert f"{5_000 - LIMITS.sources} more" in html
+    assert f"{5_000 - LIMITS.languages} more" in html
+    assert f"{5_000 - LIMITS.groups} more" in html
 
 
 def test_chinese_is_shown_and_measured_as_wide() -> None:
