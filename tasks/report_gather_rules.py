@@ -80,7 +80,7 @@ def threshold_curves(connection: duckdb.DuckDBPyConnection, verdicts: Artifact) 
         for rule in ruleset.rules
         if ruleset.reason(rule) in fired
         and kinds.get(ruleset.column(rule)) in NUMERIC
-        and (found := _grid(catalogue.get(ruleset.column(rule)), rule)) is not None
+        and (found := threshold_grid(catalogue.get(ruleset.column(rule)), rule)) is not None
     ]
     swept.sort(key=lambda s: (-fired[s.reason], s.reason))
     return _curves(connection, swept[:CURVES])
@@ -124,7 +124,7 @@ class Swept(NamedTuple):
         return search(0, len(self.grid.thresholds))
 
 
-def _grid(signal: Signal | None, rule: Rule) -> Grid | None:
+def threshold_grid(signal: Signal | None, rule: Rule) -> Grid | None:
     """Thresholds around the present one; None for a rule whose threshold is no matter of degree."""
     threshold, upper = rule.threshold, signal.upper if signal else None
     whole = signal is not None and signal.integer

@@ -234,6 +234,8 @@ def _change(before: int | None, after: int | None) -> str:
     if before == after:
         return "0"
     sign = "−" if after < before else "+"
+    if before and abs(after - before) / before < 0.0005:
+        return "≈ 0"
     return f"{sign}{share(abs(after - before), before)}" if before else f"{sign}{count(abs(after - before))}"
 
 

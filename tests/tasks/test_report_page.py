@@ -37,11 +37,10 @@ from tasks.report_data import (
     Twin,
 )
 from tasks.report_data_rules import LanguageRow, Mixture, MixtureGroup, Overlap, SpanKind, ThresholdCurve
-from tasks.report_figures import thinned
-from tasks.report_format import count, duration, fit, memory, points, share, short, size, visible
+from tasks.report_format import fit, size, visible
 from tasks.report_page import LIMITS, TITLES, render_report
-from tasks.report_svg import Scale
-from tests.tasks.report_sample import CHINESE, sample_report
+from tests.tasks.report_sample import sample_report
+from tests.tasks.report_sample_rules import CHINESE
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -234,25 +233,7 @@ def test_each_section_may_be_absent(full: str, section: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "section",
-    [
-        "funnel",
-        "drops",
-        "overlap",
-        "curves",
-        "skips",
-        "sources",
-        "languages",
-        "lengths",
-        "addresses",
-        "duplicates",
-        "spans",
-        "mixture",
-        "pretraining",
-        "finetuning",
-        "stages",
-        "lineage",
-    ],
+    "section", [name for name in ReportData.model_fields if name not in ("headline", "environment", "commands")]
 )
 def test_each_section_may_stand_alone(section: str) -> None:
     data = ReportData(headline=Headline(run="alone")).model_copy(update={section: getattr(sample_report(), section)})
@@ -400,56 +381,3 @@ def test_one_source_needs_no_sum() -> None:
     html = render_report(ReportData(headline=Headline(run="one"), sources=[row]))
     assert "1 source by size" in html
     assert "more</td>" not in html
-
-
-def test_thinning_keeps_the_mean_and_the_last_step() -> None:
-    curve = [Point(step=i, value=float(i)) for i in range(1_000)]
-    thin = thinned(curve, 100)
-    assert len(thin) == 100
-    assert thin[-1].step == 999
-    assert sum(p.value for p in thin) / 100 == pytest.approx(sum(p.value for p in curve) / 1000)
-
-
-def test_ticks_are_round_and_inside() -> None:
-    assert Scale(0, 1500, 0, 1).ticks() == [0, 500, 1000, 1500]
-    assert Scale(0.21, 0.92, 0, 1).ticks(8) == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    assert Scale(2, 90, 0, 1, log=True).ticks() == [2, 5, 10, 20, 50]
-    assert Scale(3, 3, 0, 1).ticks() == [3]
-
-
-@pytest.mark.parametrize(
-    ("shown", "expected"),
-    [
-        (count(17301), "17,301"),
-        (count(None), "–"),
-        (short(999), "999"),
-        (short(999_999), "1.00 M"),
-        (short(13_904_117), "13.9 M"),
-        (size(999), "999 B"),
-        (size(52_100_000), "52.1 MB"),
-        (memory(900 << 20), "900 MiB"),
-        (memory(3 << 30), "3.00 GiB"),
-        (duration(0.42), "0.42 s"),
-        (duration(59.97), "1 min 00 s"),
-        (duration(634.2), "10 min 34 s"),
-        (duration(7_620), "2 h 07 min"),
-        (share(1, 3), "33.3 %"),
-        (share(1, 0), "–"),
-        (share(1, 100_000), "<0.1 %"),
-        (points(-0.0512), "−5.1"),
-    ],
-)
-def test_figures_as_printed(shown: str, expected: str) -> None:
-    assert shown.replace("\u202f", " ") == expected
-
-
-def test_the_data_model_is_light() -> None:
-    program = (
-        "import sys, tasks.report_data; "
-        "print([m for m in ('torch','numpy','jinja2','matplotlib','prefect','mlflow','duckdb') if m in sys.modules])"
-    )
-    root = Path(__file__).parents[2]
-    assert (
-        subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, check=True, text=True).stdout
-        == "[]\n"
-    )
