@@ -96,10 +96,12 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
     train = config.pretrain.train.resolve(model)
     trained = pretrain(
         PretrainRequest(model=model, train=train),
+        label="pretrain",
         tokens=tokens.tokens,
         split=corpus.split,
         tokenizer=tokens.tokenizer,
         init_from=[tokens.init_from] if tokens.init_from else [],
+        **({"mixture": corpus.mixture[0]} if corpus.mixture else {}),
     )
     settings = config.evaluate.resolve(train)
     evaluation = evaluate(settings, model=trained, tokens=tokens.tokens, split=corpus.split, tokenizer=tokens.tokenizer)

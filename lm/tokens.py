@@ -134,11 +134,12 @@ class TokenIndex:
         return counts
 
 
-def build_index(shards: Sequence[Path], keep: Callable[[pa.Array], np.ndarray] | None = None) -> TokenIndex:
+def build_index(shards: Sequence[Path], copies: Callable[[pa.Array], np.ndarray] | None = None) -> TokenIndex:
     """Index the documents of `shards` (stems, as given to `tokenize_shard`).
 
-    `keep` maps a shard's document ids to a boolean mask; None keeps all. Raises ValueError if the shards were
-    made by different tokenizers or a shard is incomplete.
+    `copies` maps a shard's document ids to how often each is read in one epoch, bool or int [documents]; None: once.
+    Copies of a document stand at places of their own in the training order. Raises ValueError if the shards were made
+    by different tokenizers or a shard is incomplete.
     """
     if not shards:
         raise ValueError("there are no token shards to index")
@@ -149,10 +150,13 @@ def build_index(shards: Sequence[Path], keep: Callable[[pa.Array], np.ndarray] |
     order_keys, columns = [], []
     for number, stem in enumerate(shards):
         table = pq.read_table(stem.with_name(stem.name + ".parquet"))
-        if keep is not None:
-            table = table.filter(pa.array(keep(table.column("id").combine_chunks())))
+        numbers = np.zeros(table.num_rows, dtype=np.int64)  # which copy of its document a row is
+        if copies is not None:
+            times = np.asarray(copies(table.column("id").combine_chunks())).astype(np.int64)
+            numbers = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+            table = table.take(np.repeat(np.arange(table.num_rows), times))
         ids = table.column("id").to_pylist()
-        order_keys += [hashlib.blake2b(i.encode(), digest_size=16).digest() for i in ids]
+        order_keys += [_order_key(id, copy) for id, copy in zip(ids, numbers.tolist(), strict=True)]
         shard = np.full(len(ids), number, dtype=np.int32)
         rest = [table.column(c).to_numpy() for c in ("start", "tokens", "bytes", "token_hash")]
         columns.append([shard, *rest])
@@ -174,6 +178,11 @@ def build_index(shards: Sequence[Path], keep: Callable[[pa.Array], np.ndarray] |
         size,
         content.hexdigest(),
     )
+
+
+def _order_key(id: str, copy: int) -> bytes:
+    """Where a copy of a document stands among all; the first one where the document alone would."""
+    return hashlib.blake2b((f"{id}\0{copy}" if copy else id).encode(), digest_size=16).digest()
 
 
 def _header(stem: Path) -> dict[str, Any]:

@@ -40,8 +40,13 @@ def pretrain(
     split: Artifact,
     tokenizer: Artifact,
     init_from: list[Artifact],
+    mixture: Artifact | None = None,
 ) -> None:
-    """Train on the training documents; the artifact is a model folder with results and samples beside it."""
+    """Train on the training documents; the artifact is a model folder with results and samples beside it.
+
+    Args:
+        mixture: how often each training document is read in an epoch (copies.parquet); None: once.
+    """
     from lm.pretrain import pretrain as run
     from lm.tokenizer import load_tokenizer
 
@@ -49,7 +54,8 @@ def pretrain(
     if init_from:
         described = json.loads(init_from[0].file("config.json").read_text())
         model = GPTConfig(**{name: value for name, value in described.items() if name != "kind"})
-    indexes = {name: split_index(tokens, split, name) for name in ("train", "valid", "test")}
+    indexes = {name: split_index(tokens, split, name) for name in ("valid", "test")}
+    indexes["train"] = split_index(tokens, split, "train", mixture)
     require_sequences(indexes, model.context)
     with training(work) as (hooks, should_stop):
         result = run(
@@ -99,13 +105,17 @@ def require_sequences(indexes: Mapping[str, "TokenIndex"], context: int) -> None
             raise ValueError(f"the {name} split is too small: {error}{advice}") from error
 
 
-def split_index(tokens: Artifact, split: Artifact, name: str) -> "TokenIndex":
-    """The documents of one split, as an index over the token shards."""
+def split_index(tokens: Artifact, split: Artifact, name: str, mixture: Artifact | None = None) -> "TokenIndex":
+    """The documents of one split, as an index over the token shards; with a mixture, each as often as it says."""
     import numpy as np
     import pyarrow.parquet as pq
 
     from lm.tokens import build_index
 
     table = pq.read_table(split.file("split.parquet"), columns=["id"], filters=[("split", "=", name)])
-    wanted = set(table["id"].to_pylist())
-    return build_index(token_stems(tokens), lambda ids: np.array([i in wanted for i in ids.to_pylist()], dtype=bool))
+    times = dict.fromkeys(table["id"].to_pylist(), 1)
+    if mixture is not None:
+        drawn = pq.read_table(mixture.file("copies.parquet"), columns=["id", "copies"])
+        often = zip(drawn["id"].to_pylist(), drawn["copies"].to_pylist(), strict=True)
+        times = {id: copies for id, copies in often if id in times}
+    return build_index(token_stems(tokens), lambda ids: np.array([times.get(i, 0) for i in ids.to_pylist()]))

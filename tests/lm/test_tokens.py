@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from lm.config import TokenizerConfig
 from lm.packing import PackedSequences
 from lm.stop import Interrupted
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer, train_tokenizer
-from lm.tokens import build_index, token_dtype, tokenize_shard, tokenizer_sha256
+from lm.tokens import TokenIndex, build_index, token_dtype, tokenize_shard, tokenizer_sha256
 from tests.lm.corpus import write_documents
 
 
@@ -91,9 +93,31 @@ def test_the_fingerprint_follows_the_text(tmp_path: Path, documents: dict[str, s
     assert len(seen) == 3
 
 
+def test_a_document_is_read_as_often_as_it_is_told(shards: list[Path], documents: dict[str, str]) -> None:
+    ids = sorted(documents)
+    times = {id: number % 4 for number, id in enumerate(ids)}
+    index = build_index(shards, copies=lambda found: np.array([times[id] for id in found.to_pylist()]))
+    once = build_index(shards, copies=lambda found: np.array([times[id] > 0 for id in found.to_pylist()]))
+    assert len(index) == sum(times.values())
+    assert index.tokens > once.tokens
+
+    def places_of(found: TokenIndex) -> list[tuple[int, ...]]:
+        return list(zip(found.shard.tolist(), found.start.tolist(), found.length.tolist(), strict=True))
+
+    places = places_of(index)
+    counted = Counter(places)
+    assert sorted(counted.values()) == sorted(count for count in times.values() if count)
+    in_order = [place for place in places if counted[place] == 1]
+    assert in_order == [place for place in places_of(once) if counted[place] == 1]
+    followed = sum(first == second for first, second in pairwise(places))
+    assert followed < len(places) // 4  # copies stand at places of their own
+    reversed_shards = build_index(shards[::-1], copies=lambda found: np.array([times[id] for id in found.to_pylist()]))
+    assert reversed_shards.fingerprint == index.fingerprint != once.fingerprint
+
+
 def test_only_kept_documents_are_indexed(shards: list[Path], documents: dict[str, str], tokenizer_dir: Path) -> None:
     kept = set(list(documents)[::3])
-    index = build_index(shards, keep=lambda ids: np.isin(ids.to_numpy(zero_copy_only=False), list(kept)))
+    index = build_index(shards, copies=lambda ids: np.isin(ids.to_numpy(zero_copy_only=False), list(kept)))
     assert len(index) == len(kept)
     expected = stream({k: documents[k] for k in kept}, tokenizer_dir)
     packed = PackedSequences(index, 8)
@@ -119,7 +143,7 @@ def test_bad_shards_are_refused(tmp_path: Path, shards: list[Path], documents: d
 
 
 def test_too_little_text_is_said(shards: list[Path]) -> None:
-    index = build_index(shards, keep=lambda ids: np.arange(len(ids)) < 1)
+    index = build_index(shards, copies=lambda ids: np.arange(len(ids)) < 1)
     with pytest.raises(ValueError, match="do not fill one sequence of 10000"):
         PackedSequences(index, 10_000)
     with pytest.raises(IndexError, match="sequence 99999 of"):
