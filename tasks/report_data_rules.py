@@ -50,7 +50,9 @@ class SpanKind(StrictModel):
     documents: int = Field(description="Documents that they left.")
     spans: int
     characters: int = Field(description="Of the normalised text; pieces of several kinds may cover the same ones.")
-    replacements: Sequence[str] = Field((), description="What stands in their place; empty: nothing does.")
+    replacements: Sequence[str] = Field(
+        (), description="The first and the last of what stands in their place; empty: nothing does."
+    )
 
 
 class MixtureGroup(StrictModel):

@@ -8,8 +8,6 @@ from tasks.report_data_rules import LanguageRow, Mixture, MixtureGroup, SpanKind
 from tasks.store import Artifact
 from tasks.tables import answer
 
-REPLACEMENTS = 3
-
 
 def languages(connection: duckdb.DuckDBPyConnection) -> list[LanguageRow]:
     """Every language before and after, the largest first; a document without one is "unknown"."""
@@ -38,15 +36,14 @@ def spans(connection: duckdb.DuckDBPyConnection, kept: Artifact) -> list[SpanKin
             WHERE kept OR starts_with(kind, 'pii.') GROUP BY kind
         ), measured AS (
             SELECT span.kind AS kind, sum(span."end" - span.start)::BIGINT AS characters,
-                   min(DISTINCT span.replacement, $n) AS replacements
+                   [min(span.replacement), max(span.replacement)] AS replacements
             FROM (SELECT kept, unnest(spans) AS span FROM decisions)
             WHERE kept OR starts_with(span.kind, 'pii.') GROUP BY kind
         )
         SELECT * FROM counted JOIN measured USING (kind)
         """,
-        {"n": REPLACEMENTS},
     )
-    shown = [SpanKind(**row | {"replacements": [each for each in row["replacements"] if each]}) for row in found]
+    shown = [SpanKind(**row | {"replacements": sorted(set(row["replacements"]) - {""})}) for row in found]
     shown += _edits(connection, kept.manifest()["config"]["edits"])
     return sorted(shown, key=lambda kind: (-kind.characters, kind.kind))
 
