@@ -17,7 +17,6 @@ FIGURES = ("documents", "bytes", "kept", "kept_bytes")
 
 
 def profile_corpus(
-    documents: Sequence[Path],
     signals: Sequence[Path],
     decisions: Sequence[Path],
     scratch: Path,
@@ -27,8 +26,7 @@ def profile_corpus(
     """Count documents and UTF-8 bytes (before edits), in all and kept, of the whole, each source and each language.
 
     Args:
-        documents: id, source, language.
-        signals: id, bytes.
+        signals: id, source, language (as identified, or as the source states it), bytes.
         decisions: id, kept, reason.
 
     Returns:
@@ -39,13 +37,11 @@ def profile_corpus(
         connection.execute(
             """
             CREATE TEMP TABLE corpus AS
-            SELECT source, coalesce(d.language, 'unknown') AS language, bytes, kept, reason
-            FROM read_parquet($documents) d
-            JOIN (SELECT id, bytes FROM read_parquet($signals)) USING (id)
+            SELECT source, coalesce(language, 'unknown') AS language, bytes, kept, reason
+            FROM read_parquet($signals)
             JOIN (SELECT id, kept, reason FROM read_parquet($decisions)) USING (id)
             """,
             {
-                "documents": [str(path) for path in documents],
                 "signals": [str(path) for path in signals],
                 "decisions": [str(path) for path in decisions],
             },

@@ -120,7 +120,7 @@ def curate(config: Curation) -> Curated:
         spans=spans,
         drops=drops,
     )
-    figures = profile(ProfileConfig(), corpus=normalized, signals=measured, kept=kept)
+    figures = profile(ProfileConfig(), signals=measured, kept=kept)
     drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])] if config.mixture.enabled else []
     found = list(dict.fromkeys([*spans, *drops, *indexes]))
     return Curated(

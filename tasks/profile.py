@@ -21,12 +21,11 @@ class GateClosed(RuntimeError):
 
 
 @stage(version=1)
-def profile(work: Work, config: ProfileConfig, *, corpus: Artifact, signals: Artifact, kept: Artifact) -> None:
+def profile(work: Work, config: ProfileConfig, *, signals: Artifact, kept: Artifact) -> None:
     """Count what was kept of every source and language, and what went for which reason."""
     from data_quality.profile import profile_corpus
 
     figures = profile_corpus(
-        [shard.path for shard in corpus.shards()],
         [shard.path for shard in signals.shards()],
         sorted(kept.file("decisions").glob("*.parquet")),
         work.scratch / "spill",

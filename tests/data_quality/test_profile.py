@@ -33,8 +33,7 @@ def test_a_profile_counts(tmp_path: Path) -> None:
 
     by = list(zip(*ROWS, strict=True))
     found = profile_corpus(
-        write("documents", source=by[1], language=by[2]),
-        write("signals", bytes=by[3]),
+        write("signals", source=by[1], language=by[2], bytes=by[3]),
         write("decisions", kept=by[4], reason=pa.array(by[5], pa.string())),
         tmp_path / "spill",
     )
