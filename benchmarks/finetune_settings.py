@@ -19,7 +19,7 @@ from lm.finetune.train import finetune
 from tasks import home
 from tasks.store import Store
 
-GRID = {"learning_rate": (5e-4, 1e-3, 2e-3), "epochs": (6.0,), "pooling": ("mean", "extract")}
+GRID = {"learning_rate": (2.5e-4, 5e-4, 1e-3), "epochs": (6.0,), "pooling": ("mean", "extract")}
 
 
 def main() -> None:

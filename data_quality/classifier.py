@@ -146,8 +146,8 @@ def train_classifier(
 ) -> tuple[Classifier, dict[str, float]]:
     """Train on two lists of texts, calibrate and measure on the share of them that is held out.
 
-    Equal texts count once, and a text on both sides is left out: nobody could tell it. The two sides weigh the same,
-    whatever their sizes. Calibration is Platt's (1999) on the held-out part, so that a score of 0.9 means nine in ten.
+    Equal texts count once, and a reference text is no raw one. The two sides weigh the same, whatever their sizes.
+    Calibration is Platt's (1999) on the held-out part, so that a score of 0.9 means nine in ten.
 
     Returns:
         The classifier, and the figures: documents trained on and held out of each side, auc and accuracy (of balanced
@@ -196,10 +196,10 @@ def train_classifier(
 def _labelled(reference: Sequence[str], raw: Sequence[str], config: ClassifierConfig) -> list[tuple[str, int, bool]]:
     """(text, label, held out) in the order of the texts' hashes: that of neither corpus."""
     sides = [{text_hash(text): text for text in side} for side in (raw, reference)]
-    both = sides[0].keys() & sides[1].keys()
     rows = []
     for label, side in enumerate(sides):
-        hashes = sorted(side.keys() - both)[: config.max_documents]
+        own = side.keys() - (sides[1].keys() if label == 0 else set())
+        hashes = sorted(own)[: config.max_documents]
         rows += [(hashed, side[hashed], label) for hashed in hashes]
     # the first digits chose the documents; the last ones, which know nothing of that, choose the held-out part
     return [(text, label, int(hashed[-8:], 16) < config.held_out * 2**32) for hashed, text, label in sorted(rows)]

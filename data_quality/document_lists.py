@@ -51,7 +51,7 @@ class DocumentLists:
             missing += self._connection.execute(query, [field]).fetchall()
         for reason, field, pattern in self._patterns:
             query = f'SELECT 1 FROM {table} WHERE "{field}" GLOB ? LIMIT 1'
-            if self._connection.execute(query, [_glob(pattern)]).fetchone() is None:
+            if self._connection.execute(query, [glob(pattern)]).fetchone() is None:
                 missing.append((reason, field, pattern))
         return [{"list": reason, "field": field, "entry": entry} for reason, field, entry in sorted(missing)]
 
@@ -61,14 +61,14 @@ class DocumentLists:
             f"coalesce(\"{field}\" IN ({named} '{field}'), FALSE)" for of, field in sorted(self._fields) if of == reason
         ]
         conditions += [
-            f'coalesce("{field}" GLOB {_literal(_glob(pattern))}, FALSE)'
+            f'coalesce("{field}" GLOB {_literal(glob(pattern))}, FALSE)'
             for of, field, pattern in self._patterns
             if of == reason
         ]
         return " OR ".join(conditions) or "FALSE"
 
 
-def _glob(pattern: str) -> str:
+def glob(pattern: str) -> str:
     """The pattern in DuckDB's words, in which a bracket and a backslash mean something too."""
     return pattern.replace("\\", "\\\\").replace("[", "\\[")
 

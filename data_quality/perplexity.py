@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import PerplexityConfig
+from data_quality.dedupe.minhash import write_rows
 from data_quality.rules import connect
 from data_quality.words import split_words
 
@@ -26,7 +27,6 @@ BUCKETS_SCHEMA = pa.schema(
     [*PERPLEXITY_SCHEMA, ("perplexity_percentile", pa.float64()), ("perplexity_bucket", pa.string())]
 )
 _ROWS = 2000
-_GROUP = 50_000
 
 
 class Scorer(Protocol):
@@ -140,7 +140,6 @@ def perplexity_buckets(
     """
     if not paths:
         raise ValueError("perplexity_buckets needs at least one perplexity shard")
-    temporary = out_path.with_suffix(".tmp")
     parameters = {
         "paths": [str(path) for path in paths],
         "head": config.head,
@@ -171,13 +170,8 @@ def perplexity_buckets(
             FROM ranked WHERE perplexity_bucket != 'all' GROUP BY language ORDER BY language
             """
         ).fetchall()
-        reader = connection.sql("SELECT * FROM ranked ORDER BY id").to_arrow_reader(_GROUP)
-        documents = 0
-        with pq.ParquetWriter(temporary, BUCKETS_SCHEMA, compression="zstd") as out:
-            for batch in reader:
-                out.write_table(pa.Table.from_batches([batch]).cast(BUCKETS_SCHEMA))
-                documents += len(batch)
-    os.replace(temporary, out_path)
+        write_rows(connection.sql("FROM ranked ORDER BY id"), BUCKETS_SCHEMA, out_path)
+        [(documents,)] = connection.execute("SELECT count(*) FROM ranked").fetchall()
     return {
         "documents": documents,
         "cutoffs": {language or "unknown": [head, middle] for language, head, middle in cutoffs},

@@ -31,7 +31,7 @@ TEXT_OPERATORS = ("==", "!=", "in", "not in")
 _ROWS_PER_GROUP = 100_000
 RULESETS_DIR = Path(__file__).parent / "rulesets"
 
-_TAKEN = ("duplicate", "list", "split")
+_TAKEN = ("contaminated", "duplicate", "lines", "list", "mixture", "split", "substring")
 
 TextVersion = Literal["raw", "c4", "c4_dclm", "refinedweb"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -178,7 +178,7 @@ def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
         if reason not in reasons:
             raise ValueError(f"threshold for unknown rule '{reason}'{nearest(reason, reasons)}")
     if "c4" in names and config.signals.c4 is None:
-        raise ValueError("the ruleset c4 needs the text version c4: give signals.c4, or leave the ruleset out")
+        raise ValueError("the ruleset c4 needs the text version c4: give rules.signals.c4, or leave the ruleset out")
     for name in config.ruleset_languages:
         if name not in names:
             raise ValueError(f"ruleset_languages: '{name}' is not among the rulesets{nearest(name, names)}")

@@ -47,13 +47,13 @@ def resolve_signals(config: QualityConfig) -> SignalsConfig:
 def _url_lists(lists: UrlLists | None) -> UrlLists:
     given = {name: file.resolved() for name, file in lists or () if file is not None}
     if not given:
-        raise ValueError("signals.url: give at least one list, or no signals of the group url are needed")
+        raise ValueError("rules.signals.url: give at least one list, or no signals of the group url are needed")
     return UrlLists(**given)
 
 
 def _bad_words(config: BadWordsConfig | None) -> BadWordsConfig:
     if config is None or not config.lists:
-        raise ValueError("signals.bad_words: give the list of a language, or no signals of the group are needed")
+        raise ValueError("rules.signals.bad_words: give the list of a language, or no signals of the group are needed")
     lists = {
         language: listed.model_copy(update={"file": listed.file.resolved()})
         for language, listed in config.lists.items()
@@ -69,5 +69,5 @@ def _opencc_table() -> ListFile:
             return ListFile(path=str(table))
     raise ValueError(
         "the signal traditional_ratio needs a table of characters: install opencc-python-reimplemented (the extra "
-        "`chinese`), or give signals.traditional"
+        "`chinese`), or give rules.signals.traditional"
     )

@@ -96,7 +96,7 @@ def at_the_edge(
                 SELECT id, "{column}" AS value, coalesce({fires}, false) AS fires,
                        row_number() OVER (PARTITION BY coalesce({fires}, false)
                                           ORDER BY abs("{column}" - $threshold), id) AS place
-                FROM signals
+                FROM signals WHERE "{column}" IS NOT NULL
             )
             SELECT id, value, fires FROM near WHERE place <= $each ORDER BY value, id
             """,

@@ -30,9 +30,10 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None
 
     Args:
         shard: documents.
-        decisions: for every document of the shard id, kept, reason, reasons, twin, jaccard, edits (what C4 removes) and
-            spans (start, end, kind, replacement). Edits and spans leave a kept text together; of a dropped one only
-            personal data does (kinds `pii.*`), so that one can see what was judged.
+        decisions: for every document of the shard id, kept, reason, reasons, twin, jaccard, language (as identified, or
+            as the source states it), edits (what line edits remove) and spans (start, end, kind, replacement). Edits
+            and spans leave a kept text together; of a dropped one only personal data does (kinds `pii.*`), so that one
+            can see what was judged.
         kept: out, documents schema.
         dropped: out, documents schema and the decision.
 
@@ -40,7 +41,8 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None
         ValueError: a document of the shard has no decision.
     """
     documents = pq.read_table(shard).sort_by("id")
-    table = _edited(_beside(documents, decisions, ["kept", "reason", "reasons", "twin", "jaccard", "edits", "spans"]))
+    columns = ["kept", "reason", "reasons", "twin", "jaccard", "language", "edits", "spans"]
+    table = _edited(_beside(documents.drop_columns(["language"]), decisions, columns))
     keep = table["kept"]
     _write(table.filter(keep).select(SCHEMA.names).cast(SCHEMA), kept)
     _write(table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA), dropped)

@@ -10,7 +10,6 @@ The same stages and the same store as `textmill run`: what one has measured the 
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.corpus import Curated, curate
 from flows.curation import Curation
-from flows.loading import ConfigError, override, parse
+from flows.loading import ConfigError, override, parse, read
 from tasks.profile import PROFILE
 from tasks.progress import Display
 from tasks.report import PAGE, ReportConfig, report
@@ -53,25 +52,23 @@ def clean_config(
     Raises:
         ConfigError: no input, unknown formats, or what `flows.loading.load` refuses.
     """
-    import yaml
-
     from flows.inputs import input_sources
 
-    raw: dict[str, Any] = {}
-    if file is not None:
-        try:
-            raw = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file} cannot be read: {error}") from error
+    raw = read(file) if file is not None else {}
     raw.setdefault("name", "clean")
-    if inputs:
-        raw["ingest"] = {**(raw.get("ingest") or {}), "sources": input_sources(inputs)}
-    elif not (raw.get("ingest") or {}).get("sources"):
-        raise ConfigError("nothing to clean: name files, directories or URIs, or give ingest.sources in the config")
     for key, value in overrides.items():
         override(raw, key, value)
     if workers is not None:
         raw["resources"] = {**(raw.get("resources") or {}), "workers": workers}
+    ingest = raw.get("ingest") or {}
+    if inputs:
+        sources = input_sources(inputs)
+        if (raw.get("language") or {}).get("enabled"):
+            for source in sources:
+                source.pop("language", None)  # a guess from a sample; every document is looked at
+        raw["ingest"] = {**ingest, "sources": sources}
+    elif not ingest.get("sources"):
+        raise ConfigError("nothing to clean: name files, directories or URIs, or give ingest.sources in the config")
     return parse(raw, str(file or "the command line"), CleanConfig)
 
 
@@ -83,20 +80,28 @@ def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
     Raises:
         ConfigError: `out` holds something that an earlier cleaning did not write.
     """
+    out = out.resolve()
     require_ours(out)
     run = Run(open_store(config.resources.store), config.resources.resolved(), Display(quiet=quiet))
-    with use_run(run):
-        made = curate(config)
-        page = report(ReportConfig(name=config.name), **vars(made))
-        draft = out.with_name(f".{out.name}.{os.getpid()}.partial")
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            manifest = export(made, page, config, draft)
-            if out.exists():
-                shutil.rmtree(out)
-            draft.rename(out)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    try:
+        with use_run(run):
+            made = curate(config)
+            page = report(ReportConfig(name=config.name), **vars(made))
+    except (ValueError, RuntimeError) as error:  # what a stage says of its configuration or its input
+        raise ConfigError("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
+    for artifact in _artifacts(made, page):
+        if not run.store.verify(artifact):  # also fetches what so far is only in a shared store
+            raise ConfigError(f"{artifact.name} is corrupt and was set aside: run the same command again")
+    draft, former = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "former"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with run.store.lock(hashlib.sha256(str(out).encode()).hexdigest()[:32], waiting=str(out)):
+        for leftover in (draft, former):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a cleaning that was killed
+        manifest = export(made, page, config, draft)
+        if out.exists():
+            out.rename(former)
+        draft.rename(out)
+        shutil.rmtree(former, ignore_errors=True)
     return manifest
 
 
@@ -141,11 +146,12 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
     shutil.rmtree(spill, ignore_errors=True)
     shutil.copyfile(page.file(PAGE), directory / PAGE)
     figures = json.loads(made.profile.file(PROFILE).read_text(encoding="utf-8"))
+    counted = {name: sum(map(_rows, (directory / name).glob("*.parquet"))) for name in ("kept", "dropped")}
     manifest = {
         "made_by": MADE_BY,
         "version": version("textmill"),
         "config": config.model_dump(mode="json", exclude={"resources"}),
-        "documents": {"read": made.raw.counts()["documents"], "kept": figures["whole"]["kept"]},
+        "documents": {"read": made.raw.counts()["documents"], **counted},
         "profile": figures,
         "artifacts": [
             {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()} for a in _artifacts(made)
@@ -195,8 +201,14 @@ def _copy(connection: "duckdb.DuckDBPyConnection", query: str, out: Path) -> Non
     )
 
 
-def _artifacts(made: Curated) -> Iterator[Artifact]:
-    for value in vars(made).values():
+def _rows(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _artifacts(made: Curated, *more: Artifact) -> Iterator[Artifact]:
+    for value in [*vars(made).values(), *more]:
         yield from value if isinstance(value, list) else [value]
 
 

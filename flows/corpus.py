@@ -11,7 +11,7 @@ from data_quality.signal_choice import resolve_signals
 from flows.config import PipelineConfig, quickstart
 from flows.curation import Curation
 from flows.running import prefect_run
-from tasks.classifier import classifier_scores, train_classifier
+from tasks.classifier import NoConfig, classifier_scores, train_classifier
 from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
@@ -65,7 +65,8 @@ def curate(config: Curation) -> Curated:
     The rules judge before dedupe, so that a document that fails them is never the twin of one that passes.
     """
     personal = pii_request(config.pii) if config.pii.enabled else None  # what is wrong with these shows at once
-    benchmarks = benchmark_request(config.decontaminate) if config.decontaminate.benchmarks else None
+    compared = config.decontaminate.enabled and config.decontaminate.benchmarks
+    benchmarks = benchmark_request(config.decontaminate) if compared else None
     raw = ingest(fingerprinted(config.ingest, config.max_files))
     normalized = normalize(config.normalize, corpus=raw) if config.normalize.enabled else raw
     known = {"languages": languages(config.language, corpus=normalized)} if config.language.enabled else {}
@@ -84,6 +85,7 @@ def curate(config: Curation) -> Curated:
         config.near_dedupe.dedupe(config.exact),
         signatures=signed,
         verdicts=verdicts,
+        addresses=addresses,
         scores=scores if config.near_dedupe.keep.policy == "best_score" else [],
         corpus=[normalized] if config.near_dedupe.keep.policy == "oldest" else [],
     )
@@ -106,7 +108,7 @@ def curate(config: Curation) -> Curated:
         drops.append(repeated)
     if personal is not None:
         spans.append(pii(personal, corpus=normalized))
-    if benchmarks is not None and config.decontaminate.enabled:
+    if benchmarks is not None:
         indexes.append(benchmark_index(benchmarks))
         overlap = contamination(ContaminationConfig(), corpus=normalized, index=indexes[0])
         (spans if config.decontaminate.action == "cut" else drops).append(overlap)
@@ -135,7 +137,7 @@ def _scores(config: Curation, normalized: Artifact) -> list[Artifact]:
         reference = _selected(config, config.classifier.reference, normalized)
         other = _selected(config, config.classifier.raw, normalized)
         model = train_classifier(config.classifier, reference=reference, raw=other)
-        scores.append(classifier_scores(config.classifier, corpus=normalized, classifier=model))
+        scores.append(classifier_scores(NoConfig(), corpus=normalized, classifier=model))
     if config.perplexity.enabled:
         plain = _selected(config, config.perplexity.reference, normalized)
         scores.append(perplexity(config.perplexity, corpus=normalized, reference=plain))
@@ -153,7 +155,8 @@ def _selected(config: Curation, selection: Selection, normalized: Artifact) -> A
 def build_corpus(config: PipelineConfig) -> Corpus:
     """The corpus, past its gates, and its split."""
     made = curate(config)
-    pass_gates(config.name, config.gates, made.profile)
+    if config.max_files is None:  # a sample is no corpus that others are compared with
+        pass_gates(config.name, config.gates, made.profile)
     parts = split(config.split, corpus=made.kept, signatures=made.signatures, duplicates=made.duplicates)
     return Corpus(**vars(made), split=parts)
 

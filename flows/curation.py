@@ -4,7 +4,7 @@ The sections are the same for `textmill run` and `textmill clean`, and stand in 
 can be left out has `enabled`.
 """
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -89,3 +89,16 @@ class Curation(Section):
     )
     mixture: MixtureConfig = Field(default=MixtureConfig(), description="How often each kept document is drawn.")
     resources: Resources = Field(default=Resources(), description="What the machine gives; changes no result.")
+
+    @model_validator(mode="after")
+    def _what_is_asked_for_is_made(self) -> Self:
+        if self.mixture.enabled and self.mixture.unit == "tokens":
+            raise ValueError("mixture.unit: tokens are counted after the mixture is drawn; choose bytes or documents")
+        made = {"classifier_score": self.classifier.enabled, "perplexity": self.perplexity.enabled}
+        column = self.near_dedupe.keep.score_column
+        if self.near_dedupe.keep.policy == "best_score" and not made.get(column):
+            raise ValueError(
+                f"near_dedupe.keep: policy best_score needs a score, and {column!r} is not made: set score_column to "
+                f"one of {', '.join(made)} and enable its section"
+            )
+        return self

@@ -19,7 +19,7 @@ def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
     """
     sources: list[dict[str, Any]] = []
     taken: set[str] = set()
-    for item in inputs:
+    for item in sorted(set(inputs)):  # names begin ids: they must not depend on the order of the arguments
         for source in _sources(item):
             name, number = source["name"], 2
             while source["name"] in taken:

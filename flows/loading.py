@@ -19,11 +19,11 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
 
 
-def load(path: Path, overrides: Mapping[str, str] | None, model: type[Model]) -> Model:
-    """Read a YAML file and apply `--set` overrides (dotted key to YAML value).
+def read(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
 
     Raises:
-        ConfigError: no such file, no YAML, an unknown key (with the nearest valid one) or an invalid value.
+        ConfigError: no such file (with the shipped ones), no YAML, no mapping.
     """
     if not path.is_file():
         near = [str(p) for p in sorted(CONFIGS.glob("*.yaml"))]
@@ -34,6 +34,16 @@ def load(path: Path, overrides: Mapping[str, str] | None, model: type[Model]) ->
         raise ConfigError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no mapping of keys to values")
+    return raw
+
+
+def load(path: Path, overrides: Mapping[str, str] | None, model: type[Model]) -> Model:
+    """Read a YAML file and apply `--set` overrides (dotted key to YAML value).
+
+    Raises:
+        ConfigError: no such file, no YAML, an unknown key (with the nearest valid one) or an invalid value.
+    """
+    raw = read(path)
     for key, value in (overrides or {}).items():
         override(raw, key, value)
     return parse(raw, str(path), model)

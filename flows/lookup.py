@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 
 from tasks.decide import INDEX
-from tasks.files import read_json
 from tasks.shared import open_store
 from tasks.store import Artifact, StoreError
 from tasks.tables import rows, score_tables
@@ -31,7 +30,10 @@ def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifac
     Raises:
         StoreError: it was collected.
     """
-    item = next(item for item in artifact.manifest()["inputs"][name] if stage in (None, item["stage"]))
+    inputs = artifact.manifest()["inputs"].get(name, [])
+    item = next((item for item in inputs if stage in (None, item["stage"])), None)
+    if item is None:
+        raise StoreError(f"{artifact.name} was made without {stage or name}")
     found = open_store().find(item["stage"], item["key"])
     if found is None:
         raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
@@ -64,5 +66,5 @@ def tables_for(artifact: Artifact, shard: int) -> list[Path]:
     parts = artifact.manifest()["parts"]
     if shard >= len(parts):
         return score_tables(artifact)
-    part = artifact.path.parent.parent / parts[shard]["stage"] / parts[shard]["key"]
-    return [part / entry["path"] for entry in read_json(part / "manifest.json")["shards"]]
+    part = open_store().find(parts[shard]["stage"], parts[shard]["key"])  # fetched, if it is only in a shared store
+    return [table.path for table in part.shards()] if part else []

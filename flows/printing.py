@@ -99,9 +99,11 @@ def show_artifact(artifact: dict[str, Any]) -> None:
 
 def show_cleaned(manifest: dict[str, Any], out_directory: object) -> None:
     """What a cleaning left."""
-    documents, whole = manifest["documents"], manifest["profile"]["whole"]
-    out.print(f"\n  {documents['read']:,} documents read, {documents['kept']:,} kept ({size(whole['kept_bytes'])})")
-    for reason, count in list(manifest["profile"]["reasons"].items())[:10]:
+    documents, profile = manifest["documents"], manifest["profile"]
+    out.print(f"\n  {documents['read']:,} documents read, {documents['kept']:,} kept")
+    not_drawn = documents["dropped"] - sum(profile["reasons"].values())
+    reasons = [*profile["reasons"].items(), *([("mixture.not_drawn", not_drawn)] if not_drawn else [])]
+    for reason, count in sorted(reasons, key=lambda pair: -pair[1])[:10]:
         out.print(f"  {count:>9,}  {reason}")
     out.print(f"\n  {out_directory}/kept, dropped, report.html, manifest.json", markup=False)
 

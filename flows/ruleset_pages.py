@@ -11,8 +11,8 @@ EXAMPLE_SIGNAL = "exclamation_ratio"  # the one that the ruleset `custom` shows,
 
 INDEX = f"""# Rulesets
 
-Name them in `quality.rulesets`, in the order in which they are to give the first reason; change single thresholds under
-`quality.thresholds`. {NOTE}
+Name them in `rules.rulesets`, in the order in which they are to give the first reason; change single thresholds under
+`rules.thresholds`. {NOTE}
 
 | ruleset | judges | rules | what it is |
 |---|---|---|---|

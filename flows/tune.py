@@ -52,8 +52,11 @@ def tune(
 
 
 def _changed(before: list[Ruleset], thresholds: Mapping[str, Threshold], names: list[str] | None) -> list[Ruleset]:
-    if names is not None:
-        return list(choose_rulesets(QualityConfig(rulesets=tuple(names), thresholds=dict(thresholds))))
+    if names is not None:  # those that judged it already keep their lists, languages and text versions
+        known = {ruleset.name: ruleset for ruleset in before}
+        new = tuple(name for name in names if name not in known)
+        loaded = {ruleset.name: ruleset for ruleset in choose_rulesets(QualityConfig(rulesets=new))}
+        before = [*(known[name] for name in names if name in known), *loaded.values()]
     reasons = [ruleset.reason(rule) for ruleset in before for rule in ruleset.rules]
     unknown = sorted(set(thresholds) - set(reasons))
     if unknown:

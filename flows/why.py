@@ -59,7 +59,8 @@ def describe(answer: dict[str, Any]) -> str:
                 lines.append(f"    {rule['rule']}: {measured}")
                 lines.append(f"      as published: {rule['reason']} ({rule['source']})")
         if answer["twin"]:
-            lines.append(f"    in favour of {answer['twin']} (Jaccard {answer['jaccard']:.3f})")
+            alike = "the same address" if answer["jaccard"] is None else f"Jaccard {answer['jaccard']:.3f}"
+            lines.append(f"    in favour of {answer['twin']} ({alike})")
     if answer["span_counts"]:
         found = ", ".join(f"{count} {kind}" for kind, count in answer["span_counts"].items())
         lines.append(f"  taken out or replaced in the text: {found}")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from data_quality.config import ClassifierConfig, Selection
+from data_quality.config import ClassifierConfig, Selection, StrictModel
 from tasks.parts import Part, build_parts
 from tasks.selection import SELECTED, selected
 from tasks.signals import one_table
@@ -40,8 +40,12 @@ def selected_texts(work: Work, corpus: Artifact, selection: Selection, limit: in
     return [text for (text,) in rows]
 
 
+class NoConfig(StrictModel):
+    """The classifier decides."""
+
+
 @stage(version=1, libraries=("rjieba", "spacy"))
-def classifier_scores(work: Work, config: ClassifierConfig, *, corpus: Artifact, classifier: Artifact) -> None:
+def classifier_scores(work: Work, config: NoConfig, *, corpus: Artifact, classifier: Artifact) -> None:
     """Score every document of a corpus."""
     parts = [
         Part({"shard": shard.digest, "classifier": classifier.digest}, (str(shard.path), str(classifier.path)))

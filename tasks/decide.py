@@ -74,16 +74,16 @@ def _write_index(connection: duckdb.DuckDBPyConnection, decisions: Path, out: Pa
 
 
 def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
-    """Create the table of decisions: dropped, or kept; why, by all reasons; and which spans leave the text.
+    """Create the table of decisions: dropped, or kept; why, by all reasons; its language; which spans leave the text.
 
     Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
     names stays whatever else is said. Spans are found by document id: the same documents may be cut into other shards
     where they were measured. `span_counts` has their number by kind.
     """
-    edits, measured = '[]::STRUCT(start INTEGER, "end" INTEGER)[]', ""
-    if judged.edits:
-        edits = " || ".join(f's."{edits_column(text)}"' for text in judged.edits)
-        measured = f"JOIN {_read([shard.path for shard in judged.signals.shards()])} s ON s.id = v.id"
+    edits = (
+        " || ".join(f's."{edits_column(text)}"' for text in judged.edits)
+        or '[]::STRUCT(start INTEGER, "end" INTEGER)[]'
+    )
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE decisions AS
@@ -95,14 +95,15 @@ def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
              decided AS (
                  SELECT v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
                         v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
-                        d.twin, d.jaccard, {edits} AS edits, coalesce(p.spans, []) AS spans
-                 FROM {_read([judged.verdicts.file("verdicts.parquet")])} v {measured}
+                        d.twin, d.jaccard, s.language, {edits} AS edits, coalesce(p.spans, []) AS spans
+                 FROM {_read([judged.verdicts.file("verdicts.parquet")])} v
+                     JOIN {_read([shard.path for shard in judged.signals.shards()])} s ON s.id = v.id
                      LEFT JOIN duplicates d ON d.id = v.id
                      LEFT JOIN drops c ON c.id = v.id
                      LEFT JOIN spans p ON p.id = v.id
              )
         SELECT id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons, twin,
-               jaccard, edits, spans,
+               jaccard, language, edits, spans,
                coalesce(list_aggregate(list_transform(spans, lambda s: s.kind), 'histogram'), MAP {{}}) AS span_counts
         FROM decided
         """

@@ -17,6 +17,7 @@ def dedupe(
     *,
     signatures: Artifact,
     verdicts: Artifact,
+    addresses: list[Artifact],
     scores: list[Artifact],
     corpus: list[Artifact],
 ) -> None:
@@ -26,6 +27,7 @@ def dedupe(
     the files are the same.
 
     Args:
+        addresses: duplicates by URL: what these drop is never kept in favour of another either.
         scores: tables of numbers by id, for keep policy best_score: the one with the policy's column is taken.
         corpus: the documents, for policy oldest.
 
@@ -41,7 +43,7 @@ def dedupe(
         [shard.path for shard in signatures.shards()],
         out,
         config,
-        verdict_paths=[verdicts.file("verdicts.parquet")],
+        verdict_paths=[_verdicts(work, verdicts, addresses)],
         score_paths=_scores(config, scores),
         document_paths=[shard.path for artifact in corpus for shard in artifact.shards()],
         pinned_paths=_pinned(work, verdicts),
@@ -70,6 +72,21 @@ def _scores(config: DedupeConfig, scores: list[Artifact]) -> list[Path]:
         return []
     tables = [path for artifact in scores for path in score_tables(artifact)]
     return [path for path in tables if config.keep.score_column in pq.read_schema(path).names]
+
+
+def _verdicts(work: Work, verdicts: Artifact, addresses: list[Artifact]) -> Path:
+    """The rules' verdicts, where a document that goes for its address fails too."""
+    if not addresses:
+        return verdicts.file("verdicts.parquet")
+    table = work.scratch / "verdicts.parquet"
+    gone = ", ".join(quoted(artifact.file("duplicates.parquet")) for artifact in addresses)
+    with database(work.resources, work.scratch / "spill") as connection:
+        connection.execute(
+            "COPY (SELECT v.id, coalesce(v.first_reason, CASE WHEN d.dropped IS NOT NULL THEN 'duplicate.url' END) AS "
+            f"first_reason FROM read_parquet({quoted(verdicts.file('verdicts.parquet'))}) v "
+            f"LEFT JOIN read_parquet([{gone}]) d ON d.dropped = v.id ORDER BY v.id) TO {quoted(table)} (FORMAT parquet)"
+        )
+    return table
 
 
 def _pinned(work: Work, verdicts: Artifact) -> list[Path]:

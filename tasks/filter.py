@@ -64,7 +64,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
     work.table("reasons", rows, "Documents that each rule would drop; one document may have several reasons")
 
 
-@stage(version=3)
+@stage(version=4)
 def filter_corpus(
     work: Work,
     config: FilterConfig,

@@ -11,7 +11,6 @@ from tasks.store import Artifact
 from tasks.tables import rows
 
 MOST_FREQUENT = 20
-SHOWN_CHARACTERS = 120
 
 
 @stage(version=1)
@@ -63,9 +62,8 @@ def boilerplate(
     work.counts |= {"counted": counted["documents"], "lines": counted["lines"], "boilerplate": counted["boilerplate"]}
     work.counts.update(removed)
     most = rows(
-        "SELECT scope AS source, documents, trim(text[first_start + 1 : least(first_end, first_start + ?)]) AS line "
-        "FROM (FROM read_parquet(?) ORDER BY documents DESC, scope, hash LIMIT ?) "
-        "most JOIN read_parquet(?) d ON d.id = first_id ORDER BY documents DESC, scope, hash",
-        [SHOWN_CHARACTERS, str(found), MOST_FREQUENT, [str(shard.path) for shard in corpus.shards()]],
-    )
+        "SELECT scope AS source, documents, first_end - first_start AS characters, first_id AS first_seen_in "
+        "FROM read_parquet(?) ORDER BY documents DESC, scope, hash LIMIT ?",
+        [str(found), MOST_FREQUENT],
+    )  # not the lines themselves: personal data is still in this text
     work.table("boilerplate", most, "The lines that most documents share")

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from data_quality.config import PerplexityConfig
-from data_quality.config.base import StrictModel
+from data_quality.config import PerplexityConfig, Selection, StrictModel
 from tasks.parts import Part, build_parts
 from tasks.selection import SELECTED, selected
 from tasks.signals import one_table
@@ -18,9 +17,10 @@ COUNTS = "counts.parquet"
 
 def perplexity(config: PerplexityConfig, *, corpus: Artifact, reference: Artifact) -> Artifact:
     """The three stages one after the other: unigram model of the reference, scores, buckets."""
-    model = reference_model(config, reference=reference)
+    chosen = config.reference.model_copy(update={"read": ()})  # what was read is an input, known by its content
+    model = reference_model(chosen, reference=reference)
     scored = perplexities(NoConfig(), corpus=corpus, model=model)
-    return perplexity_buckets(config, scores=scored)
+    return perplexity_buckets(config.model_copy(update={"reference": Selection()}), scores=scored)
 
 
 class NoConfig(StrictModel):
@@ -28,12 +28,12 @@ class NoConfig(StrictModel):
 
 
 @stage(version=1, libraries=("rjieba", "spacy"))
-def reference_model(work: Work, config: PerplexityConfig, *, reference: Artifact) -> None:
+def reference_model(work: Work, config: Selection, *, reference: Artifact) -> None:
     """Count the words of the reference, each language by itself."""
     from data_quality.perplexity import count_words, save_counts
 
     with database(work.resources, work.scratch) as connection:
-        documents = connection.execute(f"SELECT text, language {SELECTED}", selected(reference, config.reference))
+        documents = connection.execute(f"SELECT text, language {SELECTED}", selected(reference, config))
         counts = count_words(iter(documents.fetchone, None))
     save_counts(counts, work.directory / COUNTS)
     work.counts |= {"languages": len(counts), "words": sum(sum(words.values()) for words in counts.values())}

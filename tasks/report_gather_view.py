@@ -51,7 +51,7 @@ def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
     connection.execute(
         """
         CREATE TABLE measured AS
-        SELECT id, source, language, bytes, characters, words, kept, reason, reasons, twin, jaccard
+        SELECT id, source, signals.language, bytes, characters, words, kept, reason, reasons, twin, jaccard
         FROM signals JOIN decisions USING (id)
         """
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from data_quality.config import Selection
+from data_quality.document_lists import glob
 from tasks.store import Artifact
 
 SELECTED = """
@@ -17,6 +18,6 @@ def selected(corpus: Artifact, selection: Selection) -> dict[str, Any]:
     """The parameters of SELECTED for a corpus."""
     return {
         "paths": [str(shard.path) for shard in corpus.shards()],
-        "sources": list(selection.sources),
-        "ids": list(selection.ids),
+        "sources": [glob(pattern) for pattern in selection.sources],
+        "ids": [glob(pattern) for pattern in selection.ids],
     }

@@ -1,6 +1,6 @@
 """Configuration of the quality classifier."""
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -14,8 +14,10 @@ class Selection(StrictModel):
     read: tuple[SourceConfig, ...] = Field(
         (), description="Read these sources for it, as `ingest.sources`. Empty: the documents of the corpus itself."
     )
-    sources: tuple[str, ...] = Field(("*",), description="Take documents whose `source` matches one (globs).")
-    ids: tuple[str, ...] = Field(("*",), description="And whose id matches one (globs).")
+    sources: tuple[str, ...] = Field(
+        ("*",), description="Take documents whose `source` matches one: * any characters, ? one."
+    )
+    ids: tuple[str, ...] = Field(("*",), description="And whose id matches one.")
 
 
 class ClassifierConfig(StrictModel):
@@ -38,6 +40,10 @@ class ClassifierConfig(StrictModel):
         0.2, gt=0, lt=1, description="Share of them, by hash of the text, that calibrates and measures, and trains not."
     )
     seed: int = Field(0, ge=0, description="Order of the documents in training.")
+
+    def key_material(self) -> dict[str, Any]:
+        """What determines the classifier: what is read is an input of its own, known by its content."""
+        return self.model_dump(mode="json", exclude={"enabled": True, "reference": {"read"}, "raw": {"read"}})
 
     @model_validator(mode="after")
     def _two_sides(self) -> Self:

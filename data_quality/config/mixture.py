@@ -47,7 +47,8 @@ class MixtureConfig(StrictModel):
     budget: float | None = Field(
         default=None,
         gt=0,
-        description="Total to draw, in `unit`: all groups are scaled by one factor to reach it. null: no scaling.",
+        description="Total to draw, in `unit`: all groups are scaled by one factor to reach it. Documents held out "
+        "for validation and test count too, though none is trained on. null: no scaling.",
     )
     max_epochs: float = Field(
         default=8.0,

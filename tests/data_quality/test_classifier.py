@@ -70,11 +70,12 @@ def test_the_order_of_the_documents_changes_nothing() -> None:
     assert (one.bias, one.slope, one.intercept, figures) == (other.bias, other.slope, other.intercept, same)
 
 
-def test_a_text_on_both_sides_is_left_out() -> None:
+def test_a_reference_text_is_no_raw_one() -> None:
     good, bad = corpora(60)
-    _, alone = train_classifier(good, bad, CONFIG)
-    _, shared = train_classifier([*good, "the same text"], [*bad, "the same text"], CONFIG)
-    assert alone == shared
+    model, alone = train_classifier(good, bad, CONFIG)
+    same, within = train_classifier(good, [*bad, *good], CONFIG)  # raw: the whole corpus
+    assert alone == within
+    assert np.array_equal(model.weights, same.weights)
 
 
 def test_a_score_is_a_probability() -> None:

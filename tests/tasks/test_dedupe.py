@@ -23,7 +23,7 @@ def deduped(root: Path, documents: Path, config: DedupeConfig) -> Artifact:
         corpus = normalize(settings.normalize, corpus=ingest(fingerprinted(settings.ingest, None)))
         verdicts = judge(JudgeRequest(rulesets=()), signals=signals(settings.rules.signals, corpus=corpus), scores=[])
         signed = signatures(settings.near_dedupe.signatures(), corpus=corpus)
-        found = dedupe(config, signatures=signed, verdicts=verdicts, scores=[], corpus=[])
+        found = dedupe(config, signatures=signed, verdicts=verdicts, addresses=[], scores=[], corpus=[])
     pool.shut_down()
     return found
 
