@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 
-from prefect import flow
-
 from data_quality.config import IngestConfig, Selection
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
-from flows.config import PipelineConfig, quickstart
+from flows.config import PipelineConfig
 from flows.curation import Curation
-from flows.running import prefect_run
 from tasks.classifier import NoConfig, classifier_scores, train_classifier
 from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
@@ -159,14 +156,3 @@ def build_corpus(config: PipelineConfig) -> Corpus:
         pass_gates(config.name, config.gates, made.profile)
     parts = split(config.split, corpus=made.kept, signatures=made.signatures, duplicates=made.duplicates)
     return Corpus(**vars(made), split=parts)
-
-
-@flow(name="corpus-refresh", flow_run_name="corpus {config.name}", persist_result=False)
-def corpus_refresh(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
-    """Read the sources again and bring the corpus, and the tokens under its tokenizer, up to date."""
-    from flows.pretrain import build_tokens
-
-    with prefect_run("corpus-refresh", config):
-        corpus = build_corpus(config)
-        tokens = build_tokens(config, corpus)
-    return {"corpus": corpus.kept.name, "split": corpus.split.name, "tokens": tokens.tokens.name}

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 
-from prefect import flow
-
 from data_quality.config import LabelledConfig
-from flows.config import PipelineConfig, quickstart
-from flows.corpus import Corpus, build_corpus
-from flows.pretrain import Pretrained, build_pretrained, build_tokens
-from flows.running import prefect_run
+from flows.config import PipelineConfig
+from flows.corpus import Corpus
+from flows.pretrain import Pretrained
 from tasks.evaluate import CompareConfig, compare
 from tasks.finetune import FinetuneRequest, bag_of_words, finetune
 from tasks.labelled import labelled
@@ -39,15 +36,3 @@ def build_finetuned(config: PipelineConfig, task: LabelledConfig, corpus: Corpus
     baseline = bag_of_words(config.finetune.baseline, examples=examples)
     comparison = compare(CompareConfig(), pretrained=runs["pretrained"], scratch=runs["random"], baseline=baseline)
     return Finetuned(examples, runs["pretrained"], runs["random"], baseline, comparison)
-
-
-@flow(name="finetune", flow_run_name="finetune {config.name}", persist_result=False)
-def finetune_flow(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
-    """Fine-tune the current pretrained model on the configured task; what is up to date is reused."""
-    if config.task is None:
-        raise ValueError("the configuration has no `task`: there is nothing to fine-tune on")
-    with prefect_run("finetune", config):
-        corpus = build_corpus(config)
-        pretrained = build_pretrained(config, corpus, build_tokens(config, corpus))
-        finetuned = build_finetuned(config, config.task, corpus, pretrained)
-    return {"comparison": finetuned.comparison.name, "models": ", ".join(a.name for a in finetuned.pretrained)}

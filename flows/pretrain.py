@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect import flow
-
-from flows.config import PipelineConfig, quickstart
-from flows.corpus import Corpus, build_corpus
+from flows.config import PipelineConfig
+from flows.corpus import Corpus
 from flows.loading import ConfigError
-from flows.running import prefect_run
 from lm.config import GPTConfig
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.evaluate import evaluate
@@ -106,12 +103,3 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
     settings = config.evaluate.resolve(train)
     evaluation = evaluate(settings, model=trained, tokens=tokens.tokens, split=corpus.split, tokenizer=tokens.tokenizer)
     return Pretrained(trained, evaluation, model)
-
-
-@flow(name="pretrain", flow_run_name="pretrain {config.name}", persist_result=False)
-def pretrain_flow(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
-    """Train the language model on the corpus as it now is; what is up to date is reused."""
-    with prefect_run("pretrain", config):
-        corpus = build_corpus(config)
-        pretrained = build_pretrained(config, corpus, build_tokens(config, corpus))
-    return {"model": pretrained.model.name, "evaluation": pretrained.evaluation.name}

@@ -334,7 +334,7 @@ def _through_prefect(call: Call) -> Artifact:
     from prefect.cache_policies import NO_CACHE
     from prefect.states import Completed
 
-    def build(config: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    def build(inputs: dict[str, Any]) -> Any:
         artifact, reused = call.execute()
         if reused:
             return Completed(name="Cached", message=f"reused {artifact.name}", data=artifact)
@@ -345,7 +345,7 @@ def _through_prefect(call: Call) -> Artifact:
         name=name, task_run_name=call.label.replace("_", " "), cache_policy=NO_CACHE, persist_result=False
     )(build)
     call.run.flow_context = contextvars.copy_context()
-    state = prefect_task(call.config_json, call.inputs, return_state=True)
+    state = prefect_task(call.inputs, return_state=True)
     return state.result()
 
 

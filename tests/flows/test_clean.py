@@ -1,6 +1,7 @@
 """`textmill clean`: a folder of documents in, a clean corpus out, without a server."""
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from flows.clean import CleanConfig, clean, clean_config
 from flows.loading import CONFIGS, ConfigError
+from flows.why import describe, why
 from tasks import pool
 from tests.tasks.tiny_corpus import ADDRESS, write_documents
 
@@ -137,3 +139,22 @@ def test_two_inputs_of_one_format_get_names_of_their_own(tmp_path: Path) -> None
     assert isinstance(config, CleanConfig)
     assert [source.name for source in config.ingest.sources] == ["jsonl", "jsonl-2", "jsonl-3"]
     assert [source.format for source in config.ingest.sources] == ["jsonl"] * 3
+
+
+def test_what_goes_for_its_address_takes_no_twin_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    draw = random.Random(4)
+    base, other = ([f"w{draw.randrange(10**6)}" for _ in range(count)] for count in (200, 300))
+    documents = {
+        "gone": (" ".join([*base, "and", "a", "few", "more"]), "https://example.org/a"),
+        "stays": (" ".join(other), "https://example.org/a"),
+        "twin": (" ".join(base), "https://example.org/b"),
+    }
+    lines = [json.dumps({"id": id, "text": text, "url": url}) for id, (text, url) in documents.items()]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    settings = QUICK | {"rules.enabled": "false", "url.enabled": "true"}
+    clean(clean_config([str(tmp_path / "in.jsonl")], None, settings, None), tmp_path / "out", quiet=True)
+    assert set(ids(tmp_path / "out", "kept")) == {"stays", "twin"}
+    [gone] = ids(tmp_path / "out", "dropped").values()
+    assert (gone["id"], gone["reason"], gone["twin"], gone["jaccard"]) == ("gone", "duplicate.url", "stays", None)
+    assert "in favour of stays (the same address)" in describe(why("gone", None))
