@@ -1,8 +1,8 @@
 """The flows that run by themselves, beside the whole pipeline: what `prefect.yaml` schedules.
 
-What they do is in the other files. They stand apart because Prefect works out the form of a flow's parameters when the flow
-is defined, a tenth of a second each: a pipeline that is all cached does not wait for the other three, and `textmill clean`
-imports no Prefect at all.
+What they do is in the other files. They stand apart because Prefect works out the form of a flow's parameters when the
+flow is defined, a tenth of a second each: a pipeline that is all cached does not wait for the other three, and
+`textmill clean` imports no Prefect at all.
 """
 
 from prefect import flow
