@@ -1,5 +1,6 @@
 """Why a document is gone, or where it went: one question to the decision tables, no Prefect and no MLflow."""
 
+from pathlib import Path
 from typing import Any
 
 from data_quality.explain import explain
@@ -38,7 +39,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
         answer["twin_text"] = "" if twin_shard is None else _text(kept, twin_shard, decision["twin"], True)
     if decision["kept"]:
         answer["split"] = _split(store, kept, id)
-        answer["used_by"] = _used_by(store, kept, answer["split"])
+        answer["used_by"] = _used_by(store, kept, id)
     return answer
 
 
@@ -154,15 +155,25 @@ def _split(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None
     return None
 
 
-def _used_by(store: Store, kept: Artifact, split: dict[str, Any] | None) -> list[str]:
-    """Models that were trained on a corpus in whose training split the document is."""
-    if split is None or split["split"] != "train":
-        return []
-    tokens = {artifact.key for artifact in _descendants(store, kept, "tokenize")}
-    models = [a for a in store.list("pretrain") if tokens & set(_input_keys(a))]
-    keys = {model.key for model in models}
-    tuned = [a for a in store.list("finetune") if keys & set(_input_keys(a))]
+def _used_by(store: Store, kept: Artifact, id: str) -> list[str]:
+    """Models that were trained on the document: it is in the training split of their own split, and their mixture, if
+    they have one, drew it."""
+    splits = {a.key: a for a in _descendants(store, kept, "split")}
+    mixtures = {a.key: a for a in store.list("mixture")}
+    models = []
+    for model in store.list("pretrain"):
+        keys = _input_keys(model)
+        if not any(_has(splits[key].file("split.parquet"), id, "split = 'train'") for key in keys if key in splits):
+            continue
+        if all(_has(mixtures[key].file("copies.parquet"), id, "copies > 0") for key in keys if key in mixtures):
+            models.append(model)
+    keys_of_models = {model.key for model in models}
+    tuned = [a for a in store.list("finetune") if keys_of_models & set(_input_keys(a))]
     return [artifact.name for artifact in [*models, *tuned]]
+
+
+def _has(table: Path, id: str, condition: str) -> bool:
+    return bool(rows(f"SELECT 1 FROM read_parquet(?) WHERE id = ? AND {condition}", [str(table), id]))
 
 
 def _ancestor(store: Store, artifact: Artifact, stage: str) -> Artifact | None:

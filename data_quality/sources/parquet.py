@@ -37,7 +37,7 @@ def read(ref: FileRef, source: ParquetSource) -> Reading:
                     for row in zip(*values, strict=True):
                         number += 1
                         yield _record(dict(zip(columns, row, strict=True)), number, source)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a damaged column name
             raise InputError("corrupt", f"after {number} rows: {error}") from None
 
 

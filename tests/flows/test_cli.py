@@ -83,6 +83,7 @@ def test_why_follows_a_kept_document_to_the_models(textmill: Any, home: Path) ->
     assert trained
     assert any(name.startswith("pretrain/") for name in trained[0]["used_by"])
     assert any(name.startswith("finetune/") for name in trained[0]["used_by"])
+    assert all(answer["used_by"] == [] for answer in kept if answer["kept"] and answer["split"]["split"] != "train")
 
 
 def error_of(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

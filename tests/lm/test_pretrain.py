@@ -33,7 +33,7 @@ CONFIG = TrainConfig(
 def part(shards: list[Path], valid: bool) -> TokenIndex:
     return build_index(
         shards,
-        keep=lambda ids: np.array([i.endswith(("3", "7")) == valid for i in ids.to_pylist()], dtype=bool),
+        copies=lambda ids: np.array([i.endswith(("3", "7")) == valid for i in ids.to_pylist()], dtype=bool),
     )
 
 
