@@ -46,6 +46,8 @@ STAGES = (
 )
 LEFT_OUT = ("report",)  # its content tells of seconds and memory
 SLOW_FSYNC = "KILL_AND_RESUME_SLOW_FSYNC"
+HALF_WRITTEN = {"checkpoint": "/checkpoints/.tmp", "manifest": "/.manifest.json."}
+"""Writes that are aimed at, and what the path of such a file holds. Other fsyncs keep their speed."""
 PATIENCE_SECONDS = 300.0
 
 
@@ -104,17 +106,21 @@ def kill_repeatedly(
     """Start, kill at the aimed moment, start again. Returns the commands of processes that outlived their parent."""
     orphans: list[str] = []
     for number, aim in enumerate(aims, 1):
-        slow = aim in ("checkpoint", "manifest")
         forget(stage_of(aim), home / "store")
         process = subprocess.Popen(
-            command, env=environment(home, slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            env=environment(home, HALF_WRITTEN.get(aim, "")),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        wait_for(moment(aim, home / "store"), process)
-        if not slow:
-            time.sleep(draw.random() * seconds.get(aim, 1.0))
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            wait_for(moment(aim, home / "store"), process)
+            if aim not in HALF_WRITTEN:
+                time.sleep(draw.random() * seconds.get(aim, 1.0))
+            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        finally:
+            process.kill()  # SIGKILL; also where the moment never came
+            process.wait()
         orphans += [name for child in children if (name := outlives(child)) is not None]
         landed = "" if process.returncode == -signal.SIGKILL else " (it had just ended)"
         print(f"  kill {number:>2} of {len(aims)}: {aim}{landed}", flush=True)
@@ -163,9 +169,10 @@ def finish(command: list[str], home: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def environment(home: Path, slow_fsync: bool = False) -> dict[str, str]:
-    """The environment of a run with its own home; with slow fsyncs, so that half-written files last."""
-    return {**os.environ, "TEXTMILL_HOME": str(home), SLOW_FSYNC: "1" if slow_fsync else ""}
+def environment(home: Path, slow_fsync: str = "") -> dict[str, str]:
+    """The environment of a run with its own home; files with this in their path are slow to sync, so that they last
+    half written."""
+    return {**os.environ, "TEXTMILL_HOME": str(home), SLOW_FSYNC: slow_fsync}
 
 
 def report(undisturbed: dict[str, Any], resumed: dict[str, Any], orphans: list[str]) -> bool:
