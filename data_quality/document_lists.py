@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from data_quality.config import DocumentList
+from data_quality.sql import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,7 +62,7 @@ class DocumentLists:
             f"coalesce(\"{field}\" IN ({named} '{field}'), FALSE)" for of, field in sorted(self._fields) if of == reason
         ]
         conditions += [
-            f'coalesce("{field}" GLOB {_literal(glob(pattern))}, FALSE)'
+            f'coalesce("{field}" GLOB {literal(glob(pattern))}, FALSE)'
             for of, field, pattern in self._patterns
             if of == reason
         ]
@@ -71,7 +72,3 @@ class DocumentLists:
 def glob(pattern: str) -> str:
     """The pattern in DuckDB's words, in which a bracket and a backslash mean something too."""
     return pattern.replace("\\", "\\\\").replace("[", "\\[")
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

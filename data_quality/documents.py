@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.hashing import DIGEST_MODULUS, combine_digests, text_hash, unit_hash
+from data_quality.sql import connect
 
 __all__ = [
     "SCHEMA",
@@ -228,20 +229,12 @@ def find_id_collisions(paths: Sequence[Path | str], *, memory_limit: str = "1GB"
 
     DuckDB groups out of core within ``memory_limit``.
     """
-    import duckdb
-
     if not paths:
         return []
     files = sorted(str(path) for path in paths)
     with (
         tempfile.TemporaryDirectory(prefix="textmill-ids-") as spill,
-        duckdb.connect(
-            config={
-                "memory_limit": memory_limit,
-                "temp_directory": spill,
-                "autoinstall_known_extensions": "false",
-            }
-        ) as db,
+        connect(memory_limit, None, Path(spill)) as db,
     ):
         rows = db.execute(
             """

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from data_quality.config import LabelledConfig
 from data_quality.library_names import LibraryNames
+from data_quality.sql import connect
 
 SPLITS = ("train", "valid", "test")
 
@@ -172,7 +173,7 @@ def select_labelled(
     """
     directory.mkdir(parents=True, exist_ok=True)
     files = {"candidates": [str(p) for p in candidates]}
-    with duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(directory / "duckdb.tmp")}) as db:
+    with connect("1GB", None, directory / "duckdb.tmp") as db:
         total = _one(db.execute("select count(*) from read_parquet($candidates)", files))
         db.execute(_PLACED, files | {"splits": str(splits)})
         counts: dict[str, Any] = {

@@ -17,9 +17,8 @@ import duckdb
 import pyarrow as pa
 
 from data_quality.config import MixtureConfig
-from data_quality.dedupe.evidence import open_database, parquet
-from data_quality.dedupe.minhash import write_rows
 from data_quality.hashing import unit_hash
+from data_quality.sql import open_database, parquet, write_rows
 
 COPIES_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("copies", pa.int32(), nullable=False)])
 _FETCHED = 50_000

@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import PerplexityConfig
-from data_quality.dedupe.minhash import write_rows
-from data_quality.rules import connect
+from data_quality.sql import connect, write_rows
 from data_quality.words import split_words
 
 PERPLEXITY_SCHEMA = pa.schema(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_quality.config import GatesConfig
-from data_quality.rules import connect
+from data_quality.sql import connect
 
 if TYPE_CHECKING:
     import duckdb

@@ -1,7 +1,6 @@
 """Rules as data: `drop a document when signal operator threshold`, read from YAML, judged by one DuckDB query."""
 
-import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,6 +20,7 @@ from data_quality.signal_catalogue import (
     nearest,
     signals_of,
 )
+from data_quality.sql import connect, literal, parquet, write_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 OPERATORS = ("<", "<=", ">", ">=", "==")
 TEXT_OPERATORS = ("==", "!=", "in", "not in")
-_ROWS_PER_GROUP = 100_000
 RULESETS_DIR = Path(__file__).parent / "rulesets"
 
 _TAKEN = ("contaminated", "duplicate", "lines", "list", "mixture", "split", "substring")
@@ -238,43 +237,28 @@ def _require_lists(rulesets: Sequence[Ruleset], config: QualityConfig) -> None:
 _BASE_LANGUAGE = "lower(split_part(replace(coalesce(language, 'und'), '_', '-'), '-', 1))"  # of zh-Hant: zh
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def fires_expression(ruleset: Ruleset, rule: Rule) -> str:
     """The rule as a DuckDB condition on a row of signals."""
     operator = "=" if rule.operator == "==" else rule.operator
     if isinstance(rule.threshold, float):
-        threshold = f"CAST({_literal(repr(rule.threshold))} AS DOUBLE)"
+        threshold = f"CAST({literal(repr(rule.threshold))} AS DOUBLE)"
     elif isinstance(rule.threshold, str):
-        threshold = _literal(rule.threshold)
+        threshold = literal(rule.threshold)
     else:
-        threshold = f"({', '.join(map(_literal, rule.threshold))})"
+        threshold = f"({', '.join(map(literal, rule.threshold))})"
     column = _BASE_LANGUAGE if rule.signal == "language" else f'"{ruleset.column(rule)}"'
     condition = f"{column} {operator} {threshold}"
-    return condition if rule.language is None else f"({_BASE_LANGUAGE} = {_literal(rule.language)} AND {condition})"
+    return condition if rule.language is None else f"({_BASE_LANGUAGE} = {literal(rule.language)} AND {condition})"
 
 
 def reasons_expression(rulesets: Sequence[Ruleset]) -> str:
     """All reasons of a row of signals, in the order of the rules, as one DuckDB expression (list of strings)."""
     cases = [
-        f"CASE WHEN {fires_expression(ruleset, rule)} THEN {_literal(ruleset.reason(rule))} END"
+        f"CASE WHEN {fires_expression(ruleset, rule)} THEN {literal(ruleset.reason(rule))} END"
         for ruleset in rulesets
         for rule in ruleset.rules
     ]
     return f"list_filter([{', '.join(cases)}]::VARCHAR[], lambda reason: reason IS NOT NULL)"
-
-
-def connect(memory_limit: str, threads: int, temporary: Path) -> "duckdb.DuckDBPyConnection":
-    """An in-memory DuckDB that spills into `temporary`."""
-    import duckdb  # a configuration is checked against the rules in a fraction of its import time
-
-    connection = duckdb.connect()
-    connection.execute("SET memory_limit = ?", [memory_limit])
-    connection.execute("SET threads = ?", [threads])
-    connection.execute("SET temp_directory = ?", [str(temporary)])
-    return connection
 
 
 def register_signals(
@@ -284,9 +268,9 @@ def register_signals(
 
     Returns the names of its columns.
     """
-    joined = f"read_parquet({_list(signal_paths)})"
+    joined = parquet(signal_paths)
     for shards in score_paths:
-        table = f"read_parquet({_list(shards)})"
+        table = parquet(shards)
         present = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
         wanted = ", ".join(
             name for name in present if name == "id" or name in DOCUMENT_SIGNALS - {"language", "script"}
@@ -294,10 +278,6 @@ def register_signals(
         joined = f"(SELECT * FROM {joined} LEFT JOIN (SELECT {wanted} FROM {table}) USING (id))"
     connection.execute(f"CREATE TEMP VIEW signals AS SELECT * FROM {joined}")
     return [row[0] for row in connection.execute("DESCRIBE signals").fetchall()]
-
-
-def _list(paths: Sequence[Path]) -> str:
-    return f"[{', '.join(_literal(str(path)) for path in paths)}]"
 
 
 def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None:
@@ -347,7 +327,6 @@ def judge(
     """
     if not signal_paths:
         raise ValueError("judge needs at least one signals shard")
-    temporary = out_path.with_suffix(".tmp")
     with connect(memory_limit, threads, out_path.with_suffix(".spill")) as connection:
         columns = register_signals(connection, signal_paths, score_paths)
         require_columns(columns, rulesets)
@@ -364,19 +343,16 @@ def judge(
             ORDER BY id
             """
         )
-        _write(verdicts.to_arrow_reader(_ROWS_PER_GROUP), temporary)
-        counts = _count_reasons(connection, temporary, rulesets)
+        write_rows(verdicts, _verdicts_schema(), out_path)
+        counts = _count_reasons(connection, out_path, rulesets)
         counts["unmatched"] = lists.unmatched("signals")
-    os.replace(temporary, out_path)
     return counts
 
 
-def _write(batches: Iterable["pa.RecordBatch"], path: Path) -> None:
-    """Write batches of any size as row groups of one size: DuckDB's own file differs with the shards it read."""
+def _verdicts_schema() -> "pa.Schema":
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    schema = pa.schema(
+    return pa.schema(
         [
             ("id", pa.string()),
             ("reasons", pa.list_(pa.string())),
@@ -384,20 +360,12 @@ def _write(batches: Iterable["pa.RecordBatch"], path: Path) -> None:
             ("listed", pa.string()),
         ]
     )
-    waiting = schema.empty_table()
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches:
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
-            while len(waiting) >= _ROWS_PER_GROUP:
-                writer.write_table(waiting.slice(0, _ROWS_PER_GROUP).combine_chunks())
-                waiting = waiting.slice(_ROWS_PER_GROUP)
-        writer.write_table(waiting.combine_chunks())
 
 
 def _count_reasons(
     connection: "duckdb.DuckDBPyConnection", verdicts: Path, rulesets: Sequence[Ruleset]
 ) -> dict[str, Any]:
-    source = f"read_parquet({_literal(str(verdicts))})"
+    source = parquet([verdicts])
     total = connection.execute(f"SELECT count(*), count(*) FILTER (first_reason IS NULL) FROM {source}").fetchone()
     fired = connection.execute(
         f"SELECT reason, count(*) FROM (SELECT unnest(reasons) AS reason FROM {source}) GROUP BY reason"

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ from data_quality.optional_signals import Measured, optional_signals
 from data_quality.per_thread import per_thread
 from data_quality.segment import base_language
 from data_quality.signal_catalogue import EDITED_SIGNALS, LANGUAGE_SIGNALS, column, edits_column, signal_columns
+from data_quality.sql import connect, parquet
 from data_quality.text_words import TextWords, count_kept, removed_words, words_by_document
 from data_quality.vocabulary import Vocabulary
 from data_quality.words import language_by_script
@@ -230,14 +232,14 @@ def compute_signals(
     out_path: Path,
     config: SignalsConfig,
     progress: Callable[[int], None] = lambda documents: None,
-    languages: Path | None = None,
+    languages: Sequence[Path] = (),
 ) -> dict[str, int]:
     """Measure every document of a documents shard and write its signals shard, rows in the same order.
 
     Columns: id, language and source (copied, for rules of one language and for lists), one number per signal
     (`signal_catalogue.py`), and for each edited text version, as `c4_edits`, the character spans that its line edits
-    remove. With `languages`, a language table (`language.identify_shard`) that holds all the documents, the language is
-    that table's, and its script and `LANGUAGE_SIGNALS` stand behind source. A null text counts as empty. Returns the
+    remove. With `languages`, language tables (`language.identify_shard`) that hold all the documents, the language is
+    theirs, and its script and `LANGUAGE_SIGNALS` stand behind source. A null text counts as empty. Returns the
     counts documents, bytes, words and edited (documents that line edits change).
 
     Args:
@@ -245,7 +247,7 @@ def compute_signals(
 
     Raises:
         CustomSignalError: a function of the user's own failed; the message names the document.
-        ValueError: the shard lacks id or text, or the language table a document.
+        ValueError: the shard lacks id or text, or the language tables a document.
     """
     source = pq.ParquetFile(in_path)
     missing = {"id", "text"} - set(source.schema_arrow.names)
@@ -253,7 +255,7 @@ def compute_signals(
         raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
     wanted = ["id", "text", "language", "source", *(["metadata"] if config.groups or config.custom else [])]
     columns = [name for name in wanted if name in source.schema_arrow.names]
-    schema = _schema(config, languages is not None)
+    schema = _schema(config, bool(languages))
     counts = {"documents": 0, "bytes": 0, "words": 0, "edited": 0}
     temporary = out_path.with_suffix(".tmp")
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
@@ -265,9 +267,11 @@ def compute_signals(
     return counts
 
 
-def _with_languages(batches: Iterable[pa.RecordBatch], documents: Path, languages: Path | None) -> Iterator[pa.Table]:
-    """The batches as tables; with `languages`, their language columns are taken from that table by document id."""
-    known = None if languages is None else pq.read_table(languages, columns=["id", *_LANGUAGE_COLUMNS])
+def _with_languages(
+    batches: Iterable[pa.RecordBatch], documents: Path, languages: Sequence[Path]
+) -> Iterator[pa.Table]:
+    """The batches as tables; with `languages`, their language columns are taken from there by document id."""
+    known = _languages_of(documents, languages) if languages else None
     row = {} if known is None else {id: at for at, id in enumerate(known.column("id").to_pylist())}
     for batch in batches:
         table = pa.Table.from_batches([batch])
@@ -276,12 +280,25 @@ def _with_languages(batches: Iterable[pa.RecordBatch], documents: Path, language
             missing = [id for id in ids if id not in row]
             if missing:
                 raise ValueError(
-                    f"{languages} lacks document {missing[0]} of {documents}: identify its languages again"
+                    f"{', '.join(map(str, languages))} lacks document {missing[0]} of {documents}: "
+                    "identify its languages again"
                 )
             found = known.take([row[id] for id in ids])
             own = {name: table[name] for name in table.column_names}
             table = pa.table(own | {name: found[name] for name in _LANGUAGE_COLUMNS})
         yield table
+
+
+def _languages_of(documents: Path, tables: Sequence[Path]) -> pa.Table:
+    """The language columns of the documents of one shard; of many tables, only their rows are held."""
+    columns = ["id", *_LANGUAGE_COLUMNS]
+    if len(tables) == 1:
+        return pq.read_table(tables[0], columns=columns)
+    with TemporaryDirectory() as spill, connect("1GB", 1, Path(spill)) as sql:
+        found = sql.sql(
+            f"SELECT {', '.join(columns)} FROM {parquet(tables)} l SEMI JOIN {parquet([documents])} USING (id)"
+        )
+        return found.to_arrow_table()
 
 
 def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:

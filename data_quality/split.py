@@ -14,17 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import SplitConfig
-from data_quality.dedupe.exact import (
-    COMPARED,
-    PINNED,
-    Workspace,
-    collapse_equal,
-    open_workspace,
-    rank_documents,
-    single_row,
-    sql_list,
-)
-from data_quality.dedupe.minhash import match_near, resolve_twins, write_rows
+from data_quality.dedupe.exact import COMPARED, PINNED, Workspace, collapse_equal, open_workspace, rank_documents
+from data_quality.dedupe.minhash import match_near, resolve_twins
+from data_quality.sql import single_row, sql_list, write_rows
 
 Split = Literal["train", "valid", "test"]
 

@@ -16,16 +16,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.corpus import Curated, curate
+from data_quality.sql import literal, parquet
+from flows.corpus import curate
 from flows.curation import Curation
 from flows.loading import ConfigError, override, parse, read
+from tasks.curated import Curated
 from tasks.profile import PROFILE
 from tasks.progress import Display
 from tasks.report import PAGE, ReportConfig, report
 from tasks.run import Run, use_run
 from tasks.shared import open_store
 from tasks.store import Artifact
-from tasks.tables import database, quoted, score_tables
+from tasks.tables import database, score_tables
 
 if TYPE_CHECKING:
     import duckdb
@@ -130,13 +132,13 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
         copies = _load(connection, made)
         for kept in sorted(made.kept.file("kept").glob("*.parquet")):
             if copies:
-                _copy(connection, KEPT.format(kept=quoted(kept)), directory / "kept" / kept.name)
+                _copy(connection, KEPT.format(kept=literal(kept)), directory / "kept" / kept.name)
             else:
                 shutil.copyfile(kept, directory / "kept" / kept.name)
         for dropped in sorted(made.kept.file("dropped").glob("*.parquet")):
-            rows = f"SELECT * FROM read_parquet({quoted(dropped)})"
+            rows = f"SELECT * FROM {parquet([dropped])}"
             if copies:
-                rows += NOT_DRAWN.format(kept=quoted(made.kept.file("kept") / dropped.name))
+                rows += NOT_DRAWN.format(kept=literal(made.kept.file("kept") / dropped.name))
             _copy(
                 connection,
                 f"SELECT * FROM ({rows}) LEFT JOIN measured USING (id)",
@@ -175,14 +177,14 @@ NOT_DRAWN = """
 def _load(connection: "duckdb.DuckDBPyConnection", made: Curated) -> bool:
     """Create `measured` (id, signals and scores of dropped documents) and, with a mixture, `copies` (id, copies)."""
     if made.mixture:
-        table = quoted(made.mixture[0].file("copies.parquet"))
+        table = literal(made.mixture[0].file("copies.parquet"))
         connection.execute(f"CREATE TABLE copies AS FROM read_parquet({table})")
-    gone = f"SELECT id FROM read_parquet({quoted(made.kept.file('dropped') / '*.parquet')})"
+    gone = f"SELECT id FROM {parquet([made.kept.file('dropped') / '*.parquet'])}"
     if made.mixture:
         gone += " UNION ALL SELECT id FROM copies WHERE copies = 0"
     joined = f"({gone})"
     for artifact in [made.signals, *made.scores]:
-        tables = f"read_parquet([{', '.join(map(quoted, score_tables(artifact)))}])"
+        tables = parquet(score_tables(artifact))
         described = connection.execute(f"DESCRIBE SELECT * FROM {tables}").fetchall()
         numbers = [name for name, kind, *_ in described if kind in NUMBERS or name in WORDS]
         columns = ", ".join(f'"{name}"' for name in ["id", *numbers])
@@ -197,7 +199,7 @@ WORDS = ("script", "perplexity_bucket")  # the only columns with words that no d
 
 def _copy(connection: "duckdb.DuckDBPyConnection", query: str, out: Path) -> None:
     connection.execute(
-        f"COPY (SELECT * FROM ({query}) ORDER BY id) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd)"
+        f"COPY (SELECT * FROM ({query}) ORDER BY id) TO {literal(out)} (FORMAT parquet, COMPRESSION zstd)"
     )
 
 

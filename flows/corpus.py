@@ -9,6 +9,7 @@ from data_quality.signal_choice import resolve_signals
 from flows.config import PipelineConfig
 from flows.curation import Curation
 from tasks.classifier import NoConfig, classifier_scores, train_classifier
+from tasks.curated import Curated
 from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
@@ -25,28 +26,6 @@ from tasks.split import split
 from tasks.store import Artifact
 from tasks.substring import substring, windows
 from tasks.url import url_dedupe, urls
-
-
-@dataclass(frozen=True)
-class Curated:
-    """The artifacts that describe a corpus.
-
-    `scores` are further tables of numbers that rules may name, `addresses` the duplicates by URL, `found` everything
-    that takes text or documents away, `kept` holds the documents that are left, `mixture` how often each is drawn.
-    """
-
-    raw: Artifact
-    normalized: Artifact
-    signals: Artifact
-    scores: list[Artifact]
-    signatures: Artifact
-    verdicts: Artifact
-    addresses: list[Artifact]
-    duplicates: Artifact
-    found: list[Artifact]
-    kept: Artifact
-    profile: Artifact
-    mixture: list[Artifact]
 
 
 @dataclass(frozen=True)

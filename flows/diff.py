@@ -4,9 +4,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from data_quality.sql import literal
 from flows.lookup import filtered_corpus
 from tasks.run import Resources
-from tasks.tables import answer, database, quoted
+from tasks.tables import answer, database
 
 _CHANGES = """
 CREATE TEMP TABLE changes AS
@@ -43,7 +44,7 @@ def diff(before: str, after: str, out: Path | None, examples: int) -> dict[str, 
         database(Resources().resolved(), Path(spill)) as connection,
     ):
         for name, corpus in corpora.items():
-            decisions, kept = (quoted(corpus.path / part / "*.parquet") for part in ("decisions", "kept"))
+            decisions, kept = (literal(corpus.path / part / "*.parquet") for part in ("decisions", "kept"))
             connection.execute(
                 f"""
                 CREATE TEMP VIEW {name} AS
@@ -54,7 +55,7 @@ def diff(before: str, after: str, out: Path | None, examples: int) -> dict[str, 
         connection.execute(_CHANGES)
         if out is not None:
             connection.execute(
-                f"COPY (SELECT * FROM changes WHERE change IS NOT NULL ORDER BY id) TO {quoted(out)} (FORMAT parquet)"
+                f"COPY (SELECT * FROM changes WHERE change IS NOT NULL ORDER BY id) TO {literal(out)} (FORMAT parquet)"
             )
         [unchanged] = connection.execute("SELECT count(*) FROM changes WHERE change IS NULL").fetchall()
         changes = answer(

@@ -8,10 +8,11 @@ from pathlib import Path
 import duckdb
 
 from data_quality.signal_catalogue import edits_column
+from data_quality.sql import literal, parquet
 from tasks.files import fsync_directory, fsync_file, read_json, write_json
 from tasks.stage import Work
 from tasks.store import Artifact
-from tasks.tables import database, quoted
+from tasks.tables import database
 
 SPAN = 'STRUCT("start" BIGINT, "end" BIGINT, kind VARCHAR, replacement VARCHAR)'
 INDEX = "index.parquet"
@@ -48,9 +49,9 @@ def write_decisions(work: Work, corpus: Artifact, judged: Judged) -> None:
         _decide(connection, judged)
         for number, shard in enumerate(corpus.shards()):
             out = directory / f"{number:05d}.parquet"
-            here = f"FROM decisions SEMI JOIN read_parquet({quoted(shard.path)}) USING (id)"
+            here = f"FROM decisions SEMI JOIN {parquet([shard.path])} USING (id)"
             connection.execute(
-                f"COPY (SELECT decisions.* {here} ORDER BY id) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd)"
+                f"COPY (SELECT decisions.* {here} ORDER BY id) TO {literal(out)} (FORMAT parquet, COMPRESSION zstd)"
             )
             fsync_file(out)  # a power cut must not leave an empty one behind the note that all are there
         _write_index(connection, directory, work.directory / INDEX)
@@ -67,8 +68,8 @@ def _write_index(connection: duckdb.DuckDBPyConnection, decisions: Path, out: Pa
         f"""
         COPY (
             SELECT md5_number_lower(id) AS hash, parse_filename(filename, true)::INTEGER AS shard
-            FROM read_parquet({quoted(decisions / "*.parquet")}, filename = true) ORDER BY hash, shard
-        ) TO {quoted(out)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {INDEX_ROWS})
+            FROM read_parquet({literal(decisions / "*.parquet")}, filename = true) ORDER BY hash, shard
+        ) TO {literal(out)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {INDEX_ROWS})
         """
     )
 
@@ -96,8 +97,8 @@ def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
                  SELECT v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
                         v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
                         d.twin, d.jaccard, s.language, {edits} AS edits, coalesce(p.spans, []) AS spans
-                 FROM {_read([judged.verdicts.file("verdicts.parquet")])} v
-                     JOIN {_read([shard.path for shard in judged.signals.shards()])} s ON s.id = v.id
+                 FROM {parquet([judged.verdicts.file("verdicts.parquet")])} v
+                     JOIN {parquet([shard.path for shard in judged.signals.shards()])} s ON s.id = v.id
                      LEFT JOIN duplicates d ON d.id = v.id
                      LEFT JOIN drops c ON c.id = v.id
                      LEFT JOIN spans p ON p.id = v.id
@@ -114,7 +115,7 @@ def _duplicates(artifacts: Sequence[Artifact]) -> str:
     """id, reasons, twin and jaccard; of a document that several steps drop, twin and jaccard are the first's."""
     found = [
         f"SELECT dropped AS id, 'duplicate.' || kind AS reason, kept, jaccard, {step} AS step "
-        f"FROM {_read([artifact.file('duplicates.parquet')])}"
+        f"FROM {parquet([artifact.file('duplicates.parquet')])}"
         for step, artifact in enumerate(artifacts)
     ]
     none = "SELECT ''::VARCHAR AS id, '' AS reason, '' AS kept, 0.0::DOUBLE AS jaccard, 0 AS step WHERE false"
@@ -134,10 +135,10 @@ def _drops(artifacts: Sequence[Artifact]) -> str:
     for step, artifact in enumerate(artifacts):
         leftovers = artifact.path / "leftovers.parquet"
         if leftovers.exists():
-            found.append(f"SELECT id, [reason] AS reasons, {step} AS step FROM {_read([leftovers])}")
+            found.append(f"SELECT id, [reason] AS reasons, {step} AS step FROM {parquet([leftovers])}")
         else:
             beside = [shard.path.with_name("documents.parquet") for shard in artifact.shards()]
-            found.append(f"SELECT id, reasons, {step} AS step FROM {_read(beside)}")
+            found.append(f"SELECT id, reasons, {step} AS step FROM {parquet(beside)}")
     return " UNION ALL ".join(found) or "SELECT ''::VARCHAR AS id, []::VARCHAR[] AS reasons, 0 AS step WHERE false"
 
 
@@ -151,8 +152,4 @@ def _spans(artifacts: Sequence[Artifact]) -> str:
     if not tables:
         return f"SELECT ''::VARCHAR AS id, NULL::{SPAN} AS span WHERE false"
     span = 'struct_pack("start" := "start", "end" := "end", kind := kind, replacement := replacement)'
-    return f"SELECT id, {span}::{SPAN} AS span FROM {_read(tables)}"
-
-
-def _read(paths: Sequence[Path]) -> str:
-    return f"read_parquet([{', '.join(map(quoted, paths))}])"
+    return f"SELECT id, {span}::{SPAN} AS span FROM {parquet(tables)}"

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from data_quality.config import DedupeConfig
+from data_quality.sql import literal, parquet
 from tasks.stage import Work, stage
 from tasks.store import Artifact, Store
-from tasks.tables import database, quoted, rows, score_tables
+from tasks.tables import database, rows, score_tables
 
 LARGEST_FAMILIES = 20
 
@@ -79,12 +80,13 @@ def _verdicts(work: Work, verdicts: Artifact, addresses: list[Artifact]) -> Path
     if not addresses:
         return verdicts.file("verdicts.parquet")
     table = work.scratch / "verdicts.parquet"
-    gone = ", ".join(quoted(artifact.file("duplicates.parquet")) for artifact in addresses)
+    judged = parquet([verdicts.file("verdicts.parquet")])
+    gone = parquet([artifact.file("duplicates.parquet") for artifact in addresses])
     with database(work.resources, work.scratch / "spill") as connection:
         connection.execute(
             "COPY (SELECT v.id, coalesce(v.first_reason, CASE WHEN d.dropped IS NOT NULL THEN 'duplicate.url' END) AS "
-            f"first_reason FROM read_parquet({quoted(verdicts.file('verdicts.parquet'))}) v "
-            f"LEFT JOIN read_parquet([{gone}]) d ON d.dropped = v.id ORDER BY v.id) TO {quoted(table)} (FORMAT parquet)"
+            f"first_reason FROM {judged} v LEFT JOIN {gone} d ON d.dropped = v.id ORDER BY v.id) "
+            f"TO {literal(table)} (FORMAT parquet)"
         )
     return table
 
@@ -94,8 +96,8 @@ def _pinned(work: Work, verdicts: Artifact) -> list[Path]:
     table = work.scratch / "pinned.parquet"
     with database(work.resources, work.scratch / "spill") as connection:
         [(count,)] = connection.execute(
-            f"COPY (SELECT id FROM read_parquet({quoted(verdicts.file('verdicts.parquet'))}) WHERE listed = 'keep' "
-            f"ORDER BY id) TO {quoted(table)} (FORMAT parquet)"
+            f"COPY (SELECT id FROM {parquet([verdicts.file('verdicts.parquet')])} WHERE listed = 'keep' ORDER BY id) "
+            f"TO {literal(table)} (FORMAT parquet)"
         ).fetchall()
     return [table] if count else []
 

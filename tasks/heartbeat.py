@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tasks.beside import beside
 from tasks.files import read_json
 from tasks.host import HOST, process_runs
 from tasks.journal import read_events
@@ -20,7 +22,6 @@ logger = logging.getLogger("textmill.heartbeat")
 
 HEARTBEAT = "heartbeat"  # a file in the run's directory; its modification time counts
 BEAT_SECONDS = 15.0
-JOIN_SECONDS = 5.0  # for a beat that waits for a store which does not answer
 DEAD_SECONDS = 120.0  # many beats, and more than clocks differ
 
 
@@ -52,15 +53,9 @@ def is_alive(record: Mapping[str, Any]) -> bool:
 @contextmanager
 def beating(store: Store, directory: Path) -> Iterator[None]:
     """Renew a run's heartbeat inside the block, here and in the store that it shares with other machines."""
-    ended = threading.Event()
     beat(store, directory)
-    thread = threading.Thread(target=_beat, args=(store, directory, ended), daemon=True, name="heartbeat")
-    thread.start()
-    try:
+    with beside(partial(_beat, store, directory), "heartbeat"):
         yield
-    finally:
-        ended.set()
-        thread.join(timeout=JOIN_SECONDS)
 
 
 def beat(store: Store, directory: Path) -> None:

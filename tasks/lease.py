@@ -13,10 +13,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psutil
 
+from tasks.beside import beside
 from tasks.host import HOST, process_runs
 from tasks.objects import ObjectError, Objects
 
@@ -25,7 +27,6 @@ logger = logging.getLogger("textmill.lease")
 LEASES = "leases"
 LEASE_SECONDS = 60.0  # how long the others wait for a machine that is gone; clocks may differ by much less
 POLL_SECONDS = 1.0
-JOIN_SECONDS = 5.0  # for a renewal that waits for a store which does not answer
 
 
 @contextmanager
@@ -39,14 +40,10 @@ def leased(objects: Objects, key: str, what: str, seconds: float = LEASE_SECONDS
     name = f"{LEASES}/{key}.json"
     me = {"holder": uuid.uuid4().hex, "host": HOST, "pid": os.getpid(), "created": psutil.Process().create_time()}
     _take(objects, name, me, what, seconds)
-    ended = threading.Event()
-    thread = threading.Thread(target=_renew, args=(objects, name, me, seconds, ended), daemon=True, name="lease")
-    thread.start()
     try:
-        yield
+        with beside(partial(_renew, objects, name, me, seconds), "lease"):
+            yield
     finally:
-        ended.set()
-        thread.join(timeout=JOIN_SECONDS)
         try:
             if _holder(objects.read(name)) == me["holder"]:
                 objects.remove(name)

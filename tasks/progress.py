@@ -24,6 +24,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tasks.beside import beside
+
 logger = logging.getLogger("textmill.progress")
 
 PREFECT_INTERVAL_SECONDS = 1.0  # updating a progress artifact costs 25 ms
@@ -121,20 +123,9 @@ def told_to_prefect(progress: StageProgress, flow_run_id: str) -> Iterator[None]
     A run started from a terminal has no worker that would end it when it is cancelled in the UI. So the state is
     asked for every few seconds, and `Cancelling` becomes a SIGTERM to this process, as a worker would send it.
     """
-    ended = threading.Event()
     context = contextvars.copy_context()
-    thread = threading.Thread(
-        target=context.run,
-        args=(_tell_prefect, progress, flow_run_id, ended),
-        daemon=True,
-        name="prefect-progress",
-    )
-    thread.start()
-    try:
+    with beside(lambda ended: context.run(_tell_prefect, progress, flow_run_id, ended), "prefect-progress"):
         yield
-    finally:
-        ended.set()
-        thread.join(timeout=5)
 
 
 def _tell_prefect(progress: StageProgress, flow_run_id: str, ended: threading.Event) -> None:

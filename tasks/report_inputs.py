@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from tasks.curated import Curated
 from tasks.store import Artifact
 
 
@@ -18,21 +19,9 @@ class Classified:
 
 
 @dataclass(frozen=True)
-class Reported:
-    """A corpus in the order of its making, as `flows.corpus.Curated`, and what was made of it."""
+class Reported(Curated):
+    """A corpus, and what was made of it."""
 
-    raw: Artifact
-    normalized: Artifact
-    signals: Artifact
-    scores: list[Artifact]
-    signatures: Artifact
-    verdicts: Artifact
-    addresses: list[Artifact]
-    duplicates: Artifact
-    found: list[Artifact]
-    kept: Artifact
-    profile: Artifact
-    mixture: list[Artifact]
     split: Artifact | None
     tokenizer: Artifact | None
     tokens: Artifact | None

@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 
+from tasks.beside import beside
 from tasks.journal import Journal
 
 SAMPLE_SECONDS = 1.0
@@ -27,16 +29,12 @@ class Usage:
 def sampled(journal: Journal | None) -> Iterator[Usage]:
     """Sample until the block ends; with a journal, also write MLflow's system metrics every five seconds."""
     usage = Usage()
-    ended = threading.Event()
-    thread = threading.Thread(target=_sample, args=(usage, journal, ended), daemon=True, name="sampler")
     started = time.perf_counter()
-    thread.start()
-    try:
-        yield usage
-    finally:
-        usage.seconds = time.perf_counter() - started
-        ended.set()
-        thread.join()
+    with beside(partial(_sample, usage, journal), "sampler", join_seconds=None):
+        try:
+            yield usage
+        finally:
+            usage.seconds = time.perf_counter() - started
 
 
 def _sample(usage: Usage, journal: Journal | None, ended: threading.Event) -> None:

@@ -1,29 +1,19 @@
 """Questions to Parquet tables, by SQL."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from data_quality.sql import connect
 from tasks.run import Resources
 from tasks.store import Artifact
 
 
-@contextmanager
-def database(resources: Resources, spill: Path, file: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def database(resources: Resources, spill: Path, file: Path | None = None) -> duckdb.DuckDBPyConnection:
     """A DuckDB within the run's limits that spills to `spill`; in memory unless `file` is given."""
-    with duckdb.connect(str(file) if file else ":memory:") as connection:
-        connection.execute("SET memory_limit = ?", [resources.memory_limit])
-        connection.execute("SET threads = ?", [resources.threads])
-        connection.execute("SET temp_directory = ?", [str(spill)])
-        yield connection
-
-
-def quoted(path: Path) -> str:
-    """A path as an SQL string, for the statements that take no parameter there."""
-    return "'" + str(path).replace("'", "''") + "'"
+    return connect(resources.memory_limit, resources.threads, spill, file)
 
 
 def rows(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:

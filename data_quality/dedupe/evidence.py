@@ -4,15 +4,8 @@ Whole documents that go are rows of DUPLICATES_SCHEMA, parts of documents rows o
 (`data_quality/spans.py`), and documents of which too little is left once their parts are gone rows of LEFTOVERS_SCHEMA.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import duckdb
 import pyarrow as pa
-
-from data_quality.dedupe.exact import sql_list
 
 DUPLICATES_SCHEMA = pa.schema(
     [
@@ -32,29 +25,6 @@ LEFTOVERS_SCHEMA = pa.schema(
         pa.field("left", pa.int64(), nullable=False),
     ]
 )
-
-
-@contextmanager
-def open_database(
-    temp_directory: Path, memory_limit: str, threads: int
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A DuckDB on disk that spills, and the directory it is in; both vanish at the end."""
-    with TemporaryDirectory(prefix="dedupe-", dir=temp_directory) as name:
-        directory = Path(name)
-        settings = {
-            "memory_limit": memory_limit,
-            "threads": threads,
-            "temp_directory": str(directory / "spill"),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-        with duckdb.connect(str(directory / "dedupe.duckdb"), config=settings) as sql:
-            yield sql, directory
-
-
-def parquet(paths: Sequence[Path]) -> str:
-    """The SQL that reads Parquet files, in the order given."""
-    return f"read_parquet({sql_list([str(path) for path in paths])})"
 
 
 def create_leftovers(

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 
 from data_quality.dedupe.signatures import CONFIG_KEY
+from data_quality.sql import open_database, single_row, sql_list
 
 GREEDY, PINNED, COMPARED = 0, 1, 2
 """Roles: kept unless it has a kept twin · kept whatever happens · looked up among the kept, never kept itself."""
@@ -43,18 +43,9 @@ def open_workspace(
     """
     paths = tuple(Path(path) for path in signature_paths)
     bands, made_with = _check_signatures(paths)
-    with TemporaryDirectory(prefix="dedupe-", dir=temp_directory) as name:
-        directory = Path(name)
-        settings: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": memory_limit,
-            "threads": threads,
-            "temp_directory": str(directory / "spill"),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-        with duckdb.connect(str(directory / "dedupe.duckdb"), config=settings) as sql:
-            sql.execute("SET TimeZone = 'UTC'")  # of dates that name none
-            yield Workspace(sql, directory, paths, bands, threads, made_with)
+    with open_database(temp_directory, memory_limit, threads) as (sql, directory):
+        sql.execute("SET TimeZone = 'UTC'")  # of dates that name none
+        yield Workspace(sql, directory, paths, bands, threads, made_with)
 
 
 def _check_signatures(paths: Sequence[Path]) -> tuple[int, bytes]:
@@ -114,7 +105,7 @@ def rank_documents(
 
 def signature_rows(workspace: Workspace) -> str:
     """SQL: the rows of all signature shards, with file_index and file_row_number."""
-    return f"read_parquet({sql_list([str(path) for path in workspace.signatures])}, file_row_number = true)"
+    return f"read_parquet({sql_list(workspace.signatures)}, file_row_number = true)"
 
 
 def check_unique(workspace: Workspace, table: str) -> int:
@@ -142,14 +133,3 @@ def collapse_equal(workspace: Workspace, *, texts: bool, shingles: bool) -> int:
     columns = f"rank, {text_rank} AS text_rank, {set_rank} AS set_rank"
     workspace.sql.execute(f"CREATE OR REPLACE TABLE equals AS SELECT {columns} FROM documents")
     return single_row(workspace.sql, "SELECT count(*) FROM equals WHERE rank = set_rank")[0]
-
-
-def single_row(sql: duckdb.DuckDBPyConnection, query: str) -> Any:
-    """The one row of a query, fetched to its end (DuckDB 2 lets no other query start before)."""
-    [row] = sql.execute(query).fetchall()
-    return row
-
-
-def sql_list(values: Sequence[str]) -> str:
-    """A SQL literal: a list of strings."""
-    return "[" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + "]::VARCHAR[]"

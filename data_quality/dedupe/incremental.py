@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from data_quality.config import DedupeConfig
 from data_quality.dedupe.candidates import Buckets, Int32s, Rows, bands_together
 from data_quality.dedupe.compiled import kernel
-from data_quality.dedupe.exact import Workspace, check_unique, signature_rows, single_row, sql_list
+from data_quality.dedupe.exact import Workspace, check_unique, signature_rows
 from data_quality.dedupe.keep import Ranking
 from data_quality.dedupe.verify import Float64s, KnownPairs, Twins, known_pairs
+from data_quality.sql import single_row, sql_list
 
 STATE_KEY = b"textmill.dedupe"
 STATE_VERSION = 1  # raise it when families, prints or pairs come to mean something else

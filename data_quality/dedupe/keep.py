@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_quality.config import KeepConfig
-from data_quality.dedupe.exact import GREEDY, PINNED, Workspace, single_row, sql_list
+from data_quality.dedupe.exact import GREEDY, PINNED, Workspace
+from data_quality.sql import single_row, sql_list
 
 _COMPACT = r"'^(\d{4})(\d{2})(\d{2})(T|$)'"
 

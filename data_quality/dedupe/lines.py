@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
-from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers, open_database, parquet
-from data_quality.dedupe.exact import single_row
-from data_quality.dedupe.minhash import write_rows
+from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers
 from data_quality.scripts import HAN, HANGUL, KANA
 from data_quality.spans import SPANS_SCHEMA
+from data_quality.sql import open_database, parquet, single_row, write_rows
 
 LINES_SCHEMA = pa.schema(
     [

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.dedupe.exact import single_row
 from data_quality.dedupe.windows import SINGLE, token_kinds, tokenize
+from data_quality.sql import single_row
 
 _ROW_GROUP = 2_000
 _FETCHED = 50_000

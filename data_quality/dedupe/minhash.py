@@ -7,14 +7,11 @@
    threshold; the best such twin is the evidence (`verify`).
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.config import DedupeConfig
 from data_quality.dedupe.candidates import Buckets, find_buckets
@@ -25,8 +22,6 @@ from data_quality.dedupe.exact import (
     collapse_equal,
     open_workspace,
     rank_documents,
-    single_row,
-    sql_list,
 )
 from data_quality.dedupe.incremental import (
     DUPLICATES,
@@ -47,8 +42,7 @@ from data_quality.dedupe.incremental import (
 )
 from data_quality.dedupe.keep import KeepTables, ranking
 from data_quality.dedupe.verify import KnownPairs, PairSink, Twins, load_shingles, match_in_order
-
-ROW_GROUP = 50_000
+from data_quality.sql import single_row, sql_list, write_rows
 
 
 def near_dedupe(
@@ -284,22 +278,7 @@ def _write_state(
         f"""
         SELECT count(*), count(*) FILTER (stands), count(*) FILTER (candidate), coalesce(sum(compared), 0)::BIGINT,
                count(*) FILTER (bounded)
-        FROM read_parquet({sql_list([str(index)])})
+        FROM read_parquet({sql_list([index])})
         """,
     )
     return dict(zip(("documents", "distinct", "candidates", "compared", "bounded"), row, strict=True))
-
-
-def write_rows(rows: duckdb.DuckDBPyRelation, schema: pa.Schema, out_path: Path) -> None:
-    """Write a query's rows to Parquet in row groups of ROW_GROUP rows, so that threads do not show in the bytes."""
-    partial = out_path.with_suffix(".tmp")
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-        waiting = schema.empty_table()
-        for batch in rows.to_arrow_reader(ROW_GROUP):
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
-            while waiting.num_rows >= ROW_GROUP:
-                writer.write_table(waiting.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
-                waiting = waiting.slice(ROW_GROUP)
-        if waiting.num_rows:
-            writer.write_table(waiting, row_group_size=ROW_GROUP)
-    os.replace(partial, out_path)

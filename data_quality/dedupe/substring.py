@@ -19,14 +19,13 @@ import duckdb
 import pyarrow.parquet as pq
 
 from data_quality.config import SubstringConfig, WindowConfig
-from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers, open_database, parquet
-from data_quality.dedupe.exact import single_row
+from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers
 from data_quality.dedupe.keep import preference
 from data_quality.dedupe.matches import find_cuts, join_hits
-from data_quality.dedupe.minhash import write_rows
 from data_quality.dedupe.repeats import find_hits
 from data_quality.dedupe.windows import WINDOWS_KEY, made_with
 from data_quality.spans import SPANS_SCHEMA
+from data_quality.sql import literal, open_database, parquet, single_row, write_rows
 
 TOO_LITTLE_LEFT = "substring.too_little_left"
 
@@ -137,7 +136,7 @@ def _rank_documents(
         left_out += f" ANTI JOIN (SELECT dropped AS id FROM {parquet(duplicate_paths)}) USING (id)"
     each = " UNION ALL ".join(
         f"SELECT id, source, chars, len(windows) AS windows, {number} AS file, file_row_number AS row "
-        f"FROM read_parquet({_quoted(path)}, file_row_number = true)"
+        f"FROM read_parquet({literal(path)}, file_row_number = true)"
         for number, path in enumerate(window_paths)
     )
     sql.execute(
@@ -158,7 +157,3 @@ def _rank_documents(
             f"{count} documents have {ids} ids, {twice!r} is one that comes twice: ids must be unique across all shards"
         )
     return count, characters
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

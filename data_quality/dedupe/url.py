@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import UrlDedupeConfig, UrlFormConfig
-from data_quality.dedupe.evidence import DUPLICATES_SCHEMA, open_database, parquet
-from data_quality.dedupe.exact import single_row
+from data_quality.dedupe.evidence import DUPLICATES_SCHEMA
 from data_quality.dedupe.keep import preference
-from data_quality.dedupe.minhash import write_rows
+from data_quality.sql import open_database, parquet, single_row, write_rows
 
 URLS_SCHEMA = pa.schema(
     [

@@ -87,7 +87,7 @@ def test_own_signals_see_the_words_that_the_others_count(tmp_path: Path) -> None
         tmp_path / "languages.parquet",
     )
     found = []
-    for words, languages in (("spacy", None), ("plain", None), ("spacy", tmp_path / "languages.parquet")):
+    for words, languages in (("spacy", []), ("plain", []), ("spacy", [tmp_path / "languages.parquet"])):
         config = SignalsConfig(words=words, custom=custom)
         compute_signals(tmp_path / "documents.parquet", tmp_path / "s.parquet", config, languages=languages)
         table = pq.read_table(tmp_path / "s.parquet")

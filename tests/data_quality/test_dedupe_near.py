@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_quality import sql
 from data_quality.config import (
     DedupeConfig,
     ExactDedupeConfig,
@@ -16,7 +17,7 @@ from data_quality.config import (
     NearDedupeConfig,
     SignatureConfig,
 )
-from data_quality.dedupe import candidates, minhash
+from data_quality.dedupe import candidates
 from data_quality.dedupe.minhash import near_dedupe
 from tests.data_quality.dedupe_oracle import (
     HAN,
@@ -323,7 +324,7 @@ def test_shards_order_and_threads_change_nothing(
 
 
 def test_row_groups_are_cut_by_count_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minhash, "ROW_GROUP", 10)
+    monkeypatch.setattr(sql, "ROW_GROUP", 10)
     rows, _, _ = run(tmp_path, mixed_corpus(7))
     metadata = pq.read_metadata(tmp_path / "duplicates.parquet")
     sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]

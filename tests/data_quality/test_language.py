@@ -121,7 +121,7 @@ def test_a_shard_gets_its_table_and_signals_take_the_language_from_it(
     identify_shard(shard, out, CONFIG)
     assert hashlib.sha256(out.read_bytes()).hexdigest() == first
     pq.write_table(pq.read_table(out).take([*reversed(range(len(SENTENCES)))]), out)  # the order is no matter
-    compute_signals(shard, tmp_path / "signals.parquet", SignalsConfig(), languages=out)
+    compute_signals(shard, tmp_path / "signals.parquet", SignalsConfig(), languages=[out])
     signals = pq.read_table(tmp_path / "signals.parquet").to_pylist()
     for row, measured in zip(rows, signals, strict=True):
         assert {name: measured[name] for name in SCHEMA.names[:-1]} == {name: row[name] for name in SCHEMA.names[:-1]}
@@ -133,7 +133,7 @@ def test_a_table_of_other_documents_is_refused(tmp_path: Path) -> None:
     identify_shard(shard, out, CONFIG)
     pq.write_table(pq.read_table(out).slice(1), out)
     with pytest.raises(ValueError, match=r"languages\.parquet lacks document d0 of .*d\.parquet: identify"):
-        compute_signals(shard, tmp_path / "signals.parquet", SignalsConfig(), languages=out)
+        compute_signals(shard, tmp_path / "signals.parquet", SignalsConfig(), languages=[out])
 
 
 def test_a_file_that_is_no_documents_shard_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The stage `languages`, and `signals` on top of it, however the corpus was cut into shards."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from data_quality.config import LanguageConfig, SignalsConfig
 from data_quality.documents import SCHEMA, combine_digests, documents_digest
 from tasks.languages import languages
-from tasks.signals import signals
+from tasks.run import Run
+from tasks.signals import parts_with_languages, signals
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tests.tasks.stages import NumbersConfig
@@ -50,6 +53,14 @@ def test_signals_find_the_languages_of_their_documents_however_they_are_cut() ->
     assert [row["language"] for row in same] == ["en", "zh", "de"]
     assert [row["words"] for row in same] == [16, 9, 14]
     assert measured(signals(SignalsConfig(short_line_length=29), corpus=other, languages=table)) == same
+
+
+def test_a_part_reads_nothing_but_artifacts_so_that_another_machine_can_build_it(run: Run) -> None:
+    table = languages(LanguageConfig(), corpus=cut(NumbersConfig(count=2)))
+    other = cut(NumbersConfig(count=1))
+    for part in parts_with_languages(SignalsConfig(), other, table):
+        shard, _, tables = part.arguments
+        assert all(Path(path).is_relative_to(run.store.artifacts) for path in [shard, *tables])
 
 
 @pytest.mark.usefixtures("run")

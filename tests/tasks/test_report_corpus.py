@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from flows.clean import CleanConfig
-from flows.corpus import Curated, curate
+from flows.corpus import curate
 from tasks import pool
+from tasks.curated import Curated
 from tasks.progress import Display
 from tasks.report import ReportConfig, report
 from tasks.report_data import Amount, ReportData, SourceRow

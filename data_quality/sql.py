@@ -1,0 +1,90 @@
+"""DuckDB as all steps use it: how it is opened, how values and files stand in a query, how answers become files.
+
+DuckDB and pyarrow are imported when they are used: a configuration is checked in a fraction of their import time.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+ROW_GROUP = 50_000
+
+
+def connect(
+    memory_limit: str, threads: int | None, spill: Path, file: Path | None = None
+) -> "duckdb.DuckDBPyConnection":
+    """A DuckDB that spills into `spill` and fetches no extension from the network; in memory unless `file` is given.
+
+    Args:
+        memory_limit: in DuckDB's words, such as "1GB".
+        threads: None: one per core.
+    """
+    import duckdb
+
+    connection = duckdb.connect(str(file) if file else ":memory:")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET memory_limit = ?", [memory_limit])
+    connection.execute("SET temp_directory = ?", [str(spill)])
+    if threads is not None:
+        connection.execute("SET threads = ?", [threads])
+    return connection
+
+
+@contextmanager
+def open_database(
+    temp_directory: Path, memory_limit: str, threads: int
+) -> Iterator[tuple["duckdb.DuckDBPyConnection", Path]]:
+    """A DuckDB on disk that spills, and the directory it is in; both vanish at the end."""
+    with TemporaryDirectory(prefix="dedupe-", dir=temp_directory) as name:
+        directory = Path(name)
+        with connect(memory_limit, threads, directory / "spill", directory / "dedupe.duckdb") as sql:
+            yield sql, directory
+
+
+def literal(text: str | Path) -> str:
+    """A string or a path as SQL, for statements that take no parameter there."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def sql_list(values: Sequence[str | Path]) -> str:
+    """A list of strings or paths as SQL."""
+    return f"[{', '.join(map(literal, values))}]::VARCHAR[]"
+
+
+def parquet(paths: Sequence[Path]) -> str:
+    """The SQL that reads Parquet files, in the order given."""
+    return f"read_parquet({sql_list(paths)})"
+
+
+def single_row(sql: "duckdb.DuckDBPyConnection", query: str) -> Any:
+    """The one row of a query, fetched to its end (DuckDB 2 lets no other query start before)."""
+    [row] = sql.execute(query).fetchall()
+    return row
+
+
+def write_rows(rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema", out_path: Path) -> None:
+    """Write a query's rows to Parquet, whole or not at all, in row groups of ROW_GROUP rows.
+
+    DuckDB's own files differ with its threads and with the files it read; these do not.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    partial = out_path.with_suffix(".tmp")
+    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        waiting = schema.empty_table()
+        for batch in rows.to_arrow_reader(ROW_GROUP):
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
+            while waiting.num_rows >= ROW_GROUP:
+                writer.write_table(waiting.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
+                waiting = waiting.slice(ROW_GROUP)
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP)
+    os.replace(partial, out_path)

@@ -1,0 +1,27 @@
+"""A corpus in the order of its making."""
+
+from dataclasses import dataclass
+
+from tasks.store import Artifact
+
+
+@dataclass(frozen=True)
+class Curated:
+    """The artifacts that describe a corpus.
+
+    `scores` are further tables of numbers that rules may name, `addresses` the duplicates by URL, `found` everything
+    that takes text or documents away, `kept` holds the documents that are left, `mixture` how often each is drawn.
+    """
+
+    raw: Artifact
+    normalized: Artifact
+    signals: Artifact
+    scores: list[Artifact]
+    signatures: Artifact
+    verdicts: Artifact
+    addresses: list[Artifact]
+    duplicates: Artifact
+    found: list[Artifact]
+    kept: Artifact
+    profile: Artifact
+    mixture: list[Artifact]
