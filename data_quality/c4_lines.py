@@ -5,8 +5,13 @@
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
+from data_quality.characters import IS_HAN, IS_KANA, WHITE
 from data_quality.config import C4LineEdits
+from data_quality.dedupe.compiled import kernel
 from data_quality.scripts import UNSEGMENTED
+from data_quality.text_lines import Lines
 
 _CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
 _LINE_ENDS = (".", "?", "!", '"', "'")
@@ -30,12 +35,35 @@ class C4Lines:
 
     indented = False
 
-    def __init__(self, text: str, config: C4LineEdits) -> None:
-        lowered = text.lower()
-        self._phrases = tuple(phrase for phrase in _LINE_PHRASES if phrase in lowered)
-        self._citations = config.remove_citations and "[" in text
+    def __init__(self, config: C4LineEdits) -> None:
         self._config = config
         self.counts = {"lorem_ipsum": 0, "curly_bracket": 0}
+
+    def decide(self, lines: Lines, text: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of each line of a text: whether it stays, and whether that is for `cuts` to say, since its words matter.
+
+        Most lines have no phrase and no citation, and go or stay by how many words they have and how long they are.
+        """
+        config = self._config
+        first, last = lines.first[text], lines.first[text + 1]
+        starts, ends = lines.starts[first:last], lines.ends[first:last]
+        words, longest, brackets, braces = _line_facts(lines.codes, lines.classes, starts, ends)
+        stays = words >= config.min_words_per_line
+        if config.max_word_length is not None:
+            stays &= longest <= config.max_word_length
+        asked = brackets if config.remove_citations else np.zeros(len(words), dtype=np.bool_)
+        if config.filter_no_terminal_punct:
+            asked[:] = True
+        lowered = lines.lowered[text]
+        for phrase in _LINE_PHRASES:
+            at = lowered.find(phrase)
+            if at >= 0 and len(lowered) != len(lines.texts[text]):
+                asked[:] = True  # positions are not those of the text
+            while at >= 0:
+                asked[np.searchsorted(starts, lines.offsets[text] + at, side="right") - 1] = True
+                at = lowered.find(phrase, at + 1)
+        self.counts["curly_bracket"] += int((braces & stays & ~asked).sum())
+        return stays, asked
 
     def cuts(self, body: str) -> Sequence[tuple[int, int]] | None:
         """The citations in the line `body`, or None for a line that goes."""
@@ -43,15 +71,13 @@ class C4Lines:
         longest = config.max_word_length
         if longest is not None and len(body) > longest and any(len(word) > longest for word in coarse_words(body)):
             return None
-        line = _CITATION.sub("", body) if self._citations else body
+        line = _CITATION.sub("", body) if config.remove_citations else body
         if config.filter_no_terminal_punct and (not line.endswith(_LINE_ENDS) or line.endswith("...")):
             return None
         if len(coarse_words(body, config.min_words_per_line)) < config.min_words_per_line:
             return None
-        phrases = self._phrases
-        if len(line) < len(body):
-            phrases = _LINE_PHRASES  # taking "[1]" out of "java[1]script" makes a phrase that the text does not hold
-        found = [phrase for phrase in phrases if phrase in line.lower()] if phrases else []
+        lowered = line.lower()
+        found = [phrase for phrase in _LINE_PHRASES if phrase in lowered]
         if "lorem ipsum" in found:
             self.counts["lorem_ipsum"] += 1
         if config.filter_javascript and "javascript" in found:
@@ -61,6 +87,34 @@ class C4Lines:
         if config.filter_policy and any(phrase in _POLICY_PHRASES for phrase in found):
             return None
         return [match.span() for match in _CITATION.finditer(body)] if len(line) < len(body) else _WHOLE
+
+
+@kernel
+def _line_facts(codes, classes, starts, ends):  # type: ignore[no-untyped-def]
+    """Of each line: `coarse_words` and the longest one's characters; whether it has `[`, and whether `{`."""
+    lines = len(starts)
+    words = np.zeros(lines, dtype=np.int64)
+    longest = np.zeros(lines, dtype=np.int64)
+    brackets = np.zeros(lines, dtype=np.bool_)
+    braces = np.zeros(lines, dtype=np.bool_)
+    for line in range(lines):
+        length = 0
+        for at in range(starts[line], ends[line]):
+            bits = classes[at]
+            if bits & WHITE:
+                length = 0
+                continue
+            alone = bits & (IS_HAN | IS_KANA)
+            if alone or length == 0:
+                words[line] += 1
+                length = 0
+            length += 1
+            longest[line] = max(longest[line], length)
+            if alone:
+                length = 0
+            brackets[line] |= codes[at] == 91
+            braces[line] |= codes[at] == 123
+    return words, longest, brackets, braces
 
 
 def coarse_words(body: str, at_most: int = -1) -> list[str]:

@@ -9,10 +9,11 @@ from spacy.pipeline import Sentencizer
 from data_quality.scripts import HAN, HANGUL, KANA
 
 # Bits of a character's classes. SYMBOL: see `SYMBOLS`; PUNCTUATION: Unicode general category P.
-LETTER, DIGIT, UPPER, WHITE, SYMBOL, IS_HAN, IS_KANA, IS_HANGUL, PUNCTUATION, ENDS_SENTENCE = (
-    1 << bit for bit in range(10)
-)
-CLASSES = 10
+# TERMINAL: see `TERMINAL_PUNCTUATION`; LINE_BREAK: what `str.splitlines` breaks at.
+(
+    LETTER, DIGIT, UPPER, WHITE, SYMBOL, IS_HAN, IS_KANA, IS_HANGUL, PUNCTUATION, ENDS_SENTENCE, TERMINAL, LINE_BREAK,
+) = (1 << bit for bit in range(12))  # fmt: skip
+CLASSES = 12
 
 _CONTROLS = "".join(map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160))))
 
@@ -58,6 +59,8 @@ def class_table() -> np.ndarray:
             + SYMBOL * (character in SYMBOLS)
             + PUNCTUATION * unicodedata.category(character).startswith("P")
             + ENDS_SENTENCE * (character in SENTENCE_ENDS)
+            + TERMINAL * (character in TERMINAL_PUNCTUATION)
+            + LINE_BREAK * (len(f"{character}.".splitlines()) == 2)
         )
     for pattern, bit in ((HAN, IS_HAN), (KANA, IS_KANA), (HANGUL, IS_HANGUL)):
         for first, last in _ranges(pattern):

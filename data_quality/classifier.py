@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from data_quality.config import ClassifierConfig
 from data_quality.dedupe.compiled import kernel
 from data_quality.hashing import text_hash
+from data_quality.text_lines import text_lines
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 
 Floats = npt.NDArray[np.float32]
@@ -73,8 +74,8 @@ class FeatureReader:
         offsets, indices, values = [0], [], []
         for text in texts:
             self._vocabulary.make_room()
-            tokens, _ = self._vocabulary.tokens(text.splitlines())
-            self._vocabulary.describe()
+            lines = text_lines([text])
+            tokens, _ = self._vocabulary.tokens(lines.codes, lines.starts, lines.ends)
             hashes = self._vocabulary.hashes[tokens[tokens != WHITE_SPACE]]
             found, counts = np.unique(_ngram_buckets(hashes, self.ngrams, self.bits), return_counts=True)
             weight = 1 + np.log(counts)

@@ -1,15 +1,20 @@
 """Line edits as spans: which characters of a document a cleaner of lines leaves out, and with that a text version.
 
-The rules themselves are in `c4_lines.py` and `refinedweb_lines.py`: they see one line after the other.
+The rules themselves are in `c4_lines.py` and `refinedweb_lines.py`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from data_quality.c4_lines import C4Lines
+from data_quality.characters import WHITE
 from data_quality.config import C4LineEdits, RefinedWebLineEdits
+from data_quality.dedupe.compiled import kernel
 from data_quality.refinedweb_lines import RefinedWebLines
+from data_quality.text_lines import Lines
 
 Span = tuple[int, int]
 LineEdits = C4LineEdits | RefinedWebLineEdits
@@ -21,82 +26,107 @@ class LineRules(Protocol):
     indented: bool  # lines come with the white space before them
     counts: dict[str, int]  # signals of the document that only the rules can count
 
+    def decide(self, lines: Lines, text: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of each line of a text: whether it stays as it is, and whether instead `cuts` is to be asked."""
+        ...
+
     def cuts(self, body: str) -> Sequence[Span] | None:
-        """The spans of a line to cut out of it; None: the whole line goes. Called for each line in order."""
+        """The spans of a line to cut out of it; None: the whole line goes. Called for lines in order."""
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class EditedLines:
-    """What line rules make of a document.
+    """What line rules make of a document."""
 
-    `kept` holds the number of each line (`str.splitlines`) that stays and, if something was cut out of it, what is
-    left of it; `removed` the character spans [start, end) of the text that go; `counts` what the rules counted.
-    """
+    whole: np.ndarray  # int64: numbers of the lines (`str.splitlines`) that stay as they are
+    changed: list[str]  # what is left of the other lines that stay
+    stays: np.ndarray  # bool[characters] of the text
+    counts: dict[str, int]  # what the rules counted
 
-    kept: list[tuple[int, str | None]] = field(default_factory=list)
-    removed: list[Span] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-
-
-def line_rules(text: str, config: LineEdits) -> LineRules:
-    """The rules of a text version, made ready for `text`."""
-    return C4Lines(text, config) if isinstance(config, C4LineEdits) else RefinedWebLines(config)
+    @property
+    def removed(self) -> np.ndarray:
+        """The character spans of the text that go, int32[spans, 2]: each its start and its end (exclusive)."""
+        return _gaps(self.stays)
 
 
-def edit_lines(text: str, config: LineEdits) -> EditedLines:
-    """Apply the line rules of a text version to `text`.
+def edit_lines(lines: Lines, text: int, config: LineEdits) -> EditedLines:
+    """Apply the line rules of a text version to one of some texts.
 
     `apply_edits(text, result.removed)` holds the kept lines, parted by one line break each, without white space at
     both ends. For C4 it equals what datatrove leaves of the document, but for one thing: where two kept lines are
     parted by a line break other than `\\n` (a form feed, U+2028, ...) that character stays.
     """
-    result = EditedLines()
-    rules = line_rules(text, config)
-    pieces: list[Span] = []  # what stays: kept characters and one line break between two kept lines
-    line_break: Span | None = None  # the best one since the last kept line
-    end_of_line = 0
-    for number, line in enumerate(text.splitlines(keepends=True)):
-        start, end_of_line = end_of_line, end_of_line + len(line)
-        body = line.rstrip() if rules.indented else line.strip()
+    rules: LineRules = C4Lines(config) if isinstance(config, C4LineEdits) else RefinedWebLines(config)
+    stays, asked = rules.decide(lines, text)
+    first, last = lines.first[text], lines.first[text + 1]
+    starts, ends = (lines.begins if rules.indented else lines.starts)[first:last], lines.ends[first:last]
+    changed: dict[int, str] = {}
+    cut: list[Span] = []
+    for number in np.flatnonzero(asked).tolist():
+        start = int(starts[number])
+        body = lines.row[start : ends[number]]
         cuts = rules.cuts(body)
-        if cuts is not None:
-            indent = len(line) - len(line.lstrip()) if line[0].isspace() and not rules.indented else 0
-            at = start + indent
-            if pieces and line_break is not None:
-                pieces.append(line_break)
-            if cuts:
-                stays = _complement(cuts, len(body))
-                pieces += [(at + first, at + last) for first, last in stays]
-                result.kept.append((number, "".join(body[first:last] for first, last in stays)))
-            else:
-                pieces.append((at, at + len(body)))
-                result.kept.append((number, None))
-            line_break = None
-        if line_break is None or (text[line_break[0]] != "\n" and line[-1] == "\n"):
-            line_break = (end_of_line - 1, end_of_line)
-    result.removed = _complement(_strip(text, pieces), len(text))
-    result.counts = rules.counts
-    return result
+        stays[number] = cuts is not None
+        if cuts:
+            cut += [(start + left, start + right) for left, right in cuts]
+            changed[number] = "".join(body[left:right] for left, right in _complement(cuts, len(body)))
+    kept = _mark_kept(
+        lines.codes, lines.classes, lines.offsets[text], lines.offsets[text + 1], stays, starts, ends,
+        lines.breaks[first:last], np.array(cut, dtype=np.int64).reshape(-1, 2),
+    )  # fmt: skip
+    whole = np.flatnonzero(stays)
+    if changed:
+        whole = whole[~np.isin(whole, list(changed))]
+    return EditedLines(whole, list(changed.values()), kept, rules.counts)
 
 
-def _strip(text: str, pieces: list[Span]) -> list[Span]:
-    """`pieces` without the white space at both ends of their concatenation."""
-    while pieces:
-        start, end = pieces[0]
-        start = end - len(text[start:end].lstrip())
-        if start < end:
-            pieces[0] = (start, end)
-            break
-        pieces.pop(0)
-    while pieces:
-        start, end = pieces[-1]
-        end = start + len(text[start:end].rstrip())
-        if start < end:
-            pieces[-1] = (start, end)
-            break
-        pieces.pop()
-    return pieces
+@kernel
+def _mark_kept(codes, classes, begin, end, stays, starts, ends, breaks, cut):  # type: ignore[no-untyped-def]
+    """The characters of a text that stay: kept lines without what is cut, and one line break between two of them.
+
+    Of the breaks between two kept lines it is the first `\\n`, or if there is none the first one.
+    """
+    kept = np.zeros(end - begin, dtype=np.bool_)
+    line_break, after_kept = -1, False
+    for line in range(len(stays)):
+        if stays[line]:
+            if after_kept:
+                kept[line_break - begin] = True
+            kept[starts[line] - begin : ends[line] - begin] = True
+            line_break, after_kept = -1, True
+        last = breaks[line] - 1
+        if line_break < 0 or (codes[line_break] != 10 and codes[last] == 10):
+            line_break = last
+    for row in range(len(cut)):
+        kept[cut[row, 0] - begin : cut[row, 1] - begin] = False
+    for at in range(len(kept)):
+        if kept[at]:
+            if not classes[begin + at] & WHITE:
+                break
+            kept[at] = False
+    for at in range(len(kept) - 1, -1, -1):
+        if kept[at]:
+            if not classes[begin + at] & WHITE:
+                break
+            kept[at] = False
+    return kept
+
+
+@kernel
+def _gaps(stays):  # type: ignore[no-untyped-def]
+    gaps = 0
+    for at in range(len(stays)):
+        gaps += not stays[at] and (at == 0 or stays[at - 1])
+    spans = np.empty((gaps, 2), dtype=np.int32)
+    gap = -1
+    for at in range(len(stays)):
+        if not stays[at]:
+            if at == 0 or stays[at - 1]:
+                gap += 1
+                spans[gap, 0] = at
+            spans[gap, 1] = at + 1
+    return spans
 
 
 def _complement(pieces: Iterable[Span], length: int) -> list[Span]:

@@ -190,6 +190,40 @@ def duplicate_ngram_characters(hashes: np.ndarray, powers: np.ndarray, lengths: 
     return result
 
 
+# What `word_numbers` counts, in this order; then come the top 2- to 4-grams and the duplicate 5- to 10-grams.
+DISTINCT, NON_SYMBOL, NON_SYMBOL_CHARACTERS, WITH_LETTER, LONGEST, STOP_WORDS_FOUND, TOP_2_GRAM = range(7)
+DUP_5_GRAM = TOP_2_GRAM + 3
+
+
+@njit(cache=True, nogil=True)
+def word_numbers(  # type: ignore[no-untyped-def]
+    ids, lengths, hashes, powers, is_symbol, has_letter, stop_words
+) -> np.ndarray:
+    """Counts over the words of one document, by the columns above: int64[15].
+
+    `ids`: int32[words]; `lengths` to `has_letter`: of each word of the vocabulary; `stop_words`: a few ids.
+    """
+    result = np.zeros(DUP_5_GRAM + 6, dtype=np.int64)
+    words = len(ids)
+    own_lengths = np.empty(words, dtype=np.int32)
+    own_hashes = np.empty(words, dtype=np.uint64)
+    own_powers = np.empty(words, dtype=np.uint64)
+    for i in range(words):
+        word = ids[i]
+        length = lengths[word]
+        own_lengths[i], own_hashes[i], own_powers[i] = length, hashes[word], powers[word]
+        if not is_symbol[word]:
+            result[NON_SYMBOL] += 1
+            result[NON_SYMBOL_CHARACTERS] += length
+        result[WITH_LETTER] += has_letter[word]
+        result[LONGEST] = max(result[LONGEST], length)
+    result[DISTINCT] = distinct_words(ids)
+    result[STOP_WORDS_FOUND] = distinct_among(ids, stop_words)
+    result[TOP_2_GRAM:DUP_5_GRAM] = top_ngram_characters(ids, own_lengths)
+    result[DUP_5_GRAM:] = duplicate_ngram_characters(own_hashes, own_powers, own_lengths)
+    return result
+
+
 @njit(cache=True, nogil=True)
 def contained_characters(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Characters contained in repeated n-grams, each counted once, as Gopher's paper says: int64[9] for n = 2 to 10.
@@ -264,17 +298,22 @@ def copied_ngrams(ids: np.ndarray, n: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def class_counts(codes: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:
-    """How many characters carry each class bit: int64[n_classes]. `codes`: uint32[characters]."""
+def class_counts(classes: np.ndarray, offsets: np.ndarray, n_classes: int) -> np.ndarray:
+    """How many characters of each text carry each class bit: int64[texts, n_classes].
+
+    `classes`: uint16[characters] of all texts in a row, text i from offsets[i] to offsets[i + 1].
+    """
+    result = np.zeros((len(offsets) - 1, n_classes), dtype=np.int64)
     histogram = np.zeros(1 << n_classes, dtype=np.int64)
-    for code in codes:
-        histogram[classes[code]] += 1
-    result = np.zeros(n_classes, dtype=np.int64)
-    for bits in range(1 << n_classes):
-        if histogram[bits]:
-            for bit in range(n_classes):
-                if bits >> bit & 1:
-                    result[bit] += histogram[bits]
+    for text in range(len(result)):
+        for at in range(offsets[text], offsets[text + 1]):
+            histogram[classes[at]] += 1
+        for bits in range(len(histogram)):
+            if histogram[bits]:
+                for bit in range(n_classes):
+                    if bits >> bit & 1:
+                        result[text, bit] += histogram[bits]
+                histogram[bits] = 0
     return result
 
 

@@ -6,8 +6,11 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
+import numpy as np
+
 from data_quality.c4_lines import coarse_words
 from data_quality.config import RefinedWebLineEdits
+from data_quality.text_lines import Lines
 
 _UPPER = ascii_uppercase.encode()
 _COUNTED = (
@@ -28,6 +31,11 @@ class RefinedWebLines:
         self._config = config
         self._after_blank = False
         self.counts: dict[str, int] = {}
+
+    def decide(self, lines: Lines, text: int) -> tuple[np.ndarray, np.ndarray]:
+        """`cuts` is asked of every line."""
+        count = lines.first[text + 1] - lines.first[text]
+        return np.zeros(count, dtype=np.bool_), np.ones(count, dtype=np.bool_)
 
     def cuts(self, body: str) -> Sequence[tuple[int, int]] | None:
         """The phrases to cut out of the line `body`, or None for a line that goes."""

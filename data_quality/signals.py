@@ -5,7 +5,6 @@ where datatrove divides by zero (an empty text, no words) a ratio is 0.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,33 +13,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.characters import CLASSES, TERMINAL_PUNCTUATION, class_table, code_points
+from data_quality.characters import CLASSES
 from data_quality.config import SignalsConfig
 from data_quality.custom import CustomDocument
-from data_quality.line_edits import EditedLines, LineEdits, Span, apply_edits, edit_lines
-from data_quality.ngrams import (
-    class_counts,
-    distinct_among,
-    distinct_words,
-    duplicate_ngram_characters,
-    top_ngram_characters,
-)
+from data_quality.line_edits import LineEdits, edit_lines
+from data_quality.ngrams import class_counts, word_numbers
 from data_quality.optional_signals import Measured, optional_signals
 from data_quality.per_thread import per_thread
 from data_quality.segment import base_language
 from data_quality.signal_catalogue import EDITED_SIGNALS, LANGUAGE_SIGNALS, column, edits_column, signal_columns
 from data_quality.sql import connect, parquet
+from data_quality.text_lines import LINES, SHORT, Lines, line_numbers, starts_and_ends, text_lines
 from data_quality.text_words import TextWords, count_kept, removed_words, words_by_document
 from data_quality.vocabulary import Vocabulary
 from data_quality.words import language_by_script
 
 Values = dict[str, float]
-Edits = dict[str, list[Span]]
+Edits = dict[str, np.ndarray]  # of a text version int32[spans, 2]
 
 _ROWS = 2000
 _GROUP_CHARACTERS = 500_000
 _LANGUAGE_COLUMNS = ("language", "script", *LANGUAGE_SIGNALS)
-_PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 
 
 def text_versions(config: SignalsConfig) -> dict[str, LineEdits]:
@@ -65,125 +58,125 @@ def measure(
     words of the documents are in memory at once.
     """
     vocabulary.make_room()
-    lines = [[line.strip() for line in document.text.splitlines()] for document in documents]
-    characters = [class_counts(code_points(document.text), class_table(), CLASSES) for document in documents]
+    lines = text_lines([document.text for document in documents])
+    characters = class_counts(lines.classes, lines.offsets, CLASSES)
     languages = [
         base_language(document.language) or language_by_script(counts)
         for document, counts in zip(documents, characters, strict=True)
     ]
     words = words_by_document(lines, languages, vocabulary)
+    numbers = line_numbers(lines.codes, lines.classes, lines.offsets, config.short_line_length, True)
+    edited = [
+        (version, _edited_documents(lines, version, line_edits, words, vocabulary, config.short_line_length))
+        for version, line_edits in text_versions(config).items()
+    ]
     optional = optional_signals(config.model_dump_json()) if config.groups or config.custom else None
     for at, document in enumerate(documents):
-        values = _raw_signals(document.text, lines[at], words[at], config)
-        values |= _word_signals(len(document.text), words[at].ids, vocabulary, languages[at])
-        values |= _character_signals(document.text, characters[at])
+        text, of_lines, of_words = document.text, numbers[at], words[at]
+        n_words = len(of_words.ids)
+        sentences = int(of_words.sentences_by_line[of_words.words_by_line > 0].sum())
+        values = _line_signals(len(text), of_lines, n_words, sentences)
+        values |= _gopher_lines(lines, at, n_words) | _duplicate_lines(len(text), of_lines)
+        values |= _word_signals(len(text), of_words.ids, vocabulary, languages[at])
+        values |= _character_signals(text, characters[at])
         if optional is not None:
-            values |= optional.measure(Measured(document, words[at].ids, vocabulary))
+            values |= optional.measure(Measured(document, of_words.ids, vocabulary))
         edits: Edits = {}
-        for version, line_edits in text_versions(config).items():
-            edited = edit_lines(document.text, line_edits)
-            edits[version] = edited.removed
-            found = _edited_signals(document.text, edited, words[at], vocabulary, config)
-            if "removed_word_ratio" in EDITED_SIGNALS[version]:
-                found["removed_word_ratio"] = removed_words(edited, words[at], vocabulary)
+        for version, of_documents in edited:
+            edits[version], found = of_documents[at]
             values |= {column(version, name): value for name, value in found.items()}
         yield values, edits
 
 
-def _raw_signals(text: str, lines: list[str], words: TextWords, config: SignalsConfig) -> Values:
-    sentences = int(words.sentences_by_line[words.words_by_line > 0].sum())
-    values = _line_signals(text, len(words.ids), sentences, config)
-    return values | _gopher_lines(text, lines, len(words.ids)) | _duplicate_lines(text)
-
-
-def _edited_signals(
-    text: str, edited: EditedLines, words: TextWords, vocabulary: Vocabulary, config: SignalsConfig
-) -> Values:
-    edited_text = apply_edits(text, edited.removed)
-    n_words, n_sentences = count_kept(edited, words, vocabulary)
-    values = _line_signals(edited_text, n_words, n_sentences, config)
-    values |= edited.counts
-    values["removed_ratio"] = _ratio(len(text) - len(edited_text), len(text))
-    return values
+def _edited_documents(
+    lines: Lines,
+    version: str,
+    line_edits: LineEdits,
+    words: list[TextWords],
+    vocabulary: Vocabulary,
+    short: int,
+) -> list[tuple[np.ndarray, Values]]:
+    """Of each text what the line edits of a version remove, and the signals of what they leave."""
+    edited = [edit_lines(lines, at, line_edits) for at in range(len(words))]
+    stays = np.concatenate([one.stays for one in edited])
+    offsets = np.concatenate([[0], np.cumsum(stays)])[lines.offsets]
+    numbers = line_numbers(lines.codes[stays], lines.classes[stays], offsets, short, False)
+    found = []
+    for at, one in enumerate(edited):
+        n_words, n_sentences = count_kept(one, words[at], vocabulary)
+        before, after = len(one.stays), int(offsets[at + 1] - offsets[at])
+        values = _line_signals(after, numbers[at], n_words, n_sentences) | one.counts
+        values["removed_ratio"] = _ratio(before - after, before)
+        if "removed_word_ratio" in EDITED_SIGNALS[version]:
+            values["removed_word_ratio"] = removed_words(one, words[at], vocabulary)
+        found.append((one.removed, values))
+    return found
 
 
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
-def _repeated(elements: list[str]) -> tuple[int, int]:
-    """Number and characters of the second and later copies among `elements`."""
-    distinct = set(elements)
-    return len(elements) - len(distinct), sum(map(len, elements)) - sum(map(len, distinct))
-
-
-def _line_signals(text: str, words: int, sentences: int, config: SignalsConfig) -> Values:
+def _line_signals(characters: int, numbers: np.ndarray, words: int, sentences: int) -> Values:
     """`LINE_SIGNALS` of any text version (datatrove fineweb_quality_filter.py)."""
-    lines = [line for line in text.split("\n") if line and not line.isspace()]
-    breaks = text.count("\n")
+    breaks, nonblank, nonblank_characters, copied, punctuated, short = map(int, numbers[: SHORT + 1])
     return {
-        "characters": len(text),
+        "characters": characters,
         "words": words,
         "sentences": sentences,
-        "nonblank_lines": len(lines),
-        "line_punct_ratio": _ratio(sum(line[-1] in TERMINAL_PUNCTUATION for line in lines), len(lines)),
-        "short_line_ratio": _ratio(sum(len(line) <= config.short_line_length for line in lines), len(lines)),
-        "char_dup_ratio": _ratio(_repeated(lines)[1], len(text) - breaks),
+        "nonblank_lines": nonblank,
+        "line_punct_ratio": _ratio(punctuated, nonblank),
+        "short_line_ratio": _ratio(short, nonblank),
+        "char_dup_ratio": _ratio(copied, characters - breaks),
         "list_ratio": _ratio(breaks, words),
-        "mean_line_length": _ratio(sum(map(len, lines)), len(lines)),
+        "mean_line_length": _ratio(nonblank_characters, nonblank),
     }
 
 
-def _gopher_lines(text: str, lines: list[str], words: int) -> Values:
-    """Symbols and line starts and ends of Gopher quality; `lines` are stripped (gopher_quality_filter.py)."""
-    ellipses = text.count("...") + text.count("…")
+def _gopher_lines(lines: Lines, at: int, words: int) -> Values:
+    """Symbols and line starts and ends of Gopher quality, of stripped lines (gopher_quality_filter.py)."""
+    text = lines.texts[at]
+    first, last = lines.first[at], lines.first[at + 1]
+    bullets, ellipses = map(int, starts_and_ends(lines.codes, lines.starts[first:last], lines.ends[first:last]))
     return {
-        "lines": len(lines),
+        "lines": int(last - first),
         "hash_ratio": _ratio(text.count("#"), words),
-        "ellipsis_ratio": _ratio(ellipses, words),
-        "bullet_line_ratio": _ratio(sum(line.startswith(("•", "-")) for line in lines), len(lines)),
-        "ellipsis_line_ratio": _ratio(
-            sum(line.endswith(("...", "…")) for line in lines) if ellipses else 0, len(lines)
-        ),
+        "ellipsis_ratio": _ratio(text.count("...") + text.count("…"), words),
+        "bullet_line_ratio": _ratio(bullets, int(last - first)),
+        "ellipsis_line_ratio": _ratio(ellipses, int(last - first)),
         "curly_bracket": text.count("{"),
-        "lorem_ipsum": text.lower().count("lorem ipsum"),
+        "lorem_ipsum": lines.lowered[at].count("lorem ipsum"),
     }
 
 
-def _duplicate_lines(text: str) -> Values:
-    """Repeated lines and paragraphs of Gopher repetition, as datatrove splits them: at rows of line breaks, so
-    that a text which begins and ends with one has two empty lines (gopher_repetition_filter.py)."""
-    lines = [line for line in text.split("\n") if line]
-    lines += [""] * (text.startswith("\n") + text.endswith("\n") if text else 1)
-    paragraphs = _PARAGRAPH_BREAK.split(text.strip())
-    line_copies, line_characters = _repeated(lines)
-    paragraph_copies, paragraph_characters = _repeated(paragraphs)
+def _duplicate_lines(characters: int, numbers: np.ndarray) -> Values:
+    """Repeated lines and paragraphs of Gopher repetition (gopher_repetition_filter.py)."""
+    count, copies, copied, paragraphs, paragraph_copies, paragraphs_copied = map(int, numbers[LINES:])
     return {
-        "paragraphs": len(paragraphs),
-        "dup_line_frac": line_copies / len(lines),
-        "dup_line_char_frac": _ratio(line_characters, len(text)),
-        "dup_para_frac": paragraph_copies / len(paragraphs),
-        "dup_para_char_frac": _ratio(paragraph_characters, len(text)),
+        "paragraphs": paragraphs,
+        "dup_line_frac": copies / count,
+        "dup_line_char_frac": _ratio(copied, characters),
+        "dup_para_frac": paragraph_copies / paragraphs,
+        "dup_para_char_frac": _ratio(paragraphs_copied, characters),
     }
 
 
 def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary, language: str) -> Values:
     """Word counts, word lengths and n-gram repetition (gopher_quality_filter.py, gopher_repetition_filter.py)."""
-    lengths = vocabulary.lengths[ids]
-    symbol = vocabulary.is_symbol[ids]
-    non_symbol = len(ids) - int(symbol.sum())
-    top = top_ngram_characters(ids, lengths)
-    duplicate = duplicate_ngram_characters(vocabulary.hashes[ids], vocabulary.powers[ids], lengths)
     stop_words = vocabulary.stop_words.get(language, vocabulary.stop_words["en"])
+    distinct, non_symbol, non_symbol_characters, with_letter, longest, stopped, *ngrams = word_numbers(
+        ids, vocabulary.lengths, vocabulary.hashes, vocabulary.powers, vocabulary.is_symbol, vocabulary.has_letter,
+        stop_words,
+    ).tolist()  # fmt: skip
     return {
         "non_symbol_words": non_symbol,
-        "unique_word_ratio": _ratio(distinct_words(ids), len(ids)),
-        "mean_word_length": _ratio(int(lengths.sum() - lengths[symbol].sum()), non_symbol),
-        "max_word_length": int(lengths.max(initial=0)),
-        "alpha_word_ratio": _ratio(int(vocabulary.has_letter[ids].sum()), len(ids)),
-        "stop_words": distinct_among(ids, stop_words),
-        **{f"top_{n}_gram": _ratio(int(top[n - 2]), characters) for n in (2, 3, 4)},
-        **{f"dup_{n}_gram": _ratio(int(duplicate[n - 5]), characters) for n in range(5, 11)},
+        "unique_word_ratio": _ratio(distinct, len(ids)),
+        "mean_word_length": _ratio(non_symbol_characters, non_symbol),
+        "max_word_length": longest,
+        "alpha_word_ratio": _ratio(with_letter, len(ids)),
+        "stop_words": stopped,
+        **{f"top_{n}_gram": _ratio(ngrams[n - 2], characters) for n in (2, 3, 4)},
+        **{f"dup_{n}_gram": _ratio(ngrams[n - 2], characters) for n in range(5, 11)},
     }
 
 
@@ -304,25 +297,40 @@ def _languages_of(documents: Path, tables: Sequence[Path]) -> pa.Table:
 def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
     plain = config.words == "plain"
     vocabulary = _vocabulary(plain)
-    columns: dict[str, list[object]] = {name: [] for name in schema.names}
-    for name in ("id", "source", *_LANGUAGE_COLUMNS):
-        if name in columns:
-            columns[name] = batch[name].to_pylist() if name in batch.column_names else [None] * len(batch)
     documents = [
         CustomDocument(
             row["id"], row["text"] or "", row.get("language"), row.get("source"), row.get("metadata") or "{}", plain
         )
         for row in batch.to_pylist()
     ]
+    values: dict[str, list[float]] = {name: [] for name in schema.names}
+    edits: dict[str, list[np.ndarray]] = {edits_column(version): [] for version in text_versions(config)}
     ends = np.cumsum([len(document.text) for document in documents]) // _GROUP_CHARACTERS
     for group in np.split(np.arange(len(documents)), np.flatnonzero(np.diff(ends)) + 1):  # each is cut in one call
-        for values, edits in measure([documents[at] for at in group], config, vocabulary):
-            for name, value in values.items():
-                columns[name].append(value)
-            for version, spans in edits.items():
-                columns[edits_column(version)].append([{"start": start, "end": end} for start, end in spans])
+        for found, removed in measure([documents[at] for at in group], config, vocabulary):
+            for name, value in found.items():
+                values[name].append(value)
+            for version, spans in removed.items():
+                edits[edits_column(version)].append(spans)
             counts["documents"] += 1
-            counts["bytes"] += int(values["bytes"])
-            counts["words"] += int(values["words"])
-            counts["edited"] += any(edits.values())
+            counts["bytes"] += int(found["bytes"])
+            counts["words"] += int(found["words"])
+            counts["edited"] += any(map(len, removed.values()))
+    columns: list[pa.Array | pa.ChunkedArray] = []
+    for field in schema:
+        if field.name in edits:
+            columns.append(_spans_array(edits[field.name], field.type))
+        elif field.name in ("id", "source", *_LANGUAGE_COLUMNS):
+            known = field.name in batch.column_names
+            columns.append(batch[field.name] if known else pa.nulls(len(batch), field.type))
+        else:
+            columns.append(pa.array(values[field.name], field.type))
     return pa.table(columns, schema=schema)
+
+
+def _spans_array(spans: list[np.ndarray], type: pa.DataType) -> pa.Array:
+    """Spans of each document, int32[spans, 2], as a column of lists of start and end."""
+    flat = np.concatenate(spans) if spans else np.empty((0, 2), dtype=np.int32)
+    offsets = np.cumsum([0, *map(len, spans)], dtype=np.int32)
+    pairs = pa.StructArray.from_arrays([pa.array(flat[:, 0]), pa.array(flat[:, 1])], fields=list(type.value_type))
+    return pa.ListArray.from_arrays(pa.array(offsets), pairs, type=type)

@@ -1,14 +1,15 @@
 """The words of whole documents, as arrays of ids: cut together by language, and counted after line edits."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from data_quality.interning import rows_of
 from data_quality.line_edits import EditedLines
 from data_quality.ngrams import sentences_by_line
 from data_quality.segment import WordRule, word_rule
+from data_quality.text_lines import Lines
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 
 
@@ -26,42 +27,41 @@ class TextWords(NamedTuple):
         return np.diff(plain[np.concatenate([[0], np.cumsum(self.words_by_line)])])
 
 
-def words_by_document(
-    documents: Sequence[list[str]], languages: Sequence[str], vocabulary: Vocabulary
-) -> list[TextWords]:
-    """The words of some documents, given as their lines, each cut as its language (ISO 639) has it."""
+def words_by_document(lines: Lines, languages: Sequence[str], vocabulary: Vocabulary) -> list[TextWords]:
+    """The words of some texts, each cut as its language (ISO 639) has it.
+
+    Texts of one rule are cut together, since for short ones the calls cost most.
+    """
     rules = [word_rule(language) for language in languages]
     found: dict[int, TextWords] = {}
     for rule in set(rules):  # in any order: no value depends on it
-        chosen = [at for at, other in enumerate(rules) if other == rule]
-        found |= zip(chosen, _cut([documents[at] for at in chosen], vocabulary, rule), strict=True)
-    return [found[at] for at in range(len(documents))]
+        texts = [at for at, other in enumerate(rules) if other == rule]
+        chosen = np.concatenate([np.arange(lines.first[at], lines.first[at + 1]) for at in texts])
+        words = _cut(lines.codes, lines.starts[chosen], lines.ends[chosen], vocabulary, rule)
+        sizes = np.diff(lines.first)[texts]
+        line = word = 0
+        for at, last_line in zip(texts, np.cumsum(sizes).tolist(), strict=True):
+            by_line = words.words_by_line[line:last_line]
+            last_word = word + int(by_line.sum())
+            found[at] = TextWords(words.ids[word:last_word], by_line, words.sentences_by_line[line:last_line], rule)
+            line, word = last_line, last_word
+    return [found[at] for at in range(len(rules))]
 
 
-def _cut(documents: Sequence[list[str]], vocabulary: Vocabulary, rule: WordRule) -> Iterator[TextWords]:
-    """Documents of one rule are cut together, since for short ones the calls cost most."""
-    tokens, starts = vocabulary.tokens([*chain.from_iterable(documents)], rule)
-    vocabulary.describe()
+def _cut(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, vocabulary: Vocabulary, rule: WordRule) -> TextWords:
+    tokens, first = vocabulary.tokens(codes, starts, ends, rule)
     is_word = tokens != WHITE_SPACE
-    ids = tokens[is_word]
-    before = np.concatenate([[0], np.cumsum(is_word)])[starts]
-    words_by_line = np.diff(before)
-    sentences = sentences_by_line(vocabulary.kinds[tokens], starts)
-    start = 0
-    for lines in documents:
-        end = start + len(lines)
-        yield TextWords(ids[before[start] : before[end]], words_by_line[start:end], sentences[start:end], rule)
-        start = end
+    words_by_line = np.diff(np.concatenate([[0], np.cumsum(is_word)])[first])
+    return TextWords(tokens[is_word], words_by_line, sentences_by_line(vocabulary.kinds[tokens], first), rule)
 
 
 def count_kept(edited: EditedLines, words: TextWords, vocabulary: Vocabulary) -> tuple[int, int]:
     """Words and sentences of the lines that stay; only a line out of which something was cut is split anew."""
-    whole, changed = _whole_and_changed(edited)
-    by_line = words.words_by_line[whole]
+    by_line = words.words_by_line[edited.whole]
     n_words = int(by_line.sum())
-    n_sentences = int(words.sentences_by_line[whole][by_line > 0].sum())
-    if changed:
-        (again,) = _cut([changed], vocabulary, words.rule)
+    n_sentences = int(words.sentences_by_line[edited.whole][by_line > 0].sum())
+    if edited.changed:
+        again = _cut_changed(edited, words, vocabulary)
         n_words += len(again.ids)
         n_sentences += int(again.sentences_by_line.sum())
     return n_words, n_sentences
@@ -69,16 +69,12 @@ def count_kept(edited: EditedLines, words: TextWords, vocabulary: Vocabulary) ->
 
 def removed_words(edited: EditedLines, words: TextWords, vocabulary: Vocabulary) -> float:
     """Share of the words, those of symbols only left out, that stand in what the line edits remove."""
-    whole, changed = _whole_and_changed(edited)
     by_line = words.plain_by_line(vocabulary)
-    total, kept = int(by_line.sum()), int(by_line[whole].sum())
-    if changed:
-        (again,) = _cut([changed], vocabulary, words.rule)
-        kept += int(again.plain_by_line(vocabulary).sum())
+    total, kept = int(by_line.sum()), int(by_line[edited.whole].sum())
+    if edited.changed:
+        kept += int(_cut_changed(edited, words, vocabulary).plain_by_line(vocabulary).sum())
     return max(total - kept, 0) / total if total else 0.0
 
 
-def _whole_and_changed(edited: EditedLines) -> tuple[list[int], list[str]]:
-    """Numbers of the lines that stay as they are, and what is left of the others that stay."""
-    whole = [number for number, left in edited.kept if left is None]
-    return whole, [left for _, left in edited.kept if left is not None]
+def _cut_changed(edited: EditedLines, words: TextWords, vocabulary: Vocabulary) -> TextWords:
+    return _cut(*rows_of(edited.changed), vocabulary, words.rule)

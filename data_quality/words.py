@@ -2,8 +2,8 @@
 
 Space-separated scripts are cut as spaCy's blank English tokenizer cuts them, because the thresholds that
 datatrove and FineWeb publish mean those words. spaCy works chunk by chunk between white space, so a chunk's
-words are looked up, not computed, from its second occurrence on (`data_quality/vocabulary.py`), and a new ASCII
-chunk is cut here with spaCy's own rules but without building a spaCy document for it.
+words are looked up, not computed, from its second occurrence on (`data_quality/vocabulary.py`), and a new one is cut
+with spaCy's own rules but without building a spaCy document for it.
 
 Chinese, Japanese and Korean are cut by `data_quality/segment.py`, and never is an unsegmented sentence one word. How
 a document is cut depends on its language: a Chinese one wholly by jieba, every other by spaCy's rules between white
@@ -46,14 +46,9 @@ _PLAIN_WORD = re.compile(r"\w+|[^\w\s]")
 MAX_CHUNK_CHARACTERS = 500
 
 # ASCII characters that end a word and are one suffix by themselves in spaCy's English rules, whatever precedes.
-_PLAIN_SUFFIXES = frozenset(",:;!?()[]{}<>_#*&'\"`")
-# Most chunks are one of these: a core from letter or digit to letter or digit, with such characters around it.
-_PLAIN_CHUNK = re.compile(
-    r"""([,:;!?()\[\]{}<>_#*&'"`]*)([A-Za-z0-9](?:[!-~]*[A-Za-z0-9])?)(\.?)([,:;!?()\[\]{}<>_#*&'"`]*)"""
-)
-_ALPHANUMERIC = re.compile("[A-Za-z0-9]+")
-_BEFORE_LETTER_SUFFIX = re.compile("[0-9']")  # units stand behind a digit, 's behind its apostrophe
-_MAY_BE_INFIX = re.compile(r"[-.,:<>=/+*^~]")  # ASCII only, as are the chunks it is asked about
+PLAIN_SUFFIXES = frozenset(",:;!?()[]{}<>_#*&'\"`")
+_BEFORE_LETTER_SUFFIX = re.compile("[0-9'’]")  # units stand behind a digit, 's behind its apostrophe
+_MAY_BE_INFIX = re.compile(r"[-.,:<>=/+*^~]|[^\x00-\x7f\w]")
 _SUFFIX_WINDOW = 16  # no suffix rule but a row of full stops looks at more characters than this
 
 
@@ -73,7 +68,6 @@ class ChunkSplitter:
         self._special: dict[str, tuple[str, ...]] = {
             text: tuple(token[ORTH] for token in tokens) for text, tokens in self._spacy.rules.items()
         }
-        self._special_cores = frozenset(run for text in self._special for run in _ALPHANUMERIC.findall(text))
         self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese characters
         self._rejoined = _rejoined_pairs(self._spacy, self._special)
 
@@ -85,44 +79,44 @@ class ChunkSplitter:
         if len(chunk) > MAX_CHUNK_CHARACTERS:
             cuts = range(0, len(chunk), MAX_CHUNK_CHARACTERS)
             return tuple(word for at in cuts for word in self(chunk[at : at + MAX_CHUNK_CHARACTERS], japanese))
-        if chunk.isascii():
-            if self._plain:
-                return tuple(_PLAIN_WORD.findall(chunk))
-            if chunk.isalpha():
-                return self._special.get(chunk) or (chunk,)
-            words = self._split_plain(chunk) or self._split_ascii(chunk)
-            if self._rejoined.isdisjoint(pairwise(words)):
-                return words
-        elif UNSEGMENTED.search(chunk):
+        if not chunk.isascii() and UNSEGMENTED.search(chunk):
             runs: Iterable[str] = _UNSEGMENTED_OR_RUN.findall(chunk)
             cut: Callable[[str], Iterable[str]] = japanese_words if japanese or _KANA.search(chunk) else chinese_words
             if self._characters:
                 cut = iter
             return tuple(word for run in runs for word in (cut if UNSEGMENTED.match(run) else self._split_run)(run))
-        words = tuple(_PLAIN_WORD.findall(chunk)) if self._plain else self._split_by_spacy(chunk)
-        if not self._characters and HANGUL_SYLLABLE.search(chunk):
+        words = tuple(_PLAIN_WORD.findall(chunk)) if self._plain else self._split_by_rules(chunk)
+        if not self._characters and not chunk.isascii() and HANGUL_SYLLABLE.search(chunk):
             return tuple(part for word in words for part in korean_words(word))
         return words
 
-    def _split_by_spacy(self, chunk: str) -> tuple[str, ...]:
+    def special_cases(self) -> list[str]:
+        """Chunks that have words of their own."""
+        return list(self._special)
+
+    def joined_words(self) -> set[str]:
+        """Words with a letter or digit that may be joined with a neighbour to a special case."""
+        return {word for pair in self._rejoined for word in pair if any(map(str.isalnum, word))}
+
+    def joined_pairs(self) -> np.ndarray:
+        """bool[128, 128]: two ASCII characters that, as words, may be joined to the beginning of a special case."""
+        pairs = np.zeros((128, 128), dtype=np.bool_)
+        for one, other in self._rejoined:
+            if len(one) == len(other) == 1 and (one + other).isascii():
+                pairs[ord(one), ord(other)] = True
+        return pairs
+
+    def _split_by_rules(self, chunk: str) -> tuple[str, ...]:
+        """spaCy's words, without a spaCy document where no special case may be in a row of them."""
+        if chunk.isascii() and chunk.isalpha():
+            return self._special.get(chunk) or (chunk,)
+        words = self._strip_affixes(chunk)
+        if self._rejoined.isdisjoint(pairwise(words)):
+            return words
         with self._spacy.vocab.memory_zone():  # or every distinct chunk would stay in spaCy's string store
             return tuple(token.text for token in self._spacy(chunk))
 
-    def _split_plain(self, chunk: str) -> tuple[str, ...] | None:
-        """What `_split_ascii` gives for most chunks, without asking the rules one by one; None for the others."""
-        plain = _PLAIN_CHUNK.fullmatch(chunk)
-        if plain is None:
-            return None
-        before, core, stop, after = plain.groups()
-        if _ALPHANUMERIC.match(core)[0] in self._special_cores:  # type: ignore[index]
-            return None
-        if core[-1].isalpha() and _BEFORE_LETTER_SUFFIX.search(core, max(len(core) - 6, 0)):
-            return None
-        if (stop and core[-1].isupper()) or "$" in core:  # "A." is one word; US$5 has a prefix of letters
-            return None
-        return (*before, *self._split_middle(core), *stop, *after)
-
-    def _split_ascii(self, chunk: str) -> tuple[str, ...]:
+    def _strip_affixes(self, chunk: str) -> tuple[str, ...]:
         """spaCy's algorithm (https://spacy.io/usage/linguistic-features#how-tokenizer-works): special cases stop
         it, else one prefix and one suffix go per round, and what is left is a URL or is cut at its infixes."""
         special, prefix_of, suffix_of = self._special, self._spacy.prefix_search, self._suffix_length
@@ -152,9 +146,9 @@ class ChunkSplitter:
     def _suffix_length(self, chunk: str) -> int:
         if not chunk:
             return 0
-        if chunk[-1] in _PLAIN_SUFFIXES:
+        if chunk[-1] in PLAIN_SUFFIXES:
             return 1
-        if chunk[-1].isdigit() or (
+        if chunk[-1].isdecimal() or (
             chunk[-1].isalpha() and not _BEFORE_LETTER_SUFFIX.search(chunk, max(len(chunk) - 6, 0))
         ):
             return 0
@@ -219,7 +213,8 @@ def text_language(text: str, language: str | None = None) -> str:
     known = base_language(language)
     if known is not None or text.isascii():
         return known or "en"
-    return language_by_script(class_counts(code_points(text), class_table(), CLASSES))
+    classes = class_table()[code_points(text)]
+    return language_by_script(class_counts(classes, np.array([0, len(classes)]), CLASSES)[0])
 
 
 def _pieces(text: str, language: str | None, plain: bool) -> Iterator[tuple[int, tuple[str, ...]]]:

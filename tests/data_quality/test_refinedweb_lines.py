@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from data_quality.config import RefinedWebLineEdits, SignalsConfig
 from data_quality.line_edits import apply_edits, edit_lines
 from data_quality.signals import text_signals
+from data_quality.text_lines import text_lines
 from data_quality.vocabulary import Vocabulary
 
 PIECES = [
@@ -38,7 +39,7 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("\n".join)
 
 
 def edited(text: str, config: RefinedWebLineEdits | None = None) -> str:
-    return apply_edits(text, edit_lines(text, config or RefinedWebLineEdits()).removed)
+    return apply_edits(text, edit_lines(text_lines([text]), 0, config or RefinedWebLineEdits()).removed.tolist())
 
 
 def oracle(text: str) -> str:

@@ -3,15 +3,19 @@
 import json
 import os
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_quality.interning import StringTable, rows_of
+from data_quality.plain_chunks import cut_plain_chunks
 from data_quality.scripts import UNSEGMENTED
 from data_quality.segment import word_rule
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
@@ -34,7 +38,15 @@ SENTENCES = [
     "IS_ALPHA ORTH (IS_ALPHA) gonna Cannot LET'S let's. o.O 8) (-8 )-: ><(((*> w/o and/or",
 ]
 CJK = st.text(alphabet="中文東京的我㐀𧽼のはをアー・한국은다 \n\u3000aB1.-_%+。，é", max_size=40)
-CHUNKS = st.text(alphabet="aAbBsdemTt09.,:;!?'\"()[]{}<>_-/#*&`=+$%@|\\^~éß’…—°", min_size=1, max_size=14)
+PARTS = [
+    *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+    *("a", "Ab", "AB", "x", "10", "3a", "km", "m", "s", "h", "'s", "'S", "he", "That", "don", "t", "'ll", "www", "com"),
+    *("http", "://", "e.g", "U.S", "..", "...", "--", "---", "D", "P", "o", "0", "8", "can", "not", "US$", "a.m", "é"),
+    *("Corp", "hPa", "mbar", "’s", "—", "“"),
+]
+CHUNKS = st.lists(st.sampled_from(PARTS), min_size=1, max_size=7).map("".join) | st.text(
+    alphabet="aAbBsdemTt09.,:;!?'\"()[]{}<>_-/#*&`=+$%@|\\^~éß’…—°", min_size=1, max_size=14
+)
 
 
 @cache
@@ -62,6 +74,40 @@ def test_every_chunk_is_cut_as_spacy_cuts_it(chunk: str) -> None:
     assert list(chunk_splitter()(chunk)) == [token.text for token in tokenizer()(chunk)]
 
 
+@settings(deadline=None)
+@given(st.lists(CHUNKS, min_size=1, max_size=30), st.booleans())
+def test_a_vocabulary_cuts_new_chunks_together_as_the_splitter_cuts_each(chunks: list[str], plain: bool) -> None:
+    fresh = Vocabulary(plain)
+    tokens, starts = fresh.tokens(*rows_of(chunks))
+    known = [*map(tuple, map(chunk_splitter(plain), chunks))]
+    ids = {word: int(fresh.intern(*rows_of([word]))[0]) for words in known for word in words}
+    assert [tuple(tokens[start:end]) for start, end in pairwise(starts)] == [
+        tuple(ids[word] for word in words) for words in known
+    ]
+    assert len(set(ids.values())) == len(ids)
+
+
+def test_most_chunks_of_prose_and_code_are_plain() -> None:
+    prose = 'word, (word) "Word." well-known and/or REFRESH. nation\'s 3.14 2nd-rate'
+    code = "--flag=value foo.bar() /usr/lib _name k=v 'quoted' f(x)[0]; %d"
+    chunks = f"{prose} {code}".split()
+    codes, starts, ends = rows_of(chunks)
+    offsets = np.append(starts, ends[-1])
+    cut = cut_plain_chunks(codes, offsets, chunk_splitter().joined_pairs())
+    assert [chunk for chunk, words in zip(chunks, cut.counts, strict=True) if words == 0] == []
+
+
+def test_strings_keep_their_numbers_while_a_table_grows() -> None:
+    strings = [f"s{number}" * (number % 7) for number in range(5_000)]
+    table, numbers = StringTable(), []
+    for at in range(0, len(strings), 37):
+        numbers += table.intern(*rows_of(strings[at : at + 37])).tolist()
+    first = {string: numbers[at] for at, string in reversed(list(enumerate(strings)))}
+    assert numbers == [first[string] for string in strings]
+    assert sorted(set(numbers)) == list(range(table.known)) == list(range(len(set(strings))))
+    assert table.find(*rows_of([*strings, "unknown"])).tolist() == [*numbers, -1]
+
+
 @pytest.mark.skipif("TEXTMILL_DATA" not in os.environ, reason="needs the development data")
 def test_words_are_those_of_spacy_on_real_text() -> None:
     path = Path(os.environ["TEXTMILL_DATA"]) / "corpus_en" / "part-000.jsonl.zst"
@@ -81,7 +127,7 @@ def test_spans_are_the_words_places(text: str, language: str | None) -> None:
     assert spans.shape == (len(spans), 2)
     assert [text[start:end] for start, end in spans] == words
     assert "".join(words) == "".join(text.split())
-    tokens, starts = vocabulary().tokens(text.splitlines(), word_rule(language or text_language(text)))
+    tokens, starts = vocabulary().tokens(*rows_of(text.splitlines()), word_rule(language or text_language(text)))
     assert int((tokens != WHITE_SPACE).sum()) == len(words)
     assert len(starts) == len(text.splitlines()) + 1
 
@@ -104,7 +150,7 @@ def test_spans_are_the_words_places(text: str, language: str | None) -> None:
 )
 def test_no_unsegmented_sentence_is_one_word(text: str, language: str, words: str) -> None:
     assert split_words(text, language) == words.split()
-    assert len(Vocabulary().tokens([text], word_rule(language))[0]) == len(words.split())
+    assert len(Vocabulary().tokens(*rows_of([text]), word_rule(language))[0]) == len(words.split())
 
 
 @pytest.mark.parametrize(
@@ -162,5 +208,5 @@ def test_vocabulary_marks_white_space_that_spacy_keeps_as_a_token() -> None:
     vocabulary = Vocabulary()
     for text in ["a b", "a  b", "a\tb", " a", "a \t b", "a. ", "a.  "]:
         expected = ["_" if token.is_space else token.text for token in tokenizer()(text)]
-        shape = ["_" if token == WHITE_SPACE else "w" for token in vocabulary.tokens([text])[0]]
+        shape = ["_" if token == WHITE_SPACE else "w" for token in vocabulary.tokens(*rows_of([text]))[0]]
         assert shape == ["_" if token == "_" else "w" for token in expected], text
