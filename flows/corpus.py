@@ -98,7 +98,9 @@ def curate(config: Curation) -> Curated:
         spans=spans,
         drops=drops,
     )
-    figures = profile(ProfileConfig(), signals=measured, kept=kept)
+    figures = profile(
+        ProfileConfig(), signals=measured, verdicts=verdicts, duplicates=doubles, drops=drops, kept=kept
+    )
     drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])] if config.mixture.enabled else []
     found = list(dict.fromkeys([*spans, *drops, *indexes]))
     return Curated(
