@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from data_quality.config import DocumentList, StrictModel
+from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
 from tasks.decide import Judged, write_decisions
 from tasks.pool import map_locally
@@ -101,7 +102,7 @@ def filter_corpus(
         work.shards.append({key: entry[key] for key in ("path", "digest", "counts")})
         for name, value in {**entry["counts"], **entry["dropped"]}.items():
             work.counts[name] = work.counts.get(name, 0) + value
-    work.digest = _combined(work)
+    work.digest = combine_digests(shard["digest"] for shard in work.shards)
     work.table("reasons", _reason_rows(work.directory), "Documents dropped, by the first reason")
 
 
@@ -140,9 +141,3 @@ def _text_bytes(path: Path) -> int:
         int(pc.sum(pc.binary_length(batch["text"])).as_py() or 0)
         for batch in pq.ParquetFile(path).iter_batches(columns=["text"])
     )
-
-
-def _combined(work: Work) -> str:
-    from data_quality.documents import combine_digests
-
-    return combine_digests([shard["digest"] for shard in work.shards])

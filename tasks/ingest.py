@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from data_quality.config import IngestConfig
-from data_quality.hashing import unit_hash
+from data_quality.hashing import combine_digests, unit_hash
 from data_quality.ingest import Piece, list_pieces, require_documents
 from tasks.home import home
 from tasks.parts import Part, build_parts
@@ -68,7 +68,7 @@ def ingest(work: Work, config: IngestRequest) -> None:
     }
     require_documents([summary])
     check_ids(pieces)
-    work.digest = combined_digest(pieces)
+    work.digest = combine_digests(piece.digest for piece in pieces)
     work.table("skipped", skipped, "Records and files that were not read, by reason")
 
 
@@ -83,13 +83,6 @@ def ingest_part(directory: Path, piece: Piece) -> dict[str, Any]:
     ]
     counts = {name: result[name] for name in ("files", "documents", "skipped", "text_bytes", "bytes")}
     return {"counts": counts, "shards": shards, "digest": result["digest"]}
-
-
-def combined_digest(artifacts: list[Artifact]) -> str:
-    """The digest of a corpus made of several artifacts, whatever their order."""
-    from data_quality.documents import combine_digests
-
-    return combine_digests([artifact.digest for artifact in artifacts])
 
 
 def check_ids(pieces: list[Artifact]) -> None:

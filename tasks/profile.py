@@ -3,17 +3,12 @@
 import json
 
 from data_quality.config import GatesConfig
-from data_quality.config.base import StrictModel
 from tasks.files import read_json
 from tasks.run import current_run
-from tasks.stage import Work, stage
+from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 
 PROFILE = "profile.json"
-
-
-class ProfileConfig(StrictModel):
-    """A profile has no settings."""
 
 
 class GateClosed(RuntimeError):
@@ -23,7 +18,7 @@ class GateClosed(RuntimeError):
 @stage(version=2)
 def profile(
     work: Work,
-    config: ProfileConfig,
+    config: NoConfig,
     *,
     signals: Artifact,
     verdicts: Artifact,

@@ -1,12 +1,11 @@
 """Signals and signatures: what a document is like, and what it resembles. Tables beside the text, shard by shard."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from data_quality.config import SignalsConfig, SignatureConfig
-from tasks.parts import Part, build_parts, shard_parts
+from tasks.parts import Part, build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
@@ -64,10 +63,3 @@ def signatures_part(directory: Path, shard: str, config: SignatureConfig) -> dic
 
     out = directory / "signatures.parquet"
     return one_table(out, signature_shard(Path(shard), out, config))
-
-
-def one_table(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
-    """The result of a part that wrote one table."""
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return {"counts": counts, "shards": [{"path": path.name, "digest": digest, "counts": counts}]}
