@@ -6,6 +6,7 @@ from typing import Any
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
 from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for
+from tasks.run import Resources
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
@@ -117,10 +118,12 @@ def _findings(kept: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
     signals, verdicts = input_of(kept, "signals"), input_of(kept, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
     scores = score_paths(kept)
+    resources = Resources().resolved()
+    limits = (resources.memory_limit, resources.threads)
     try:
-        found = explain(id, tables_for(signals, shard), rulesets, scores)
+        found = explain(id, tables_for(signals, shard), rulesets, scores, *limits)
     except KeyError:  # the same documents were cut into other shards where they were measured
-        found = explain(id, [table.path for table in signals.shards()], rulesets, scores)
+        found = explain(id, [table.path for table in signals.shards()], rulesets, scores, *limits)
     return [finding._asdict() for finding in found]
 
 

@@ -55,6 +55,7 @@ def contamination(work: Work, config: NoConfig, *, corpus: Artifact, index: Arti
         "SELECT reason, count(*) AS documents, round(avg(share), 3) AS mean_share FROM "
         "(SELECT unnest(reasons) AS reason, share FROM read_parquet(?)) GROUP BY ALL ORDER BY documents DESC, reason",
         [[str(part.path / "documents.parquet") for part in found]],
+        work,
     )
     work.table("contamination", table, "Documents that share a row of words with an item of a benchmark")
 

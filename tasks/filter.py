@@ -106,7 +106,7 @@ def filter_corpus(
         for name, value in {**entry["counts"], **entry["dropped"]}.items():
             work.counts[name] = work.counts.get(name, 0) + value
     work.digest = combine_digests(shard["digest"] for shard in work.shards)
-    work.table("reasons", _reason_rows(work.directory), "Documents dropped, by the first reason")
+    work.table("reasons", _reason_rows(work), "Documents dropped, by the first reason")
 
 
 def filter_shard(directory: str, name: str, shard: str) -> dict[str, Any]:
@@ -129,11 +129,12 @@ def filter_shard(directory: str, name: str, shard: str) -> dict[str, Any]:
     }
 
 
-def _reason_rows(directory: Path) -> list[dict[str, Any]]:
+def _reason_rows(work: Work) -> list[dict[str, Any]]:
     return rows(
         "SELECT coalesce(reason, 'kept') AS first_reason, count(*) AS documents FROM read_parquet(?) "
         "GROUP BY ALL ORDER BY documents DESC, first_reason",
-        [str(directory / "decisions" / "*.parquet")],
+        [str(work.directory / "decisions" / "*.parquet")],
+        work,
     )
 
 

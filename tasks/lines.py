@@ -64,5 +64,6 @@ def boilerplate(
         "SELECT scope AS source, documents, first_end - first_start AS characters, first_id AS first_seen_in "
         "FROM read_parquet(?) ORDER BY documents DESC, scope, hash LIMIT ?",
         [str(found), MOST_FREQUENT],
+        work,
     )  # not the lines themselves: personal data is still in this text
     work.table("boilerplate", most, "The lines that most documents share")

@@ -67,5 +67,6 @@ def perplexity_buckets(work: Work, config: PerplexityConfig, *, scores: Artifact
         "round(min(perplexity), 1) AS lowest, round(max(perplexity), 1) AS highest FROM read_parquet(?) "
         "GROUP BY ALL ORDER BY ALL",
         [str(out)],
+        work,
     )
     work.table("buckets", table, "Documents of each language by perplexity")

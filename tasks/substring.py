@@ -61,5 +61,6 @@ def substring(
         'SELECT source, count(*) AS spans, count(DISTINCT id) AS documents, sum("end" - start)::BIGINT AS characters '
         "FROM read_parquet(?) s JOIN read_parquet(?) d USING (id) GROUP BY ALL ORDER BY characters DESC, source",
         [str(spans), [str(path) for path in shards]],
+        work,
     )
     work.table("substrings", table, "Repeated pieces of text that go, by source")
