@@ -208,12 +208,15 @@ def test_wrong_inputs_are_named(inputs: list[str], message: str) -> None:
 def test_two_inputs_of_one_format_get_names_of_their_own(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "x.jsonl").write_text('{"text": "It is a text.", "id": "1"}\n' * 3)
+        lines = [json.dumps({"text": "It is a text.", "key": f"{name}{n}", "url": "https://a.b"}) for n in range(3)]
+        (tmp_path / name / "x.jsonl").write_text("\n".join(lines))
     inputs = [str(tmp_path / "a" / "x.jsonl"), str(tmp_path / "b" / "*.jsonl"), "s3://bucket/more.jsonl.zst"]
     config = clean_config(inputs, None, {}, None)
     assert isinstance(config, CleanConfig)
     assert [source.name for source in config.ingest.sources] == ["jsonl", "jsonl-2", "jsonl-3"]
     assert [source.format for source in config.ingest.sources] == ["jsonl"] * 3
+    for source in config.ingest.sources[:2]:  # what a look into the file says, of a glob as of a file
+        assert (source.id_column, source.language, source.metadata_columns) == ("key", "en", ("url",))
 
 
 def test_what_goes_for_its_address_takes_no_twin_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
