@@ -224,17 +224,25 @@ class IdCollision:
         return f"id {self.id!r}: {' and '.join(self.places)}"
 
 
-def find_id_collisions(paths: Sequence[Path | str], *, memory_limit: str = "1GB", limit: int = 20) -> list[IdCollision]:
+def find_id_collisions(
+    paths: Sequence[Path | str],
+    temp_directory: Path | None = None,
+    *,
+    memory_limit: str = "1GB",
+    threads: int | None = None,
+    limit: int = 20,
+) -> list[IdCollision]:
     """Up to ``limit`` ids that occur more than once in the shards, in the order of ids, each with all its places.
 
-    DuckDB groups out of core within ``memory_limit``.
+    DuckDB groups out of core within ``memory_limit``, in ``threads`` (None: one per core), and spills to
+    ``temp_directory`` (None: the system's).
     """
     if not paths:
         return []
     files = sorted(str(path) for path in paths)
     with (
-        tempfile.TemporaryDirectory(prefix="textmill-ids-") as spill,
-        connect(memory_limit, None, Path(spill)) as db,
+        tempfile.TemporaryDirectory(prefix="textmill-ids-", dir=temp_directory) as spill,
+        connect(memory_limit, threads, Path(spill)) as db,
     ):
         rows = db.execute(
             """

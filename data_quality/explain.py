@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import duckdb
-
 from data_quality.rules import Ruleset, Threshold, fires_expression, register_signals
+from data_quality.sql import connect
 
 
 class Finding(NamedTuple):
@@ -27,14 +27,21 @@ def explain(
     signal_paths: Sequence[Path],
     rulesets: Sequence[Ruleset],
     score_paths: Sequence[Sequence[Path]] = (),
+    memory_limit: str = "1GB",
+    threads: int | None = None,
 ) -> list[Finding]:
     """Findings of all rules on one document, in the order of the rules.
+
+    `memory_limit` and `threads` (None: one per core) are DuckDB's.
 
     Raises KeyError when no signals shard holds `document_id`.
     """
     rules = [(ruleset, rule) for ruleset in rulesets for rule in ruleset.rules]
     columns = [f'"{ruleset.column(rule)}", {fires_expression(ruleset, rule)}' for ruleset, rule in rules]
-    with duckdb.connect() as connection:
+    with (
+        TemporaryDirectory(prefix="textmill-explain-") as spill,
+        connect(memory_limit, threads, Path(spill)) as connection,
+    ):
         register_signals(connection, signal_paths, score_paths)
         query = f"SELECT {', '.join(['id', *columns])} FROM signals WHERE id = ?"
         row = connection.execute(query, [document_id]).fetchone()

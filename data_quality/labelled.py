@@ -152,7 +152,12 @@ order by r.hash
 
 
 def select_labelled(
-    candidates: Sequence[Path], splits: Path, directory: Path, config: LabelledConfig
+    candidates: Sequence[Path],
+    splits: Path,
+    directory: Path,
+    config: LabelledConfig,
+    memory_limit: str = "1GB",
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Chooses the examples among all candidates; writes train.parquet, valid.parquet, test.parquet.
 
@@ -164,6 +169,7 @@ def select_labelled(
         splits: Parquet file with columns id, split; documents that are in none of train, valid, test
             (near-twins of test documents, say) give no example.
         directory: where the three files go; columns id, document, text, label (int32), label_name.
+        memory_limit, threads: DuckDB's; threads None: one per core.
 
     Returns counts: candidates, outside_splits, conflicting, duplicates, `<split>` and `<split>_classes`
     (examples, all and by class name), `<split>_near_leak` for valid and test: the share of their examples that
@@ -173,7 +179,7 @@ def select_labelled(
     """
     directory.mkdir(parents=True, exist_ok=True)
     files = {"candidates": [str(p) for p in candidates]}
-    with connect("1GB", None, directory / "duckdb.tmp") as db:
+    with connect(memory_limit, threads, directory / "duckdb.tmp") as db:
         total = _one(db.execute("select count(*) from read_parquet($candidates)", files))
         db.execute(_PLACED, files | {"splits": str(splits)})
         counts: dict[str, Any] = {

@@ -77,6 +77,7 @@ def at_the_edge(
     rule: Rule,
     each: int,
     scratch: Path,
+    memory_limit: str = "1GB",
     threads: int = 1,
     score_paths: Sequence[Sequence[Path]] = (),
 ) -> list[dict[str, Any]]:
@@ -89,7 +90,7 @@ def at_the_edge(
         return []
     column = ruleset.column(rule)
     fires = fires_expression(ruleset, rule)
-    with connect("1GB", threads, scratch) as connection:
+    with connect(memory_limit, threads, scratch) as connection:
         require_columns(register_signals(connection, signal_paths, score_paths), [ruleset])
         rows = connection.execute(
             f"""

@@ -25,7 +25,7 @@ DROPPED_SCHEMA = pa.schema(
 )
 
 
-def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None:
+def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> tuple[pa.Table, pa.Table]:
     """Write the kept and the dropped documents of one shard, each file whole or not at all.
 
     Args:
@@ -37,6 +37,8 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None
         kept: out, documents schema.
         dropped: out, documents schema and the decision.
 
+    Returns the two tables as they were written.
+
     Raises:
         ValueError: a document of the shard has no decision.
     """
@@ -44,8 +46,13 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> None
     columns = ["kept", "reason", "reasons", "twin", "jaccard", "language", "edits", "spans"]
     table = _edited(_beside(documents.drop_columns(["language"]), decisions, columns))
     keep = table["kept"]
-    _write(table.filter(keep).select(SCHEMA.names).cast(SCHEMA), kept)
-    _write(table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA), dropped)
+    views = (
+        table.filter(keep).select(SCHEMA.names).cast(SCHEMA),
+        table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA),
+    )
+    for view, path in zip(views, (kept, dropped), strict=True):
+        _write(view, path)
+    return views
 
 
 def _beside(documents: pa.Table, path: Path, columns: list[str]) -> pa.Table:

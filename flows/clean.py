@@ -90,6 +90,8 @@ def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
             made = curate(config)
             page = report(ReportConfig(name=config.name), **vars(made))
     except (ValueError, RuntimeError) as error:  # what a stage says of its configuration or its input
+        if type(error) not in (ValueError, RuntimeError):
+            raise  # Arrow's, JSON's, pydantic's: a fault, whose traceback is wanted, or an error with a name of its own
         raise ConfigError("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
     for artifact in _artifacts(made, page):
         if not run.store.verify(artifact):  # also fetches what so far is only in a shared store
@@ -97,8 +99,11 @@ def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
     draft, former = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "former"))
     out.parent.mkdir(parents=True, exist_ok=True)
     with run.store.lock(hashlib.sha256(str(out).encode()).hexdigest()[:32], waiting=str(out)):
+        # what a cleaning left that was killed: between its two renames `former` is all that there is
+        if former.exists() and not out.exists():
+            former.rename(out)
         for leftover in (draft, former):
-            shutil.rmtree(leftover, ignore_errors=True)  # of a cleaning that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         manifest = export(made, page, config, draft)
         if out.exists():
             out.rename(former)

@@ -42,12 +42,15 @@ def main() -> None:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Imported only when something went wrong: `why` must not wait for the whole configuration."""
-    from data_quality.sources.base import SourceNotFound
+    from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
     from flows.loading import ConfigError
     from flows.services import ServiceError
+    from tasks.pool import WorkerDied
     from tasks.store import StoreError
 
-    return ConfigError, SourceNotFound, StoreError, ServiceError
+    expected = (ConfigError, BadInput, SourceChanged, SourceNotFound, StoreError, ServiceError, WorkerDied)
+    custom = sys.modules.get("data_quality.custom")  # imports spaCy: seconds, and nothing else raises its error
+    return expected if custom is None else (*expected, custom.CustomSignalError)
 
 
 @app.command()

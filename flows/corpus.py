@@ -8,9 +8,9 @@ from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
 from flows.config import PipelineConfig
 from flows.curation import Curation
-from tasks.classifier import NoConfig, classifier_scores, train_classifier
+from tasks.classifier import classifier_scores, train_classifier
 from tasks.curated import Curated
-from tasks.decontaminate import ContaminationConfig, benchmark_index, benchmark_request, contamination
+from tasks.decontaminate import benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
 from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
@@ -20,9 +20,10 @@ from tasks.mixture import mixture
 from tasks.normalize import normalize
 from tasks.perplexity import perplexity
 from tasks.pii import pii, pii_request
-from tasks.profile import ProfileConfig, pass_gates, profile
+from tasks.profile import pass_gates, profile
 from tasks.signals import signals, signatures
 from tasks.split import split
+from tasks.stage import NoConfig
 from tasks.store import Artifact
 from tasks.substring import substring, windows
 from tasks.url import url_dedupe, urls
@@ -86,7 +87,7 @@ def curate(config: Curation) -> Curated:
         spans.append(pii(personal, corpus=normalized))
     if benchmarks is not None:
         indexes.append(benchmark_index(benchmarks))
-        overlap = contamination(ContaminationConfig(), corpus=normalized, index=indexes[0])
+        overlap = contamination(NoConfig(), corpus=normalized, index=indexes[0])
         (spans if config.decontaminate.action == "cut" else drops).append(overlap)
 
     kept = filter_corpus(
@@ -98,7 +99,7 @@ def curate(config: Curation) -> Curated:
         spans=spans,
         drops=drops,
     )
-    figures = profile(ProfileConfig(), signals=measured, kept=kept)
+    figures = profile(NoConfig(), signals=measured, verdicts=verdicts, duplicates=doubles, drops=drops, kept=kept)
     drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])] if config.mixture.enabled else []
     found = list(dict.fromkeys([*spans, *drops, *indexes]))
     return Curated(

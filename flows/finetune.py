@@ -6,9 +6,10 @@ from data_quality.config import LabelledConfig
 from flows.config import PipelineConfig
 from flows.corpus import Corpus
 from flows.pretrain import Pretrained
-from tasks.evaluate import CompareConfig, compare
+from tasks.evaluate import compare
 from tasks.finetune import FinetuneRequest, bag_of_words, finetune
 from tasks.labelled import labelled
+from tasks.stage import NoConfig
 from tasks.store import Artifact
 
 
@@ -34,5 +35,5 @@ def build_finetuned(config: PipelineConfig, task: LabelledConfig, corpus: Corpus
             label = f"finetune {initialisation} seed {seed}"
             made.append(finetune(one, label=label, examples=examples, model=model.model))
     baseline = bag_of_words(config.finetune.baseline, examples=examples)
-    comparison = compare(CompareConfig(), pretrained=runs["pretrained"], scratch=runs["random"], baseline=baseline)
+    comparison = compare(NoConfig(), pretrained=runs["pretrained"], scratch=runs["random"], baseline=baseline)
     return Finetuned(examples, runs["pretrained"], runs["random"], baseline, comparison)

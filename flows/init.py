@@ -13,6 +13,13 @@ TOKENS_PER_PARAMETER = 20
 """Training tokens for a parameter at the best use of compute (Hoffmann et al. 2022, Chinchilla)."""
 EPOCHS = 4
 """Passes that teach almost as much as fresh text does (Muennighoff et al. 2023)."""
+RULESETS = {
+    "en": ("gopher_repetition", "gopher_quality"),
+    "ja": ("fineweb2_ja",),
+    "ko": ("fineweb2_ko",),
+    "zh": ("fineweb2_zh",),
+}
+"""Rulesets with thresholds for plain text in a language that `guess_language` tells."""
 METADATA_NAMES = ("url", "title", "date")
 """Columns that later steps know: duplicates by address, the oldest copy."""
 FLOPS_PER_SECOND = 1e11
@@ -108,17 +115,22 @@ def _paths(found: Found, seen: Survey) -> list[str]:
 
 
 def _quality(seen: Survey) -> list[str]:
-    """The shipped rulesets are for English; a corpus in another language starts without rules."""
+    """The rulesets of every language that was seen; what is in another language, or cannot be told, is not judged."""
     languages = {guess_language(found.sample) for found in seen.found}
-    if languages == {"en"}:
-        return ["", "rules:", "  rulesets: [gopher_repetition, gopher_quality]  # c4 and fineweb suit web pages"]
-    return [
-        "",
-        "rules:",
-        "  # The shipped rulesets (gopher_repetition, gopher_quality, c4, fineweb) have thresholds for English words.",
-        "  # This text is in another language, or it cannot be told: nothing is dropped for its quality.",
-        "  rulesets: []",
-    ]
+    named = [ruleset for language, rulesets in RULESETS.items() if language in languages for ruleset in rulesets]
+    lines = ["", "rules:"]
+    if not languages <= RULESETS.keys():
+        lines += [
+            f"  # There are rulesets for {', '.join(RULESETS)}. Some or all of this text is in another language, or it",
+            "  # cannot be told: nothing of that is dropped for its quality.",
+        ]
+    lines.append(
+        f"  rulesets: [{', '.join(named)}]" + ("  # c4 and fineweb suit web pages" if "en" in languages else "")
+    )
+    if "en" in languages and len(languages) > 1:  # the other rulesets name their language themselves
+        own = ", ".join(f"{ruleset}: en" for ruleset in RULESETS["en"])
+        lines.append(f"  ruleset_languages: {{{own}}}")
+    return lines
 
 
 def _model(seen: Survey) -> list[str]:

@@ -1,6 +1,7 @@
 """Sources for `textmill clean INPUT...`: files, directories, globs and URIs, read as their names say."""
 
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def _sources(item: str) -> list[dict[str, Any]]:
     if extension not in EXTENSIONS:
         readable = ", ".join(EXTENSIONS)
         raise ConfigError(f"{item}: its format cannot be told by its name; readable: {readable}, each also compressed")
-    local = sorted(Path().glob(item)) if "://" not in item and not path.is_absolute() else [path]
+    local = [path] if "://" in item or path.exists() else sorted(map(Path, glob(item, recursive=True)))
     present = [candidate for candidate in local if candidate.is_file()]
     if not present:
         if "://" not in item and not any(sign in item for sign in "*?["):

@@ -12,9 +12,9 @@ from tasks.evaluate import evaluate
 from tasks.files import read_json
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.run import current_run
-from tasks.stage import STAGES
+from tasks.stage import STAGES, NoConfig
 from tasks.store import Artifact
-from tasks.tokenizer import TokensConfig, tokenize, train_tokenizer
+from tasks.tokenizer import tokenize, train_tokenizer
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def build_tokens(config: PipelineConfig, corpus: Corpus) -> Tokens:
     if tokenizer is None:
         tokenizer = train_tokenizer(config.tokenizer.train, corpus=corpus.kept, split=corpus.split)
         pin(config, tokenizer)
-    tokens = tokenize(TokensConfig(), corpus=corpus.kept, tokenizer=tokenizer)
+    tokens = tokenize(NoConfig(), corpus=corpus.kept, tokenizer=tokenizer)
     return Tokens(tokenizer, tokens, initial)
 
 

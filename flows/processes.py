@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import psutil
 
+from tasks.host import running_process
+
 STOP_TIMEOUT = 40.0
 """Seconds between SIGTERM and SIGKILL: the worker gives its flow runs 30 to leave a checkpoint."""
 
@@ -23,13 +25,7 @@ class Record:
 
     def process(self) -> psutil.Process | None:
         """The recorded process, or None if it has ended (even if its pid is in use again)."""
-        try:
-            process = psutil.Process(self.pid)
-            # psutil derives the time from the boot time, which clock corrections move a little.
-            alive = abs(process.create_time() - self.created) < 2 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return None
-        return process if alive else None
+        return running_process(self.pid, self.created)
 
 
 def listens(process: psutil.Process, port: int) -> bool:

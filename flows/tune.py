@@ -45,7 +45,7 @@ def tune(
         place = Path(scratch)
         try:
             answer = compare_rules(paths, before, after, place, resources.memory_limit, resources.threads, scores)
-            shown = _examples(kept, paths, scores, before, after, examples, place, resources.threads)
+            shown = _examples(kept, paths, scores, before, after, examples, place, resources)
         except ValueError as error:
             raise ConfigError(str(error)) from error
     return {"corpus": kept.name, **answer, "examples": shown}
@@ -72,7 +72,7 @@ def _examples(
     after: list[Ruleset],
     each: int,
     scratch: Path,
-    threads: int,
+    resources: Resources,
 ) -> dict[str, list[dict[str, Any]]]:
     """For every rule whose threshold is another number now, the documents nearest to it, with the beginning of each."""
     known = {ruleset.reason(rule): rule.threshold for ruleset in before for rule in ruleset.rules}
@@ -81,7 +81,8 @@ def _examples(
         for rule in ruleset.rules:
             changed = known.get(ruleset.reason(rule)) != rule.threshold
             if each and changed and isinstance(rule.threshold, float):  # words have no edge
-                near = at_the_edge(paths, ruleset, rule, each, scratch, threads, scores)
+                limits = (resources.memory_limit, resources.threads)
+                near = at_the_edge(paths, ruleset, rule, each, scratch, *limits, scores)
                 texts = _beginnings(kept, [row["id"] for row in near])
                 found[ruleset.reason(rule)] = [{**row, "text": texts.get(row["id"], "")} for row in near]
     return found

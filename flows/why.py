@@ -6,6 +6,7 @@ from typing import Any
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
 from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for
+from tasks.run import Resources
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tasks.tables import rows
@@ -117,10 +118,12 @@ def _findings(kept: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
     signals, verdicts = input_of(kept, "signals"), input_of(kept, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
     scores = score_paths(kept)
+    resources = Resources().resolved()
+    limits = (resources.memory_limit, resources.threads)
     try:
-        found = explain(id, tables_for(signals, shard), rulesets, scores)
+        found = explain(id, tables_for(signals, shard), rulesets, scores, *limits)
     except KeyError:  # the same documents were cut into other shards where they were measured
-        found = explain(id, [table.path for table in signals.shards()], rulesets, scores)
+        found = explain(id, [table.path for table in signals.shards()], rulesets, scores, *limits)
     return [finding._asdict() for finding in found]
 
 
@@ -158,17 +161,17 @@ def _split(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None
 def _used_by(store: Store, kept: Artifact, id: str) -> list[str]:
     """Models that were trained on the document: it is in the training split of their own split, and their mixture, if
     they have one, drew it."""
-    splits = {a.key: a for a in _descendants(store, kept, "split")}
-    mixtures = {a.key: a for a in store.list("mixture")}
+    splits = {_content(a): a for a in _descendants(store, kept, "split")}
+    mixtures = {_content(a): a for a in store.list("mixture")}
     models = []
     for model in store.list("pretrain"):
-        keys = _input_keys(model)
-        if not any(_has(splits[key].file("split.parquet"), id, "split = 'train'") for key in keys if key in splits):
+        made_of = _inputs(model)
+        if not any(_has(splits[a].file("split.parquet"), id, "split = 'train'") for a in made_of & splits.keys()):
             continue
-        if all(_has(mixtures[key].file("copies.parquet"), id, "copies > 0") for key in keys if key in mixtures):
+        if all(_has(mixtures[a].file("copies.parquet"), id, "copies > 0") for a in made_of & mixtures.keys()):
             models.append(model)
-    keys_of_models = {model.key for model in models}
-    tuned = [a for a in store.list("finetune") if keys_of_models & set(_input_keys(a))]
+    contents = set(map(_content, models))
+    tuned = [a for a in store.list("finetune") if contents & _inputs(a)]
     return [artifact.name for artifact in [*models, *tuned]]
 
 
@@ -189,8 +192,13 @@ def _ancestor(store: Store, artifact: Artifact, stage: str) -> Artifact | None:
 
 
 def _descendants(store: Store, artifact: Artifact, stage: str) -> list[Artifact]:
-    return [a for a in store.list(stage) if artifact.key in _input_keys(a)]
+    """What a stage made of an artifact, or of another one with the same content: reuse goes by content."""
+    return [a for a in store.list(stage) if _content(artifact) in _inputs(a)]
 
 
-def _input_keys(artifact: Artifact) -> list[str]:
-    return [item["key"] for inputs in artifact.manifest()["inputs"].values() for item in inputs]
+def _content(artifact: Artifact) -> tuple[str, str]:
+    return artifact.stage, artifact.digest
+
+
+def _inputs(artifact: Artifact) -> set[tuple[str, str]]:
+    return {(item["stage"], item["digest"]) for inputs in artifact.manifest()["inputs"].values() for item in inputs}

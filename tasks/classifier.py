@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from data_quality.config import ClassifierConfig, Selection, StrictModel
-from tasks.parts import Part, build_parts
+from data_quality.config import ClassifierConfig, Selection
+from tasks.parts import Part, build_parts, one_table
 from tasks.selection import SELECTED, selected
-from tasks.signals import one_table
-from tasks.stage import Work, stage
+from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 from tasks.tables import database
 
@@ -38,10 +37,6 @@ def selected_texts(work: Work, corpus: Artifact, selection: Selection, limit: in
             {**selected(corpus, selection), "limit": limit},
         ).fetchall()
     return [text for (text,) in rows]
-
-
-class NoConfig(StrictModel):
-    """The classifier decides."""
 
 
 @stage(version=1, libraries=("rjieba", "spacy"))

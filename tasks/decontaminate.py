@@ -6,11 +6,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from data_quality.benchmarks import BenchmarkFile, list_files, read_items
-from data_quality.config import DecontaminateConfig, StrictModel
+from data_quality.config import DecontaminateConfig
 from tasks.home import home
-from tasks.parts import Part, build_parts
-from tasks.signals import one_table
-from tasks.stage import Work, stage
+from tasks.parts import Part, build_parts, one_table
+from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows
 
@@ -29,10 +28,6 @@ class BenchmarkRequest(BaseModel):
         return {"lengths": lengths, "files": [file.key_material() for file in self.files]}
 
 
-class ContaminationConfig(StrictModel):
-    """Nothing: the index says what is looked for."""
-
-
 def benchmark_request(config: DecontaminateConfig) -> BenchmarkRequest:
     """Look at the benchmark files as they are now."""
     cache = home() / "fingerprints.sqlite"
@@ -49,7 +44,7 @@ def benchmark_index(work: Work, config: BenchmarkRequest) -> None:
 
 
 @stage(version=1, libraries=("spacy",))
-def contamination(work: Work, config: ContaminationConfig, *, corpus: Artifact, index: Artifact) -> None:
+def contamination(work: Work, config: NoConfig, *, corpus: Artifact, index: Artifact) -> None:
     """Find the documents that share a row of words with a benchmark item, with the spans and items as evidence."""
     parts = [
         Part({"index": index.digest, "shard": shard.digest}, (str(shard.path), str(index.path)))
@@ -60,6 +55,7 @@ def contamination(work: Work, config: ContaminationConfig, *, corpus: Artifact, 
         "SELECT reason, count(*) AS documents, round(avg(share), 3) AS mean_share FROM "
         "(SELECT unnest(reasons) AS reason, share FROM read_parquet(?)) GROUP BY ALL ORDER BY documents DESC, reason",
         [[str(part.path / "documents.parquet") for part in found]],
+        work,
     )
     work.table("contamination", table, "Documents that share a row of words with an item of a benchmark")
 

@@ -61,6 +61,7 @@ def dedupe(
         "SELECT kept, family_size, count(*) FILTER (kind = 'exact') AS exact, round(min(jaccard), 3) AS lowest_jaccard "
         "FROM read_parquet(?) GROUP BY ALL ORDER BY family_size DESC, kept LIMIT ?",
         [str(out), LARGEST_FAMILIES],
+        work,
     )
     work.table("families", families, "The largest families of duplicates and the document that stays")
 

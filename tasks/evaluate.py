@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lm.config import StrictModel, TrainConfig
 from tasks.pretrain import split_index
-from tasks.stage import Work, stage
+from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 
 
@@ -22,10 +22,6 @@ class EvaluateConfig(StrictModel):
         """Replace every `auto` by what pretraining (already resolved) uses."""
         own = {name: getattr(self, name) for name in ("device", "precision")}
         return self.model_copy(update={n: getattr(train, n) if value == "auto" else value for n, value in own.items()})
-
-
-class CompareConfig(StrictModel):
-    """Comparing has no settings: mean, spread and a paired bootstrap over the test items."""
 
 
 @stage(version=1, libraries=("torch",))
@@ -67,9 +63,9 @@ def evaluate(
 
 @stage(version=1)
 def compare(
-    work: Work, config: CompareConfig, *, pretrained: list[Artifact], scratch: list[Artifact], baseline: Artifact
+    work: Work, config: NoConfig, *, pretrained: list[Artifact], scratch: list[Artifact], baseline: Artifact
 ) -> None:
-    """Accuracy of each system over its seeds, and the difference that pretraining makes."""
+    """Accuracy of each system over its seeds, and the difference that pretraining makes, by a paired bootstrap."""
     from lm.finetune.predictions import PREDICTIONS_FILE
     from lm.finetune.predictions import compare as compare_predictions
 

@@ -5,17 +5,21 @@ end, and this is where every span leaves the text: lines that rulesets edit, boi
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from data_quality.config import DocumentList, StrictModel
+from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
 from tasks.decide import Judged, write_decisions
 from tasks.pool import map_locally
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows, score_tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class FilterConfig(StrictModel):
@@ -101,48 +105,40 @@ def filter_corpus(
         work.shards.append({key: entry[key] for key in ("path", "digest", "counts")})
         for name, value in {**entry["counts"], **entry["dropped"]}.items():
             work.counts[name] = work.counts.get(name, 0) + value
-    work.digest = _combined(work)
-    work.table("reasons", _reason_rows(work.directory), "Documents dropped, by the first reason")
+    work.digest = combine_digests(shard["digest"] for shard in work.shards)
+    work.table("reasons", _reason_rows(work), "Documents dropped, by the first reason")
 
 
 def filter_shard(directory: str, name: str, shard: str) -> dict[str, Any]:
     """One shard, in a worker: decisions are there, the two views are written whole or not at all."""
-    import pyarrow.parquet as pq
-
-    from data_quality.documents import documents_digest
+    from data_quality.documents import documents_digest, read_shard
     from data_quality.views import write_views
 
     root = Path(directory)
     kept, dropped = root / "kept" / name, root / "dropped" / name
-    if not (kept.exists() and dropped.exists()):
-        write_views(Path(shard), root / "decisions" / name, kept, dropped)
-    counts = {
-        "documents": pq.read_metadata(kept).num_rows,
-        "bytes": _text_bytes(kept),
+    if kept.exists() and dropped.exists():
+        views = (read_shard(kept), read_shard(dropped))
+    else:
+        views = write_views(Path(shard), root / "decisions" / name, kept, dropped)
+    counts, lost = ({"documents": view.num_rows, "bytes": _text_bytes(view)} for view in views)
+    return {
+        "path": f"kept/{name}",
+        "digest": documents_digest(views[0]),
+        "counts": counts,
+        "dropped": {"dropped": lost["documents"], "dropped_bytes": lost["bytes"]},
     }
-    lost = {"dropped": pq.read_metadata(dropped).num_rows, "dropped_bytes": _text_bytes(dropped)}
-    return {"path": f"kept/{name}", "digest": documents_digest(kept), "counts": counts, "dropped": lost}
 
 
-def _reason_rows(directory: Path) -> list[dict[str, Any]]:
+def _reason_rows(work: Work) -> list[dict[str, Any]]:
     return rows(
         "SELECT coalesce(reason, 'kept') AS first_reason, count(*) AS documents FROM read_parquet(?) "
         "GROUP BY ALL ORDER BY documents DESC, first_reason",
-        [str(directory / "decisions" / "*.parquet")],
+        [str(work.directory / "decisions" / "*.parquet")],
+        work,
     )
 
 
-def _text_bytes(path: Path) -> int:
+def _text_bytes(documents: "pa.Table") -> int:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    return sum(
-        int(pc.sum(pc.binary_length(batch["text"])).as_py() or 0)
-        for batch in pq.ParquetFile(path).iter_batches(columns=["text"])
-    )
-
-
-def _combined(work: Work) -> str:
-    from data_quality.documents import combine_digests
-
-    return combine_digests([shard["digest"] for shard in work.shards])
+    return int(pc.sum(pc.binary_length(documents["text"])).as_py() or 0)

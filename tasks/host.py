@@ -20,11 +20,17 @@ def marked_process_runs(mark: str) -> bool:
     return host == HOST and rest.isdecimal() and psutil.pid_exists(int(rest))
 
 
-def process_runs(pid: int, created: float) -> bool:
-    """Whether a process of this machine still runs: the same id and the same start time, and no zombie."""
+def running_process(pid: int, created: float) -> psutil.Process | None:
+    """The process of this machine with that id and that start time (seconds since 1970); None: it has ended."""
     try:
         process = psutil.Process(pid)
         # psutil derives the time from the boot time, which clock corrections move a little
-        return abs(process.create_time() - created) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - created) < 2.0
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
-        return False
+        return None
+
+
+def process_runs(pid: int, created: float) -> bool:
+    """Whether such a process still runs."""
+    return running_process(pid, created) is not None

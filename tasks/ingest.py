@@ -7,13 +7,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from data_quality.config import IngestConfig
-from data_quality.hashing import unit_hash
+from data_quality.hashing import combine_digests, unit_hash
 from data_quality.ingest import Piece, list_pieces, require_documents
 from tasks.home import home
 from tasks.parts import Part, build_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows
+
+SHOWN_COLLISIONS = 10
 
 
 class IngestRequest(BaseModel):
@@ -59,7 +61,7 @@ def ingest(work: Work, config: IngestRequest) -> None:
     pieces = build_parts(work, "ingest.piece", 1, ingest_part, parts, unit="bytes")
     table = work.directory / "skipped.parquet"
     gather_skipped(table, config.pieces, pieces)
-    skipped = skipped_reasons(table)
+    skipped = skipped_reasons(work, table)
     summary = {
         "files": work.counts.get("files", 0),
         "documents": work.counts.get("documents", 0),
@@ -67,8 +69,8 @@ def ingest(work: Work, config: IngestRequest) -> None:
         "skip_examples": [f"{row['example']}: {row['detail']}" for row in skipped],
     }
     require_documents([summary])
-    check_ids(pieces)
-    work.digest = combined_digest(pieces)
+    check_ids(work, pieces)
+    work.digest = combine_digests(piece.digest for piece in pieces)
     work.table("skipped", skipped, "Records and files that were not read, by reason")
 
 
@@ -85,14 +87,7 @@ def ingest_part(directory: Path, piece: Piece) -> dict[str, Any]:
     return {"counts": counts, "shards": shards, "digest": result["digest"]}
 
 
-def combined_digest(artifacts: list[Artifact]) -> str:
-    """The digest of a corpus made of several artifacts, whatever their order."""
-    from data_quality.documents import combine_digests
-
-    return combine_digests([artifact.digest for artifact in artifacts])
-
-
-def check_ids(pieces: list[Artifact]) -> None:
+def check_ids(work: Work, pieces: list[Artifact]) -> None:
     """Refuse a corpus in which two documents have one id.
 
     Raises:
@@ -101,10 +96,17 @@ def check_ids(pieces: list[Artifact]) -> None:
     from data_quality.documents import find_id_collisions
 
     paths = [shard.path for piece in pieces for shard in piece.shards()]
-    collisions = find_id_collisions(paths) if paths else []
+    collisions = find_id_collisions(
+        paths,
+        work.scratch,
+        memory_limit=work.resources.memory_limit,
+        threads=work.resources.threads,
+        limit=SHOWN_COLLISIONS + 1,
+    )
     if collisions:
-        shown = "\n  ".join(str(collision) for collision in collisions[:10])
-        raise ValueError(f"{len(collisions)} document ids occur more than once:\n  {shown}")
+        count = f"more than {SHOWN_COLLISIONS}" if len(collisions) > SHOWN_COLLISIONS else str(len(collisions))
+        shown = "\n  ".join(str(collision) for collision in collisions[:SHOWN_COLLISIONS])
+        raise ValueError(f"{count} document ids occur more than once:\n  {shown}")
 
 
 def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Artifact]) -> None:
@@ -124,10 +126,11 @@ def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Art
                 writer.write_table(found)
 
 
-def skipped_reasons(table: Path) -> list[dict[str, Any]]:
+def skipped_reasons(work: Work, table: Path) -> list[dict[str, Any]]:
     """Skipped records by reason, with the file and the detail of one example each."""
     return rows(
         "SELECT reason, count(*) AS records, min(file) AS example, arg_min(detail, file) AS detail "
         "FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
         [str(table)],
+        work,
     )

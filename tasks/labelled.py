@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import LabelledConfig
-from tasks.parts import build_parts, shard_parts
-from tasks.signals import one_table
+from tasks.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
@@ -21,7 +20,12 @@ def labelled(work: Work, config: LabelledConfig, *, corpus: Artifact, split: Art
     candidates = config.model_dump(mode="json", exclude=set(CHOICE))
     parts = build_parts(work, "labelled.shard", 1, candidates_part, shard_parts(corpus, config, candidates))
     counts = select_labelled(
-        [part.path / "candidates.parquet" for part in parts], split.file("split.parquet"), work.directory, config
+        [part.path / "candidates.parquet" for part in parts],
+        split.file("split.parquet"),
+        work.directory,
+        config,
+        work.resources.memory_limit,
+        work.resources.threads,
     )
     work.counts = {name: value for name, value in counts.items() if isinstance(value, int | float)}
     rows = [{"library": c.name, **{name: counts[f"{name}_classes"][c.name] for name in SPLITS}} for c in config.classes]

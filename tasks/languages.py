@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import LanguageConfig
-from tasks.parts import build_parts, shard_parts
-from tasks.signals import one_table
+from tasks.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 

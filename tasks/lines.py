@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
-from tasks.parts import build_parts, shard_parts
-from tasks.signals import one_table
+from tasks.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows
@@ -65,5 +64,6 @@ def boilerplate(
         "SELECT scope AS source, documents, first_end - first_start AS characters, first_id AS first_seen_in "
         "FROM read_parquet(?) ORDER BY documents DESC, scope, hash LIMIT ?",
         [str(found), MOST_FREQUENT],
+        work,
     )  # not the lines themselves: personal data is still in this text
     work.table("boilerplate", most, "The lines that most documents share")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import NormalizeConfig
-from tasks.ingest import combined_digest
+from data_quality.hashing import combine_digests
 from tasks.parts import build_parts, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -15,7 +15,7 @@ def normalize(work: Work, config: NormalizeConfig, *, corpus: Artifact) -> None:
     """Normalise every shard of a corpus."""
     parts = shard_parts(corpus, config)
     shards = build_parts(work, "normalize.shard", 1, normalize_part, parts, libraries=("ftfy",))
-    work.digest = combined_digest(shards)
+    work.digest = combine_digests(shard.digest for shard in shards)
 
 
 def normalize_part(directory: Path, shard: str, config: NormalizeConfig) -> dict[str, Any]:

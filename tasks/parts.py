@@ -5,6 +5,7 @@ The worker builds and publishes; this process only looks up, hands out and colle
 """
 
 import errno
+import hashlib
 import importlib.metadata
 import os
 import shutil
@@ -208,3 +209,10 @@ def shard_parts(corpus: Artifact, config: BaseModel, material: Any = None) -> li
     if material is None:
         material = config.key_material() if isinstance(config, Keyed) else config.model_dump(mode="json")
     return [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]
+
+
+def one_table(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
+    """The result of a part that wrote one table."""
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return {"counts": counts, "shards": [{"path": path.name, "digest": digest, "counts": counts}]}

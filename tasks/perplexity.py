@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from data_quality.config import PerplexityConfig, Selection, StrictModel
-from tasks.parts import Part, build_parts
+from data_quality.config import PerplexityConfig, Selection
+from tasks.parts import Part, build_parts, one_table
 from tasks.selection import SELECTED, selected
-from tasks.signals import one_table
-from tasks.stage import Work, stage
+from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 from tasks.tables import database, rows
 
@@ -21,10 +20,6 @@ def perplexity(config: PerplexityConfig, *, corpus: Artifact, reference: Artifac
     model = reference_model(chosen, reference=reference)
     scored = perplexities(NoConfig(), corpus=corpus, model=model)
     return perplexity_buckets(config.model_copy(update={"reference": Selection()}), scores=scored)
-
-
-class NoConfig(StrictModel):
-    """The model decides."""
 
 
 @stage(version=1, libraries=("rjieba", "spacy"))
@@ -72,5 +67,6 @@ def perplexity_buckets(work: Work, config: PerplexityConfig, *, scores: Artifact
         "round(min(perplexity), 1) AS lowest, round(max(perplexity), 1) AS highest FROM read_parquet(?) "
         "GROUP BY ALL ORDER BY ALL",
         [str(out)],
+        work,
     )
     work.table("buckets", table, "Documents of each language by perplexity")

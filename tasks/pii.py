@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import PiiConfig, StrictModel
-from tasks.parts import Part, build_parts
-from tasks.signals import one_table
+from tasks.parts import Part, build_parts, one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 

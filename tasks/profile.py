@@ -3,26 +3,34 @@
 import json
 
 from data_quality.config import GatesConfig
-from data_quality.config.base import StrictModel
 from tasks.files import read_json
 from tasks.run import current_run
-from tasks.stage import Work, stage
+from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 
 PROFILE = "profile.json"
-
-
-class ProfileConfig(StrictModel):
-    """A profile has no settings."""
 
 
 class GateClosed(RuntimeError):
     """A corpus moved further than its gates allow; nothing downstream was started."""
 
 
-@stage(version=1)
-def profile(work: Work, config: ProfileConfig, *, signals: Artifact, kept: Artifact) -> None:
-    """Count what was kept of every source and language, and what went for which reason."""
+@stage(version=2)
+def profile(
+    work: Work,
+    config: NoConfig,
+    *,
+    signals: Artifact,
+    verdicts: Artifact,
+    duplicates: list[Artifact],
+    drops: list[Artifact],
+    kept: Artifact,
+) -> None:
+    """Count what was kept of every source and language, and what went for which reason.
+
+    Reasons are read from the decisions beside `kept`, whose digest is that of the kept documents alone. What decided
+    (`verdicts`, `duplicates`, `drops`) is an input too: the same documents may go for other reasons.
+    """
     from data_quality.profile import profile_corpus
 
     figures = profile_corpus(

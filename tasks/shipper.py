@@ -226,21 +226,33 @@ def _name(name: str) -> str:
     return re.sub(r"[^\w.\- :/]", "_", name)[:250]
 
 
-def ship_all(store: Store, client: Any) -> None:
-    """Send whatever earlier runs could not, oldest first."""
+def ship_all(store: Store, client: Any, until: threading.Event | None = None) -> bool:
+    """Send whatever earlier runs could not, oldest first. Returns whether all were tried before `until` was set.
+
+    What cannot be sent of one run is logged and keeps no other: it is tried again with the next run.
+    """
     for run_directory in sorted(path for path in store.runs.iterdir() if path.is_dir()):
-        journals = [run_directory, *(directory for _, directory in stage_journals(store, run_directory))]
-        if any(unsent(directory) for directory in journals):
-            ship_run(store, run_directory, client)
+        if until is not None and until.is_set():
+            return False
+        try:
+            journals = [run_directory, *(directory for _, directory in stage_journals(store, run_directory))]
+            if any(unsent(directory) for directory in journals):
+                ship_run(store, run_directory, client)
+        except Exception as error:  # noqa: BLE001  as in `follow`
+            logger.warning("MLflow did not take run %s (%s: %s)", run_directory.name, type(error).__name__, error)
+    return True
 
 
 def follow(
     store: Store, run_directory: Path, ended: threading.Event, last_attempt_seconds: float = LAST_ATTEMPT_SECONDS
 ) -> bool:
-    """Send as events come until `ended` is set; then finish. Returns whether everything was sent.
+    """Send as events come until `ended` is set; then finish. Returns whether everything of this run was sent.
+
+    What earlier runs left is sent once, after what this one has so far.
 
     Args:
-        last_attempt_seconds: how long to go on trying after `ended`; one request more may be under way then.
+        last_attempt_seconds: how long to go on trying to send this run after `ended`; one request more may be under way
+            then.
     """
     import mlflow
 
@@ -253,11 +265,10 @@ def follow(
         if last:
             deadline = min(deadline, time.monotonic() + last_attempt_seconds)
         try:
-            if not caught_up:
-                ship_all(store, client)
-                caught_up = True
             while ship_run(store, run_directory, client) and last:
                 pass  # until nothing is left: a journal may have been renamed into place, or sent anew
+            if not caught_up:
+                caught_up = ship_all(store, client, None if last else ended)  # the end of this run comes first
             pause = POLL_SECONDS
             if last:
                 return True

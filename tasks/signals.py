@@ -1,14 +1,13 @@
 """Signals and signatures: what a document is like, and what it resembles. Tables beside the text, shard by shard."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from data_quality.config import SignalsConfig, SignatureConfig
-from tasks.parts import Part, build_parts, shard_parts
+from tasks.parts import Part, build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
-from tasks.store import Artifact
+from tasks.store import Artifact, Shard
 
 LIBRARIES = ("rjieba", "spacy")
 
@@ -29,11 +28,12 @@ def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Art
     import pyarrow.parquet as pq
 
     shards, tables = corpus.shards(), languages.shards()
-    ids = [
-        [pq.read_table(shard.path, columns=["id"])["id"] for shard in pair]
-        for pair in zip(shards, tables, strict=False)
-    ]
-    if len(shards) == len(tables) and all(ours.equals(theirs) for ours, theirs in ids):
+
+    def ids(shard: Shard) -> Any:
+        return pq.read_table(shard.path, columns=["id"])["id"]
+
+    # one pair after the other: all ids at once are too many to hold
+    if len(shards) == len(tables) and all(ids(a).equals(ids(b)) for a, b in zip(shards, tables, strict=True)):
         known = [(table.digest, [str(table.path)]) for table in tables]
     else:
         known = [(languages.digest, [str(table.path) for table in tables])] * len(shards)
@@ -64,10 +64,3 @@ def signatures_part(directory: Path, shard: str, config: SignatureConfig) -> dic
 
     out = directory / "signatures.parquet"
     return one_table(out, signature_shard(Path(shard), out, config))
-
-
-def one_table(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
-    """The result of a part that wrote one table."""
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return {"counts": counts, "shards": [{"path": path.name, "digest": digest, "counts": counts}]}

@@ -30,6 +30,7 @@ def split(work: Work, config: SplitConfig, *, corpus: Artifact, signatures: Arti
         "SELECT split, count(*) AS documents, sum(strlen(text))::BIGINT AS bytes FROM read_parquet(?) "
         "JOIN read_parquet(?) USING (id) GROUP BY ALL ORDER BY ALL",
         [str(out), [str(shard.path) for shard in corpus.shards()]],
+        work,
     )
     work.counts.update({f"{row['split']}_bytes": row["bytes"] for row in table})
     work.table("documents", table, "Where the kept documents went")

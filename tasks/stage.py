@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from tasks.files import read_json, write_json
 from tasks.host import HOST
@@ -45,6 +45,12 @@ class Keyed(Protocol):
     def key_material(self) -> dict[str, Any]:
         """JSON-able data that determines the result."""
         ...
+
+
+class NoConfig(BaseModel):
+    """Of a stage that has no settings: its inputs decide."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 PREFECT_PAUSE_SECONDS = 120.0

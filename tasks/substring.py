@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import SubstringConfig, WindowConfig
-from tasks.parts import build_parts, shard_parts
-from tasks.signals import one_table
+from tasks.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows
@@ -62,5 +61,6 @@ def substring(
         'SELECT source, count(*) AS spans, count(DISTINCT id) AS documents, sum("end" - start)::BIGINT AS characters '
         "FROM read_parquet(?) s JOIN read_parquet(?) d USING (id) GROUP BY ALL ORDER BY characters DESC, source",
         [str(spans), [str(path) for path in shards]],
+        work,
     )
     work.table("substrings", table, "Repeated pieces of text that go, by source")

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
 from data_quality.sql import connect
 from tasks.run import Resources
+from tasks.stage import Work
 from tasks.store import Artifact
 
 
@@ -16,9 +18,18 @@ def database(resources: Resources, spill: Path, file: Path | None = None) -> duc
     return connect(resources.memory_limit, resources.threads, spill, file)
 
 
-def rows(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-    """The answer to one small question, as dicts by column name."""
-    with duckdb.connect() as connection:
+def rows(
+    sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), work: Work | None = None
+) -> list[dict[str, Any]]:
+    """The answer to one question, as dicts by column name: within the limits of a stage's run, or of a run by default.
+
+    Args:
+        work: of the stage that asks, which spills to its scratch directory.
+    """
+    if work is not None:
+        with database(work.resources, work.scratch / "spill") as connection:
+            return answer(connection, sql, parameters)
+    with TemporaryDirectory(prefix="textmill-") as spill, database(Resources().resolved(), Path(spill)) as connection:
         return answer(connection, sql, parameters)
 
 

@@ -6,15 +6,11 @@ from typing import Any
 
 import duckdb
 
-from lm.config import StrictModel, TokenizerConfig
-from tasks.parts import Part, build_parts
-from tasks.stage import Work, stage
+from lm.config import TokenizerConfig
+from tasks.parts import Part, build_parts, one_table
+from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Shard
 from tasks.tables import database
-
-
-class TokensConfig(StrictModel):
-    """Tokenizing has no settings of its own: the tokenizer decides."""
 
 
 @stage(version=1, libraries=("tokenizers",))
@@ -54,7 +50,7 @@ def _texts(documents: duckdb.DuckDBPyConnection) -> Iterator[str]:
 
 
 @stage(version=1, libraries=("tokenizers",))
-def tokenize(work: Work, config: TokensConfig, *, corpus: Artifact, tokenizer: Artifact) -> None:
+def tokenize(work: Work, config: NoConfig, *, corpus: Artifact, tokenizer: Artifact) -> None:
     """Write the tokens of every document of a corpus as memory-mapped shards."""
     shards = corpus.shards()
     parts = [
@@ -75,7 +71,6 @@ def tokenize_part(directory: Path, shard: str, tokenizer: str) -> dict[str, Any]
     # one thread a process: the pool already has a process for every core
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from lm.tokens import tokenize_shard
-    from tasks.signals import one_table
 
     counts = tokenize_shard(Path(shard), directory / "tokens", Path(tokenizer))
     return one_table(directory / "tokens.bin", counts)

@@ -1,16 +1,20 @@
 """`textmill clean`: a folder of documents in, a clean corpus out, without a server."""
 
+import errno
 import json
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from flows.clean import CleanConfig, clean, clean_config
+from flows.cli import main
 from flows.loading import CONFIGS, ConfigError
 from flows.why import describe, why
 from tasks import pool
@@ -108,6 +112,77 @@ def test_shipped_configurations_run(run: Any, file: Path) -> None:
     assert manifest["documents"]["read"] > 50
 
 
+def test_the_folder_of_a_cleaning_killed_between_its_renames_is_not_lost(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out = run()
+    before = ids(out, "kept")
+    out.rename(tmp_path / ".out.former")
+    (tmp_path / ".out.partial").mkdir()
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("flows.clean.export", full)
+    with pytest.raises(OSError, match="No space left"):
+        run()
+    assert ids(out, "kept") == before
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(config: CleanConfig) -> None:
+        raise error
+
+    return fail
+
+
+def test_only_what_a_stage_says_itself_counts_as_a_fault_of_the_configuration(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ValueError("mixture.weights names the source 'x', which no document has")
+    said.add_note("in a note")
+    monkeypatch.setattr("flows.clean.curate", failing(said))
+    with pytest.raises(ConfigError, match=r"^mixture\.weights names the source 'x'.*\nin a note$"):
+        run()
+    for fault in (pa.ArrowInvalid("Column 'text' is not there"), NotImplementedError()):
+        monkeypatch.setattr("flows.clean.curate", failing(fault))
+        with pytest.raises(type(fault)) as caught:
+            run()
+        assert caught.value is fault
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        ('{"body": "no text"}', {}, "1 missing_column"),
+        ("broken", {"ingest.sources.0.on_bad_input": "error"}, "a.jsonl, line 1: invalid_json"),
+        (
+            '{"text": "one"}',
+            {"rules.signals.custom": "[{name: own, function: 'no_such_module:f'}]"},
+            "signals.custom: cannot load no_such_module:f",
+        ),
+    ],
+)
+def test_faults_of_the_input_and_of_own_signals_are_one_line(
+    text: str,
+    settings: dict[str, str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    (tmp_path / "a.jsonl").write_text(text + "\n")
+    source = {"ingest.sources": json.dumps([{"format": "jsonl", "paths": [str(tmp_path / "a.jsonl")]}])}
+    given = [f"--set={key}={value}" for key, value in (QUICK | source | settings).items()]
+    monkeypatch.setattr(sys, "argv", ["textmill", "clean", "--out", str(tmp_path / "out"), *given])
+    monkeypatch.setattr("atexit.register", lambda function: function)
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == 1
+    assert message in " ".join(capsys.readouterr().err.split()).partition("error: ")[2]
+
+
 def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
@@ -133,12 +208,15 @@ def test_wrong_inputs_are_named(inputs: list[str], message: str) -> None:
 def test_two_inputs_of_one_format_get_names_of_their_own(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "x.jsonl").write_text('{"text": "It is a text.", "id": "1"}\n' * 3)
+        lines = [json.dumps({"text": "It is a text.", "key": f"{name}{n}", "url": "https://a.b"}) for n in range(3)]
+        (tmp_path / name / "x.jsonl").write_text("\n".join(lines))
     inputs = [str(tmp_path / "a" / "x.jsonl"), str(tmp_path / "b" / "*.jsonl"), "s3://bucket/more.jsonl.zst"]
     config = clean_config(inputs, None, {}, None)
     assert isinstance(config, CleanConfig)
     assert [source.name for source in config.ingest.sources] == ["jsonl", "jsonl-2", "jsonl-3"]
     assert [source.format for source in config.ingest.sources] == ["jsonl"] * 3
+    for source in config.ingest.sources[:2]:  # what a look into the file says, of a glob as of a file
+        assert (source.id_column, source.language, source.metadata_columns) == ("key", "en", ("url",))
 
 
 def test_what_goes_for_its_address_takes_no_twin_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app, main
+from flows.corpus import build_corpus
 from flows.pipeline import build_all
 from tasks import pool
 from tasks.progress import Display
@@ -84,6 +86,24 @@ def test_why_follows_a_kept_document_to_the_models(textmill: Any, home: Path) ->
     assert any(name.startswith("pretrain/") for name in trained[0]["used_by"])
     assert any(name.startswith("finetune/") for name in trained[0]["used_by"])
     assert all(answer["used_by"] == [] for answer in kept if answer["kept"] and answer["split"]["split"] != "train")
+
+
+def test_why_finds_what_was_reused_for_a_corpus_of_the_same_documents(
+    textmill: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    before = next(
+        answer
+        for number in range(25)
+        if (answer := json.loads(textmill("why", f"gardens:{number:02d}.txt", "--json"))).get("used_by")
+    )
+    with use_run(Run(Store(tmp_path / "home" / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+        rules = {"rulesets": ["gopher_repetition", "gopher_quality"], "drop": {"ids": ["gardens:short.txt"]}}
+        corpus = build_corpus(configuration(home.parent / "documents", rules=rules))  # it went before, too
+    after = json.loads(textmill("why", before["document"], "--corpus", corpus.kept.name, "--json"))
+    assert after["corpus"] != before["corpus"]
+    assert (after["split"], after["used_by"]) == (before["split"], before["used_by"])
 
 
 def error_of(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

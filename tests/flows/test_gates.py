@@ -8,7 +8,8 @@ import pytest
 from flows.corpus import build_corpus
 from flows.diff import diff
 from tasks import pool
-from tasks.profile import GateClosed
+from tasks.files import read_json
+from tasks.profile import PROFILE, GateClosed
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Store
@@ -50,3 +51,18 @@ def test_a_source_that_shrank_ends_the_refresh_until_it_is_accepted(build: Any, 
     assert (tmp_path / "changes.parquet").stat().st_size > 0
     flipped = [row for row in found["changes"] if row["change"] == "kept now"]
     assert [row["reason_before"] for row in flipped] == ["duplicate.exact"]  # its twin is gone
+
+
+def test_the_same_documents_dropped_for_another_reason_are_another_profile(build: Any) -> None:
+    rules = {"rulesets": ["gopher_repetition", "gopher_quality"]}
+    first = build(rules=rules)
+    listed = rules | {"drop": {"ids": ["gardens:short.txt"]}}  # which the rules drop as well
+    with pytest.raises(GateClosed, match=r"list\.drop dropped 0\.0% of the documents and now drops 1\.\d%"):
+        build(rules=listed, gates={"drop_rate": 0.01})
+    second = build(rules=listed, gates={"enabled": False})
+    assert second.kept.digest == first.kept.digest
+    assert second.split == first.split  # nothing that reads kept documents only is built again
+    before, after = (read_json(made.profile.file(PROFILE))["reasons"] for made in (first, second))
+    assert sum(after.values()) == sum(before.values())
+    assert after.get("list.drop") == 1
+    assert read_json(build(rules=rules, gates={"enabled": False}).profile.file(PROFILE))["reasons"] == before

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from data_quality.rules import choose_rulesets
 from flows.config import PipelineConfig
 from flows.init import EPOCHS, TOKENS_PER_PARAMETER, init_config, suggest_preset
 from flows.loading import ConfigError, parse
@@ -19,6 +20,9 @@ from tests.data_quality.office import docx, paragraph, pdf
 
 ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "
 CHINESE = "机器学习是人工智能的一个分支,它使用数据来改进算法。"
+JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"
+KOREAN = "나는 고양이다. 이름은 아직 없다."
+GERMAN = "Der Hund liegt im Schatten des Baumes, der neben dem Haus steht."
 
 
 def write_jsonl(path: Path, rows: list[dict[str, object]]) -> None:
@@ -131,13 +135,38 @@ def test_the_model_fits_the_amount_of_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("texts", "rulesets", "languages"),
+    [
+        ([ENGLISH], ("gopher_repetition", "gopher_quality"), {}),
+        ([CHINESE], ("fineweb2_zh",), {}),
+        ([JAPANESE, KOREAN], ("fineweb2_ja", "fineweb2_ko"), {}),
+        (
+            [CHINESE, ENGLISH, GERMAN],
+            ("gopher_repetition", "gopher_quality", "fineweb2_zh"),
+            {"gopher_repetition": "en", "gopher_quality": "en"},
+        ),
+        ([GERMAN], (), {}),
+    ],
+)
+def test_rules_are_those_of_the_languages(
+    tmp_path: Path, texts: list[str], rulesets: tuple[str, ...], languages: dict[str, str]
+) -> None:
+    for number, text in enumerate(texts):
+        write_jsonl(tmp_path / f"part{number}" / "a.jsonl", [{"text": text * 20}])
+    config = parse(yaml.safe_load(init_config(tmp_path)), "here", PipelineConfig)
+    assert (config.rules.rulesets, config.rules.ruleset_languages) == (rulesets, languages)
+    if len(texts) > 1:  # each rule judges its own language only
+        assert all(rule.language for ruleset in choose_rulesets(config.rules) for rule in ruleset.rules)
+
+
+@pytest.mark.parametrize(
     ("text", "language"),
     [
         (ENGLISH, "en"),
         (CHINESE, "zh"),
-        ("吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。", "ja"),
-        ("나는 고양이다. 이름은 아직 없다.", "ko"),
-        ("Der Hund liegt im Schatten des Baumes, der neben dem Haus steht.", None),
+        (JAPANESE, "ja"),
+        (KOREAN, "ko"),
+        (GERMAN, None),
         ("123 456", None),
     ],
 )

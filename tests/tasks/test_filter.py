@@ -7,6 +7,7 @@ from data_quality.line_edits import apply_edits, edit_lines
 from data_quality.text_lines import text_lines
 from flows.corpus import build_corpus
 from tasks import pool
+from tasks.filter import filter_shard
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Store
@@ -64,6 +65,9 @@ def test_lists_override_rules_and_dedupe(tmp_path: Path) -> None:
     assert corpus.verdicts.counts()["unmatched"] == 2
     texts = rows("SELECT id FROM read_parquet(?)", [str(corpus.kept.path / "kept" / "*.parquet")])
     assert set(kept) <= {row["id"] for row in texts}
+    for shard in corpus.kept.manifest()["shards"]:  # as after a kill, when the views are there already
+        again = filter_shard(str(corpus.kept.path), Path(shard["path"]).name, "is not read again")
+        assert {name: again[name] for name in shard} == shard
 
 
 def test_the_edits_of_all_text_versions_leave_the_kept_text(tmp_path: Path) -> None:

@@ -44,3 +44,21 @@ def test_skipped_lines_of_a_large_file_are_those_of_the_file(tmp_path: Path, mon
         parts.append({part["key"] for part in artifact.manifest()["parts"]})
     assert len(parts[0]) > 5
     assert len(parts[1] - parts[0]) <= 2  # the first range, and the one it may have lost
+
+
+def test_ids_that_occur_twice_are_not_counted_as_fewer_than_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    (tmp_path / "in").mkdir()
+    source = {"format": "jsonl", "paths": [str(tmp_path / "in")], "id_column": "id"}
+    run = Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))
+    for documents, count in ((30, "more than 10"), (2, "2")):
+        for name in ("a", "b"):
+            lines = [json.dumps({"id": f"k{n:02d}", "text": f"text {n} of {name}"}) for n in range(documents)]
+            (tmp_path / "in" / f"{name}.jsonl").write_text("\n".join(lines))
+        with (
+            use_run(run),
+            pytest.raises(ValueError, match=rf"^{count} document ids occur more than once:\n  id '.*k00"),
+        ):
+            ingest(fingerprinted(IngestConfig.model_validate({"sources": [source]})))

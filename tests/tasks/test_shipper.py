@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 
 from tasks import shipper
 from tasks.files import read_json
@@ -320,6 +321,46 @@ def test_following_sends_as_events_come_and_the_rest_at_the_end(store: Store, cl
     assert answers == [True]
     assert points(client, runs(client)["pretrain"], "loss") == [(0, 1.0), (1, 0.5)]
     assert runs(client)["nightly"].info.status == "FINISHED"
+
+
+def test_a_run_that_cannot_be_sent_keeps_no_other(
+    store: Store, client: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipelines = [Pipeline(store, token) for token in ("20260101-stuck", "20260102-later", "20260103-current")]
+    journals = [pipeline.stage("pretrain", letter * 32) for letter, pipeline in zip("abc", pipelines, strict=True)]
+    journals[0].write("input", name="corpus", digest="ab", source="/store/corpus", context="pretrain")
+    for pipeline in pipelines:
+        pipeline.end()
+
+    def locked(self: Any, event: dict[str, Any]) -> None:
+        raise MlflowException("database is locked")  # may pass: no refusal
+
+    monkeypatch.setattr(shipper._Sender, "_input", locked)
+    ended = threading.Event()
+    ended.set()
+    assert shipper.follow(store, pipelines[2].directory, ended, last_attempt_seconds=2.0)
+    assert [shipper.unsent(journal.path.parent) for journal in journals] == [True, False, False]
+    assert not any(shipper.unsent(pipeline.directory) for pipeline in pipelines)
+    assert "MLflow did not take run 20260101-stuck (MlflowException: database is locked)" in caplog.text
+
+
+def test_a_run_is_sent_before_what_earlier_ones_left(
+    store: Store, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for token in ("1", "2"):
+        Pipeline(store, token).end()
+    sent: list[str] = []
+    original = shipper.ship_run
+
+    def noted(store: Store, run_directory: Path, client: MlflowClient) -> bool:
+        sent.append(run_directory.name)
+        return original(store, run_directory, client)
+
+    monkeypatch.setattr(shipper, "ship_run", noted)
+    ended = threading.Event()
+    ended.set()
+    assert shipper.follow(store, store.runs / "2", ended)
+    assert list(dict.fromkeys(sent)) == ["2", "1"]
 
 
 def test_the_shipper_ends_when_its_pipeline_is_killed(store: Store, client: MlflowClient) -> None:
