@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_quality.compiled import kernel
 from data_quality.config import ClassifierConfig
-from data_quality.dedupe.compiled import kernel
 from data_quality.hashing import text_hash
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_quality.compiled import kernel
 from data_quality.config import DedupeConfig
 from data_quality.dedupe.candidates import Buckets, Int32s, Rows, bands_together
-from data_quality.dedupe.compiled import kernel
 from data_quality.dedupe.exact import Workspace, check_unique, signature_rows
 from data_quality.dedupe.keep import Ranking
 from data_quality.dedupe.verify import Float64s, KnownPairs, Twins, known_pairs

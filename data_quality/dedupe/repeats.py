@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.dedupe.compiled import kernel
+from data_quality.compiled import kernel
 from data_quality.dedupe.windows import NO_WINDOW
 
 UInt64s = npt.NDArray[np.uint64]

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from data_quality.compiled import kernel
 from data_quality.config import SignatureConfig
-from data_quality.dedupe.compiled import kernel
 from data_quality.dedupe.shingles import NORMAL_FORM_VERSION, shingle_texts
 
 CONFIG_KEY = b"textmill.signature"

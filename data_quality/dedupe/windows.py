@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_quality.characters import code_points
+from data_quality.compiled import kernel
 from data_quality.config import WindowConfig
-from data_quality.dedupe.compiled import kernel
 from data_quality.scripts import UNSEGMENTED
 
 WINDOWS_SCHEMA = pa.schema(
