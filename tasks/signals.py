@@ -10,7 +10,7 @@ from tasks.parts import Part, build_parts, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
-LIBRARIES = ("rjieba", "spacy")
+LIBRARIES = ("rjieba", "spacy", "unicode")
 
 
 @stage(version=3, libraries=LIBRARIES)
@@ -43,10 +43,11 @@ def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Art
     ]
 
 
-@stage(version=2)
+@stage(version=2, libraries=("unicode",))
 def signatures(work: Work, config: SignatureConfig, *, corpus: Artifact) -> None:
     """Compute the MinHash signature and the shingle hashes of every document."""
-    build_parts(work, "signatures.shard", 2, signatures_part, shard_parts(corpus, config))
+    parts = shard_parts(corpus, config)
+    build_parts(work, "signatures.shard", 2, signatures_part, parts, libraries=("unicode",))
 
 
 def signals_part(directory: Path, shard: str, config: SignalsConfig, languages: Sequence[str] = ()) -> dict[str, Any]:
