@@ -59,7 +59,7 @@ def draw_mixture(
         duplicate_paths: tables of DUPLICATES_SCHEMA, for the sizes of families; a document that is not named as kept
             stands for itself. If several tables name it, its family is all that were dropped for it.
         token_paths: Parquet with id and tokens for every document; needed for unit "tokens" only.
-        temp_directory: existing directory for what does not fit into memory.
+        temp_directory: existing directory of this call alone, for what does not fit into memory.
         progress: told of documents drawn.
 
     Returns:

@@ -124,12 +124,13 @@ def perplexity_buckets(
     config: PerplexityConfig,
     memory_limit: str = "1GB",
     threads: int = 1,
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
     """Write id, language, perplexity, perplexity_percentile and perplexity_bucket of every document, sorted by id.
 
     The percentile says which share of the language's scored documents are at most as surprising, 0 to 100. The bucket
     is head, middle or tail; `all` without a score or in a language of fewer than `minimum_documents` scored ones (then
-    the percentile is null too).
+    the percentile is null too). What does not fit into memory goes to `scratch`, by default beside `out_path`.
 
     Returns:
         documents, and by language `cutoffs`: the perplexities at the two percentiles.
@@ -145,7 +146,7 @@ def perplexity_buckets(
         "middle": config.middle,
         "minimum": config.minimum_documents,
     }
-    with connect(memory_limit, threads, out_path.with_suffix(".spill")) as connection:
+    with connect(memory_limit, threads, scratch or out_path.with_suffix(".spill")) as connection:
         connection.execute(
             """
             CREATE TABLE ranked AS

@@ -4,6 +4,7 @@ DuckDB and pyarrow are imported when they are used: a configuration is checked i
 """
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROW_GROUP = 50_000
+_DATABASE = "textmill-database-"
 
 
 def connect(
@@ -41,10 +43,15 @@ def connect(
 def open_database(
     temp_directory: Path, memory_limit: str, threads: int
 ) -> Iterator[tuple["duckdb.DuckDBPyConnection", Path]]:
-    """A DuckDB on disk that spills, and the directory it is in; both vanish at the end."""
-    with TemporaryDirectory(prefix="dedupe-", dir=temp_directory) as name:
+    """A DuckDB on disk that spills, and the directory it is in; both vanish at the end.
+
+    `temp_directory` is for one database at a time: what is left there of one whose process was killed is removed.
+    """
+    for leftover in Path(temp_directory).glob(f"{_DATABASE}*"):
+        shutil.rmtree(leftover)
+    with TemporaryDirectory(prefix=_DATABASE, dir=temp_directory) as name:
         directory = Path(name)
-        with connect(memory_limit, threads, directory / "spill", directory / "dedupe.duckdb") as sql:
+        with connect(memory_limit, threads, directory / "spill", directory / "all.duckdb") as sql:
             yield sql, directory
 
 

@@ -52,6 +52,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
         threads=work.resources.threads,
         keep=config.keep,
         drop=config.drop,
+        scratch=work.scratch / "spill",
     )
     work.counts |= {"documents": counts["documents"], "passed": counts["passed"]}
     if counts["unmatched"]:

@@ -65,7 +65,12 @@ def perplexity_buckets(work: Work, config: PerplexityConfig, *, scores: Artifact
 
     out = work.directory / BUCKETS
     counts = sort(
-        [shard.path for shard in scores.shards()], out, config, work.resources.memory_limit, work.resources.threads
+        [shard.path for shard in scores.shards()],
+        out,
+        config,
+        work.resources.memory_limit,
+        work.resources.threads,
+        work.scratch / "spill",
     )
     work.counts.update(counts)
     table = rows(

@@ -25,7 +25,7 @@ def windows_part(directory: Path, shard: str, config: WindowConfig) -> dict[str,
     return one_table(out, window_shard(Path(shard), out, config))
 
 
-@stage(version=1)
+@stage(version=2)
 def substring(
     work: Work,
     config: SubstringConfig,

@@ -36,7 +36,7 @@ class Workspace:
 def open_workspace(
     signature_paths: Sequence[Path], temp_directory: Path, memory_limit: str, threads: int
 ) -> Iterator[Workspace]:
-    """Check that the signature shards fit together, and open a database that spills to `temp_directory`.
+    """Check that the signature shards fit together, and open a database in `temp_directory`.
 
     Raises:
         ValueError: no shard, a file that is no signature shard, or shards made with different configs.

@@ -58,7 +58,7 @@ def substring_spans(
         verdict_paths: Parquet with id and first_reason (null: passes); documents that fail are left out.
         duplicate_paths: tables of DUPLICATES_SCHEMA; documents dropped there are left out. A document that goes
             anyway neither loses text nor is the copy for which another loses some.
-        temp_directory: existing directory for what does not fit into memory.
+        temp_directory: existing directory of this call alone, for what does not fit into memory.
         memory_limit: DuckDB's; beside it `config.group_bytes` are used.
         progress: told of windows, each twice (`repeats.find_hits`).
 
@@ -83,7 +83,9 @@ def substring_spans(
         )
         matches = join_hits(sql, config.window.tokens)
         unequal = find_cuts(sql, document_paths, config.window.tokens)
-        write_rows(sql.sql('FROM spans ORDER BY id, "start"'), SPANS_SCHEMA, Path(spans_path))
+        write_rows(
+            sql.sql('FROM spans ORDER BY id, "start", "end", other, other_start'), SPANS_SCHEMA, Path(spans_path)
+        )
         left = create_leftovers(
             sql,
             TOO_LITTLE_LEFT,
