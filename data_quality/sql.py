@@ -76,8 +76,10 @@ def single_row(sql: "duckdb.DuckDBPyConnection", query: str) -> Any:
     return row
 
 
-def write_rows(rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema", out_path: Path) -> None:
-    """Write a query's rows to Parquet, whole or not at all, in row groups of ROW_GROUP rows.
+def write_rows(
+    rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema | None", out_path: Path, row_group: int = ROW_GROUP
+) -> None:
+    """Write a query's rows to Parquet, whole or not at all; with None, in the schema that the query gives them.
 
     DuckDB's own files differ with its threads and with the files it read; these do not.
     """
@@ -85,13 +87,15 @@ def write_rows(rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema", out_path: P
     import pyarrow.parquet as pq
 
     partial = out_path.with_suffix(".tmp")
+    batches = rows.to_arrow_reader(row_group)
+    schema = batches.schema if schema is None else schema
     with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
         waiting = schema.empty_table()
-        for batch in rows.to_arrow_reader(ROW_GROUP):
+        for batch in batches:
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
-            while waiting.num_rows >= ROW_GROUP:
-                writer.write_table(waiting.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
-                waiting = waiting.slice(ROW_GROUP)
+            while waiting.num_rows >= row_group:
+                writer.write_table(waiting.slice(0, row_group).combine_chunks(), row_group_size=row_group)
+                waiting = waiting.slice(row_group)
         if waiting.num_rows:
-            writer.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP)
+            writer.write_table(waiting.combine_chunks(), row_group_size=row_group)
     os.replace(partial, out_path)

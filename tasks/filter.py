@@ -65,7 +65,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
     work.table("reasons", rows, "Documents that each rule would drop; one document may have several reasons")
 
 
-@stage(version=4)
+@stage(version=5)
 def filter_corpus(
     work: Work,
     config: FilterConfig,
