@@ -70,10 +70,28 @@ def parquet(paths: Sequence[Path]) -> str:
     return f"read_parquet({sql_list(paths)})"
 
 
+def numbered_rows(paths: Sequence[Path]) -> str:
+    """The same, with `file_index` (which of the paths) and `file_row_number` beside each row."""
+    return f"read_parquet({sql_list(paths)}, file_row_number = true)"
+
+
 def single_row(sql: "duckdb.DuckDBPyConnection", query: str) -> Any:
     """The one row of a query, fetched to its end (DuckDB 2 lets no other query start before)."""
     [row] = sql.execute(query).fetchall()
     return row
+
+
+def check_unique(sql: "duckdb.DuckDBPyConnection", table: str) -> int:
+    """The number of documents of a table; raises ValueError where two have one id."""
+    rows, ids, twice = single_row(
+        sql,
+        f"SELECT sum(n), count(*), (min(id) FILTER (n > 1)) FROM (SELECT id, count(*) AS n FROM {table} GROUP BY id)",
+    )
+    if twice is not None:
+        raise ValueError(
+            f"{rows} documents have {ids} ids, {twice!r} is one that comes twice: ids must be unique across all shards"
+        )
+    return int(ids)
 
 
 def write_rows(
