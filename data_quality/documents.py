@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.hashing import DIGEST_MODULUS, combine_digests, text_hash, unit_hash
+from data_quality.shards import BATCH_ROWS, read_batches
 from data_quality.sql import connect
 
 __all__ = [
@@ -44,7 +45,6 @@ SCHEMA = pa.schema(
     ]
 )
 DIGEST_COLUMNS = ["id", "text_hash", "source", "language", "metadata"]
-ROW_GROUP_ROWS = 2_000
 ROW_GROUP_BYTES = 8 << 20
 
 
@@ -77,19 +77,13 @@ def documents_digest(documents: Path | str | pa.Table | Sequence[Path | str]) ->
     if isinstance(documents, pa.Table):
         batches: Iterable[pa.RecordBatch] = documents.select(DIGEST_COLUMNS).to_batches()
     elif isinstance(documents, str | Path):
-        batches = _batches(Path(documents), DIGEST_COLUMNS)
+        batches = read_batches(Path(documents), DIGEST_COLUMNS)
     else:
         return combine_digests(documents_digest(path) for path in documents)
     total = 0
     for batch in batches:
         total += sum(map(row_digest, *(column.to_pylist() for column in batch.columns)))
     return f"{total % DIGEST_MODULUS:064x}"
-
-
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=columns):
-            yield batch.select(columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +139,7 @@ class ShardWriter:
         self._group_bytes += size
         if self._ends_shard(document.id, size):
             self._finish_shard()
-        elif len(self._columns[0]) >= ROW_GROUP_ROWS or self._group_bytes >= ROW_GROUP_BYTES:
+        elif len(self._columns[0]) >= BATCH_ROWS or self._group_bytes >= ROW_GROUP_BYTES:
             self._flush_row_group()
 
     def _ends_shard(self, id: str, size: int) -> bool:
@@ -164,7 +158,7 @@ class ShardWriter:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._temporary, SCHEMA, compression="zstd")
         arrays = [pa.array(column, field.type) for column, field in zip(self._columns, SCHEMA, strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=ROW_GROUP_ROWS)
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=BATCH_ROWS)
         self._columns = [[] for _ in SCHEMA]
         self._group_bytes = 0
 
@@ -206,7 +200,7 @@ def iter_documents(paths: Path | str | Iterable[Path | str]) -> Iterator[Documen
     """The documents of one or several shards in their order; holds one row group at a time."""
     columns = ["id", "text", "source", "language", "metadata"]
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        for batch in _batches(Path(path), columns):
+        for batch in read_batches(Path(path), columns):
             for id, text, source, language, metadata in zip(
                 *(column.to_pylist() for column in batch.columns), strict=True
             ):

@@ -6,7 +6,6 @@ for any sharding and order of the documents.
 """
 
 import hashlib
-import os
 import re
 import shutil
 from collections import Counter, defaultdict
@@ -16,10 +15,10 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.config import LabelledConfig
 from data_quality.library_names import LibraryNames
+from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.sql import connect
 
 SPLITS = ("train", "valid", "test")
@@ -101,9 +100,8 @@ def labelled_candidates(documents: Path, out: Path, config: LabelledConfig) -> d
     names = LibraryNames(config)
     labels = {c.name: label for label, c in enumerate(config.classes)}
     counts = {"documents": 0, "candidates": 0}
-    temporary = out.with_suffix(".tmp")
-    with pq.ParquetWriter(temporary, _CANDIDATES, compression="zstd") as writer:
-        for batch in pq.ParquetFile(documents).iter_batches(2000, columns=["id", "text", "source"]):
+    with whole_parquet(out, _CANDIDATES) as writer:
+        for batch in read_batches(documents, ["id", "text", "source"]):
             rows: list[dict[str, Any]] = []
             for document in batch.to_pylist():
                 label = labels.get(document["source"])
@@ -123,7 +121,6 @@ def labelled_candidates(documents: Path, out: Path, config: LabelledConfig) -> d
                     )
             counts["candidates"] += len(rows)
             writer.write_table(pa.Table.from_pylist(rows, _CANDIDATES))
-    os.replace(temporary, out)
     return counts
 
 
@@ -195,9 +192,8 @@ def select_labelled(
         counts[split] = len(labels)
         counts[f"{split}_classes"] = {name: by_class[label] for label, name in enumerate(names)}
         table = table.append_column("label_name", pa.array([names[label] for label in labels], pa.string()))
-        temporary = directory / f"{split}.tmp"
-        pq.write_table(table, temporary, compression="zstd", row_group_size=2000)
-        os.replace(temporary, directory / f"{split}.parquet")
+        with whole_parquet(directory / f"{split}.parquet", table.schema) as writer:
+            writer.write_table(table, row_group_size=BATCH_ROWS)
     _check_usable(counts, names)
     train = tables["train"]["text"].to_pylist()
     for split in ("valid", "test"):

@@ -3,7 +3,6 @@
 DuckDB and pyarrow are imported when they are used: a configuration is checked in a fraction of their import time.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -102,12 +101,12 @@ def write_rows(
     DuckDB's own files differ with its threads and with the files it read; these do not.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    partial = out_path.with_suffix(".tmp")
+    from data_quality.shards import whole_parquet
+
     batches = rows.to_arrow_reader(row_group)
     schema = batches.schema if schema is None else schema
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with whole_parquet(out_path, schema) as writer:
         waiting = schema.empty_table()
         for batch in batches:
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
@@ -116,4 +115,3 @@ def write_rows(
                 waiting = waiting.slice(row_group)
         if waiting.num_rows:
             writer.write_table(waiting.combine_chunks(), row_group_size=row_group)
-    os.replace(partial, out_path)

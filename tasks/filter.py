@@ -135,12 +135,10 @@ def _reason_rows(directory: Path) -> list[dict[str, Any]]:
 
 def _text_bytes(path: Path) -> int:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    return sum(
-        int(pc.sum(pc.binary_length(batch["text"])).as_py() or 0)
-        for batch in pq.ParquetFile(path).iter_batches(columns=["text"])
-    )
+    from data_quality.shards import read_batches
+
+    return sum(int(pc.sum(pc.binary_length(batch["text"])).as_py() or 0) for batch in read_batches(path, ["text"]))
 
 
 def _combined(work: Work) -> str:
