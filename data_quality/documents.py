@@ -72,14 +72,12 @@ def row_digest(id: str, text_hash: str, source: str, language: str | None, metad
     return int.from_bytes(hashlib.sha256(row.encode()).digest(), "big")
 
 
-def documents_digest(documents: Path | str | pa.Table | Sequence[Path | str]) -> str:
-    """Digest of a shard, of a table or of several shards: the sum modulo 2^256 of their rows' digests (64 hex)."""
+def documents_digest(documents: Path | str | pa.Table) -> str:
+    """Digest of a shard or of a table: the sum modulo 2^256 of its rows' digests (64 hex)."""
     if isinstance(documents, pa.Table):
         batches: Iterable[pa.RecordBatch] = documents.select(DIGEST_COLUMNS).to_batches()
-    elif isinstance(documents, str | Path):
-        batches = read_batches(Path(documents), DIGEST_COLUMNS)
     else:
-        return combine_digests(documents_digest(path) for path in documents)
+        batches = read_batches(Path(documents), DIGEST_COLUMNS)
     total = 0
     for batch in batches:
         total += sum(map(row_digest, *(column.to_pylist() for column in batch.columns)))
@@ -99,24 +97,15 @@ class Shard:
 class ShardWriter:
     """Writes documents into ``directory`` as 00000.parquet, 00001.parquet, ...
 
-    A shard is closed when it reaches ``max_rows`` or ``max_bytes`` (UTF-8 bytes of text), or, from ``min_rows`` or
-    ``min_bytes`` (half of the maximum by default) on, after a document whose id hashes below its share of an eighth of
-    the maximum: the boundaries depend on the ids, so that they fall back into step after an insertion. A shard appears
-    under its name only when it is complete. Memory: one row group.
+    A shard is closed when it reaches ``max_rows`` or ``max_bytes`` (UTF-8 bytes of text), or, from half of either on,
+    after a document whose id hashes below its share of an eighth of the maximum: the boundaries depend on the ids, so
+    that they fall back into step after an insertion. A shard appears under its name only when it is complete. Memory:
+    one row group.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        max_rows: int = 50_000,
-        max_bytes: int = 64 << 20,
-        min_rows: int | None = None,
-        min_bytes: int | None = None,
-    ) -> None:
+    def __init__(self, directory: Path, max_rows: int = 50_000, max_bytes: int = 64 << 20) -> None:
         self.directory = Path(directory)
         self.max_rows, self.max_bytes = max_rows, max_bytes
-        self.min_rows = max_rows // 2 if min_rows is None else min_rows
-        self.min_bytes = max_bytes // 2 if min_bytes is None else min_bytes
         self.shards: list[Shard] = []
         self._writer: pq.ParquetWriter | None = None
         self._start_shard()
@@ -145,7 +134,7 @@ class ShardWriter:
     def _ends_shard(self, id: str, size: int) -> bool:
         if self._rows >= self.max_rows or self._bytes >= self.max_bytes:
             return True
-        if self._rows < self.min_rows and self._bytes < self.min_bytes:
+        if self._rows < self.max_rows // 2 and self._bytes < self.max_bytes // 2:
             return False
         return unit_hash(id) < max(8 / self.max_rows, 8 * size / self.max_bytes)
 

@@ -9,13 +9,14 @@ import hashlib
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from data_quality.blank_lines import BLANK_LINES
 from data_quality.config import LabelledConfig
 from data_quality.library_names import LibraryNames
 from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
@@ -23,7 +24,6 @@ from data_quality.sql import connect
 
 SPLITS = ("train", "valid", "test")
 
-_BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)+")
 _IDENTIFIER_CHARACTER = re.compile(r"\w", re.ASCII)
 _IDENTIFIER_END = re.compile(r"\W", re.ASCII)
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -49,7 +49,7 @@ def paragraphs(text: str, min_chars: int, max_chars: int) -> Iterator[str]:
     fits nowhere (encoded data).
     """
     current = ""
-    for block in _BLANK_LINES.split(text.strip()):
+    for block in BLANK_LINES.split(text.strip()):
         current = f"{current}\n\n{block.rstrip()}" if current else block.strip()
         start = 0
         while len(current) - start > max_chars:
@@ -198,32 +198,6 @@ def select_labelled(
     train = tables["train"]["text"].to_pylist()
     for split in ("valid", "test"):
         counts[f"{split}_near_leak"] = near_leak(train, tables[split]["text"].to_pylist())
-    return counts
-
-
-def build_labelled(
-    documents: Sequence[Path],
-    splits: Path,
-    directory: Path,
-    config: LabelledConfig,
-    progress: Callable[[int], None] = lambda n: None,
-) -> dict[str, Any]:
-    """`labelled_candidates` of each shard, then `select_labelled`: the whole set in one process.
-
-    `progress` advances by one per shard. Shards already looked at, after a kill, are not looked at again.
-    Returns the counts of `select_labelled`. Parameters and errors are those of the two functions.
-    """
-    work = directory / "candidates"
-    work.mkdir(parents=True, exist_ok=True)
-    candidates = []
-    for number, shard in enumerate(documents):
-        out = work / f"{number:05d}.parquet"
-        if not out.exists():
-            labelled_candidates(shard, out, config)
-        candidates.append(out)
-        progress(1)
-    counts = select_labelled(candidates, splits, directory, config)
-    shutil.rmtree(work)
     return counts
 
 

@@ -6,7 +6,8 @@ import duckdb
 import pytest
 
 from data_quality.config import PerplexityConfig, QualityConfig, SignalsConfig
-from data_quality.line_edits import apply_edits, edit_lines
+from data_quality.line_edits import edit_lines
+from data_quality.spans import Edit, apply_edits
 from data_quality.sql import connect
 from flows.corpus import build_corpus
 from tasks import pool
@@ -41,7 +42,8 @@ def test_edited_lines_leave_the_kept_text(tmp_path: Path) -> None:
     edited = [row for row in kept if POLICY in before[row["id"]]]
     assert edited
     for row in kept:
-        assert row["text"] == apply_edits(before[row["id"]], edit_lines(before[row["id"]], edits).removed)
+        removed = edit_lines(before[row["id"]], edits).removed
+        assert row["text"] == apply_edits(before[row["id"]], [Edit(*span) for span in removed])
         assert POLICY not in row["text"]
     for row in dropped:  # nothing but personal data leaves what was judged
         assert row["text"] == before[row["id"]].replace(ADDRESS, "<email>")
