@@ -94,9 +94,10 @@ def check_unique(sql: "duckdb.DuckDBPyConnection", table: str) -> int:
 
 
 def write_rows(
-    rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema | None", out_path: Path, row_group: int = ROW_GROUP
+    rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema | None", out_path: Path, row_group: int | None = None
 ) -> None:
-    """Write a query's rows to Parquet, whole or not at all; with None, in the schema that the query gives them.
+    """Write a query's rows to Parquet, whole or not at all; in row groups of ROW_GROUP rows unless told
+    otherwise. Without a schema, in that of the query.
 
     DuckDB's own files differ with its threads and with the files it read; these do not.
     """
@@ -104,6 +105,7 @@ def write_rows(
 
     from data_quality.shards import whole_parquet
 
+    row_group = row_group or ROW_GROUP
     batches = rows.to_arrow_reader(row_group)
     schema = batches.schema if schema is None else schema
     with whole_parquet(out_path, schema) as writer:
