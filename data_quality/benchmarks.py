@@ -163,8 +163,8 @@ def _whole(file: FileRef) -> str:
 
 def _parquet(file: FileRef) -> Iterator[tuple[int, Any]]:
     number = 0
-    with open_seekable(file) as raw:
-        for batch in pq.ParquetFile(raw).iter_batches(batch_size=256):
+    with open_seekable(file) as raw, pq.ParquetFile(raw) as table:
+        for batch in table.iter_batches(batch_size=256):
             for row in batch.to_pylist():
                 number += 1
                 yield number, row

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_quality.characters import IS_HAN, IS_KANA, WHITE
+from data_quality.compiled import kernel
 from data_quality.config import C4LineEdits
-from data_quality.dedupe.compiled import kernel
 from data_quality.scripts import UNSEGMENTED
 from data_quality.text_lines import Lines
 

@@ -12,6 +12,7 @@ import numpy as np
 from data_quality.characters import DIGIT, IS_HAN, PUNCTUATION, WHITE, class_table, code_points
 from data_quality.config import ListFile
 from data_quality.ngrams import contained_characters, copied_ngrams
+from data_quality.ratio import ratio
 
 LONG_NGRAM = 13
 
@@ -34,14 +35,14 @@ def chinese_signals(text: str) -> dict[str, float]:
     lines = [line for line in (line.strip() for line in text.split("\n")) if line]
     return {
         "char_entropy": _entropy(counts, ink),
-        "distinct_char_ratio": _ratio(len(counts), ink),
-        "digit_word_ratio": _ratio(digits, spoken),
+        "distinct_char_ratio": ratio(len(counts), ink),
+        "digit_word_ratio": ratio(digits, spoken),
         "punctuation": int(punctuation.sum()),
-        "ellipsis_char_ratio": _ratio(text.count("...") + text.count("…"), len(text)),
-        "hash_run_ratio": _ratio(len(_HASHES.findall(text)), len(text)),
-        "lenticular_ratio": _ratio(sum(map(len, _LENTICULAR.findall(text))), len(text)),
-        "readmore_line_ratio": _ratio(sum(_READ_MORE.search(line) is not None for line in lines), len(lines)),
-        "marker_line_ratio": _ratio(sum(line.startswith(_MARKERS) for line in lines), len(lines)),
+        "ellipsis_char_ratio": ratio(text.count("...") + text.count("…"), len(text)),
+        "hash_run_ratio": ratio(len(_HASHES.findall(text)), len(text)),
+        "lenticular_ratio": ratio(sum(map(len, _LENTICULAR.findall(text))), len(text)),
+        "readmore_line_ratio": ratio(sum(_READ_MORE.search(line) is not None for line in lines), len(lines)),
+        "marker_line_ratio": ratio(sum(line.startswith(_MARKERS) for line in lines), len(lines)),
     }
 
 
@@ -50,11 +51,11 @@ def char_repetition(text: str) -> dict[str, float]:
     codes = code_points(text)
     codes = codes[(class_table()[codes] & WHITE) == 0].astype(np.int32)
     contained = contained_characters(codes, np.ones(len(codes), dtype=np.int32))
-    values = {f"char_top_{n}_gram": _ratio(int(contained[n - 2]), len(codes)) for n in (2, 3, 4)}
-    values |= {f"char_dup_{n}_gram": _ratio(int(contained[n - 2]), len(codes)) for n in range(5, 11)}
+    values = {f"char_top_{n}_gram": ratio(int(contained[n - 2]), len(codes)) for n in (2, 3, 4)}
+    values |= {f"char_dup_{n}_gram": ratio(int(contained[n - 2]), len(codes)) for n in range(5, 11)}
     values["char_repeated_3_grams"] = _repeated_trigrams(codes)
     grams = max(len(codes) - LONG_NGRAM + 1, 0)
-    return values | {"char_dup_13_grams": _ratio(copied_ngrams(codes, LONG_NGRAM), grams)}
+    return values | {"char_dup_13_grams": ratio(copied_ngrams(codes, LONG_NGRAM), grams)}
 
 
 class TraditionalCharacters:
@@ -83,7 +84,7 @@ class TraditionalCharacters:
         """The signal of the group `traditional`."""
         codes = code_points(text)
         han = codes[(class_table()[codes] & IS_HAN) != 0]
-        return {"traditional_ratio": _ratio(int(self._traditional[han].sum()), len(han))}
+        return {"traditional_ratio": ratio(int(self._traditional[han].sum()), len(han))}
 
 
 def _repeated_trigrams(codes: np.ndarray) -> float:
@@ -91,7 +92,7 @@ def _repeated_trigrams(codes: np.ndarray) -> float:
     wide = codes.astype(np.int64)
     counts = np.unique((wide[:-2] << 42) | (wide[1:-1] << 21) | wide[2:], return_counts=True)[1]
     frequent = min(math.isqrt(len(counts)), int((counts > 1).sum()))
-    return _ratio(int(np.sort(counts)[::-1][:frequent].sum()), int(counts.sum()))
+    return ratio(int(np.sort(counts)[::-1][:frequent].sum()), int(counts.sum()))
 
 
 def _entropy(counts: np.ndarray, total: int) -> float:
@@ -100,7 +101,3 @@ def _entropy(counts: np.ndarray, total: int) -> float:
         return 0.0
     shares = counts / total
     return max(0.0, float(-(shares * np.log(shares)).sum()))
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0

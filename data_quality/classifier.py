@@ -5,7 +5,6 @@ function of the set of documents and the config: documents are ordered by hash, 
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from data_quality.compiled import kernel
 from data_quality.config import ClassifierConfig
-from data_quality.dedupe.compiled import kernel
 from data_quality.hashing import text_hash
+from data_quality.shards import read_batches, whole_parquet
 from data_quality.text_lines import text_lines
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 
@@ -27,7 +26,6 @@ Int64s = npt.NDArray[np.int64]
 
 WEIGHTS_FILE, MODEL_FILE = "classifier.safetensors", "classifier.json"
 SCORES_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("classifier_score", pa.float64())])
-_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -277,12 +275,10 @@ def score_shard(
     """Write id and `classifier_score` of every document of a shard, in its order. Returns documents."""
     reader = FeatureReader(model.bits, model.ngrams)
     counts = {"documents": 0}
-    temporary = out_path.with_suffix(".tmp")
-    with pq.ParquetFile(in_path) as source, pq.ParquetWriter(temporary, SCORES_SCHEMA, compression="zstd") as writer:
-        for batch in source.iter_batches(batch_size=_ROWS, columns=["id", "text"]):
+    with whole_parquet(out_path, SCORES_SCHEMA) as writer:
+        for batch in read_batches(in_path, ["id", "text"]):
             scores = model.scores(reader(batch.column("text").to_pylist()))
             writer.write_table(pa.Table.from_arrays([batch.column("id"), pa.array(scores)], schema=SCORES_SCHEMA))
             counts["documents"] += len(batch)
             progress(len(batch))
-    os.replace(temporary, out_path)
     return counts

@@ -8,7 +8,6 @@ gives one row, the whole of it.
 """
 
 import hashlib
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ from data_quality.benchmarks import Item
 from data_quality.config import DecontaminateConfig
 from data_quality.per_thread import per_thread
 from data_quality.scripts import UNSEGMENTED
+from data_quality.shards import read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA
 from data_quality.words import ChunkSplitter, chunk_splitter
 
@@ -49,7 +49,6 @@ GRAMS_SCHEMA = pa.schema(
 )
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-_ROWS = 2_000
 _MAX_KNOWN = 500_000  # distinct chunks remembered by one process
 
 
@@ -317,13 +316,8 @@ def contamination_shard(
     spans. Memory: one batch beside the index.
     """
     counts = {"documents": 0, "contaminated": 0, "spans": 0}
-    temporaries = [path.with_suffix(".tmp") for path in (spans_path, documents_path)]
-    with (
-        pq.ParquetFile(in_path) as source,
-        pq.ParquetWriter(temporaries[0], SPANS_SCHEMA, compression="zstd") as spans,
-        pq.ParquetWriter(temporaries[1], DOCUMENTS_SCHEMA, compression="zstd") as documents,
-    ):
-        for batch in source.iter_batches(batch_size=_ROWS, columns=["id", "text"]):
+    with whole_parquet(spans_path, SPANS_SCHEMA) as spans, whole_parquet(documents_path, DOCUMENTS_SCHEMA) as documents:
+        for batch in read_batches(in_path, ["id", "text"]):
             found_spans: list[dict[str, Any]] = []
             found_documents: list[dict[str, Any]] = []
             for id, text in zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True):
@@ -336,8 +330,6 @@ def contamination_shard(
             counts["contaminated"] += len(found_documents)
             counts["spans"] += len(found_spans)
             progress(len(batch))
-    for temporary, path in zip(temporaries, (spans_path, documents_path), strict=True):
-        os.replace(temporary, path)
     return counts
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.hashing import DIGEST_MODULUS, combine_digests, text_hash, unit_hash
+from data_quality.shards import BATCH_ROWS, read_batches
 from data_quality.sql import connect
 
 __all__ = [
@@ -44,7 +45,6 @@ SCHEMA = pa.schema(
     ]
 )
 DIGEST_COLUMNS = ["id", "text_hash", "source", "language", "metadata"]
-ROW_GROUP_ROWS = 2_000
 ROW_GROUP_BYTES = 8 << 20
 
 
@@ -72,24 +72,16 @@ def row_digest(id: str, text_hash: str, source: str, language: str | None, metad
     return int.from_bytes(hashlib.sha256(row.encode()).digest(), "big")
 
 
-def documents_digest(documents: Path | str | pa.Table | Sequence[Path | str]) -> str:
-    """Digest of a shard, of a table or of several shards: the sum modulo 2^256 of their rows' digests (64 hex)."""
+def documents_digest(documents: Path | str | pa.Table) -> str:
+    """Digest of a shard or of a table: the sum modulo 2^256 of its rows' digests (64 hex)."""
     if isinstance(documents, pa.Table):
         batches: Iterable[pa.RecordBatch] = documents.select(DIGEST_COLUMNS).to_batches()
-    elif isinstance(documents, str | Path):
-        batches = _batches(Path(documents), DIGEST_COLUMNS)
     else:
-        return combine_digests(documents_digest(path) for path in documents)
+        batches = read_batches(Path(documents), DIGEST_COLUMNS)
     total = 0
     for batch in batches:
         total += sum(map(row_digest, *(column.to_pylist() for column in batch.columns)))
     return f"{total % DIGEST_MODULUS:064x}"
-
-
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS, columns=columns):
-            yield batch.select(columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +97,15 @@ class Shard:
 class ShardWriter:
     """Writes documents into ``directory`` as 00000.parquet, 00001.parquet, ...
 
-    A shard is closed when it reaches ``max_rows`` or ``max_bytes`` (UTF-8 bytes of text), or, from ``min_rows`` or
-    ``min_bytes`` (half of the maximum by default) on, after a document whose id hashes below its share of an eighth of
-    the maximum: the boundaries depend on the ids, so that they fall back into step after an insertion. A shard appears
-    under its name only when it is complete. Memory: one row group.
+    A shard is closed when it reaches ``max_rows`` or ``max_bytes`` (UTF-8 bytes of text), or, from half of either on,
+    after a document whose id hashes below its share of an eighth of the maximum: the boundaries depend on the ids, so
+    that they fall back into step after an insertion. A shard appears under its name only when it is complete. Memory:
+    one row group.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        max_rows: int = 50_000,
-        max_bytes: int = 64 << 20,
-        min_rows: int | None = None,
-        min_bytes: int | None = None,
-    ) -> None:
+    def __init__(self, directory: Path, max_rows: int = 50_000, max_bytes: int = 64 << 20) -> None:
         self.directory = Path(directory)
         self.max_rows, self.max_bytes = max_rows, max_bytes
-        self.min_rows = max_rows // 2 if min_rows is None else min_rows
-        self.min_bytes = max_bytes // 2 if min_bytes is None else min_bytes
         self.shards: list[Shard] = []
         self._writer: pq.ParquetWriter | None = None
         self._start_shard()
@@ -145,13 +128,13 @@ class ShardWriter:
         self._group_bytes += size
         if self._ends_shard(document.id, size):
             self._finish_shard()
-        elif len(self._columns[0]) >= ROW_GROUP_ROWS or self._group_bytes >= ROW_GROUP_BYTES:
+        elif len(self._columns[0]) >= BATCH_ROWS or self._group_bytes >= ROW_GROUP_BYTES:
             self._flush_row_group()
 
     def _ends_shard(self, id: str, size: int) -> bool:
         if self._rows >= self.max_rows or self._bytes >= self.max_bytes:
             return True
-        if self._rows < self.min_rows and self._bytes < self.min_bytes:
+        if self._rows < self.max_rows // 2 and self._bytes < self.max_bytes // 2:
             return False
         return unit_hash(id) < max(8 / self.max_rows, 8 * size / self.max_bytes)
 
@@ -164,7 +147,7 @@ class ShardWriter:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._temporary, SCHEMA, compression="zstd")
         arrays = [pa.array(column, field.type) for column, field in zip(self._columns, SCHEMA, strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=ROW_GROUP_ROWS)
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=BATCH_ROWS)
         self._columns = [[] for _ in SCHEMA]
         self._group_bytes = 0
 
@@ -206,7 +189,7 @@ def iter_documents(paths: Path | str | Iterable[Path | str]) -> Iterator[Documen
     """The documents of one or several shards in their order; holds one row group at a time."""
     columns = ["id", "text", "source", "language", "metadata"]
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        for batch in _batches(Path(path), columns):
+        for batch in read_batches(Path(path), columns):
             for id, text, source, language, metadata in zip(
                 *(column.to_pylist() for column in batch.columns), strict=True
             ):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from data_quality.rules import Ruleset, Threshold, fires_expression, register_signals
 from data_quality.sql import connect
@@ -60,25 +60,3 @@ def explain(
         )
         for at, (ruleset, rule) in enumerate(rules)
     ]
-
-
-def reasons_table(counts: dict[str, Any], rulesets: Sequence[Ruleset]) -> list[dict[str, Any]]:
-    """One row per rule from the counts of `judge`: reason, documents, first, share, signal, operator, threshold,
-    text version, meaning and source, most frequent first reason on top."""
-    rows = [
-        {
-            "reason": ruleset.reason(rule),
-            "documents": counts["reasons"][ruleset.reason(rule)],
-            "first": counts["first_reasons"][ruleset.reason(rule)],
-            "share": counts["reasons"][ruleset.reason(rule)] / max(counts["documents"], 1),
-            "signal": rule.signal,
-            "operator": rule.operator,
-            "threshold": rule.threshold,
-            "text": ruleset.text_of(rule),
-            "meaning": rule.reason,
-            "source": rule.source,
-        }
-        for ruleset in rulesets
-        for rule in ruleset.rules
-    ]
-    return sorted(rows, key=lambda row: (-row["first"], -row["documents"], row["reason"]))

@@ -7,7 +7,7 @@ opened again inside every later block, so that a few kilobytes become millions o
 
 import numpy as np
 
-from data_quality.dedupe.compiled import kernel
+from data_quality.compiled import kernel
 
 MAX_NODES = 2_000_000
 """Elements that a page may become: some 300 MB in the parser."""

@@ -33,7 +33,7 @@ from data_quality.config import (
     TextSource,
     WarcSource,
 )
-from data_quality.documents import Document, ShardWriter
+from data_quality.documents import Document, ShardWriter, canonical_metadata
 from data_quality.hashing import combine_digests, unit_hash
 from data_quality.skipped import SkippedTable
 from data_quality.sources import (
@@ -111,8 +111,15 @@ class Piece(StrictModel):
             "revision": self.revision,
             # Which syntax `ast` knows decides what it refuses.
             "python": platform.python_version_tuple()[:2] if isinstance(self.source, PythonDocsSource) else None,
-            **({"pypdfium2": version("pypdfium2")} if isinstance(self.source, PdfSource) else {}),
+            **self._libraries(),
         }
+
+    def _libraries(self) -> dict[str, str]:
+        """The versions of what reads the files, where that is a matter of judgement: layout, main text, encoding."""
+        name = LIBRARIES.get(self.source.format)
+        if isinstance(self.source, TextSource | JsonlSource | CsvSource) and self.source.encoding == "auto":
+            name = "resiliparse"  # guesses (charset.py)
+        return {name: version(name)} if name else {}
 
     def _range_material(self, file: FileRef) -> list[Any]:
         """What a range's result depends on beside its content: not where it is, and only where ids are made of record
@@ -354,7 +361,7 @@ def make_document(record: Record, file: str, source: SourceConfig, records_befor
         language=language,
         metadata=dict(record.metadata or {}),
     )
-    for value in (document.id, document.text, document.source, language or ""):
+    for value in (document.id, document.text, document.source, language or "", canonical_metadata(document.metadata)):
         if not value.isascii():
             try:
                 value.encode()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_quality.characters import code_points
-from data_quality.dedupe.compiled import kernel
+from data_quality.compiled import kernel
 
 _GROWTH = 2
 

@@ -6,25 +6,24 @@ for any sharding and order of the documents.
 """
 
 import hashlib
-import os
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from data_quality.blank_lines import BLANK_LINES
 from data_quality.config import LabelledConfig
 from data_quality.library_names import LibraryNames
+from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.sql import connect
 
 SPLITS = ("train", "valid", "test")
 
-_BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)+")
 _IDENTIFIER_CHARACTER = re.compile(r"\w", re.ASCII)
 _IDENTIFIER_END = re.compile(r"\W", re.ASCII)
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -50,7 +49,7 @@ def paragraphs(text: str, min_chars: int, max_chars: int) -> Iterator[str]:
     fits nowhere (encoded data).
     """
     current = ""
-    for block in _BLANK_LINES.split(text.strip()):
+    for block in BLANK_LINES.split(text.strip()):
         current = f"{current}\n\n{block.rstrip()}" if current else block.strip()
         start = 0
         while len(current) - start > max_chars:
@@ -101,9 +100,8 @@ def labelled_candidates(documents: Path, out: Path, config: LabelledConfig) -> d
     names = LibraryNames(config)
     labels = {c.name: label for label, c in enumerate(config.classes)}
     counts = {"documents": 0, "candidates": 0}
-    temporary = out.with_suffix(".tmp")
-    with pq.ParquetWriter(temporary, _CANDIDATES, compression="zstd") as writer:
-        for batch in pq.ParquetFile(documents).iter_batches(2000, columns=["id", "text", "source"]):
+    with whole_parquet(out, _CANDIDATES) as writer:
+        for batch in read_batches(documents, ["id", "text", "source"]):
             rows: list[dict[str, Any]] = []
             for document in batch.to_pylist():
                 label = labels.get(document["source"])
@@ -123,7 +121,6 @@ def labelled_candidates(documents: Path, out: Path, config: LabelledConfig) -> d
                     )
             counts["candidates"] += len(rows)
             writer.write_table(pa.Table.from_pylist(rows, _CANDIDATES))
-    os.replace(temporary, out)
     return counts
 
 
@@ -201,39 +198,12 @@ def select_labelled(
         counts[split] = len(labels)
         counts[f"{split}_classes"] = {name: by_class[label] for label, name in enumerate(names)}
         table = table.append_column("label_name", pa.array([names[label] for label in labels], pa.string()))
-        temporary = directory / f"{split}.tmp"
-        pq.write_table(table, temporary, compression="zstd", row_group_size=2000)
-        os.replace(temporary, directory / f"{split}.parquet")
+        with whole_parquet(directory / f"{split}.parquet", table.schema) as writer:
+            writer.write_table(table, row_group_size=BATCH_ROWS)
     _check_usable(counts, names)
     train = tables["train"]["text"].to_pylist()
     for split in ("valid", "test"):
         counts[f"{split}_near_leak"] = near_leak(train, tables[split]["text"].to_pylist())
-    return counts
-
-
-def build_labelled(
-    documents: Sequence[Path],
-    splits: Path,
-    directory: Path,
-    config: LabelledConfig,
-    progress: Callable[[int], None] = lambda n: None,
-) -> dict[str, Any]:
-    """`labelled_candidates` of each shard, then `select_labelled`: the whole set in one process.
-
-    `progress` advances by one per shard. Shards already looked at, after a kill, are not looked at again.
-    Returns the counts of `select_labelled`. Parameters and errors are those of the two functions.
-    """
-    work = directory / "candidates"
-    work.mkdir(parents=True, exist_ok=True)
-    candidates = []
-    for number, shard in enumerate(documents):
-        out = work / f"{number:05d}.parquet"
-        if not out.exists():
-            labelled_candidates(shard, out, config)
-        candidates.append(out)
-        progress(1)
-    counts = select_labelled(candidates, splits, directory, config)
-    shutil.rmtree(work)
     return counts
 
 

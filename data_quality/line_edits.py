@@ -11,8 +11,8 @@ import numpy as np
 
 from data_quality.c4_lines import C4Lines
 from data_quality.characters import WHITE
+from data_quality.compiled import kernel
 from data_quality.config import C4LineEdits, RefinedWebLineEdits
-from data_quality.dedupe.compiled import kernel
 from data_quality.refinedweb_lines import RefinedWebLines
 from data_quality.text_lines import Lines
 
@@ -53,7 +53,7 @@ class EditedLines:
 def edit_lines(lines: Lines, text: int, config: LineEdits) -> EditedLines:
     """Apply the line rules of a text version to one of some texts.
 
-    `apply_edits(text, result.removed)` holds the kept lines, parted by one line break each, without white space at
+    What is left of it without `removed` are the kept lines, parted by one line break each, without white space at
     both ends. For C4 it equals what datatrove leaves of the document, but for one thing: where two kept lines are
     parted by a line break other than `\\n` (a form feed, U+2028, ...) that character stays.
     """
@@ -140,22 +140,3 @@ def _complement(pieces: Iterable[Span], length: int) -> list[Span]:
     if at < length:
         gaps.append((at, length))
     return gaps
-
-
-def apply_edits(text: str, spans: Iterable[Span]) -> str:
-    """`text` without the characters of `spans`, which are [start, end), ascending and disjoint.
-
-    Raises ValueError for a span that is not: applying it would silently leave another text.
-    """
-    kept: list[str] = []
-    at = 0
-    for start, end in spans:
-        if not at <= start <= end <= len(text):
-            raise ValueError(
-                f"edit span [{start}, {end}) does not follow character {at} within {len(text)} characters: "
-                "the spans belong to another text or are not in order"
-            )
-        kept.append(text[at:start])
-        at = end
-    kept.append(text[at:])
-    return "".join(kept)

@@ -9,7 +9,6 @@ changes; within a budget the others of all other groups can only lose some.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import pyarrow as pa
 
 from data_quality.config import MixtureConfig
 from data_quality.hashing import unit_hash
-from data_quality.sql import open_database, parquet, write_rows
+from data_quality.signal_catalogue import nearest
+from data_quality.sql import check_unique, open_database, parquet, write_rows
 
 COPIES_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("copies", pa.int32(), nullable=False)])
 _FETCHED = 50_000
@@ -59,7 +59,7 @@ def draw_mixture(
         duplicate_paths: tables of DUPLICATES_SCHEMA, for the sizes of families; a document that is not named as kept
             stands for itself. If several tables name it, its family is all that were dropped for it.
         token_paths: Parquet with id and tokens for every document; needed for unit "tokens" only.
-        temp_directory: existing directory for what does not fit into memory.
+        temp_directory: existing directory of this call alone, for what does not fit into memory.
         progress: told of documents drawn.
 
     Returns:
@@ -164,9 +164,7 @@ def _measure(
     [(uncounted, example)] = sql.execute("SELECT count(*), min(id) FROM documents WHERE size IS NULL").fetchall()
     if uncounted:
         raise ValueError(f"{uncounted} documents have no token count, {example!r} among them: count all documents")
-    [(rows, ids)] = sql.execute("SELECT count(*), count(DISTINCT id) FROM documents").fetchall()
-    if rows != ids:
-        raise ValueError(f"{rows} documents have {ids} ids: ids must be unique across all shards")
+    check_unique(sql, "documents")
 
 
 def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig) -> list[Group]:
@@ -176,9 +174,9 @@ def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig) -> list[Group
     names = sorted({row[0] for row in rows})
     for name in config.weights:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(names[:10])}"
-            raise ValueError(f"mixture.weights names the {config.by} {name!r}, which no document has{hint}")
+            raise ValueError(
+                f"mixture.weights names the {config.by} {name!r}, which no document has{nearest(name, names)}"
+            )
     groups = []
     for name in names:
         own = [row for row in rows if row[0] == name]

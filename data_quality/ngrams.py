@@ -5,9 +5,9 @@ document meet with a probability below length / 2^61, and the value is the same 
 """
 
 import numpy as np
-from numba import njit
 
 from data_quality.characters import ENDS_SENTENCE, LETTER, PUNCTUATION, SYMBOL
+from data_quality.compiled import kernel
 
 MODULUS = (1 << 61) - 1
 BASE = 0x0A3C59AC2D1E5F73 % MODULUS  # any number that is large and fixed
@@ -23,13 +23,13 @@ _LOW30 = np.uint64((1 << 30) - 1)
 _S1, _S30, _S31, _S61 = np.uint64(1), np.uint64(30), np.uint64(31), np.uint64(61)
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _reduce(x):  # type: ignore[no-untyped-def]
     x = (x & _P) + (x >> _S61)
     return x - _P if x >= _P else x
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _multiply(a, b):  # type: ignore[no-untyped-def]
     """a * b mod 2^61 - 1 without 128-bit integers: schoolbook on halves of 31 bits."""
     a_high, a_low = a >> _S31, a & _LOW31
@@ -38,7 +38,7 @@ def _multiply(a, b):  # type: ignore[no-untyped-def]
     return _reduce(a_high * b_high * np.uint64(2) + (middle >> _S30) + ((middle & _LOW30) << _S31) + a_low * b_low)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def describe_words(codes: np.ndarray, ends: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, ...]:
     """What the signals ask of each word: length, hash, BASE ** length, symbols only, has a letter, kind.
 
@@ -74,7 +74,7 @@ def describe_words(codes: np.ndarray, ends: np.ndarray, classes: np.ndarray) -> 
     return lengths, hashes, powers, is_symbol, has_letter, kinds
 
 
-@njit(cache=True, inline="always")
+@kernel(inline="always")
 def _slot(table, keys, key, mask):  # type: ignore[no-untyped-def]
     """Where `key` is or belongs in an open-addressing table whose entries index `keys` (-1: free)."""
     at = (key ^ (key >> np.uint64(29))) & mask
@@ -83,7 +83,7 @@ def _slot(table, keys, key, mask):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True)
+@kernel
 def _table(n: int) -> np.ndarray:
     size = 16
     while size < 2 * n:
@@ -91,7 +91,7 @@ def _table(n: int) -> np.ndarray:
     return np.full(size, -1, dtype=np.int32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def distinct_words(ids: np.ndarray) -> int:
     """How many different ids there are among `ids`, int32[words]."""
     keys = ids.astype(np.uint64)
@@ -106,7 +106,7 @@ def distinct_words(ids: np.ndarray) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def distinct_among(ids: np.ndarray, wanted: np.ndarray) -> int:
     """How many of the different ids `wanted`, int32[few], occur among `ids`, int32[words]."""
     found = np.zeros(len(wanted), dtype=np.bool_)
@@ -117,7 +117,7 @@ def distinct_among(ids: np.ndarray, wanted: np.ndarray) -> int:
     return int(found.sum())
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def top_ngram_characters(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Characters of the most frequent 2-, 3- and 4-gram, words joined by a space, times its count: int64[3].
 
@@ -155,7 +155,7 @@ def top_ngram_characters(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def duplicate_ngram_characters(hashes: np.ndarray, powers: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Characters in second and later copies of 5- to 10-grams, found greedily without overlap: int64[6].
 
@@ -195,7 +195,7 @@ DISTINCT, NON_SYMBOL, NON_SYMBOL_CHARACTERS, WITH_LETTER, LONGEST, STOP_WORDS_FO
 DUP_5_GRAM = TOP_2_GRAM + 3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def word_numbers(  # type: ignore[no-untyped-def]
     ids, lengths, hashes, powers, is_symbol, has_letter, stop_words
 ) -> np.ndarray:
@@ -224,7 +224,7 @@ def word_numbers(  # type: ignore[no-untyped-def]
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def contained_characters(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Characters contained in repeated n-grams, each counted once, as Gopher's paper says: int64[9] for n = 2 to 10.
 
@@ -276,7 +276,7 @@ def contained_characters(ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copied_ngrams(ids: np.ndarray, n: int) -> int:
     """How many n-grams are a copy of an earlier one. `ids`: uint32 or int32[words]."""
     grams = len(ids) - n + 1
@@ -297,7 +297,7 @@ def copied_ngrams(ids: np.ndarray, n: int) -> int:
     return copies
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def class_counts(classes: np.ndarray, offsets: np.ndarray, n_classes: int) -> np.ndarray:
     """How many characters of each text carry each class bit: int64[texts, n_classes].
 
@@ -317,7 +317,7 @@ def class_counts(classes: np.ndarray, offsets: np.ndarray, n_classes: int) -> np
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sentences_by_line(kinds: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Sentences of each line as spaCy's sentencizer counts them: int64[lines].
 

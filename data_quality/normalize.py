@@ -1,17 +1,16 @@
 """Unicode and whitespace normalisation of document text."""
 
-import os
 import re
 import unicodedata
 from pathlib import Path
 
 import ftfy
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.config import NormalizeConfig
-from data_quality.documents import ROW_GROUP_ROWS, SCHEMA
+from data_quality.documents import SCHEMA
 from data_quality.hashing import text_hash
+from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 
 # Only the repair of wrongly decoded text: everything else that ftfy can do changes what an author wrote.
 _FTFY = ftfy.TextFixerConfig(
@@ -81,24 +80,21 @@ def normalize_shard(source: Path, target: Path, config: NormalizeConfig) -> dict
     UTF-8 bytes of text in and out. ``target`` appears only when it is complete.
     """
     counts = dict.fromkeys(("documents", "written", "changed", "empty", "text_bytes_in", "text_bytes_out"), 0)
-    target = Path(target)
-    temporary = target.with_suffix(".tmp")
-    with pq.ParquetFile(source) as file, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        for batch in file.iter_batches(batch_size=ROW_GROUP_ROWS):
+    with whole_parquet(target, SCHEMA) as writer:
+        for batch in read_batches(source, SCHEMA.names):
             before = batch.column("text").to_pylist()
             after = [normalize_text(text, config) for text in before]
-            table = pa.Table.from_batches([batch]).select(SCHEMA.names)
+            table = pa.Table.from_batches([batch])
             table = table.set_column(1, SCHEMA.field("text"), pa.array(after, pa.string()))
             table = table.set_column(5, SCHEMA.field("text_hash"), pa.array(map(text_hash, after), pa.string()))
             kept = [bool(text) or not config.drop_empty for text in after]
             if not all(kept):
                 table = table.filter(pa.array(kept))
-            writer.write_table(table.cast(SCHEMA), row_group_size=ROW_GROUP_ROWS)
+            writer.write_table(table.cast(SCHEMA), row_group_size=BATCH_ROWS)
             counts["documents"] += len(after)
             counts["written"] += table.num_rows
             counts["empty"] += len(after) - table.num_rows
             counts["changed"] += sum(old != new for old, new in zip(before, after, strict=True))
             counts["text_bytes_in"] += sum(len(text.encode()) for text in before)
             counts["text_bytes_out"] += sum(len(text.encode()) for text in after)
-    os.replace(temporary, target)
     return counts

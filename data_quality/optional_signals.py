@@ -2,7 +2,6 @@
 
 import heapq
 import json
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +10,16 @@ from functools import lru_cache
 import numpy as np
 
 from data_quality.bad_words import BadWordSignals
+from data_quality.blank_lines import BLANK_LINES
 from data_quality.chinese import TraditionalCharacters, char_repetition, chinese_signals
 from data_quality.config import SignalsConfig
 from data_quality.custom import CustomDocument, CustomSignals
 from data_quality.ngrams import contained_characters
+from data_quality.ratio import ratio
 from data_quality.urls import BannedUrls
 from data_quality.vocabulary import Vocabulary
 
 Values = dict[str, float]
-
-_BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)+")
 
 
 @dataclass(frozen=True)
@@ -108,19 +107,15 @@ def _paper_repetition(measured: Measured) -> Values:
     lengths = vocabulary.lengths[ids]
     contained = contained_characters(ids, lengths)
     characters = int(lengths.sum())
-    values = {f"paper_top_{n}_gram": _ratio(int(contained[n - 2]), characters) for n in (2, 3, 4)}
-    values |= {f"paper_dup_{n}_gram": _ratio(int(contained[n - 2]), characters) for n in range(5, 11)}
-    for name, elements in (("line", text.split("\n")), ("para", _BLANK_LINES.split(text))):
+    values = {f"paper_top_{n}_gram": ratio(int(contained[n - 2]), characters) for n in (2, 3, 4)}
+    values |= {f"paper_dup_{n}_gram": ratio(int(contained[n - 2]), characters) for n in range(5, 11)}
+    for name, elements in (("line", text.split("\n")), ("para", BLANK_LINES.split(text))):
         counts = Counter(stripped for element in elements if (stripped := element.strip()))
         repeated = {element: count for element, count in counts.items() if count > 1}
-        values[f"paper_dup_{name}_frac"] = _ratio(sum(repeated.values()), counts.total())
-        values[f"paper_dup_{name}_char_frac"] = _ratio(_characters(repeated), _characters(counts))
+        values[f"paper_dup_{name}_frac"] = ratio(sum(repeated.values()), counts.total())
+        values[f"paper_dup_{name}_char_frac"] = ratio(_characters(repeated), _characters(counts))
     return values
 
 
 def _characters(counts: dict[str, int]) -> int:
     return sum(len(element) * count for element, count in counts.items())
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0

@@ -6,7 +6,6 @@ of good text; the least surprising 30 % are `head`, up to 60 % `middle`, the res
 """
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import PerplexityConfig
+from data_quality.shards import read_batches, whole_parquet
 from data_quality.sql import connect, write_rows
 from data_quality.words import split_words
 
@@ -25,7 +25,6 @@ PERPLEXITY_SCHEMA = pa.schema(
 BUCKETS_SCHEMA = pa.schema(
     [*PERPLEXITY_SCHEMA, ("perplexity_percentile", pa.float64()), ("perplexity_bucket", pa.string())]
 )
-_ROWS = 2000
 
 
 class Scorer(Protocol):
@@ -87,9 +86,10 @@ def save_counts(counts: dict[str | None, Counter[str]], path: Path) -> None:
 def load_counts(path: Path) -> dict[str | None, Counter[str]]:
     """What `save_counts` wrote."""
     counts: dict[str | None, Counter[str]] = {}
-    for batch in pq.ParquetFile(path).iter_batches():
-        for language, word, count in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            counts.setdefault(language, Counter())[word] = count
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            for language, word, count in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                counts.setdefault(language, Counter())[word] = count
     return counts
 
 
@@ -104,9 +104,8 @@ def perplexity_shard(
     Returns documents and scored (those that the scorer gave a number).
     """
     counts = {"documents": 0, "scored": 0}
-    temporary = out_path.with_suffix(".tmp")
-    with pq.ParquetFile(in_path) as source, pq.ParquetWriter(temporary, PERPLEXITY_SCHEMA, compression="zstd") as out:
-        for batch in source.iter_batches(batch_size=_ROWS, columns=["id", "text", "language"]):
+    with whole_parquet(out_path, PERPLEXITY_SCHEMA) as out:
+        for batch in read_batches(in_path, ["id", "text", "language"]):
             columns = batch.to_pydict()
             scores = [scorer(*pair) for pair in zip(columns["text"], columns["language"], strict=True)]
             rows = {"id": columns["id"], "language": columns["language"], "perplexity": scores}
@@ -114,7 +113,6 @@ def perplexity_shard(
             counts["documents"] += len(scores)
             counts["scored"] += sum(score is not None for score in scores)
             progress(len(scores))
-    os.replace(temporary, out_path)
     return counts
 
 
@@ -124,12 +122,13 @@ def perplexity_buckets(
     config: PerplexityConfig,
     memory_limit: str = "1GB",
     threads: int = 1,
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
     """Write id, language, perplexity, perplexity_percentile and perplexity_bucket of every document, sorted by id.
 
     The percentile says which share of the language's scored documents are at most as surprising, 0 to 100. The bucket
     is head, middle or tail; `all` without a score or in a language of fewer than `minimum_documents` scored ones (then
-    the percentile is null too).
+    the percentile is null too). What does not fit into memory goes to `scratch`, by default beside `out_path`.
 
     Returns:
         documents, and by language `cutoffs`: the perplexities at the two percentiles.
@@ -145,7 +144,7 @@ def perplexity_buckets(
         "middle": config.middle,
         "minimum": config.minimum_documents,
     }
-    with connect(memory_limit, threads, out_path.with_suffix(".spill")) as connection:
+    with connect(memory_limit, threads, scratch or out_path.with_suffix(".spill")) as connection:
         connection.execute(
             """
             CREATE TABLE ranked AS

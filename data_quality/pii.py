@@ -9,18 +9,17 @@ Not found: names, postal addresses, addresses written out ("jane at example dot 
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality import pii_checks as checks
 from data_quality.config import PiiConfig
 from data_quality.scripts import UNSEGMENTED
+from data_quality.shards import read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA, Edit, apply_edits
 
 CATEGORIES = ("email", "iban", "cn_id", "credit_card", "ip", "us_ssn", "cn_mobile", "phone")
@@ -37,7 +36,6 @@ PLACEHOLDERS = {
     "phone": "555-0100",  # reserved for fiction
 }
 MIN_KEY_BYTES = 16
-_ROWS = 2_000
 
 _WIDE = re.compile("[０-９＠＋（）－．／]")
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width forms, one character each
@@ -362,14 +360,9 @@ def pii_shard(
     Raises:
         ValueError: no `id` and `text` in the shard; style `hashed` without a key.
     """
-    source = pq.ParquetFile(in_path)
-    missing = {"id", "text"} - set(source.schema_arrow.names)
-    if missing:
-        raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
     counts = {"documents": 0, "with_pii": 0, **dict.fromkeys(CATEGORIES, 0)}
-    temporary = out_path.with_suffix(".tmp")
-    with source, pq.ParquetWriter(temporary, SPANS_SCHEMA, compression="zstd") as writer:
-        for batch in source.iter_batches(batch_size=_ROWS, columns=["id", "text"]):
+    with whole_parquet(out_path, SPANS_SCHEMA) as writer:
+        for batch in read_batches(in_path, ["id", "text"]):
             rows = []
             for id, text in zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True):
                 spans = find_pii(text, config, key)
@@ -381,5 +374,4 @@ def pii_shard(
             writer.write_table(pa.Table.from_pylist(rows, schema=SPANS_SCHEMA))
             counts["documents"] += len(batch)
             progress(len(batch))
-    os.replace(temporary, out_path)
     return counts

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_quality.dedupe.compiled import kernel
+from data_quality.compiled import kernel
 from data_quality.words import MAX_CHUNK_CHARACTERS, PLAIN_SUFFIXES
 
 _DOT, _DASH, _DOLLAR, _APOSTROPHE, _SLASH = map(ord, ".-$'/")

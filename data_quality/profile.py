@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_quality.config import GatesConfig
+from data_quality.ratio import ratio
 from data_quality.sql import connect
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _summed(connection: "duckdb.DuckDBPyConnection", key: str) -> list[tuple[Any
 def moved(before: Mapping[str, Any], now: Mapping[str, Any], gates: GatesConfig) -> list[str]:
     """What moved further between two profiles than the gates allow, a sentence each; empty: nothing."""
     found = []
-    shares = [_ratio(profile["whole"]["kept"], profile["whole"]["documents"]) for profile in (before, now)]
+    shares = [ratio(profile["whole"]["kept"], profile["whole"]["documents"]) for profile in (before, now)]
     if gates.kept_share is not None and abs(shares[1] - shares[0]) > gates.kept_share:
         found.append(
             f"the share of documents that are kept went from {shares[0]:.1%} to {shares[1]:.1%} "
@@ -79,7 +80,7 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any], gates: GatesConfig)
     if gates.language_share is not None:
         for name in sorted({*before["languages"], *now["languages"]}):
             old, new = (
-                _ratio(profile["languages"].get(name, {}).get("kept_bytes", 0), profile["whole"]["kept_bytes"])
+                ratio(profile["languages"].get(name, {}).get("kept_bytes", 0), profile["whole"]["kept_bytes"])
                 for profile in (before, now)
             )
             if abs(new - old) > gates.language_share:
@@ -98,7 +99,7 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any], gates: GatesConfig)
     if gates.drop_rate is not None:
         for name in sorted({*before["reasons"], *now["reasons"]}):
             old, new = (
-                _ratio(profile["reasons"].get(name, 0), profile["whole"]["documents"]) for profile in (before, now)
+                ratio(profile["reasons"].get(name, 0), profile["whole"]["documents"]) for profile in (before, now)
             )
             if abs(new - old) > gates.drop_rate:
                 found.append(
@@ -106,7 +107,3 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any], gates: GatesConfig)
                     f"(gates.drop_rate allows {gates.drop_rate:.1%})"
                 )
     return found
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0

@@ -312,6 +312,7 @@ def judge(
     keep: DocumentList = DocumentList(),  # noqa: B008 - frozen
     drop: DocumentList = DocumentList(),  # noqa: B008
     score_paths: Sequence[Sequence[Path]] = (),
+    scratch: Path | None = None,
 ) -> dict[str, Any]:
     """Judge all documents of some signals shards and write `out_path`: id, reasons, first_reason, listed; by id.
 
@@ -320,6 +321,7 @@ def judge(
     What comes after the verdicts must let a document stay whose `listed` is `keep`.
 
     `score_paths` are further tables (the shards of each) with numbers by id that rules may name: SCORE_SIGNALS.
+    What does not fit into memory goes to `scratch`, by default beside `out_path`.
 
     Returns the counts documents, passed, and by reason `reasons` (all that fire) and `first_reasons`, both with every
     rule, fired or not, and the lists that decided; and `unmatched`, the entries of the lists that no document has
@@ -327,7 +329,7 @@ def judge(
     """
     if not signal_paths:
         raise ValueError("judge needs at least one signals shard")
-    with connect(memory_limit, threads, out_path.with_suffix(".spill")) as connection:
+    with connect(memory_limit, threads, scratch or out_path.with_suffix(".spill")) as connection:
         columns = register_signals(connection, signal_paths, score_paths)
         require_columns(columns, rulesets)
         lists = DocumentLists(connection, keep.resolved(), drop.resolved())

@@ -4,7 +4,6 @@ The definitions are those of datatrove 0.10 (pipeline/filters/), so that publish
 where datatrove divides by zero (an empty text, no words) a ratio is 0.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +19,9 @@ from data_quality.line_edits import LineEdits, edit_lines
 from data_quality.ngrams import class_counts, word_numbers
 from data_quality.optional_signals import Measured, optional_signals
 from data_quality.per_thread import per_thread
+from data_quality.ratio import ratio
 from data_quality.segment import base_language
+from data_quality.shards import read_batches, whole_parquet
 from data_quality.signal_catalogue import EDITED_SIGNALS, LANGUAGE_SIGNALS, column, edits_column, signal_columns
 from data_quality.sql import connect, parquet
 from data_quality.text_lines import LINES, SHORT, Lines, line_numbers, starts_and_ends, text_lines
@@ -31,7 +32,6 @@ from data_quality.words import language_by_script
 Values = dict[str, float]
 Edits = dict[str, np.ndarray]  # of a text version int32[spans, 2]
 
-_ROWS = 2000
 _GROUP_CHARACTERS = 500_000
 _LANGUAGE_COLUMNS = ("language", "script", *LANGUAGE_SIGNALS)
 
@@ -106,15 +106,11 @@ def _edited_documents(
         n_words, n_sentences = count_kept(one, words[at], vocabulary)
         before, after = len(one.stays), int(offsets[at + 1] - offsets[at])
         values = _line_signals(after, numbers[at], n_words, n_sentences) | one.counts
-        values["removed_ratio"] = _ratio(before - after, before)
+        values["removed_ratio"] = ratio(before - after, before)
         if "removed_word_ratio" in EDITED_SIGNALS[version]:
             values["removed_word_ratio"] = removed_words(one, words[at], vocabulary)
         found.append((one.removed, values))
     return found
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
 
 
 def _line_signals(characters: int, numbers: np.ndarray, words: int, sentences: int) -> Values:
@@ -125,11 +121,11 @@ def _line_signals(characters: int, numbers: np.ndarray, words: int, sentences: i
         "words": words,
         "sentences": sentences,
         "nonblank_lines": nonblank,
-        "line_punct_ratio": _ratio(punctuated, nonblank),
-        "short_line_ratio": _ratio(short, nonblank),
-        "char_dup_ratio": _ratio(copied, characters - breaks),
-        "list_ratio": _ratio(breaks, words),
-        "mean_line_length": _ratio(nonblank_characters, nonblank),
+        "line_punct_ratio": ratio(punctuated, nonblank),
+        "short_line_ratio": ratio(short, nonblank),
+        "char_dup_ratio": ratio(copied, characters - breaks),
+        "list_ratio": ratio(breaks, words),
+        "mean_line_length": ratio(nonblank_characters, nonblank),
     }
 
 
@@ -140,10 +136,10 @@ def _gopher_lines(lines: Lines, at: int, words: int) -> Values:
     bullets, ellipses = map(int, starts_and_ends(lines.codes, lines.starts[first:last], lines.ends[first:last]))
     return {
         "lines": int(last - first),
-        "hash_ratio": _ratio(text.count("#"), words),
-        "ellipsis_ratio": _ratio(text.count("...") + text.count("…"), words),
-        "bullet_line_ratio": _ratio(bullets, int(last - first)),
-        "ellipsis_line_ratio": _ratio(ellipses, int(last - first)),
+        "hash_ratio": ratio(text.count("#"), words),
+        "ellipsis_ratio": ratio(text.count("...") + text.count("…"), words),
+        "bullet_line_ratio": ratio(bullets, int(last - first)),
+        "ellipsis_line_ratio": ratio(ellipses, int(last - first)),
         "curly_bracket": text.count("{"),
         "lorem_ipsum": lines.lowered[at].count("lorem ipsum"),
     }
@@ -155,9 +151,9 @@ def _duplicate_lines(characters: int, numbers: np.ndarray) -> Values:
     return {
         "paragraphs": paragraphs,
         "dup_line_frac": copies / count,
-        "dup_line_char_frac": _ratio(copied, characters),
+        "dup_line_char_frac": ratio(copied, characters),
         "dup_para_frac": paragraph_copies / paragraphs,
-        "dup_para_char_frac": _ratio(paragraphs_copied, characters),
+        "dup_para_char_frac": ratio(paragraphs_copied, characters),
     }
 
 
@@ -170,13 +166,13 @@ def _word_signals(characters: int, ids: np.ndarray, vocabulary: Vocabulary, lang
     ).tolist()  # fmt: skip
     return {
         "non_symbol_words": non_symbol,
-        "unique_word_ratio": _ratio(distinct, len(ids)),
-        "mean_word_length": _ratio(non_symbol_characters, non_symbol),
+        "unique_word_ratio": ratio(distinct, len(ids)),
+        "mean_word_length": ratio(non_symbol_characters, non_symbol),
         "max_word_length": longest,
-        "alpha_word_ratio": _ratio(with_letter, len(ids)),
+        "alpha_word_ratio": ratio(with_letter, len(ids)),
         "stop_words": stopped,
-        **{f"top_{n}_gram": _ratio(ngrams[n - 2], characters) for n in (2, 3, 4)},
-        **{f"dup_{n}_gram": _ratio(ngrams[n - 2], characters) for n in range(5, 11)},
+        **{f"top_{n}_gram": ratio(ngrams[n - 2], characters) for n in (2, 3, 4)},
+        **{f"dup_{n}_gram": ratio(ngrams[n - 2], characters) for n in range(5, 11)},
     }
 
 
@@ -186,14 +182,14 @@ def _character_signals(text: str, counts: np.ndarray) -> Values:
     ink = len(text) - white
     return {
         "bytes": len(text.encode("utf-8")),
-        "alphabetic_ratio": _ratio(letters, len(text)),
-        "digit_ratio": _ratio(digits, len(text)),
-        "uppercase_ratio": _ratio(upper, letters),
-        "whitespace_ratio": _ratio(white, len(text)),
-        "punctuation_ratio": _ratio(punctuation, ink),
-        "han_ratio": _ratio(han, ink),
-        "kana_ratio": _ratio(kana, ink),
-        "hangul_ratio": _ratio(hangul, ink),
+        "alphabetic_ratio": ratio(letters, len(text)),
+        "digit_ratio": ratio(digits, len(text)),
+        "uppercase_ratio": ratio(upper, letters),
+        "whitespace_ratio": ratio(white, len(text)),
+        "punctuation_ratio": ratio(punctuation, ink),
+        "han_ratio": ratio(han, ink),
+        "kana_ratio": ratio(kana, ink),
+        "hangul_ratio": ratio(hangul, ink),
     }
 
 
@@ -242,21 +238,15 @@ def compute_signals(
         CustomSignalError: a function of the user's own failed; the message names the document.
         ValueError: the shard lacks id or text, or the language tables a document.
     """
-    source = pq.ParquetFile(in_path)
-    missing = {"id", "text"} - set(source.schema_arrow.names)
-    if missing:
-        raise ValueError(f"{in_path}: no column {' and '.join(sorted(missing))}; this is not a documents shard")
-    wanted = ["id", "text", "language", "source", *(["metadata"] if config.groups or config.custom else [])]
-    columns = [name for name in wanted if name in source.schema_arrow.names]
+    optional = ["language", "source", *(["metadata"] if config.groups or config.custom else [])]
+    batches = read_batches(in_path, ["id", "text"], optional)
     schema = _schema(config, bool(languages))
     counts = {"documents": 0, "bytes": 0, "words": 0, "edited": 0}
-    temporary = out_path.with_suffix(".tmp")
-    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for batch in _with_languages(source.iter_batches(batch_size=_ROWS, columns=columns), in_path, languages):
+    with whole_parquet(out_path, schema) as writer:
+        for batch in _with_languages(batches, in_path, languages):
             table = _batch_signals(batch, schema, config, counts)
             writer.write_table(table)
             progress(len(table))
-    os.replace(temporary, out_path)
     return counts
 
 

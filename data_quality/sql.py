@@ -3,7 +3,7 @@
 DuckDB and pyarrow are imported when they are used: a configuration is checked in a fraction of their import time.
 """
 
-import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROW_GROUP = 50_000
+_DATABASE = "textmill-database-"
 
 
 def connect(
@@ -41,10 +42,15 @@ def connect(
 def open_database(
     temp_directory: Path, memory_limit: str, threads: int
 ) -> Iterator[tuple["duckdb.DuckDBPyConnection", Path]]:
-    """A DuckDB on disk that spills, and the directory it is in; both vanish at the end."""
-    with TemporaryDirectory(prefix="dedupe-", dir=temp_directory) as name:
+    """A DuckDB on disk that spills, and the directory it is in; both vanish at the end.
+
+    `temp_directory` is for one database at a time: what is left there of one whose process was killed is removed.
+    """
+    for leftover in Path(temp_directory).glob(f"{_DATABASE}*"):
+        shutil.rmtree(leftover)
+    with TemporaryDirectory(prefix=_DATABASE, dir=temp_directory) as name:
         directory = Path(name)
-        with connect(memory_limit, threads, directory / "spill", directory / "dedupe.duckdb") as sql:
+        with connect(memory_limit, threads, directory / "spill", directory / "all.duckdb") as sql:
             yield sql, directory
 
 
@@ -63,28 +69,51 @@ def parquet(paths: Sequence[Path]) -> str:
     return f"read_parquet({sql_list(paths)})"
 
 
+def numbered_rows(paths: Sequence[Path]) -> str:
+    """The same, with `file_index` (which of the paths) and `file_row_number` beside each row."""
+    return f"read_parquet({sql_list(paths)}, file_row_number = true)"
+
+
 def single_row(sql: "duckdb.DuckDBPyConnection", query: str) -> Any:
     """The one row of a query, fetched to its end (DuckDB 2 lets no other query start before)."""
     [row] = sql.execute(query).fetchall()
     return row
 
 
-def write_rows(rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema", out_path: Path) -> None:
-    """Write a query's rows to Parquet, whole or not at all, in row groups of ROW_GROUP rows.
+def check_unique(sql: "duckdb.DuckDBPyConnection", table: str) -> int:
+    """The number of documents of a table; raises ValueError where two have one id."""
+    rows, ids, twice = single_row(
+        sql,
+        f"SELECT sum(n), count(*), (min(id) FILTER (n > 1)) FROM (SELECT id, count(*) AS n FROM {table} GROUP BY id)",
+    )
+    if twice is not None:
+        raise ValueError(
+            f"{rows} documents have {ids} ids, {twice!r} is one that comes twice: ids must be unique across all shards"
+        )
+    return int(ids)
+
+
+def write_rows(
+    rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema | None", out_path: Path, row_group: int | None = None
+) -> None:
+    """Write a query's rows to Parquet, whole or not at all; in row groups of ROW_GROUP rows unless told
+    otherwise. Without a schema, in that of the query.
 
     DuckDB's own files differ with its threads and with the files it read; these do not.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    partial = out_path.with_suffix(".tmp")
-    with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    from data_quality.shards import whole_parquet
+
+    row_group = row_group or ROW_GROUP
+    batches = rows.to_arrow_reader(row_group)
+    schema = batches.schema if schema is None else schema
+    with whole_parquet(out_path, schema) as writer:
         waiting = schema.empty_table()
-        for batch in rows.to_arrow_reader(ROW_GROUP):
+        for batch in batches:
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])
-            while waiting.num_rows >= ROW_GROUP:
-                writer.write_table(waiting.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
-                waiting = waiting.slice(ROW_GROUP)
+            while waiting.num_rows >= row_group:
+                writer.write_table(waiting.slice(0, row_group).combine_chunks(), row_group_size=row_group)
+                waiting = waiting.slice(row_group)
         if waiting.num_rows:
-            writer.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP)
-    os.replace(partial, out_path)
+            writer.write_table(waiting.combine_chunks(), row_group_size=row_group)

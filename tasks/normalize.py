@@ -9,12 +9,14 @@ from tasks.parts import build_parts, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
+LIBRARIES = ("ftfy", "unicode")
 
-@stage(version=1, libraries=("ftfy",))
+
+@stage(version=1, libraries=LIBRARIES)
 def normalize(work: Work, config: NormalizeConfig, *, corpus: Artifact) -> None:
     """Normalise every shard of a corpus."""
     parts = shard_parts(corpus, config)
-    shards = build_parts(work, "normalize.shard", 1, normalize_part, parts, libraries=("ftfy",))
+    shards = build_parts(work, "normalize.shard", 1, normalize_part, parts, libraries=LIBRARIES)
     work.digest = combine_digests(shard.digest for shard in shards)
 
 

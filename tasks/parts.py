@@ -6,7 +6,6 @@ The worker builds and publishes; this process only looks up, hands out and colle
 
 import errno
 import hashlib
-import importlib.metadata
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from tasks.cluster import map_in_batches
 from tasks.host import HOST, process_mark
 from tasks.pool import map_locally
 from tasks.shared import store_at
-from tasks.stage import Keyed, Work
+from tasks.stage import Keyed, Work, library_versions
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 
 PartFunction = Callable[..., dict[str, Any]]
@@ -69,7 +68,7 @@ def build_parts(
     Returns:
         The parts' artifacts in the order of `parts`.
     """
-    versions = {name: importlib.metadata.version(name) for name in libraries}
+    versions = library_versions(libraries)
     keys = [artifact_key(stage, version, part.material, versions, {}) for part in parts]
     work.store.need(work.directory, stage, ((stage, key) for key in keys))
     found = work.store.find_all(stage, keys)

@@ -12,6 +12,7 @@ from tasks.tables import database, rows
 
 BUCKETS = "buckets.parquet"
 COUNTS = "counts.parquet"
+LIBRARIES = ("rjieba", "spacy", "unicode")
 
 
 def perplexity(config: PerplexityConfig, *, corpus: Artifact, reference: Artifact) -> Artifact:
@@ -22,7 +23,7 @@ def perplexity(config: PerplexityConfig, *, corpus: Artifact, reference: Artifac
     return perplexity_buckets(config.model_copy(update={"reference": Selection()}), scores=scored)
 
 
-@stage(version=1, libraries=("rjieba", "spacy"))
+@stage(version=1, libraries=LIBRARIES)
 def reference_model(work: Work, config: Selection, *, reference: Artifact) -> None:
     """Count the words of the reference, each language by itself."""
     from data_quality.perplexity import count_words, save_counts
@@ -34,14 +35,14 @@ def reference_model(work: Work, config: Selection, *, reference: Artifact) -> No
     work.counts |= {"languages": len(counts), "words": sum(sum(words.values()) for words in counts.values())}
 
 
-@stage(version=1, libraries=("rjieba", "spacy"))
+@stage(version=1, libraries=LIBRARIES)
 def perplexities(work: Work, config: NoConfig, *, corpus: Artifact, model: Artifact) -> None:
     """Score every document."""
     parts = [
         Part({"shard": shard.digest, "model": model.digest}, (str(shard.path), str(model.path / COUNTS)))
         for shard in corpus.shards()
     ]
-    build_parts(work, "perplexities.shard", 1, perplexity_part, parts, libraries=("rjieba", "spacy"))
+    build_parts(work, "perplexities.shard", 1, perplexity_part, parts, libraries=LIBRARIES)
 
 
 def perplexity_part(directory: Path, shard: str, counts: str) -> dict[str, Any]:
@@ -59,7 +60,12 @@ def perplexity_buckets(work: Work, config: PerplexityConfig, *, scores: Artifact
 
     out = work.directory / BUCKETS
     counts = sort(
-        [shard.path for shard in scores.shards()], out, config, work.resources.memory_limit, work.resources.threads
+        [shard.path for shard in scores.shards()],
+        out,
+        config,
+        work.resources.memory_limit,
+        work.resources.threads,
+        work.scratch / "spill",
     )
     work.counts.update(counts)
     table = rows(

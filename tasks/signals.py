@@ -9,14 +9,14 @@ from tasks.parts import Part, build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact, Shard
 
-LIBRARIES = ("rjieba", "spacy")
+LIBRARIES = ("rjieba", "spacy", "unicode")
 
 
-@stage(version=3, libraries=LIBRARIES)
+@stage(version=4, libraries=LIBRARIES)
 def signals(work: Work, config: SignalsConfig, *, corpus: Artifact, languages: Artifact | None = None) -> None:
     """Compute every numeric signal of every document in one pass; words as its language (`languages`) has them."""
     parts = shard_parts(corpus, config) if languages is None else parts_with_languages(config, corpus, languages)
-    build_parts(work, "signals.shard", 3, signals_part, parts, libraries=LIBRARIES)
+    build_parts(work, "signals.shard", 4, signals_part, parts, libraries=LIBRARIES)
 
 
 def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Artifact) -> list[Part]:
@@ -43,10 +43,11 @@ def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Art
     ]
 
 
-@stage(version=2)
+@stage(version=2, libraries=("unicode",))
 def signatures(work: Work, config: SignatureConfig, *, corpus: Artifact) -> None:
     """Compute the MinHash signature and the shingle hashes of every document."""
-    build_parts(work, "signatures.shard", 2, signatures_part, shard_parts(corpus, config))
+    parts = shard_parts(corpus, config)
+    build_parts(work, "signatures.shard", 2, signatures_part, parts, libraries=("unicode",))
 
 
 def signals_part(directory: Path, shard: str, config: SignalsConfig, languages: Sequence[str] = ()) -> dict[str, Any]:

@@ -19,7 +19,8 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,7 +158,8 @@ def stage(version: int, libraries: tuple[str, ...] = ()) -> Callable[[Callable[.
 
     Args:
         version: raise it whenever the same inputs give another output; a test compares output digests.
-        libraries: distributions whose version is part of the key, because their output is part of the result.
+        libraries: what `library_versions` knows whose version is part of the key, because its output is part of the
+            result.
     """
 
     def decorate(function: Callable[..., None]) -> Stage:
@@ -166,6 +168,13 @@ def stage(version: int, libraries: tuple[str, ...] = ()) -> Callable[[Callable[.
         return made
 
     return decorate
+
+
+def library_versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of distributions, and of "unicode": the tables of characters that this Python has."""
+    return {
+        name: unicodedata.unidata_version if name == "unicode" else importlib.metadata.version(name) for name in names
+    }
 
 
 class Call:
@@ -178,7 +187,7 @@ class Call:
         self.label = label
         self.run = run
         self.config_json = config.key_material() if isinstance(config, Keyed) else config.model_dump(mode="json")
-        self.versions = {name: importlib.metadata.version(name) for name in stage.libraries}
+        self.versions = library_versions(stage.libraries)
 
     def key(self) -> str:
         """The key, from the inputs as they are now."""

@@ -10,10 +10,10 @@ from tasks.store import Artifact
 from tasks.tables import rows
 
 
-@stage(version=1)
+@stage(version=1, libraries=("unicode",))
 def windows(work: Work, config: WindowConfig, *, corpus: Artifact) -> None:
     """Hash every window of tokens of every document."""
-    build_parts(work, "windows.shard", 1, windows_part, shard_parts(corpus, config))
+    build_parts(work, "windows.shard", 1, windows_part, shard_parts(corpus, config), libraries=("unicode",))
 
 
 def windows_part(directory: Path, shard: str, config: WindowConfig) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def windows_part(directory: Path, shard: str, config: WindowConfig) -> dict[str,
     return one_table(out, window_shard(Path(shard), out, config))
 
 
-@stage(version=1)
+@stage(version=2)
 def substring(
     work: Work,
     config: SubstringConfig,

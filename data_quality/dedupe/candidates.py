@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from data_quality.dedupe.compiled import kernel
+from data_quality.compiled import kernel
 from data_quality.dedupe.exact import PINNED, Workspace
 from data_quality.dedupe.signatures import band_columns
 

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from data_quality.dedupe.signatures import CONFIG_KEY
-from data_quality.sql import open_database, single_row, sql_list
+from data_quality.sql import check_unique, numbered_rows, open_database, single_row
 
 GREEDY, PINNED, COMPARED = 0, 1, 2
 """Roles: kept unless it has a kept twin · kept whatever happens · looked up among the kept, never kept itself."""
@@ -36,7 +36,7 @@ class Workspace:
 def open_workspace(
     signature_paths: Sequence[Path], temp_directory: Path, memory_limit: str, threads: int
 ) -> Iterator[Workspace]:
-    """Check that the signature shards fit together, and open a database that spills to `temp_directory`.
+    """Check that the signature shards fit together, and open a database in `temp_directory`.
 
     Raises:
         ValueError: no shard, a file that is no signature shard, or shards made with different configs.
@@ -96,29 +96,11 @@ def rank_documents(
         SELECT (row_number() OVER (ORDER BY {order}) - 1)::INTEGER AS rank, s.id, s.text_hash, shingle_count,
                shingles_hash, s.file_index::INTEGER AS file, s.file_row_number AS row,
                ({role})::TINYINT AS role {columns}
-        FROM {signature_rows(workspace)} s {join}
+        FROM {numbered_rows(workspace.signatures)} s {join}
         """,
         parameters or {},
     )
-    return check_unique(workspace, "documents")
-
-
-def signature_rows(workspace: Workspace) -> str:
-    """SQL: the rows of all signature shards, with file_index and file_row_number."""
-    return f"read_parquet({sql_list(workspace.signatures)}, file_row_number = true)"
-
-
-def check_unique(workspace: Workspace, table: str) -> int:
-    """The number of rows of a table; raises ValueError where two have one id."""
-    rows, ids, twice = single_row(
-        workspace.sql,
-        f"SELECT sum(n), count(*), (min(id) FILTER (n > 1)) FROM (SELECT id, count(*) AS n FROM {table} GROUP BY id)",
-    )
-    if twice is not None:
-        raise ValueError(
-            f"{rows} documents have {ids} ids, {twice!r} is one that comes twice: ids must be unique across all shards"
-        )
-    return int(ids)
+    return check_unique(workspace.sql, "documents")
 
 
 def collapse_equal(workspace: Workspace, *, texts: bool, shingles: bool) -> int:

@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_quality.compiled import kernel
 from data_quality.config import DedupeConfig
 from data_quality.dedupe.candidates import Buckets, Int32s, Rows, bands_together
-from data_quality.dedupe.compiled import kernel
-from data_quality.dedupe.exact import Workspace, check_unique, signature_rows
+from data_quality.dedupe.exact import Workspace
 from data_quality.dedupe.keep import Ranking
 from data_quality.dedupe.verify import Float64s, KnownPairs, Twins, known_pairs
-from data_quality.sql import single_row, sql_list
+from data_quality.sql import check_unique, numbered_rows, single_row, sql_list
 
 STATE_KEY = b"textmill.dedupe"
 STATE_VERSION = 1  # raise it when families, prints or pairs come to mean something else
@@ -89,10 +89,10 @@ def begin_refresh(workspace: Workspace, ranking: Ranking, previous: Path, config
         CREATE OR REPLACE TABLE current AS
         SELECT s.file_index::INTEGER AS file, s.file_row_number AS row, s.id, o.family,
                (o.id IS NULL OR o.print != {print_of(ranking)}) AS fresh
-        FROM {signature_rows(workspace)} s {ranking.join} LEFT JOIN {earlier} o ON o.id = s.id
+        FROM {numbered_rows(workspace.signatures)} s {ranking.join} LEFT JOIN {earlier} o ON o.id = s.id
         """
     )
-    check_unique(workspace, "current")
+    check_unique(workspace.sql, "current")
     sql.execute(f"CREATE OR REPLACE TABLE gone AS SELECT id, family FROM {earlier} ANTI JOIN current USING (id)")
     sql.register("near", _neighbours(workspace))
     sql.execute(

@@ -7,7 +7,6 @@ hashes; the spans of an old shard change only if a line it holds crossed the thr
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -15,11 +14,11 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
 from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers
 from data_quality.scripts import HAN, HANGUL, KANA
+from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA
 from data_quality.sql import open_database, parquet, single_row, write_rows
 
@@ -45,7 +44,6 @@ BOILERPLATE_SCHEMA = pa.schema(
 )
 TOO_LITTLE_LEFT = "lines.too_little_left"
 LINES_PER_RANGE = 16_000_000  # counted at once: about 64 bytes each in DuckDB's hash table, which may also spill
-_ROW_GROUP = 2_000
 _WIDE = re.compile(f"[{HAN}{KANA}{HANGUL}]")
 _LETTER = re.compile(r"[^\W\d_]")
 _DIGIT = re.compile(r"\d")
@@ -103,11 +101,9 @@ def line_shard(in_path: Path, out_path: Path, config: LineTableConfig) -> dict[s
     Returns:
         Counts: documents, bytes (UTF-8 text), lines (long enough to be boilerplate).
     """
-    in_path, out_path = Path(in_path), Path(out_path)
     counts = {"documents": 0, "bytes": 0, "lines": 0}
-    partial = out_path.with_suffix(".tmp")
-    with pq.ParquetFile(in_path) as file, pq.ParquetWriter(partial, LINES_SCHEMA, compression="zstd") as writer:
-        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=["id", "source", "text"]):
+    with whole_parquet(out_path, LINES_SCHEMA) as writer:
+        for batch in read_batches(in_path, ["id", "source", "text"]):
             texts = batch["text"].to_pylist()
             found = [
                 [
@@ -125,11 +121,10 @@ def line_shard(in_path: Path, out_path: Path, config: LineTableConfig) -> dict[s
                 "starts": [[line[1] for line in lines] for lines in found],
                 "ends": [[line[2] for line in lines] for lines in found],
             }
-            writer.write_table(pa.table(table, schema=LINES_SCHEMA), row_group_size=_ROW_GROUP)
+            writer.write_table(pa.table(table, schema=LINES_SCHEMA), row_group_size=BATCH_ROWS)
             counts["documents"] += len(texts)
             counts["bytes"] += sum(len(text.encode()) for text in texts)
             counts["lines"] += sum(map(len, found))
-    os.replace(partial, out_path)
     return counts
 
 

@@ -1,9 +1,10 @@
 """Matches: runs of tokens that equal a run elsewhere; joined from hits, and found again in the real texts."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import pyarrow.parquet as pq
 from data_quality.dedupe.windows import SINGLE, token_kinds, tokenize
 from data_quality.sql import single_row
 
-_ROW_GROUP = 2_000
 _FETCHED = 50_000
 
 
@@ -183,21 +183,20 @@ def _texts_of(
 ) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
     """The texts of one shard that a query (row, id, match, first, last) asks for, each with its runs of tokens."""
     found = sql.cursor().execute(f"{wanted} ORDER BY 1, 4, 5, 3")
-    texts = _read_texts(path)
-    for (row, id), group in groupby(_rows(found), key=itemgetter(0, 1)):
-        _, found_id, text = next(read for read in texts if read[0] == row)
-        if found_id != id:
-            raise ValueError(f"{path} row {row + 1} is document {found_id!r}, its table of windows says {id!r}")
-        yield text, [(match, first, last) for _, _, match, first, last in group]
-
-
-def _read_texts(path: Path) -> Iterator[tuple[int, str, str]]:
-    at = 0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=["id", "text"]):
-            for id, text in zip(batch["id"], batch["text"], strict=True):
-                yield at, id.as_py(), text.as_py()
-                at += 1
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        ends = list(accumulate(sizes))
+        read = -1  # the row group in `texts`; one without a wanted row is never read
+        texts = pa.table({})
+        for (row, id), matches in groupby(_rows(found), key=itemgetter(0, 1)):
+            group = bisect_right(ends, row)
+            if group != read:
+                read, texts = group, file.read_row_group(group, columns=["id", "text"], use_threads=False)
+            at = row - ends[group] + sizes[group]
+            found_id = texts["id"][at].as_py()
+            if found_id != id:
+                raise ValueError(f"{path} row {row + 1} is document {found_id!r}, its table of windows says {id!r}")
+            yield texts["text"][at].as_py(), [(match, first, last) for _, _, match, first, last in matches]
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

@@ -78,7 +78,8 @@ def near_dedupe(
         keep_state: also write `index.parquet` and `pairs.parquet` (see `incremental`) into the directory of `out_path`.
         previous: the directory of an earlier `duplicates.parquet` with its state. A hint: it saves work and changes no
             byte of the result; one made with another config is not looked at.
-        temp_directory: existing directory for what does not fit into memory: about the size of the signatures.
+        temp_directory: existing directory of this call alone, for what does not fit into memory: about the size of the
+            signatures.
         memory_limit: DuckDB's, for example "1GiB".
         threads: DuckDB's, and for grouping the bands.
         progress: told how many candidate documents were matched.

@@ -15,15 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.dedupe.compiled import kernel
+from data_quality.compiled import kernel
 from data_quality.dedupe.windows import NO_WINDOW
+from data_quality.shards import BATCH_ROWS
 
 UInt64s = npt.NDArray[np.uint64]
 
 BYTES_PER_WINDOW = 36
 """Of one group, at worst: 8 while sorting, and the hash table of all of them if each comes exactly twice."""
 _CHUNK = 1 << 18
-_ROW_GROUP = 2_000
 
 
 def find_hits(
@@ -102,7 +102,7 @@ def _tables(
     """(hashes, offsets, ranks) of a row group at a time; hashes[offsets[i] : offsets[i + 1]] are those of row i."""
     row = 0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=["windows"]):
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=["windows"]):
             lists = batch["windows"]
             offsets = lists.offsets.to_numpy().astype(np.int64)
             yield (

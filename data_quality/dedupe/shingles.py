@@ -13,10 +13,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from data_quality.dedupe.compiled import kernel
+from data_quality.compiled import kernel
 
 NORMAL_FORM_VERSION = f"1-unicode-{unicodedata.unidata_version}"
-"""Shapes every shingle: belongs into the key of a stage that stores signatures."""
+"""Shapes every shingle. The key of a stage that stores signatures has both: the first in the stage's version."""
 
 UInt64s = npt.NDArray[np.uint64]
 

@@ -6,8 +6,8 @@ The hash family is strong multiply-shift, h(x) = (a*x + b mod 2^64) >> 32 on 32-
 a key collision can only add or lose a *candidate*, as verification compares whole 64-bit shingles.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from data_quality.compiled import kernel
 from data_quality.config import SignatureConfig
-from data_quality.dedupe.compiled import kernel
 from data_quality.dedupe.shingles import NORMAL_FORM_VERSION, shingle_texts
+from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 
 CONFIG_KEY = b"textmill.signature"
 DOCUMENT_COLUMNS = ("id", "source", "text", "text_hash")
 _BATCH_BYTES = 4_000_000  # text shingled at once: bounds memory, large enough that Python's share is nothing
-_ROW_GROUP = 2_000
 
 UInt64s = npt.NDArray[np.uint64]
 
@@ -139,32 +139,23 @@ def signature_shard(
     Raises:
         ValueError: a column is missing, or an id, source, text or hash is null.
     """
-    in_path, out_path = Path(in_path), Path(out_path)
-    partial = out_path.with_suffix(".tmp")
     counts = {"documents": 0, "bytes": 0, "shingles": 0}
     schema = signature_schema(config)
-    with pq.ParquetFile(in_path) as documents:
-        missing = [name for name in DOCUMENT_COLUMNS if name not in documents.schema_arrow.names]
-        if missing:
-            raise ValueError(
-                f"{in_path}: column {', '.join(missing)} is missing; documents shards have {DOCUMENT_COLUMNS}"
-            )
-        with signature_writer(partial, schema) as writer:
-            for batch in documents.iter_batches(batch_size=_ROW_GROUP, columns=list(DOCUMENT_COLUMNS)):
-                for part in _by_bytes(batch):
-                    signed = _sign(part, config, schema, in_path)
-                    writer.write_batch(signed, row_group_size=_ROW_GROUP)
-                    counts["documents"] += part.num_rows
-                    counts["bytes"] += pc.sum(pc.binary_length(part["text"])).as_py() or 0
-                    counts["shingles"] += pc.sum(signed["shingle_count"]).as_py() or 0
-                    progress(part.num_rows)
-    os.replace(partial, out_path)
+    with signature_writer(out_path, schema) as writer:
+        for batch in read_batches(in_path, DOCUMENT_COLUMNS):
+            for part in _by_bytes(batch):
+                signed = _sign(part, config, schema, in_path)
+                writer.write_batch(signed, row_group_size=BATCH_ROWS)
+                counts["documents"] += part.num_rows
+                counts["bytes"] += pc.sum(pc.binary_length(part["text"])).as_py() or 0
+                counts["shingles"] += pc.sum(signed["shingle_count"]).as_py() or 0
+                progress(part.num_rows)
     return counts
 
 
-def signature_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of signature shards; to be closed."""
-    return pq.ParquetWriter(
+def signature_writer(path: Path, schema: pa.Schema) -> AbstractContextManager[pq.ParquetWriter]:
+    """A writer of a signature shard, which appears when the block ends well."""
+    return whole_parquet(
         path,
         schema,
         # hashes do not compress: trying costs more than writing them

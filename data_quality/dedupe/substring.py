@@ -25,7 +25,7 @@ from data_quality.dedupe.matches import find_cuts, join_hits
 from data_quality.dedupe.repeats import find_hits
 from data_quality.dedupe.windows import WINDOWS_KEY, made_with
 from data_quality.spans import SPANS_SCHEMA
-from data_quality.sql import literal, open_database, parquet, single_row, write_rows
+from data_quality.sql import check_unique, numbered_rows, open_database, parquet, single_row, write_rows
 
 TOO_LITTLE_LEFT = "substring.too_little_left"
 
@@ -58,7 +58,7 @@ def substring_spans(
         verdict_paths: Parquet with id and first_reason (null: passes); documents that fail are left out.
         duplicate_paths: tables of DUPLICATES_SCHEMA; documents dropped there are left out. A document that goes
             anyway neither loses text nor is the copy for which another loses some.
-        temp_directory: existing directory for what does not fit into memory.
+        temp_directory: existing directory of this call alone, for what does not fit into memory.
         memory_limit: DuckDB's; beside it `config.group_bytes` are used.
         progress: told of windows, each twice (`repeats.find_hits`).
 
@@ -83,7 +83,9 @@ def substring_spans(
         )
         matches = join_hits(sql, config.window.tokens)
         unequal = find_cuts(sql, document_paths, config.window.tokens)
-        write_rows(sql.sql('FROM spans ORDER BY id, "start"'), SPANS_SCHEMA, Path(spans_path))
+        write_rows(
+            sql.sql('FROM spans ORDER BY id, "start", "end", other, other_start'), SPANS_SCHEMA, Path(spans_path)
+        )
         left = create_leftovers(
             sql,
             TOO_LITTLE_LEFT,
@@ -134,26 +136,14 @@ def _rank_documents(
         left_out += f" ANTI JOIN (SELECT id FROM {parquet(verdict_paths)} WHERE first_reason IS NOT NULL) USING (id)"
     if duplicate_paths:
         left_out += f" ANTI JOIN (SELECT dropped AS id FROM {parquet(duplicate_paths)}) USING (id)"
-    each = " UNION ALL ".join(
-        f"SELECT id, source, chars, len(windows) AS windows, {number} AS file, file_row_number AS row "
-        f"FROM read_parquet({literal(path)}, file_row_number = true)"
-        for number, path in enumerate(window_paths)
-    )
     sql.execute(
         f"""
         CREATE TABLE documents AS
         SELECT (row_number() OVER (ORDER BY {preference(config.keep)}) - 1)::INTEGER AS rank, id, chars,
-               windows, file::INTEGER AS file, row
-        FROM ({each}) s {left_out}
+               len(windows) AS windows, file_index::INTEGER AS file, file_row_number AS row
+        FROM {numbered_rows(window_paths)} s {left_out}
         """
     )
-    count, characters, ids, twice = single_row(
-        sql,
-        "SELECT coalesce(sum(n), 0)::BIGINT, coalesce(sum(c), 0)::BIGINT, count(*), min(id) FILTER (n > 1) "
-        "FROM (SELECT id, count(*) AS n, sum(chars) AS c FROM documents GROUP BY id)",
-    )
-    if twice is not None:
-        raise ValueError(
-            f"{count} documents have {ids} ids, {twice!r} is one that comes twice: ids must be unique across all shards"
-        )
+    count = check_unique(sql, "documents")
+    [characters] = single_row(sql, "SELECT coalesce(sum(chars), 0)::BIGINT FROM documents")
     return count, characters

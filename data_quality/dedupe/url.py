@@ -4,18 +4,17 @@
 """
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.config import UrlDedupeConfig, UrlFormConfig
 from data_quality.dedupe.evidence import DUPLICATES_SCHEMA
 from data_quality.dedupe.keep import preference
+from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.sql import open_database, parquet, single_row, write_rows
 
 URLS_SCHEMA = pa.schema(
@@ -29,7 +28,6 @@ URLS_SCHEMA = pa.schema(
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "ws": 80, "wss": 443}
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_ROW_GROUP = 2_000
 
 
 def normalize_url(url: str, tracking_parameters: Sequence[str] = ()) -> str | None:
@@ -102,11 +100,9 @@ def url_shard(in_path: Path, out_path: Path, config: UrlFormConfig) -> dict[str,
     Raises:
         ValueError: a document's metadata holds something else than text where its URL should be.
     """
-    in_path, out_path = Path(in_path), Path(out_path)
     counts = {"documents": 0, "urls": 0, "malformed": 0}
-    partial = out_path.with_suffix(".tmp")
-    with pq.ParquetFile(in_path) as file, pq.ParquetWriter(partial, URLS_SCHEMA, compression="zstd") as writer:
-        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=["id", "source", "text", "metadata"]):
+    with whole_parquet(out_path, URLS_SCHEMA) as writer:
+        for batch in read_batches(in_path, ["id", "source", "text", "metadata"]):
             rows = batch.to_pylist()
             urls = [_url_of(row["id"], row["metadata"], config.field, in_path) for row in rows]
             normal = [url and normalize_url(url, config.tracking_parameters) for url in urls]
@@ -119,8 +115,7 @@ def url_shard(in_path: Path, out_path: Path, config: UrlFormConfig) -> dict[str,
                 "chars": [len(row["text"]) for row in rows],
                 "url": [form or None for form in normal],
             }
-            writer.write_table(pa.table(table, schema=URLS_SCHEMA), row_group_size=_ROW_GROUP)
-    os.replace(partial, out_path)
+            writer.write_table(pa.table(table, schema=URLS_SCHEMA), row_group_size=BATCH_ROWS)
     return counts
 
 

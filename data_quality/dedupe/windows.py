@@ -5,7 +5,6 @@ without spaces (Han, Kana, Thai, ...), so that no window begins or ends inside a
 White space is no token: a paragraph that was wrapped anew is still the same. Nothing else is normalised.
 """
 
-import os
 import unicodedata
 from functools import cache
 from pathlib import Path
@@ -14,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from data_quality.characters import code_points
+from data_quality.compiled import kernel
 from data_quality.config import WindowConfig
-from data_quality.dedupe.compiled import kernel
 from data_quality.scripts import UNSEGMENTED
+from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 
 WINDOWS_SCHEMA = pa.schema(
     [
@@ -35,7 +34,6 @@ WINDOWS_KEY = b"textmill.windows"
 WHITE, WORD, SINGLE, SYMBOL, JOINS = range(5)
 _SOUTH_EAST_ASIAN = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))  # Thai and Lao, Myanmar, Khmer
 _LAST_LOOKED_UP = 0x32400
-_ROW_GROUP = 2_000
 
 Int32s = npt.NDArray[np.int32]
 UInt64s = npt.NDArray[np.uint64]
@@ -152,22 +150,17 @@ def window_shard(in_path: Path, out_path: Path, config: WindowConfig) -> dict[st
     Returns:
         Counts: documents, bytes (UTF-8 text), windows.
     """
-    in_path, out_path = Path(in_path), Path(out_path)
     schema = WINDOWS_SCHEMA.with_metadata({WINDOWS_KEY: made_with(config).encode()})
     counts = {"documents": 0, "bytes": 0, "windows": 0}
-    partial = out_path.with_suffix(".tmp")
-    with (
-        pq.ParquetFile(in_path) as file,
+    with whole_parquet(
+        out_path,
+        schema,
         # hashes do not compress: trying costs more than writing them
-        pq.ParquetWriter(
-            partial,
-            schema,
-            compression={"id": "zstd", "source": "zstd", "chars": "zstd"},
-            use_dictionary=["source"],
-            write_statistics=False,
-        ) as writer,
-    ):
-        for batch in file.iter_batches(batch_size=_ROW_GROUP, columns=["id", "source", "text"]):
+        compression={"id": "zstd", "source": "zstd", "chars": "zstd"},
+        use_dictionary=["source"],
+        write_statistics=False,
+    ) as writer:
+        for batch in read_batches(in_path, ["id", "source", "text"]):
             found = [window_hashes(text, config.tokens) for text in batch["text"].to_pylist()]
             offsets = np.cumsum([0, *map(len, found)], dtype=np.int32)
             columns = [
@@ -176,9 +169,8 @@ def window_shard(in_path: Path, out_path: Path, config: WindowConfig) -> dict[st
                 pc.utf8_length(batch["text"]).cast(pa.int64()),
                 pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(found))),
             ]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema), row_group_size=_ROW_GROUP)
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema), row_group_size=BATCH_ROWS)
             counts["documents"] += batch.num_rows
             counts["bytes"] += pc.sum(pc.binary_length(batch["text"])).as_py() or 0
             counts["windows"] += int(offsets[-1])
-    os.replace(partial, out_path)
     return counts

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -342,6 +343,8 @@ def test_hash_ranges_change_nothing(tmp_path: Path, reference: bytes, monkeypatc
 def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path) -> None:
     paths = write_signatures(tmp_path / "signatures", mixed_corpus(1))
     (tmp_path / "temporary").mkdir()
+    with sql.open_database(tmp_path / "temporary", "1GB", 1) as (_, directory):
+        shutil.copytree(directory, directory.with_name(f"{directory.name}-killed"))
     near_dedupe(paths, tmp_path / "out.parquet", DedupeConfig(), temp_directory=tmp_path / "temporary")
     assert list((tmp_path / "temporary").iterdir()) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "signatures", "temporary"]

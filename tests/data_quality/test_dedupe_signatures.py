@@ -115,7 +115,7 @@ def test_the_same_shard_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"], "text": ["x"], "text_hash": ["0"]}), tmp_path / "in.parquet")
-    with pytest.raises(ValueError, match=r"in\.parquet: column source is missing"):
+    with pytest.raises(ValueError, match=r"in\.parquet: no column source; this is not a documents shard"):
         signature_shard(tmp_path / "in.parquet", tmp_path / "out.parquet", SignatureConfig())
     assert not (tmp_path / "out.parquet").exists()
 

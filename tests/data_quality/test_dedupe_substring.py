@@ -29,7 +29,7 @@ def config(tokens, **changes):
     )
 
 
-def run(directory, documents, tried, count=1, failing=(), dropped=None):
+def run(directory, documents, tried, count=1, failing=(), dropped=None, threads=1):
     """(spans, leftovers, counts) over `count` shards."""
     directory.mkdir(exist_ok=True)
     paths = shards(directory / "documents", documents, count)
@@ -42,7 +42,7 @@ def run(directory, documents, tried, count=1, failing=(), dropped=None):
         more["verdict_paths"] = [verdicts(directory / "verdicts.parquet", failing)]
     if dropped:
         more["duplicate_paths"] = [duplicates(directory / "duplicates.parquet", dropped)]
-    counts = substring_spans(paths, tables, out, left, tried, temp_directory=directory, **more)
+    counts = substring_spans(paths, tables, out, left, tried, temp_directory=directory, threads=threads, **more)
     return rows(out), rows(left), counts
 
 
@@ -116,6 +116,23 @@ def test_the_same_tokens_go_as_by_one_suffix_array_over_the_corpus(tmp_path_fact
         edits = edits_of(spans, document["id"])
         gone = {n for n, at in enumerate(starts) if any(start <= at < end for start, end, _ in edits)}
         assert gone == expected[document["id"]]
+
+
+def test_spans_that_begin_and_end_alike_are_in_the_order_of_what_they_equal(tmp_path):
+    documents = []
+    for n in range(50):
+        r, s, t, u, v = (f"{letter}{n}" for letter in "rstuv")
+        documents += [
+            {"id": f"a{n:02d}", "text": f"one {r} {s} {t} {u} {v}. two"},
+            {"id": f"b{n:02d}", "text": f"three.{r} {s} {t} {u} {v} four"},
+            # ". r s t u v" is b's, "r s t u v ." is a's; cut between words, both are "s t u"
+            {"id": f"c{n:02d}", "text": f"five six.{r} {s} {t} {u} {v}.seven eight"},
+        ]
+    spans, _, _ = run(tmp_path, documents, config(6), threads=2)
+    assert [(span["id"], span["other"]) for span in spans] == [
+        (f"c{n:02d}", f"{other}{n:02d}") for n in range(50) for other in "ab"
+    ]
+    assert len({(span["id"], span["start"], span["end"]) for span in spans}) == 50
 
 
 def mixed(rng):

@@ -55,7 +55,6 @@ def test_digest_is_that_of_the_set_of_documents_whatever_order_and_shards(tmp_pa
     expected = independent_digest(documents)
     random.Random(1).shuffle(documents)
     paths = write_all(tmp_path, documents, **limits)
-    assert documents_digest(paths) == expected
     assert combine_digests(documents_digest(path) for path in reversed(paths)) == expected
     assert combine_digests(documents_digest(read_shard(path)) for path in paths) == expected
 
@@ -81,7 +80,7 @@ def test_digest_sees_every_column(tmp_path, change):
             for name in ("id", "text", "source", "language", "metadata")
         }
     )
-    digests = {documents_digest(write_all(tmp_path / str(n), [d])) for n, d in enumerate((one, other))}
+    digests = {documents_digest(*write_all(tmp_path / str(n), [d])) for n, d in enumerate((one, other))}
     assert len(digests) == 2
 
 

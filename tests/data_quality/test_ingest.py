@@ -64,6 +64,28 @@ def test_the_digest_does_not_depend_on_shards_pieces_or_order(tmp_path, folder):
         assert digest_of(list_pieces(changed), tmp_path / f"b{number}") == expected, changed
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "library"),
+    [
+        ("a.epub", {"format": "epub"}, "lxml"),
+        ("a.html", {"format": "html"}, "resiliparse"),
+        ("a.warc", {"format": "warc"}, "resiliparse"),
+        ("a.eml", {"format": "mail"}, "resiliparse"),
+        ("a.pdf", {"format": "pdf"}, "pypdfium2"),
+        ("a.txt", {"format": "text", "encoding": "auto"}, "resiliparse"),
+        ("a.csv", {"format": "csv", "encoding": "auto"}, "resiliparse"),
+        ("b.txt", {"format": "text"}, None),
+    ],
+)
+def test_a_new_version_of_what_reads_a_file_reads_it_anew(tmp_path, monkeypatch, name, options, library):
+    source = {"paths": [str(write(tmp_path / name, b"text"))], **options}
+    [piece] = list_pieces(IngestConfig.model_validate({"sources": [source]}))
+    before = piece.key_material
+    monkeypatch.setattr("data_quality.ingest.version", lambda name: f"newer {name}")
+    assert (piece.key_material == before) == (library is None)
+    assert piece.key_material.get(library) == (library and f"newer {library}")
+
+
 def test_the_order_of_sources_does_not_matter(tmp_path, folder):
     write(tmp_path / "t/a.txt", b"text")
     one = {"format": "jsonl", "paths": [str(folder)]}

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from data_quality.config import LabelledConfig
 from data_quality.labelled import (
     SPLITS,
-    build_labelled,
     labelled_candidates,
     near_leak,
     paragraph_hash,
     paragraphs,
+    select_labelled,
 )
 from data_quality.library_names import LibraryNames
 
@@ -168,7 +168,10 @@ def _build(directory: Path, documents: list[dict[str, str]], splits: list[dict[s
     ]
     table = _write(directory / "split.parquet", splits)
     config = _config(**{"per_class": 20, "per_class_eval": 5, **values})
-    counts = build_labelled(files, table, directory / "out", config)
+    candidates = [file.with_name(f"candidates-{file.name}") for file in files]
+    for file, found in zip(files, candidates, strict=True):
+        labelled_candidates(file, found, config)
+    counts = select_labelled(candidates, table, directory / "out", config)
     return counts, {split: pq.read_table(directory / "out" / f"{split}.parquet").to_pylist() for split in SPLITS}
 
 

@@ -2,13 +2,15 @@
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_quality.config import RefinedWebLineEdits, SignalsConfig
-from data_quality.line_edits import apply_edits, edit_lines
+from data_quality.line_edits import edit_lines
 from data_quality.signals import text_signals
+from data_quality.spans import Edit, apply_edits
 from data_quality.text_lines import text_lines
 from data_quality.vocabulary import Vocabulary
 
@@ -38,8 +40,12 @@ PIECES = [
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("\n".join)
 
 
+def without(text: str, spans: np.ndarray) -> str:
+    return apply_edits(text, [Edit(*span) for span in spans.tolist()])
+
+
 def edited(text: str, config: RefinedWebLineEdits | None = None) -> str:
-    return apply_edits(text, edit_lines(text_lines([text]), 0, config or RefinedWebLineEdits()).removed.tolist())
+    return without(text, edit_lines(text_lines([text]), 0, config or RefinedWebLineEdits()).removed)
 
 
 def oracle(text: str) -> str:
@@ -82,7 +88,7 @@ def test_removed_words_do_not_count_symbols() -> None:
     config = SignalsConfig(c4=None, refinedweb=RefinedWebLineEdits())
     text = "A title of it\n=============\nThere are ten words in all, so one is tenth.\nAlone\n"
     values, edits = text_signals(text, config, Vocabulary())
-    assert apply_edits(text, edits["refinedweb"]) == "A title of it\nThere are ten words in all, so one is tenth."
+    assert without(text, edits["refinedweb"]) == "A title of it\nThere are ten words in all, so one is tenth."
     assert values["refinedweb__removed_word_ratio"] == 1 / 15
     assert values["refinedweb__removed_ratio"] == (14 + 7) / len(text)
 

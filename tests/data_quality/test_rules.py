@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from data_quality.config import QualityConfig, SignalsConfig
-from data_quality.explain import explain, reasons_table
+from data_quality.explain import explain
 from data_quality.rules import (
     OPERATORS,
     Ruleset,
@@ -234,15 +234,6 @@ def test_explain_shows_value_and_threshold_of_every_rule(tmp_path: Path) -> None
     assert chinese.fired
     with pytest.raises(KeyError, match="no document 'doc-9999' in 3 signals shards"):
         explain("doc-9999", paths, [ruleset])
-
-
-def test_reasons_table_has_the_most_frequent_reason_on_top(tmp_path: Path) -> None:
-    ruleset = load_ruleset(write_ruleset(tmp_path))
-    counts = judge(shards(tmp_path, 1), [ruleset], tmp_path / "v.parquet")
-    rows = reasons_table(counts, [ruleset])
-    assert [row["reason"] for row in rows] == ["mine.short", "mine.chinese"]
-    assert rows[0]["documents"] == counts["reasons"]["mine.short"]
-    assert rows[0]["share"] == counts["reasons"]["mine.short"] / 3_000
 
 
 def test_the_shipped_rulesets_are_named_after_their_files() -> None:

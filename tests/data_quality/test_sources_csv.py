@@ -55,6 +55,13 @@ def test_a_bad_row_is_recorded_and_the_others_kept(tmp_path, bad, reason, detail
         ingest(tmp_path, {**options, "on_bad_input": "error"})
 
 
+def test_a_bad_byte_in_a_metadata_column_costs_its_row_only(tmp_path):
+    write(tmp_path / "a.csv", b"id,text,label\n1,one,x\n2,two,\xff\n3,three,y\n")
+    out = ingest(tmp_path, source(tmp_path / "a.csv", id_column="id", metadata_columns=["label"]))
+    assert list(out.documents) == ["1", "3"]
+    assert [(row["line"], row["reason"]) for row in out.skipped] == [(3, "bad_encoding")]
+
+
 def test_a_quote_that_is_never_closed_costs_a_bounded_stretch(tmp_path):
     rows = b"".join(b"%d,text %d\n" % (n, n) for n in range(100))
     write(tmp_path / "a.csv", b'id,text\n1000,"open\n' + rows)

@@ -6,7 +6,6 @@ A case builds the artifact of one stage from tiny inputs. Its digest is committe
 stage's version and the versions of the libraries it declares: what else changes the digest is a change of its code.
 """
 
-import importlib.metadata
 import json
 import random
 import tempfile
@@ -22,7 +21,7 @@ from tasks.labelled import labelled
 from tasks.languages import languages
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
-from tasks.stage import STAGES, Stage
+from tasks.stage import STAGES, Stage, library_versions
 from tasks.store import Artifact, Store
 from tests.tasks import dedupe_cases
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
@@ -92,7 +91,7 @@ def observed(stage: Stage, case: Callable[[], Artifact], root: Path) -> dict[str
 
 
 def _observation(stage: Stage, artifact: Artifact) -> dict[str, Any]:
-    libraries = {name: importlib.metadata.version(name) for name in sorted({*stage.libraries, *WRITERS})}
+    libraries = library_versions(sorted({*stage.libraries, *WRITERS}))
     return {"version": stage.version, "libraries": libraries, "digest": artifact.digest}
 
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from data_quality.config import SubstringConfig
+from data_quality.config import LanguageConfig, SignalsConfig, SignatureConfig, SubstringConfig
 from tasks import pool
+from tasks.languages import languages
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
+from tasks.signals import signals, signatures
 from tasks.store import Artifact, Store
 from tasks.substring import substring
 from tasks.tables import rows
@@ -66,3 +68,25 @@ def test_the_mixture_is_in_the_manifest(built: dict[str, Artifact]) -> None:
         "SELECT sum(copies)::BIGINT AS n FROM read_parquet(?)", [str(built["mixture"].file("copies.parquet"))]
     )
     assert copies[0]["n"] == group["drawn_documents"]
+
+
+def test_a_python_with_another_unicode_measures_and_signs_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> list[str]:
+        corpus = dedupe_cases.pages()
+        made = [
+            corpus,
+            signals(SignalsConfig(), corpus=corpus),
+            signatures(SignatureConfig(), corpus=corpus),
+            languages(LanguageConfig(), corpus=corpus),
+            dedupe_cases.windows_case(),
+            dedupe_cases.substring_case(),  # refuses windows that another Unicode cut
+        ]
+        return [
+            key for artifact in made[:-1] for key in (artifact.key, *(p["key"] for p in artifact.manifest()["parts"]))
+        ]
+
+    with use_run(Run(Store(tmp_path), Resources(workers=1, threads=1), Display(quiet=True))):
+        before = keys()
+        assert keys() == before
+        monkeypatch.setattr("unicodedata.unidata_version", "99.0.0")
+        assert not set(before) & set(keys())

@@ -1,17 +1,25 @@
-"""C4's line edits leave the kept text, and only there, whatever shards the documents were measured in."""
+"""What leaves the kept text, whatever shards the documents were measured in; and what judging leaves behind."""
 
 from pathlib import Path
 
-from data_quality.config import QualityConfig
-from data_quality.line_edits import apply_edits, edit_lines
+import duckdb
+import pytest
+
+from data_quality.config import PerplexityConfig, QualityConfig, SignalsConfig
+from data_quality.line_edits import edit_lines
+from data_quality.spans import Edit, apply_edits
+from data_quality.sql import connect
 from data_quality.text_lines import text_lines
 from flows.corpus import build_corpus
 from tasks import pool
-from tasks.filter import filter_shard
+from tasks.filter import JudgeRequest, filter_shard, judge
+from tasks.perplexity import perplexity
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
-from tasks.store import Store
+from tasks.signals import signals
+from tasks.store import SCRATCH_DIRECTORY, Store
 from tasks.tables import rows
+from tests.tasks.dedupe_cases import pages
 from tests.tasks.tiny_corpus import ADDRESS, configuration, write_documents
 
 POLICY = "Read our privacy policy and our terms of use before you plant anything here."
@@ -36,7 +44,7 @@ def test_edited_lines_leave_the_kept_text(tmp_path: Path) -> None:
     assert edited
     for row in kept:
         removed = edit_lines(text_lines([before[row["id"]]]), 0, edits).removed
-        assert row["text"] == apply_edits(before[row["id"]], removed.tolist())
+        assert row["text"] == apply_edits(before[row["id"]], [Edit(*span) for span in removed.tolist()])
         assert POLICY not in row["text"]
     for row in dropped:  # nothing but personal data leaves what was judged
         assert row["text"] == before[row["id"]].replace(ADDRESS, "<email>")
@@ -85,3 +93,21 @@ def test_the_edits_of_all_text_versions_leave_the_kept_text(tmp_path: Path) -> N
     texts = {row["id"]: row["text"] for row in kept}
     assert "3 likes" not in texts["gardens:07.txt"]  # RefinedWeb's edit; C4 removes it too, as it is short
     assert POLICY not in texts["gardens:07.txt"]  # C4's edit
+
+
+def test_what_does_not_fit_into_memory_never_lies_in_the_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spills: list[Path] = []
+
+    def recorded(memory_limit: str, threads: int | None, spill: Path) -> duckdb.DuckDBPyConnection:
+        spills.append(spill)
+        return connect(memory_limit, threads, spill)
+
+    monkeypatch.setattr("data_quality.rules.connect", recorded)
+    monkeypatch.setattr("data_quality.perplexity.connect", recorded)
+    with use_run(Run(Store(tmp_path), Resources(workers=1, threads=1), Display(quiet=True))):
+        corpus = pages()
+        scores = perplexity(PerplexityConfig(), corpus=corpus, reference=corpus)
+        judge(JudgeRequest(rulesets=()), signals=signals(SignalsConfig(), corpus=corpus), scores=[scores])
+    assert [spill.parts[-2:] for spill in spills] == [(SCRATCH_DIRECTORY, "spill")] * 2

@@ -1,0 +1,45 @@
+"""How a step walks a shard: documents in batches out of one Parquet file, and another that is whole or not there."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+BATCH_ROWS = 2_000
+"""Rows read at once, and of a row group of documents and of tables as long as their text."""
+
+
+def read_batches(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """A documents shard in batches of BATCH_ROWS rows: `columns`, then those of `optional` that it has.
+
+    Raises:
+        ValueError: the shard lacks one of `columns`.
+    """
+    with pq.ParquetFile(path) as shard:
+        present = set(shard.schema_arrow.names)
+        missing = [name for name in columns if name not in present]
+        if missing:
+            raise ValueError(f"{path}: no column {' and '.join(missing)}; this is not a documents shard")
+        wanted = [*columns, *(name for name in optional if name in present)]
+        for batch in shard.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
+            yield batch.select(wanted)
+
+
+@contextmanager
+def whole_parquet(out_path: Path, schema: pa.Schema, **options: Any) -> Iterator[pq.ParquetWriter]:
+    """A writer to `out_path`, which appears when the block ends well; what was written is removed when it does not.
+
+    Args:
+        options: of `pq.ParquetWriter`; columns are compressed with zstd unless they say otherwise.
+    """
+    partial = Path(out_path).with_suffix(".tmp")
+    try:
+        with pq.ParquetWriter(partial, schema, **{"compression": "zstd", **options}) as writer:
+            yield writer
+        os.replace(partial, out_path)
+    finally:
+        partial.unlink(missing_ok=True)
