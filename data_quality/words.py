@@ -69,7 +69,7 @@ class ChunkSplitter:
             text: tuple(token[ORTH] for token in tokens) for text, tokens in self._spacy.rules.items()
         }
         self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese characters
-        self._rejoined = _rejoined_pairs(self._spacy, self._special)
+        self._rows = _special_rows(self._spacy)
 
     def __call__(self, chunk: str, japanese: bool = False) -> tuple[str, ...]:
         """The words of `chunk`, which holds no white space; joined they give `chunk` again.
@@ -96,25 +96,44 @@ class ChunkSplitter:
 
     def joined_words(self) -> set[str]:
         """Words with a letter or digit that may be joined with a neighbour to a special case."""
-        return {word for pair in self._rejoined for word in pair if any(map(str.isalnum, word))}
+        return {word for pair in self._rows for word in pair if any(map(str.isalnum, word))}
 
     def joined_pairs(self) -> np.ndarray:
         """bool[128, 128]: two ASCII characters that, as words, may be joined to the beginning of a special case."""
         pairs = np.zeros((128, 128), dtype=np.bool_)
-        for one, other in self._rejoined:
+        for one, other in self._rows:
             if len(one) == len(other) == 1 and (one + other).isascii():
                 pairs[ord(one), ord(other)] = True
         return pairs
 
     def _split_by_rules(self, chunk: str) -> tuple[str, ...]:
-        """spaCy's words, without a spaCy document where no special case may be in a row of them."""
+        """spaCy's words, without a spaCy document."""
         if chunk.isascii() and chunk.isalpha():
             return self._special.get(chunk) or (chunk,)
         words = self._strip_affixes(chunk)
-        if self._rejoined.isdisjoint(pairwise(words)):
-            return words
-        with self._spacy.vocab.memory_zone():  # or every distinct chunk would stay in spaCy's string store
-            return tuple(token.text for token in self._spacy(chunk))
+        return words if self._rows.keys().isdisjoint(pairwise(words)) else self._join_special_cases(words)
+
+    def _join_special_cases(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        """With special cases where the words stand in a row that the affix rules make of one: the longest first."""
+        found = [
+            (at, row)
+            for at, pair in enumerate(pairwise(words))
+            for row in self._rows.get(pair, ())
+            if words[at : at + len(row)] == row
+        ]
+        chosen: dict[int, tuple[str, ...]] = {}
+        taken: set[int] = set()
+        for at, row in sorted(found, key=lambda match: (-len(match[1]), match[0])):
+            if at not in taken and at + len(row) - 1 not in taken:
+                chosen[at] = row
+            taken.update(range(at, at + len(row)))  # by one that is not chosen, too: so does spaCy's filter
+        joined: list[str] = []
+        at = 0
+        while at < len(words):
+            row = chosen.get(at, ())
+            joined += self._special["".join(row)] if row else (words[at],)
+            at += len(row) or 1
+        return tuple(joined)
 
     def _strip_affixes(self, chunk: str) -> tuple[str, ...]:
         """spaCy's algorithm (https://spacy.io/usage/linguistic-features#how-tokenizer-works): special cases stop
@@ -177,8 +196,8 @@ class ChunkSplitter:
         return tuple(words)
 
 
-def _rejoined_pairs(tokenizer: Tokenizer, special: dict[str, tuple[str, ...]]) -> frozenset[tuple[str, str]]:
-    """First two words of every special case that spaCy's affix rules cut (`:)`, `a.m.`, `he's`).
+def _special_rows(tokenizer: Tokenizer) -> dict[tuple[str, str], list[tuple[str, ...]]]:
+    """The words that affix rules make of each special case which they cut (`:)`, `a.m.`, `he's`), by the first two.
 
     spaCy looks for such rows of words after cutting and puts the special case in their place.
     """
@@ -189,8 +208,12 @@ def _rejoined_pairs(tokenizer: Tokenizer, special: dict[str, tuple[str, ...]]) -
         infix_finditer=tokenizer.infix_finditer,
         url_match=tokenizer.url_match,
     )
-    rows = (tuple(token.text for token in plain(text)) for text in special)
-    return frozenset((row[0], row[1]) for row in rows if len(row) > 1)
+    rows: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for text in tokenizer.rules:
+        row = tuple(token.text for token in plain(text))
+        if len(row) > 1:
+            rows.setdefault((row[0], row[1]), []).append(row)
+    return rows
 
 
 @per_thread
