@@ -107,14 +107,20 @@ def distinct_words(ids: np.ndarray) -> int:
 
 
 @kernel
-def distinct_among(ids: np.ndarray, wanted: np.ndarray) -> int:
-    """How many of the different ids `wanted`, int32[few], occur among `ids`, int32[words]."""
-    found = np.zeros(len(wanted), dtype=np.bool_)
-    for i in range(len(ids)):
-        for j in range(len(wanted)):
-            if ids[i] == wanted[j]:
-                found[j] = True
-    return int(found.sum())
+def distinct_among(ids: np.ndarray, offsets: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """How many of the different ids `wanted`, int32[few], each document has: int64[documents].
+
+    `ids`: int32[words] of all documents in a row, document i from offsets[i] to offsets[i + 1].
+    """
+    result = np.zeros(len(offsets) - 1, dtype=np.int64)
+    for document in range(len(result)):
+        found = np.zeros(len(wanted), dtype=np.bool_)
+        for i in range(offsets[document], offsets[document + 1]):
+            for j in range(len(wanted)):
+                if ids[i] == wanted[j]:
+                    found[j] = True
+        result[document] = found.sum()
+    return result
 
 
 @kernel
@@ -191,36 +197,38 @@ def duplicate_ngram_characters(hashes: np.ndarray, powers: np.ndarray, lengths: 
 
 
 # What `word_numbers` counts, in this order; then come the top 2- to 4-grams and the duplicate 5- to 10-grams.
-DISTINCT, NON_SYMBOL, NON_SYMBOL_CHARACTERS, WITH_LETTER, LONGEST, STOP_WORDS_FOUND, TOP_2_GRAM = range(7)
+DISTINCT, NON_SYMBOL, NON_SYMBOL_CHARACTERS, WITH_LETTER, LONGEST, TOP_2_GRAM = range(6)
 DUP_5_GRAM = TOP_2_GRAM + 3
 
 
 @kernel
 def word_numbers(  # type: ignore[no-untyped-def]
-    ids, lengths, hashes, powers, is_symbol, has_letter, stop_words
+    ids, offsets, lengths, hashes, powers, is_symbol, has_letter
 ) -> np.ndarray:
-    """Counts over the words of one document, by the columns above: int64[15].
+    """Counts over the words of each document, by the columns above: int64[documents, 14].
 
-    `ids`: int32[words]; `lengths` to `has_letter`: of each word of the vocabulary; `stop_words`: a few ids.
+    `ids`: int32[words] of all documents in a row, document i from offsets[i] to offsets[i + 1]; `lengths` to
+    `has_letter`: of each word of the vocabulary.
     """
-    result = np.zeros(DUP_5_GRAM + 6, dtype=np.int64)
-    words = len(ids)
-    own_lengths = np.empty(words, dtype=np.int32)
-    own_hashes = np.empty(words, dtype=np.uint64)
-    own_powers = np.empty(words, dtype=np.uint64)
-    for i in range(words):
-        word = ids[i]
-        length = lengths[word]
-        own_lengths[i], own_hashes[i], own_powers[i] = length, hashes[word], powers[word]
-        if not is_symbol[word]:
-            result[NON_SYMBOL] += 1
-            result[NON_SYMBOL_CHARACTERS] += length
-        result[WITH_LETTER] += has_letter[word]
-        result[LONGEST] = max(result[LONGEST], length)
-    result[DISTINCT] = distinct_words(ids)
-    result[STOP_WORDS_FOUND] = distinct_among(ids, stop_words)
-    result[TOP_2_GRAM:DUP_5_GRAM] = top_ngram_characters(ids, own_lengths)
-    result[DUP_5_GRAM:] = duplicate_ngram_characters(own_hashes, own_powers, own_lengths)
+    result = np.zeros((len(offsets) - 1, DUP_5_GRAM + 6), dtype=np.int64)
+    for document in range(len(result)):
+        own = ids[offsets[document] : offsets[document + 1]]
+        row = result[document]
+        own_lengths = np.empty(len(own), dtype=np.int32)
+        own_hashes = np.empty(len(own), dtype=np.uint64)
+        own_powers = np.empty(len(own), dtype=np.uint64)
+        for i in range(len(own)):
+            word = own[i]
+            length = lengths[word]
+            own_lengths[i], own_hashes[i], own_powers[i] = length, hashes[word], powers[word]
+            if not is_symbol[word]:
+                row[NON_SYMBOL] += 1
+                row[NON_SYMBOL_CHARACTERS] += length
+            row[WITH_LETTER] += has_letter[word]
+            row[LONGEST] = max(row[LONGEST], length)
+        row[DISTINCT] = distinct_words(own)
+        row[TOP_2_GRAM:DUP_5_GRAM] = top_ngram_characters(own, own_lengths)
+        row[DUP_5_GRAM:] = duplicate_ngram_characters(own_hashes, own_powers, own_lengths)
     return result
 
 

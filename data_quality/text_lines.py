@@ -87,18 +87,39 @@ def _find_lines(codes, classes, offsets):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def starts_and_ends(codes, starts, ends):  # type: ignore[no-untyped-def]
-    """How many of the lines codes[starts[i]:ends[i]] begin with a bullet or a dash, and how many end with ellipses."""
-    bullets = ellipses = 0
-    for line in range(len(starts)):
-        start, end = starts[line], ends[line]
-        if start == end:
-            continue
-        bullets += codes[start] == 0x2022 or codes[start] == 0x2D
-        ellipses += codes[end - 1] == 0x2026 or (
-            end - start >= 3 and codes[end - 1] == 0x2E and codes[end - 2] == 0x2E and codes[end - 3] == 0x2E
-        )
-    return bullets, ellipses
+def line_marks(codes, starts, ends, first):  # type: ignore[no-untyped-def]
+    """How many lines of each text begin with a bullet or a dash, and how many end with an ellipsis: int64[texts, 2]."""
+    result = np.zeros((len(first) - 1, 2), dtype=np.int64)
+    for text in range(len(result)):
+        for line in range(first[text], first[text + 1]):
+            start, end = starts[line], ends[line]
+            if start == end:
+                continue
+            result[text, 0] += codes[start] == 0x2022 or codes[start] == 0x2D
+            dots = end - start >= 3 and codes[end - 1] == 0x2E and codes[end - 2] == 0x2E and codes[end - 3] == 0x2E
+            result[text, 1] += dots or codes[end - 1] == 0x2026
+    return result
+
+
+@kernel
+def symbol_counts(codes, offsets):  # type: ignore[no-untyped-def]
+    """UTF-8 bytes of each text, and in it hashes, ellipses (`...` without overlap, or one sign) and braces that open.
+
+    int64[texts, 4].
+    """
+    result = np.zeros((len(offsets) - 1, 4), dtype=np.int64)
+    for text in range(len(result)):
+        dots = 0
+        for at in range(offsets[text], offsets[text + 1]):
+            code = codes[at]
+            result[text, 0] += 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
+            result[text, 1] += code == 0x23
+            dots = dots + 1 if code == 0x2E else 0
+            result[text, 2] += code == 0x2026 or dots == 3
+            if dots == 3:
+                dots = 0
+            result[text, 3] += code == 0x7B
+    return result
 
 
 # Columns of `line_numbers`. Those of "\n" lines leave out empty ones; NONBLANK also lines of white space only.

@@ -1,4 +1,4 @@
-"""The words of whole documents, as arrays of ids: cut together by language, and counted after line edits."""
+"""The words of some documents, as arrays of ids: cut together by language, and counted after line edits."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,68 +13,82 @@ from data_quality.text_lines import Lines
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 
 
-class TextWords(NamedTuple):
-    """Word arrays of one text: ids of all words, and per line (str.splitlines) word and sentence counts."""
+class Words(NamedTuple):
+    """The words of some texts in a row."""
 
-    ids: np.ndarray
-    words_by_line: np.ndarray
+    ids: np.ndarray  # int32[words]
+    offsets: np.ndarray  # int64[texts + 1]: text i has ids[offsets[i]:offsets[i + 1]]
+    words_by_line: np.ndarray  # int64[lines], as is the next
     sentences_by_line: np.ndarray
-    rule: WordRule
+    rules: Sequence[WordRule]  # how each text is cut
 
-    def plain_by_line(self, vocabulary: Vocabulary) -> np.ndarray:
-        """Words per line that are not of symbols only: int64[lines]."""
-        plain = np.concatenate([[0], np.cumsum(~vocabulary.is_symbol[self.ids])])
-        return np.diff(plain[np.concatenate([[0], np.cumsum(self.words_by_line)])])
+    def of(self, text: int) -> np.ndarray:
+        """The ids of one text."""
+        return self.ids[self.offsets[text] : self.offsets[text + 1]]
+
+    def sentences(self, lines: Lines) -> np.ndarray:
+        """Sentences in the lines of each text that have words: int64[texts]."""
+        return np.diff(_before(np.where(self.words_by_line > 0, self.sentences_by_line, 0))[lines.first])
 
 
-def words_by_document(lines: Lines, languages: Sequence[str], vocabulary: Vocabulary) -> list[TextWords]:
+def cut_words(lines: Lines, languages: Sequence[str], vocabulary: Vocabulary) -> Words:
     """The words of some texts, each cut as its language (ISO 639) has it.
 
     Texts of one rule are cut together, since for short ones the calls cost most.
     """
     rules = [word_rule(language) for language in languages]
-    found: dict[int, TextWords] = {}
+    sizes = np.diff(lines.first)
+    words_by_line = np.zeros(lines.first[-1], dtype=np.int64)
+    sentences_by_line = np.zeros(lines.first[-1], dtype=np.int64)
+    found = []
     for rule in set(rules):  # in any order: no value depends on it
-        texts = [at for at, other in enumerate(rules) if other == rule]
-        chosen = np.concatenate([np.arange(lines.first[at], lines.first[at + 1]) for at in texts])
-        words = _cut(lines.codes, lines.starts[chosen], lines.ends[chosen], vocabulary, rule)
-        sizes = np.diff(lines.first)[texts]
-        line = word = 0
-        for at, last_line in zip(texts, np.cumsum(sizes).tolist(), strict=True):
-            by_line = words.words_by_line[line:last_line]
-            last_word = word + int(by_line.sum())
-            found[at] = TextWords(words.ids[word:last_word], by_line, words.sentences_by_line[line:last_line], rule)
-            line, word = last_line, last_word
-    return [found[at] for at in range(len(rules))]
+        chosen = np.repeat([other == rule for other in rules], sizes)
+        ids, words_by_line[chosen], sentences_by_line[chosen] = _cut(
+            lines.codes, lines.starts[chosen], lines.ends[chosen], vocabulary, rule
+        )
+        found.append((chosen, ids))
+    before = _before(words_by_line)
+    ids = np.empty(before[-1], dtype=np.int32)
+    for chosen, of_rule in found:
+        ids[np.repeat(chosen, words_by_line)] = of_rule
+    return Words(ids, before[lines.first], words_by_line, sentences_by_line, rules)
 
 
-def _cut(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, vocabulary: Vocabulary, rule: WordRule) -> TextWords:
+def _before(counts: np.ndarray) -> np.ndarray:
+    """The sum of all counts before each, and of all: int64[counts + 1]."""
+    return np.concatenate([[0], np.cumsum(counts)])
+
+
+def _cut(
+    codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, vocabulary: Vocabulary, rule: WordRule
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Word ids of some lines in a row, words and sentences of each line."""
     tokens, first = vocabulary.tokens(codes, starts, ends, rule)
     is_word = tokens != WHITE_SPACE
-    words_by_line = np.diff(np.concatenate([[0], np.cumsum(is_word)])[first])
-    return TextWords(tokens[is_word], words_by_line, sentences_by_line(vocabulary.kinds[tokens], first), rule)
+    words_by_line = np.diff(_before(is_word)[first])
+    return tokens[is_word], words_by_line, sentences_by_line(vocabulary.kinds[tokens], first)
 
 
-def count_kept(edited: EditedLines, words: TextWords, vocabulary: Vocabulary) -> tuple[int, int]:
-    """Words and sentences of the lines that stay; only a line out of which something was cut is split anew."""
-    by_line = words.words_by_line[edited.whole]
+def count_kept(edited: EditedLines, text: int, lines: Lines, words: Words, vocabulary: Vocabulary) -> tuple[int, int]:
+    """Words and sentences of the lines of a text that stay; only what something was cut out of is split anew."""
+    whole = edited.whole + lines.first[text]
+    by_line = words.words_by_line[whole]
     n_words = int(by_line.sum())
-    n_sentences = int(words.sentences_by_line[edited.whole][by_line > 0].sum())
+    n_sentences = int(words.sentences_by_line[whole][by_line > 0].sum())
     if edited.changed:
-        again = _cut_changed(edited, words, vocabulary)
-        n_words += len(again.ids)
-        n_sentences += int(again.sentences_by_line.sum())
+        ids, _, sentences = _cut(*rows_of(edited.changed), vocabulary, words.rules[text])
+        n_words += len(ids)
+        n_sentences += int(sentences.sum())
     return n_words, n_sentences
 
 
-def removed_words(edited: EditedLines, words: TextWords, vocabulary: Vocabulary) -> float:
-    """Share of the words, those of symbols only left out, that stand in what the line edits remove."""
-    by_line = words.plain_by_line(vocabulary)
-    total, kept = int(by_line.sum()), int(by_line[edited.whole].sum())
+def removed_words(edited: EditedLines, text: int, lines: Lines, words: Words, vocabulary: Vocabulary) -> float:
+    """Share of a text's words, those of symbols only left out, that stand in what the line edits remove."""
+    plain = _before(~vocabulary.is_symbol[words.of(text)])
+    by_line = words.words_by_line[lines.first[text] : lines.first[text + 1]]
+    plain_by_line = np.diff(plain[_before(by_line)])
+    total, kept = int(plain_by_line.sum()), int(plain_by_line[edited.whole].sum())
     if edited.changed:
-        kept += int(_cut_changed(edited, words, vocabulary).plain_by_line(vocabulary).sum())
+        ids, _, _ = _cut(*rows_of(edited.changed), vocabulary, words.rules[text])
+        kept += int((~vocabulary.is_symbol[ids]).sum())
     return max(total - kept, 0) / total if total else 0.0
-
-
-def _cut_changed(edited: EditedLines, words: TextWords, vocabulary: Vocabulary) -> TextWords:
-    return _cut(*rows_of(edited.changed), vocabulary, words.rule)

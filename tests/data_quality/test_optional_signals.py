@@ -18,9 +18,10 @@ from data_quality.custom import CustomDocument
 from data_quality.rules import shipped_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS, GROUPS, column, signal_columns
 from data_quality.signal_choice import resolve_signals
-from data_quality.signals import compute_signals, measure, text_signals, text_versions
+from data_quality.signals import compute_signals, text_versions
 from data_quality.urls import BannedUrls
 from data_quality.vocabulary import Vocabulary
+from tests.data_quality.measured import document_signals, text_signals
 
 LISTS = Path(__file__).parent / "lists"
 URL = UrlLists(
@@ -55,7 +56,7 @@ def everything() -> SignalsConfig:
 @given(TEXTS, st.sampled_from(["en", "zh", "de", None]), st.text(max_size=30))
 def test_every_signal_is_finite_and_within_its_bounds(text: str, language: str | None, url: str) -> None:
     document = CustomDocument("d", text, language, metadata_json=json.dumps({"url": url}))
-    values, edits = next(measure([document], everything(), vocabulary()))
+    values, edits = document_signals(document, everything(), vocabulary())
     catalogue = signal_columns(EDITED_SIGNALS, GROUPS)
     assert values.keys() == catalogue.keys()
     assert edits.keys() == EDITED_SIGNALS.keys()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from data_quality.config import SignalsConfig
 from data_quality.ngrams import contained_characters, copied_ngrams
-from data_quality.signals import text_signals
 from data_quality.vocabulary import Vocabulary
 from data_quality.words import split_words
+from tests.data_quality.measured import text_signals
 
 VOCABULARY = Vocabulary()
 CONFIG = SignalsConfig(c4=None, groups=("paper_repetition", "char_repetition"))

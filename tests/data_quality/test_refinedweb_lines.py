@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from data_quality.config import RefinedWebLineEdits, SignalsConfig
 from data_quality.line_edits import edit_lines
-from data_quality.signals import text_signals
 from data_quality.spans import Edit, apply_edits
 from data_quality.text_lines import text_lines
 from data_quality.vocabulary import Vocabulary
+from tests.data_quality.measured import text_signals
 
 PIECES = [
     "A good line of text.",

@@ -14,9 +14,9 @@ from data_quality.custom import CustomDocument
 from data_quality.rules import Rule, Ruleset, choose_rulesets, load_ruleset, shipped_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS, GROUPS
 from data_quality.signal_choice import resolve_signals
-from data_quality.signals import measure
 from data_quality.stop_words import STOP_WORDS
 from data_quality.vocabulary import Vocabulary
+from tests.data_quality.measured import document_signals
 
 Family = tuple[Callable[[int], str], range]
 
@@ -330,7 +330,7 @@ def value(text: str, ruleset: Ruleset, rule: Rule) -> float:
     url = text if ruleset.name == "refinedweb_url" else ""
     language = rule.language or ("zh" if ruleset.name.startswith(CHINESE) else "en")
     document = CustomDocument("d", text, language, metadata_json=json.dumps({"url": url}))
-    return next(measure([document], only(ruleset, rule), vocabulary()))[0][ruleset.column(rule)]
+    return document_signals(document, only(ruleset, rule), vocabulary())[0][ruleset.column(rule)]
 
 
 def only(ruleset: Ruleset, rule: Rule) -> SignalsConfig:

@@ -20,11 +20,12 @@ from data_quality import vocabulary as vocabulary_module
 from data_quality.config import C4LineEdits, SignalsConfig
 from data_quality.line_edits import edit_lines
 from data_quality.signal_catalogue import signal_columns
-from data_quality.signals import compute_signals, text_signals
+from data_quality.signals import compute_signals
 from data_quality.spans import Edit, apply_edits
 from data_quality.text_lines import text_lines
 from data_quality.vocabulary import Vocabulary
 from data_quality.words import split_words
+from tests.data_quality.measured import text_signals
 
 CONFIG = SignalsConfig()
 TEXTS = [
