@@ -20,7 +20,7 @@ _ALPHA = _LOWER | _UPPER
 _ALPHANUMERIC = _ALPHA | _DIGIT
 
 _OTHER_PREFIXES = "%=$"
-_LONGEST_UNIT = 4  # letters of kmph and mbar, the longest units of spaCy's suffixes that are ASCII
+_LONGEST_UNIT = 4  # letters of mbar, of all ASCII units that are suffixes
 
 
 class PlainChunks(NamedTuple):
