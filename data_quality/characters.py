@@ -4,7 +4,6 @@ import unicodedata
 from functools import cache
 
 import numpy as np
-from spacy.pipeline import Sentencizer
 
 from data_quality.scripts import HAN, HANGUL, KANA
 
@@ -17,9 +16,31 @@ CLASSES = 12
 
 _CONTROLS = "".join(map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160))))
 
-# Ends of sentences in all scripts: those of spaCy's sentencizer and the ones that Unicode added since, which
-# datatrove's `TERMINAL_PUNCTUATION` (utils/text.py) also holds.
-SENTENCE_ENDS = frozenset(Sentencizer.default_punct_chars)
+
+def _ranges(pattern: str) -> list[tuple[int, int]]:
+    """The code point ranges of a regular expression's character class, first and last of each."""
+    ranges, at = [], 0
+    while at < len(pattern):
+        wide = pattern[at + 1 : at + 2] == "-"
+        ranges.append((ord(pattern[at]), ord(pattern[at + 2]) if wide else ord(pattern[at])))
+        at += 3 if wide else 1
+    return ranges
+
+
+# Ends of sentences in all scripts: those of spaCy's sentencizer (`default_punct_chars`; a test holds them equal: to
+# import spaCy for them would cost two seconds), and the ones that Unicode added since, which datatrove's
+# `TERMINAL_PUNCTUATION` (utils/text.py) also holds.
+_SENTENCE_ENDS = (
+    "!.?\u0589\u061f\u06d4\u0700-\u0702\u07f9\u0964\u0965\u104a\u104b\u1362\u1367\u1368\u166e\u1735\u1736\u1803"
+    "\u1809\u1944\u1945\u1aa8-\u1aab\u1b5a\u1b5b\u1b5e\u1b5f\u1c3b\u1c3c\u1c7e\u1c7f\u203c\u203d\u2047-\u2049\u2e2e"
+    "\u2e3c\u3002\ua4ff\ua60e\ua60f\ua6f3\ua6f7\ua876\ua877\ua8ce\ua8cf\ua92f\ua9c8\ua9c9\uaa5d-\uaa5f\uaaf0\uaaf1"
+    "\uabeb\ufe52\ufe56\ufe57\uff01\uff0e\uff1f\uff61\U00010a56\U00010a57\U00011047\U00011048\U000110be-\U000110c1"
+    "\U00011141-\U00011143\U000111c5\U000111c6\U000111cd\U000111de\U000111df\U00011238\U00011239"
+    "\U0001123b\U0001123c\U000112a9\U0001144b\U0001144c\U000115c2\U000115c3\U000115c9-\U000115d7"
+    "\U00011641\U00011642\U0001173c-\U0001173e\U00011a42\U00011a43\U00011a9b\U00011a9c\U00011c41\U00011c42"
+    "\U00016a6e\U00016a6f\U00016af5\U00016b37\U00016b38\U00016b44\U0001bc9f\U0001da88"
+)
+SENTENCE_ENDS = frozenset(chr(code) for first, last in _ranges(_SENTENCE_ENDS) for code in range(first, last + 1))
 TERMINAL_PUNCTUATION = SENTENCE_ENDS | frozenset(
     "\u061d\u061e\u0837\u0839\u083d\u083e\u17d4\u17d5\u17d6\u17d9\u17da\u1b7d\u1b7e\u2e53\u2e54"
     "\U00010f55\U00010f56\U00010f57\U00010f58\U00010f59\U00010f86\U00010f87\U00010f88\U00010f89"
@@ -33,16 +54,6 @@ SYMBOLS = TERMINAL_PUNCTUATION | frozenset(
 )
 
 _LAST_ASSIGNED_LETTER = 0x32400
-
-
-def _ranges(pattern: str) -> list[tuple[int, int]]:
-    """The code point ranges of a regular expression's character class, first and last of each."""
-    ranges, at = [], 0
-    while at < len(pattern):
-        wide = pattern[at + 1 : at + 2] == "-"
-        ranges.append((ord(pattern[at]), ord(pattern[at + 2]) if wide else ord(pattern[at])))
-        at += 3 if wide else 1
-    return ranges
 
 
 @cache

@@ -14,11 +14,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import spacy
-from spacy.symbols import ORTH
-from spacy.tokenizer import Tokenizer
 
 from data_quality.characters import CLASSES, IS_HAN, IS_HANGUL, IS_KANA, LETTER, class_table, code_points
 from data_quality.ngrams import class_counts
@@ -35,6 +33,9 @@ from data_quality.segment import (
     korean_words,
     word_rule,
 )
+
+if TYPE_CHECKING:
+    from spacy.tokenizer import Tokenizer
 
 _UNSEGMENTED_OR_RUN = re.compile(f"[{HAN}{KANA}]+|[^{HAN}{KANA}]+")
 _KANA = re.compile(f"[{KANA}]")
@@ -64,9 +65,10 @@ class ChunkSplitter:
     def __init__(self, plain: bool = False, characters: bool = False) -> None:
         self._plain = plain
         self._characters = characters
-        self._spacy: Tokenizer = spacy.blank("en").tokenizer
+        self._spacy = _english_tokenizer()
+        orth = self._spacy.vocab.strings["ORTH"]
         self._special: dict[str, tuple[str, ...]] = {
-            text: tuple(token[ORTH] for token in tokens) for text, tokens in self._spacy.rules.items()
+            text: tuple(token[orth] for token in tokens) for text, tokens in self._spacy.rules.items()
         }
         self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese characters
         self._rows = _special_rows(self._spacy)
@@ -196,11 +198,20 @@ class ChunkSplitter:
         return tuple(words)
 
 
-def _special_rows(tokenizer: Tokenizer) -> dict[tuple[str, str], list[tuple[str, ...]]]:
+def _english_tokenizer() -> "Tokenizer":
+    """spaCy's tokenizer of blank English; imported here, since what cuts no words need not wait two seconds for it."""
+    import spacy
+
+    return spacy.blank("en").tokenizer
+
+
+def _special_rows(tokenizer: "Tokenizer") -> dict[tuple[str, str], list[tuple[str, ...]]]:
     """The words that affix rules make of each special case which they cut (`:)`, `a.m.`, `he's`), by the first two.
 
     spaCy looks for such rows of words after cutting and puts the special case in their place.
     """
+    from spacy.tokenizer import Tokenizer
+
     plain = Tokenizer(
         tokenizer.vocab,
         prefix_search=tokenizer.prefix_search,

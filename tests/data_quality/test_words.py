@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +15,9 @@ import pytest
 import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spacy.pipeline import Sentencizer
 
+from data_quality.characters import SENTENCE_ENDS
 from data_quality.interning import StringTable, rows_of
 from data_quality.plain_chunks import cut_plain_chunks
 from data_quality.scripts import UNSEGMENTED
@@ -197,6 +201,16 @@ def test_plain_words_are_runs_of_letters_and_single_signs() -> None:
     assert split("don't...(x_1)") == ("don", "'", "t", ".", ".", ".", "(", "x_1", ")")
     assert split("naïve-café") == ("naïve", "-", "café")
     assert split("北京大学is") == ("北京大学", "is")
+
+
+def test_sentences_end_where_spacys_sentencizer_ends_them() -> None:
+    assert frozenset(Sentencizer.default_punct_chars) == SENTENCE_ENDS
+
+
+def test_what_cuts_no_words_does_not_wait_for_spacy() -> None:
+    code = "import sys, data_quality.language, data_quality.pii, data_quality.signals; print('spacy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_long_chunk_is_cut_in_pieces_first() -> None:
