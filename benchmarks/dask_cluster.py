@@ -1,7 +1,8 @@
 """Threads, processes and a local Dask cluster on the same text: `python -m benchmarks.dask_cluster FOLDER`.
 
 FOLDER holds documents of --format; without it, the English corpus below TEXTMILL_DATA. Ingests, normalises, measures
-signals and signs, once with each runner and a store of its own, under a Prefect flow and a server of its own.
+signals, signs and writes what the rules keep, once with each runner and a store of its own, under a Prefect flow and a
+server of its own.
 
 Prints for each runner the digests, the seconds of each stage, and the largest resident size of each worker; for Dask
 also what a task costs beyond the work in it: the time between a worker's first and last batch of a stage that no batch
@@ -112,23 +113,28 @@ def summary(workers: dict[str, dict[str, float]]) -> dict[str, Any]:
 
 
 def corpus(folder: Path, arguments: argparse.Namespace) -> list[Any]:
-    """The stages whose work is by shard."""
-    from data_quality.config import IngestConfig, NormalizeConfig, SignalsConfig, SignatureConfig
+    """The stages whose work is by shard, with what decides between them."""
+    from data_quality.config import IngestConfig, NormalizeConfig, QualityConfig, SignalsConfig, SignatureConfig
+    from data_quality.rules import choose_rulesets
+    from tasks.decide import DecideConfig, decide
+    from tasks.filter import JudgeRequest, filter_corpus, judge
     from tasks.ingest import fingerprinted, ingest
     from tasks.normalize import normalize
     from tasks.signals import signals, signatures
+    from tasks.stage import NoConfig
 
     source = {"format": arguments.format, "name": "files", "paths": [str(folder)]}
     shards = {"max_bytes": arguments.shard_megabytes << 20}
     config = IngestConfig.model_validate({"sources": [source], "shards": shards})
     raw = ingest(fingerprinted(config, arguments.files))
     normalized = normalize(NormalizeConfig(), corpus=raw)
-    return [
-        raw,
-        normalized,
-        signals(SignalsConfig(), corpus=normalized),
-        signatures(SignatureConfig(), corpus=normalized),
-    ]
+    measured = signals(SignalsConfig(), corpus=normalized)
+    signed = signatures(SignatureConfig(), corpus=normalized)
+    verdicts = judge(JudgeRequest(rulesets=tuple(choose_rulesets(QualityConfig()))), signals=measured, scores=[])
+    nothing: dict[str, list[Any]] = {"duplicates": [], "spans": [], "drops": []}
+    config_of_texts = DecideConfig(edits=("c4",))
+    decisions = decide(config_of_texts, corpus=normalized, signals=measured, verdicts=verdicts, **nothing)
+    return [raw, normalized, measured, signed, filter_corpus(NoConfig(), corpus=normalized, decisions=decisions)]
 
 
 @contextmanager

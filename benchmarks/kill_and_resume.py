@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-PARTS = {"ingest": "ingest.piece", "tokenize": "tokens.shard"}  # else <stage>.shard
+PARTS = {"ingest": "ingest.piece", "filter_corpus": "filter.shard", "tokenize": "tokens.shard"}  # else <stage>.shard
 STAGES = (
     "ingest",
     "normalize",
@@ -32,6 +32,7 @@ STAGES = (
     "signatures",
     "judge",
     "dedupe",
+    "decide",
     "filter_corpus",
     "split",
     "train_tokenizer",

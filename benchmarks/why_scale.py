@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from data_quality.config import QualityConfig
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import signal_columns
-from tasks.decide import _write_index
+from tasks.decide import INDEX, _write_index
+from tasks.filter import DROPPED, KEPT
 from tasks.store import Artifact, Store, artifact_key
 
 SHARD_ROWS = 50_000
@@ -49,10 +50,8 @@ def build(store: Store, documents: int) -> None:
     draw = np.random.default_rng(0)
     shards = range(-(-documents // SHARD_ROWS))
     parts = []
-    kept_key = artifact_key("filter_corpus", 1, documents, {}, {})
-    kept = store.partial_directory("filter_corpus", kept_key)
-    for name in ("decisions", "kept", "dropped"):
-        (kept / name).mkdir()
+    decided = store.partial_directory("decide", artifact_key("decide", 1, documents, {}, {}))
+    tables, views = [], []
     for shard in shards:
         ids = ids_of(shard, min(SHARD_ROWS, documents - shard * SHARD_ROWS))
         directory = store.partial_directory("signals.shard", artifact_key("signals.shard", 1, shard, {}, {}))
@@ -73,21 +72,28 @@ def build(store: Store, documents: int) -> None:
             "span_counts": pa.array([[]] * len(ids), pa.map_(pa.string(), pa.int64())),
         }  # fmt: skip
         file = f"{shard:05d}.parquet"
-        pq.write_table(pa.table(decisions), kept / "decisions" / file, compression="zstd")
+        tables.append(decided / file)
+        pq.write_table(pa.table(decisions), tables[-1], compression="zstd")
         texts = pa.table({"id": ids, "text": [f"The text of {id}." for id in ids]})
-        pq.write_table(texts.filter(pa.array(keep)), kept / "kept" / file, compression="zstd", row_group_size=2000)
-        pq.write_table(texts.filter(pa.array(~keep)), kept / "dropped" / file, compression="zstd", row_group_size=2000)
+        directory = store.partial_directory("filter.shard", artifact_key("filter.shard", 1, shard, {}, {}))
+        for chosen, name in ((keep, KEPT), (~keep, DROPPED)):
+            pq.write_table(texts.filter(pa.array(chosen)), directory / name, compression="zstd", row_group_size=2000)
+        view = publish(store, "filter.shard", shard, shards=[{"path": KEPT, "digest": str(shard), "counts": {}}])
+        views.append({"stage": view.stage, "key": view.key, "digest": view.digest})
     with duckdb.connect(config={"memory_limit": "2GB", "temp_directory": str(store.root / "spill")}) as connection:
-        _write_index(connection, kept / "decisions", kept / "index.parquet")
+        _write_index(connection, tables, decided / INDEX)
     signals = publish(store, "signals", documents, parts=parts)
     store.partial_directory("judge", artifact_key("judge", 1, documents, {}, {}))
     described = {"rulesets": [ruleset.model_dump(mode="json") for ruleset in rulesets]}
     verdicts = publish(store, "judge", documents, config=described)
-    inputs = {
-        name: [{"stage": a.stage, "key": a.key, "digest": a.digest}]
-        for name, a in (("signals", signals), ("verdicts", verdicts))
-    }
-    publish(store, "filter_corpus", documents, inputs=inputs)
+    entries = [{"path": table.name, "digest": table.name, "counts": {}} for table in tables]
+    judged = {"signals": [_input(signals)], "verdicts": [_input(verdicts)]}
+    decisions = publish(store, "decide", documents, inputs=judged, shards=entries)
+    publish(store, "filter_corpus", documents, inputs={"decisions": [_input(decisions)]}, parts=views)
+
+
+def _input(artifact: Artifact) -> dict[str, str]:
+    return {"stage": artifact.stage, "key": artifact.key, "digest": artifact.digest}
 
 
 def main() -> None:

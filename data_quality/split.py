@@ -46,7 +46,7 @@ def split_of(document_id: str, config: SplitConfig) -> Split:
 
 
 def split_documents(
-    decision_paths: Sequence[Path],
+    kept_paths: Sequence[Path],
     signature_paths: Sequence[Path],
     out_path: Path,
     config: SplitConfig,
@@ -66,7 +66,7 @@ def split_documents(
     also by a valid one.
 
     Args:
-        decision_paths: Parquet with id and kept (bool).
+        kept_paths: shards of the documents that are kept (of which only id is read).
         signature_paths: shards of `signature_shard` for all documents, dropped ones included.
         duplicate_paths: the table of `near_dedupe`, whose verified pairs count as well (its comparisons are bounded
             per document, and so are those made here).
@@ -79,7 +79,7 @@ def split_documents(
         ValueError: shards that do not fit together, an id twice, a kept document without a signature.
     """
     with open_workspace(signature_paths, temp_directory, memory_limit, threads) as workspace:
-        _assign(workspace, config, decision_paths)
+        _assign(workspace, config, kept_paths)
         workspace.sql.execute("CREATE TABLE evidence (id VARCHAR, reason VARCHAR, twin VARCHAR, jaccard DOUBLE)")
         bounded = 0
         for pinned, compared in (("test", ("train", "valid")), ("valid", ("train",))):
@@ -90,7 +90,7 @@ def split_documents(
     return {**counts, "bounded": bounded}
 
 
-def _assign(workspace: Workspace, config: SplitConfig, decision_paths: Sequence[Path]) -> None:
+def _assign(workspace: Workspace, config: SplitConfig, kept_paths: Sequence[Path]) -> None:
     """Create table `members` (id, split, kept) of all documents that have a signature."""
     sql = workspace.sql
     sql.execute("CREATE TABLE assigned (id VARCHAR, split VARCHAR)")
@@ -98,16 +98,14 @@ def _assign(workspace: Workspace, config: SplitConfig, decision_paths: Sequence[
         sql.register("batch", pa.table({"id": ids, "split": [split_of(id_, config) for id_ in ids]}))
         sql.execute("INSERT INTO assigned FROM batch")
     sql.unregister("batch")
-    decisions = f"read_parquet({sql_list([str(path) for path in decision_paths])})"
+    kept = f"(SELECT id FROM read_parquet({sql_list([str(path) for path in kept_paths])}))"
     sql.execute(
         f"""
         CREATE TABLE members AS
-        SELECT a.id, split, coalesce(d.kept, false) AS kept FROM assigned a LEFT JOIN {decisions} d ON d.id = a.id
+        SELECT a.id, split, k.id IS NOT NULL AS kept FROM assigned a LEFT JOIN {kept} k ON k.id = a.id
         """
     )
-    first, unsigned = single_row(
-        sql, f"SELECT min(id), count(*) FROM (FROM {decisions} WHERE kept) ANTI JOIN assigned USING (id)"
-    )
+    first, unsigned = single_row(sql, f"SELECT min(id), count(*) FROM {kept} ANTI JOIN assigned USING (id)")
     if unsigned:
         raise ValueError(f"{unsigned} kept documents have no signature, {first!r} among them: sign all documents")
 

@@ -21,6 +21,7 @@ from flows.corpus import curate
 from flows.curation import Curation
 from flows.loading import ConfigError, override, parse, read
 from tasks.curated import Curated
+from tasks.filter import dropped_tables, kept_tables
 from tasks.profile import PROFILE
 from tasks.progress import Display
 from tasks.report import PAGE, ReportConfig, report
@@ -135,20 +136,15 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
     spill = directory / ".spill"
     with database(config.resources.resolved(), spill, directory / ".clean.duckdb") as connection:
         copies = _load(connection, made)
-        for kept in sorted(made.kept.file("kept").glob("*.parquet")):
-            if copies:
-                _copy(connection, KEPT.format(kept=literal(kept)), directory / "kept" / kept.name)
-            else:
-                shutil.copyfile(kept, directory / "kept" / kept.name)
-        for dropped in sorted(made.kept.file("dropped").glob("*.parquet")):
+        for number, (kept, dropped) in enumerate(zip(kept_tables(made.kept), dropped_tables(made.kept), strict=True)):
+            out, gone = (directory / name / f"{number:05d}.parquet" for name in ("kept", "dropped"))
             rows = f"SELECT * FROM {parquet([dropped])}"
             if copies:
-                rows += NOT_DRAWN.format(kept=literal(made.kept.file("kept") / dropped.name))
-            _copy(
-                connection,
-                f"SELECT * FROM ({rows}) LEFT JOIN measured USING (id)",
-                directory / "dropped" / dropped.name,
-            )
+                _copy(connection, KEPT.format(kept=literal(kept)), out)
+                rows += NOT_DRAWN.format(kept=literal(kept))
+            else:
+                shutil.copyfile(kept, out)
+            _copy(connection, f"SELECT * FROM ({rows}) LEFT JOIN measured USING (id)", gone)
     (directory / ".clean.duckdb").unlink()
     shutil.rmtree(spill, ignore_errors=True)
     shutil.copyfile(page.file(PAGE), directory / PAGE)
@@ -184,7 +180,7 @@ def _load(connection: "duckdb.DuckDBPyConnection", made: Curated) -> bool:
     if made.mixture:
         table = literal(made.mixture[0].file("copies.parquet"))
         connection.execute(f"CREATE TABLE copies AS FROM read_parquet({table})")
-    gone = f"SELECT id FROM {parquet([made.kept.file('dropped') / '*.parquet'])}"
+    gone = f"SELECT id FROM {parquet(dropped_tables(made.kept))}"
     if made.mixture:
         gone += " UNION ALL SELECT id FROM copies WHERE copies = 0"
     joined = f"({gone})"

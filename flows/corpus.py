@@ -10,9 +10,10 @@ from flows.config import PipelineConfig
 from flows.curation import Curation
 from tasks.classifier import classifier_scores, train_classifier
 from tasks.curated import Curated
+from tasks.decide import DecideConfig, decide
 from tasks.decontaminate import benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
-from tasks.filter import FilterConfig, JudgeRequest, filter_corpus, judge
+from tasks.filter import JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
 from tasks.languages import languages
 from tasks.lines import boilerplate, line_tables
@@ -90,8 +91,8 @@ def curate(config: Curation) -> Curated:
         overlap = contamination(NoConfig(), corpus=normalized, index=indexes[0])
         (spans if config.decontaminate.action == "cut" else drops).append(overlap)
 
-    kept = filter_corpus(
-        FilterConfig(edits=tuple(ruleset.name for ruleset in rulesets if ruleset.name in EDITED_SIGNALS)),
+    decisions = decide(
+        DecideConfig(edits=tuple(ruleset.name for ruleset in rulesets if ruleset.name in EDITED_SIGNALS)),
         corpus=normalized,
         signals=measured,
         verdicts=verdicts,
@@ -99,11 +100,24 @@ def curate(config: Curation) -> Curated:
         spans=spans,
         drops=drops,
     )
-    figures = profile(NoConfig(), signals=measured, verdicts=verdicts, duplicates=doubles, drops=drops, kept=kept)
+    kept = filter_corpus(NoConfig(), corpus=normalized, decisions=decisions)
+    figures = profile(NoConfig(), signals=measured, decisions=decisions)
     drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])] if config.mixture.enabled else []
     found = list(dict.fromkeys([*spans, *drops, *indexes]))
     return Curated(
-        raw, normalized, measured, scores, signed, verdicts, addresses, duplicates, found, kept, figures, drawn
+        raw=raw,
+        normalized=normalized,
+        signals=measured,
+        scores=scores,
+        signatures=signed,
+        verdicts=verdicts,
+        addresses=addresses,
+        duplicates=duplicates,
+        found=found,
+        decisions=decisions,
+        kept=kept,
+        profile=figures,
+        mixture=drawn,
     )
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from data_quality.sql import literal
-from flows.lookup import filtered_corpus
+from data_quality.sql import literal, parquet
+from flows.lookup import filtered_corpus, input_of
+from tasks.filter import kept_tables
 from tasks.run import Resources
 from tasks.tables import answer, database
 
@@ -44,12 +45,13 @@ def diff(before: str, after: str, out: Path | None, examples: int) -> dict[str, 
         database(Resources().resolved(), Path(spill)) as connection,
     ):
         for name, corpus in corpora.items():
-            decisions, kept = (literal(corpus.path / part / "*.parquet") for part in ("decisions", "kept"))
+            decisions = parquet([table.path for table in input_of(corpus, "decisions").shards()])
+            kept = parquet(kept_tables(corpus))
             connection.execute(
                 f"""
                 CREATE TEMP VIEW {name} AS
                 SELECT d.id, d.kept, d.reason, d.twin, k.text_hash
-                FROM read_parquet({decisions}) d LEFT JOIN read_parquet({kept}) k USING (id)
+                FROM {decisions} d LEFT JOIN {kept} k USING (id)
                 """
             )
         connection.execute(_CHANGES)

@@ -42,7 +42,7 @@ def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifac
 
 def score_paths(kept: Artifact) -> list[list[Path]]:
     """The tables of scores that judged a filtered corpus, the shards of each."""
-    verdicts = input_of(kept, "verdicts")
+    verdicts = input_of(input_of(kept, "decisions"), "verdicts")
     inputs = verdicts.manifest()["inputs"].get("scores", [])
     return [score_tables(input_of(verdicts, "scores", item["stage"])) for item in inputs]
 
@@ -52,11 +52,14 @@ def shard_of(kept: Artifact, document: str) -> int | None:
 
     The index is sorted by the hash of the id (tasks/decide.py), so that one row group of it is read.
     """
+    decided = input_of(kept, "decisions")
     hashed = int.from_bytes(hashlib.md5(document.encode(), usedforsecurity=False).digest()[8:], "little")
-    found = rows("SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", [str(kept.file(INDEX)), hashed])
+    found = rows(
+        "SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", [str(decided.file(INDEX)), hashed]
+    )
     for row in found:  # more than one only where two ids have one hash
-        decisions = str(kept.path / "decisions" / f"{row['shard']:05d}.parquet")
-        if rows("SELECT 1 FROM read_parquet(?) WHERE id = ?", [decisions, document]):
+        table = str(decided.path / f"{row['shard']:05d}.parquet")
+        if rows("SELECT 1 FROM read_parquet(?) WHERE id = ?", [table, document]):
             return int(row["shard"])
     return None
 

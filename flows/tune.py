@@ -10,6 +10,7 @@ from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresho
 from data_quality.tune import at_the_edge, compare_rules
 from flows.loading import ConfigError
 from flows.lookup import filtered_corpus, input_of, score_paths
+from tasks.filter import dropped_tables, kept_tables
 from tasks.run import Resources
 from tasks.store import Artifact
 from tasks.tables import rows
@@ -33,12 +34,13 @@ def tune(
         ConfigError: an unknown rule or ruleset, or rules that need signals the corpus was not measured for.
     """
     kept = filtered_corpus(corpus)
-    before = [Ruleset.model_validate(item) for item in input_of(kept, "verdicts").manifest()["config"]["rulesets"]]
+    decisions = input_of(kept, "decisions")
+    before = [Ruleset.model_validate(item) for item in input_of(decisions, "verdicts").manifest()["config"]["rulesets"]]
     try:
         after = _changed(before, thresholds, rulesets)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    paths = [shard.path for shard in input_of(kept, "signals").shards()]
+    paths = [shard.path for shard in input_of(decisions, "signals").shards()]
     scores = score_paths(kept)
     resources = Resources().resolved()
     with TemporaryDirectory(prefix="textmill-tune-") as scratch:
@@ -90,7 +92,7 @@ def _examples(
 
 def _beginnings(kept: Artifact, ids: list[str]) -> dict[str, str]:
     """The beginnings of documents, from the corpus as it was written: what had to be redacted is."""
-    views = [str(kept.path / view / "*.parquet") for view in ("kept", "dropped")]
+    views = [str(path) for path in [*kept_tables(kept), *dropped_tables(kept)]]
     found = rows(
         "SELECT id, left(text, $length) AS text FROM read_parquet($views, union_by_name = true) WHERE id IN $ids",
         {"length": EXCERPT, "views": views, "ids": ids},

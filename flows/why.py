@@ -6,6 +6,7 @@ from typing import Any
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
 from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for
+from tasks.filter import DROPPED
 from tasks.run import Resources
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
@@ -79,7 +80,7 @@ def _full_id(store: Store, kept: Artifact, document: str) -> str:
     """The id that a person means by an id or a part of one. A whole id is found at once, a part by reading all ids."""
     if shard_of(kept, document) is not None:
         return document
-    tables = str(kept.path / "decisions" / "*.parquet")
+    tables = [str(table.path) for table in input_of(kept, "decisions").shards()]
     found = rows("SELECT id FROM read_parquet(?) WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
     if len(found) > 1:
         raise StoreError(f"{document!r} is part of several ids:\n  " + "\n  ".join(row["id"] for row in found[:8]))
@@ -90,7 +91,7 @@ def _full_id(store: Store, kept: Artifact, document: str) -> str:
 
 
 def _decision(kept: Artifact, shard: int, id: str) -> dict[str, Any]:
-    table = str(kept.path / "decisions" / f"{shard:05d}.parquet")
+    table = str(input_of(kept, "decisions").path / f"{shard:05d}.parquet")
     select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?) WHERE id = ?"
     [found] = rows(select, [table, id])
     return found
@@ -115,7 +116,8 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
 
 
 def _findings(kept: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
-    signals, verdicts = input_of(kept, "signals"), input_of(kept, "verdicts")
+    decisions = input_of(kept, "decisions")
+    signals, verdicts = input_of(decisions, "signals"), input_of(decisions, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
     scores = score_paths(kept)
     resources = Resources().resolved()
@@ -134,7 +136,8 @@ def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
     """
     if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
         return []
-    spans = [str(shard.path) for shard in input_of(kept, "drops", "contamination").shards()]
+    contamination = input_of(input_of(kept, "decisions"), "drops", "contamination")
+    spans = [str(shard.path) for shard in contamination.shards()]
     found = rows(
         'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '
         "GROUP BY other ORDER BY length DESC, other LIMIT $most",
@@ -144,7 +147,8 @@ def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
 
 
 def _text(kept: Artifact, shard: int, document: str, is_kept: bool) -> str:
-    table = kept.path / ("kept" if is_kept else "dropped") / f"{shard:05d}.parquet"
+    [documents] = tables_for(kept, shard)
+    table = documents if is_kept else documents.with_name(DROPPED)
     found = rows("SELECT text FROM read_parquet(?) WHERE id = ?", [str(table), document])
     return str(found[0]["text"])[:EXCERPT] if found else ""
 

@@ -10,7 +10,8 @@ class Curated:
     """The artifacts that describe a corpus.
 
     `scores` are further tables of numbers that rules may name, `addresses` the duplicates by URL, `found` everything
-    that takes text or documents away, `kept` holds the documents that are left, `mixture` how often each is drawn.
+    that takes text or documents away, `decisions` says
+    what became of each document, `kept` holds the documents that are left, `mixture` how often each is drawn.
     """
 
     raw: Artifact
@@ -22,6 +23,7 @@ class Curated:
     addresses: list[Artifact]
     duplicates: Artifact
     found: list[Artifact]
+    decisions: Artifact
     kept: Artifact
     profile: Artifact
     mixture: list[Artifact]

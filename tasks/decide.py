@@ -1,63 +1,77 @@
 """One decision for every document, from the tables of all steps: kept or dropped, all reasons, what leaves its text."""
 
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+from pydantic import Field
 
+from data_quality.config import StrictModel
+from data_quality.hashing import combine_digests
 from data_quality.signal_catalogue import edits_column
-from data_quality.sql import literal, parquet, write_rows
-from tasks.files import fsync_directory, fsync_file, read_json, write_json
-from tasks.stage import Work
+from data_quality.sql import parquet, sql_list, write_rows
+from tasks.parts import one_table
+from tasks.stage import Work, stage
 from tasks.store import Artifact
-from tasks.tables import database
+from tasks.tables import database, rows
 
 SPAN = 'STRUCT("start" BIGINT, "end" BIGINT, kind VARCHAR, replacement VARCHAR)'
 INDEX = "index.parquet"
 INDEX_ROWS = 20_000  # of a row group: what a look-up reads
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The tables that decide; `edits` names text versions whose line edits are made in the kept text."""
+class DecideConfig(StrictModel):
+    """What leaves the kept texts beside spans."""
 
-    verdicts: Artifact
-    duplicates: list[Artifact]
-    signals: Artifact
-    edits: tuple[str, ...]
-    spans: list[Artifact]
-    drops: list[Artifact]
+    edits: tuple[str, ...] = Field((), description="Text versions whose line edits are made in the kept text.")
 
 
-def write_decisions(work: Work, corpus: Artifact, judged: Judged) -> None:
-    """Write decisions/, one file for every shard of the corpus, and index.parquet.
+@stage(version=1)
+def decide(
+    work: Work,
+    config: DecideConfig,
+    *,
+    corpus: Artifact,
+    signals: Artifact,
+    verdicts: Artifact,
+    duplicates: list[Artifact],
+    spans: list[Artifact],
+    drops: list[Artifact],
+) -> None:
+    """Write one table of decisions for every shard of the corpus, and index.parquet (by id).
 
-    The same documents cut into other shards have the same digest and so the same key: what a kill left of another cut
-    is removed, since files are matched to shards by their number.
+    Args:
+        duplicates: artifacts with duplicates.parquet, the ones whose reason counts first in front.
+        spans: artifacts whose tables are spans (SPANS_SCHEMA). Kinds `pii.*` leave kept and dropped texts, others the
+            kept ones only.
+        drops: artifacts that list documents to drop with their reasons.
     """
-    directory = work.directory / "decisions"
-    finished = work.scratch / "decided.json"
-    cut = [shard.digest for shard in corpus.shards()]
-    if finished.exists() and read_json(finished) == cut:
-        return
-    for name in ("decisions", "kept", "dropped"):
-        shutil.rmtree(work.directory / name, ignore_errors=True)
-    directory.mkdir()
+    shards = corpus.shards()
+    tables = [work.directory / f"{number:05d}.parquet" for number in range(len(shards))]
+    for leftover in work.directory.glob("*.parquet"):  # of a build that was killed, whose corpus may be cut otherwise
+        leftover.unlink()
+    advance = work.progress.start(len(shards), "shards")
     with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
-        _decide(connection, judged)
-        for number, shard in enumerate(corpus.shards()):
-            out = directory / f"{number:05d}.parquet"
+        _decide(connection, verdicts, duplicates, signals, config.edits, spans, drops)
+        for shard, out in zip(shards, tables, strict=True):
             here = f"FROM decisions SEMI JOIN {parquet([shard.path])} USING (id)"
             write_rows(connection.sql(f"SELECT decisions.* {here} ORDER BY id"), None, out)
-            fsync_file(out)  # a power cut must not leave an empty one behind the note that all are there
-        _write_index(connection, directory, work.directory / INDEX)
-    fsync_directory(directory)
-    write_json(finished, cut)
+            work.shards += one_table(out, {"documents": shard.counts["documents"]})["shards"]
+            advance(1)
+        [[documents, kept]] = connection.sql("SELECT count(*), count(*) FILTER (kept) FROM decisions").fetchall()
+        _write_index(connection, tables, work.directory / INDEX)
+    work.digest = combine_digests(shard["digest"] for shard in work.shards)
+    work.counts |= {"documents": documents, "kept": kept}
+    reasons = rows(
+        "SELECT coalesce(reason, 'kept') AS first_reason, count(*) AS documents FROM read_parquet(?) "
+        "GROUP BY ALL ORDER BY documents DESC, first_reason",
+        [list(map(str, tables))],
+        work,
+    )
+    work.table("reasons", reasons, "Documents dropped, by the first reason")
 
 
-def _write_index(connection: duckdb.DuckDBPyConnection, decisions: Path, out: Path) -> None:
+def _write_index(connection: duckdb.DuckDBPyConnection, tables: Sequence[Path], out: Path) -> None:
     """Where each document stands: the hash of its id and the number of its shard, in the order of the hashes.
 
     One id among ten million is then found in one row group of one file, whatever the ids look like.
@@ -65,13 +79,21 @@ def _write_index(connection: duckdb.DuckDBPyConnection, decisions: Path, out: Pa
     places = connection.sql(
         f"""
         SELECT md5_number_lower(id) AS hash, parse_filename(filename, true)::INTEGER AS shard
-        FROM read_parquet({literal(decisions / "*.parquet")}, filename = true) ORDER BY hash, shard
+        FROM read_parquet({sql_list([str(table) for table in tables])}, filename = true) ORDER BY hash, shard
         """
     )
     write_rows(places, None, out, INDEX_ROWS)
 
 
-def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
+def _decide(
+    connection: duckdb.DuckDBPyConnection,
+    verdicts: Artifact,
+    duplicates: list[Artifact],
+    signals: Artifact,
+    versions: tuple[str, ...],
+    spans: list[Artifact],
+    drops: list[Artifact],
+) -> None:
     """Create the table of decisions: dropped, or kept; why, by all reasons; its language; which spans leave the text.
 
     Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
@@ -79,23 +101,22 @@ def _decide(connection: duckdb.DuckDBPyConnection, judged: Judged) -> None:
     where they were measured. `span_counts` has their number by kind.
     """
     edits = (
-        " || ".join(f's."{edits_column(text)}"' for text in judged.edits)
-        or '[]::STRUCT(start INTEGER, "end" INTEGER)[]'
+        " || ".join(f's."{edits_column(text)}"' for text in versions) or '[]::STRUCT(start INTEGER, "end" INTEGER)[]'
     )
     connection.execute(
         f"""
         CREATE OR REPLACE TABLE decisions AS
-        WITH spans AS (SELECT id, list(span ORDER BY span) AS spans FROM ({_spans(judged.spans)}) GROUP BY id),
-             duplicates AS ({_duplicates(judged.duplicates)}),
+        WITH spans AS (SELECT id, list(span ORDER BY span) AS spans FROM ({_spans(spans)}) GROUP BY id),
+             duplicates AS ({_duplicates(duplicates)}),
              drops AS (
-                 SELECT id, flatten(list(reasons ORDER BY step)) AS reasons FROM ({_drops(judged.drops)}) GROUP BY id
+                 SELECT id, flatten(list(reasons ORDER BY step)) AS reasons FROM ({_drops(drops)}) GROUP BY id
              ),
              decided AS (
                  SELECT v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
                         v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
                         d.twin, d.jaccard, s.language, {edits} AS edits, coalesce(p.spans, []) AS spans
-                 FROM {parquet([judged.verdicts.file("verdicts.parquet")])} v
-                     JOIN {parquet([shard.path for shard in judged.signals.shards()])} s ON s.id = v.id
+                 FROM {parquet([verdicts.file("verdicts.parquet")])} v
+                     JOIN {parquet([shard.path for shard in signals.shards()])} s ON s.id = v.id
                      LEFT JOIN duplicates d ON d.id = v.id
                      LEFT JOIN drops c ON c.id = v.id
                      LEFT JOIN spans p ON p.id = v.id

@@ -15,27 +15,14 @@ class GateClosed(RuntimeError):
     """A corpus moved further than its gates allow; nothing downstream was started."""
 
 
-@stage(version=2)
-def profile(
-    work: Work,
-    config: NoConfig,
-    *,
-    signals: Artifact,
-    verdicts: Artifact,
-    duplicates: list[Artifact],
-    drops: list[Artifact],
-    kept: Artifact,
-) -> None:
-    """Count what was kept of every source and language, and what went for which reason.
-
-    Reasons are read from the decisions beside `kept`, whose digest is that of the kept documents alone. What decided
-    (`verdicts`, `duplicates`, `drops`) is an input too: the same documents may go for other reasons.
-    """
+@stage(version=3)
+def profile(work: Work, config: NoConfig, *, signals: Artifact, decisions: Artifact) -> None:
+    """Count what was kept of every source and language, and what went for which reason."""
     from data_quality.profile import profile_corpus
 
     figures = profile_corpus(
         [shard.path for shard in signals.shards()],
-        sorted(kept.file("decisions").glob("*.parquet")),
+        [shard.path for shard in decisions.shards()],
         work.scratch / "spill",
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,

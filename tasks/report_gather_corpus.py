@@ -8,7 +8,7 @@ import duckdb
 from data_quality.sources.base import BENIGN_REASONS
 from tasks.report_data import Amount, LengthHistogram, SkipExample, SkipReason, SourceRow
 from tasks.report_excerpts import without_addresses
-from tasks.report_gather_view import RULES, files, paths, step_of
+from tasks.report_gather_view import RULES, paths, step_of
 from tasks.store import Artifact
 from tasks.tables import answer
 
@@ -58,7 +58,7 @@ def sources(connection: duckdb.DuckDBPyConnection, raw: Artifact, kept: Artifact
                coalesce(kept_documents, 0) AS kept_documents, coalesce(kept_bytes, 0) AS kept_bytes
         FROM before LEFT JOIN after USING (source) ORDER BY raw_bytes DESC, name
         """,
-        {"raw": paths(raw), "kept": files(kept, "kept")},
+        {"raw": paths(raw), "kept": paths(kept)},
     )
     lost = _lost(connection)
     none = {"documents": 0, "bytes": 0}

@@ -68,7 +68,7 @@ def _curation(made: Reported) -> list[tuple[str, str]]:
     near = dedupe["near"]
     how = ["equal texts"] if dedupe["exact"]["enabled"] else []
     how += [f"true Jaccard similarity of at least {near['threshold']:g}"] if near["enabled"] else []
-    stages = _inputs(made.kept, "drops")
+    stages = _inputs(made.decisions, "drops")
     steps = [(RULES, ("rulesets: " + ", ".join(rulesets).replace("_", " ")) if rulesets else "none are chosen")]
     if made.addresses:
         steps.append(("url", "documents of one address"))
@@ -83,14 +83,14 @@ def _curation(made: Reported) -> list[tuple[str, str]]:
     return steps
 
 
-def _inputs(kept: Artifact, name: str) -> set[str]:
+def _inputs(decisions: Artifact, name: str) -> set[str]:
     """The stages of one group of the corpus' inputs: those that drop documents, those that cut texts."""
-    return {item["stage"] for item in kept.manifest()["inputs"][name]}
+    return {item["stage"] for item in decisions.manifest()["inputs"][name]}
 
 
 def _edits(made: Reported) -> str:
-    stages = _inputs(made.kept, "spans")
-    edits: Sequence[str] = made.kept.manifest()["config"]["edits"]
+    stages = _inputs(made.decisions, "spans")
+    edits: Sequence[str] = made.decisions.manifest()["config"]["edits"]
     parts = {
         "boilerplate": "boilerplate lines",
         "substring": "repeated pieces",

@@ -22,7 +22,7 @@ def languages(connection: duckdb.DuckDBPyConnection) -> list[LanguageRow]:
     return [LanguageRow(**row) for row in found]
 
 
-def spans(connection: duckdb.DuckDBPyConnection, kept: Artifact) -> list[SpanKind]:
+def spans(connection: duckdb.DuckDBPyConnection, decisions: Artifact) -> list[SpanKind]:
     """What left the texts, by kind: personal data left all of them, the rest the kept ones only."""
     found = answer(
         connection,
@@ -44,7 +44,7 @@ def spans(connection: duckdb.DuckDBPyConnection, kept: Artifact) -> list[SpanKin
         """,
     )
     shown = [SpanKind(**row | {"replacements": sorted(set(row["replacements"]) - {""})}) for row in found]
-    shown += _edits(connection, kept.manifest()["config"]["edits"])
+    shown += _edits(connection, decisions.manifest()["config"]["edits"])
     return sorted(shown, key=lambda kind: (-kind.characters, kind.kind))
 
 

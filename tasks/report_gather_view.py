@@ -3,6 +3,7 @@
 import duckdb
 
 from data_quality.rules import register_signals
+from tasks.filter import dropped_tables, kept_tables
 from tasks.report_inputs import Reported
 from tasks.store import Artifact
 from tasks.tables import answer, score_tables
@@ -30,11 +31,6 @@ def paths(artifact: Artifact) -> list[str]:
     return [str(shard.path) for shard in artifact.shards()]
 
 
-def files(artifact: Artifact, directory: str) -> str:
-    """A pattern for the Parquet files of one of the artifact's directories."""
-    return str(artifact.file(directory) / "*.parquet")
-
-
 def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
     """Create what the sections ask: views `documents`, `signals` and `decisions`, tables `measured` and `membership`.
 
@@ -43,9 +39,9 @@ def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
     source, language, bytes, characters, words (of the normalised text), kept, reason, reasons, twin, jaccard.
     `membership` is the split's table, if there is one.
     """
-    views = [files(made.kept, "kept"), files(made.kept, "dropped")]
+    views = [str(path) for path in [*kept_tables(made.kept), *dropped_tables(made.kept)]]
     connection.register("documents", connection.read_parquet(views).select("id", "text", "source"))
-    connection.register("decisions", connection.read_parquet(files(made.kept, "decisions")))
+    connection.register("decisions", connection.read_parquet(paths(made.decisions)))
     shards = [shard.path for shard in made.signals.shards()]
     register_signals(connection, shards, [score_tables(artifact) for artifact in made.scores])
     connection.execute(

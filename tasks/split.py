@@ -14,7 +14,7 @@ def split(work: Work, config: SplitConfig, *, corpus: Artifact, signatures: Arti
     out = work.directory / "split.parquet"
     with work.graceful_stop() as should_stop:
         counts = split_documents(
-            sorted(corpus.file("decisions").glob("*.parquet")),
+            [shard.path for shard in corpus.shards()],
             [shard.path for shard in signatures.shards()],
             out,
             config,

@@ -38,12 +38,12 @@ def split(
     duplicate_paths: tuple[Path, ...] = (),
 ) -> tuple[dict[str, dict[str, object]], dict[str, int]]:
     paths = write_signatures(tmp_path / "signatures", documents, shards=shards)
-    decisions = tmp_path / "decisions.parquet"
+    kept = tmp_path / "kept.parquet"
     ids = [id_ for id_, _, _ in documents]
-    pq.write_table(pa.table({"id": pa.array(ids, pa.string()), "kept": [id_ not in dropped for id_ in ids]}), decisions)
+    pq.write_table(pa.table({"id": pa.array([id_ for id_ in ids if id_ not in dropped], pa.string())}), kept)
     out = tmp_path / "split.parquet"
     counts = split_documents(
-        [decisions],
+        [kept],
         paths,
         out,
         config,
@@ -206,9 +206,9 @@ def test_shards_order_and_threads_change_nothing(tmp_path: Path, shards: int, th
 
 def test_a_kept_document_without_a_signature_is_an_error(tmp_path: Path) -> None:
     paths = write_signatures(tmp_path / "signatures", [("a", "s", "one")])
-    pq.write_table(pa.table({"id": ["a", "b"], "kept": [True, True]}), tmp_path / "decisions.parquet")
+    pq.write_table(pa.table({"id": ["a", "b"]}), tmp_path / "kept.parquet")
     with pytest.raises(ValueError, match="1 kept documents have no signature, 'b' among them"):
-        split_documents([tmp_path / "decisions.parquet"], paths, tmp_path / "out", CONFIG, temp_directory=tmp_path)
+        split_documents([tmp_path / "kept.parquet"], paths, tmp_path / "out", CONFIG, temp_directory=tmp_path)
     assert not (tmp_path / "out").exists()
 
 

@@ -53,6 +53,7 @@ PIPELINE = (
     "pii",
     "benchmark_index",
     "contamination",
+    "decide",
     "filter_corpus",
     "profile",
     "split",

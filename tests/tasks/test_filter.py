@@ -12,13 +12,14 @@ from data_quality.sql import connect
 from data_quality.text_lines import text_lines
 from flows.corpus import build_corpus
 from tasks import pool
-from tasks.filter import JudgeRequest, filter_shard, judge
+from tasks.filter import JudgeRequest, judge
 from tasks.perplexity import perplexity
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.signals import signals
 from tasks.store import SCRATCH_DIRECTORY, Store
 from tasks.tables import rows
+from tests.tasks import asking
 from tests.tasks.dedupe_cases import pages
 from tests.tasks.tiny_corpus import ADDRESS, configuration, write_documents
 
@@ -36,8 +37,8 @@ def test_edited_lines_leave_the_kept_text(tmp_path: Path) -> None:
     pool.shut_down()
     normalized = [str(shard.path) for shard in corpus.normalized.shards()]
     before = {row["id"]: row["text"] for row in rows("SELECT id, text FROM read_parquet(?)", [normalized])}
-    kept = rows("SELECT id, text FROM read_parquet(?)", [str(corpus.kept.path / "kept" / "*.parquet")])
-    dropped = rows("SELECT id, text FROM read_parquet(?)", [str(corpus.kept.path / "dropped" / "*.parquet")])
+    kept = rows("SELECT id, text FROM read_parquet(?)", asking.kept(corpus))
+    dropped = rows("SELECT id, text FROM read_parquet(?)", asking.dropped(corpus))
     edits = QualityConfig().signals.c4
     assert edits is not None
     edited = [row for row in kept if POLICY in before[row["id"]]]
@@ -60,7 +61,7 @@ def test_lists_override_rules_and_dedupe(tmp_path: Path) -> None:
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
         corpus = build_corpus(configuration(tmp_path / "documents", rules=quality))
     pool.shut_down()
-    decided = rows("SELECT * FROM read_parquet(?)", [str(corpus.kept.path / "decisions" / "*.parquet")])
+    decided = rows("SELECT * FROM read_parquet(?)", asking.decided(corpus))
     decisions = {row["id"]: row for row in decided}
     assert decisions["gardens:05.txt"]["reason"] == "list.drop"
     kept = ["gardens:copy.txt", "harbours:copy.txt", "gardens:short.txt"]
@@ -71,11 +72,8 @@ def test_lists_override_rules_and_dedupe(tmp_path: Path) -> None:
     against = {reason for document in kept for reason in decisions[document]["reasons"]}
     assert "gopher_quality.gopher_short_doc" in against  # what spoke against them is on file
     assert corpus.verdicts.counts()["unmatched"] == 2
-    texts = rows("SELECT id FROM read_parquet(?)", [str(corpus.kept.path / "kept" / "*.parquet")])
+    texts = rows("SELECT id FROM read_parquet(?)", asking.kept(corpus))
     assert set(kept) <= {row["id"] for row in texts}
-    for shard in corpus.kept.manifest()["shards"]:  # as after a kill, when the views are there already
-        again = filter_shard(str(corpus.kept.path), Path(shard["path"]).name, "is not read again")
-        assert {name: again[name] for name in shard} == shard
 
 
 def test_the_edits_of_all_text_versions_leave_the_kept_text(tmp_path: Path) -> None:
@@ -89,10 +87,28 @@ def test_the_edits_of_all_text_versions_leave_the_kept_text(tmp_path: Path) -> N
             configuration(tmp_path / "documents", rules={"rulesets": rulesets, "thresholds": thresholds})
         )
     pool.shut_down()
-    kept = rows("SELECT id, text FROM read_parquet(?)", [str(corpus.kept.path / "kept" / "*.parquet")])
+    kept = rows("SELECT id, text FROM read_parquet(?)", asking.kept(corpus))
     texts = {row["id"]: row["text"] for row in kept}
     assert "3 likes" not in texts["gardens:07.txt"]  # RefinedWeb's edit; C4 removes it too, as it is short
     assert POLICY not in texts["gardens:07.txt"]  # C4's edit
+
+
+def test_only_shards_whose_decisions_changed_are_written_again(tmp_path: Path) -> None:
+    write_documents(tmp_path / "documents")
+    sources = configuration(tmp_path / "documents").ingest.model_dump(mode="json")["sources"]
+    ingest = {"sources": sources, "shards": {"max_bytes": 12_000}}
+    made = []
+    for listed in ({}, {"drop": {"ids": ["gardens:05.txt"]}}):
+        rules = {"rulesets": ["gopher_quality"], **listed}
+        with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+            made.append(build_corpus(configuration(tmp_path / "documents", ingest=ingest, rules=rules)))
+    before, after = ([part["key"] for part in corpus.kept.manifest()["parts"]] for corpus in made)
+    assert len(before) == len(after) > 3
+    [changed] = [at for at, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
+    gone = [{row["id"] for row in rows("SELECT id FROM read_parquet(?)", asking.dropped(corpus))} for corpus in made]
+    assert gone[1] - gone[0] == {"gardens:05.txt"}
+    table = str(made[1].normalized.shards()[changed].path)
+    assert rows("SELECT id FROM read_parquet(?) WHERE id = 'gardens:05.txt'", [table])
 
 
 def test_what_does_not_fit_into_memory_never_lies_in_the_artifact(

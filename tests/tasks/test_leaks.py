@@ -22,6 +22,7 @@ from tasks.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tasks.tables import rows
 from tasks.tokenizer import token_stems
+from tests.tasks import asking
 from tests.tasks.tiny_corpus import configuration, prose, write_documents
 
 CANARIES = {
@@ -71,9 +72,10 @@ def build(tmp_path: Path, action: str, **pii: object) -> tuple[Corpus, list[Arti
 
 
 def everything_in(artifact: Artifact) -> str:
-    """All that can be read in an artifact: bytes of its files, and the values of its tables."""
+    """All that can be read in an artifact and its parts: bytes of their files, and the values of their tables."""
+    parts = [artifact.path.parents[1] / part["stage"] / part["key"] for part in artifact.manifest()["parts"]]
     said = []
-    for path in sorted(artifact.path.rglob("*")):
+    for path in sorted(path for directory in (artifact.path, *parts) for path in directory.rglob("*")):
         if path.suffix == ".parquet":
             said.append(str(pq.read_table(path).to_pylist()))
         elif path.is_file():
@@ -94,10 +96,11 @@ def test_no_canary_leaves(made: tuple[Corpus, list[Artifact], Store]) -> None:
     corpus, after, _ = made
     inside = rows("SELECT text FROM read_parquet(?)", [[str(shard.path) for shard in corpus.normalized.shards()]])
     assert set(leaked(str(inside))) == set(CANARIES)  # the mill's inside keeps the text
-    for artifact in (corpus.verdicts, corpus.duplicates, *corpus.found, corpus.kept, corpus.split, *after):
+    decided = (corpus.verdicts, corpus.duplicates, *corpus.found, corpus.decisions)
+    for artifact in (*decided, corpus.kept, corpus.split, *after):
         assert leaked(everything_in(artifact)) == [], artifact.name
-    for view in ("kept", "dropped"):
-        texts = rows("SELECT text FROM read_parquet(?)", [str(corpus.kept.path / view / "*.parquet")])
+    for view in (asking.kept(corpus), asking.dropped(corpus)):
+        texts = rows("SELECT text FROM read_parquet(?)", view)
         assert texts
         for category in CANARIES:
             assert any(f"<{category}>" in row["text"] for row in texts), (view, category)
@@ -122,9 +125,9 @@ def test_records_that_were_skipped_do_not_quote_their_text(made: tuple[Corpus, l
 
 def test_hashes_and_counts_are_those_of_the_text_that_leaves(made: tuple[Corpus, list[Artifact], Store]) -> None:
     corpus, _, _ = made
-    kept = rows("SELECT id, text, text_hash FROM read_parquet(?)", [str(corpus.kept.path / "kept" / "*.parquet")])
+    kept = rows("SELECT id, text, text_hash FROM read_parquet(?)", asking.kept(corpus))
     assert all(row["text_hash"] == text_hash(row["text"]) for row in kept)
-    decisions = rows("FROM read_parquet(?)", [str(corpus.kept.path / "decisions" / "*.parquet")])
+    decisions = rows("FROM read_parquet(?)", asking.decided(corpus))
     counted = next(row for row in decisions if row["id"] == kept[0]["id"])["span_counts"]
     assert counted == {f"pii.{category}": 1 for category in sorted(CANARIES)}
 
@@ -136,12 +139,12 @@ def test_a_document_with_a_benchmark_item_is_dropped_and_why_says_so(
     monkeypatch.setenv("TEXTMILL_HOME", str(store.root.parent))
     dropped = rows(
         "SELECT id, reason, reasons FROM read_parquet(?) WHERE contains(id, 'quiz')",
-        [str(corpus.kept.path / "dropped" / "*.parquet")],
+        asking.dropped(corpus),
     )
     assert [(row["reason"], row["reasons"]) for row in dropped] == [("contaminated.quiz", ["contaminated.quiz"])]
     said = describe(why(dropped[0]["id"], corpus.kept.name))
     assert "shares a row of words with quiz#quiz.jsonl:1/question" in said
-    other = rows("SELECT id FROM read_parquet(?) ORDER BY id LIMIT 1", [str(corpus.kept.path / "kept" / "*.parquet")])
+    other = rows("SELECT id FROM read_parquet(?) ORDER BY id LIMIT 1", asking.kept(corpus))
     said = describe(why(other[0]["id"], corpus.kept.name))
     assert "1 pii.email" in said
     assert leaked(said) == []
@@ -151,7 +154,7 @@ def test_a_benchmark_item_is_cut_out_of_a_kept_document(tmp_path: Path) -> None:
     corpus, _, _ = build(tmp_path, "cut")
     [row] = rows(
         "SELECT text FROM read_parquet(?) WHERE contains(id, 'quiz')",
-        [str(corpus.kept.path / "kept" / "*.parquet")],
+        asking.kept(corpus),
     )
     assert "LANTERN KEEPER" not in row["text"]
     assert len(row["text"]) > 100

@@ -111,7 +111,7 @@ def table(artifact: Artifact, pattern: str = "") -> list[dict[str, Any]]:
 def decisions(corpus: Curated) -> list[dict[str, Any]]:
     """Every document with its decision and its signals."""
     measured = {row["id"]: row for row in table(corpus.signals)}
-    return [measured[row["id"]] | row for row in table(corpus.kept, "decisions/*.parquet")]
+    return [measured[row["id"]] | row for row in table(corpus.decisions)]
 
 
 def test_the_funnel_has_the_steps_in_their_order(
@@ -140,7 +140,7 @@ def test_the_funnel_has_the_steps_in_their_order(
 
 
 def test_where_each_source_went(data: ReportData, corpus: Curated, decisions: list[dict[str, Any]]) -> None:
-    read, kept = table(corpus.raw), table(corpus.kept, "kept/*.parquet")
+    read, kept = table(corpus.raw), table(corpus.kept)
 
     def way(row: dict[str, Any]) -> str:
         first = row["reason"].partition(".")[0]
@@ -229,7 +229,7 @@ def test_the_mixture_is_what_was_drawn(data: ReportData, corpus: Curated) -> Non
     assert data.mixture is not None
     assert (data.mixture.by, data.mixture.unit) == ("source", "bytes")
     copies = {row["id"]: row["copies"] for row in table(corpus.mixture[0], "copies.parquet")}
-    kept = table(corpus.kept, "kept/*.parquet")
+    kept = table(corpus.kept)
     for group in data.mixture.groups:
         mine = [row for row in kept if row["source"] == group.name]
         assert group.documents == len(mine)
