@@ -14,11 +14,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data_quality.characters import CLASSES, IS_HAN, IS_HANGUL, IS_KANA, LETTER, class_table, code_points
+from data_quality.english_rules import english_rules
 from data_quality.ngrams import class_counts
 from data_quality.per_thread import per_thread
 from data_quality.scripts import HAN, KANA, UNSEGMENTED
@@ -33,9 +33,6 @@ from data_quality.segment import (
     korean_words,
     word_rule,
 )
-
-if TYPE_CHECKING:
-    from spacy.tokenizer import Tokenizer
 
 _UNSEGMENTED_OR_RUN = re.compile(f"[{HAN}{KANA}]+|[^{HAN}{KANA}]+")
 _KANA = re.compile(f"[{KANA}]")
@@ -65,13 +62,11 @@ class ChunkSplitter:
     def __init__(self, plain: bool = False, characters: bool = False) -> None:
         self._plain = plain
         self._characters = characters
-        self._spacy = _english_tokenizer()
-        orth = self._spacy.vocab.strings["ORTH"]
-        self._special: dict[str, tuple[str, ...]] = {
-            text: tuple(token[orth] for token in tokens) for text, tokens in self._spacy.rules.items()
-        }
+        self._rules = english_rules()
+        self._special: dict[str, tuple[str, ...]] = {}
+        self._rows = self._special_rows()
+        self._special = self._rules.special
         self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese characters
-        self._rows = _special_rows(self._spacy)
 
     def __call__(self, chunk: str, japanese: bool = False) -> tuple[str, ...]:
         """The words of `chunk`, which holds no white space; joined they give `chunk` again.
@@ -91,6 +86,18 @@ class ChunkSplitter:
         if not self._characters and not chunk.isascii() and HANGUL_SYLLABLE.search(chunk):
             return tuple(part for word in words for part in korean_words(word))
         return words
+
+    def _special_rows(self) -> dict[tuple[str, str], list[tuple[str, ...]]]:
+        """The words that affix rules make of special cases which they cut (`:)`, `a.m.`, `he's`), by the first two.
+
+        spaCy looks for such rows of words after cutting and puts the special case in their place.
+        """
+        rows: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+        for case in self._rules.special:
+            row = self._strip_affixes(case)
+            if len(row) > 1:
+                rows.setdefault((row[0], row[1]), []).append(row)
+        return rows
 
     def special_cases(self) -> list[str]:
         """Chunks that have words of their own."""
@@ -140,7 +147,7 @@ class ChunkSplitter:
     def _strip_affixes(self, chunk: str) -> tuple[str, ...]:
         """spaCy's algorithm (https://spacy.io/usage/linguistic-features#how-tokenizer-works): special cases stop
         it, else one prefix and one suffix go per round, and what is left is a URL or is cut at its infixes."""
-        special, prefix_of, suffix_of = self._special, self._spacy.prefix_search, self._suffix_length
+        special, prefix_of, suffix_of = self._special, self._rules.prefix.search, self._suffix_length
         before: list[str] = []
         after: list[str] = []
         while chunk and chunk not in special:
@@ -174,7 +181,7 @@ class ChunkSplitter:
         ):
             return 0
         window = chunk if chunk.endswith("." * _SUFFIX_WINDOW) else chunk[-_SUFFIX_WINDOW:]
-        found = self._spacy.suffix_search(window)
+        found = self._rules.suffix.search(window)
         return len(window) - found.start() if found else 0
 
     def _split_middle(self, chunk: str) -> tuple[str, ...]:
@@ -182,11 +189,11 @@ class ChunkSplitter:
             return ()
         if chunk in self._special:
             return self._special[chunk]
-        if not _MAY_BE_INFIX.search(chunk) or ("." in chunk and self._spacy.url_match(chunk)):
+        if not _MAY_BE_INFIX.search(chunk) or ("." in chunk and self._rules.url.match(chunk)):
             return (chunk,)
         words: list[str] = []
         start = 0
-        for infix in self._spacy.infix_finditer(chunk):
+        for infix in self._rules.infix.finditer(chunk):
             if infix.start() == 0:
                 continue
             if infix.start() > start:
@@ -198,38 +205,9 @@ class ChunkSplitter:
         return tuple(words)
 
 
-def _english_tokenizer() -> "Tokenizer":
-    """spaCy's tokenizer of blank English; imported here, since what cuts no words need not wait two seconds for it."""
-    import spacy
-
-    return spacy.blank("en").tokenizer
-
-
-def _special_rows(tokenizer: "Tokenizer") -> dict[tuple[str, str], list[tuple[str, ...]]]:
-    """The words that affix rules make of each special case which they cut (`:)`, `a.m.`, `he's`), by the first two.
-
-    spaCy looks for such rows of words after cutting and puts the special case in their place.
-    """
-    from spacy.tokenizer import Tokenizer
-
-    plain = Tokenizer(
-        tokenizer.vocab,
-        prefix_search=tokenizer.prefix_search,
-        suffix_search=tokenizer.suffix_search,
-        infix_finditer=tokenizer.infix_finditer,
-        url_match=tokenizer.url_match,
-    )
-    rows: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-    for text in tokenizer.rules:
-        row = tuple(token.text for token in plain(text))
-        if len(row) > 1:
-            rows.setdefault((row[0], row[1]), []).append(row)
-    return rows
-
-
 @per_thread
 def chunk_splitter(plain: bool = False, characters: bool = False) -> ChunkSplitter:
-    """The splitter of this thread; building one takes a third of a second."""
+    """The splitter of this thread."""
     return ChunkSplitter(plain, characters)
 
 

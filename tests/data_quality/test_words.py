@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.pipeline import Sentencizer
 
+from data_quality import english_rules as rules_module
 from data_quality.characters import SENTENCE_ENDS
+from data_quality.english_rules import ask_spacy, english_rules
 from data_quality.interning import StringTable, rows_of
 from data_quality.plain_chunks import cut_plain_chunks
 from data_quality.scripts import UNSEGMENTED
@@ -207,10 +209,28 @@ def test_sentences_end_where_spacys_sentencizer_ends_them() -> None:
     assert frozenset(Sentencizer.default_punct_chars) == SENTENCE_ENDS
 
 
-def test_what_cuts_no_words_does_not_wait_for_spacy() -> None:
-    code = "import sys, data_quality.language, data_quality.pii, data_quality.signals; print('spacy' in sys.modules)"
+def test_no_process_but_the_first_imports_spacy() -> None:
+    english_rules()
+    code = "import sys; from data_quality.words import split_words; print(split_words('It is.'), 'spacy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "['It', 'is', '.'] False\n"
+
+
+def test_rules_that_are_not_there_or_damaged_are_spacys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules_module, "__file__", str(tmp_path / "english_rules.py"))
+    asked: list[str] = []
+    monkeypatch.setattr(rules_module, "ask_spacy", lambda: asked.append("spacy") or ask_spacy())
+    read = english_rules.__wrapped__
+    assert read() == read() == english_rules()
+    assert asked == ["spacy"]  # once, then from the file
+    [kept] = (tmp_path / "__pycache__").iterdir()
+    kept.write_text(kept.read_text()[:1000])
+    assert read() == english_rules()
+    kept.unlink()
+    (tmp_path / "__pycache__").rmdir()
+    (tmp_path / "__pycache__").write_text("no directory")  # nothing can be written
+    assert read() == english_rules()
+    assert asked == ["spacy"] * 3
 
 
 def test_a_long_chunk_is_cut_in_pieces_first() -> None:
