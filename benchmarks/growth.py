@@ -43,11 +43,8 @@ def clean(documents: Path, home: Path, config: Path, workers: int) -> tuple[floa
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "TEXTMILL_HOME": str(home)})
     seconds = time.perf_counter() - start
-    manifest = json.loads((home / "out" / "manifest.json").read_text())
-    stages = {}
-    for artifact in manifest["artifacts"]:
-        run = home / "store" / "artifacts" / artifact["stage"] / artifact["key"] / "_run"
-        stages[artifact["stage"]] = json.loads((run / "sidecar.json").read_text())
+    sidecars = (home / "store" / "artifacts").glob("*/*/_run/sidecar.json")
+    stages = {path.parts[-4]: json.loads(path.read_text()) for path in sidecars}
     return seconds, stages
 
 
@@ -91,7 +88,7 @@ def main() -> None:
                 parts[scale][0], Path(name) / str(scale), arguments.config.absolute(), arguments.workers
             )
             seconds["whole"].append(wall)
-            for stage, cost in stages.items():
+            for stage, cost in sorted(stages.items(), key=lambda item: item[1]["created"]):
                 seconds.setdefault(stage, []).append(cost["seconds"])
                 memory[stage] = cost["peak_process_bytes"]
     sizes = [parts[scale][1] for scale in scales]
