@@ -113,7 +113,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Print a line above the bar."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 @contextmanager
