@@ -36,6 +36,9 @@ def _sources(item: str) -> list[dict[str, Any]]:
     if "://" not in item and path.is_dir():
         seen = survey(path)
         return [source for found in seen.found for source in yaml.safe_load("\n".join(source_lines(found, seen)))]
+    pattern = "://" in item or any(sign in item for sign in "*?[")
+    if not pattern and not path.exists():
+        raise ConfigError(f"{item} does not exist")
     extension, _ = kind_of(path)
     if extension not in EXTENSIONS:
         readable = ", ".join(EXTENSIONS)
@@ -43,8 +46,6 @@ def _sources(item: str) -> list[dict[str, Any]]:
     local = [path] if "://" in item or path.exists() else sorted(map(Path, glob(item, recursive=True)))
     present = [candidate for candidate in local if candidate.is_file()]
     if not present:
-        if "://" not in item and not any(sign in item for sign in "*?["):
-            raise ConfigError(f"{item} does not exist")
         return [{"format": EXTENSIONS[extension], "name": EXTENSIONS[extension], "paths": [item]}]
     found = look_at(present[0])
     [source] = yaml.safe_load("\n".join(source_lines(found, Survey(present[0].parent, [found], {}))))

@@ -196,10 +196,15 @@ def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
     [
         ([], "nothing to clean: name files, directories or URIs"),
         (["/no/such/file.jsonl"], "/no/such/file.jsonl does not exist"),
+        (["no-such-folder"], "no-such-folder does not exist"),
         (["notes.doc"], "notes.doc: its format cannot be told by its name; readable: .txt"),
     ],
 )
-def test_wrong_inputs_are_named(inputs: list[str], message: str) -> None:
+def test_wrong_inputs_are_named(
+    inputs: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes.doc").touch()
     with pytest.raises(ConfigError) as error:
         clean_config(inputs, None, {}, None)
     assert message in str(error.value)
