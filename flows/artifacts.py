@@ -83,9 +83,20 @@ def _row(artifact: Artifact, kind: str) -> dict[str, Any]:
         "stage": artifact.stage,
         "content_digest": artifact.digest,
         "path": str(artifact.path),
-        "bytes": sum(entry["bytes"] for entry in manifest["files"]),
+        "bytes": _bytes(artifact),
         "created": _cost(artifact).get("created", (artifact.path / "manifest.json").stat().st_mtime),
     }
+
+
+def _bytes(artifact: Artifact) -> int:
+    """The size of an artifact's files, those of its parts (which other artifacts may share) included."""
+    manifest = artifact.manifest()
+    size = sum(int(entry["bytes"]) for entry in manifest["files"])
+    for part in manifest["parts"]:
+        described = artifact.path.parents[1] / part["stage"] / part["key"] / "manifest.json"
+        if described.exists():  # else it was collected
+            size += sum(int(entry["bytes"]) for entry in read_json(described)["files"])
+    return size
 
 
 def _cost(artifact: Artifact) -> dict[str, Any]:

@@ -57,6 +57,8 @@ def test_ls_names_are_stable(textmill: Any) -> None:
     assert not any("." in a["stage"] for a in artifacts)
     parts = json.loads(textmill("ls", "--parts", "--json"))
     assert "normalize.shard" in {a["stage"] for a in parts if a["kind"] == "part"}
+    sizes = {stage: sum(a["bytes"] for a in parts if a["stage"] == stage) for stage in ("normalize", "normalize.shard")}
+    assert sizes["normalize"] == sizes["normalize.shard"] > 1000  # an artifact is as large as its parts
 
 
 def test_show_leads_back_to_the_sources(textmill: Any) -> None:
