@@ -76,7 +76,6 @@ def lineage(store: Store, artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def _row(artifact: Artifact, kind: str) -> dict[str, Any]:
-    manifest = artifact.manifest()
     return {
         "key": artifact.key,
         "kind": kind,
