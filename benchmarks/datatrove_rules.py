@@ -116,7 +116,7 @@ def run_ours(documents: Path, folder: Path, language: str) -> tuple[float, dict[
     measured = resolve_signals(config)
     pq.write_table(table, folder / "documents.parquet", row_group_size=2_000)
     pq.write_table(table.slice(0, 1), folder / "warm.parquet")
-    signals._vocabulary(False)._clear()  # no round knows the words of the one before
+    signals._vocabulary(False).forget()  # no round knows the words of the one before
     signals.compute_signals(folder / "warm.parquet", folder / "warm_signals.parquet", measured)
     start = time.process_time()
     signals.compute_signals(folder / "documents.parquet", folder / "signals.parquet", measured)

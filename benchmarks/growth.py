@@ -41,7 +41,10 @@ def clean(documents: Path, home: Path, config: Path, workers: int) -> tuple[floa
     textmill = Path(sys.executable).with_name("textmill")
     command = [textmill, "clean", documents, "--out", home / "out", "--config", config, "--workers", str(workers)]
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "TEXTMILL_HOME": str(home)})
+    environment = {**os.environ, "TEXTMILL_HOME": str(home)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"the cleaning failed:\n{done.stderr[-2000:]}")
     seconds = time.perf_counter() - start
     sidecars = (home / "store" / "artifacts").glob("*/*/_run/sidecar.json")
     stages = {path.parts[-4]: json.loads(path.read_text()) for path in sidecars}
@@ -78,7 +81,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, help="an SVG to write")
     arguments = parser.parse_args()
-    scales = sorted(arguments.scales)
+    scales = sorted(set(arguments.scales))
+    if len(scales) < 2:
+        parser.error("--scales: name at least two")
     seconds: dict[str, list[float]] = {"whole": []}
     memory: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="textmill-growth-") as name:

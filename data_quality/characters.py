@@ -7,8 +7,9 @@ import numpy as np
 
 from data_quality.scripts import HAN, HANGUL, KANA
 
-# Bits of a character's classes. SYMBOL: see `SYMBOLS`; PUNCTUATION: Unicode general category P.
-# TERMINAL: see `TERMINAL_PUNCTUATION`; LINE_BREAK: what `str.splitlines` breaks at.
+# Bits of a character's classes, frozen in compiled kernels (compiled.py says what that means for a change).
+# SYMBOL: see `SYMBOLS`; PUNCTUATION: Unicode general category P; TERMINAL: see `TERMINAL_PUNCTUATION`; LINE_BREAK:
+# `str.splitlines` breaks there.
 (
     LETTER, DIGIT, UPPER, WHITE, SYMBOL, IS_HAN, IS_KANA, IS_HANGUL, PUNCTUATION, ENDS_SENTENCE, TERMINAL, LINE_BREAK,
 ) = (1 << bit for bit in range(12))  # fmt: skip

@@ -21,7 +21,8 @@ def kernel(function: Function | None = None, **options: Any) -> Function | Calla
 
     numba raises RuntimeError when no cache directory can be written (a read-only install without a home directory);
     the kernel is then compiled once per process. Kernels that call each other stay in one file: numba notices a
-    change of the file that holds a cached function, not of the files it calls into.
+    change of the file that holds a cached function, not of the files it calls into. Constants of another file are just
+    so frozen in it: after a change of one, touch the files of the kernels that use it.
     """
 
     def compiled(function: Function) -> Function:

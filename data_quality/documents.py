@@ -17,7 +17,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.hashing import DIGEST_MODULUS, combine_digests, text_hash, unit_hash
+from data_quality.hashing import DIGEST_MODULUS, text_hash, unit_hash
 from data_quality.shards import BATCH_ROWS, read_batches
 from data_quality.sql import connect
 
@@ -26,7 +26,6 @@ __all__ = [
     "Document",
     "IdCollision",
     "ShardWriter",
-    "combine_digests",
     "documents_digest",
     "find_id_collisions",
     "iter_documents",

@@ -1,8 +1,8 @@
 """What spaCy's blank English tokenizer cuts by: expressions for affixes and infixes, and special cases.
 
 To import spaCy takes two seconds and 280 MB, which every worker that cuts words would pay for this alone. So they are
-read from spaCy once and kept in a file named after its version, beside the machine code that numba keeps; where no file
-can be written, each process asks spaCy.
+read from spaCy once and kept in a file named after its version, in the package's cache directory; where no file can be
+written, each process asks spaCy.
 """
 
 import importlib.metadata
@@ -13,6 +13,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+FORMAT = 1  # raise it when `ask_spacy` gives something else
 
 
 class EnglishRules(NamedTuple):
@@ -28,16 +30,19 @@ class EnglishRules(NamedTuple):
 @cache
 def english_rules() -> EnglishRules:
     """The rules of the spaCy that is installed."""
-    path = Path(__file__).parent / "__pycache__" / f"english-spacy-{importlib.metadata.version('spacy')}.json"
+    path = Path(__file__).parent / "__pycache__" / f"english-{FORMAT}-spacy-{importlib.metadata.version('spacy')}.json"
     try:
-        rules = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there yet
+        return _compiled(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError):  # not there yet, or damaged
         rules = ask_spacy()
         with suppress(OSError):  # read-only
             _write(path, rules)
+        return _compiled(rules)
+
+
+def _compiled(rules: dict[str, Any]) -> EnglishRules:
     prefix, suffix, infix, url = (re.compile(rules[name]) for name in ("prefix", "suffix", "infix", "url"))
-    special = {case: tuple(words) for case, words in rules["special"].items()}
-    return EnglishRules(prefix, suffix, infix, url, special)
+    return EnglishRules(prefix, suffix, infix, url, {case: tuple(words) for case, words in rules["special"].items()})
 
 
 def ask_spacy() -> dict[str, Any]:
@@ -49,7 +54,10 @@ def ask_spacy() -> dict[str, Any]:
     methods = (tokenizer.prefix_search, tokenizer.suffix_search, tokenizer.infix_finditer, tokenizer.url_match)
     expressions = [method.__self__ for method in methods]
     if any(expression.flags != re.UNICODE for expression in expressions) or tokenizer.token_match is not None:
-        raise RuntimeError(f"spaCy {spacy.__version__} cuts words in a way that data_quality/words.py does not know")
+        raise RuntimeError(
+            f"spaCy {spacy.__version__} cuts words in a way that Textmill does not know: install a version that "
+            "pyproject.toml allows"
+        )
     return {
         **dict(zip(("prefix", "suffix", "infix", "url"), (e.pattern for e in expressions), strict=True)),
         "special": {case: [token[ORTH] for token in tokens] for case, tokens in tokenizer.rules.items()},

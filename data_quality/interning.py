@@ -8,6 +8,7 @@ from data_quality.characters import code_points
 from data_quality.compiled import kernel
 
 _GROWTH = 2
+_AT_ONCE = 1 << 20  # characters of lines between two looks whether there is room
 
 
 class StringTable:
@@ -19,6 +20,11 @@ class StringTable:
         self._hashes = np.zeros(256, dtype=np.uint64)
         self._offsets = np.zeros(257, dtype=np.int64)
         self._codes = np.zeros(4096, dtype=np.uint32)
+
+    @property
+    def nbytes(self) -> int:
+        """What the table holds of memory; it makes room as if all strings that come were new."""
+        return sum(array.nbytes for array in self._arrays())
 
     @property
     def offsets(self) -> np.ndarray:
@@ -46,8 +52,19 @@ class StringTable:
         As `str.split(" ")` parts them, but that a line without a character has none: int32[chunks], int64[lines + 1].
         """
         before = _count_chunks(codes, starts, ends)
-        self._reserve(int(before[-1]), int((ends - starts).sum()))
-        numbers, self.known = _intern_chunks(codes, starts, ends, before, self.known, *self._arrays())
+        numbers = np.empty(before[-1], dtype=np.int32)
+        characters = np.concatenate([[0], np.cumsum(ends - starts)])
+        first = 0
+        while first < len(starts):  # room is made as if all chunks were new: not for a whole long text at once
+            last = int(np.searchsorted(characters, characters[first] + _AT_ONCE, side="right")) - 1
+            last = max(last, first + 1)
+            self._reserve(int(before[last] - before[first]), int(characters[last] - characters[first]))
+            chosen = slice(first, last)
+            bounds = before[first : last + 1]
+            self.known = _intern_chunks(
+                codes, starts[chosen], ends[chosen], bounds, numbers, self.known, *self._arrays()
+            )
+            first = last
         return numbers, before
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
@@ -167,8 +184,9 @@ def _count_chunks(codes, starts, ends):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _intern_chunks(codes, starts, ends, before, known, slots, hashes, offsets, arena):  # type: ignore[no-untyped-def]
-    numbers = np.empty(before[-1], dtype=np.int32)
+def _intern_chunks(  # type: ignore[no-untyped-def]
+    codes, starts, ends, before, numbers, known, slots, hashes, offsets, arena
+):
     for line in range(len(starts)):
         start = starts[line]
         for chunk in range(before[line], before[line + 1]):
@@ -178,7 +196,7 @@ def _intern_chunks(codes, starts, ends, before, known, slots, hashes, offsets, a
             numbers[chunk] = _number(codes, start, end, slots, hashes, offsets, arena, known)
             known += numbers[chunk] == known
             start = end + 1
-    return numbers, known
+    return known
 
 
 @kernel

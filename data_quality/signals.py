@@ -73,11 +73,16 @@ def compute_signals(
     batches = read_batches(in_path, ["id", "text"], optional)
     schema = _schema(config, bool(languages))
     counts = {"documents": 0, "bytes": 0, "words": 0, "edited": 0}
-    with whole_parquet(out_path, schema) as writer:
-        for batch in _with_languages(batches, in_path, languages):
-            table = _batch_signals(batch, schema, config, counts)
-            writer.write_table(table)
-            progress(len(table))
+    vocabulary = _vocabulary(config.words == "plain")
+    try:
+        with whole_parquet(out_path, schema) as writer:
+            for batch in _with_languages(batches, in_path, languages):
+                table = _batch_signals(batch, schema, config, vocabulary, counts)
+                writer.write_table(table)
+                progress(len(table))
+    except BaseException:
+        vocabulary.forget()  # Ctrl-C may have come while it learnt: its tables need not fit together
+        raise
     return counts
 
 
@@ -115,9 +120,10 @@ def _languages_of(documents: Path, tables: Sequence[Path]) -> pa.Table:
         return found.to_arrow_table()
 
 
-def _batch_signals(batch: pa.Table, schema: pa.Schema, config: SignalsConfig, counts: dict[str, int]) -> pa.Table:
+def _batch_signals(
+    batch: pa.Table, schema: pa.Schema, config: SignalsConfig, vocabulary: Vocabulary, counts: dict[str, int]
+) -> pa.Table:
     plain = config.words == "plain"
-    vocabulary = _vocabulary(plain)
     documents = [
         CustomDocument(
             row["id"], row["text"] or "", row.get("language"), row.get("source"), row.get("metadata") or "{}", plain

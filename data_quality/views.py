@@ -1,6 +1,6 @@
 """The two views of a shard: the documents that are kept, and those that are dropped with their reasons."""
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 
 from data_quality.documents import SCHEMA
 from data_quality.hashing import text_hash
+from data_quality.shards import BATCH_ROWS, whole_parquet
 from data_quality.spans import Edit, apply_edits, merge_edits
-
-ROW_GROUP = 2_000
 
 DROPPED_SCHEMA = pa.schema(
     [
@@ -25,12 +24,12 @@ DROPPED_SCHEMA = pa.schema(
 )
 
 
-def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> tuple[pa.Table, pa.Table]:
-    """Write the kept and the dropped documents of one shard, each file whole or not at all.
+def write_views(shards: Sequence[Path], decisions: Path, kept: Path, dropped: Path) -> tuple[pa.Table, pa.Table]:
+    """Write the kept and the dropped of some documents, each file whole or not at all.
 
     Args:
-        shard: documents.
-        decisions: for every document of the shard id, kept, reason, reasons, twin, jaccard, language (as identified, or
+        shards: one that holds the documents, or several that hold them among others.
+        decisions: for every document id, kept, reason, reasons, twin, jaccard, language (as identified, or
             as the source states it), edits (what line edits remove) and spans (start, end, kind, replacement). Edits
             and spans leave a kept text together; of a dropped one only personal data does (kinds `pii.*`), so that one
             can see what was judged.
@@ -40,9 +39,9 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> tupl
     Returns the two tables as they were written.
 
     Raises:
-        ValueError: a document of the shard has no decision.
+        ValueError: a document of a single shard has no decision, or one with a decision is not there.
     """
-    documents = pq.read_table(shard).sort_by("id")
+    documents = _documents(shards, decisions).sort_by("id")
     columns = ["kept", "reason", "reasons", "twin", "jaccard", "language", "edits", "spans"]
     table = _edited(_beside(documents.drop_columns(["language"]), decisions, columns))
     keep = table["kept"]
@@ -51,8 +50,17 @@ def write_views(shard: Path, decisions: Path, kept: Path, dropped: Path) -> tupl
         table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA),
     )
     for view, path in zip(views, (kept, dropped), strict=True):
-        _write(view, path)
+        with whole_parquet(path, view.schema) as writer:
+            writer.write_table(view, row_group_size=BATCH_ROWS)
     return views
+
+
+def _documents(shards: Sequence[Path], decisions: Path) -> pa.Table:
+    if len(shards) == 1:
+        return pq.read_table(shards[0])
+    wanted = pq.read_table(decisions, columns=["id"])["id"].combine_chunks()
+    tables = (pq.read_table(shard) for shard in shards)
+    return pa.concat_tables([table.filter(pc.is_in(table["id"], wanted)) for table in tables])
 
 
 def _beside(documents: pa.Table, path: Path, columns: list[str]) -> pa.Table:
@@ -90,13 +98,3 @@ def _edited_text(id: str, text: str, kept: bool, edits: list[dict[str, Any]], sp
     except ValueError as error:
         error.add_note(f"in document {id!r}")
         raise
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", row_group_size=ROW_GROUP)
-        file.flush()
-        os.fsync(file.fileno())  # a name that a power cut left without its content would pass for a finished file
-    temporary.replace(path)

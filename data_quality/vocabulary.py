@@ -17,7 +17,7 @@ WHITE_SPACE = 0  # the token id of a run of white space other than one space
 _LINE_BREAK = -1  # stands between the lines of a Chinese text while they are cut together
 
 _MAX_ENTRIES = 400_000
-_MAX_CHARACTERS = 16_000_000
+_MAX_BYTES = 256 << 20
 
 
 class Vocabulary:
@@ -29,9 +29,10 @@ class Vocabulary:
 
     def __init__(self, plain: bool = False) -> None:
         self._plain = plain
-        self._clear()
+        self.forget()
 
-    def _clear(self) -> None:
+    def forget(self) -> None:
+        """Begin anew, with no word but the stop words."""
         self._words = StringTable()
         self._described = 0
         self.lengths = np.empty(0, dtype=np.int32)
@@ -46,12 +47,19 @@ class Vocabulary:
         self._chinese: dict[str, tuple[int, ...]] = {"\n": (_LINE_BREAK,), " ": ()}
         self.stop_words = {language: self.intern(*rows_of(words)) for language, words in STOP_WORDS.items()}
 
+    @property
+    def nbytes(self) -> int:
+        """What the tables of strings hold of memory."""
+        return sum(table.nbytes for table in self._tables())
+
+    def _tables(self) -> tuple[StringTable, ...]:
+        return self._words, self._spaced.known, self._japanese.known
+
     def make_room(self) -> None:
-        """Forget all words if the tables have grown beyond about 150 MB."""
-        tables = (self._words, self._spaced.known, self._japanese.known)
-        entries = sum(table.known for table in tables) + len(self._chinese)
-        if entries > _MAX_ENTRIES or sum(len(table.codes) for table in tables) > _MAX_CHARACTERS:
-            self._clear()
+        """Forget all words if the tables have grown too large, as they also do for one very long text."""
+        entries = sum(table.known for table in self._tables()) + len(self._chinese)
+        if entries > _MAX_ENTRIES or self.nbytes > _MAX_BYTES:
+            self.forget()
 
     def tokens(
         self, codes: np.ndarray, starts: np.ndarray, ends: np.ndarray, rule: WordRule = "spaced"
@@ -120,7 +128,7 @@ class _Chunks:
 
     def tokens(self, codes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Vocabulary.tokens`."""
-        learnt = self.known.known
+        learnt = len(self._ends) - 1
         if len(codes):  # a space at the end is part of the word before it; more white space is a token
             ends = ends - ((ends > starts) & (codes[ends - 1] == ord(" ")))
         chunks, before = self.known.intern_chunks(codes, starts, ends)
@@ -150,8 +158,8 @@ class _Chunks:
         ruled = np.repeat(by_rules, counts)
         all_ids[~ruled] = ids
         all_ids[ruled] = self._vocabulary.intern(*rows_of(words))
-        self._ids = np.concatenate([self._ids, all_ids])
-        self._ends = np.concatenate([self._ends, self._ends[-1] + np.cumsum(counts)])
+        ends = np.concatenate([self._ends, self._ends[-1] + np.cumsum(counts)])
+        self._ids, self._ends = np.concatenate([self._ids, all_ids]), ends
 
     def _cut(self, chunk: str) -> tuple[str, ...]:
         return self._split(chunk, self._japanese)

@@ -63,7 +63,7 @@ class ChunkSplitter:
         self._plain = plain
         self._characters = characters
         self._rules = english_rules()
-        self._special: dict[str, tuple[str, ...]] = {}
+        self._special: dict[str, tuple[str, ...]] = {}  # none while it is seen what the affix rules make of each
         self._rows = self._special_rows()
         self._special = self._rules.special
         self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese characters

@@ -140,7 +140,7 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
             out, gone = (directory / name / f"{number:05d}.parquet" for name in ("kept", "dropped"))
             rows = f"SELECT * FROM {parquet([dropped])}"
             if copies:
-                _copy(connection, KEPT.format(kept=literal(kept)), out)
+                _copy(connection, DRAWN.format(kept=literal(kept)), out)
                 rows += NOT_DRAWN.format(kept=literal(kept))
             else:
                 shutil.copyfile(kept, out)
@@ -165,7 +165,7 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
     return manifest
 
 
-KEPT = """
+DRAWN = """
     SELECT d.*, c.copies FROM read_parquet({kept}) d JOIN copies c USING (id) WHERE c.copies > 0
 """
 NOT_DRAWN = """

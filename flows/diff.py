@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from data_quality.sql import literal, parquet
-from flows.lookup import filtered_corpus, input_of
+from flows.lookup import filtered_corpus, input_of, with_parts
 from tasks.filter import kept_tables
 from tasks.run import Resources
 from tasks.tables import answer, database
@@ -46,7 +46,7 @@ def diff(before: str, after: str, out: Path | None, examples: int) -> dict[str, 
     ):
         for name, corpus in corpora.items():
             decisions = parquet([table.path for table in input_of(corpus, "decisions").shards()])
-            kept = parquet(kept_tables(corpus))
+            kept = parquet(kept_tables(with_parts(corpus)))
             connection.execute(
                 f"""
                 CREATE TEMP VIEW {name} AS

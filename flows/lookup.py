@@ -33,18 +33,28 @@ def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifac
     inputs = artifact.manifest()["inputs"].get(name, [])
     item = next((item for item in inputs if stage in (None, item["stage"])), None)
     if item is None:
-        raise StoreError(f"{artifact.name} was made without {stage or name}")
+        raise StoreError(
+            f"{artifact.name} was made without {stage or name}, perhaps by an earlier version: run its flow again"
+        )
     found = open_store().find(item["stage"], item["key"])
     if found is None:
-        raise StoreError(f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected")
+        raise StoreError(
+            f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected: run its flow again"
+        )
     return found
+
+
+def with_parts(artifact: Artifact) -> Artifact:
+    """The artifact, whose parts are on this machine then, though it may have come from a shared store."""
+    open_store().fetch_parts(artifact)
+    return artifact
 
 
 def score_paths(kept: Artifact) -> list[list[Path]]:
     """The tables of scores that judged a filtered corpus, the shards of each."""
     verdicts = input_of(input_of(kept, "decisions"), "verdicts")
     inputs = verdicts.manifest()["inputs"].get("scores", [])
-    return [score_tables(input_of(verdicts, "scores", item["stage"])) for item in inputs]
+    return [score_tables(with_parts(input_of(verdicts, "scores", item["stage"]))) for item in inputs]
 
 
 def shard_of(kept: Artifact, document: str) -> int | None:

@@ -9,7 +9,7 @@ from data_quality.config import QualityConfig
 from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresholds
 from data_quality.tune import at_the_edge, compare_rules
 from flows.loading import ConfigError
-from flows.lookup import filtered_corpus, input_of, score_paths
+from flows.lookup import filtered_corpus, input_of, score_paths, with_parts
 from tasks.filter import dropped_tables, kept_tables
 from tasks.run import Resources
 from tasks.store import Artifact
@@ -40,7 +40,7 @@ def tune(
         after = _changed(before, thresholds, rulesets)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    paths = [shard.path for shard in input_of(decisions, "signals").shards()]
+    paths = [shard.path for shard in with_parts(input_of(decisions, "signals")).shards()]
     scores = score_paths(kept)
     resources = Resources().resolved()
     with TemporaryDirectory(prefix="textmill-tune-") as scratch:
@@ -92,7 +92,7 @@ def _examples(
 
 def _beginnings(kept: Artifact, ids: list[str]) -> dict[str, str]:
     """The beginnings of documents, from the corpus as it was written: what had to be redacted is."""
-    views = [str(path) for path in [*kept_tables(kept), *dropped_tables(kept)]]
+    views = [str(path) for path in [*kept_tables(with_parts(kept)), *dropped_tables(kept)]]
     found = rows(
         "SELECT id, left(text, $length) AS text FROM read_parquet($views, union_by_name = true) WHERE id IN $ids",
         {"length": EXCERPT, "views": views, "ids": ids},

@@ -5,7 +5,7 @@ from typing import Any
 
 from data_quality.explain import explain
 from data_quality.rules import Ruleset
-from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for
+from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
 from tasks.filter import DROPPED
 from tasks.run import Resources
 from tasks.shared import open_store
@@ -125,7 +125,7 @@ def _findings(kept: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
     try:
         found = explain(id, tables_for(signals, shard), rulesets, scores, *limits)
     except KeyError:  # the same documents were cut into other shards where they were measured
-        found = explain(id, [table.path for table in signals.shards()], rulesets, scores, *limits)
+        found = explain(id, [table.path for table in with_parts(signals).shards()], rulesets, scores, *limits)
     return [finding._asdict() for finding in found]
 
 
@@ -137,7 +137,7 @@ def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
     if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
         return []
     contamination = input_of(input_of(kept, "decisions"), "drops", "contamination")
-    spans = [str(shard.path) for shard in contamination.shards()]
+    spans = [str(shard.path) for shard in with_parts(contamination).shards()]
     found = rows(
         'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '
         "GROUP BY other ORDER BY length DESC, other LIMIT $most",
@@ -147,8 +147,10 @@ def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
 
 
 def _text(kept: Artifact, shard: int, document: str, is_kept: bool) -> str:
-    [documents] = tables_for(kept, shard)
-    table = documents if is_kept else documents.with_name(DROPPED)
+    documents = tables_for(kept, shard)
+    if len(documents) != 1:
+        raise StoreError(f"{kept.name} has lost shard {shard}, or is of an earlier version: run its flow again")
+    table = documents[0] if is_kept else documents[0].with_name(DROPPED)
     found = rows("SELECT text FROM read_parquet(?) WHERE id = ?", [str(table), document])
     return str(found[0]["text"])[:EXCERPT] if found else ""
 

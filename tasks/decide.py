@@ -10,6 +10,7 @@ from data_quality.config import StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.signal_catalogue import edits_column
 from data_quality.sql import parquet, sql_list, write_rows
+from tasks.files import write_json
 from tasks.parts import one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -18,6 +19,7 @@ from tasks.tables import database, rows
 SPAN = 'STRUCT("start" BIGINT, "end" BIGINT, kind VARCHAR, replacement VARCHAR)'
 INDEX = "index.parquet"
 INDEX_ROWS = 20_000  # of a row group: what a look-up reads
+CUT = "cut.json"  # the digests of the corpus's shards, in the order of the tables
 
 
 class DecideConfig(StrictModel):
@@ -60,6 +62,7 @@ def decide(
             advance(1)
         [[documents, kept]] = connection.sql("SELECT count(*), count(*) FILTER (kept) FROM decisions").fetchall()
         _write_index(connection, tables, work.directory / INDEX)
+    write_json(work.directory / CUT, [shard.digest for shard in shards])
     work.digest = combine_digests(shard["digest"] for shard in work.shards)
     work.counts |= {"documents": documents, "kept": kept}
     reasons = rows(

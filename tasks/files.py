@@ -34,12 +34,6 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
-def fsync_file(path: Path) -> None:
-    """Make what another library wrote to a file durable."""
-    with path.open("rb") as handle:
-        os.fsync(handle.fileno())
-
-
 def fsync_directory(path: Path) -> None:
     """Make a rename inside `path` durable."""
     descriptor = os.open(path, os.O_RDONLY)

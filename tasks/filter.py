@@ -5,12 +5,15 @@ of all steps together. The two views are written once, at the end, and this is w
 that rulesets edit, boilerplate, personal data, contamination.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_quality.config import DocumentList, StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
+from tasks.decide import CUT
+from tasks.files import read_json
 from tasks.parts import Part, build_parts
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
@@ -68,22 +71,30 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
 def filter_corpus(work: Work, config: NoConfig, *, corpus: Artifact, decisions: Artifact) -> None:
     """Write the two views of every shard: kept.parquet and dropped.parquet. The digest is that of what is kept.
 
-    A shard whose documents and decisions are those of an earlier corpus is found, not written.
+    A shard whose documents and decisions are those of an earlier corpus is found, not written. The views are cut as the
+    decisions are. As a rule that is how the corpus is cut; the same documents may since have been cut otherwise, and
+    then each table looks its documents up in all of them.
     """
+    shards, tables = corpus.shards(), decisions.shards()
+    if read_json(decisions.file(CUT)) == [shard.digest for shard in shards]:
+        looked_up = [(shard.digest, [str(shard.path)]) for shard in shards]
+    else:
+        looked_up = [(corpus.digest, [str(shard.path) for shard in shards])] * len(tables)
     parts = [
-        Part({"shard": shard.digest, "decisions": table.digest}, (str(shard.path), str(table.path)))
-        for shard, table in zip(corpus.shards(), decisions.shards(), strict=True)
+        Part({"documents": digest, "decisions": table.digest}, (paths, str(table.path)))
+        for (digest, paths), table in zip(looked_up, tables, strict=True)
     ]
-    shards = build_parts(work, "filter.shard", 1, filter_shard, parts)
-    work.digest = combine_digests(shard.digest for shard in shards)
+    views = build_parts(work, "filter.shard", 6, filter_shard, parts)
+    work.digest = combine_digests(view.digest for view in views)
 
 
-def filter_shard(directory: Path, shard: str, decisions: str) -> dict[str, Any]:
+def filter_shard(directory: Path, documents: Sequence[str], decisions: str) -> dict[str, Any]:
     """One shard, in a worker."""
     from data_quality.documents import documents_digest
     from data_quality.views import write_views
 
-    kept, dropped = write_views(Path(shard), Path(decisions), directory / KEPT, directory / DROPPED)
+    shards = [Path(shard) for shard in documents]
+    kept, dropped = write_views(shards, Path(decisions), directory / KEPT, directory / DROPPED)
     digest = documents_digest(kept)
     counts = {"documents": kept.num_rows, "bytes": _text_bytes(kept)}
     lost = {"dropped": dropped.num_rows, "dropped_bytes": _text_bytes(dropped)}

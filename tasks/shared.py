@@ -73,11 +73,15 @@ class SharedStore(Store):
             found = zip(wanted, pool.map(lambda key: self.find(stage, key), wanted), strict=True)
             return {key: artifact for key, artifact in found if artifact is not None}
 
-    def verify(self, artifact: Artifact) -> bool:
-        """As `Store.verify`; parts that are not here yet are downloaded."""
+    def fetch_parts(self, artifact: Artifact) -> None:
+        """Download the parts that are not here yet."""
         manifest = self._manifest_or_aside(artifact.path)
         for stage, keys in _by_stage(manifest["parts"] if manifest else []).items():
             self.find_all(stage, keys)
+
+    def verify(self, artifact: Artifact) -> bool:
+        """As `Store.verify`; parts that are not here yet are downloaded."""
+        self.fetch_parts(artifact)
         return super().verify(artifact)
 
     def newest(self, stage: str) -> Artifact | None:

@@ -13,7 +13,8 @@ import pytest
 from pydantic import ValidationError
 
 from data_quality.config import IngestConfig
-from data_quality.documents import combine_digests, documents_digest
+from data_quality.documents import documents_digest
+from data_quality.hashing import combine_digests
 from data_quality.ingest import Piece, ingest_piece, list_pieces, require_documents
 from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
 from tests.data_quality.ingesting import ingest, write

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from spacy.pipeline import Sentencizer
 
 from data_quality import english_rules as rules_module
+from data_quality import vocabulary as vocabulary_module
 from data_quality.characters import SENTENCE_ENDS
 from data_quality.english_rules import ask_spacy, english_rules
 from data_quality.interning import StringTable, rows_of
@@ -112,6 +113,32 @@ def test_strings_keep_their_numbers_while_a_table_grows() -> None:
     assert numbers == [first[string] for string in strings]
     assert sorted(set(numbers)) == list(range(table.known)) == list(range(len(set(strings))))
     assert table.find(*rows_of([*strings, "unknown"])).tolist() == [*numbers, -1]
+
+
+def test_a_long_text_of_few_words_takes_little_memory_and_none_for_good() -> None:
+    table = StringTable()
+    table.intern_chunks(*rows_of(["the cat sat on the mat " * 100] * 2_000))
+    assert table.known == 6  # one of them empty, behind the space at the end
+    assert table.nbytes < 64 << 20
+    fresh = Vocabulary()
+    fresh.tokens(*rows_of(["the cat sat on the mat " * 600_000]))  # one line
+    assert fresh.nbytes > 256 << 20
+    fresh.make_room()
+    assert fresh.nbytes < 8 << 20
+
+
+def test_what_an_interrupted_call_did_not_learn_the_next_one_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = Vocabulary()
+    expected = Vocabulary().tokens(*rows_of(["U.S. one two-fold"]))[0].tolist()
+
+    def interrupted(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(vocabulary_module, "cut_plain_chunks", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fresh.tokens(*rows_of(["U.S. one two-fold"]))
+    assert fresh.tokens(*rows_of(["U.S. one two-fold"]))[0].tolist() == expected
 
 
 @pytest.mark.skipif("TEXTMILL_DATA" not in os.environ, reason="needs the development data")
@@ -226,11 +253,13 @@ def test_rules_that_are_not_there_or_damaged_are_spacys(tmp_path: Path, monkeypa
     [kept] = (tmp_path / "__pycache__").iterdir()
     kept.write_text(kept.read_text()[:1000])
     assert read() == english_rules()
+    kept.write_text('{"prefix": "a"}')
+    assert read() == english_rules()
     kept.unlink()
     (tmp_path / "__pycache__").rmdir()
     (tmp_path / "__pycache__").write_text("no directory")  # nothing can be written
     assert read() == english_rules()
-    assert asked == ["spacy"] * 3
+    assert asked == ["spacy"] * 4
 
 
 def test_a_long_chunk_is_cut_in_pieces_first() -> None:

@@ -1,5 +1,6 @@
 """What leaves the kept text, whatever shards the documents were measured in; and what judging leaves behind."""
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -12,11 +13,12 @@ from data_quality.sql import connect
 from data_quality.text_lines import text_lines
 from flows.corpus import build_corpus
 from tasks import pool
-from tasks.filter import JudgeRequest, judge
+from tasks.filter import DROPPED, JudgeRequest, filter_corpus, judge
 from tasks.perplexity import perplexity
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.signals import signals
+from tasks.stage import NoConfig
 from tasks.store import SCRATCH_DIRECTORY, Store
 from tasks.tables import rows
 from tests.tasks import asking
@@ -109,6 +111,28 @@ def test_only_shards_whose_decisions_changed_are_written_again(tmp_path: Path) -
     assert gone[1] - gone[0] == {"gardens:05.txt"}
     table = str(made[1].normalized.shards()[changed].path)
     assert rows("SELECT id FROM read_parquet(?) WHERE id = 'gardens:05.txt'", [table])
+
+
+def test_views_of_documents_that_were_cut_otherwise_meanwhile(tmp_path: Path) -> None:
+    write_documents(tmp_path / "documents")
+    sources = configuration(tmp_path / "documents").ingest.model_dump(mode="json")["sources"]
+    made = []
+    for size in (12_000, 20_000):  # not normalised: the same documents are the same corpus, however they are cut
+        ingest = {"sources": sources, "shards": {"max_bytes": size}}
+        config = configuration(tmp_path / "documents", ingest=ingest, normalize={"enabled": False})
+        with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+            made.append(build_corpus(config))
+        shutil.rmtree(tmp_path / "store" / "artifacts" / "filter_corpus")  # as gc may
+    before, after = made
+    assert len(before.normalized.shards()) != len(after.normalized.shards())
+    assert before.decisions == after.decisions
+    assert before.kept.digest == after.kept.digest
+    with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+        again = filter_corpus(NoConfig(), corpus=after.normalized, decisions=after.decisions)
+    for shard, decided in zip(again.shards(), after.decisions.shards(), strict=True):
+        ids = "SELECT id FROM read_parquet(?)"
+        views = rows(ids, [[str(shard.path), str(shard.path.with_name(DROPPED))]])
+        assert {row["id"] for row in views} == {row["id"] for row in rows(ids, [str(decided.path)])}
 
 
 def test_what_does_not_fit_into_memory_never_lies_in_the_artifact(

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_quality.config import LanguageConfig, SignalsConfig
-from data_quality.documents import SCHEMA, combine_digests, documents_digest
+from data_quality.documents import SCHEMA, documents_digest
+from data_quality.hashing import combine_digests
 from tasks.languages import languages
 from tasks.run import Run
 from tasks.signals import parts_with_languages, signals
