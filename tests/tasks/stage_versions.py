@@ -3,7 +3,7 @@
     python -m tests.tasks.stage_versions          # record what is new or has a new version
 
 A case builds the artifact of one stage from tiny inputs. Its digest is committed in `stage_digests.json` beside the
-stage's version and the versions of the libraries it declares: what else changes the digest is a change of its code.
+stage's version, those of its parts and of the libraries it declares: what else changes the digest is a change of code.
 """
 
 import json
@@ -93,18 +93,35 @@ def observed(stage: Stage, case: Callable[[], Artifact], root: Path) -> dict[str
 
 def _observation(stage: Stage, artifact: Artifact) -> dict[str, Any]:
     libraries = library_versions(sorted({*stage.libraries, *WRITERS}))
-    return {"version": stage.version, "libraries": libraries, "digest": artifact.digest}
+    parts = {}
+    for part in artifact.manifest()["parts"]:
+        built = artifact.path.parents[1] / part["stage"] / part["key"] / "manifest.json"
+        parts[part["stage"]] = json.loads(built.read_text())["version"]
+    return {"version": stage.version, "libraries": libraries, "digest": artifact.digest, "parts": parts}
 
 
 def problem(stage: Stage, now: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> str | None:
     """What is wrong with a stage's version, or None."""
-    if recorded is None or now["version"] != recorded["version"]:
+    if recorded is None or (now["version"], now["parts"]) != (recorded["version"], recorded["parts"]):
         return f"stage {stage.name} version {now['version']} is not on record: python -m {__spec__.name}"
     if now["digest"] == recorded["digest"] or now["libraries"] != recorded["libraries"]:
         return None
     return (
         f"stage {stage.name} gives another output than on record, but its version still is {stage.version}: "
         f"old artifacts would be served. Raise the version where it is defined, then python -m {__spec__.name}"
+    )
+
+
+def stale_parts(stage: Stage, now: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> str | None:
+    """What is wrong where a stage got a new version and the parts that it is made of did not, or None."""
+    if recorded is None or now["digest"] == recorded["digest"] or now["libraries"] != recorded["libraries"]:
+        return None
+    if not now["parts"] or now["parts"] != recorded["parts"]:
+        return None
+    listed = ", ".join(f"{name} {version}" for name, version in now["parts"].items())
+    return (
+        f"stage {stage.name} gives another output and has a new version, but its parts do not ({listed}): old parts "
+        "would be served. Raise the version in its call of build_parts, too"
     )
 
 
@@ -117,8 +134,11 @@ def main() -> None:
         for name, now in found.items():
             stage = STAGES[name]
             before = recorded.get(name)
-            if before is not None and before["version"] == now["version"] and (wrong := problem(stage, now, before)):
+            known = before is not None and (before["version"], before["parts"]) == (now["version"], now["parts"])
+            if known and (wrong := problem(stage, now, before)):
                 raise SystemExit(wrong)
+            if stale := stale_parts(stage, now, before):
+                raise SystemExit(stale)
             recorded[name] = now
     RECORD.write_text(json.dumps({name: recorded[name] for name in sorted(found)}, indent=1) + "\n")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.stage import STAGES, Work
-from tests.tasks.stage_versions import CASES, PIPELINE, RECORD, TINY, observed, observed_pipeline, problem
+from tests.tasks.stage_versions import CASES, PIPELINE, RECORD, TINY, observed, observed_pipeline, problem, stale_parts
 from tests.tasks.stages import numbers
 
 
@@ -48,8 +48,18 @@ def test_a_changed_output_without_a_new_version_is_named(tmp_path: Path) -> None
 
 
 def test_another_library_version_may_change_the_output() -> None:
-    recorded = {"version": 1, "libraries": {"ftfy": "6.2"}, "digest": "a"}
+    recorded = {"version": 1, "libraries": {"ftfy": "6.2"}, "digest": "a", "parts": {}}
     assert problem(numbers, {**recorded, "libraries": {"ftfy": "6.3"}, "digest": "b"}, recorded) is None
+
+
+def test_a_new_version_of_a_stage_needs_one_of_its_parts() -> None:
+    recorded = {"version": 1, "libraries": {}, "digest": "a", "parts": {"numbers.shard": 1}}
+    newer = {**recorded, "version": 2, "digest": "b"}
+    assert "its parts do not (numbers.shard 1): old parts would be served" in str(stale_parts(numbers, newer, recorded))
+    assert stale_parts(numbers, {**newer, "parts": {"numbers.shard": 2}}, recorded) is None
+    assert stale_parts(numbers, {**newer, "digest": "a"}, recorded) is None  # renamed, say
+    assert stale_parts(numbers, {**newer, "parts": {}}, {**recorded, "parts": {}}) is None
+    assert "is not on record" in str(problem(numbers, {**recorded, "parts": {"numbers.shard": 2}}, recorded))
 
 
 def test_a_case_must_build_its_own_stage(tmp_path: Path) -> None:
