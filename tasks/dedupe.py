@@ -11,7 +11,7 @@ from tasks.tables import database, rows, score_tables
 LARGEST_FAMILIES = 20
 
 
-@stage(version=2)
+@stage(version=3)
 def dedupe(
     work: Work,
     config: DedupeConfig,

@@ -43,11 +43,11 @@ def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Art
     ]
 
 
-@stage(version=2, libraries=("unicode",))
+@stage(version=3, libraries=("unicode",))
 def signatures(work: Work, config: SignatureConfig, *, corpus: Artifact) -> None:
     """Compute the MinHash signature and the shingle hashes of every document."""
     parts = shard_parts(corpus, config)
-    build_parts(work, "signatures.shard", 2, signatures_part, parts, libraries=("unicode",))
+    build_parts(work, "signatures.shard", 3, signatures_part, parts, libraries=("unicode",))
 
 
 def signals_part(directory: Path, shard: str, config: SignalsConfig, languages: Sequence[str] = ()) -> dict[str, Any]:

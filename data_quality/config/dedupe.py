@@ -30,6 +30,11 @@ class SignatureConfig(StrictModel):
         le=100,
         description="Units per shingle. 5 words: FineWeb (datatrove), Lee et al. 2022. 13 characters: MAP-CC.",
     )
+    numbers: Literal["zero", "keep"] = Field(
+        default="zero",
+        description="zero: all numbers are alike, as in datatrove, so that a page with another date or version is a "
+        "near-duplicate. keep: they count as they are, for corpora of tables, statistics and release notes.",
+    )
     bands: int = Field(
         default=14,
         ge=1,

@@ -52,8 +52,8 @@ _LAST_LOOKED_UP = 0x2FFFF  # planes above hold ideographs, tags, variation selec
 
 
 @cache
-def normal_form_table() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """What each code point becomes: (table, expansions).
+def normal_form_table(numbers: str = "zero") -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """What each code point becomes: (table, expansions). `numbers`: whether all are "zero", or digits are to "keep".
 
     `table[c]` is kind << 24 | value. For WORD and SINGLE the value is the normalised code point; for EXPANDS it is
     start << 2 | length of a slice of `expansions` (Hangul syllables and a few Indic vowels decompose into several).
@@ -72,6 +72,9 @@ def normal_form_table() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]
     expansions: list[int] = []
     for code in np.flatnonzero(~skipped).tolist():
         table[code] = _normal_form(chr(code), expansions)
+    if numbers == "keep":
+        for code in np.flatnonzero(table >> _KIND_SHIFT == DIGIT).tolist():
+            table[code] = WORD << _KIND_SHIFT | ord("0") + unicodedata.decimal(chr(code))
     return table, np.array(expansions, dtype=np.uint32)
 
 
@@ -262,7 +265,12 @@ def _shingle_batch(data, offsets, table, expansions, decimal_marks, by_character
 
 
 def shingle_texts(
-    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], *, unit: str = "word", size: int = 5
+    data: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    *,
+    unit: str = "word",
+    size: int = 5,
+    numbers: str = "zero",
 ) -> tuple[UInt64s, npt.NDArray[np.int64]]:
     """Sorted distinct shingle hashes of n texts: (hashes, ends); text i has hashes[ends[i-1]:ends[i]].
 
@@ -271,8 +279,9 @@ def shingle_texts(
         offsets: n + 1 byte positions, not decreasing.
         unit: "word" or "character".
         size: units per shingle. A text with fewer units is one shingle; a text without any is its bytes' hash.
+        numbers: "zero" makes every number 0, "keep" lets digits be (of all scripts as ASCII ones).
     """
-    table, expansions = normal_form_table()
+    table, expansions = normal_form_table(numbers)
     texts = len(offsets) - 1
     data = data.view()
     data.flags.writeable = False  # one compiled variant for Arrow's buffers and for our own
@@ -283,8 +292,8 @@ def shingle_texts(
     return out[:filled].copy(), ends
 
 
-def shingle_text(text: str, *, unit: str = "word", size: int = 5) -> UInt64s:
+def shingle_text(text: str, *, unit: str = "word", size: int = 5, numbers: str = "zero") -> UInt64s:
     """`shingle_texts` for one string; raises UnicodeEncodeError for lone surrogates."""
     data = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
     offsets = np.array([0, len(data)], dtype=np.int64)
-    return shingle_texts(data, offsets, unit=unit, size=size)[0]
+    return shingle_texts(data, offsets, unit=unit, size=size, numbers=numbers)[0]

@@ -181,7 +181,7 @@ def _sign(batch: pa.RecordBatch, config: SignatureConfig, schema: pa.Schema, in_
             row = pc.index(pc.is_null(batch[name]), True).as_py()
             raise ValueError(f"{in_path}: document {batch['id'][row].as_py()!r} has no {name}")
     data, offsets = text_buffers(batch["text"])
-    shingles, ends = shingle_texts(data, offsets, unit=config.unit, size=config.size)
+    shingles, ends = shingle_texts(data, offsets, unit=config.unit, size=config.size, numbers=config.numbers)
     named = [batch[name].cast(pa.string()) for name in ("id", "source", "text_hash")]
     return signature_batch(named, pc.utf8_length(batch["text"]).cast(pa.int64()), shingles, ends, config, schema)
 

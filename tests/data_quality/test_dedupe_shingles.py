@@ -130,3 +130,11 @@ def test_hashes_are_the_same_on_every_machine() -> None:
         8222171728389826160,
         11883728365055026544,
     ]
+
+
+def test_numbers_are_alike_unless_they_are_kept() -> None:
+    one, other = "Release 3.0.9 fixes 12 bugs in 2020.", "Release 2.2.15 fixes 7 bugs in 2019."
+    assert jaccard(one, other) == 1.0
+    assert jaccard(one, other, numbers="keep", size=1) == 4 / 13  # four words; of nine numbers none is shared
+    assert jaccard("９ May", "9 may", numbers="keep") == 1.0
+    assert jaccard("x9", "x8", numbers="keep", unit="character", size=1) == 1 / 3
