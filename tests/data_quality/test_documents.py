@@ -9,12 +9,12 @@ from data_quality.documents import (
     SCHEMA,
     Document,
     ShardWriter,
-    combine_digests,
     documents_digest,
     find_id_collisions,
     iter_documents,
     read_shard,
 )
+from data_quality.hashing import combine_digests
 
 
 def some_documents(count, seed=0):
