@@ -197,6 +197,22 @@ def _cut_rows(codes, offsets, kinds):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def are_jieba_words(codes, offsets):  # type: ignore[no-untyped-def]
+    """Which strings codes[offsets[i]:offsets[i + 1]] have only Han of jieba's range, ASCII letters and digits: bool[n].
+
+    Such a piece of rjieba's is one word of jieba's (segment.py).
+    """
+    words = np.empty(len(offsets) - 1, dtype=np.bool_)
+    for i in range(len(words)):
+        plain = offsets[i + 1] > offsets[i]
+        for at in range(offsets[i], offsets[i + 1]):
+            code = codes[at]
+            plain &= 0x4E00 <= code <= 0x9FD5 or 48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122
+        words[i] = plain
+    return words
+
+
+@kernel
 def _is_visible_ascii(codes, start, end):  # type: ignore[no-untyped-def]
     visible = True
     for at in range(start, end):

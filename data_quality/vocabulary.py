@@ -1,13 +1,11 @@
 """The words of many documents as small integers, with what the signals ask of each distinct word beside them."""
 
-from itertools import chain
-
 import numpy as np
 
-from data_quality.characters import class_table
+from data_quality.characters import class_table, code_points
 from data_quality.interning import StringTable, expand_chunks, rows_of
 from data_quality.ngrams import describe_words
-from data_quality.plain_chunks import chunk_core, cut_plain_chunks, cut_plain_words
+from data_quality.plain_chunks import are_jieba_words, chunk_core, cut_plain_chunks, cut_plain_words
 from data_quality.segment import WordRule, jieba_cut, jieba_words
 from data_quality.stop_words import STOP_WORDS
 from data_quality.words import chunk_splitter, spacy_tokens
@@ -44,7 +42,7 @@ class Vocabulary:
         self.intern(*rows_of([" "]))
         self._spaced = _Chunks(self, self._plain, japanese=False)
         self._japanese = _Chunks(self, self._plain, japanese=True)
-        self._chinese: dict[str, tuple[int, ...]] = {"\n": (_LINE_BREAK,), " ": ()}
+        self._chinese = _Pieces(self)
         self.stop_words = {language: self.intern(*rows_of(words)) for language, words in STOP_WORDS.items()}
 
     @property
@@ -53,11 +51,11 @@ class Vocabulary:
         return sum(table.nbytes for table in self._tables())
 
     def _tables(self) -> tuple[StringTable, ...]:
-        return self._words, self._spaced.known, self._japanese.known
+        return self._words, self._spaced.known, self._japanese.known, self._chinese.known
 
     def make_room(self) -> None:
         """Forget all words if the tables have grown too large, as they also do for one very long text."""
-        entries = sum(table.known for table in self._tables()) + len(self._chinese)
+        entries = sum(table.known for table in self._tables())
         if entries > _MAX_ENTRIES or self.nbytes > _MAX_BYTES:
             self.forget()
 
@@ -74,21 +72,8 @@ class Vocabulary:
         """
         if rule == "chinese":
             row = codes.tobytes().decode("utf-32-le")
-            return self._chinese_tokens([row[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
+            return self._chinese.tokens([row[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
         return (self._japanese if rule == "japanese" else self._spaced).tokens(codes, starts, ends)
-
-    def _chinese_tokens(self, lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """All lines are cut in one call; no word of jieba's reaches over a line break."""
-        pieces = jieba_cut("".join([f"{line}\n" for line in lines]))
-        known = self._chinese
-        new = [piece for piece in dict.fromkeys(pieces) if piece not in known]
-        words = [(" ",) if piece.isspace() else jieba_words(piece) for piece in new]
-        ids_of_new = iter(self.intern(*rows_of([*chain.from_iterable(words)])).tolist())
-        known.update((piece, tuple([next(ids_of_new) for _ in cut])) for piece, cut in zip(new, words, strict=True))
-        ids = np.fromiter(chain.from_iterable(map(known.__getitem__, pieces)), dtype=np.int32)
-        breaks = np.flatnonzero(ids == _LINE_BREAK)
-        starts = np.concatenate([[0], breaks - np.arange(len(breaks))])  # line breaks before a line are no tokens
-        return ids[ids != _LINE_BREAK], starts
 
     def intern(self, codes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Ids of the words codes[starts[i]:ends[i]]: int32[words]."""
@@ -163,3 +148,51 @@ class _Chunks:
 
     def _cut(self, chunk: str) -> tuple[str, ...]:
         return self._split(chunk, self._japanese)
+
+
+class _Pieces:
+    """Pieces of `segment.jieba_cut` to token ids, learnt as they come."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.known = StringTable()
+        self._vocabulary = vocabulary
+        self._ids = np.empty(0, dtype=np.int32)  # of all known pieces in a row
+        self._ends = np.zeros(1, dtype=np.int64)  # piece i has _ids[_ends[i]:_ends[i + 1]]
+
+    def tokens(self, lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Vocabulary.tokens`. All lines are cut in one call; no word of jieba's reaches over a line break."""
+        row = "".join([f"{line}\n" for line in lines])
+        pieces = jieba_cut(row)
+        lengths = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
+        ends = np.cumsum(lengths)
+        learnt = len(self._ends) - 1
+        numbers = self.known.intern(code_points(row), ends - lengths, ends)
+        if self.known.known > learnt:
+            self._learn(learnt)
+        ids, _ = expand_chunks(numbers, np.array([0, len(numbers)]), self._ids, self._ends)
+        breaks = np.flatnonzero(ids == _LINE_BREAK)
+        starts = np.concatenate([[0], breaks - np.arange(len(breaks))])  # line breaks before a line are no tokens
+        return ids[ids != _LINE_BREAK], starts
+
+    def _learn(self, first: int) -> None:
+        """The words of the pieces from `first` on: most are one word, the others are looked at one by one."""
+        codes, offsets = self.known.codes, self.known.offsets[first:]
+        starts, ends = offsets[:-1], offsets[1:]
+        one_word = are_jieba_words(codes, offsets)
+        counts = np.ones(len(starts), dtype=np.int64)
+        words: list[str] = []
+        for number in np.flatnonzero(~one_word).tolist():
+            piece = codes[starts[number] : ends[number]].tobytes().decode("utf-32-le")
+            cut = (
+                () if piece == " " else (piece,) if piece == "\n" else (" ",) if piece.isspace() else jieba_words(piece)
+            )
+            counts[number] = len(cut)
+            words += cut
+        all_ids = np.empty(int(counts.sum()), dtype=np.int32)
+        others = np.repeat(~one_word, counts)
+        all_ids[~others] = self._vocabulary.intern(codes, starts[one_word], ends[one_word])
+        found = self._vocabulary.intern(*rows_of(words))
+        found[[at for at, word in enumerate(words) if word == "\n"]] = _LINE_BREAK
+        all_ids[others] = found
+        new_ends = np.concatenate([self._ends, self._ends[-1] + np.cumsum(counts)])
+        self._ids, self._ends = np.concatenate([self._ids, all_ids]), new_ends
