@@ -183,9 +183,10 @@ class _Pieces:
         words: list[str] = []
         for number in np.flatnonzero(~one_word).tolist():
             piece = codes[starts[number] : ends[number]].tobytes().decode("utf-32-le")
-            cut = (
-                () if piece == " " else (piece,) if piece == "\n" else (" ",) if piece.isspace() else jieba_words(piece)
-            )
+            if piece.isspace() and piece != "\n":
+                cut: tuple[str, ...] = () if piece == " " else (" ",)
+            else:
+                cut = (piece,) if piece == "\n" else jieba_words(piece)
             counts[number] = len(cut)
             words += cut
         all_ids = np.empty(int(counts.sum()), dtype=np.int32)
