@@ -84,7 +84,7 @@ class StringTable:
             _place(self._slots, self._hashes, self.known)
 
 
-def rows_of(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def encode_strings(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Code points of some strings in a row, and where each starts and ends."""
     ends = np.cumsum([0, *map(len, strings)], dtype=np.int64)
     return code_points("".join(strings)), ends[:-1], ends[1:]

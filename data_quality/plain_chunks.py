@@ -58,6 +58,7 @@ def _kinds() -> np.ndarray:
 
 
 _KINDS = _kinds()
+_NO_PAIRS = np.zeros((128, 128), dtype=np.bool_)
 
 
 def cut_plain_chunks(codes: np.ndarray, offsets: np.ndarray, pairs: np.ndarray) -> PlainChunks:
@@ -66,12 +67,12 @@ def cut_plain_chunks(codes: np.ndarray, offsets: np.ndarray, pairs: np.ndarray) 
     Args:
         pairs: bool[128, 128], the two characters that spaCy may join again where both are words.
     """
-    return PlainChunks(*_cut(codes, offsets, pairs, _KINDS))
+    return PlainChunks(*_cut_all(codes, offsets, pairs, _KINDS, False))
 
 
 def cut_plain_words(codes: np.ndarray, offsets: np.ndarray) -> PlainChunks:
     """Cut ASCII chunks into rows of letters, digits and underscores, and single other characters."""
-    return PlainChunks(*_cut_rows(codes, offsets, _KINDS))
+    return PlainChunks(*_cut_all(codes, offsets, _NO_PAIRS, _KINDS, True))
 
 
 def chunk_core(chunk: str) -> str:
@@ -83,7 +84,7 @@ def chunk_core(chunk: str) -> str:
 
 
 @kernel
-def _cut(codes, offsets, pairs, kinds):  # type: ignore[no-untyped-def]
+def _cut_all(codes, offsets, pairs, kinds, into_rows):  # type: ignore[no-untyped-def]
     chunks = len(offsets) - 1
     counts = np.zeros(chunks, dtype=np.int64)
     core_starts = np.zeros(chunks, dtype=np.int64)
@@ -95,39 +96,48 @@ def _cut(codes, offsets, pairs, kinds):  # type: ignore[no-untyped-def]
         start, end = offsets[chunk], offsets[chunk + 1]
         if not 0 < end - start <= MAX_CHUNK_CHARACTERS or not _is_visible_ascii(codes, start, end):
             continue
-        core = start
-        while core < end and kinds[codes[core]] & _PREFIX:
-            core += 1
-        core_end = end
-        while core_end > core and not kinds[codes[core_end - 1]] & _ALPHANUMERIC:
-            core_end -= 1
-        if core_end <= core or not kinds[codes[core]] & (_ALPHANUMERIC | _LEAD):
-            continue
-        if not _are_suffixes(codes, core, core_end, end, kinds):
-            continue
-        possessive = core_end - core > 2 and codes[core_end - 2] == _APOSTROPHE and codes[core_end - 1] | 32 == 115
-        owner_end = core_end - 2 if possessive else core_end
-        if _may_have_suffix(codes, core, owner_end, kinds):
-            continue
-        found = words
-        for at in range(start, core):
-            starts[found], ends[found] = at, at + 1
-            found += 1
-        found = _cut_core(codes, core, owner_end, kinds, starts, ends, found)
-        if found < 0:
-            continue
-        if possessive:
-            starts[found], ends[found] = owner_end, core_end
-            found += 1
-        for at in range(core_end, end):
-            starts[found], ends[found] = at, at + 1
-            found += 1
-        if _may_join(codes, starts, ends, words, found, pairs):
-            continue
-        core_starts[chunk], core_ends[chunk] = core, owner_end
+        if into_rows:
+            found = _cut_rows(codes, start, end, kinds, starts, ends, words)
+        else:
+            found, core_starts[chunk], core_ends[chunk] = _cut(codes, start, end, kinds, starts, ends, words)
+            if found > words and _may_join(codes, starts, ends, words, found, pairs):
+                found = words
         counts[chunk] = found - words
         words = found
     return counts, starts[:words], ends[:words], core_starts, core_ends
+
+
+@kernel
+def _cut(codes, start, end, kinds, starts, ends, words):  # type: ignore[no-untyped-def]
+    """How many words there are with those of one chunk, none if it is not plain; and its core."""
+    core = start
+    while core < end and kinds[codes[core]] & _PREFIX:
+        core += 1
+    core_end = end
+    while core_end > core and not kinds[codes[core_end - 1]] & _ALPHANUMERIC:
+        core_end -= 1
+    if core_end <= core or not kinds[codes[core]] & (_ALPHANUMERIC | _LEAD):
+        return words, 0, 0
+    if not _are_suffixes(codes, core, core_end, end, kinds):
+        return words, 0, 0
+    possessive = core_end - core > 2 and codes[core_end - 2] == _APOSTROPHE and codes[core_end - 1] | 32 == 115
+    owner_end = core_end - 2 if possessive else core_end
+    if _may_have_suffix(codes, core, owner_end, kinds):
+        return words, 0, 0
+    found = words
+    for at in range(start, core):
+        starts[found], ends[found] = at, at + 1
+        found += 1
+    found = _cut_core(codes, core, owner_end, kinds, starts, ends, found)
+    if found < 0:
+        return words, 0, 0
+    if possessive:
+        starts[found], ends[found] = owner_end, core_end
+        found += 1
+    for at in range(core_end, end):
+        starts[found], ends[found] = at, at + 1
+        found += 1
+    return found, core, owner_end
 
 
 @kernel
@@ -172,28 +182,17 @@ def _cut_core(codes, start, end, kinds, starts, ends, words):  # type: ignore[no
 
 
 @kernel
-def _cut_rows(codes, offsets, kinds):  # type: ignore[no-untyped-def]
-    chunks = len(offsets) - 1
-    counts = np.zeros(chunks, dtype=np.int64)
-    none = np.zeros(chunks, dtype=np.int64)
-    starts = np.empty(offsets[-1] - offsets[0], dtype=np.int64)
-    ends = np.empty(offsets[-1] - offsets[0], dtype=np.int64)
-    words = 0
-    for chunk in range(chunks):
-        start, end = offsets[chunk], offsets[chunk + 1]
-        if not 0 < end - start <= MAX_CHUNK_CHARACTERS or not _is_visible_ascii(codes, start, end):
-            continue
-        before = words
-        while start < end:
-            stop = start + 1
-            if kinds[codes[start]] & (_ALPHANUMERIC | _UNDERSCORE):
-                while stop < end and kinds[codes[stop]] & (_ALPHANUMERIC | _UNDERSCORE):
-                    stop += 1
-            starts[words], ends[words] = start, stop
-            words += 1
-            start = stop
-        counts[chunk] = words - before
-    return counts, starts[:words], ends[:words], none, none
+def _cut_rows(codes, start, end, kinds, starts, ends, words):  # type: ignore[no-untyped-def]
+    """How many words there are with the rows of one chunk."""
+    while start < end:
+        stop = start + 1
+        if kinds[codes[start]] & (_ALPHANUMERIC | _UNDERSCORE):
+            while stop < end and kinds[codes[stop]] & (_ALPHANUMERIC | _UNDERSCORE):
+                stop += 1
+        starts[words], ends[words] = start, stop
+        words += 1
+        start = stop
+    return words
 
 
 @kernel

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 OPERATORS = ("<", "<=", ">", ">=", "==")
 TEXT_OPERATORS = ("==", "!=", "in", "not in")
 RULESETS_DIR = Path(__file__).parent / "rulesets"
-_YAML_LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader  # the same, ten times as fast
+# both build plain values only; libyaml's is ten times as fast
+_SAFE_LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 _TAKEN = ("contaminated", "duplicate", "lines", "list", "mixture", "split", "substring")
 
@@ -132,7 +133,7 @@ def load_ruleset(name_or_path: str | Path, custom: Collection[str] = ()) -> Rule
         if not path.is_file():
             raise ValueError(f"unknown ruleset '{name_or_path}'{nearest(str(name_or_path), shipped_rulesets())}")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_SAFE_LOADER)
         ruleset = Ruleset.model_validate(content)
     except FileNotFoundError as error:
         raise ValueError(f"ruleset file {path} does not exist") from error

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_quality.interning import rows_of
+from data_quality.interning import encode_strings
 from data_quality.line_edits import EditedLines
 from data_quality.ngrams import sentences_by_line
 from data_quality.segment import WordRule, word_rule
@@ -76,7 +76,7 @@ def count_kept(edited: EditedLines, text: int, lines: Lines, words: Words, vocab
     n_words = int(by_line.sum())
     n_sentences = int(words.sentences_by_line[whole][by_line > 0].sum())
     if edited.changed:
-        ids, _, sentences = _cut(*rows_of(edited.changed), vocabulary, words.rules[text])
+        ids, _, sentences = _cut(*encode_strings(edited.changed), vocabulary, words.rules[text])
         n_words += len(ids)
         n_sentences += int(sentences.sum())
     return n_words, n_sentences
@@ -89,6 +89,6 @@ def removed_words(edited: EditedLines, text: int, lines: Lines, words: Words, vo
     plain_by_line = np.diff(plain[_before(by_line)])
     total, kept = int(plain_by_line.sum()), int(plain_by_line[edited.whole].sum())
     if edited.changed:
-        ids, _, _ = _cut(*rows_of(edited.changed), vocabulary, words.rules[text])
+        ids, _, _ = _cut(*encode_strings(edited.changed), vocabulary, words.rules[text])
         kept += int((~vocabulary.is_symbol[ids]).sum())
     return max(total - kept, 0) / total if total else 0.0

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_quality.characters import class_table, code_points
-from data_quality.interning import StringTable, expand_chunks, rows_of
+from data_quality.interning import StringTable, encode_strings, expand_chunks
 from data_quality.ngrams import describe_words
 from data_quality.plain_chunks import are_jieba_words, chunk_core, cut_plain_chunks, cut_plain_words
 from data_quality.segment import WordRule, jieba_cut, jieba_words
@@ -39,11 +39,11 @@ class Vocabulary:
         self.is_symbol = np.empty(0, dtype=np.bool_)
         self.has_letter = np.empty(0, dtype=np.bool_)
         self.kinds = np.empty(0, dtype=np.uint8)
-        self.intern(*rows_of([" "]))
+        self.intern(*encode_strings([" "]))
         self._spaced = _Chunks(self, self._plain, japanese=False)
         self._japanese = _Chunks(self, self._plain, japanese=True)
         self._chinese = _Pieces(self)
-        self.stop_words = {language: self.intern(*rows_of(words)) for language, words in STOP_WORDS.items()}
+        self.stop_words = {language: self.intern(*encode_strings(words)) for language, words in STOP_WORDS.items()}
 
     @property
     def nbytes(self) -> int:
@@ -94,22 +94,39 @@ class Vocabulary:
         return ids
 
 
-class _Chunks:
+class _Learnt:
+    """Strings that were met, with the token ids that each stands for."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.known = StringTable()
+        self._vocabulary = vocabulary
+        self._ids = np.empty(0, dtype=np.int32)  # of all strings in a row
+        self._ends = np.zeros(1, dtype=np.int64)  # string i has _ids[_ends[i]:_ends[i + 1]]
+
+    def _add(self, counts: np.ndarray, alone: np.ndarray, ids: np.ndarray, ids_alone: np.ndarray) -> None:
+        """New strings with so many ids each; those of the strings `alone` (bool) come in an array of their own."""
+        new = np.empty(int(counts.sum()), dtype=np.int32)
+        of_alone = np.repeat(alone, counts)
+        new[~of_alone], new[of_alone] = ids, ids_alone
+        ends = np.concatenate([self._ends, self._ends[-1] + np.cumsum(counts)])
+        self._ids, self._ends = np.concatenate([self._ids, new]), ends
+
+
+class _Chunks(_Learnt):
     """Characters between two spaces (so a tab may be inside, and none at all) to token ids, learnt as they come."""
 
     def __init__(self, vocabulary: Vocabulary, plain: bool, japanese: bool) -> None:
-        self.known = StringTable()
-        self._vocabulary = vocabulary
+        super().__init__(vocabulary)
         self._split = chunk_splitter(plain)
         self._plain = plain
         self._japanese = japanese
         self._pairs = self._split.joined_pairs()
         self._exceptions = StringTable()
         exceptions = self._split.joined_words() | {chunk_core(case) for case in self._split.special_cases()}
-        self._exceptions.intern(*rows_of(sorted(exceptions)))
-        self.known.intern(*rows_of([""]))
-        self._ids = np.array([WHITE_SPACE], dtype=np.int32)  # of all known chunks in a row
-        self._ends = np.array([0, 1], dtype=np.int64)  # chunk i has _ids[_ends[i]:_ends[i + 1]]
+        self._exceptions.intern(*encode_strings(sorted(exceptions)))
+        self.known.intern(*encode_strings([""]))
+        nothing = np.empty(0, dtype=np.int32)
+        self._add(np.array([1]), np.array([True]), nothing, np.array([WHITE_SPACE], dtype=np.int32))
 
     def tokens(self, codes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Vocabulary.tokens`."""
@@ -139,25 +156,14 @@ class _Chunks:
             tokens = spacy_tokens(chunk, self._cut)
             counts[number] = len(tokens)
             words += [" " if token.isspace() else token for token in tokens]
-        all_ids = np.empty(int(counts.sum()), dtype=np.int32)
-        ruled = np.repeat(by_rules, counts)
-        all_ids[~ruled] = ids
-        all_ids[ruled] = self._vocabulary.intern(*rows_of(words))
-        ends = np.concatenate([self._ends, self._ends[-1] + np.cumsum(counts)])
-        self._ids, self._ends = np.concatenate([self._ids, all_ids]), ends
+        self._add(counts, by_rules, ids, self._vocabulary.intern(*encode_strings(words)))
 
     def _cut(self, chunk: str) -> tuple[str, ...]:
         return self._split(chunk, self._japanese)
 
 
-class _Pieces:
+class _Pieces(_Learnt):
     """Pieces of `segment.jieba_cut` to token ids, learnt as they come."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.known = StringTable()
-        self._vocabulary = vocabulary
-        self._ids = np.empty(0, dtype=np.int32)  # of all known pieces in a row
-        self._ends = np.zeros(1, dtype=np.int64)  # piece i has _ids[_ends[i]:_ends[i + 1]]
 
     def tokens(self, lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """See `Vocabulary.tokens`. All lines are cut in one call; no word of jieba's reaches over a line break."""
@@ -189,11 +195,7 @@ class _Pieces:
                 cut = (piece,) if piece == "\n" else jieba_words(piece)
             counts[number] = len(cut)
             words += cut
-        all_ids = np.empty(int(counts.sum()), dtype=np.int32)
-        others = np.repeat(~one_word, counts)
-        all_ids[~others] = self._vocabulary.intern(codes, starts[one_word], ends[one_word])
-        found = self._vocabulary.intern(*rows_of(words))
-        found[[at for at, word in enumerate(words) if word == "\n"]] = _LINE_BREAK
-        all_ids[others] = found
-        new_ends = np.concatenate([self._ends, self._ends[-1] + np.cumsum(counts)])
-        self._ids, self._ends = np.concatenate([self._ids, all_ids]), new_ends
+        ids = self._vocabulary.intern(codes, starts[one_word], ends[one_word])
+        ids_of_others = self._vocabulary.intern(*encode_strings(words))
+        ids_of_others[[at for at, word in enumerate(words) if word == "\n"]] = _LINE_BREAK
+        self._add(counts, ~one_word, ids, ids_of_others)

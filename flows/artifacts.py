@@ -89,13 +89,9 @@ def _row(artifact: Artifact, kind: str) -> dict[str, Any]:
 
 def _bytes(artifact: Artifact) -> int:
     """The size of an artifact's files, those of its parts (which other artifacts may share) included."""
-    manifest = artifact.manifest()
-    size = sum(int(entry["bytes"]) for entry in manifest["files"])
-    for part in manifest["parts"]:
-        described = artifact.path.parents[1] / part["stage"] / part["key"] / "manifest.json"
-        if described.exists():  # else it was collected
-            size += sum(int(entry["bytes"]) for entry in read_json(described)["files"])
-    return size
+    manifests = [directory / "manifest.json" for directory in (artifact.path, *artifact.part_directories())]
+    there = [read_json(manifest) for manifest in manifests if manifest.exists()]  # a part may have been collected
+    return sum(int(entry["bytes"]) for manifest in there for entry in manifest["files"])
 
 
 def _cost(artifact: Artifact) -> dict[str, Any]:

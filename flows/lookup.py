@@ -50,25 +50,23 @@ def with_parts(artifact: Artifact) -> Artifact:
     return artifact
 
 
-def score_paths(kept: Artifact) -> list[list[Path]]:
-    """The tables of scores that judged a filtered corpus, the shards of each."""
-    verdicts = input_of(input_of(kept, "decisions"), "verdicts")
+def score_paths(verdicts: Artifact) -> list[list[Path]]:
+    """The tables of scores that verdicts were made from, the shards of each."""
     inputs = verdicts.manifest()["inputs"].get("scores", [])
     return [score_tables(with_parts(input_of(verdicts, "scores", item["stage"]))) for item in inputs]
 
 
-def shard_of(kept: Artifact, document: str) -> int | None:
-    """The number of the shard that holds a document of a filtered corpus; None: it has no document of that id.
+def shard_of(decisions: Artifact, document: str) -> int | None:
+    """The number of the shard that holds a document; None: nothing was decided about one of that id.
 
     The index is sorted by the hash of the id (tasks/decide.py), so that one row group of it is read.
     """
-    decided = input_of(kept, "decisions")
     hashed = int.from_bytes(hashlib.md5(document.encode(), usedforsecurity=False).digest()[8:], "little")
     found = rows(
-        "SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", [str(decided.file(INDEX)), hashed]
+        "SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", [str(decisions.file(INDEX)), hashed]
     )
     for row in found:  # more than one only where two ids have one hash
-        table = str(decided.path / f"{row['shard']:05d}.parquet")
+        table = str(decisions.path / f"{row['shard']:05d}.parquet")
         if rows("SELECT 1 FROM read_parquet(?) WHERE id = ?", [table, document]):
             return int(row["shard"])
     return None

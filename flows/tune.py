@@ -35,13 +35,14 @@ def tune(
     """
     kept = filtered_corpus(corpus)
     decisions = input_of(kept, "decisions")
-    before = [Ruleset.model_validate(item) for item in input_of(decisions, "verdicts").manifest()["config"]["rulesets"]]
+    verdicts = input_of(decisions, "verdicts")
+    before = [Ruleset.model_validate(item) for item in verdicts.manifest()["config"]["rulesets"]]
     try:
         after = _changed(before, thresholds, rulesets)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     paths = [shard.path for shard in with_parts(input_of(decisions, "signals")).shards()]
-    scores = score_paths(kept)
+    scores = score_paths(verdicts)
     resources = Resources().resolved()
     with TemporaryDirectory(prefix="textmill-tune-") as scratch:
         place = Path(scratch)

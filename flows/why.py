@@ -28,16 +28,17 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     """
     store = open_store()
     kept = filtered_corpus(corpus)
-    id = _full_id(store, kept, document)
-    shard = shard_of(kept, id)
+    decisions = input_of(kept, "decisions")
+    id = _full_id(store, kept, decisions, document)
+    shard = shard_of(decisions, id)
     assert shard is not None
-    decision = _decision(kept, shard, id)
+    decision = _decision(decisions, shard, id)
     answer: dict[str, Any] = {"document": id, "corpus": kept.name, **decision}
-    answer["rules"] = _findings(kept, shard, id)
-    answer["contamination"] = _contamination(kept, decision)
+    answer["rules"] = _findings(decisions, shard, id)
+    answer["contamination"] = _contamination(decisions, decision)
     answer["text"] = _text(kept, shard, id, decision["kept"])
     if decision["twin"]:
-        twin_shard = shard_of(kept, decision["twin"])
+        twin_shard = shard_of(decisions, decision["twin"])
         answer["twin_text"] = "" if twin_shard is None else _text(kept, twin_shard, decision["twin"], True)
     if decision["kept"]:
         answer["split"] = _split(store, kept, id)
@@ -76,11 +77,11 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else ", ".join(value) if isinstance(value, tuple) else value
 
 
-def _full_id(store: Store, kept: Artifact, document: str) -> str:
+def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -> str:
     """The id that a person means by an id or a part of one. A whole id is found at once, a part by reading all ids."""
-    if shard_of(kept, document) is not None:
+    if shard_of(decisions, document) is not None:
         return document
-    tables = [str(table.path) for table in input_of(kept, "decisions").shards()]
+    tables = [str(table.path) for table in decisions.shards()]
     found = rows("SELECT id FROM read_parquet(?) WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
     if len(found) > 1:
         raise StoreError(f"{document!r} is part of several ids:\n  " + "\n  ".join(row["id"] for row in found[:8]))
@@ -90,8 +91,8 @@ def _full_id(store: Store, kept: Artifact, document: str) -> str:
     return str(found[0]["id"])
 
 
-def _decision(kept: Artifact, shard: int, id: str) -> dict[str, Any]:
-    table = str(input_of(kept, "decisions").path / f"{shard:05d}.parquet")
+def _decision(decisions: Artifact, shard: int, id: str) -> dict[str, Any]:
+    table = str(decisions.path / f"{shard:05d}.parquet")
     select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?) WHERE id = ?"
     [found] = rows(select, [table, id])
     return found
@@ -115,11 +116,10 @@ def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
     return f"{document!r} became no document; ingest skipped:\n  " + "\n  ".join(shown)
 
 
-def _findings(kept: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
-    decisions = input_of(kept, "decisions")
+def _findings(decisions: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
     signals, verdicts = input_of(decisions, "signals"), input_of(decisions, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
-    scores = score_paths(kept)
+    scores = score_paths(verdicts)
     resources = Resources().resolved()
     limits = (resources.memory_limit, resources.threads)
     try:
@@ -129,14 +129,14 @@ def _findings(kept: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
     return [finding._asdict() for finding in found]
 
 
-def _contamination(kept: Artifact, decision: dict[str, Any]) -> list[str]:
+def _contamination(decisions: Artifact, decision: dict[str, Any]) -> list[str]:
     """The benchmark items that a document was dropped for, those with the longest shared text first, at most EVIDENCE.
 
     The words themselves are not quoted: they stand in the text as it was before personal data was taken out.
     """
     if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
         return []
-    contamination = input_of(input_of(kept, "decisions"), "drops", "contamination")
+    contamination = input_of(decisions, "drops", "contamination")
     spans = [str(shard.path) for shard in with_parts(contamination).shards()]
     found = rows(
         'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '

@@ -88,14 +88,15 @@ class Artifact:
             raise StoreError(f"{self.name} has no file {name!r}; it has: {have or 'none'}")
         return path
 
+    def part_directories(self) -> list[Path]:
+        """Where the parts (other artifacts) are, in order."""
+        return [self.path.parents[1] / part["stage"] / part["key"] for part in self.manifest()["parts"]]
+
     def shards(self) -> list[Shard]:
-        """All shards in order, those of the parts (other artifacts) included."""
-        manifest = self.manifest()
-        artifacts_root = self.path.parent.parent
-        found = [_shard(self.path, entry) for entry in manifest["shards"]]
-        for part in manifest["parts"]:
-            part_path = artifacts_root / part["stage"] / part["key"]
-            found.extend(_shard(part_path, entry) for entry in read_json(part_path / "manifest.json")["shards"])
+        """All shards in order, those of the parts included."""
+        found = [_shard(self.path, entry) for entry in self.manifest()["shards"]]
+        for part in self.part_directories():
+            found.extend(_shard(part, entry) for entry in read_json(part / "manifest.json")["shards"])
         return found
 
 

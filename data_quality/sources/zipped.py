@@ -38,6 +38,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(_DirectoryLimit(file))
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError) as error:
+            # NotImplementedError is zipfile's own, for an archive that demands a later version of the format
             raise InputError("corrupt", f"not a ZIP archive that can be read: {error}") from None
         infos = self._zip.infolist()
         if len(infos) > MAX_ENTRIES:
@@ -66,7 +67,6 @@ class Archive:
             OSError,
             EOFError,
             ValueError,
-            NotImplementedError,
             RuntimeError,
         ) as error:
             raise InputError("corrupt", f"{name}: {type(error).__name__}: {error}") from None

@@ -21,7 +21,7 @@ from data_quality import english_rules as rules_module
 from data_quality import vocabulary as vocabulary_module
 from data_quality.characters import SENTENCE_ENDS
 from data_quality.english_rules import ask_spacy, english_rules
-from data_quality.interning import StringTable, rows_of
+from data_quality.interning import StringTable, encode_strings
 from data_quality.plain_chunks import cut_plain_chunks
 from data_quality.scripts import UNSEGMENTED
 from data_quality.segment import word_rule
@@ -85,9 +85,9 @@ def test_every_chunk_is_cut_as_spacy_cuts_it(chunk: str) -> None:
 @given(st.lists(CHUNKS, min_size=1, max_size=30), st.booleans())
 def test_a_vocabulary_cuts_new_chunks_together_as_the_splitter_cuts_each(chunks: list[str], plain: bool) -> None:
     fresh = Vocabulary(plain)
-    tokens, starts = fresh.tokens(*rows_of(chunks))
+    tokens, starts = fresh.tokens(*encode_strings(chunks))
     known = [*map(tuple, map(chunk_splitter(plain), chunks))]
-    ids = {word: int(fresh.intern(*rows_of([word]))[0]) for words in known for word in words}
+    ids = {word: int(fresh.intern(*encode_strings([word]))[0]) for words in known for word in words}
     assert [tuple(tokens[start:end]) for start, end in pairwise(starts)] == [
         tuple(ids[word] for word in words) for words in known
     ]
@@ -98,7 +98,7 @@ def test_most_chunks_of_prose_and_code_are_plain() -> None:
     prose = 'word, (word) "Word." well-known and/or REFRESH. nation\'s 3.14 2nd-rate'
     code = "--flag=value foo.bar() /usr/lib _name k=v 'quoted' f(x)[0]; %d"
     chunks = f"{prose} {code}".split()
-    codes, starts, ends = rows_of(chunks)
+    codes, starts, ends = encode_strings(chunks)
     offsets = np.append(starts, ends[-1])
     cut = cut_plain_chunks(codes, offsets, chunk_splitter().joined_pairs())
     assert [chunk for chunk, words in zip(chunks, cut.counts, strict=True) if words == 0] == []
@@ -108,20 +108,20 @@ def test_strings_keep_their_numbers_while_a_table_grows() -> None:
     strings = [f"s{number}" * (number % 7) for number in range(5_000)]
     table, numbers = StringTable(), []
     for at in range(0, len(strings), 37):
-        numbers += table.intern(*rows_of(strings[at : at + 37])).tolist()
+        numbers += table.intern(*encode_strings(strings[at : at + 37])).tolist()
     first = {string: numbers[at] for at, string in reversed(list(enumerate(strings)))}
     assert numbers == [first[string] for string in strings]
     assert sorted(set(numbers)) == list(range(table.known)) == list(range(len(set(strings))))
-    assert table.find(*rows_of([*strings, "unknown"])).tolist() == [*numbers, -1]
+    assert table.find(*encode_strings([*strings, "unknown"])).tolist() == [*numbers, -1]
 
 
 def test_a_long_text_of_few_words_takes_little_memory_and_none_for_good() -> None:
     table = StringTable()
-    table.intern_chunks(*rows_of(["the cat sat on the mat " * 100] * 2_000))
+    table.intern_chunks(*encode_strings(["the cat sat on the mat " * 100] * 2_000))
     assert table.known == 6  # one of them empty, behind the space at the end
     assert table.nbytes < 64 << 20
     fresh = Vocabulary()
-    fresh.tokens(*rows_of(["the cat sat on the mat " * 600_000]))  # one line
+    fresh.tokens(*encode_strings(["the cat sat on the mat " * 600_000]))  # one line
     assert fresh.nbytes > 256 << 20
     fresh.make_room()
     assert fresh.nbytes < 8 << 20
@@ -129,7 +129,7 @@ def test_a_long_text_of_few_words_takes_little_memory_and_none_for_good() -> Non
 
 def test_what_an_interrupted_call_did_not_learn_the_next_one_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = Vocabulary()
-    expected = Vocabulary().tokens(*rows_of(["U.S. one two-fold"]))[0].tolist()
+    expected = Vocabulary().tokens(*encode_strings(["U.S. one two-fold"]))[0].tolist()
 
     def interrupted(*arguments: Any) -> Any:
         raise KeyboardInterrupt
@@ -137,8 +137,8 @@ def test_what_an_interrupted_call_did_not_learn_the_next_one_learns(monkeypatch:
     with monkeypatch.context() as patched:
         patched.setattr(vocabulary_module, "cut_plain_chunks", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            fresh.tokens(*rows_of(["U.S. one two-fold"]))
-    assert fresh.tokens(*rows_of(["U.S. one two-fold"]))[0].tolist() == expected
+            fresh.tokens(*encode_strings(["U.S. one two-fold"]))
+    assert fresh.tokens(*encode_strings(["U.S. one two-fold"]))[0].tolist() == expected
 
 
 @pytest.mark.skipif("TEXTMILL_DATA" not in os.environ, reason="needs the development data")
@@ -160,7 +160,7 @@ def test_spans_are_the_words_places(text: str, language: str | None) -> None:
     assert spans.shape == (len(spans), 2)
     assert [text[start:end] for start, end in spans] == words
     assert "".join(words) == "".join(text.split())
-    tokens, starts = vocabulary().tokens(*rows_of(text.splitlines()), word_rule(language or text_language(text)))
+    tokens, starts = vocabulary().tokens(*encode_strings(text.splitlines()), word_rule(language or text_language(text)))
     assert int((tokens != WHITE_SPACE).sum()) == len(words)
     assert len(starts) == len(text.splitlines()) + 1
 
@@ -183,7 +183,7 @@ def test_spans_are_the_words_places(text: str, language: str | None) -> None:
 )
 def test_no_unsegmented_sentence_is_one_word(text: str, language: str, words: str) -> None:
     assert split_words(text, language) == words.split()
-    assert len(Vocabulary().tokens(*rows_of([text]), word_rule(language))[0]) == len(words.split())
+    assert len(Vocabulary().tokens(*encode_strings([text]), word_rule(language))[0]) == len(words.split())
 
 
 @pytest.mark.parametrize(
@@ -271,5 +271,5 @@ def test_vocabulary_marks_white_space_that_spacy_keeps_as_a_token() -> None:
     vocabulary = Vocabulary()
     for text in ["a b", "a  b", "a\tb", " a", "a \t b", "a. ", "a.  "]:
         expected = ["_" if token.is_space else token.text for token in tokenizer()(text)]
-        shape = ["_" if token == WHITE_SPACE else "w" for token in vocabulary.tokens(*rows_of([text]))[0]]
+        shape = ["_" if token == WHITE_SPACE else "w" for token in vocabulary.tokens(*encode_strings([text]))[0]]
         assert shape == ["_" if token == "_" else "w" for token in expected], text

@@ -93,10 +93,8 @@ def observed(stage: Stage, case: Callable[[], Artifact], root: Path) -> dict[str
 
 def _observation(stage: Stage, artifact: Artifact) -> dict[str, Any]:
     libraries = library_versions(sorted({*stage.libraries, *WRITERS}))
-    parts = {}
-    for part in artifact.manifest()["parts"]:
-        built = artifact.path.parents[1] / part["stage"] / part["key"] / "manifest.json"
-        parts[part["stage"]] = json.loads(built.read_text())["version"]
+    manifests = [json.loads((part / "manifest.json").read_text()) for part in artifact.part_directories()]
+    parts = {manifest["stage"]: manifest["version"] for manifest in manifests}
     return {"version": stage.version, "libraries": libraries, "digest": artifact.digest, "parts": parts}
 
 

@@ -73,9 +73,9 @@ def build(tmp_path: Path, action: str, **pii: object) -> tuple[Corpus, list[Arti
 
 def everything_in(artifact: Artifact) -> str:
     """All that can be read in an artifact and its parts: bytes of their files, and the values of their tables."""
-    parts = [artifact.path.parents[1] / part["stage"] / part["key"] for part in artifact.manifest()["parts"]]
+    directories = (artifact.path, *artifact.part_directories())
     said = []
-    for path in sorted(path for directory in (artifact.path, *parts) for path in directory.rglob("*")):
+    for path in sorted(path for directory in directories for path in directory.rglob("*")):
         if path.suffix == ".parquet":
             said.append(str(pq.read_table(path).to_pylist()))
         elif path.is_file():
