@@ -7,7 +7,6 @@ for any sharding and order of the documents.
 
 import hashlib
 import re
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -153,6 +152,7 @@ def select_labelled(
     splits: Path,
     directory: Path,
     config: LabelledConfig,
+    scratch: Path,
     memory_limit: str = "1GB",
     threads: int | None = None,
 ) -> dict[str, Any]:
@@ -166,6 +166,7 @@ def select_labelled(
         splits: Parquet file with columns id, split; documents that are in none of train, valid, test
             (near-twins of test documents, say) give no example.
         directory: where the three files go; columns id, document, text, label (int32), label_name.
+        scratch: a directory for what does not fit into memory.
         memory_limit, threads: DuckDB's; threads None: one per core.
 
     Returns counts: candidates, outside_splits, conflicting, duplicates, `<split>` and `<split>_classes`
@@ -176,7 +177,7 @@ def select_labelled(
     """
     directory.mkdir(parents=True, exist_ok=True)
     files = {"candidates": [str(p) for p in candidates]}
-    with connect(memory_limit, threads, directory / "duckdb.tmp") as db:
+    with connect(memory_limit, threads, scratch) as db:
         total = _one(db.execute("select count(*) from read_parquet($candidates)", files))
         db.execute(_PLACED, files | {"splits": str(splits)})
         counts: dict[str, Any] = {
@@ -189,7 +190,6 @@ def select_labelled(
         for split in SPLITS:
             limit = config.per_class if split == "train" else config.per_class_eval
             tables[split] = db.sql(_CHOSEN, params=files | {"split": split, "limit": limit}).to_arrow_table()
-    shutil.rmtree(directory / "duckdb.tmp", ignore_errors=True)
 
     names = [c.name for c in config.classes]
     for split, table in tables.items():

@@ -49,7 +49,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from tasks.store import StoreError
 
     expected = (ConfigError, BadInput, SourceChanged, SourceNotFound, StoreError, ServiceError, WorkerDied)
-    custom = sys.modules.get("data_quality.custom")  # imports spaCy: seconds, and nothing else raises its error
+    custom = sys.modules.get("data_quality.custom")  # loads numba; where it was not loaded, nothing raised its error
     return expected if custom is None else (*expected, custom.CustomSignalError)
 
 

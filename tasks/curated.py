@@ -10,8 +10,8 @@ class Curated:
     """The artifacts that describe a corpus.
 
     `scores` are further tables of numbers that rules may name, `addresses` the duplicates by URL, `found` everything
-    that takes text or documents away, `decisions` says
-    what became of each document, `kept` holds the documents that are left, `mixture` how often each is drawn.
+    that takes text or documents away, `decisions` says what became of each document, `kept` holds those that are left,
+    `mixture` how often each is drawn.
     """
 
     raw: Artifact

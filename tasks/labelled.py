@@ -24,6 +24,7 @@ def labelled(work: Work, config: LabelledConfig, *, corpus: Artifact, split: Art
         split.file("split.parquet"),
         work.directory,
         config,
+        work.scratch / "spill",
         work.resources.memory_limit,
         work.resources.threads,
     )

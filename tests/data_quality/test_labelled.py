@@ -171,7 +171,7 @@ def _build(directory: Path, documents: list[dict[str, str]], splits: list[dict[s
     candidates = [file.with_name(f"candidates-{file.name}") for file in files]
     for file, found in zip(files, candidates, strict=True):
         labelled_candidates(file, found, config)
-    counts = select_labelled(candidates, table, directory / "out", config)
+    counts = select_labelled(candidates, table, directory / "out", config, directory / "spill")
     return counts, {split: pq.read_table(directory / "out" / f"{split}.parquet").to_pylist() for split in SPLITS}
 
 
