@@ -36,19 +36,20 @@ def write_parts(directory: Path, scales: list[int]) -> dict[int, tuple[Path, flo
     return parts
 
 
-def clean(documents: Path, home: Path, config: Path, workers: int) -> tuple[float, dict[str, dict[str, Any]]]:
-    """Wall seconds of a cleaning, and what each stage noted of its own cost."""
+def clean(inputs: list[Path], home: Path, config: Path, workers: int) -> tuple[float, dict[str, dict[str, Any]]]:
+    """Wall seconds of a cleaning, and what each stage noted of its own cost, the last time that it ran."""
     textmill = Path(sys.executable).with_name("textmill")
-    command = [textmill, "clean", documents, "--out", home / "out", "--config", config, "--workers", str(workers)]
+    command = [textmill, "clean", *inputs, "--out", home / "out", "--config", config, "--workers", str(workers)]
     start = time.perf_counter()
     environment = {**os.environ, "TEXTMILL_HOME": str(home)}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"the cleaning failed:\n{done.stderr[-2000:]}")
     seconds = time.perf_counter() - start
-    sidecars = (home / "store" / "artifacts").glob("*/*/_run/sidecar.json")
-    stages = {path.parts[-4]: json.loads(path.read_text()) for path in sidecars}
-    return seconds, stages
+    sidecars = [
+        (p.parts[-4], json.loads(p.read_text())) for p in (home / "store").glob("artifacts/*/*/_run/sidecar.json")
+    ]
+    return seconds, dict(sorted(sidecars, key=lambda item: str(item[1]["created"])))
 
 
 def draw(sizes: list[float], seconds: dict[str, list[float]], out: Path) -> None:
@@ -90,7 +91,7 @@ def main() -> None:
         parts = write_parts(Path(name), scales)
         for scale in scales:
             wall, stages = clean(
-                parts[scale][0], Path(name) / str(scale), arguments.config.absolute(), arguments.workers
+                [parts[scale][0]], Path(name) / str(scale), arguments.config.absolute(), arguments.workers
             )
             seconds["whole"].append(wall)
             for stage, cost in sorted(stages.items(), key=lambda item: item[1]["created"]):
