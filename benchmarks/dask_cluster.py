@@ -113,9 +113,10 @@ def summary(workers: dict[str, dict[str, float]]) -> dict[str, Any]:
 
 
 def corpus(folder: Path, arguments: argparse.Namespace) -> list[Any]:
-    """The stages whose work is by shard, with what decides between them."""
+    """The stages whose work is by shard or by band, with what decides between them."""
     from data_quality.config import IngestConfig, NormalizeConfig, QualityConfig, SignalsConfig, SignatureConfig
     from data_quality.rules import choose_rulesets
+    from tasks.bands import bands
     from tasks.decide import DecideConfig, decide
     from tasks.filter import JudgeRequest, filter_corpus, judge
     from tasks.ingest import fingerprinted, ingest
@@ -130,11 +131,19 @@ def corpus(folder: Path, arguments: argparse.Namespace) -> list[Any]:
     normalized = normalize(NormalizeConfig(), corpus=raw)
     measured = signals(SignalsConfig(), corpus=normalized)
     signed = signatures(SignatureConfig(), corpus=normalized)
+    shared = bands(NoConfig(), signatures=signed)
     verdicts = judge(JudgeRequest(rulesets=tuple(choose_rulesets(QualityConfig()))), signals=measured, scores=[])
     nothing: dict[str, list[Any]] = {"duplicates": [], "spans": [], "drops": []}
     config_of_texts = DecideConfig(edits=("c4",))
     decisions = decide(config_of_texts, corpus=normalized, signals=measured, verdicts=verdicts, **nothing)
-    return [raw, normalized, measured, signed, filter_corpus(NoConfig(), corpus=normalized, decisions=decisions)]
+    return [
+        raw,
+        normalized,
+        measured,
+        signed,
+        shared,
+        filter_corpus(NoConfig(), corpus=normalized, decisions=decisions),
+    ]
 
 
 @contextmanager

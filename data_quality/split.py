@@ -51,6 +51,7 @@ def split_documents(
     out_path: Path,
     config: SplitConfig,
     *,
+    band_paths: Sequence[Path] = (),
     duplicate_paths: Sequence[Path] = (),
     temp_directory: Path,
     memory_limit: str = "1GiB",
@@ -70,7 +71,7 @@ def split_documents(
         signature_paths: shards of `signature_shard` for all documents, dropped ones included.
         duplicate_paths: the table of `near_dedupe`, whose verified pairs count as well (its comparisons are bounded
             per document, and so are those made here).
-        temp_directory, memory_limit, threads, progress, should_stop: as for `near_dedupe`.
+        band_paths, temp_directory, memory_limit, threads, progress, should_stop: as for `near_dedupe`.
 
     Returns:
         Counts: train, valid, test, near_twin_of_test, near_twin_of_valid, bounded.
@@ -78,7 +79,7 @@ def split_documents(
     Raises:
         ValueError: shards that do not fit together, an id twice, a kept document without a signature.
     """
-    with open_workspace(signature_paths, temp_directory, memory_limit, threads) as workspace:
+    with open_workspace(signature_paths, temp_directory, memory_limit, threads, band_paths) as workspace:
         _assign(workspace, config, kept_paths)
         workspace.sql.execute("CREATE TABLE evidence (id VARCHAR, reason VARCHAR, twin VARCHAR, jaccard DOUBLE)")
         bounded = 0

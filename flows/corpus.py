@@ -8,6 +8,7 @@ from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
 from flows.config import PipelineConfig
 from flows.curation import Curation
+from tasks.bands import bands
 from tasks.classifier import classifier_scores, train_classifier
 from tasks.curated import Curated
 from tasks.decide import DecideConfig, decide
@@ -50,6 +51,7 @@ def curate(config: Curation) -> Curated:
     known = {"languages": languages(config.language, corpus=normalized)} if config.language.enabled else {}
     measured = signals(resolve_signals(config.rules), label="signals", corpus=normalized, **known)
     signed = signatures(config.near_dedupe.signatures(), corpus=normalized)
+    shared = [bands(NoConfig(), signatures=signed)] if config.near_dedupe.enabled else []
     scores = _scores(config, normalized)
 
     rulesets = choose_rulesets(config.rules)
@@ -62,6 +64,7 @@ def curate(config: Curation) -> Curated:
     duplicates = dedupe(
         config.near_dedupe.dedupe(config.exact),
         signatures=signed,
+        bands=shared,
         verdicts=verdicts,
         addresses=addresses,
         scores=scores if config.near_dedupe.keep.policy == "best_score" else [],
@@ -74,9 +77,9 @@ def curate(config: Curation) -> Curated:
     indexes: list[Artifact] = []
     if config.lines.enabled:
         tables = line_tables(config.lines.table, corpus=normalized)
-        shared = boilerplate(config.lines, corpus=normalized, lines=tables, duplicates=doubles)
-        spans.append(shared)
-        drops.append(shared)
+        repeated_lines = boilerplate(config.lines, corpus=normalized, lines=tables, duplicates=doubles)
+        spans.append(repeated_lines)
+        drops.append(repeated_lines)
     if config.substring.enabled:
         hashed = windows(config.substring.window, corpus=normalized)
         repeated = substring(
@@ -110,6 +113,7 @@ def curate(config: Curation) -> Curated:
         signals=measured,
         scores=scores,
         signatures=signed,
+        bands=shared,
         verdicts=verdicts,
         addresses=addresses,
         duplicates=duplicates,
@@ -148,5 +152,7 @@ def build_corpus(config: PipelineConfig) -> Corpus:
     made = curate(config)
     if config.max_files is None:  # a sample is no corpus that others are compared with
         pass_gates(config.name, config.gates, made.profile)
-    parts = split(config.split, corpus=made.kept, signatures=made.signatures, duplicates=made.duplicates)
+    parts = split(
+        config.split, corpus=made.kept, signatures=made.signatures, bands=made.bands, duplicates=made.duplicates
+    )
     return Corpus(**vars(made), split=parts)

@@ -17,6 +17,7 @@ def dedupe(
     config: DedupeConfig,
     *,
     signatures: Artifact,
+    bands: list[Artifact],
     verdicts: Artifact,
     addresses: list[Artifact],
     scores: list[Artifact],
@@ -28,6 +29,7 @@ def dedupe(
     the files are the same.
 
     Args:
+        bands: those of `signatures`; none where near-duplicates are not looked for.
         addresses: duplicates by URL: what these drop is never kept in favour of another either.
         scores: tables of numbers by id, for keep policy best_score: the one with the policy's column is taken.
         corpus: the documents, for policy oldest.
@@ -44,6 +46,7 @@ def dedupe(
         [shard.path for shard in signatures.shards()],
         out,
         config,
+        band_paths=[shard.path for artifact in bands for shard in artifact.shards()],
         verdict_paths=[_verdicts(work, verdicts, addresses)],
         score_paths=_scores(config, scores),
         document_paths=[shard.path for artifact in corpus for shard in artifact.shards()],

@@ -7,7 +7,15 @@ from tasks.tables import rows
 
 
 @stage(version=1)
-def split(work: Work, config: SplitConfig, *, corpus: Artifact, signatures: Artifact, duplicates: Artifact) -> None:
+def split(
+    work: Work,
+    config: SplitConfig,
+    *,
+    corpus: Artifact,
+    signatures: Artifact,
+    bands: list[Artifact],
+    duplicates: Artifact,
+) -> None:
     """Write split.parquet: id, split, and for the excluded the twin that is the reason."""
     from data_quality.split import split_documents
 
@@ -18,6 +26,7 @@ def split(work: Work, config: SplitConfig, *, corpus: Artifact, signatures: Arti
             [shard.path for shard in signatures.shards()],
             out,
             config,
+            band_paths=[shard.path for artifact in bands for shard in artifact.shards()],
             duplicate_paths=[duplicates.file("duplicates.parquet")],
             temp_directory=work.scratch,
             memory_limit=work.resources.memory_limit,

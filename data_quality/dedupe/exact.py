@@ -30,25 +30,35 @@ class Workspace:
     bands: int
     threads: int
     made_with: bytes  # the config of the signatures, as their shards have it
+    shared: tuple[Path, ...]  # tables of `shared_bands`, if they were made before
 
 
 @contextmanager
 def open_workspace(
-    signature_paths: Sequence[Path], temp_directory: Path, memory_limit: str, threads: int
+    signature_paths: Sequence[Path],
+    temp_directory: Path,
+    memory_limit: str,
+    threads: int,
+    band_paths: Sequence[Path] = (),
 ) -> Iterator[Workspace]:
     """Check that the signature shards fit together, and open a database in `temp_directory`.
 
     Raises:
-        ValueError: no shard, a file that is no signature shard, or shards made with different configs.
+        ValueError: as `check_signatures`.
     """
     paths = tuple(Path(path) for path in signature_paths)
-    bands, made_with = _check_signatures(paths)
+    bands, made_with = check_signatures(paths)
     with open_database(temp_directory, memory_limit, threads) as (sql, directory):
         sql.execute("SET TimeZone = 'UTC'")  # of dates that name none
-        yield Workspace(sql, directory, paths, bands, threads, made_with)
+        yield Workspace(sql, directory, paths, bands, threads, made_with, tuple(map(Path, band_paths)))
 
 
-def _check_signatures(paths: Sequence[Path]) -> tuple[int, bytes]:
+def check_signatures(paths: Sequence[Path]) -> tuple[int, bytes]:
+    """How many bands some signature shards have, and the config that they were made with.
+
+    Raises:
+        ValueError: no shard, a file that is no signature shard, or shards made with different configs.
+    """
     if not paths:
         raise ValueError("no signature shards were given: run signature_shard on the documents first")
     made_with: bytes | None = None

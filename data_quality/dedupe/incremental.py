@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from data_quality.compiled import kernel
 from data_quality.config import DedupeConfig
-from data_quality.dedupe.candidates import Buckets, Int32s, Rows, bands_together
+from data_quality.dedupe.bands import Int32s
+from data_quality.dedupe.candidates import Buckets, bands_of, shard_starts
 from data_quality.dedupe.exact import Workspace
 from data_quality.dedupe.keep import Ranking
 from data_quality.dedupe.verify import Float64s, KnownPairs, Twins, known_pairs
@@ -113,34 +114,19 @@ def begin_refresh(workspace: Workspace, ranking: Ranking, previous: Path, config
 
 def _neighbours(workspace: Workspace) -> pa.Table:
     """(file, row) of the documents that share a band value with a fresh one, the fresh ones among them."""
-    sizes = [pq.read_metadata(path).num_rows for path in workspace.signatures]
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    files = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-    rows = np.arange(starts[-1], dtype=np.int64) - starts[files]
+    starts = shard_starts(workspace)
     found = workspace.sql.execute("SELECT file, row FROM current WHERE fresh").fetchnumpy()
-    fresh = starts[np.asarray(found["file"])] + np.asarray(found["row"])
-    near = np.zeros(len(rows), dtype=bool)
-    if len(fresh):
-        for bands in bands_together(workspace, Rows(files, rows, files, near)):
-            for values in bands:
-                wanted = np.unique(values[fresh])
-                bits = int(64 * len(wanted)).bit_length()
-                _mark_members(values, wanted, np.uint64(64 - bits), np.zeros((1 << bits) // 64, np.uint64), near)
-    return pa.table({"file": files[near], "row": rows[near]})
-
-
-@kernel
-def _mark_members(values, wanted, shift, bitmap, marks):  # type: ignore[no-untyped-def]
-    """marks[i] = True where values[i] is in `wanted` (sorted); a bitmap of the upper bits rules most out."""
-    for value in wanted:
-        slot = value >> shift
-        bitmap[slot >> np.uint64(6)] |= np.uint64(1) << (slot & np.uint64(63))
-    for i in range(len(values)):
-        slot = values[i] >> shift
-        if (bitmap[slot >> np.uint64(6)] >> (slot & np.uint64(63))) & np.uint64(1) != 0:
-            place = np.searchsorted(wanted, values[i])
-            if place < len(wanted) and wanted[place] == values[i]:
-                marks[i] = True
+    fresh = np.zeros(starts[-1], dtype=bool)
+    fresh[starts[np.asarray(found["file"])] + np.asarray(found["row"])] = True
+    near = fresh.copy()
+    if len(found["file"]):
+        for shared in bands_of(workspace):
+            met = np.zeros(shared.buckets[-1] + 1, dtype=bool)
+            met[shared.buckets[fresh[shared.positions]]] = True
+            near[shared.positions[met[shared.buckets]]] = True
+    positions = np.flatnonzero(near)
+    files = np.searchsorted(starts, positions, side="right") - 1
+    return pa.table({"file": files.astype(np.int32), "row": positions - starts[files]})
 
 
 def earlier_pairs(workspace: Workspace, refresh: Refresh, ranks: Int32s) -> KnownPairs:

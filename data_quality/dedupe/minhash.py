@@ -2,7 +2,7 @@
 
 1. Every document gets a rank by the keep policy; documents that fail the rules rank after all that pass.
 2. Equal texts and equal shingle sets collapse into their first document (`exact`).
-3. Documents that share a MinHash band become candidates of each other (`candidates`).
+3. Documents that share a MinHash band (`bands`) become candidates of each other (`candidates`).
 4. In rank order, a document is dropped if its true Jaccard similarity with an already kept candidate reaches the
    threshold; the best such twin is the evidence (`verify`).
 """
@@ -50,6 +50,7 @@ def near_dedupe(
     out_path: Path,
     config: DedupeConfig,
     *,
+    band_paths: Sequence[Path] = (),
     verdict_paths: Sequence[Path] = (),
     score_paths: Sequence[Path] = (),
     document_paths: Sequence[Path] = (),
@@ -70,6 +71,7 @@ def near_dedupe(
 
     Args:
         signature_paths: shards of `signature_shard`, all made with one config.
+        band_paths: tables of `shared_bands` for these shards in this order, all groups; without any they are made.
         verdict_paths: Parquet with id and first_reason (null: passes) for every document; one that fails is never kept
             in favour of one that passes, unless it is pinned.
         score_paths: Parquet with id and `keep.score_column`, for policy best_score.
@@ -91,13 +93,13 @@ def near_dedupe(
         families, largest_family; solved (documents that were not copied from `previous`).
 
     Raises:
-        ValueError: shards that do not fit together, an id twice, a document without a verdict, a table that the policy
-            needs missing.
+        ValueError: shards that do not fit together, tables of bands of other shards, an id twice, a document without a
+            verdict, a table that the policy needs missing.
         InterruptedError: `should_stop` said so; nothing was written.
     """
     out_path = Path(out_path)
     tables = KeepTables(verdict_paths, score_paths, document_paths, pinned_paths)
-    with open_workspace(signature_paths, temp_directory, memory_limit, threads) as workspace:
+    with open_workspace(signature_paths, temp_directory, memory_limit, threads, band_paths) as workspace:
         order = ranking(workspace, config.keep, tables)
         refresh = None
         if previous is not None and keep_state and config.near.enabled:

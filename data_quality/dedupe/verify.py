@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.compiled import kernel
-from data_quality.dedupe.candidates import Bools, Buckets, Int32s, Int64s
+from data_quality.dedupe.bands import Int32s, Int64s
+from data_quality.dedupe.candidates import Bools, Buckets
 from data_quality.dedupe.exact import COMPARED, PINNED, Workspace
 
 _CHUNK = 16_384  # documents between two looks at progress and should_stop

@@ -18,7 +18,7 @@ from data_quality.config import (
     NearDedupeConfig,
     SignatureConfig,
 )
-from data_quality.dedupe import candidates
+from data_quality.dedupe import bands
 from data_quality.dedupe.minhash import near_dedupe
 from tests.data_quality.dedupe_oracle import (
     HAN,
@@ -334,8 +334,8 @@ def test_row_groups_are_cut_by_count_alone(tmp_path: Path, monkeypatch: pytest.M
     assert list(rows) == sorted(rows)
 
 
-def test_hash_ranges_change_nothing(tmp_path: Path, reference: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "_VALUES_AT_ONCE", 50)
+def test_groups_of_bands_change_nothing(tmp_path: Path, reference: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bands, "VALUES_AT_ONCE", 50)
     run(tmp_path, mixed_corpus(7))
     assert read_rows(tmp_path / "duplicates.parquet") == pq.read_table(pa.BufferReader(reference)).to_pylist()
 

@@ -48,6 +48,7 @@ PIPELINE = (
     "normalize",
     "signals",
     "signatures",
+    "bands",
     "judge",
     "dedupe",
     "pii",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from data_quality.config import DedupeConfig, NearDedupeConfig
 from tasks import pool
+from tasks.bands import bands
 from tasks.dedupe import dedupe
 from tasks.filter import JudgeRequest, judge
 from tasks.ingest import fingerprinted, ingest
@@ -12,6 +13,7 @@ from tasks.normalize import normalize
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.signals import signals, signatures
+from tasks.stage import NoConfig
 from tasks.store import RUN_DIRECTORY, Artifact, Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 
@@ -23,7 +25,8 @@ def deduped(root: Path, documents: Path, config: DedupeConfig) -> Artifact:
         corpus = normalize(settings.normalize, corpus=ingest(fingerprinted(settings.ingest, None)))
         verdicts = judge(JudgeRequest(rulesets=()), signals=signals(settings.rules.signals, corpus=corpus), scores=[])
         signed = signatures(settings.near_dedupe.signatures(), corpus=corpus)
-        found = dedupe(config, signatures=signed, verdicts=verdicts, addresses=[], scores=[], corpus=[])
+        shared = [bands(NoConfig(), signatures=signed)]
+        found = dedupe(config, signatures=signed, bands=shared, verdicts=verdicts, addresses=[], scores=[], corpus=[])
     pool.shut_down()
     return found
 

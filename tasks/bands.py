@@ -1,0 +1,37 @@
+"""Bands: which documents share a band of their signatures. The part of near-dedupe that is most work, by band."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.parts import Part, build_parts, one_table
+from tasks.stage import NoConfig, Work, stage
+from tasks.store import Artifact
+
+
+@stage(version=1)
+def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
+    """Find the documents that share a band, one part for as many bands as fit into memory together.
+
+    Positions in the tables count through the shards of `signatures` in their order.
+    """
+    from data_quality.dedupe.bands import band_groups
+    from data_quality.dedupe.exact import check_signatures
+
+    shards = signatures.shards()
+    paths = [shard.path for shard in shards]
+    count, _ = check_signatures(paths)
+    material = [shard.digest for shard in shards]
+    parts = [
+        Part({"signatures": material, "bands": [group.start, group.stop]}, (paths, group.start, group.stop), len(group))
+        for group in band_groups(int(signatures.counts()["documents"]), count)
+    ]
+    build_parts(work, "bands.group", 1, bands_part, parts, unit="bands")
+
+
+def bands_part(directory: Path, signatures: Sequence[Path], first: int, stop: int) -> dict[str, Any]:
+    """One group of bands, in a worker."""
+    from data_quality.dedupe.bands import shared_bands
+
+    out = directory / "bands.parquet"
+    return one_table(out, shared_bands(signatures, range(first, stop), out))

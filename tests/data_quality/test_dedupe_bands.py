@@ -1,0 +1,109 @@
+"""Shared bands against a dictionary of all values; tables made elsewhere are as good as those made on the way."""
+
+import random
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_quality.config import DedupeConfig, SignatureConfig
+from data_quality.dedupe.bands import band_groups, read_shared, shared_bands
+from data_quality.dedupe.minhash import near_dedupe
+from tests.data_quality.dedupe_oracle import WORDS, Document, write_signatures
+
+SMALL = SignatureConfig(bands=5, rows=3)
+
+
+def families(count: int, seed: int = 0) -> list[Document]:
+    """Texts of which every third is a copy or a variant of an earlier one."""
+    rng = random.Random(seed)
+    texts: list[list[str]] = []
+    for number in range(count):
+        words = [rng.choice(WORDS) for _ in range(rng.randrange(3, 60))]
+        if texts and number % 3 == 0:
+            words = list(rng.choice(texts))
+            words[rng.randrange(len(words))] = rng.choice(WORDS)
+        texts.append(words)
+    return [(f"d{number:04d}", "s", " ".join(words)) for number, words in enumerate(texts)]
+
+
+def by_hand(paths: list[Path], bands: int) -> dict[int, set[frozenset[int]]]:
+    """For each band the sets of positions that have one value in common."""
+    found: dict[int, set[frozenset[int]]] = {}
+    for band in range(bands):
+        values = [value for path in paths for value in pq.read_table(path)[f"b{band}"].to_pylist()]
+        places = defaultdict(set)
+        for position, value in enumerate(values):
+            places[value].add(position)
+        found[band] = {frozenset(each) for each in places.values() if len(each) > 1}
+    return found
+
+
+@pytest.mark.parametrize(("shards", "threads"), [(1, 1), (4, 2)])
+def test_buckets_are_the_documents_of_equal_values(tmp_path: Path, shards: int, threads: int) -> None:
+    paths = write_signatures(tmp_path / "signatures", families(300), SMALL, shards)
+    tables = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
+    counts = [
+        shared_bands(paths, group, out, threads) for group, out in zip((range(2), range(2, 5)), tables, strict=True)
+    ]
+    expected = by_hand(paths, 5)
+    seen = set()
+    for shared in read_shared(tables, 300, 5):
+        cuts = np.flatnonzero(np.diff(shared.buckets, prepend=-1))
+        buckets = [shared.positions[a:b].tolist() for a, b in pairwise([*cuts, len(shared.positions)])]
+        assert {frozenset(bucket) for bucket in buckets} == expected[shared.band]
+        assert all(bucket == sorted(bucket) for bucket in buckets)
+        assert shared.buckets[cuts].tolist() == list(range(len(cuts)))
+        seen.add(shared.band)
+    assert seen == {band for band, sets in expected.items() if sets}
+    assert sum(count["buckets"] for count in counts) == sum(map(len, expected.values()))
+    assert sum(count["shared"] for count in counts) == sum(len(bucket) for sets in expected.values() for bucket in sets)
+
+
+def test_a_band_that_nobody_shares_has_no_rows(tmp_path: Path) -> None:
+    paths = write_signatures(tmp_path / "signatures", [("a", "s", "one two three"), ("b", "s", "four five six")], SMALL)
+    out = tmp_path / "bands.parquet"
+    assert shared_bands(paths, range(5), out) == {"bands": 5, "shared": 0, "buckets": 0}
+    assert list(read_shared([out], 2, 5)) == []
+
+
+def test_groups_cover_every_band_once_and_hold_what_fits_into_memory() -> None:
+    assert band_groups(0, 14) == [range(14)]
+    assert band_groups(1_000_000, 14) == [range(14)]
+    assert band_groups(10_000_000, 5) == [range(2), range(2, 4), range(4, 5)]
+    assert band_groups(100_000_000, 3) == [range(1), range(1, 2), range(2, 3)]
+
+
+def test_tables_that_were_made_before_change_no_byte(tmp_path: Path) -> None:
+    paths = write_signatures(tmp_path / "signatures", families(200), shards=3)
+    tables = []
+    for group in (range(6), range(6, 14)):
+        tables.append(tmp_path / f"bands-{group.start}.parquet")
+        shared_bands(paths, group, tables[-1])
+    out = [tmp_path / "with.parquet", tmp_path / "without.parquet"]
+    counts = [
+        near_dedupe(paths, path, DedupeConfig(), band_paths=given, temp_directory=tmp_path)
+        for path, given in zip(out, (tables[::-1], []), strict=True)
+    ]
+    assert counts[0] == counts[1]
+    assert counts[0]["near"] > 10
+    assert out[0].read_bytes() == out[1].read_bytes()
+
+
+def test_tables_of_other_documents_are_refused(tmp_path: Path) -> None:
+    paths = write_signatures(tmp_path / "signatures", families(30))
+    others = write_signatures(tmp_path / "others", families(31))
+    table, part = tmp_path / "bands.parquet", tmp_path / "part.parquet"
+    shared_bands(others, range(14), table)
+    with pytest.raises(ValueError, match=r"bands\.parquet is not a table of shared bands of these 30 documents"):
+        near_dedupe(paths, tmp_path / "out.parquet", DedupeConfig(), band_paths=[table], temp_directory=tmp_path)
+    shared_bands(paths, range(13), part)
+    with pytest.raises(ValueError, match=r"hold the bands \[0, .* 12\], the signatures 14 bands"):
+        near_dedupe(paths, tmp_path / "out.parquet", DedupeConfig(), band_paths=[part], temp_directory=tmp_path)
+    pq.write_table(pa.table({"id": ["a"]}), table)
+    with pytest.raises(ValueError, match=r"bands\.parquet is not a table of shared bands"):
+        near_dedupe(paths, tmp_path / "out.parquet", DedupeConfig(), band_paths=[table], temp_directory=tmp_path)
