@@ -9,11 +9,11 @@ from pydantic import Field
 from data_quality.config import StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.signal_catalogue import edits_column
-from data_quality.sql import parquet, sql_list, write_rows
+from data_quality.sql import numbered_rows, parquet, sql_list, write_rows
 from tasks.files import write_json
 from tasks.parts import one_table
 from tasks.stage import Work, stage
-from tasks.store import Artifact
+from tasks.store import Artifact, Shard
 from tasks.tables import database, rows
 
 SPAN = 'STRUCT("start" BIGINT, "end" BIGINT, kind VARCHAR, replacement VARCHAR)'
@@ -54,10 +54,10 @@ def decide(
         leftover.unlink()
     advance = work.progress.start(len(shards), "shards")
     with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
-        _decide(connection, verdicts, duplicates, signals, config.edits, spans, drops)
-        for shard, out in zip(shards, tables, strict=True):
-            here = f"FROM decisions SEMI JOIN {parquet([shard.path])} USING (id)"
-            write_rows(connection.sql(f"SELECT decisions.* {here} ORDER BY id"), None, out)
+        _decide(connection, shards, verdicts, duplicates, signals, config.edits, spans, drops)
+        for number, (shard, out) in enumerate(zip(shards, tables, strict=True)):
+            here = connection.sql(f"SELECT * EXCLUDE shard FROM decisions WHERE shard = {number} ORDER BY id")
+            write_rows(here, None, out)
             work.shards += one_table(out, {"documents": shard.counts["documents"]})["shards"]
             advance(1)
         [[documents, kept]] = connection.sql("SELECT count(*), count(*) FILTER (kept) FROM decisions").fetchall()
@@ -90,6 +90,7 @@ def _write_index(connection: duckdb.DuckDBPyConnection, tables: Sequence[Path], 
 
 def _decide(
     connection: duckdb.DuckDBPyConnection,
+    shards: Sequence[Shard],
     verdicts: Artifact,
     duplicates: list[Artifact],
     signals: Artifact,
@@ -101,7 +102,8 @@ def _decide(
 
     Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
     names stays whatever else is said. Spans are found by document id: the same documents may be cut into other shards
-    where they were measured. `span_counts` has their number by kind.
+    where they were measured. `span_counts` has their number by kind. Rows lie shard by shard, so that one shard's are
+    found without a look at the others'.
     """
     edits = (
         " || ".join(f's."{edits_column(text)}"' for text in versions) or '[]::STRUCT(start INTEGER, "end" INTEGER)[]'
@@ -115,19 +117,20 @@ def _decide(
                  SELECT id, flatten(list(reasons ORDER BY step)) AS reasons FROM ({_drops(drops)}) GROUP BY id
              ),
              decided AS (
-                 SELECT v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
+                 SELECT h.file_index::INTEGER AS shard, v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
                         v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
                         d.twin, d.jaccard, s.language, {edits} AS edits, coalesce(p.spans, []) AS spans
-                 FROM {parquet([verdicts.file("verdicts.parquet")])} v
+                 FROM {numbered_rows([shard.path for shard in shards])} h
+                     JOIN {parquet([verdicts.file("verdicts.parquet")])} v ON v.id = h.id
                      JOIN {parquet([shard.path for shard in signals.shards()])} s ON s.id = v.id
                      LEFT JOIN duplicates d ON d.id = v.id
                      LEFT JOIN drops c ON c.id = v.id
                      LEFT JOIN spans p ON p.id = v.id
              )
-        SELECT id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons, twin,
-               jaccard, language, edits, spans,
+        SELECT shard, id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons,
+               twin, jaccard, language, edits, spans,
                coalesce(list_aggregate(list_transform(spans, lambda s: s.kind), 'histogram'), MAP {{}}) AS span_counts
-        FROM decided
+        FROM decided ORDER BY shard, id
         """
     )
 

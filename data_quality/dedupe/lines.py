@@ -13,14 +13,19 @@ from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
 from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers
+from data_quality.dedupe.line_counters import LineCounters
 from data_quality.scripts import HAN, HANGUL, KANA
 from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA
-from data_quality.sql import open_database, parquet, single_row, write_rows
+from data_quality.sql import numbered_rows, open_database, parquet, single_row, write_rows
 
 LINES_SCHEMA = pa.schema(
     [
@@ -43,7 +48,6 @@ BOILERPLATE_SCHEMA = pa.schema(
     ]
 )
 TOO_LITTLE_LEFT = "lines.too_little_left"
-LINES_PER_RANGE = 16_000_000  # counted at once: about 64 bytes each in DuckDB's hash table, which may also spill
 _WIDE = re.compile(f"[{HAN}{KANA}{HANGUL}]")
 _LETTER = re.compile(r"[^\W\d_]")
 _DIGIT = re.compile(r"\d")
@@ -157,39 +161,49 @@ def find_boilerplate(
         if config.min_share is not None
         else config.min_documents
     )
-    counted = parquet(line_paths)
-    if duplicate_paths:
-        counted = f"(SELECT l.* FROM {counted} l ANTI JOIN {parquet(duplicate_paths)} d ON d.dropped = l.id)"
     with open_database(temp_directory, memory_limit, threads) as (sql, _):
-        each = f"SELECT {scope} AS scope FROM {counted}"
-        sql.execute(f"CREATE TABLE enough AS SELECT scope, {share} AS enough FROM ({each}) GROUP BY scope")
-        documents, lines = single_row(sql, f"SELECT count(*), coalesce(sum(len(hashes)), 0)::BIGINT FROM {counted}")
-        sql.execute("CREATE TABLE often (scope VARCHAR, hash UBIGINT, documents BIGINT)")
-        ranges = max(1, -(-lines // LINES_PER_RANGE))
-        for number in range(ranges):
-            here = f"hash >= {(number << 64) // ranges} AND hash <= {((number + 1 << 64) // ranges) - 1}"
-            sql.execute(
-                f"""
-                INSERT INTO often
-                SELECT scope, hash, n FROM (
-                    SELECT scope, hash, count(*) AS n FROM (
-                        SELECT {scope} AS scope, unnest(list_distinct(hashes)) AS hash FROM {counted}
-                    ) WHERE {here} GROUP BY ALL
-                ) JOIN enough USING (scope) WHERE n >= enough
-                """
-            )
-        rows = sql.sql(
+        sql.execute("CREATE TABLE gone (id VARCHAR)")
+        if duplicate_paths:
+            sql.execute(f"INSERT INTO gone SELECT dropped FROM {parquet(duplicate_paths)}")
+        sql.execute(
             f"""
-            SELECT scope, hash, documents, first.id AS first_id, first."start" AS first_start, first."end" AS first_end
-            FROM (
-                SELECT scope, hash, documents, min({{'id': id, 'start': "start", 'end': "end"}}) AS first
-                FROM ({_unnested(counted, scope)}) JOIN often USING (scope, hash) GROUP BY scope, hash, documents
-            ) ORDER BY scope, hash
+            CREATE TABLE enough AS SELECT scope, count(*) AS documents, {share} AS enough
+            FROM (SELECT id, {scope} AS scope FROM {parquet(line_paths)}) ANTI JOIN gone USING (id) GROUP BY scope
             """
         )
-        write_rows(rows, BOILERPLATE_SCHEMA, Path(out_path))
+        documents, least = single_row(
+            sql, "SELECT coalesce(sum(documents), 0)::BIGINT, coalesce(min(enough), 1)::BIGINT FROM enough"
+        )
+        counters = LineCounters(line_paths, _counted(sql, line_paths), by_source=config.scope == "source")
+        sql.execute('CREATE TABLE places (id VARCHAR, scope VARCHAR, hash UBIGINT, "start" BIGINT, "end" BIGINT)')
+        for places in counters.candidates(least):
+            sql.register("batch", places)
+            sql.execute(f'INSERT INTO places SELECT id, {scope}, hash, "start", "end" FROM batch')
+            sql.unregister("batch")
+        sql.execute(
+            """
+            CREATE TABLE often AS
+            SELECT scope, hash, n AS documents,
+                   first.id AS first_id, first."start" AS first_start, first."end" AS first_end
+            FROM (
+                SELECT scope, hash, count(DISTINCT id) AS n, min({'id': id, 'start': "start", 'end': "end"}) AS first
+                FROM places GROUP BY scope, hash
+            ) JOIN enough USING (scope) WHERE n >= enough
+            """
+        )
+        write_rows(sql.sql("FROM often ORDER BY scope, hash"), BOILERPLATE_SCHEMA, Path(out_path))
         [boilerplate] = single_row(sql, "SELECT count(*) FROM often")
-    return {"documents": documents, "lines": lines, "boilerplate": boilerplate}
+    return {"documents": documents, "lines": counters.lines, "boilerplate": boilerplate}
+
+
+def _counted(sql: duckdb.DuckDBPyConnection, line_paths: Sequence[Path]) -> list[npt.NDArray[np.bool_]]:
+    """For each table which of its documents are not in `gone`."""
+    starts = np.cumsum([0, *(pq.read_metadata(path).num_rows for path in line_paths)])
+    counted = np.ones(starts[-1], dtype=bool)
+    gone = sql.execute(f"SELECT file_index, file_row_number FROM {numbered_rows(line_paths)} SEMI JOIN gone USING (id)")
+    found = gone.fetchnumpy()
+    counted[starts[np.asarray(found["file_index"], dtype=np.int64)] + np.asarray(found["file_row_number"])] = False
+    return np.split(counted, starts[1:-1])
 
 
 def _unnested(tables: str, scope: str) -> str:

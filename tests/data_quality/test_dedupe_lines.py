@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data_quality.config import BOILERPLATE_PRESETS, BoilerplateConfig, LineTableConfig
-from data_quality.dedupe import lines
+from data_quality.dedupe import line_counters
 from data_quality.dedupe.lines import boilerplate_spans, find_boilerplate, iter_lines, line_shard, long_enough
 from data_quality.spans import Edit, apply_edits, merge_edits
 from tests.data_quality.dedupe_shards import duplicates, rows, shards, texts
@@ -209,7 +209,7 @@ def test_as_counted_by_hand_whatever_shards_and_ranges(tmp_path_factory, seed):
         documents, tried
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "LINES_PER_RANGE", 7)
+        patch.setattr(line_counters, "_MOST_SLOTS", 2)  # then nothing is ruled out beforehand
         assert run(directory / "2", rng.sample(documents, 30), tried, count=4)[1] == spans
 
 

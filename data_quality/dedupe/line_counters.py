@@ -1,0 +1,119 @@
+"""Which lines may stand in many documents: a quick look, after which little is left to be counted exactly.
+
+Most lines of a corpus stand in one document. A first pass adds up lines in small counters, many lines in each; a line
+whose counter stays below a number cannot stand in so many documents. Memory: 8 to 16 bytes a line, at most 256 MB, and
+one row group of a table of lines.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_quality.compiled import kernel
+
+Bools = npt.NDArray[np.bool_]
+UInt64s = npt.NDArray[np.uint64]
+
+HIGHEST = 255  # what a counter holds
+_SLOTS_PER_LINE = 8
+_MOST_SLOTS = 1 << 28
+
+
+class LineCounters:
+    """Counters of the lines of some tables (`lines.LINES_SCHEMA`), by source or over all."""
+
+    def __init__(self, paths: Sequence[Path], counted: Sequence[Bools], by_source: bool) -> None:
+        """Read the tables once.
+
+        Args:
+            counted: for each table which of its documents count.
+            by_source: whether equal lines of two sources are two lines.
+        """
+        self._paths, self._counted, self._by_source = paths, counted, by_source
+        self._sources: dict[str, int] = {}
+        self.lines = 0  # of the documents that count
+        bits = max(1, min(_MOST_SLOTS - 1, _SLOTS_PER_LINE * sum(map(_stored_lines, paths))).bit_length())
+        self._shift = np.uint64(64 - bits)
+        self._slots = np.zeros(1 << bits, dtype=np.uint8)
+        for table in self._tables(["source", "hashes"]):
+            values, _ = _flat(table["hashes"])
+            _add(self._keys(table, values), self._shift, self._slots)
+            self.lines += len(values)
+
+    def candidates(self, least: int) -> Iterator[pa.Table]:
+        """The lines (id, source, hash, start, end) that may stand in `least` documents, a row for each place.
+
+        All that do are there, and a few more. A line that a document repeats counts as often.
+        """
+        for table in self._tables(["id", "source", "hashes", "starts", "ends"]):
+            values, documents = _flat(table["hashes"])
+            found = np.flatnonzero(_reach(self._keys(table, values), self._shift, self._slots, min(least, HIGHEST)))
+            rows = pa.array(documents[found])
+            columns = {name: table[name].take(rows) for name in ("id", "source")}
+            columns["hash"] = pa.array(values[found])
+            for name in ("starts", "ends"):
+                columns[name.removesuffix("s")] = pa.array(_flat(table[name])[0][found])
+            yield pa.table(columns)
+
+    def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Row groups, without the documents that do not count."""
+        for path, counted in zip(self._paths, self._counted, strict=True):
+            start = 0
+            with pq.ParquetFile(path) as table:
+                for number in range(table.num_row_groups):
+                    rows = table.read_row_group(number, columns=columns, use_threads=False)
+                    wanted = counted[start : start + len(rows)]
+                    start += len(rows)
+                    yield (rows if wanted.all() else rows.filter(pa.array(wanted))).combine_chunks()
+
+    def _keys(self, table: pa.Table, hashes: UInt64s) -> UInt64s:
+        """What is counted: the hash, changed by the source where sources are counted apart."""
+        if not self._by_source:
+            return hashes
+        encoded = table["source"].combine_chunks().dictionary_encode()
+        codes = np.array(
+            [self._sources.setdefault(name, len(self._sources)) for name in encoded.dictionary.to_pylist()]
+        )
+        of_document = codes.astype(np.uint64)[encoded.indices.to_numpy()] * np.uint64(0x9E3779B97F4A7C15)
+        return hashes + np.repeat(of_document, _lengths(table["hashes"]))
+
+
+def _stored_lines(path: Path) -> int:
+    """How many lines a table has at most, from its metadata."""
+    metadata = pq.read_metadata(path)
+    column = next(n for n in range(metadata.num_columns) if metadata.schema.column(n).path.startswith("hashes"))
+    return sum(metadata.row_group(n).column(column).num_values for n in range(metadata.num_row_groups))
+
+
+def _lengths(lists: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.list_value_length(lists).to_numpy(), dtype=np.int64)
+
+
+def _flat(lists: pa.ChunkedArray) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """The values of all lists, and in which list each stands."""
+    lengths = _lengths(lists)
+    return pc.list_flatten(lists).to_numpy(), np.repeat(np.arange(len(lengths)), lengths)
+
+
+@kernel
+def _add(keys, shift, slots):  # type: ignore[no-untyped-def]
+    """One more in the counter of every key; a full counter stays full."""
+    for key in keys:
+        slot = key >> shift
+        if slots[slot] < 255:
+            slots[slot] += np.uint8(1)
+
+
+@kernel
+def _reach(keys, shift, slots, least):  # type: ignore[no-untyped-def]
+    """Whether the counter of each key is at least so high."""
+    found = np.empty(len(keys), dtype=np.bool_)
+    for i in range(len(keys)):
+        found[i] = slots[keys[i] >> shift] >= least
+    return found
