@@ -142,7 +142,7 @@ def corpus(folder: Path, arguments: argparse.Namespace) -> list[Any]:
         measured,
         signed,
         shared,
-        filter_corpus(NoConfig(), corpus=normalized, decisions=decisions),
+        filter_corpus(NoConfig(), corpus=normalized, decisions=decisions, measured=[measured]),
     ]
 
 

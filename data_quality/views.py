@@ -24,7 +24,16 @@ DROPPED_SCHEMA = pa.schema(
 )
 
 
-def write_views(shards: Sequence[Path], decisions: Path, kept: Path, dropped: Path) -> tuple[pa.Table, pa.Table]:
+WORDS = ("script", "perplexity_bucket")  # of the columns with words in tables of numbers, those that are measured
+
+
+def write_views(
+    shards: Sequence[Path],
+    decisions: Path,
+    kept: Path,
+    dropped: Path,
+    measured: Sequence[Sequence[Path]] = (),
+) -> tuple[pa.Table, pa.Table]:
     """Write the kept and the dropped of some documents, each file whole or not at all.
 
     Args:
@@ -34,7 +43,8 @@ def write_views(shards: Sequence[Path], decisions: Path, kept: Path, dropped: Pa
             and spans leave a kept text together; of a dropped one only personal data does (kinds `pii.*`), so that one
             can see what was judged.
         kept: out, documents schema.
-        dropped: out, documents schema and the decision.
+        dropped: out, documents schema, the decision, and what `measured` says.
+        measured: tables by id, of these documents and maybe others: each a list of files that continue each other.
 
     Returns the two tables as they were written.
 
@@ -45,10 +55,10 @@ def write_views(shards: Sequence[Path], decisions: Path, kept: Path, dropped: Pa
     columns = ["kept", "reason", "reasons", "twin", "jaccard", "language", "edits", "spans"]
     table = _edited(_beside(documents.drop_columns(["language"]), decisions, columns))
     keep = table["kept"]
-    views = (
-        table.filter(keep).select(SCHEMA.names).cast(SCHEMA),
-        table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA),
-    )
+    gone = table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA)
+    for paths in measured:
+        gone = _measured(gone, paths)
+    views = table.filter(keep).select(SCHEMA.names).cast(SCHEMA), gone
     for view, path in zip(views, (kept, dropped), strict=True):
         with whole_parquet(path, view.schema) as writer:
             writer.write_table(view, row_group_size=BATCH_ROWS)
@@ -72,6 +82,26 @@ def _beside(documents: pa.Table, path: Path, columns: list[str]) -> pa.Table:
     for name in columns:
         documents = documents.append_column(name, table[name])
     return documents
+
+
+def _measured(documents: pa.Table, paths: Sequence[Path]) -> pa.Table:
+    """The documents with every number of a table beside them that they have not yet, null where it has no row."""
+    names = [name for name in measured_columns(paths[0]) if name not in documents.column_names]
+    tables = (pq.read_table(path, columns=["id", *names]) for path in paths)
+    table = pa.concat_tables(table.filter(pc.is_in(table["id"], documents["id"].combine_chunks())) for table in tables)
+    places = pc.index_in(documents["id"], table["id"].combine_chunks())
+    for name in names:
+        documents = documents.append_column(name, table[name].take(places))
+    return documents
+
+
+def measured_columns(table: Path) -> list[str]:
+    """What is measured in a table by id: its numbers, and a few words that say as much."""
+    return [field.name for field in pq.read_schema(table) if _is_number(field.type) or field.name in WORDS]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def _edited(table: pa.Table) -> pa.Table:

@@ -133,20 +133,11 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
     """Write the folder; returns the manifest without its files."""
     for name in ("kept", "dropped"):
         (directory / name).mkdir(parents=True)
-    spill = directory / ".spill"
-    with database(config.resources.resolved(), spill, directory / ".clean.duckdb") as connection:
-        copies = _load(connection, made)
-        for number, (kept, dropped) in enumerate(zip(kept_tables(made.kept), dropped_tables(made.kept), strict=True)):
-            out, gone = (directory / name / f"{number:05d}.parquet" for name in ("kept", "dropped"))
-            rows = f"SELECT * FROM {parquet([dropped])}"
-            if copies:
-                _copy(connection, DRAWN.format(kept=literal(kept)), out)
-                rows += NOT_DRAWN.format(kept=literal(kept))
-            else:
-                shutil.copyfile(kept, out)
-            _copy(connection, f"SELECT * FROM ({rows}) LEFT JOIN measured USING (id)", gone)
-    (directory / ".clean.duckdb").unlink()
-    shutil.rmtree(spill, ignore_errors=True)
+    for number, (kept, dropped) in enumerate(zip(kept_tables(made.kept), dropped_tables(made.kept), strict=True)):
+        shutil.copyfile(kept, directory / "kept" / f"{number:05d}.parquet")
+        shutil.copyfile(dropped, directory / "dropped" / f"{number:05d}.parquet")
+    if made.mixture:
+        _draw(made, config, directory)
     shutil.copyfile(page.file(PAGE), directory / PAGE)
     figures = json.loads(made.profile.file(PROFILE).read_text(encoding="utf-8"))
     counted = {name: sum(map(_rows, (directory / name).glob("*.parquet"))) for name in ("kept", "dropped")}
@@ -165,40 +156,37 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
     return manifest
 
 
-DRAWN = """
-    SELECT d.*, c.copies FROM read_parquet({kept}) d JOIN copies c USING (id) WHERE c.copies > 0
-"""
+def _draw(made: Curated, config: CleanConfig, directory: Path) -> None:
+    """Give the kept documents their `copies`, and move those that the mixture leaves out to the dropped."""
+    from data_quality.views import measured_columns
+
+    copies = literal(made.mixture[0].file("copies.parquet"))
+    spill = directory / ".spill"
+    with database(config.resources.resolved(), spill, directory / ".clean.duckdb") as connection:
+        connection.execute(f"CREATE TABLE copies AS FROM read_parquet({copies})")
+        left_out = "SELECT id FROM copies WHERE copies = 0"
+        for artifact in [made.signals, *made.scores]:
+            tables = score_tables(artifact)
+            names = ", ".join(f'"{name}"' for name in ["id", *measured_columns(tables[0])])
+            left_out = f"SELECT * FROM ({left_out}) LEFT JOIN (SELECT {names} FROM {parquet(tables)}) USING (id)"
+        connection.execute(f"CREATE TABLE left_out AS {left_out}")
+        for path in sorted((directory / "kept").iterdir()):
+            dropped = directory / "dropped" / path.name
+            rows = f"FROM {parquet([dropped])} UNION ALL BY NAME SELECT * FROM ({NOT_DRAWN.format(kept=literal(path))})"
+            _write(connection, rows, dropped)
+            _write(connection, DRAWN.format(kept=literal(path)), path)
+    (directory / ".clean.duckdb").unlink()
+    shutil.rmtree(spill, ignore_errors=True)
+
+
+DRAWN = "SELECT d.*, c.copies FROM read_parquet({kept}) d JOIN copies c USING (id) WHERE c.copies > 0"
 NOT_DRAWN = """
-    UNION ALL BY NAME
-    SELECT d.*, 'mixture.not_drawn' AS reason, ['mixture.not_drawn'] AS reasons
-    FROM read_parquet({kept}) d JOIN copies c USING (id) WHERE c.copies = 0
+    SELECT *, 'mixture.not_drawn' AS reason, ['mixture.not_drawn'] AS reasons
+    FROM read_parquet({kept}) JOIN left_out USING (id)
 """
 
 
-def _load(connection: "duckdb.DuckDBPyConnection", made: Curated) -> bool:
-    """Create `measured` (id, signals and scores of dropped documents) and, with a mixture, `copies` (id, copies)."""
-    if made.mixture:
-        table = literal(made.mixture[0].file("copies.parquet"))
-        connection.execute(f"CREATE TABLE copies AS FROM read_parquet({table})")
-    gone = f"SELECT id FROM {parquet(dropped_tables(made.kept))}"
-    if made.mixture:
-        gone += " UNION ALL SELECT id FROM copies WHERE copies = 0"
-    joined = f"({gone})"
-    for artifact in [made.signals, *made.scores]:
-        tables = parquet(score_tables(artifact))
-        described = connection.execute(f"DESCRIBE SELECT * FROM {tables}").fetchall()
-        numbers = [name for name, kind, *_ in described if kind in NUMBERS or name in WORDS]
-        columns = ", ".join(f'"{name}"' for name in ["id", *numbers])
-        joined = f"(SELECT * FROM {joined} LEFT JOIN (SELECT {columns} FROM {tables}) USING (id))"
-    connection.execute(f"CREATE TABLE measured AS SELECT * FROM {joined}")
-    return bool(made.mixture)
-
-
-NUMBERS = ("BIGINT", "DOUBLE", "INTEGER", "FLOAT", "BOOLEAN")
-WORDS = ("script", "perplexity_bucket")  # the only columns with words that no dropped document has already
-
-
-def _copy(connection: "duckdb.DuckDBPyConnection", query: str, out: Path) -> None:
+def _write(connection: "duckdb.DuckDBPyConnection", query: str, out: Path) -> None:
     write_rows(connection.sql(f"SELECT * FROM ({query}) ORDER BY id"), None, out)
 
 

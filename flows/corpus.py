@@ -103,7 +103,7 @@ def curate(config: Curation) -> Curated:
         spans=spans,
         drops=drops,
     )
-    kept = filter_corpus(NoConfig(), corpus=normalized, decisions=decisions)
+    kept = filter_corpus(NoConfig(), corpus=normalized, decisions=decisions, measured=[measured, *scores])
     figures = profile(NoConfig(), signals=measured, decisions=decisions)
     drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])] if config.mixture.enabled else []
     found = list(dict.fromkeys([*spans, *drops, *indexes]))

@@ -14,7 +14,7 @@ from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
 from tasks.decide import CUT
 from tasks.files import read_json
-from tasks.parts import Part, build_parts
+from tasks.parts import Part, build_parts, tables_beside
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 from tasks.tables import score_tables
@@ -67,34 +67,45 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
     work.table("reasons", rows, "Documents that each rule would drop; one document may have several reasons")
 
 
-@stage(version=6)
-def filter_corpus(work: Work, config: NoConfig, *, corpus: Artifact, decisions: Artifact) -> None:
+@stage(version=7)
+def filter_corpus(
+    work: Work, config: NoConfig, *, corpus: Artifact, decisions: Artifact, measured: list[Artifact]
+) -> None:
     """Write the two views of every shard: kept.parquet and dropped.parquet. The digest is that of what is kept.
 
     A shard whose documents and decisions are those of an earlier corpus is found, not written. The views are cut as the
     decisions are. As a rule that is how the corpus is cut; the same documents may since have been cut otherwise, and
     then each table looks its documents up in all of them.
+
+    Args:
+        measured: signals and scores, which the dropped documents get beside their decision.
     """
     shards, tables = corpus.shards(), decisions.shards()
     if read_json(decisions.file(CUT)) == [shard.digest for shard in shards]:
         looked_up = [(shard.digest, [str(shard.path)]) for shard in shards]
+        beside = [tables_beside(corpus, artifact) for artifact in measured]
     else:
         looked_up = [(corpus.digest, [str(shard.path) for shard in shards])] * len(tables)
-    parts = [
-        Part({"documents": digest, "decisions": table.digest}, (paths, str(table.path)))
-        for (digest, paths), table in zip(looked_up, tables, strict=True)
-    ]
-    views = build_parts(work, "filter.shard", 6, filter_shard, parts)
+        beside = [[(a.digest, [str(path) for path in score_tables(a)])] * len(tables) for a in measured]
+    parts = []
+    for number, (digest, paths) in enumerate(looked_up):
+        numbers = [found[number] for found in beside]
+        material = {"documents": digest, "decisions": tables[number].digest, "measured": [key for key, _ in numbers]}
+        parts.append(Part(material, (paths, str(tables[number].path), [path for _, path in numbers])))
+    views = build_parts(work, "filter.shard", 7, filter_shard, parts)
     work.digest = combine_digests(view.digest for view in views)
 
 
-def filter_shard(directory: Path, documents: Sequence[str], decisions: str) -> dict[str, Any]:
+def filter_shard(
+    directory: Path, documents: Sequence[str], decisions: str, measured: Sequence[Sequence[str]]
+) -> dict[str, Any]:
     """One shard, in a worker."""
     from data_quality.documents import documents_digest
     from data_quality.views import write_views
 
     shards = [Path(shard) for shard in documents]
-    kept, dropped = write_views(shards, Path(decisions), directory / KEPT, directory / DROPPED)
+    numbers = [[Path(path) for path in paths] for paths in measured]
+    kept, dropped = write_views(shards, Path(decisions), directory / KEPT, directory / DROPPED, numbers)
     digest = documents_digest(kept)
     counts = {"documents": kept.num_rows, "bytes": _text_bytes(kept)}
     lost = {"dropped": dropped.num_rows, "dropped_bytes": _text_bytes(dropped)}

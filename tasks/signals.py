@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import SignalsConfig, SignatureConfig
-from tasks.parts import Part, build_parts, one_table, shard_parts
+from tasks.parts import Part, build_parts, one_table, shard_parts, tables_beside
 from tasks.stage import Work, stage
-from tasks.store import Artifact, Shard
+from tasks.store import Artifact
 
 LIBRARIES = ("rjieba", "spacy", "unicode")
 
@@ -20,26 +20,10 @@ def signals(work: Work, config: SignalsConfig, *, corpus: Artifact, languages: A
 
 
 def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Artifact) -> list[Part]:
-    """One part for every shard of the corpus, with the languages of its documents.
-
-    As a rule the language table is cut as the corpus is. The same documents may also be cut into other shards there:
-    then each shard looks its documents up in all of it.
-    """
-    import pyarrow.parquet as pq
-
-    shards, tables = corpus.shards(), languages.shards()
-
-    def ids(shard: Shard) -> Any:
-        return pq.read_table(shard.path, columns=["id"])["id"]
-
-    # one pair after the other: all ids at once are too many to hold
-    if len(shards) == len(tables) and all(ids(a).equals(ids(b)) for a, b in zip(shards, tables, strict=True)):
-        known = [(table.digest, [str(table.path)]) for table in tables]
-    else:
-        known = [(languages.digest, [str(table.path) for table in tables])] * len(shards)
+    """One part for every shard of the corpus, with the languages of its documents."""
     return [
         Part({**part.material, "languages": digest}, (*part.arguments, paths))
-        for part, (digest, paths) in zip(shard_parts(corpus, config), known, strict=True)
+        for part, (digest, paths) in zip(shard_parts(corpus, config), tables_beside(corpus, languages), strict=True)
     ]
 
 

@@ -128,7 +128,7 @@ def test_views_of_documents_that_were_cut_otherwise_meanwhile(tmp_path: Path) ->
     assert before.decisions == after.decisions
     assert before.kept.digest == after.kept.digest
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
-        again = filter_corpus(NoConfig(), corpus=after.normalized, decisions=after.decisions)
+        again = filter_corpus(NoConfig(), corpus=after.normalized, decisions=after.decisions, measured=[after.signals])
     for shard, decided in zip(again.shards(), after.decisions.shards(), strict=True):
         ids = "SELECT id FROM read_parquet(?)"
         views = rows(ids, [[str(shard.path), str(shard.path.with_name(DROPPED))]])
