@@ -41,7 +41,7 @@ def write_views(
         decisions: for every document id, kept, reason, reasons, twin, jaccard, language (as identified, or
             as the source states it), edits (what line edits remove) and spans (start, end, kind, replacement). Edits
             and spans leave a kept text together; of a dropped one only personal data does (kinds `pii.*`), so that one
-            can see what was judged.
+            can see what was judged. redacted_metadata, where it is not null, stands in place of the metadata.
         kept: out, documents schema.
         dropped: out, documents schema, the decision, and what `measured` says.
         measured: tables by id, of these documents and maybe others: each a list of files that continue each other.
@@ -52,8 +52,10 @@ def write_views(
         ValueError: a document of a single shard has no decision, or one with a decision is not there.
     """
     documents = _documents(shards, decisions).sort_by("id")
-    columns = ["kept", "reason", "reasons", "twin", "jaccard", "language", "edits", "spans"]
+    columns = ["kept", "reason", "reasons", "twin", "jaccard", "language", "edits", "spans", "redacted_metadata"]
     table = _edited(_beside(documents.drop_columns(["language"]), decisions, columns))
+    metadata = pc.coalesce(table["redacted_metadata"], table["metadata"])
+    table = table.set_column(table.schema.get_field_index("metadata"), "metadata", metadata)
     keep = table["kept"]
     gone = table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA)
     for paths in measured:

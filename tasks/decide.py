@@ -12,6 +12,7 @@ from data_quality.signal_catalogue import edits_column
 from data_quality.sql import numbered_rows, parquet, sql_list, write_rows
 from tasks.files import write_json
 from tasks.parts import one_table
+from tasks.pii import METADATA, pii
 from tasks.stage import Work, stage
 from tasks.store import Artifact, Shard
 from tasks.tables import database, rows
@@ -28,7 +29,7 @@ class DecideConfig(StrictModel):
     edits: tuple[str, ...] = Field((), description="Text versions whose line edits are made in the kept text.")
 
 
-@stage(version=1)
+@stage(version=2)
 def decide(
     work: Work,
     config: DecideConfig,
@@ -102,7 +103,8 @@ def _decide(
 
     Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
     names stays whatever else is said. Spans are found by document id: the same documents may be cut into other shards
-    where they were measured. `span_counts` has their number by kind. Rows lie shard by shard, so that one shard's are
+    where they were measured. `span_counts` has their number by kind, `redacted_metadata` what replaces the metadata of
+    a document (null: nothing does). Rows lie shard by shard, so that one shard's are
     found without a look at the others'.
     """
     edits = (
@@ -116,19 +118,22 @@ def _decide(
              drops AS (
                  SELECT id, flatten(list(reasons ORDER BY step)) AS reasons FROM ({_drops(drops)}) GROUP BY id
              ),
+             metadata AS ({_metadata(spans)}),
              decided AS (
                  SELECT h.file_index::INTEGER AS shard, v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
                         v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
-                        d.twin, d.jaccard, s.language, {edits} AS edits, coalesce(p.spans, []) AS spans
+                        d.twin, d.jaccard, s.language, {edits} AS edits, coalesce(p.spans, []) AS spans,
+                        m.metadata AS redacted_metadata
                  FROM {numbered_rows([shard.path for shard in shards])} h
                      JOIN {parquet([verdicts.file("verdicts.parquet")])} v ON v.id = h.id
                      JOIN {parquet([shard.path for shard in signals.shards()])} s ON s.id = v.id
                      LEFT JOIN duplicates d ON d.id = v.id
                      LEFT JOIN drops c ON c.id = v.id
                      LEFT JOIN spans p ON p.id = v.id
+                     LEFT JOIN metadata m ON m.id = v.id
              )
         SELECT shard, id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons,
-               twin, jaccard, language, edits, spans,
+               twin, jaccard, language, edits, spans, redacted_metadata,
                coalesce(list_aggregate(list_transform(spans, lambda s: s.kind), 'histogram'), MAP {{}}) AS span_counts
         FROM decided ORDER BY shard, id
         """
@@ -177,3 +182,9 @@ def _spans(artifacts: Sequence[Artifact]) -> str:
         return f"SELECT ''::VARCHAR AS id, NULL::{SPAN} AS span WHERE false"
     span = 'struct_pack("start" := "start", "end" := "end", kind := kind, replacement := replacement)'
     return f"SELECT id, {span}::{SPAN} AS span FROM {parquet(tables)}"
+
+
+def _metadata(artifacts: Sequence[Artifact]) -> str:
+    """id and metadata of the documents whose metadata held personal data."""
+    beside = [shard.path.with_name(METADATA) for a in artifacts if a.stage == pii.name for shard in a.shards()]
+    return f"SELECT id, metadata FROM {parquet(beside)}" if beside else "SELECT '' AS id, '' AS metadata WHERE false"

@@ -1,4 +1,4 @@
-"""Personal data: where it is in every document, as spans; `filter_corpus` takes it out of what it writes."""
+"""Personal data: where it is in every document, as spans, and metadata without it; `filter_corpus` writes neither."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ from tasks.parts import Part, build_parts, one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
+METADATA = "metadata.parquet"  # beside the spans of a shard
 KEY_VARIABLE = "TEXTMILL_PII_KEY"
 
 
@@ -28,16 +29,16 @@ def pii_request(config: PiiConfig) -> PiiRequest:
     return PiiRequest(find=config, key_fingerprint=_fingerprint(config))
 
 
-@stage(version=1)
+@stage(version=2)
 def pii(work: Work, config: PiiRequest, *, corpus: Artifact) -> None:
-    """Find personal data in every document of a normalised corpus."""
+    """Find personal data in every document of a normalised corpus, and write its metadata without."""
     material = config.model_dump(mode="json")
     parts = [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]
-    build_parts(work, "pii.shard", 1, pii_part, parts)
+    build_parts(work, "pii.shard", 2, pii_part, parts)
     rows = [
         {"category": name, "spans": count}
         for name, count in work.counts.items()
-        if name not in ("documents", "with_pii")
+        if name not in ("documents", "with_pii", "metadata")
     ]
     work.table("pii", rows, "Personal data that is replaced wherever text leaves the mill")
 
@@ -45,11 +46,13 @@ def pii(work: Work, config: PiiRequest, *, corpus: Artifact) -> None:
 def pii_part(directory: Path, shard: str, config: PiiRequest) -> dict[str, Any]:
     """One shard, in a worker. The key comes from the worker's own environment: arguments may be shown in an error."""
     from data_quality.pii import pii_shard
+    from data_quality.pii_metadata import pii_metadata_shard
 
     if _fingerprint(config.find) != config.key_fingerprint:
         raise ValueError(f"{KEY_VARIABLE} changed while the stage was running: run it again")
-    out = directory / "spans.parquet"
-    return one_table(out, pii_shard(Path(shard), out, config.find, key=_key(config.find)))
+    out, key = directory / "spans.parquet", _key(config.find)
+    counts = pii_shard(Path(shard), out, config.find, key=key)
+    return one_table(out, counts | pii_metadata_shard(Path(shard), directory / METADATA, config.find, key))
 
 
 def _key(config: PiiConfig) -> bytes | None:

@@ -32,6 +32,7 @@ def write_shard(tmp_path: Path, kept: dict[str, bool]) -> tuple[Path, Path]:
         "language": ["en"] * count,
         "edits": pa.array([[]] * count, pa.list_(SPAN)),
         "spans": pa.array([[]] * count, pa.list_(SPAN)),
+        "redacted_metadata": pa.array(['{"from":"<email>"}' if id == "r" else None for id in kept], pa.string()),
     }
     pq.write_table(pa.table(decisions), tmp_path / "decisions.parquet")
     return tmp_path / "documents.parquet", tmp_path / "decisions.parquet"
@@ -67,3 +68,9 @@ def test_a_shard_of_which_nothing_goes_has_the_columns_all_the_same(tmp_path: Pa
     pq.write_table(pa.table({"id": ["a"], "words": [1]}), tmp_path / "signals.parquet")
     assert written(tmp_path, {"a": True}, [[tmp_path / "signals.parquet"]]) == []
     assert pq.read_schema(tmp_path / "dropped.parquet").names[-1] == "words"
+
+
+def test_redacted_metadata_stand_in_both_views(tmp_path: Path) -> None:
+    assert [row["metadata"] for row in written(tmp_path, {"a": False, "r": False}, [])] == ["{}", '{"from":"<email>"}']
+    written(tmp_path, {"a": True, "r": True}, [])
+    assert pq.read_table(tmp_path / "kept.parquet")["metadata"].to_pylist() == ["{}", '{"from":"<email>"}']

@@ -261,3 +261,17 @@ def test_what_goes_for_its_address_takes_no_twin_with_it(tmp_path: Path, monkeyp
     [gone] = ids(tmp_path / "out", "dropped").values()
     assert (gone["id"], gone["reason"], gone["twin"], gone["jaccard"]) == ("gone", "duplicate.url", "stays", None)
     assert "in favour of stays (the same address)" in describe(why("gone", None))
+
+
+def test_personal_data_leaves_the_metadata_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    address = "canary.bird@aviary.example"
+    lines = [json.dumps({"id": f"d{n}", "text": "It is a text. " * (30 * n + 1), "author": address}) for n in range(2)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    source = {"format": "jsonl", "name": "in", "paths": [str(tmp_path / "in.jsonl")], "metadata_columns": ["author"]}
+    settings = QUICK | {"pii.enabled": "true", "rules.rulesets": "[gopher_quality]"}
+    settings["ingest.sources"] = json.dumps([{**source, "id_column": "id"}])
+    clean(clean_config([], None, settings, None), tmp_path / "out", quiet=True)
+    rows = [*ids(tmp_path / "out", "kept").values(), *ids(tmp_path / "out", "dropped").values()]
+    assert [row["metadata"] for row in rows] == ['{"author":"<email>"}'] * 2
+    assert address not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

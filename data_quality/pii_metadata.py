@@ -1,0 +1,64 @@
+"""Personal data in the metadata of documents: replaced value by value, so that JSON stays JSON. Keys stay."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from data_quality.config import PiiConfig
+from data_quality.documents import canonical_metadata
+from data_quality.pii import redact
+from data_quality.shards import read_batches, whole_parquet
+
+METADATA_SCHEMA = pa.schema(
+    [pa.field("id", pa.string(), nullable=False), pa.field("metadata", pa.string(), nullable=False)]
+)
+# Every category has an @, two colons or five digits; most metadata have none of these.
+_MAYBE = re.compile(r"[@＠]|:[0-9A-Fa-f]{0,4}:|(?:[0-9０-９][^0-9０-９]{0,3}){5}")
+
+
+def redact_metadata(metadata: str, config: PiiConfig, key: bytes | None = None) -> str:
+    """Metadata (JSON as `canonical_metadata` writes it) with the personal data in strings and whole numbers replaced.
+
+    Raises:
+        ValueError: not JSON; style `hashed` without a key.
+    """
+    if not _MAYBE.search(metadata):
+        return metadata
+    return canonical_metadata(_redacted(json.loads(metadata), config, key))
+
+
+def _redacted(value: Any, config: PiiConfig, key: bytes | None) -> Any:
+    if isinstance(value, dict):
+        return {name: _redacted(item, config, key) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted(item, config, key) for item in value]
+    if isinstance(value, str):
+        return redact(value, config, key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        replaced = redact(str(value), config, key)
+        return value if replaced == str(value) else replaced
+    return value
+
+
+def pii_metadata_shard(in_path: Path, out_path: Path, config: PiiConfig, key: bytes | None = None) -> dict[str, int]:
+    """Write id and redacted metadata (METADATA_SCHEMA) of the documents of a shard whose metadata change.
+
+    Returns {"metadata": how many}. Memory: one batch.
+
+    Raises:
+        ValueError: no `id` and `metadata` in the shard; metadata that is not JSON; style `hashed` without a key.
+    """
+    count = 0
+    with whole_parquet(out_path, METADATA_SCHEMA) as writer:
+        for batch in read_batches(in_path, ["id", "metadata"]):
+            rows = []
+            for id, metadata in zip(batch["id"].to_pylist(), batch["metadata"].to_pylist(), strict=True):
+                redacted = redact_metadata(metadata, config, key)
+                if redacted != metadata:
+                    rows.append({"id": id, "metadata": redacted})
+            writer.write_table(pa.Table.from_pylist(rows, schema=METADATA_SCHEMA))
+            count += len(rows)
+    return {"metadata": count}

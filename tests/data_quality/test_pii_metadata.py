@@ -1,0 +1,78 @@
+"""Personal data in metadata: gone from every value, with the rest of the JSON as it was."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_quality.config import PiiConfig
+from data_quality.documents import Document, ShardWriter, canonical_metadata
+from data_quality.pii import find_pii
+from data_quality.pii_metadata import pii_metadata_shard, redact_metadata
+
+ALL = PiiConfig()
+CARD = 4111111111111111
+
+
+@pytest.mark.parametrize(
+    ("value", "redacted"),
+    [
+        ("Jane <jane@example.org>", "Jane <<email>>"),
+        ("电话：010-62770334", "电话：<phone>"),
+        ("line\ncall (212) 555-1234", "line\ncall <phone>"),
+        ("ａｂｃ＠ｅｘａｍｐｌｅ．ｃｏｍ", "<email>"),
+        ("2001:db9::ff00:42:8329", "<ip>"),
+        (CARD, "<credit_card>"),
+        ({"deep": ["x", {"to": "a@example.org"}]}, {"deep": ["x", {"to": "<email>"}]}),
+    ],
+)
+def test_it_leaves_every_kind_of_value(value: object, redacted: object) -> None:
+    metadata = canonical_metadata({"value": value, "kept": 1})
+    assert json.loads(redact_metadata(metadata, ALL)) == {"value": redacted, "kept": 1}
+
+
+@pytest.mark.parametrize("value", ["2026-11-25T10:00:00Z", 1234567, 3.14159265, True, None, "a @ b", ["1.2.3"]])
+def test_other_values_stay_as_they_are(value: object) -> None:
+    metadata = canonical_metadata({"value": value})
+    assert redact_metadata(metadata, ALL) == metadata
+
+
+def test_a_category_that_is_switched_off_stays(tmp_path: Path) -> None:
+    metadata = canonical_metadata({"to": "a@example.org", "tel": "+1 212 555 1234"})
+    assert json.loads(redact_metadata(metadata, PiiConfig(phone=False))) == {"to": "<email>", "tel": "+1 212 555 1234"}
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.sampled_from(["a@example.org", "+1 212 555 1234", "::1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), json_values, max_size=4))
+def test_what_comes_out_is_json_with_the_same_keys_and_nothing_to_find(metadata: dict[str, object]) -> None:
+    before = canonical_metadata(metadata)
+    after = redact_metadata(before, ALL)
+    assert after == canonical_metadata(json.loads(after))
+    assert json.loads(after).keys() == json.loads(before).keys()
+    for value in json.loads(after).values():
+        if isinstance(value, str):
+            assert not find_pii(value, ALL)
+    if not any(find_pii(str(value), ALL) for value in metadata.values()):
+        assert after == before
+
+
+def test_the_table_has_only_the_documents_that_change(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path / "in", 10, 1 << 20) as writer:
+        for id, metadata in (("a", {"to": "a@example.org"}), ("b", {"n": 1}), ("c", {})):
+            writer.add(Document(id=id, text="Text.", source="s", language=None, metadata=metadata))
+    out = tmp_path / "metadata.parquet"
+    assert pii_metadata_shard(tmp_path / "in" / "00000.parquet", out, ALL) == {"metadata": 1}
+    assert pq.read_table(out).to_pylist() == [{"id": "a", "metadata": '{"to":"<email>"}'}]
