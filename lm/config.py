@@ -126,7 +126,10 @@ class NgramConfig(StrictModel):
     )
     k: float = Field(default=0.01, gt=0.0, description="`add_k`: added to the count of each n-gram, seen or not.")
     backoff: float = Field(
-        default=0.4, gt=0.0, le=1.0, description="`stupid_backoff`: factor for each order given up (Brants et al.: 0.4)."
+        default=0.4,
+        gt=0.0,
+        le=1.0,
+        description="`stupid_backoff`: factor for each order given up (Brants et al.: 0.4).",
     )
     discounts: tuple[float, ...] = Field(
         default=(),
@@ -143,9 +146,7 @@ class NgramConfig(StrictModel):
         description="For each order, the last for all above: n-grams seen this often or less are left out. Must not"
         " fall; 0 for order 1. 0 0 1 leaves out trigrams and longer ones seen once (lmplz --prune).",
     )
-    min_count: int = Field(
-        default=1, ge=1, description="Models of words only: a word seen less often becomes `<unk>`."
-    )
+    min_count: int = Field(default=1, ge=1, description="Models of words only: a word seen less often becomes `<unk>`.")
     precision: Literal["float32", "float64"] = Field(
         default="float32", description="How probabilities are stored. They are computed in float64."
     )

@@ -44,8 +44,12 @@ class Arrays:
         """Memory-mapped, read-only. Raises ValueError if a file is missing or does not fit to the others."""
         for name in FILES:
             if not (folder / f"{name}.npy").exists():
-                raise ValueError(f"{folder / f'{name}.npy'}: missing, so this n-gram model is incomplete: build it again")
-        arrays = cls(*(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in FILES))
+                raise ValueError(
+                    f"{folder / f'{name}.npy'}: missing, so this n-gram model is incomplete: build it again"
+                )
+        arrays = cls(
+            *(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in FILES)
+        )
         nodes, inner = len(arrays.words), len(arrays.backoffs)
         sizes = {"probs": len(arrays.probs), "links": len(arrays.links), "children": len(arrays.children)}
         if sizes != {"probs": nodes, "links": nodes, "children": inner + 1} or int(arrays.children[-1]) != nodes:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from lm.config import NgramConfig
-from lm.ngram.counts import field_bits, merged, write_runs
 from lm.ngram.arrays import CONFIG_FILE, ArrayWriter
+from lm.ngram.counts import field_bits, merged, write_runs
 from lm.ngram.levels import build_levels
 from lm.ngram.smoothing import adjusted_counts, discounts_of, smooth_level
-from lm.ngram.stream import WordVocabulary, index_stream, read_words, sequence_stream, word_stream
+from lm.ngram.stream import index_stream, read_words, sequence_stream, word_stream
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import TOKENIZER_FILE, end_of_text_id, load_tokenizer, save_tokenizer
 from lm.tokens import TokenIndex, tokenizer_sha256
@@ -51,7 +51,9 @@ def build_ngram(
     boundary, vocab = end_of_text_id(tokenizer), tokenizer.get_vocab_size()
     if isinstance(corpus, TokenIndex):
         if corpus.tokenizer_sha256 != tokenizer_sha256(tokenizer_dir):
-            raise ValueError(f"the tokens were made by another tokenizer than {tokenizer_dir}: tokenize the text with it")
+            raise ValueError(
+                f"the tokens were made by another tokenizer than {tokenizer_dir}: tokenize the text with it"
+            )
         stream = index_stream(corpus)
     else:
         stream = sequence_stream(corpus, boundary)
@@ -59,9 +61,8 @@ def build_ngram(
         described = build_from_stream(
             stream, vocab, boundary, config, out_dir, folder, memory_limit, threads, progress, should_stop
         )
-        save_tokenizer(tokenizer, out_dir)
-        shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, out_dir / TOKENIZER_FILE)
-        return _publish(out_dir, {**described, "unit": "token", "tokenizer_sha256": tokenizer_sha256(tokenizer_dir)})
+        copy_tokenizer(tokenizer_dir, out_dir)
+        return publish(out_dir, {**described, "unit": "token", "tokenizer_sha256": tokenizer_sha256(tokenizer_dir)})
 
 
 def build_word_ngram(
@@ -81,7 +82,7 @@ def build_word_ngram(
     beside `memory_limit`. Else as `build_ngram`.
     """
     with _scratch_folder(out_dir, scratch) as folder:
-        words, ids, sentences = read_words(lines, config.min_count, folder / "words.raw")
+        words, ids = read_words(lines, config.min_count, folder / "words.raw")
         described = build_from_stream(
             word_stream(folder / "words.raw", ids),
             len(words),
@@ -95,7 +96,7 @@ def build_word_ngram(
             should_stop,
         )
         words.save(out_dir)
-        return _publish(out_dir, {**described, "unit": "word"})
+        return publish(out_dir, {**described, "unit": "word"})
 
 
 def build_from_stream(
@@ -149,7 +150,11 @@ def build_from_stream(
 
 def parse_size(size: str) -> int:
     """Bytes of a size in DuckDB's words, such as "1GB" or "512 MiB". Raises ValueError for anything else."""
-    units = {"B": 1, **{f"{p}B": 1000**i for i, p in enumerate("KMGT", 1)}, **{f"{p}IB": 1024**i for i, p in enumerate("KMGT", 1)}}
+    units = {
+        "B": 1,
+        **{f"{p}B": 1000**i for i, p in enumerate("KMGT", 1)},
+        **{f"{p}IB": 1024**i for i, p in enumerate("KMGT", 1)},
+    }
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Z]+)\s*", size.upper())
     if match is None or match[2] not in units:
         raise ValueError(f"memory limit {size!r}: give a number and one of {', '.join(units)}, such as 1GB")
@@ -170,7 +175,13 @@ def _scratch_folder(out_dir: Path, scratch: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _publish(out_dir: Path, described: dict[str, Any]) -> dict[str, Any]:
+def copy_tokenizer(tokenizer_dir: Path, out_dir: Path) -> None:
+    """Put a tokenizer, our own or of a Hugging Face folder, beside a model."""
+    save_tokenizer(load_tokenizer(tokenizer_dir), out_dir)
+    shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, out_dir / TOKENIZER_FILE)
+
+
+def publish(out_dir: Path, described: dict[str, Any]) -> dict[str, Any]:
     """Write what makes the folder a model, last."""
     partial = out_dir / f"{CONFIG_FILE}.tmp"
     partial.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")

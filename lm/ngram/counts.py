@@ -43,16 +43,16 @@ def pack(ids: np.ndarray, starts: int, order: int, bits: int, boundary: int) -> 
     low = np.zeros(starts, dtype=np.uint64)
     shift, carry = np.uint64(bits), np.uint64(64 - bits)
     for i in range(starts):
-        h, l = _U0, _U0
+        upper, lower = _U0, _U0
         ended = False
         for j in range(order):
-            h = (h << shift) | (l >> carry)
-            l = l << shift
+            upper = (upper << shift) | (lower >> carry)
+            lower = lower << shift
             if not ended:
-                l |= np.uint64(ids[i + j]) + _U1
+                lower |= np.uint64(ids[i + j]) + _U1
                 ended = j > 0 and ids[i + j] == boundary
-        high[i] = h
-        low[i] = l
+        high[i] = upper
+        low[i] = lower
     return high, low
 
 
@@ -147,7 +147,9 @@ def write_runs(
 
     def write_run(ids: np.ndarray, starts: int, path: Path) -> int:
         if int(ids.max()) >= vocab:
-            raise ValueError(f"token id {int(ids.max())} in the corpus, but the vocabulary has {vocab} (0 to {vocab - 1})")
+            raise ValueError(
+                f"token id {int(ids.max())} in the corpus, but the vocabulary has {vocab} (0 to {vocab - 1})"
+            )
         high, low = sort_keys(*pack(ids, starts, order, bits, boundary), order * bits, RADIX_BITS)
         different, counts = count_runs(high, low)
         table = pa.table({"high": high[:different], "low": low[:different], "n": counts})

@@ -9,7 +9,8 @@ memory does not grow with the corpus (Heafield et al. 2013 sort each order again
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ class Level:
     """The n-grams of one order.
 
     words: uint32 [size], the last word of each. counts: how often each occurs. first: [size + 1], where the
-    children of each begin in the next level; None in the last. links: [size], the suffix of each in the level
-    below; None in the first.
+    children of each begin in the next level; empty in the last. links: [size], the suffix of each in the level
+    below; empty in the first.
     """
 
     words: np.ndarray
     counts: np.ndarray
-    first: np.ndarray | None = None
-    links: np.ndarray | None = None
+    first: np.ndarray
+    links: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint32))
 
     def __len__(self) -> int:
         return len(self.words)
@@ -45,7 +46,7 @@ def index_dtype(largest: int) -> np.dtype[Any]:
 
 def new_array(path: Path, size: int, dtype: np.dtype[Any]) -> np.ndarray:
     """A memory-mapped .npy file of `size` zeros."""
-    return np.asarray(np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(size,)))  # type: ignore[no-untyped-call]
+    return np.asarray(np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(size,)))
 
 
 @kernel
@@ -59,18 +60,18 @@ def grow(high, low, n, previous, order, bits, words, counts, first, sizes, flush
     shift, carry = np.uint64(bits), np.uint64(64 - bits)
     code = np.empty(order, dtype=np.uint64)
     for row in range(len(high)):
-        h, l, old_h, old_l = high[row], low[row], previous[0], previous[1]
+        h, w, old_h, old_w = high[row], low[row], previous[0], previous[1]
         differs = 0
         length = 0
         for level in range(order - 1, -1, -1):
-            code[level] = l & mask
-            if code[level] != (old_l & mask):
+            code[level] = w & mask
+            if code[level] != (old_w & mask):
                 differs = level
             if code[level] != 0:
                 length = max(length, level + 1)
-            l = (l >> shift) | (h << carry)
+            w = (w >> shift) | (h << carry)
             h = h >> shift
-            old_l = (old_l >> shift) | (old_h << carry)
+            old_w = (old_w >> shift) | (old_h << carry)
             old_h = old_h >> shift
         previous[0] = high[row]
         previous[1] = low[row]
@@ -112,7 +113,7 @@ def parent_ranges(first: np.ndarray, parts: int) -> list[tuple[int, int]]:
     """Cut parents into ranges with about equally many children."""
     goals = np.linspace(0, int(first[-1]), parts + 1)[1:-1]
     cuts = [0, *np.searchsorted(first, goals.astype(first.dtype)).tolist(), len(first) - 1]
-    return [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if a < b]
+    return [(a, b) for a, b in pairwise(cuts) if a < b]
 
 
 def over_parents(first: np.ndarray, threads: int, should_stop: ShouldStop, work: Callable[[int, int], None]) -> None:
@@ -138,12 +139,13 @@ def build_levels(
     `ngrams`: how many were counted, repeats included: no count and no level is larger.
     """
     dtype = index_dtype(max(ngrams, vocab))
-    words, counts, first = ([folder / f"{what}-{n + 1}.raw" for n in range(order)] for what in ("words", "counts", "first"))
+    words, counts, first = (
+        [folder / f"{what}-{n + 1}.raw" for n in range(order)] for what in ("words", "counts", "first")
+    )
     _write_levels(batches, order, field_bits(vocab, order), (words, counts, first), dtype, should_stop)
-    levels = [
-        Level(_mapped(words[n], np.dtype("<u4")), _mapped(counts[n], dtype), _mapped(first[n], dtype) if n + 1 < order else None)
-        for n in range(order)
-    ]
+    levels = []
+    for n in range(order):
+        levels.append(Level(_mapped(words[n], np.dtype("<u4")), _mapped(counts[n], dtype), _mapped(first[n], dtype)))
     levels[0] = _with_every_id(levels[0], vocab)
     for n in range(1, order):
         levels[n].links = _links(levels, n, folder / f"links-{n + 1}.npy", dtype, threads, should_stop)
@@ -170,7 +172,8 @@ def _write_levels(
             for level in range(order):
                 whole = max(0, int(sizes[level]) - keep)
                 for buffer, file, kind in zip(buffers, (what[level] for what in files), kinds, strict=True):
-                    file.write(buffer[level, :whole].astype(kind).data)
+                    if level + 1 < order or buffer is not buffers[2]:  # the last level has no children
+                        file.write(buffer[level, :whole].astype(kind).data)
                     buffer[level, : sizes[level] - whole] = buffer[level, whole : sizes[level]]
                 flushed[level] += whole
                 sizes[level] -= whole
@@ -178,7 +181,8 @@ def _write_levels(
         for batch in batches:
             for at in range(0, len(batch[0]), ROWS):
                 check(should_stop, "building an n-gram model")
-                grow(*(column[at : at + ROWS] for column in batch), previous, order, bits, *buffers, sizes, flushed)
+                high, low, n = (column[at : at + ROWS] for column in batch)
+                grow(high, low, n, previous, order, bits, buffers[0], buffers[1], buffers[2], sizes, flushed)
                 flush(keep=1)  # the last of each level may still be counted
         flush(keep=0)
         for level in range(order - 1):
@@ -194,8 +198,8 @@ def _with_every_id(level: Level, vocab: int) -> Level:
     """Level 1 with a node for each id; one that was never seen has count 0 and no children."""
     counts = np.zeros(vocab, dtype=level.counts.dtype)
     counts[level.words] = level.counts
-    first = None if level.first is None else level.first[np.searchsorted(level.words, np.arange(vocab + 1))]
-    return Level(np.arange(vocab, dtype=np.uint32), counts, first)
+    at = np.searchsorted(level.words, np.arange(vocab + 1))
+    return Level(np.arange(vocab, dtype=np.uint32), counts, level.first[at] if len(level.first) else level.first)
 
 
 def _links(
@@ -207,7 +211,6 @@ def _links(
         return words  # the suffix of w1 w2 is w2, and level 1 is indexed by its words
     first, parent_links, suffix_first = parents.first, parents.links, levels[n - 2].first
     links = new_array(path, len(words), dtype)
-    assert first is not None
 
     def link(begin: int, end: int) -> None:
         link_children(first, parent_links, suffix_first, suffixes, words, links, begin, end)

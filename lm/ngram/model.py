@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from lm.ngram.arrays import CONFIG_FILE, Arrays
 from lm.ngram.build import KIND
 from lm.ngram.query import find_child, score
-from lm.ngram.stream import UNKNOWN, WordVocabulary
+from lm.ngram.stream import WordVocabulary
 from lm.order import draw_seed
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import encode_documents, load_tokenizer
@@ -86,9 +86,7 @@ class NgramModel:
         if len(offsets) < 1 or offsets[0] < 0 or offsets[-1] > len(ids) or (np.diff(offsets) < 0).any():
             raise ValueError(f"offsets must rise from 0 to {len(ids)}, the number of ids")
         p = np.zeros(len(ids), dtype=np.float64)
-        score(
-            ids, offsets, self._arrays, self.boundary, self.order, at_start, self._unseen, self._uniform, p
-        )
+        score(ids, offsets, self._arrays, self.boundary, self.order, at_start, self._unseen, self._uniform, p)
         return p
 
     def log_probs(self, ids: np.ndarray, offsets: np.ndarray, *, at_start: bool = True) -> np.ndarray:
@@ -107,7 +105,10 @@ class NgramModel:
         return float(self.log_probs(ids, np.array([0, len(ids)]), at_start=False)[-1])
 
     def distribution(self, history: Sequence[int]) -> np.ndarray:
-        """p(v | history) of every v, float64 [vocab]; see `log_prob`. Stupid back-off: its scores, divided by their sum."""
+        """p(v | history) of every v, float64 [vocab]; see `log_prob`.
+
+        Stupid back-off: its scores, divided by their sum.
+        """
         a = self.arrays
         context = self._context(history)
         p = a.probs[: self.vocab].astype(np.float64)
@@ -116,7 +117,7 @@ class NgramModel:
         for length in range(1, len(context) + 1):
             if self._uniform and length < len(context):
                 continue
-            node = self._node(context[-length:])
+            node = self.node(context[-length:])
             if node is None:
                 p *= self._unseen
                 continue
@@ -184,18 +185,14 @@ class NgramModel:
         order = np.lexsort((np.arange(self.vocab), -p))[:top]
         return [(int(w), float(p[w])) for w in order]
 
-    def unknown(self) -> int | None:
-        """The id of `<unk>` of a model of words."""
-        return self.names.words.index(UNKNOWN) if isinstance(self.names, WordVocabulary) else None
-
     def _context(self, history: Sequence[int]) -> list[int]:
         """What of a history is looked at: from its last boundary on, order - 1 ids at most."""
         context = list(history)[max(0, len(history) - self.order + 1) :] if self.order > 1 else []
         edges = [i for i, id in enumerate(context) if id == self.boundary]
         return context[edges[-1] :] if edges else context
 
-    def _node(self, ngram: Sequence[int]) -> int | None:
-        """The node of an n-gram, or None."""
+    def node(self, ngram: Sequence[int]) -> int | None:
+        """Where an n-gram stands in the arrays; None if the model has it not."""
         node = int(ngram[0])
         for word in ngram[1:]:
             node = int(find_child(self.arrays.words, self.arrays.children, node, word))

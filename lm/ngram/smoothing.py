@@ -83,12 +83,10 @@ def adjusted_counts(levels: list[Level], n: int, boundary: int, path: Path) -> n
     if n == len(levels):
         return levels[-1].counts
     adjusted = new_array(path, len(levels[n - 1]), levels[n - 1].counts.dtype)
-    assert (links := levels[n].links) is not None
-    count_links(links, adjusted)
+    count_links(levels[n].links, adjusted)
     if n > 1:  # the unigram B is </s>, which has words before it
         begin, end = boundary, boundary + 1
         for level in levels[: n - 1]:
-            assert level.first is not None
             begin, end = int(level.first[begin]), int(level.first[end])
         adjusted[begin:end] = levels[n - 1].counts[begin:end]
     return adjusted
@@ -141,14 +139,11 @@ def smooth_level(
 ) -> tuple[np.ndarray, np.ndarray]:
     """γ of the contexts of order n - 1 and p of the n-grams of order n, float64 in files."""
     check(should_stop, "building an n-gram model")
-    raw, vocab = levels[n - 1].counts, len(levels[0])
-    links: np.ndarray = raw  # not looked at where what is below is uniform
+    raw, vocab, links = levels[n - 1].counts, len(levels[0]), levels[n - 1].links
     if n == 1:
         first, threshold = np.array([0, vocab], dtype=raw.dtype), -1
     else:
-        assert levels[n - 2].first is not None
         first, threshold = levels[n - 2].first, config.threshold(n)
-        links = levels[n - 1].links if levels[n - 1].links is not None else raw
     m = config.k * vocab if config.smoothing == "add_k" else 0.0
     alpha = config.backoff if config.smoothing == "stupid_backoff" else 0.0
     if n == 1 or config.smoothing == "add_k":
@@ -157,9 +152,7 @@ def smooth_level(
     probs = new_array(folder / f"probs-{n}.npy", len(raw), np.dtype("<f8"))
 
     def work(begin: int, end: int) -> None:
-        interpolate(
-            first, counts, raw, threshold, *discounts, m, alpha, links, lower, gammas, probs, begin, end
-        )
+        interpolate(first, counts, raw, threshold, *discounts, m, alpha, links, lower, gammas, probs, begin, end)
 
     over_parents(first, threads, should_stop, work)
     return gammas, probs

@@ -26,7 +26,9 @@ def index_stream(index: TokenIndex) -> Iterator[np.ndarray]:
     """The documents of a token index, uint32 chunks of about a million tokens."""
     shards = index.open()
     places = zip(index.shard.tolist(), index.start.tolist(), index.length.tolist(), strict=True)
-    return sequence_stream((shards[shard][start : start + length] for shard, start, length in places), index.end_of_text)
+    return sequence_stream(
+        (shards[shard][start : start + length] for shard, start, length in places), index.end_of_text
+    )
 
 
 def sequence_stream(sequences: Iterable[Sequence[int] | np.ndarray], boundary: int) -> Iterator[np.ndarray]:
@@ -83,24 +85,23 @@ def split_words(line: str) -> list[str]:
     return [word.decode("utf-8", "surrogatepass") for word in words]
 
 
-def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVocabulary, np.ndarray, int]:
+def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVocabulary, np.ndarray]:
     """Learn the vocabulary of `lines` and write their words to `file`, numbered as they appear.
 
-    Words seen fewer than `min_count` times become `<unk>`. Returns the vocabulary, the id in it of each number in the
-    file, uint32, and how many lines there are; `word_stream` reads the file. The vocabulary has to fit into memory, the
+    Words seen fewer than `min_count` times become `<unk>`. Returns the vocabulary and the id in it of each number in
+    the file, uint32; `word_stream` reads the file. The vocabulary has to fit into memory, the
     text has not. Raises ValueError if `<s>` or `</s>` stands in the text.
     """
     numbers: defaultdict[bytes, int] = defaultdict()
     numbers.default_factory = numbers.__len__
     edge = numbers[b"\n"]  # no word is a line end
     counts = np.zeros(0, dtype=np.int64)
-    count_lines = 0
     with file.open("wb") as out:
         waiting = array("I", [edge])
 
         def flush() -> np.ndarray:
             ids = np.frombuffer(waiting, dtype=np.uint32)
-            out.write(ids)
+            out.write(ids.data)
             here = np.bincount(ids, minlength=len(numbers))
             here[: len(counts)] += counts
             return here
@@ -108,7 +109,6 @@ def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVo
         for line in lines:
             waiting.extend(map(numbers.__getitem__, line.encode("utf-8", "surrogatepass").split()))
             waiting.append(edge)
-            count_lines += 1
             if len(waiting) >= CHUNK:
                 counts = flush()
                 waiting = array("I")
@@ -118,15 +118,17 @@ def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVo
             raise ValueError(f"the word {reserved} stands in the text itself: it is kept for the ends of sequences")
     unknown = numbers.pop(UNKNOWN.encode(), None)
     del numbers[b"\n"]
-    kept = [(-int(counts[number]), word) for word, number in numbers.items() if counts[number] >= min_count]
-    words = [word for _, word in sorted(kept)]
+    if unknown is not None:
+        counts[unknown] = 0
+    by_name = sorted(numbers)
+    at = np.fromiter(map(numbers.__getitem__, by_name), dtype=np.int64, count=len(by_name))
+    order = np.argsort(-counts[at], kind="stable")
+    order = order[counts[at][order] >= min_count]
     ids = np.zeros(len(counts), dtype=np.uint32)
     ids[edge] = WordVocabulary.boundary
-    for id, word in enumerate(words, start=2):
-        ids[numbers[word]] = id
-    if unknown is not None:
-        ids[unknown] = 0
-    return WordVocabulary([UNKNOWN, END, *(w.decode("utf-8", "surrogatepass") for w in words)]), ids, count_lines
+    ids[at[order]] = np.arange(2, len(order) + 2)
+    words = [by_name[i].decode("utf-8", "surrogatepass") for i in order.tolist()]
+    return WordVocabulary([UNKNOWN, END, *words]), ids
 
 
 def word_stream(file: Path, ids: np.ndarray) -> Iterator[np.ndarray]:
