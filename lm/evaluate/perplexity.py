@@ -61,7 +61,7 @@ def bits_per_byte(
                 targets_seen += targets.numel()
     finally:
         model.train(was_training)
-    return {**_figures(nats, size, tokens), "loss": all_nats / targets_seen}
+    return {**figures(nats, size, tokens), "loss": all_nats / targets_seen}
 
 
 def unigram_bits_per_byte(
@@ -87,10 +87,11 @@ def unigram_bits_per_byte(
         seen += np.bincount(rows[:, 1:].flatten().numpy(), minlength=len(counts))
     text = token_bytes > 0
     nats = -float((seen[text] * log_p[text]).sum())
-    return _figures(nats, int((seen * token_bytes).sum()), int(seen[text].sum()))
+    return figures(nats, int((seen * token_bytes).sum()), int(seen[text].sum()))
 
 
-def _figures(nats: float, size: int, tokens: int) -> dict[str, float]:
+def figures(nats: float, size: int, tokens: int) -> dict[str, float]:
+    """What a model's nats on `size` bytes of text in `tokens` tokens mean. Raises ValueError if there is no text."""
     if not size:
         raise ValueError("there is no text to score: the sequences hold special tokens only")
     return {
