@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import PerplexityConfig
+from data_quality.language_tables import with_languages
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.sql import connect, write_rows
 from data_quality.words import split_words
@@ -98,14 +99,21 @@ def perplexity_shard(
     out_path: Path,
     scorer: Scorer,
     progress: Callable[[int], None] = lambda documents: None,
+    languages: Sequence[Path] = (),
 ) -> dict[str, int]:
     """Write id, language and perplexity of every document of a shard, in its order.
 
+    With `languages`, language tables (`language.identify_shard`) that hold all the documents, the language is theirs.
     Returns documents and scored (those that the scorer gave a number).
+
+    Raises:
+        ValueError: the shard lacks id, text or language, or the language tables a document.
     """
     counts = {"documents": 0, "scored": 0}
     with whole_parquet(out_path, PERPLEXITY_SCHEMA) as out:
-        for batch in read_batches(in_path, ["id", "text", "language"]):
+        for batch in with_languages(
+            read_batches(in_path, ["id", "text", "language"]), in_path, languages, ("language",)
+        ):
             columns = batch.to_pydict()
             scores = [scorer(*pair) for pair in zip(columns["text"], columns["language"], strict=True)]
             rows = {"id": columns["id"], "language": columns["language"], "perplexity": scores}

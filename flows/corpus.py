@@ -52,7 +52,7 @@ def curate(config: Curation) -> Curated:
     measured = signals(resolve_signals(config.rules), label="signals", corpus=normalized, **known)
     signed = signatures(config.near_dedupe.signatures(), corpus=normalized)
     shared = [bands(NoConfig(), signatures=signed)] if config.near_dedupe.enabled else []
-    scores = _scores(config, normalized)
+    scores = _scores(config, normalized, list(known.values()))
 
     rulesets = choose_rulesets(config.rules)
     keep, drop = config.rules.keep.resolved(), config.rules.drop.resolved()
@@ -125,7 +125,7 @@ def curate(config: Curation) -> Curated:
     )
 
 
-def _scores(config: Curation, normalized: Artifact) -> list[Artifact]:
+def _scores(config: Curation, normalized: Artifact, identified: list[Artifact]) -> list[Artifact]:
     """The tables that a model makes: how much a document looks like a reference, how surprising it is."""
     scores = []
     if config.classifier.enabled:
@@ -135,7 +135,16 @@ def _scores(config: Curation, normalized: Artifact) -> list[Artifact]:
         scores.append(classifier_scores(NoConfig(), corpus=normalized, classifier=model))
     if config.perplexity.enabled:
         plain = _selected(config, config.perplexity.reference, normalized)
-        scores.append(perplexity(config.perplexity, corpus=normalized, reference=plain))
+        of_plain = [languages(config.language, label="languages of reference", corpus=plain)] if identified else []
+        scores.append(
+            perplexity(
+                config.perplexity,
+                corpus=normalized,
+                reference=plain,
+                languages=identified,
+                reference_languages=of_plain,
+            )
+        )
     return scores
 
 
