@@ -21,8 +21,8 @@ class LanguageConfig(StrictModel):
     max_lines: int = Field(
         default=20,
         ge=0,
-        description="Lines judged one by one per document, evenly spaced, for the share of lines in its language: by 20 "
-        "it is found to 0.01 on average and 0.07 for 95 % of documents. 0: none, and the share is 1.",
+        description="Lines judged one by one per document, evenly spaced, for the share of lines in its language: by "
+        "20 it is found to 0.01 on average and 0.07 for 95 % of documents. 0: none, and the share is 1.",
     )
     min_line_letters: int = Field(
         default=20,
