@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from lm.ngram.arrays import Arrays
 from lm.ngram.model import NgramModel
-from lm.ngram.stream import BEGIN, END, UNKNOWN, WordVocabulary
+from lm.ngram.words import BEGIN, END, UNKNOWN, WordVocabulary
 from lm.stop import ShouldStop, check, never
 
 NEVER = -99.0  # log10 of what has no probability, by convention

@@ -13,7 +13,7 @@ from lm.interop.arpa import NEVER
 from lm.ngram.arrays import FILES
 from lm.ngram.build import KIND, copy_tokenizer, publish
 from lm.ngram.levels import index_dtype
-from lm.ngram.stream import BEGIN, END, UNKNOWN, WordVocabulary
+from lm.ngram.words import BEGIN, END, UNKNOWN, WordVocabulary
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import end_of_text_id, load_tokenizer
 from lm.tokens import tokenizer_sha256

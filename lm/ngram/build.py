@@ -16,7 +16,8 @@ from lm.ngram.arrays import CONFIG_FILE, ArrayWriter
 from lm.ngram.counts import field_bits, merged, write_runs
 from lm.ngram.levels import build_levels
 from lm.ngram.smoothing import adjusted_counts, discounts_of, smooth_level
-from lm.ngram.stream import index_stream, read_words, sequence_stream, word_stream
+from lm.ngram.stream import index_stream, sequence_stream
+from lm.ngram.words import read_words, word_stream
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import TOKENIZER_FILE, end_of_text_id, load_tokenizer, save_tokenizer
 from lm.tokens import TokenIndex, tokenizer_sha256

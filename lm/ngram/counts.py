@@ -13,14 +13,14 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lm.compiled import kernel
 from lm.stop import ShouldStop, check
 
 RADIX_BITS = 11
-BYTES_PER_TOKEN = 80  # of a block at work: ids, two copies of the keys, counts, and the Parquet page being written
+BYTES_PER_TOKEN = 64  # of a block at work: its ids twice, the keys twice, digits and counts
 ROWS = 1 << 18
+COLUMNS = ("high", "low", "n")
 
 _U0, _U1, _U64 = np.uint64(0), np.uint64(1), np.uint64(64)
 
@@ -136,7 +136,7 @@ def write_runs(
     progress: Callable[[int], None],
     should_stop: ShouldStop,
 ) -> tuple[list[Path], int]:
-    """Count the n-grams of each block of the stream into a sorted run: Parquet with high, low, n.
+    """Count the n-grams of each block of the stream into a sorted run: three files, of high, low and n.
 
     `memory`: bytes for all blocks at work. Returns the runs and the number of n-grams (ids of the stream but the last).
     Raises ValueError for an id outside the vocabulary.
@@ -152,8 +152,8 @@ def write_runs(
             )
         high, low = sort_keys(*pack(ids, starts, order, bits, boundary), order * bits, RADIX_BITS)
         different, counts = count_runs(high, low)
-        table = pa.table({"high": high[:different], "low": low[:different], "n": counts})
-        pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
+        for column, values in zip(COLUMNS, (high[:different], low[:different], counts), strict=True):
+            np.save(path.with_suffix(f".{column}.npy"), values, allow_pickle=False)
         return starts
 
     paths: list[Path] = []
@@ -166,7 +166,7 @@ def write_runs(
                 done = at_work.popleft().result()
                 total += done
                 progress(done)
-            paths.append(folder / f"run-{len(paths):06d}.parquet")
+            paths.append(folder / f"run-{len(paths):06d}")
             at_work.append(pool.submit(write_run, ids, starts, paths[-1]))
         for future in at_work:
             done = future.result()
@@ -175,16 +175,24 @@ def write_runs(
     return paths, total
 
 
+def read_run(path: Path) -> tuple[np.ndarray, ...]:
+    """high, low and n of a run, memory-mapped."""
+    files = (path.with_suffix(f".{column}.npy") for column in COLUMNS)
+    return tuple(np.asarray(np.load(file, mmap_mode="c", allow_pickle=False)) for file in files)
+
+
 def merged(runs: list[Path], spill: Path, memory_limit: str, threads: int) -> Iterator[tuple[np.ndarray, ...]]:
     """All n-grams of the runs in ascending order: batches of high, low, n. What does not fit into memory is spilled."""
+    if len(runs) == 1:
+        yield read_run(runs[0])
+        return
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET memory_limit = ?", [memory_limit])
         connection.execute("SET temp_directory = ?", [str(spill)])
         connection.execute("SET threads = ?", [threads])
-        rows = connection.sql(
-            "SELECT high, low, sum(n)::UBIGINT AS n FROM read_parquet($runs) GROUP BY high, low ORDER BY high, low",
-            params={"runs": [str(path) for path in runs]},
-        )
+        tables = [pa.table(dict(zip(COLUMNS, read_run(run), strict=True))) for run in runs]
+        connection.register("runs", pa.concat_tables(tables))  # maps the files: nothing is copied
+        rows = connection.sql("SELECT high, low, sum(n)::BIGINT AS n FROM runs GROUP BY high, low ORDER BY high, low")
         for batch in rows.to_arrow_reader(ROWS):
             yield tuple(column.to_numpy(zero_copy_only=False) for column in batch.columns)

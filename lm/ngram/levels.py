@@ -182,7 +182,19 @@ def _write_levels(
             for at in range(0, len(batch[0]), ROWS):
                 check(should_stop, "building an n-gram model")
                 high, low, n = (column[at : at + ROWS] for column in batch)
-                grow(high, low, n, previous, order, bits, buffers[0], buffers[1], buffers[2], sizes, flushed)
+                grow(
+                    high,
+                    low,
+                    n.astype(np.int64),
+                    previous,
+                    order,
+                    bits,
+                    buffers[0],
+                    buffers[1],
+                    buffers[2],
+                    sizes,
+                    flushed,
+                )
                 flush(keep=1)  # the last of each level may still be counted
         flush(keep=0)
         for level in range(order - 1):

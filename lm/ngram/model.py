@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from lm.ngram.arrays import CONFIG_FILE, Arrays
 from lm.ngram.build import KIND
 from lm.ngram.query import find_child, score
-from lm.ngram.stream import WordVocabulary
+from lm.ngram.words import WordVocabulary
 from lm.order import draw_seed
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import encode_documents, load_tokenizer

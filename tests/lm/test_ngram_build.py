@@ -2,21 +2,22 @@
 
 import hashlib
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from lm.config import NgramConfig, TokenizerConfig
 from lm.ngram.build import build_ngram, build_word_ngram, parse_size
-from lm.ngram.counts import blocks, count_runs, field_bits, pack, sort_keys, write_runs
+from lm.ngram.counts import blocks, count_runs, field_bits, pack, read_run, sort_keys, write_runs
 from lm.ngram.levels import index_dtype, parent_ranges
 from lm.ngram.model import load_ngram
-from lm.ngram.stream import WordVocabulary, index_stream, sequence_stream
+from lm.ngram.stream import index_stream, sequence_stream
+from lm.ngram.words import WordVocabulary, read_words, word_stream
 from lm.stop import Interrupted, never
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer, train_tokenizer
 from lm.tokens import TokenIndex, build_index
@@ -101,7 +102,7 @@ def test_many_runs_and_a_spill_give_what_one_gives(tmp_path: Path, monkeypatch: 
         sequence_stream(([2, 3, 4] for _ in range(2000)), 1), 3, 5, 1, tmp_path / "runs", 1, 2, lambda _: None, never
     )
     assert len(runs) > 5
-    assert sum(int(pq.read_table(run)["n"].to_numpy().sum()) for run in runs) == 8000
+    assert sum(int(read_run(run)[2].sum()) for run in runs) == 8000
     monkeypatch.setattr("lm.ngram.build.parse_size", lambda size: 1)  # the smallest blocks there are
     monkeypatch.setattr("lm.ngram.levels.ROWS", 64)
     build_word_ngram(lines, NgramConfig(order=4), tmp_path / "many", threads=2)
@@ -131,6 +132,30 @@ def test_rare_words_become_unknown(tmp_path: Path) -> None:
     assert model.encode("a b　 c\u3000").tolist() == [2, 0, 0]  # only ASCII white space divides words
     assert described["sequences"] == 3
     assert model.decode([2, 0]) == "a <unk>"
+
+
+def test_words_are_those_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled reader against bytes.split and Counter: long lines, all kinds of space, lines within a line."""
+    draw = random.Random(0)
+    spaces = [" ", "  ", "\t", "\r", "\v\f", "\n", " \u3000", "\xa0"]
+    words = [*(f"w{int(draw.paretovariate(0.4))}" for _ in range(5000)), "语言", "<unk>", "é", "\x00", "x" * 3000]
+    lines = ["".join(draw.choice(words) + draw.choice(spaces) for _ in range(n)) for n in (0, 1, 3000, 2, 0, 6000, 40)]
+    expected = Counter(word for line in lines for word in line.encode().split())
+    del expected[b"<unk>"]
+    monkeypatch.setattr("lm.ngram.words.BATCH", 1000)
+    vocabulary, ids = read_words(lines, 2, tmp_path / "words")
+    kept = sorted((-count, word) for word, count in expected.items() if count > 1)
+    assert vocabulary.words == ("<unk>", "</s>", *(word.decode() for _, word in kept))
+    stream = np.concatenate(list(word_stream(tmp_path / "words", ids)))
+    assert stream.tolist() == [1, *(id for line in lines for id in [*vocabulary.encode(line).tolist(), 1])]
+    with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
+        read_words(["a \ud800"], 1, tmp_path / "words")
+    with pytest.raises(ValueError, match="<s> or </s> stands in the text itself: 'a <s>'"):
+        vocabulary.encode("a <s>")
+    with pytest.raises(ValueError, match="begins with <unk> and </s>"):
+        WordVocabulary(["a", "b"])
+    with pytest.raises(ValueError, match="a word stands twice"):
+        WordVocabulary(["<unk>", "</s>", "a", "a"])
 
 
 def test_a_killed_build_leaves_nothing_that_looks_like_a_model(tmp_path: Path) -> None:
