@@ -206,15 +206,27 @@ def generate(
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
 ) -> None:
     """Let a model continue a prompt."""
-    from lm.artifact import load_model
-    from lm.generate import generate_text
+    from lm.text_model import open_model
 
     try:
-        gpt, tokenizer = load_model(_model_folder(model))
+        opened = open_model(_model_folder(model))
     except (FileNotFoundError, ValueError) as error:
         _fail(str(error))
-    text = generate_text(gpt, tokenizer, prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
+    text = opened.generate(prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
     out.print(prompt + text, markup=False)
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Argument(help="A pretrain artifact, or a model folder.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
+    whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bits per byte and perplexity of a file under a model; with --json the log-probability of every line."""
+    from flows.score import score_file
+
+    _print(score_file(_model_folder(model), file, whole, quiet=as_json), as_json, printing.show_score)
 
 
 @app.command()
