@@ -71,12 +71,21 @@ def run(
 
         _print(plan_pipeline(settings), as_json, printing.show_plan)
         return
-    from flows.start import run_pipeline
+    _run_flow("flows.pipeline:textmill_pipeline", settings, as_json)
 
-    summary = run_pipeline(settings, quiet=as_json)
-    _print(summary, as_json, printing.show_summary)
-    if summary["state"] != "Completed":
-        raise typer.Exit(1)
+
+@app.command()
+def ladder(
+    config: Config,
+    set_: Overrides = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train models of several generations on one corpus and set them side by side; goes on where it stopped."""
+    from flows.ladder_config import load_ladder
+
+    settings = load_ladder(config, _overrides(set_))
+    _run_flow("flows.ladder:ladder_flow", settings.smoke() if smoke else settings, as_json)
 
 
 @app.command()
@@ -320,6 +329,15 @@ def _mute_native_exit() -> None:
     """
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _run_flow(entrypoint: str, settings: Any, as_json: bool) -> None:
+    from flows.start import run_flow
+
+    summary = run_flow(entrypoint, settings, quiet=as_json)
+    _print(summary, as_json, printing.show_summary)
+    if summary["state"] != "Completed":
+        raise typer.Exit(1)
 
 
 def _overrides(given: list[str] | None) -> dict[str, str]:

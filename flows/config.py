@@ -69,12 +69,17 @@ class FinetuneSection(Section):
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="The bag of words beside them.")
 
 
-class PipelineConfig(Curation):
-    """From raw text to a fine-tuned model."""
+class TokensConfig(Curation):
+    """From raw text to tokens."""
 
     gates: GatesConfig = Field(default=GatesConfig(), description="How far a refreshed corpus may move unattended.")
     split: SplitConfig = Field(default=SplitConfig(), description="Train, valid, test.")
     tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="Byte-level BPE.")
+
+
+class PipelineConfig(TokensConfig):
+    """From raw text to a fine-tuned model."""
+
     model: ModelSection = Field(default=ModelSection(), description="The language model.")
     pretrain: PretrainSection = Field(description="Pretraining.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Held-out bits per byte.")

@@ -6,7 +6,7 @@ from data_quality.config import IngestConfig, Selection
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
-from flows.config import PipelineConfig
+from flows.config import TokensConfig
 from flows.curation import Curation
 from tasks.bands import bands
 from tasks.classifier import classifier_scores, train_classifier
@@ -156,7 +156,7 @@ def _selected(config: Curation, selection: Selection, normalized: Artifact) -> A
     return normalize(config.normalize, label="normalize reference", corpus=raw) if config.normalize.enabled else raw
 
 
-def build_corpus(config: PipelineConfig) -> Corpus:
+def build_corpus(config: TokensConfig) -> Corpus:
     """The corpus, past its gates, and its split."""
     made = curate(config)
     if config.max_files is None:  # a sample is no corpus that others are compared with

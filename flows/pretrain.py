@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.config import PipelineConfig
+from flows.config import PipelineConfig, TokensConfig
 from flows.corpus import Corpus
 from flows.loading import ConfigError
 from lm.config import GPTConfig
@@ -37,7 +37,11 @@ class Pretrained:
 
 def build_tokens(config: PipelineConfig, corpus: Corpus) -> Tokens:
     """The tokenizer (that of the model to go on from, the pinned one, or a new one) and the tokens under it."""
-    initial = initial_model(config)
+    return tokens_under(initial_model(config), config, corpus)
+
+
+def tokens_under(initial: Artifact | None, config: TokensConfig, corpus: Corpus) -> Tokens:
+    """The same, with the model to go on from, if there is one."""
     tokenizer = initial or pinned_tokenizer(config)
     if tokenizer is None:
         tokenizer = train_tokenizer(config.tokenizer.train, corpus=corpus.kept, split=corpus.split)
@@ -62,7 +66,7 @@ def initial_model(config: PipelineConfig) -> Artifact | None:
     return current_run().store.resolve(name)
 
 
-def pinned_tokenizer(config: PipelineConfig) -> Artifact | None:
+def pinned_tokenizer(config: TokensConfig) -> Artifact | None:
     """The tokenizer with the configured alias, if there is one already and it was trained with these settings."""
     run = current_run()
     found = run.store.aliased(config.tokenizer.pin) if config.tokenizer.pin else None
@@ -72,7 +76,7 @@ def pinned_tokenizer(config: PipelineConfig) -> Artifact | None:
     return found
 
 
-def pin(config: PipelineConfig, tokenizer: Artifact) -> None:
+def pin(config: TokensConfig, tokenizer: Artifact) -> None:
     """Give a new tokenizer the configured alias, so that a refresh keeps it."""
     run = current_run()
     if config.tokenizer.pin and run.plan is None:

@@ -16,12 +16,15 @@ import torch
 from tokenizers import Tokenizer
 
 from lm.artifact import load_model
+from lm.evaluate.perplexity import Sequences, bits_per_byte
 from lm.generate import generate_text
 from lm.models.gpt import GPT
 from lm.ngram.model import NgramModel, load_ngram
+from lm.ngram.score import ngram_bits_per_byte
+from lm.ngram.words import WordVocabulary
 from lm.objectives.causal import token_nats
 from lm.stop import ShouldStop, check, never
-from lm.tokenizer import encode_documents, end_of_text_id
+from lm.tokenizer import encode_documents, end_of_text_id, token_byte_lengths
 
 WINDOWS = 16  # that go through a neural model together
 
@@ -46,6 +49,12 @@ class TextModel(Protocol):
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         """The score of each text."""
+        ...
+
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        """The figures of `lm.evaluate.perplexity.bits_per_byte` for token sequences of the model's own tokenizer."""
         ...
 
     def generate(
@@ -86,15 +95,21 @@ class GPTText:
             rows = np.full((len(batch), len(batch[-1][1])), end, dtype=np.int64)
             for row, (_, window, _) in zip(rows, batch, strict=True):
                 row[: len(window)] = window  # what is behind it is not seen
-            tokens = torch.from_numpy(rows)
+            tokens = torch.from_numpy(rows).to(self.model.token_embedding.weight.device)
             with torch.no_grad():
-                losses = token_nats(self.model(tokens[:, :-1]), tokens[:, 1:]).double().numpy()
+                losses = token_nats(self.model(tokens[:, :-1]), tokens[:, 1:]).double().cpu().numpy()
             for row, (owner, window, fresh) in zip(losses, batch, strict=True):
                 nats[owner] += row[len(window) - 1 - fresh : len(window) - 1].sum()
         return [
             Score(len(ids), float(sum_), len(text.encode()))
             for text, ids, sum_ in zip(texts, encoded, nats, strict=True)
         ]
+
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        lengths = token_byte_lengths(self.tokenizer)
+        return bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
 
     def generate(
         self,
@@ -139,6 +154,14 @@ class NgramText:
             for text, tokens, a, b in zip(texts, encoded, offsets[:-1], offsets[1:], strict=True)
         ]
 
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        if isinstance(self.model.names, WordVocabulary):
+            raise ValueError("a model of words gives bytes no probability: its <unk> may be anything")
+        lengths = token_byte_lengths(self.model.names)
+        return ngram_bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
+
     def generate(
         self,
         prompt: str,
@@ -160,19 +183,20 @@ class NgramText:
         return self.model.decode(list(new))
 
 
-def _open_gpt(folder: Path) -> GPTText:
-    return GPTText(*load_model(folder))
+def _open_gpt(folder: Path, device: str) -> GPTText:
+    model, tokenizer = load_model(folder)
+    return GPTText(model.to(device), tokenizer)
 
 
-def _open_ngram(folder: Path) -> NgramText:
+def _open_ngram(folder: Path, device: str) -> NgramText:
     return NgramText(load_ngram(folder))
 
 
-OPEN: dict[str, Callable[[Path], TextModel]] = {"gpt": _open_gpt, "ngram": _open_ngram}
+OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "ngram": _open_ngram}
 
 
-def open_model(folder: Path) -> TextModel:
-    """The model of a folder of ours, or of a Hugging Face GPT-2 folder, on the CPU.
+def open_model(folder: Path, device: str = "cpu") -> TextModel:
+    """The model of a folder of ours, or of a Hugging Face GPT-2 folder; what has no tensors stays on the CPU.
 
     Raises FileNotFoundError or ValueError saying what is missing or does not fit.
     """
@@ -182,7 +206,7 @@ def open_model(folder: Path) -> TextModel:
     kind = json.loads(path.read_text(encoding="utf-8")).get("kind", "gpt")
     if kind not in OPEN:
         raise ValueError(f"{path}: a model of kind {kind!r} cannot score or continue text; {', '.join(OPEN)} can")
-    return OPEN[kind](folder)
+    return OPEN[kind](folder, device)
 
 
 def _windows(ids: np.ndarray, context: int) -> Iterator[tuple[np.ndarray, int]]:
