@@ -8,10 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
-from lm import tokenizer as module
-from lm.config import TokenizerConfig
 from lm.stop import Interrupted
 from lm.tokenizer import (
     END_OF_TEXT,
@@ -21,6 +19,8 @@ from lm.tokenizer import (
     token_byte_lengths,
     train_tokenizer,
 )
+from lm.tokenizers import common
+from lm.tokenizers.config import ByteBPEConfig
 
 NASTY = [
     "",
@@ -45,17 +45,17 @@ def test_the_order_of_documents_does_not_show(tmp_path: Path, documents: dict[st
     digests = set()
     for n in range(3):
         random.Random(n).shuffle(texts)
-        train_tokenizer(texts, TokenizerConfig(vocab_size=300), tmp_path / str(n))
+        train_tokenizer(texts, ByteBPEConfig(vocab_size=300), tmp_path / str(n))
         digests.add(digest(tmp_path / str(n)))
     assert len(digests) == 1
 
 
 def test_the_number_of_threads_does_not_show(tmp_path: Path) -> None:
     script = (
-        "import sys, random; from pathlib import Path; from lm.tokenizer import *; from lm.config import *;"
+        "import sys, random; from pathlib import Path; from lm.tokenizer import *; from lm.tokenizers.config import *;"
         "r = random.Random(0); w = [''.join(r.choices('abcdefgh模型', k=r.randint(1, 9))) for _ in range(3000)];"
         "t = [' '.join(r.choices(w, k=50)) for _ in range(400)];"
-        "train_tokenizer(t, TokenizerConfig(vocab_size=700), Path(sys.argv[1]))"
+        "train_tokenizer(t, ByteBPEConfig(vocab_size=700), Path(sys.argv[1]))"
     )
     for threads in ("1", "2", "5"):
         environment = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONPATH": os.getcwd()}
@@ -87,7 +87,7 @@ def test_special_tokens_stand_for_no_bytes_and_come_from_no_text(tokenizer_dir: 
 
 def test_no_word_is_longer_than_the_caps(tmp_path: Path) -> None:
     texts = ["数据模型学习" * 50 + " " + "a" * 300 + "9" * 200 + "-" * 200 + " " * 200] * 5
-    config = TokenizerConfig(vocab_size=2000, max_word_length=7, max_unsegmented_length=3)
+    config = ByteBPEConfig(vocab_size=2000, max_word_length=7, max_unsegmented_length=3)
     train_tokenizer(texts, config, tmp_path)
     tokenizer = load_tokenizer(tmp_path)
     words = [texts[0][slice(*span)] for _, span in tokenizer.pre_tokenizer.pre_tokenize_str(texts[0])]
@@ -117,21 +117,20 @@ def test_a_huge_text_is_encoded_in_pieces_and_to_the_same_tokens(
     tokenizer = load_tokenizer(tokenizer_dir)
     text = " ".join(NASTY) + "\n\n" + "the model's  data \n\n café" * 50
     (whole,) = encode_documents(tokenizer, [text])
-    for size in (33, 100, 777):
-        monkeypatch.setattr(module, "CHUNK_CHARS", size)
-        pieces = list(module._pieces(text))
+    for size in (100, 333, 777):
+        monkeypatch.setattr(common, "CHUNK_CHARS", size)
+        pieces = list(common.pieces(tokenizer, text))
         assert "".join(pieces) == text
         assert max(map(len, pieces)) <= size
-    monkeypatch.setattr(module, "CHUNK_CHARS", 600)  # longer than any run without a space here
-    first, second = encode_documents(tokenizer, [text, "the"])
-    assert first.tolist() == whole.tolist()
-    assert second.tolist() == encode_documents(tokenizer, ["the"])[0].tolist()
+        first, second = encode_documents(tokenizer, [text, "the"])
+        assert first.tolist() == whole.tolist()
+        assert second.tolist() == encode_documents(tokenizer, ["the"])[0].tolist()
 
 
 def test_the_sample_is_bounded_and_documents_are_counted(tmp_path: Path) -> None:
     seen: list[int] = []
     got = train_tokenizer(
-        ("x" * 100 for _ in range(50)), TokenizerConfig(sample_bytes=1000), tmp_path, progress=seen.append
+        ("x" * 100 for _ in range(50)), ByteBPEConfig(sample_bytes=1000), tmp_path, progress=seen.append
     )
     assert got["documents"] == 10
     assert got["bytes"] == 1000
@@ -141,17 +140,18 @@ def test_the_sample_is_bounded_and_documents_are_counted(tmp_path: Path) -> None
 
 def test_stopping_leaves_no_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="reading text for the tokenizer"):
-        train_tokenizer(["a b"] * 5, TokenizerConfig(), tmp_path, should_stop=lambda: True)
+        train_tokenizer(["a b"] * 5, ByteBPEConfig(), tmp_path, should_stop=lambda: True)
     assert not (tmp_path / "tokenizer.json").exists()
 
 
 def test_bad_tokenizers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no text"):
-        train_tokenizer([], TokenizerConfig(), tmp_path)
+        train_tokenizer([], ByteBPEConfig(), tmp_path)
     with pytest.raises(FileNotFoundError, match="no tokenizer there"):
         load_tokenizer(tmp_path)
-    from tokenizers.models import WordLevel
-
-    Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(ValueError, match="not a byte-level tokenizer"):
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match=r"tokenizer\.json: the tokenizer has no <\|endoftext\|> token, nor </s>"):
+        load_tokenizer(tmp_path)
+    Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match=r"not byte-level .*: known kinds are byte_bpe, character, wordpiece"):
         load_tokenizer(tmp_path)
