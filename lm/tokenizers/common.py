@@ -94,9 +94,10 @@ def _between_pre_tokens(tokenizer: Tokenizer, text: str, start: int, end: int) -
         return end if _each_character_alone(tokenizer) else None
     if adds_a_space(tokenizer):
         return None
-    # The last two may be cut by the end of the piece; all before them are as in the whole text.
-    spans = [span for _, span in tokenizer.pre_tokenizer.pre_tokenize_str(text[start:end])]
-    return start + spans[-2][0] if len(spans) > 2 else None
+    # The last two may be cut by the end of the window; all before them are as in the whole text. Whitespace at the end
+    # of a piece would be taken for whitespace at the end of a text.
+    starts = [start + span[0] for _, span in tokenizer.pre_tokenizer.pre_tokenize_str(text[start:end])]
+    return next((cut for cut in reversed(starts[1:-1]) if not text[cut - 1].isspace()), None)
 
 
 def _each_character_alone(tokenizer: Tokenizer) -> bool:

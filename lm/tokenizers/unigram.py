@@ -176,9 +176,9 @@ def _worth_keeping(
 
 
 def _digamma(x: np.ndarray) -> np.ndarray:
-    """The derivative of ln gamma, for x > 0: the recurrence up to 6, then the asymptotic series."""
+    """The derivative of ln gamma, for x > 0: the recurrence up to 10, then the asymptotic series."""
     x, below = x.astype(np.float64), np.zeros(len(x))
-    while (small := x < 6).any():
+    while (small := x < 10).any():
         below[small] += 1 / x[small]
         x = np.where(small, x + 1, x)
     inverse = 1 / (x * x)
