@@ -69,13 +69,13 @@ def pinned_tokenizer(config: PipelineConfig) -> Artifact | None:
     """The tokenizer with the configured alias, if there is one already and it was trained with these settings."""
     run = current_run()
     found = run.store.aliased(config.tokenizer.pin) if config.tokenizer.pin else None
-    if found is None or not _trained_with(found, config.tokenizer.train):
+    if found is None or not trained_with(found, config.tokenizer.train):
         return None
     run.reused(found, f"{train_tokenizer.name} (pinned)")
     return found
 
 
-def _trained_with(found: Artifact, config: TokenizerConfig) -> bool:
+def trained_with(found: Artifact, config: TokenizerConfig) -> bool:
     """Whether an artifact is a tokenizer of these settings; keys that its manifest does not know yet are defaults."""
     try:
         return parse_tokenizer_config(found.manifest()["config"]) == config

@@ -50,7 +50,7 @@ def test_all_strings_together_have_probability_one(spelling: Spelling) -> None:
 
 
 def test_probabilities_by_hand(spelling: Spelling) -> None:
-    # after "ab": a 3, c 1 of 4, two kinds; after "b": a 3, c 1, b 1, end 1 of 6, four kinds; in all: 7 a, 6 b, 3 c, 7 ends
+    # after "ab": 3 a, 1 c; after "b": 3 a, 1 c, 1 b, 1 end; in all: 7 a, 6 b, 3 c, 7 ends
     uniform = 1 / (CHARACTERS + 1)
     anywhere = (7 + 4 * uniform) / (23 + 4)
     after_b = (3 + 4 * anywhere) / (6 + 4)

@@ -35,7 +35,14 @@ from lm.tokenizers.spelling import Spelling
 from tests.lm.tokenizer_kinds import CONFIGS, LOSSLESS, NASTY, trained, training_texts
 
 RECORDED = {
-    "byte_bpe": "84fc6dd42bb6",
+    "byte_bpe": "5f0a89d7b0cb",
+    "character": "52af8a1576c9",
+    "character-unk": "9dc5dd787666",
+    "wordpiece": "e58bbaabf1c9",
+    "wordpiece-cased": "d6a3ae40f9e8",
+    "unigram": "835f563d2cff",
+    "word": "1477a288e9cb",
+    "word-separate": "cc096448d1a2",
 }
 """What each kind learns, from the names of its tokens in order. If it changes, so must the version of the stage
 `train_tokenizer` (tasks/tokenizer.py), or old tokenizers would be served for new settings."""
