@@ -1,4 +1,4 @@
-"""Every kind of tokenizer on one corpus: `python -m benchmarks.tokenizers_compare [--train 20] [--held-out 4] [--peers]`.
+"""Every kind of tokenizer on one corpus: `python -m benchmarks.tokenizers_compare [--train 20] [--peers]`.
 
 For the English and the Chinese corpus below TEXTMILL_DATA, each shuffled with a fixed seed: learns from the first
 --train MB, encodes the next --held-out MB on one thread (median of --rounds) and prints the size of the vocabulary,

@@ -8,7 +8,7 @@ import pytest
 
 from flows.config import PipelineConfig
 from flows.corpus import Corpus, build_corpus
-from flows.pretrain import trained_with, build_pretrained, build_tokens
+from flows.pretrain import build_pretrained, build_tokens, trained_with
 from lm.tokenizers.config import ByteBPEConfig, WordConfig
 from tasks import pool
 from tasks.files import read_json
