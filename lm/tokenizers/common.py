@@ -14,6 +14,8 @@ CONTINUES = "##"  # before a piece of WordPiece that goes on within a word
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """Names of the tokens that stand for one byte each where characters are not in the vocabulary (SentencePiece's)."""
 CHUNK_CHARS = 1_000_000
+HELD_CHARS = 20_000_000
+"""Text that is held as chunks while pre-tokens are counted."""
 
 # Scripts written without spaces between words: what looks like one word is a clause, seldom seen twice.
 UNSEGMENTED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -49,13 +51,29 @@ def special(names: Iterable[str]) -> list[AddedToken]:
 
 
 def pre_token_counts(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
-    """How often each pre-token of the normalised texts occurs, exactly as encoding will cut them."""
+    """How often each pre-token of the normalised texts occurs, exactly as encoding will cut them.
+
+    Texts are cut before spaces, where no pre-token goes on, and a chunk that occurs often is looked at once.
+    """
     counts: Counter[str] = Counter()
+    chunks: Counter[str] = Counter()
+    held = 0
     for text in texts:
         for piece in pieces(tokenizer, text):
-            normal = tokenizer.normalizer.normalize_str(piece) if tokenizer.normalizer else piece
-            counts.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal))
+            chunks.update(_SPACE.split(piece))
+            held += len(piece)
+        if held > HELD_CHARS:
+            _add_pre_tokens(tokenizer, chunks, counts)
+            chunks, held = Counter(), 0
+    _add_pre_tokens(tokenizer, chunks, counts)
     return counts
+
+
+def _add_pre_tokens(tokenizer: Tokenizer, chunks: Counter[str], counts: Counter[str]) -> None:
+    for chunk, times in chunks.items():
+        normal = tokenizer.normalizer.normalize_str(chunk) if tokenizer.normalizer else chunk
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal):
+            counts[word] += times
 
 
 def by_frequency(counts: Mapping[str, int], min_frequency: int, limit: int) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -269,3 +270,16 @@ def test_no_text_is_an_error_for_each(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="there is no text to learn a tokenizer from"):
             train_tokenizer(texts, CONFIGS[folder.name], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["word", "word-separate", "wordpiece", "unigram"])
+def test_counts_are_those_of_whole_texts(kind: str) -> None:
+    tokenizer = of_kind(kind)
+    texts = training_texts()[:40] + NASTY * 2
+    expected: Counter[str] = Counter()
+    for text in texts:
+        normal = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
+        expected.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal))
+    assert common.pre_token_counts(tokenizer, texts) == expected
+    with patch.object(common, "HELD_CHARS", 100):
+        assert common.pre_token_counts(tokenizer, texts) == expected
