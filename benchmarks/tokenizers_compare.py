@@ -150,7 +150,8 @@ def compare(kind: str, train: list[str], held_out: list[str], rounds: int, vocab
             start = time.perf_counter()
             train_tokenizer(train, parse_tokenizer_config({"kind": kind, "vocab_size": vocab_size}), Path(name))
             ours.append(time.perf_counter() - start)
-            own = sum(map(len, encode_documents(load_tokenizer(Path(name)), held_out)))
+            tokenizer = load_tokenizer(Path(name))
+            own = sum(map(len, encode_documents(tokenizer, held_out)))
         start = time.perf_counter()
         library = {"wordpiece": library_wordpiece, "unigram": library_unigram}[kind](train, vocab_size)
         theirs.append(time.perf_counter() - start)
@@ -161,6 +162,9 @@ def compare(kind: str, train: list[str], held_out: list[str], rounds: int, vocab
         "ratio": round(statistics.median(theirs) / statistics.median(ours), 2),
         "tokens_per_byte": round(own / size, 4),
         "library_tokens_per_byte": round(other / size, 4),
+        "pieces": tokenizer.get_vocab_size(),
+        "library_pieces": library.get_vocab_size(),
+        "in_common": len(tokenizer.get_vocab().keys() & library.get_vocab().keys()),
     }
 
 

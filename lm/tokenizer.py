@@ -152,10 +152,12 @@ def end_of_text_id(tokenizer: Tokenizer) -> int:
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:
     """The id of the token that stands for what is not in the vocabulary; None if every string has an encoding."""
-    if getattr(tokenizer.model, "byte_fallback", False) or kind_of(tokenizer) in ("byte_bpe", "unigram"):
+    model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
+    if kind_of(tokenizer) == "byte_bpe" or model.get("byte_fallback"):
         return None
-    name = tokenizer.model.unk_token
-    return None if name is None else tokenizer.token_to_id(name)
+    if "unk_id" in model:
+        return None if model["unk_id"] is None else int(model["unk_id"])
+    return None if model["unk_token"] is None else tokenizer.token_to_id(model["unk_token"])
 
 
 def has_fixed_bytes(tokenizer: Tokenizer) -> bool:

@@ -99,7 +99,8 @@ def pieces(tokenizer: Tokenizer, text: str) -> Iterator[str]:
             cut = later.start() if later else len(text)
         yield text[start:cut]
         start = cut
-    yield text[start:]
+    if start < len(text):
+        yield text[start:]
 
 
 _SPACE = re.compile(r"(?<=\S)(?= )")

@@ -8,19 +8,24 @@ import sys
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from lm.stop import Interrupted
 from lm.tokenizer import (
     END_OF_TEXT,
     encode_documents,
     end_of_text_id,
+    has_fixed_bytes,
+    kind_of,
     load_tokenizer,
     token_byte_lengths,
     train_tokenizer,
+    unknown_id,
 )
 from lm.tokenizers import common
 from lm.tokenizers.config import ByteBPEConfig
+from lm.tokenizers.spans import encode_spans
+from lm.tokenizers.spelling import Spelling
 
 NASTY = [
     "",
@@ -117,7 +122,7 @@ def test_a_huge_text_is_encoded_in_pieces_and_to_the_same_tokens(
     tokenizer = load_tokenizer(tokenizer_dir)
     text = " ".join(NASTY) + "\n\n" + "the model's  data \n\n café" * 50
     (whole,) = encode_documents(tokenizer, [text])
-    for size in (100, 333, 777):
+    for size in (200, 333, 777):
         monkeypatch.setattr(common, "CHUNK_CHARS", size)
         pieces = list(common.pieces(tokenizer, text))
         assert "".join(pieces) == text
@@ -155,3 +160,22 @@ def test_bad_tokenizers_are_refused(tmp_path: Path) -> None:
     Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ValueError, match=r"not byte-level .*: known kinds are byte_bpe, character, wordpiece"):
         load_tokenizer(tmp_path)
+
+
+def test_tokenizers_of_others_are_scored_by_what_their_tokens_span(tmp_path: Path) -> None:
+    """A SentencePiece-like one: marks for spaces, one put before the text, no bytes, `</s>` between documents."""
+    names = ["<unk>", "</s>", "▁", "▁the", "▁cat", "s", "a"]
+    library = Tokenizer(models.Unigram([(name, -float(n)) for n, name in enumerate(names)], 0, False))
+    library.pre_tokenizer = pre_tokenizers.Metaspace()
+    library.decoder = decoders.Metaspace()
+    library.add_special_tokens(["<unk>", "</s>"])
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    assert (kind_of(tokenizer), end_of_text_id(tokenizer), unknown_id(tokenizer)) == ("unigram", 1, 0)
+    assert not has_fixed_bytes(tokenizer)
+    (encoded,) = encode_spans(tokenizer, ["the cats 模a"], 0, Spelling.load(tmp_path))
+    assert [tokenizer.id_to_token(i) for i in encoded.ids] == ["▁the", "▁cat", "s", "▁", "<unk>", "a"]
+    assert encoded.bytes.tolist() == [3, 4, 1, 1, 3, 1]
+    assert (encoded.spelling_nats > 0).tolist() == [False] * 4 + [True, False]
+    huge = "a" * (common.CHUNK_CHARS + 5)
+    assert list(common.pieces(tokenizer, huge)) == [huge]  # a cut would put another mark before the rest
