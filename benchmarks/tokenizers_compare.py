@@ -175,14 +175,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--vocab-size", type=int, default=8192)
     parser.add_argument("--languages", nargs="*", default=["en", "zh"])
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), help="none: only the peers")
     parser.add_argument("--peers", action="store_true", help="also the trainers of the tokenizers library")
     parser.add_argument("--peer-train", type=float, default=2.0, help="MB that these learn from")
     options = parser.parse_args()
     for language in options.languages:
         peers, held_out, train = sample(language, [options.peer_train, options.held_out, options.train])
-        for name, raw in KINDS.items():
-            config = parse_tokenizer_config({**raw, "vocab_size": options.vocab_size})
-            print(json.dumps({"language": language, "kind": name, **measure(config, train, held_out, options.rounds)}))
+        for name in options.kinds:
+            config = parse_tokenizer_config({**KINDS[name], "vocab_size": options.vocab_size})
+            row = measure(config, train, held_out, options.rounds)
+            print(json.dumps({"language": language, "kind": name, **row}), flush=True)
         for kind in ("wordpiece", "unigram") if options.peers else ():
             row = compare(kind, peers, held_out, options.rounds, options.vocab_size)
             print(json.dumps({"language": language, "peer": f"tokenizers {kind}", **row}), flush=True)
