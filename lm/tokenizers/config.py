@@ -82,9 +82,16 @@ class WordPieceConfig(SampleConfig):
         default=8192,
         ge=6,
         le=1_000_000,
-        description="Tokens at most, [PAD] [UNK] [CLS] [SEP] [MASK] and all single characters included.",
+        description="Tokens at most, [PAD] [UNK] [CLS] [SEP] [MASK] and single characters included.",
     )
     min_frequency: int = Field(default=2, ge=1, description="Occurrences a pair or a character needs to become one.")
+    character_share: float = Field(
+        default=0.7,
+        gt=0.0,
+        le=1.0,
+        description="Share of the vocabulary that single characters may take, as first and as later ones of a word, the"
+        " most frequent first; a word with any other is [UNK].",
+    )
     lowercase: bool = Field(default=True, description="Lower-case the text (BERT uncased); false: BERT cased.")
     strip_accents: bool | None = Field(
         default=None, description="Drop combining marks after decomposition; null: where `lowercase` does, as BERT."
@@ -104,6 +111,13 @@ class UnigramConfig(SampleConfig):
         gt=0.0,
         le=1.0,
         description="Share of the text that characters of the vocabulary cover; rarer ones become bytes.",
+    )
+    character_share: float = Field(
+        default=0.5,
+        gt=0.0,
+        le=1.0,
+        description="Share of the vocabulary that single characters may take, the most frequent first; Chinese ones"
+        " would take all of a small one.",
     )
     max_piece_length: int = Field(default=16, ge=1, le=64, description="Characters of a piece at most.")
     max_word_length: int = Field(default=24, ge=1, le=256, description="Characters of a pre-token at most.")

@@ -59,7 +59,7 @@ def train(texts: Iterable[str], config: UnigramConfig, should_stop: ShouldStop) 
 def learn_scores(counts: Mapping[str, int], config: UnigramConfig, should_stop: ShouldStop) -> list[tuple[str, float]]:
     """Pieces with ln p, the most probable first; all covered characters and at most the vocabulary's size."""
     room = config.vocab_size - len(FIRST)
-    characters = covered_characters(counts, config.character_coverage, room)
+    characters = covered_characters(counts, config.character_coverage, max(1, int(config.character_share * room)))
     if not characters:
         return []
     strings = _strings(counts, characters)

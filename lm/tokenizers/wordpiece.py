@@ -34,9 +34,9 @@ def train(texts: Iterable[str], config: WordPieceConfig, should_stop: ShouldStop
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUES)
     counts = pre_token_counts(tokenizer, texts)
-    alphabet = _alphabet(counts, config.min_frequency, config.vocab_size - len(SPECIAL_TOKENS))
-    room = config.vocab_size - len(SPECIAL_TOKENS) - len(alphabet)
-    pieces = learn_pieces(counts, alphabet, room, config.min_frequency, should_stop)
+    room = config.vocab_size - len(SPECIAL_TOKENS)
+    alphabet = _alphabet(counts, config.min_frequency, max(1, int(config.character_share * room)))
+    pieces = learn_pieces(counts, alphabet, room - len(alphabet), config.min_frequency, should_stop)
     vocab = {token: number for number, token in enumerate([*SPECIAL_TOKENS, *alphabet, *pieces])}
     tokenizer.model = models.WordPiece(vocab=vocab, unk_token="[UNK]", max_input_chars_per_word=MAX_WORD_CHARS)
     tokenizer.add_special_tokens(special(SPECIAL_TOKENS))

@@ -151,6 +151,16 @@ def test_the_vocabulary_holds_the_covered_characters_and_has_its_size() -> None:
         assert tokenizer.get_vocab_size() == size
 
 
+def test_many_characters_leave_room_for_words() -> None:
+    """Thousands of Chinese characters would take the whole vocabulary; most of them are rare."""
+    counts = {chr(0x4E00 + n): 3 for n in range(400)} | {"模型": 90, "学习": 80, "数据": 70, "模型学习": 30}
+    config = UnigramConfig(kind="unigram", vocab_size=358, character_coverage=1.0)
+    names = [name for name, _ in unigram.learn_scores(counts, config, never)]
+    assert {"模型", "学习", "数据"} <= set(names)
+    assert sum(len(name) == 1 for name in names) == 50  # half of what is left beside the bytes
+    assert set("模型学习数据") <= set(names)
+
+
 def test_it_is_stopped_between_rounds() -> None:
     with pytest.raises(Interrupted, match="fitting the pieces of a Unigram tokenizer"):
         unigram.learn_scores({"abab": 9}, UnigramConfig(kind="unigram"), lambda: True)

@@ -130,3 +130,13 @@ def test_learning_stops_when_asked() -> None:
     alphabet = [*"abcdefgh", *("##" + c for c in "abcdefgh")]
     with pytest.raises(Interrupted, match="learning the pieces of words"):
         learn_pieces(counts, alphabet, 500, 2, lambda: True)
+
+
+def test_many_characters_leave_room_for_pieces() -> None:
+    texts = [" ".join(chr(0x4E00 + n) for n in range(400))] * 2 + ["learning learned learns"] * 50
+    config = WordPieceConfig(kind="wordpiece", vocab_size=105, character_share=0.6)
+    tokenizer = train(texts, config, never).tokenizer
+    single = [name for name in tokenizer.get_vocab() if len(name.removeprefix("##")) == 1]
+    assert len(single) == 60
+    assert tokenizer.encode("learning", add_special_tokens=False).tokens == ["learning"]
+    assert tokenizer.encode(chr(0x4E00 + 399), add_special_tokens=False).tokens == ["[UNK]"]
