@@ -3,7 +3,8 @@
 The rule, in this order: a Chinese, Japanese, Thai, Lao, Khmer or Burmese character is a word; so are a run of
 other letters and marks with apostrophes inside (don't), a run of digits with points and commas inside (3.14), any
 other single sign, a line end, and a run of other whitespace. Every byte of a text belongs to one word: with
-`spaces: attached` one space belongs to the word behind it (" the"), with `separate` to a word of whitespace.
+`spaces: attached` one space belongs to the word behind it (" the"; not to a Chinese character, which has none), with
+`separate` to a word of whitespace.
 So only what became `<unk>` is lost, and `lm.tokenizers.spelling` pays for it.
 """
 
@@ -32,13 +33,13 @@ def word_pattern(spaces: str, max_length: int) -> str:
     before = " ?" if spaces == "attached" else ""
     blank = rf"[^\S\n]{{1,{SPACE_RUN}}}"
     words = [
-        rf"[{UNSEGMENTED}]",
         rf"{letters}{{1,{max_length}}}(?:['’]{letters}{{1,{max_length}}})*",
         rf"\p{{N}}{{1,{max_length}}}(?:[.,]\p{{N}}{{1,{max_length}}})*",
         r"[^\s\p{L}\p{M}\p{N}]",
     ]
     # Of several spaces before a word, the last one is left to it.
-    return "|".join([*(before + word for word in words), r"\n", *([blank + r"(?!\S)"] if before else []), blank])
+    spaced = [before + word for word in words]
+    return "|".join([rf"[{UNSEGMENTED}]", *spaced, r"\n", *([blank + r"(?!\S)"] if before else []), blank])
 
 
 def train(texts: Iterable[str], config: WordConfig, should_stop: ShouldStop) -> Trained:

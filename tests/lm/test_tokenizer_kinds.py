@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from lm.tokenizer import (
     copy_tokenizer,
@@ -33,6 +33,7 @@ from lm.tokenizers import common
 from lm.tokenizers.common import END_OF_TEXT
 from lm.tokenizers.spans import encode_spans
 from lm.tokenizers.spelling import Spelling
+from lm.tokenizers.word import word_pattern
 from tests.lm.tokenizer_kinds import CONFIGS, LOSSLESS, NASTY, trained, training_texts
 
 RECORDED = {
@@ -42,7 +43,7 @@ RECORDED = {
     "wordpiece": "e58bbaabf1c9",
     "wordpiece-cased": "d6a3ae40f9e8",
     "unigram": "835f563d2cff",
-    "word": "1477a288e9cb",
+    "word": "71e265dfeab6",
     "word-separate": "cc096448d1a2",
 }
 """What each kind learns, from the names of its tokens in order. If it changes, so must the version of the stage
@@ -283,3 +284,65 @@ def test_counts_are_those_of_whole_texts(kind: str) -> None:
     assert common.pre_token_counts(tokenizer, texts) == expected
     with patch.object(common, "HELD_CHARS", 100):
         assert common.pre_token_counts(tokenizer, texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("spaces", "words"),
+    [
+        (
+            "attached",
+            [
+                "We",
+                " don't",
+                " pay",
+                " ",
+                " 3.14",
+                ",",
+                "\n",
+                " ",
+                "模",
+                "型",
+                " x",
+                "1",
+                "!",
+                "!",
+                "\t",
+                "'",
+                "ok",
+                "  ",
+            ],
+        ),
+        (
+            "separate",
+            [
+                "We",
+                " ",
+                "don't",
+                " ",
+                "pay",
+                "  ",
+                "3.14",
+                ",",
+                "\n",
+                " ",
+                "模",
+                "型",
+                " ",
+                "x",
+                "1",
+                "!",
+                "!",
+                "\t",
+                "'",
+                "ok",
+                "  ",
+            ],
+        ),
+    ],
+)
+def test_words_by_their_rule(spaces: str, words: list[str]) -> None:
+    text = "We don't pay  3.14,\n 模型 x1!!\t'ok  "
+    pre_tokenizer = pre_tokenizers.Split(Regex(word_pattern(spaces, 64)), "isolated")
+    assert [word for word, _ in pre_tokenizer.pre_tokenize_str(text)] == words
+    longest = pre_tokenizers.Split(Regex(word_pattern(spaces, 3)), "isolated").pre_tokenize_str("abcdefg 12345")
+    assert max(len(word.strip()) for word, _ in longest) == 3
