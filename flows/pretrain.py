@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from flows.config import PipelineConfig, TokensConfig
 from flows.corpus import Corpus
 from flows.loading import ConfigError
 from lm.config import GPTConfig
+from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.evaluate import evaluate
 from tasks.files import read_json
@@ -70,10 +73,18 @@ def pinned_tokenizer(config: TokensConfig) -> Artifact | None:
     """The tokenizer with the configured alias, if there is one already and it was trained with these settings."""
     run = current_run()
     found = run.store.aliased(config.tokenizer.pin) if config.tokenizer.pin else None
-    if found is None or found.manifest()["config"] != config.tokenizer.train.model_dump(mode="json"):
+    if found is None or not trained_with(found, config.tokenizer.train):
         return None
     run.reused(found, f"{train_tokenizer.name} (pinned)")
     return found
+
+
+def trained_with(found: Artifact, config: TokenizerConfig) -> bool:
+    """Whether an artifact is a tokenizer of these settings; keys that its manifest does not know yet are defaults."""
+    try:
+        return parse_tokenizer_config(found.manifest()["config"]) == config
+    except ValidationError:
+        return False
 
 
 def pin(config: TokensConfig, tokenizer: Artifact) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -11,7 +10,7 @@ from tokenizers import Tokenizer
 from lm.config import GPTConfig
 from lm.interop.gpt2 import import_gpt2
 from lm.models.gpt import GPT
-from lm.tokenizer import TOKENIZER_FILE, load_tokenizer, save_tokenizer
+from lm.tokenizer import copy_tokenizer, load_tokenizer
 
 KIND = "gpt"
 
@@ -27,8 +26,7 @@ def save_model(model: GPT, tokenizer_dir: Path, folder: Path) -> None:
     os.replace(partial, folder / "model.safetensors")
     described = {"kind": KIND, **model.config.model_dump()}
     (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n")
-    save_tokenizer(load_tokenizer(tokenizer_dir), folder)
-    shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    copy_tokenizer(tokenizer_dir, folder)
 
 
 def load_model(folder: Path) -> tuple[GPT, Tokenizer]:

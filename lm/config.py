@@ -15,42 +15,6 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-# --- tokenizer ----------------------------------------------------------------------------------------------
-
-
-class TokenizerConfig(StrictModel):
-    """Byte-level BPE: every string has an encoding, and decoding gives it back exactly."""
-
-    vocab_size: int = Field(
-        default=8192,
-        ge=257,
-        le=1_000_000,
-        description="Tokens at most, `<|endoftext|>` and the 256 bytes included; fewer where the text has not"
-        " enough pairs. Up to 65,536 a token takes two bytes on disk, beyond that four.",
-    )
-    min_frequency: int = Field(default=2, ge=1, description="Occurrences a pair needs to become a token.")
-    max_word_length: int = Field(
-        default=24,
-        ge=1,
-        le=256,
-        description="Characters of a pre-token at most: a longer run of letters, digits, punctuation or spaces is cut.",
-    )
-    max_unsegmented_length: int = Field(
-        default=4,
-        ge=1,
-        le=256,
-        description="The same for Chinese, Japanese, Thai and other scripts without spaces, where a clause"
-        " would otherwise count as one word: each is new, and their table outgrows the memory.",
-    )
-    sample_bytes: int = Field(
-        default=50_000_000,
-        ge=1,
-        description="UTF-8 bytes of text to learn from at most. Documents are taken in the order given, until"
-        " this is reached: give them in an order that does not depend on shards. It bounds the memory: about 6 MB"
-        " for each MB of English, up to 50 of Chinese.",
-    )
-
-
 # --- model --------------------------------------------------------------------------------------------------
 
 

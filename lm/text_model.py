@@ -24,7 +24,9 @@ from lm.ngram.score import ngram_bits_per_byte
 from lm.ngram.words import WordVocabulary
 from lm.objectives.causal import token_nats
 from lm.stop import ShouldStop, check, never
-from lm.tokenizer import encode_documents, end_of_text_id, token_byte_lengths
+from lm.tokenizer import encode_scored, end_of_text_id, token_byte_lengths
+from lm.tokenizers.spans import Encoded
+from lm.tokenizers.spelling import Spelling
 
 WINDOWS = 16  # that go through a neural model together
 
@@ -76,13 +78,14 @@ class GPTText:
 
     kind = "gpt"
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(self, model: GPT, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        self.model, self.tokenizer, self.spelling = model, tokenizer, spelling
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         end = end_of_text_id(self.tokenizer)
-        encoded = encode_documents(self.tokenizer, list(texts))
-        nats = np.zeros(len(texts))
+        found = encode_scored(self.tokenizer, self.spelling, texts)
+        encoded = [each.ids for each in found]
+        nats = np.array([each.spelling_nats.sum() for each in found])
         windows = [
             (owner, window, fresh)
             for owner, ids in enumerate(encoded)
@@ -101,8 +104,7 @@ class GPTText:
             for row, (owner, window, fresh) in zip(losses, batch, strict=True):
                 nats[owner] += row[len(window) - 1 - fresh : len(window) - 1].sum()
         return [
-            Score(len(ids), float(sum_), len(text.encode()))
-            for text, ids, sum_ in zip(texts, encoded, nats, strict=True)
+            Score(len(each.ids), float(sum_), int(each.bytes.sum())) for each, sum_ in zip(found, nats, strict=True)
         ]
 
     def bits_per_byte(
@@ -138,21 +140,27 @@ class NgramText:
 
     kind = "ngram"
 
-    def __init__(self, model: NgramModel) -> None:
-        self.model = model
+    def __init__(self, model: NgramModel, spelling: Spelling) -> None:
+        self.model, self.spelling = model, spelling
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         if not self.model.is_distribution:
             raise ValueError(f"{self.model.smoothing} gives scores that do not sum to one: it has no bits per byte")
-        encoded = [self.model.encode(text) for text in texts]
-        offsets = np.cumsum([0, *map(len, encoded)])
-        ids = np.concatenate([np.empty(0, dtype=np.int64), *encoded])
+        found = self._encoded(texts)
+        offsets = np.cumsum([0, *(len(each.ids) for each in found)])
+        ids = np.concatenate([np.empty(0, dtype=np.int64), *(each.ids for each in found)])
         logs = self.model.log_probs(ids, offsets)
-        lossless = self.model.described["unit"] == "token"
         return [
-            Score(len(tokens), -float(logs[a:b].sum()), len(text.encode()) if lossless else 0)
-            for text, tokens, a, b in zip(texts, encoded, offsets[:-1], offsets[1:], strict=True)
+            Score(len(each.ids), float(each.spelling_nats.sum() - logs[a:b].sum()), int(each.bytes.sum()))
+            for each, a, b in zip(found, offsets[:-1], offsets[1:], strict=True)
         ]
+
+    def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
+        """Ids and what they stand for; words stand for no bytes."""
+        if not isinstance(self.model.names, WordVocabulary):
+            return encode_scored(self.model.names, self.spelling, texts)
+        words = [self.model.encode(text) for text in texts]
+        return [Encoded(ids, np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids))) for ids in words]
 
     def bits_per_byte(
         self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
@@ -185,11 +193,11 @@ class NgramText:
 
 def _open_gpt(folder: Path, device: str) -> GPTText:
     model, tokenizer = load_model(folder)
-    return GPTText(model.to(device), tokenizer)
+    return GPTText(model.to(device), tokenizer, Spelling.load(folder))
 
 
 def _open_ngram(folder: Path, device: str) -> NgramText:
-    return NgramText(load_ngram(folder))
+    return NgramText(load_ngram(folder), Spelling.load(folder))
 
 
 OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "ngram": _open_ngram}

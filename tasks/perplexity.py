@@ -108,9 +108,10 @@ def _count_words(work: Work, connection: duckdb.DuckDBPyConnection) -> None:
 
 def _build_ngrams(work: Work, connection: duckdb.DuckDBPyConnection, config: ReferenceConfig) -> None:
     """A byte-level BPE and a modified Kneser-Ney model of its tokens for every language, each in a folder."""
-    from lm.config import NgramConfig, TokenizerConfig
+    from lm.config import NgramConfig
     from lm.ngram.build import build_ngram
     from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
+    from lm.tokenizers.config import ByteBPEConfig
 
     assert config.order
     assert config.vocab_size
@@ -123,7 +124,7 @@ def _build_ngrams(work: Work, connection: duckdb.DuckDBPyConnection, config: Ref
         for number, language in enumerate(languages):
             learned = work.scratch / "tokenizer"
             _sample(connection, language, config.sample_bytes)
-            settings = TokenizerConfig(vocab_size=config.vocab_size, sample_bytes=config.sample_bytes)
+            settings = ByteBPEConfig(vocab_size=config.vocab_size, sample_bytes=config.sample_bytes)
             train_tokenizer(chain.from_iterable(_texts(connection)), settings, learned, should_stop=should_stop)
             tokenizer = load_tokenizer(learned)
             described = build_ngram(

@@ -11,11 +11,11 @@ import numpy as np
 
 from lm.interop.arpa import NEVER
 from lm.ngram.arrays import FILES
-from lm.ngram.build import KIND, copy_tokenizer, publish
+from lm.ngram.build import KIND, publish
 from lm.ngram.levels import index_dtype
 from lm.ngram.words import BEGIN, END, UNKNOWN, WordVocabulary
 from lm.stop import ShouldStop, check, never
-from lm.tokenizer import end_of_text_id, load_tokenizer
+from lm.tokenizer import copy_tokenizer, end_of_text_id, load_tokenizer
 from lm.tokens import tokenizer_sha256
 
 CHECK_LINES = 100_000

@@ -19,7 +19,7 @@ from lm.ngram.smoothing import adjusted_counts, discounts_of, smooth_level
 from lm.ngram.stream import index_stream, sequence_stream
 from lm.ngram.words import read_words, word_stream
 from lm.stop import ShouldStop, check, never
-from lm.tokenizer import TOKENIZER_FILE, end_of_text_id, load_tokenizer, save_tokenizer
+from lm.tokenizer import copy_tokenizer, end_of_text_id, load_tokenizer
 from lm.tokens import TokenIndex, tokenizer_sha256
 
 KIND = "ngram"
@@ -174,12 +174,6 @@ def _scratch_folder(out_dir: Path, scratch: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def copy_tokenizer(tokenizer_dir: Path, out_dir: Path) -> None:
-    """Put a tokenizer, our own or of a Hugging Face folder, beside a model."""
-    save_tokenizer(load_tokenizer(tokenizer_dir), out_dir)
-    shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, out_dir / TOKENIZER_FILE)
 
 
 def publish(out_dir: Path, described: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from lm.evaluate.perplexity import Sequences, figures
+from lm.evaluate.perplexity import Sequences, figures, target_bytes
 from lm.ngram.model import NgramModel, load_ngram
 from lm.stop import ShouldStop, check, never
 
@@ -27,20 +28,22 @@ def ngram_bits_per_byte(
     if not model.is_distribution:
         raise ValueError(f"{model.smoothing} gives scores that do not sum to one: there are no bits per byte")
     count = len(sequences) if limit is None else min(limit, len(sequences))
-    nats = all_nats = 0.0
+    nats = all_nats = spelling = 0.0
     size = tokens = targets_seen = 0
     for start in range(0, count, batch):
         check(should_stop, "evaluating")
-        rows = sequences.batch(np.arange(start, min(start + batch, count)))["tokens"].numpy()
+        examples = sequences.batch(np.arange(start, min(start + batch, count)))
+        rows = examples["tokens"].numpy()
         offsets = np.arange(0, rows.size + 1, rows.shape[1])
         scores = -model.log_probs(rows.reshape(-1), offsets, at_start=False).reshape(rows.shape)[:, 1:]
-        lengths = token_bytes[rows[:, 1:]]
-        nats += float(scores[lengths > 0].sum())
+        text = token_bytes[rows[:, 1:]] > 0
+        nats += float(scores[text].sum())
         all_nats += float(scores.sum())
-        size += int(lengths.sum())
-        tokens += int((lengths > 0).sum())
+        written, spelled = target_bytes(examples, torch.as_tensor(token_bytes))
+        size, spelling = size + written, spelling + spelled
+        tokens += int(text.sum())
         targets_seen += scores.size
-    return {**figures(nats, size, tokens), "loss": all_nats / targets_seen}
+    return {**figures(nats, size, tokens, spelling), "loss": all_nats / targets_seen}
 
 
 class NgramScorer:

@@ -69,7 +69,9 @@ def test_a_model_that_is_added_is_the_only_one_trained(made: tuple[Ladder, Run, 
 def test_the_shipped_one_is_read_and_faults_are_named() -> None:
     config = load_ladder(CONFIGS / "ladder.yaml")
     assert len({type(rung) for rung in config.models.values()}) == 2
-    with pytest.raises(ConfigError, match=r"models\.unigram\.odrer: unknown key; did you mean 'models\.unigram\.order'"):
+    with pytest.raises(
+        ConfigError, match=r"models\.unigram\.odrer: unknown key; did you mean 'models\.unigram\.order'"
+    ):
         load_ladder(CONFIGS / "ladder.yaml", {"models.unigram.odrer": "2"})
     with pytest.raises(ConfigError, match="kind"):
         load_ladder(CONFIGS / "ladder.yaml", {"models.unigram.kind": "markov"})

@@ -7,16 +7,17 @@ import pytest
 
 from flows.loading import ConfigError
 from flows.score import score_file
-from lm.config import NgramConfig, TokenizerConfig
+from lm.config import NgramConfig
 from lm.ngram.build import build_ngram, build_word_ngram
 from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
 
 TEXT = "The rose is red.\n\nThe tide is high.\r\n  \nNothing else"
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    train_tokenizer([TEXT] * 3, TokenizerConfig(vocab_size=280), tmp_path / "tokenizer")
+    train_tokenizer([TEXT] * 3, ByteBPEConfig(vocab_size=280), tmp_path / "tokenizer")
     ids = encode_documents(load_tokenizer(tmp_path / "tokenizer"), [TEXT])
     build_ngram(ids, tmp_path / "tokenizer", NgramConfig(order=2), tmp_path / "model")
     return tmp_path / "model"

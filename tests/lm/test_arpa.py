@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lm.config import NgramConfig, TokenizerConfig
+from lm.config import NgramConfig
 from lm.interop.arpa import write_arpa
 from lm.interop.arpa_reader import read_arpa
 from lm.ngram.build import build_ngram, build_word_ngram
 from lm.ngram.model import NgramModel, load_ngram
 from lm.stop import Interrupted
 from lm.tokenizer import train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
 from lm.tokens import build_index
 from tests.lm.ngram_oracle import ORACLE, sentences
 
@@ -86,7 +87,7 @@ def test_tokens_come_back_unchanged(tmp_path: Path, shards: list[Path], tokenize
     assert described["left_out"] == 1  # <unk>, which this tokenizer has no use for
     assert again.encode("the model").tolist() == model.encode("the model").tolist()
     other = tmp_path / "other"
-    train_tokenizer(["entirely different words"], TokenizerConfig(vocab_size=258), other)
+    train_tokenizer(["entirely different words"], ByteBPEConfig(vocab_size=258), other)
     with pytest.raises(ValueError, match=r"one.arpa, line \d+: .* is no token of the tokenizer"):
         read_arpa(tmp_path / "one.arpa", tmp_path / "three", other)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from lm.config import NgramConfig, TokenizerConfig
+from lm.config import NgramConfig
 from lm.ngram.build import build_ngram, build_word_ngram, parse_size
 from lm.ngram.counts import blocks, count_runs, field_bits, pack, read_run, sort_keys, write_runs
 from lm.ngram.levels import index_dtype, parent_ranges
@@ -20,6 +20,7 @@ from lm.ngram.stream import index_stream, sequence_stream
 from lm.ngram.words import WordVocabulary, read_words, word_stream
 from lm.stop import Interrupted, never
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
 from lm.tokens import TokenIndex, build_index
 from tests.lm.ngram_oracle import events, sentences
 
@@ -175,7 +176,7 @@ def test_a_killed_build_leaves_nothing_that_looks_like_a_model(tmp_path: Path) -
 
 def test_inputs_that_cannot_be_counted_are_named(tmp_path: Path, index: TokenIndex, tokenizer_dir: Path) -> None:
     other = tmp_path / "other"
-    train_tokenizer(["some other text, some other tokens"], TokenizerConfig(vocab_size=260), other)
+    train_tokenizer(["some other text, some other tokens"], ByteBPEConfig(vocab_size=260), other)
     with pytest.raises(ValueError, match=r"made by another tokenizer than .*other"):
         build_ngram(index, other, NgramConfig(), tmp_path / "m")
     with pytest.raises(ValueError, match="token id 999 in the corpus, but the vocabulary has"):
