@@ -92,7 +92,7 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         read, kept = counts["ingest"], counts["filter_corpus"]
         figures["documents read"] = f"{read['documents']:,} ({read['text_bytes'] / 1e6:.1f} MB of text)"
         figures["documents kept"] = f"{kept['documents']:,} ({kept['bytes'] / 1e6:.1f} MB)"
-    if "pretrain" in counts:
+    if "pretrain" in counts and "leaderboard" not in counts:
         trained = counts["pretrain"]
         figures["model"] = f"{trained['parameters']:,} parameters, trained on {trained['tokens']:,} tokens"
     if "evaluate" in counts:
