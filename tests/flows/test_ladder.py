@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import textmill
 from flows.ladder import Ladder, build_ladder
 from flows.ladder_config import LadderConfig, load_ladder
 from flows.loading import CONFIGS, ConfigError
@@ -54,6 +55,19 @@ def test_every_model_is_scored_on_the_same_text_and_the_best_comes_first(
     assert all(row["seconds"] > 0 and row["peak_bytes"] > 1e7 and row["parameters"] > 0 for row in rows)
     table = (ladder.leaderboard.path / "leaderboard.md").read_text(encoding="utf-8")
     assert all(f"| {name} | {score:.4f} |" in table for name, score in scores.items())
+
+
+def test_its_models_open_from_a_notebook(
+    made: tuple[Ladder, Run, LadderConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ladder, run, _ = made
+    monkeypatch.setattr(textmill, "open_store", lambda: run.store)
+    for model, found in zip(ladder.models, ladder.figures, strict=True):
+        opened = textmill.open_model(model.name)
+        assert opened.kind == json.loads(found.file(FIGURES).read_text())["kind"]
+        short, long = opened.score(["The rose.", "The rose. The rose. The rose."])
+        assert 0 < short.nats < long.nats
+        assert (short.bytes, long.bytes) == (9, 29)
 
 
 def test_a_model_that_is_added_is_the_only_one_trained(made: tuple[Ladder, Run, LadderConfig]) -> None:
