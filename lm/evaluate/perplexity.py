@@ -66,7 +66,7 @@ def bits_per_byte(
                 targets_seen += targets.numel()
     finally:
         model.train(was_training)
-    return {**_figures(nats, size, tokens, spelling), "loss": all_nats / targets_seen}
+    return {**figures(nats, size, tokens, spelling), "loss": all_nats / targets_seen}
 
 
 def unigram_bits_per_byte(
@@ -95,7 +95,7 @@ def unigram_bits_per_byte(
         size, spelling = size + written, spelling + spelled
     text = token_bytes > 0
     nats = -float((seen[text] * log_p[text]).sum())
-    return _figures(nats, size, int(seen[text].sum()), spelling)
+    return figures(nats, size, int(seen[text].sum()), spelling)
 
 
 def _written(examples: Batch, lengths: torch.Tensor) -> tuple[int, float]:
@@ -105,7 +105,11 @@ def _written(examples: Batch, lengths: torch.Tensor) -> tuple[int, float]:
     return int(lengths[examples["tokens"][:, 1:]].sum()), 0.0
 
 
-def _figures(nats: float, size: int, tokens: int, spelling: float) -> dict[str, float]:
+def figures(nats: float, size: int, tokens: int, spelling: float = 0.0) -> dict[str, float]:
+    """What a model's nats on `size` bytes of text in `tokens` tokens mean, with those of `spelling` unknown words.
+
+    Raises ValueError if there is no text.
+    """
     if not size:
         raise ValueError("there is no text to score: the sequences hold special tokens only")
     return {
