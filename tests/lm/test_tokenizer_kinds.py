@@ -6,34 +6,25 @@ import os
 import random
 import subprocess
 import sys
-from collections import Counter
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer
 
 from lm.tokenizer import (
     copy_tokenizer,
     encode_documents,
     end_of_text_id,
-    has_fixed_bytes,
     kind_of,
     load_tokenizer,
     token_byte_lengths,
     train_tokenizer,
     unknown_id,
 )
-from lm.tokenizers import common
 from lm.tokenizers.common import END_OF_TEXT
 from lm.tokenizers.spans import encode_spans
 from lm.tokenizers.spelling import Spelling
-from lm.tokenizers.word import word_pattern
 from tests.lm.tokenizer_kinds import CONFIGS, LOSSLESS, NASTY, trained, training_texts
 
 RECORDED = {
@@ -156,32 +147,6 @@ print(json.dumps(got))
         assert whole[0 : 1 if bert else 0] == ([2] if bert else [])  # [CLS] begins only BERT's input
 
 
-@cache
-def of_kind(kind: str) -> Tokenizer:
-    """A tokenizer for many examples of hypothesis."""
-    with TemporaryDirectory() as directory:
-        return load_tokenizer(trained(kind, Path(directory)))
-
-
-@pytest.mark.parametrize("kind", LOSSLESS)
-@settings(max_examples=150, deadline=None)
-@given(text=st.text(max_size=60) | st.text(alphabet="a the模型\n <0x41>|'é", max_size=60))
-def test_any_text_comes_back_and_every_byte_is_counted(kind: str, text: str) -> None:
-    tokenizer = of_kind(kind)
-    assert has_fixed_bytes(tokenizer)
-    (ids,) = encode_documents(tokenizer, [text])
-    assert tokenizer.decode(ids.tolist(), skip_special_tokens=False) == text
-    assert token_byte_lengths(tokenizer)[ids].sum() == len(text.encode())
-
-
-@pytest.mark.parametrize("kind", LOSSLESS)
-def test_hard_texts_come_back(kind: str) -> None:
-    tokenizer = of_kind(kind)
-    for text, ids in zip(NASTY, encode_documents(tokenizer, NASTY), strict=True):
-        assert tokenizer.decode(ids.tolist(), skip_special_tokens=False) == text
-        assert token_byte_lengths(tokenizer)[ids].sum() == len(text.encode())
-
-
 def test_what_tokens_stand_for_adds_up_to_the_text(folder: Path) -> None:
     tokenizer = load_tokenizer(folder)
     unknown, spelling = unknown_id(tokenizer), Spelling.load(folder)
@@ -219,37 +184,6 @@ def test_no_special_token_comes_from_a_text(folder: Path) -> None:
         assert not (special - {unknown_id(tokenizer)}) & set(ids.tolist())
 
 
-@pytest.mark.parametrize("size", [300, 1000])
-def test_a_huge_text_encodes_in_pieces_as_it_does_whole(
-    folder: Path, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokenizer = load_tokenizer(folder)
-    # the second without a single space, the third with what Python and the library call whitespace in different ways
-    texts = [" ".join(training_texts()[:30]), "模型，学习don't数据3.14" * 90, "wo\x1crd 模\x85型\u2028x\ty " * 90]
-    whole = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
-    monkeypatch.setattr(common, "CHUNK_CHARS", size)
-    for text, ids in zip(texts, whole, strict=True):
-        parts = list(common.pieces(tokenizer, text))
-        assert "".join(parts) == text
-        if tokenizer.normalizer is None or " " in text:
-            assert len(parts) > 1
-        (got,) = encode_documents(tokenizer, [text])
-        assert got.tolist() == ids
-    unknown, spelling = unknown_id(tokenizer), Spelling.load(folder)
-    for text, encoded in zip(texts, encode_spans(tokenizer, texts, unknown, spelling), strict=True):
-        assert encoded.bytes.sum() == len(text.encode())
-
-
-@pytest.mark.parametrize("kind", list(CONFIGS))
-@settings(max_examples=150, deadline=None)
-@given(text=st.text(alphabet="abé 模型한,.'1\n\t\x1c\x85\u2028\u0301", max_size=80), size=st.integers(4, 40))
-def test_no_cut_shows_in_the_ids(kind: str, text: str, size: int) -> None:
-    tokenizer = of_kind(kind)
-    with patch.object(common, "CHUNK_CHARS", size):
-        (got,) = encode_documents(tokenizer, [text])
-    assert got.tolist() == tokenizer.encode(text, add_special_tokens=False).ids
-
-
 def test_a_copy_is_the_same_to_the_byte(folder: Path, tmp_path: Path) -> None:
     copy_tokenizer(folder, tmp_path / "copy")
     assert digest(tmp_path / "copy") == digest(folder)
@@ -271,78 +205,3 @@ def test_no_text_is_an_error_for_each(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="there is no text to learn a tokenizer from"):
             train_tokenizer(texts, CONFIGS[folder.name], tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("kind", ["word", "word-separate", "wordpiece", "unigram"])
-def test_counts_are_those_of_whole_texts(kind: str) -> None:
-    tokenizer = of_kind(kind)
-    texts = training_texts()[:40] + NASTY * 2
-    expected: Counter[str] = Counter()
-    for text in texts:
-        normal = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
-        expected.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal))
-    assert common.pre_token_counts(tokenizer, texts) == expected
-    with patch.object(common, "HELD_CHARS", 100):
-        assert common.pre_token_counts(tokenizer, texts) == expected
-
-
-@pytest.mark.parametrize(
-    ("spaces", "words"),
-    [
-        (
-            "attached",
-            [
-                "We",
-                " don't",
-                " pay",
-                " ",
-                " 3.14",
-                ",",
-                "\n",
-                " ",
-                "模",
-                "型",
-                " x",
-                "1",
-                "!",
-                "!",
-                "\t",
-                "'",
-                "ok",
-                "  ",
-            ],
-        ),
-        (
-            "separate",
-            [
-                "We",
-                " ",
-                "don't",
-                " ",
-                "pay",
-                "  ",
-                "3.14",
-                ",",
-                "\n",
-                " ",
-                "模",
-                "型",
-                " ",
-                "x",
-                "1",
-                "!",
-                "!",
-                "\t",
-                "'",
-                "ok",
-                "  ",
-            ],
-        ),
-    ],
-)
-def test_words_by_their_rule(spaces: str, words: list[str]) -> None:
-    text = "We don't pay  3.14,\n 模型 x1!!\t'ok  "
-    pre_tokenizer = pre_tokenizers.Split(Regex(word_pattern(spaces, 64)), "isolated")
-    assert [word for word, _ in pre_tokenizer.pre_tokenize_str(text)] == words
-    longest = pre_tokenizers.Split(Regex(word_pattern(spaces, 3)), "isolated").pre_tokenize_str("abcdefg 12345")
-    assert max(len(word.strip()) for word, _ in longest) == 3

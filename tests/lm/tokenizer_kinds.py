@@ -1,9 +1,13 @@
 """One small config for each kind of tokenizer, texts to learn from and texts that are hard."""
 
 import random
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from lm.tokenizer import train_tokenizer
+from tokenizers import Tokenizer
+
+from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.common import END_OF_TEXT
 from lm.tokenizers.config import (
     ByteBPEConfig,
@@ -79,3 +83,10 @@ def trained(kind: str, directory: Path) -> Path:
     """The folder of a tokenizer of this kind, learned from `training_texts`."""
     train_tokenizer(training_texts(), CONFIGS[kind], directory)
     return directory
+
+
+@cache
+def of_kind(kind: str) -> Tokenizer:
+    """A tokenizer for many examples of hypothesis."""
+    with TemporaryDirectory() as directory:
+        return load_tokenizer(trained(kind, Path(directory)))
