@@ -121,7 +121,7 @@ def build_from_stream(
     if not ngrams:
         raise ValueError("there is no text to count n-grams of")
     check(should_stop, "counting n-grams")
-    batches = merged(runs, scratch / "spill", memory_limit, threads)
+    batches = merged(runs, scratch / "spill", memory_limit, threads, should_stop)
     levels = build_levels(batches, config.order, vocab, ngrams, scratch, threads, should_stop)
     shutil.rmtree(scratch / "runs")
     writer = ArrayWriter(levels, config, out_dir, scratch)

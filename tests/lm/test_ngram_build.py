@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from collections import Counter
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from lm.config import NgramConfig, TokenizerConfig
 from lm.ngram.build import build_ngram, build_word_ngram, parse_size
-from lm.ngram.counts import blocks, count_runs, field_bits, pack, read_run, sort_keys, write_runs
+from lm.ngram.counts import blocks, count_runs, field_bits, merged, pack, read_run, sort_keys, write_runs
 from lm.ngram.levels import index_dtype, parent_ranges
 from lm.ngram.model import load_ngram
 from lm.ngram.stream import index_stream, sequence_stream
@@ -103,6 +104,11 @@ def test_many_runs_and_a_spill_give_what_one_gives(tmp_path: Path, monkeypatch: 
     )
     assert len(runs) > 5
     assert sum(int(read_run(run)[2].sum()) for run in runs) == 8000
+    stopped = iter([False, True, True])
+    monkeypatch.setattr("lm.ngram.counts.wait_for", lambda futures, timeout: wait([], timeout=0))  # a slow query
+    with pytest.raises(Interrupted, match="merging n-gram counts"):
+        list(merged(runs, tmp_path / "spill", "1GB", 1, lambda: next(stopped)))
+    monkeypatch.undo()
     monkeypatch.setattr("lm.ngram.build.parse_size", lambda size: 1)  # the smallest blocks there are
     monkeypatch.setattr("lm.ngram.levels.ROWS", 64)
     build_word_ngram(lines, NgramConfig(order=4), tmp_path / "many", threads=2)
