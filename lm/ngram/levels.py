@@ -94,7 +94,7 @@ def link_children(first, parent_links, suffix_first, suffix_words, words, links,
     search begins behind the last find.
     """
     for parent in range(begin, end):
-        suffix = parent_links[parent]
+        suffix = np.int64(parent_links[parent])
         at, stop = np.int64(suffix_first[suffix]), np.int64(suffix_first[suffix + 1])
         for child in range(np.int64(first[parent]), np.int64(first[parent + 1])):
             word = words[child]

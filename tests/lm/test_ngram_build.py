@@ -230,6 +230,21 @@ def test_a_config_that_makes_no_sense_is_refused(settings: dict[str, Any], messa
         NgramConfig(**settings)
 
 
+def test_a_corpus_that_outgrows_32_bits_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = NgramConfig(order=3, prune=(0, 0, 1))
+    build_word_ngram(LINES, config, tmp_path / "small")
+    for module in ("levels", "arrays"):
+        monkeypatch.setattr(f"lm.ngram.{module}.index_dtype", lambda largest: np.dtype("<u8"))
+    build_word_ngram(LINES, config, tmp_path / "large")
+    small, large = load_ngram(tmp_path / "small"), load_ngram(tmp_path / "large")
+    assert (small.arrays.links.dtype, large.arrays.links.dtype) == (np.uint32, np.uint64)
+    for name in ("words", "probs", "links", "backoffs", "children"):
+        np.testing.assert_array_equal(getattr(small.arrays, name), getattr(large.arrays, name))
+    ids = np.concatenate([small.encode(line) for line in LINES])
+    offsets = np.array([0, len(ids)])
+    np.testing.assert_array_equal(small.log_probs(ids, offsets), large.log_probs(ids, offsets))
+
+
 def test_the_parts_of_a_large_build_fit() -> None:
     assert index_dtype(2**32 - 2) == np.uint32
     assert index_dtype(2**32 - 1) == np.uint64
