@@ -161,7 +161,7 @@ def test_words_are_those_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="begins with <unk> and </s>"):
         WordVocabulary(["a", "b"])
     with pytest.raises(ValueError, match="a word stands twice"):
-        WordVocabulary(["<unk>", "</s>", "a", "a"])
+        WordVocabulary(["<unk>", "</s>", "a", "a"]).encode("a")
 
 
 def test_a_killed_build_leaves_nothing_that_looks_like_a_model(tmp_path: Path) -> None:
