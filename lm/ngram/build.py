@@ -83,7 +83,7 @@ def build_word_ngram(
     beside `memory_limit`. Else as `build_ngram`.
     """
     with _scratch_folder(out_dir, scratch) as folder:
-        words, ids = read_words(lines, config.min_count, folder / "words.raw")
+        words, ids = read_words(lines, config.min_count, folder / "words.raw", should_stop)
         described = build_from_stream(
             word_stream(folder / "words.raw", ids),
             len(words),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lm.compiled import kernel
+from lm.stop import ShouldStop, check, never
 
 UNKNOWN, END = "<unk>", "</s>"
 BEGIN = "<s>"
@@ -170,7 +171,9 @@ def _grown(array: np.ndarray, size: int) -> np.ndarray:
     return grown
 
 
-def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVocabulary, np.ndarray]:
+def read_words(
+    lines: Iterable[str], min_count: int, file: Path, should_stop: ShouldStop = never
+) -> tuple[WordVocabulary, np.ndarray]:
     """Learn the vocabulary of `lines` and write their words to `file`, numbered as they appear.
 
     Words seen fewer than `min_count` times become `<unk>`. Returns the vocabulary and the id in it of each number in
@@ -181,6 +184,7 @@ def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVo
     with file.open("wb") as out, ThreadPoolExecutor(1) as worker:
         numbers = worker.submit(np.zeros, 1, np.uint32)
         for text in _bytes(lines):  # the next is read while one is at work
+            check(should_stop, "reading words")
             out.write(numbers.result().data)
             numbers = worker.submit(interner.numbers, np.frombuffer(text, dtype=np.uint8))
         out.write(numbers.result().data)

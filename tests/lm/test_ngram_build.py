@@ -156,6 +156,8 @@ def test_words_are_those_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert stream.tolist() == [1, *(id for line in lines for id in [*vocabulary.encode(line).tolist(), 1])]
     with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
         read_words(["a \ud800"], 1, tmp_path / "words")
+    with pytest.raises(Interrupted, match="reading words"):
+        read_words(lines, 1, tmp_path / "words", should_stop=lambda: True)
     with pytest.raises(ValueError, match="<s> or </s> stands in the text itself: 'a <s>'"):
         vocabulary.encode("a <s>")
     with pytest.raises(ValueError, match="begins with <unk> and </s>"):
