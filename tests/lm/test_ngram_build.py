@@ -209,6 +209,13 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "probs.npy").unlink()
     with pytest.raises(ValueError, match=r"probs.npy: missing, so this n-gram model is incomplete"):
         load_ngram(tmp_path)
+    np.save(tmp_path / "probs.npy", probs)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "ngrams": [1, 2, 3]}))
+    with pytest.raises(ValueError, match=r"n-grams, config.json says 6"):
+        load_ngram(tmp_path)
+    WordVocabulary(["<unk>", "</s>", "a"]).save(tmp_path)
+    with pytest.raises(ValueError, match=r"3 words or tokens beside a model of \d+: build it again"):
+        load_ngram(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "kind": "gpt"}))
     with pytest.raises(ValueError, match="not a 'ngram' model: 'gpt'"):
         load_ngram(tmp_path)
