@@ -123,7 +123,7 @@ def arpa_lines(path: Path) -> Iterator[tuple[list[str], float, float | None]]:
 def compare(folder: Path, arpa: Path, every: int) -> dict[str, float]:
     """The largest differences of log10 p and of weights between ours and a file of lmplz, on every so many lines."""
     model = load_ngram(folder)
-    ids = {word: id for id, word in enumerate(model.names.words)} | {"<s>": model.boundary}  # type: ignore[union-attr]
+    ids = {**model.names.ids, "<s>": model.boundary}  # type: ignore[union-attr]
     compared, worst_p, worst_weight = 0, 0.0, 0.0
     for words, p, weight in itertools.islice(arpa_lines(arpa), 0, None, every):
         if words == ["<s>"]:

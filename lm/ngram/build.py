@@ -83,7 +83,7 @@ def build_word_ngram(
     beside `memory_limit`. Else as `build_ngram`.
     """
     with _scratch_folder(out_dir, scratch) as folder:
-        words, ids = read_words(lines, config.min_count, folder / "words.raw")
+        words, ids = read_words(lines, config.min_count, folder / "words.raw", should_stop)
         described = build_from_stream(
             word_stream(folder / "words.raw", ids),
             len(words),
@@ -121,7 +121,7 @@ def build_from_stream(
     if not ngrams:
         raise ValueError("there is no text to count n-grams of")
     check(should_stop, "counting n-grams")
-    batches = merged(runs, scratch / "spill", memory_limit, threads)
+    batches = merged(runs, scratch / "spill", memory_limit, threads, should_stop)
     levels = build_levels(batches, config.order, vocab, ngrams, scratch, threads, should_stop)
     shutil.rmtree(scratch / "runs")
     writer = ArrayWriter(levels, config, out_dir, scratch)

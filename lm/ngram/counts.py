@@ -8,7 +8,9 @@ the beginning of some n-gram that is counted, and numbers in ascending order are
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -181,12 +183,14 @@ def read_run(path: Path) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(np.load(file, mmap_mode="c", allow_pickle=False)) for file in files)
 
 
-def merged(runs: list[Path], spill: Path, memory_limit: str, threads: int) -> Iterator[tuple[np.ndarray, ...]]:
+def merged(
+    runs: list[Path], spill: Path, memory_limit: str, threads: int, should_stop: ShouldStop
+) -> Iterator[tuple[np.ndarray, ...]]:
     """All n-grams of the runs in ascending order: batches of high, low, n. What does not fit into memory is spilled."""
     if len(runs) == 1:
         yield read_run(runs[0])
         return
-    with duckdb.connect(":memory:") as connection:
+    with duckdb.connect(":memory:") as connection, ThreadPoolExecutor(1) as worker:
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET memory_limit = ?", [memory_limit])
         connection.execute("SET temp_directory = ?", [str(spill)])
@@ -194,5 +198,15 @@ def merged(runs: list[Path], spill: Path, memory_limit: str, threads: int) -> It
         tables = [pa.table(dict(zip(COLUMNS, read_run(run), strict=True))) for run in runs]
         connection.register("runs", pa.concat_tables(tables))  # maps the files: nothing is copied
         rows = connection.sql("SELECT high, low, sum(n)::BIGINT AS n FROM runs GROUP BY high, low ORDER BY high, low")
-        for batch in rows.to_arrow_reader(ROWS):
+
+        def wait(future: Future[Any]) -> Any:
+            """Its result; the query, which may take minutes, is given up if asked to stop."""
+            while not wait_for([future], timeout=0.1).done:
+                if should_stop():
+                    connection.interrupt()
+                check(should_stop, "merging n-gram counts")
+            return future.result()
+
+        batches = wait(worker.submit(rows.to_arrow_reader, ROWS))
+        while (batch := wait(worker.submit(next, batches, None))) is not None:
             yield tuple(column.to_numpy(zero_copy_only=False) for column in batch.columns)

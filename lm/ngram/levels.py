@@ -94,7 +94,7 @@ def link_children(first, parent_links, suffix_first, suffix_words, words, links,
     search begins behind the last find.
     """
     for parent in range(begin, end):
-        suffix = parent_links[parent]
+        suffix = np.int64(parent_links[parent])
         at, stop = np.int64(suffix_first[suffix]), np.int64(suffix_first[suffix + 1])
         for child in range(np.int64(first[parent]), np.int64(first[parent + 1])):
             word = words[child]
@@ -120,9 +120,13 @@ def over_parents(first: np.ndarray, threads: int, should_stop: ShouldStop, work:
     """Call work(begin, end) on ranges of parents, in threads. What it does to one parent must not touch another."""
     ranges = parent_ranges(first, parts=max(threads, 1 + int(first[-1]) // 2_000_000))
     with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(work, begin, end) for begin, end in ranges]:
-            check(should_stop, "building an n-gram model")
-            future.result()
+        futures = [pool.submit(work, begin, end) for begin, end in ranges]
+        try:
+            for future in futures:
+                check(should_stop, "building an n-gram model")
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def build_levels(
@@ -163,7 +167,7 @@ def _write_levels(
     """Write words, counts and first of each level, those of level 1 for the words that were seen."""
     flushed, sizes = np.zeros(order, dtype=np.int64), np.zeros(order, dtype=np.int64)
     previous = np.zeros(2, dtype=np.uint64)
-    buffers = [np.zeros((order, ROWS + 1), dtype=t) for t in (np.uint32, np.int64, np.int64)]
+    words, counts, first = buffers = [np.zeros((order, ROWS + 1), dtype=t) for t in (np.uint32, np.int64, np.int64)]
     kinds = [np.dtype("<u4"), dtype, dtype]
     with ExitStack() as stack:
         files = [[stack.enter_context(path.open("wb")) for path in what] for what in paths]
@@ -172,7 +176,7 @@ def _write_levels(
             for level in range(order):
                 whole = max(0, int(sizes[level]) - keep)
                 for buffer, file, kind in zip(buffers, (what[level] for what in files), kinds, strict=True):
-                    if level + 1 < order or buffer is not buffers[2]:  # the last level has no children
+                    if level + 1 < order or buffer is not first:  # the last level has no children
                         file.write(buffer[level, :whole].astype(kind).data)
                     buffer[level, : sizes[level] - whole] = buffer[level, whole : sizes[level]]
                 flushed[level] += whole
@@ -182,19 +186,7 @@ def _write_levels(
             for at in range(0, len(batch[0]), ROWS):
                 check(should_stop, "building an n-gram model")
                 high, low, n = (column[at : at + ROWS] for column in batch)
-                grow(
-                    high,
-                    low,
-                    n.astype(np.int64),
-                    previous,
-                    order,
-                    bits,
-                    buffers[0],
-                    buffers[1],
-                    buffers[2],
-                    sizes,
-                    flushed,
-                )
+                grow(high, low, n.astype(np.int64), previous, order, bits, words, counts, first, sizes, flushed)
                 flush(keep=1)  # the last of each level may still be counted
         flush(keep=0)
         for level in range(order - 1):

@@ -28,7 +28,13 @@ def load_ngram(folder: Path) -> "NgramModel":
     if described.get("kind") != KIND:
         raise ValueError(f"{path}: not a {KIND!r} model: {described.get('kind')!r}")
     names = WordVocabulary.load(folder) if described["unit"] == "word" else load_tokenizer(folder)
-    return NgramModel(described, Arrays.open(folder), names)
+    size = len(names) if isinstance(names, WordVocabulary) else names.get_vocab_size()
+    if size != described["vocab"]:
+        raise ValueError(f"{folder}: {size} words or tokens beside a model of {described['vocab']}: build it again")
+    arrays = Arrays.open(folder)
+    if sum(described["ngrams"]) != len(arrays.words):
+        raise ValueError(f"{folder}: {len(arrays.words)} n-grams, config.json says {sum(described['ngrams'])}")
+    return NgramModel(described, arrays, names)
 
 
 class NgramModel:

@@ -53,10 +53,8 @@ def score(ids, offsets, arrays, boundary, order, at_start, unseen, uniform, p): 
                 p[i] = below * uniform
             else:
                 p[i] = weight * probs[child]
-            if word == boundary:
-                node, known, available = (child, 1, 1) if order > 1 else (np.int64(nothing), 0, 0)
-                if order > 1:
-                    node = np.int64(boundary)
+            if word == boundary and order > 1:
+                node, known, available = np.int64(boundary), 1, 1
             elif child < inner:
                 node, known, available = child, known + 1, min(available + 1, order - 1)
             else:

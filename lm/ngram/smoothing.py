@@ -75,7 +75,7 @@ def discounts_of(counts: np.ndarray, order: int, config: NgramConfig) -> tuple[f
 def count_links(links: np.ndarray, counts: np.ndarray) -> None:
     """counts[suffix] += 1 for each n-gram."""
     for i in range(len(links)):
-        counts[links[i]] += 1
+        counts[links[i]] += counts.dtype.type(1)
 
 
 def adjusted_counts(levels: list[Level], n: int, boundary: int, path: Path) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from lm.compiled import kernel
+from lm.stop import ShouldStop, check, never
 
 UNKNOWN, END = "<unk>", "</s>"
 BEGIN = "<s>"
@@ -26,16 +29,21 @@ class WordVocabulary:
         if list(words[:2]) != [UNKNOWN, END]:
             raise ValueError(f"a vocabulary begins with {UNKNOWN} and {END}, not {list(words[:2])}")
         self.words = tuple(words)
-        self._ids = {word: id for id, word in enumerate(words)}
-        if len(self._ids) != len(words):
-            raise ValueError(f"{len(words)} words, {len(self._ids)} of them different: a word stands twice")
 
     def __len__(self) -> int:
         return len(self.words)
 
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each word. Raises ValueError if one stands twice."""
+        ids = {word: id for id, word in enumerate(self.words)}
+        if len(ids) != len(self.words):
+            raise ValueError(f"{len(self.words)} words, {len(ids)} of them different: a word stands twice")
+        return ids
+
     def encode(self, line: str) -> np.ndarray:
         """Ids of the words of a line, uint32; those not in the vocabulary are `<unk>`."""
-        return np.array([self._ids.get(word, 0) for word in split_words(line)], dtype=np.uint32)
+        return np.array([self.ids.get(word, 0) for word in split_words(line)], dtype=np.uint32)
 
     def save(self, folder: Path) -> None:
         (folder / VOCABULARY_FILE).write_text(json.dumps(self.words, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -163,7 +171,9 @@ def _grown(array: np.ndarray, size: int) -> np.ndarray:
     return grown
 
 
-def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVocabulary, np.ndarray]:
+def read_words(
+    lines: Iterable[str], min_count: int, file: Path, should_stop: ShouldStop = never
+) -> tuple[WordVocabulary, np.ndarray]:
     """Learn the vocabulary of `lines` and write their words to `file`, numbered as they appear.
 
     Words seen fewer than `min_count` times become `<unk>`. Returns the vocabulary and the id in it of each number in
@@ -171,17 +181,21 @@ def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVo
     ValueError if `<s>` or `</s>` stands in the text.
     """
     interner = _Interner()
-    with file.open("wb") as out:
-        out.write(np.zeros(1, dtype=np.uint32).data)
-        for text in _bytes(lines):
-            out.write(interner.numbers(np.frombuffer(text, dtype=np.uint8)).data)
+    with file.open("wb") as out, ThreadPoolExecutor(1) as worker:
+        numbers = worker.submit(np.zeros, 1, np.uint32)
+        for text in _bytes(lines):  # the next is read while one is at work
+            check(should_stop, "reading words")
+            out.write(numbers.result().data)
+            numbers = worker.submit(interner.numbers, np.frombuffer(text, dtype=np.uint8))
+        out.write(numbers.result().data)
     words, counts = interner.words(), interner.counts[1 : len(interner) + 1]
+    unknown = UNKNOWN.encode()
     for reserved in (BEGIN, END):
         if reserved.encode() in words:
             raise ValueError(f"the word {reserved} stands in the text itself: it is kept for the ends of sequences")
-    kept = [i for i in np.flatnonzero(counts >= min_count).tolist() if words[i] != UNKNOWN.encode()]
+    kept = np.flatnonzero(counts >= min_count).tolist()
     kept.sort(key=words.__getitem__)
-    order = np.array(kept, dtype=np.int64)
+    order = np.array([i for i in kept if words[i] != unknown], dtype=np.int64)
     order = order[np.argsort(-counts[order], kind="stable")]  # by falling frequency, then by their bytes
     ids = np.zeros(len(words) + 1, dtype=np.uint32)
     ids[0] = WordVocabulary.boundary
@@ -191,6 +205,7 @@ def read_words(lines: Iterable[str], min_count: int, file: Path) -> tuple[WordVo
 
 def _bytes(lines: Iterable[str]) -> Iterator[bytes]:
     """The lines as UTF-8 with EDGE behind each, in batches; a line longer than a batch is cut at its spaces."""
+    edge = EDGE.to_bytes()
     waiting: list[bytes] = []
     size = 0
     for line in lines:
@@ -199,7 +214,7 @@ def _bytes(lines: Iterable[str]) -> Iterator[bytes]:
             waiting.append(encoded[:cut])
             yield b"".join(waiting)
             waiting, size, encoded = [], 0, encoded[cut:]
-        waiting += [encoded, EDGE.to_bytes()]
+        waiting += (encoded, edge)
         size += len(encoded) + 1
         if size >= BATCH:
             yield b"".join(waiting)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from collections import Counter
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from lm.config import NgramConfig
 from lm.ngram.build import build_ngram, build_word_ngram, parse_size
-from lm.ngram.counts import blocks, count_runs, field_bits, pack, read_run, sort_keys, write_runs
+from lm.ngram.counts import blocks, count_runs, field_bits, merged, pack, read_run, sort_keys, write_runs
 from lm.ngram.levels import index_dtype, parent_ranges
 from lm.ngram.model import load_ngram
 from lm.ngram.stream import index_stream, sequence_stream
@@ -104,6 +105,11 @@ def test_many_runs_and_a_spill_give_what_one_gives(tmp_path: Path, monkeypatch: 
     )
     assert len(runs) > 5
     assert sum(int(read_run(run)[2].sum()) for run in runs) == 8000
+    stopped = iter([False, True, True])
+    monkeypatch.setattr("lm.ngram.counts.wait_for", lambda futures, timeout: wait([], timeout=0))  # a slow query
+    with pytest.raises(Interrupted, match="merging n-gram counts"):
+        list(merged(runs, tmp_path / "spill", "1GB", 1, lambda: next(stopped)))
+    monkeypatch.undo()
     monkeypatch.setattr("lm.ngram.build.parse_size", lambda size: 1)  # the smallest blocks there are
     monkeypatch.setattr("lm.ngram.levels.ROWS", 64)
     build_word_ngram(lines, NgramConfig(order=4), tmp_path / "many", threads=2)
@@ -151,12 +157,14 @@ def test_words_are_those_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert stream.tolist() == [1, *(id for line in lines for id in [*vocabulary.encode(line).tolist(), 1])]
     with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
         read_words(["a \ud800"], 1, tmp_path / "words")
+    with pytest.raises(Interrupted, match="reading words"):
+        read_words(lines, 1, tmp_path / "words", should_stop=lambda: True)
     with pytest.raises(ValueError, match="<s> or </s> stands in the text itself: 'a <s>'"):
         vocabulary.encode("a <s>")
     with pytest.raises(ValueError, match="begins with <unk> and </s>"):
         WordVocabulary(["a", "b"])
     with pytest.raises(ValueError, match="a word stands twice"):
-        WordVocabulary(["<unk>", "</s>", "a", "a"])
+        WordVocabulary(["<unk>", "</s>", "a", "a"]).encode("a")
 
 
 def test_a_killed_build_leaves_nothing_that_looks_like_a_model(tmp_path: Path) -> None:
@@ -202,6 +210,13 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "probs.npy").unlink()
     with pytest.raises(ValueError, match=r"probs.npy: missing, so this n-gram model is incomplete"):
         load_ngram(tmp_path)
+    np.save(tmp_path / "probs.npy", probs)
+    (tmp_path / "config.json").write_text(json.dumps({**config, "ngrams": [1, 2, 3]}))
+    with pytest.raises(ValueError, match=r"n-grams, config.json says 6"):
+        load_ngram(tmp_path)
+    WordVocabulary(["<unk>", "</s>", "a"]).save(tmp_path)
+    with pytest.raises(ValueError, match=r"3 words or tokens beside a model of \d+: build it again"):
+        load_ngram(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "kind": "gpt"}))
     with pytest.raises(ValueError, match="not a 'ngram' model: 'gpt'"):
         load_ngram(tmp_path)
@@ -223,6 +238,21 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: Path) -> None:
 def test_a_config_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         NgramConfig(**settings)
+
+
+def test_a_corpus_that_outgrows_32_bits_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = NgramConfig(order=3, prune=(0, 0, 1))
+    build_word_ngram(LINES, config, tmp_path / "small")
+    for module in ("levels", "arrays"):
+        monkeypatch.setattr(f"lm.ngram.{module}.index_dtype", lambda largest: np.dtype("<u8"))
+    build_word_ngram(LINES, config, tmp_path / "large")
+    small, large = load_ngram(tmp_path / "small"), load_ngram(tmp_path / "large")
+    assert (small.arrays.links.dtype, large.arrays.links.dtype) == (np.uint32, np.uint64)
+    for name in ("words", "probs", "links", "backoffs", "children"):
+        np.testing.assert_array_equal(getattr(small.arrays, name), getattr(large.arrays, name))
+    ids = np.concatenate([small.encode(line) for line in LINES])
+    offsets = np.array([0, len(ids)])
+    np.testing.assert_array_equal(small.log_probs(ids, offsets), large.log_probs(ids, offsets))
 
 
 def test_the_parts_of_a_large_build_fit() -> None:
