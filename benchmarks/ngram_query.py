@@ -22,12 +22,13 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from benchmarks.documents import read_documents
-from lm.config import NgramConfig, TokenizerConfig
+from lm.config import NgramConfig
 from lm.interop.arpa import write_arpa
 from lm.ngram.build import build_ngram
 from lm.ngram.model import NgramModel, load_ngram
 from lm.ngram.score import NgramScorer
 from lm.tokenizer import encode_documents, load_tokenizer, token_byte_lengths, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
 
 KENLM = """
 import json, sys, time
@@ -103,7 +104,7 @@ def main() -> None:
     train, held_out = corpus(options.megabytes)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        train_tokenizer(train[::4], TokenizerConfig(sample_bytes=10_000_000), work / "tokenizer")
+        train_tokenizer(train[::4], ByteBPEConfig(sample_bytes=10_000_000), work / "tokenizer")
         tokenizer = load_tokenizer(work / "tokenizer")
         seen, unseen = (encode_documents(tokenizer, texts) for texts in (train, held_out))
         print(json.dumps({"train_tokens": sum(map(len, seen)), "held_out_tokens": sum(map(len, unseen))}))
