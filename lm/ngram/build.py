@@ -42,12 +42,15 @@ def build_ngram(
 
     Each document (or sequence of token ids) is scored from its beginning, with `<|endoftext|>` before and behind it.
     The result depends neither on the order of the documents nor on `memory_limit` and `threads`. `memory_limit`, in
-    DuckDB's words, bounds what is held in memory; the rest lies in `scratch` (below `out_dir` unless given), about 40
-    bytes for each n-gram of the model and 24 for each token. `progress` advances by tokens counted.
+    DuckDB's words, bounds what is held in memory; the rest lies in `scratch` (below `out_dir` unless given; for one
+    build at a time), about 40 bytes for each n-gram of the model and 20 for each token. `progress` advances by tokens
+    counted.
 
     Returns what `config.json` of the folder says: counts of n-grams by order, discounts, and so on. Raises ValueError
     for an empty corpus or one of another tokenizer, Interrupted if asked to stop.
     """
+    if config.min_count > 1:
+        raise ValueError(f"min_count {config.min_count} is for models of words: a tokenizer has no token for rare ones")
     tokenizer = load_tokenizer(tokenizer_dir)
     boundary, vocab = end_of_text_id(tokenizer), tokenizer.get_vocab_size()
     if isinstance(corpus, TokenIndex):

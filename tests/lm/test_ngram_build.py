@@ -189,6 +189,8 @@ def test_inputs_that_cannot_be_counted_are_named(tmp_path: Path, index: TokenInd
         build_ngram(index, other, NgramConfig(), tmp_path / "m")
     with pytest.raises(ValueError, match="token id 999 in the corpus, but the vocabulary has"):
         build_ngram([[1, 2], [999]], tokenizer_dir, NgramConfig(order=2), tmp_path / "m")
+    with pytest.raises(ValueError, match="min_count 2 is for models of words"):
+        build_ngram(index, tokenizer_dir, NgramConfig(min_count=2), tmp_path / "m")
     with pytest.raises(ValueError, match="there is no text to count"):
         build_ngram([], tokenizer_dir, NgramConfig(order=2), tmp_path / "m")
     with pytest.raises(ValueError, match="the word </s> stands in the text itself"):
