@@ -19,7 +19,6 @@ from tasks.tables import database, rows
 if TYPE_CHECKING:
     from data_quality.perplexity import Scorer
 
-BUCKETS = "buckets.parquet"
 COUNTS = "counts.parquet"
 MODELS = "models.json"  # the languages that have an n-gram model, in the order of their folders
 LIBRARIES = ("rjieba", "spacy", "unicode", "tokenizers")
@@ -74,7 +73,7 @@ def perplexity(
 @stage(version=2, libraries=LIBRARIES)
 def reference_model(work: Work, config: ReferenceConfig, *, reference: Artifact, languages: list[Artifact]) -> None:
     """Make a model of each language of the reference: counts.parquet of words, or a folder for each n-gram model."""
-    with database(work.resources, work.scratch / "spill") as connection:
+    with database(work.resources, work.scratch / "spill", work.scratch / "reference.duckdb") as connection:
         _chosen(connection, reference, languages, config.selection)
         if config.model == "unigram":
             _count_words(work, connection)
@@ -86,15 +85,17 @@ def _chosen(
     connection: duckdb.DuckDBPyConnection, reference: Artifact, languages: list[Artifact], selection: Selection
 ) -> None:
     """Create view `chosen` (text, text_hash, language) of the selected documents."""
-    connection.execute(f"CREATE TABLE ids AS SELECT id, language {SELECTED}", selected(reference, selection))
+    connection.execute(f"CREATE OR REPLACE TABLE ids AS SELECT id, language {SELECTED}", selected(reference, selection))
     language = "ids.language"
     if languages:
         tables = parquet([shard.path for artifact in languages for shard in artifact.shards()])
-        connection.execute(f"CREATE TABLE identified AS SELECT id, language FROM {tables} SEMI JOIN ids USING (id)")
+        connection.execute(
+            f"CREATE OR REPLACE TABLE identified AS SELECT id, language FROM {tables} SEMI JOIN ids USING (id)"
+        )
         language = "(SELECT language FROM identified WHERE identified.id = ids.id)"
     documents = parquet([shard.path for shard in reference.shards()])
     columns = f"d.text, d.text_hash, {language} AS language"
-    connection.execute(f"CREATE VIEW chosen AS SELECT {columns} FROM {documents} d JOIN ids USING (id)")
+    connection.execute(f"CREATE OR REPLACE VIEW chosen AS SELECT {columns} FROM {documents} d JOIN ids USING (id)")
 
 
 def _count_words(work: Work, connection: duckdb.DuckDBPyConnection) -> None:
@@ -116,55 +117,62 @@ def _build_ngrams(work: Work, connection: duckdb.DuckDBPyConnection, config: Ref
     assert config.order
     assert config.vocab_size
     assert config.sample_bytes
-    found = connection.execute("SELECT DISTINCT language FROM chosen WHERE text != '' ORDER BY ALL").fetchall()
-    languages = [language for (language,) in found]
+    languages = _sample(connection, config.sample_bytes)
     advance = work.progress.start(len(languages), "languages")
     work.counts |= {"languages": len(languages), "tokens": 0}
     with work.graceful_stop() as should_stop:
         for number, language in enumerate(languages):
-            learned = work.scratch / "tokenizer"
-            _sample(connection, language, config.sample_bytes)
-            settings = ByteBPEConfig(vocab_size=config.vocab_size, sample_bytes=config.sample_bytes)
-            train_tokenizer(chain.from_iterable(_texts(connection)), settings, learned, should_stop=should_stop)
-            tokenizer = load_tokenizer(learned)
-            described = build_ngram(
-                chain.from_iterable(encode_documents(tokenizer, texts) for texts in _texts(connection)),
-                learned,
-                NgramConfig(order=config.order),
-                work.directory / str(number),
-                memory_limit=work.resources.memory_limit,
-                threads=work.resources.threads,
-                scratch=work.scratch,
-                should_stop=should_stop,
-            )
-            work.counts["tokens"] += described["tokens"]
+            folder, learned = work.directory / str(number), work.scratch / "tokenizer"
+            if not (folder / "config.json").exists():  # else built before this stage was interrupted
+                settings = ByteBPEConfig(vocab_size=config.vocab_size, sample_bytes=config.sample_bytes)
+                texts = chain.from_iterable(_texts(connection, language))
+                train_tokenizer(texts, settings, learned, should_stop=should_stop)
+                tokenizer = load_tokenizer(learned)
+                build_ngram(
+                    chain.from_iterable(encode_documents(tokenizer, texts) for texts in _texts(connection, language)),
+                    learned,
+                    NgramConfig(order=config.order),
+                    folder,
+                    memory_limit=work.resources.memory_limit,
+                    threads=work.resources.threads,
+                    scratch=work.scratch,
+                    should_stop=should_stop,
+                )
+            work.counts["tokens"] += read_json(folder / "config.json")["tokens"]
             advance(1)
     write_json(work.directory / MODELS, languages)
 
 
-def _sample(connection: duckdb.DuckDBPyConnection, language: str | None, most: int) -> None:
-    """Create table `sample` (text): different texts of a language of about `most` bytes, those of the least hashes."""
-    here = "FROM chosen WHERE language IS NOT DISTINCT FROM $language AND text != ''"
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TABLE sample_hashes AS
-        SELECT text_hash FROM (SELECT text_hash, any_value(strlen(text)) AS size {here} GROUP BY text_hash)
-        QUALIFY sum(size) OVER (ORDER BY text_hash) - size < $most
+def _sample(connection: duckdb.DuckDBPyConnection, most: int) -> list[str | None]:
+    """Create table `sample` (language, text_hash, text): of each language different texts of about `most` bytes, those
+    of the least hashes. Returns the languages in order."""
+    for query in (
+        """
+        CREATE OR REPLACE TABLE sizes AS
+        SELECT language, text_hash, any_value(strlen(text)) AS size FROM chosen WHERE text != '' GROUP BY ALL
         """,
-        {"language": language, "most": most},
-    )
-    connection.execute(
         f"""
+        CREATE OR REPLACE TABLE wanted AS SELECT language, text_hash FROM sizes
+        QUALIFY sum(size) OVER (PARTITION BY language ORDER BY text_hash) - size < {most}
+        """,
+        """
         CREATE OR REPLACE TABLE sample AS
-        SELECT any_value(text) AS text {here} AND text_hash IN (FROM sample_hashes) GROUP BY text_hash
+        SELECT w.language, w.text_hash, any_value(text) AS text
+        FROM chosen c JOIN wanted w ON w.text_hash = c.text_hash AND w.language IS NOT DISTINCT FROM c.language
+        GROUP BY ALL ORDER BY ALL
         """,
+    ):
+        connection.execute(query)
+    found = connection.execute("SELECT DISTINCT language FROM wanted ORDER BY ALL").fetchall()
+    return [language for (language,) in found]
+
+
+def _texts(connection: duckdb.DuckDBPyConnection, language: str | None) -> Iterator[list[str]]:
+    """The texts of `sample` in one language, some at a time, in one order: a tokenizer reads no more than its share."""
+    documents = connection.execute(
+        "SELECT text FROM sample WHERE language IS NOT DISTINCT FROM $language ORDER BY text_hash",
         {"language": language},
     )
-
-
-def _texts(connection: duckdb.DuckDBPyConnection) -> Iterator[list[str]]:
-    """The texts of `sample`, some at a time. What is learned does not depend on their order."""
-    documents = connection.execute("SELECT text FROM sample")
     while rows := documents.fetchmany(BATCH_DOCUMENTS):
         yield [text for (text,) in rows]
 
@@ -201,34 +209,44 @@ def _scorer(model: Path) -> "Scorer":
 
     from lm.ngram.score import NgramScorer
 
-    scorers = {language: NgramScorer(model.with_name(str(n))) for n, language in enumerate(read_json(model))}
+    folders = {language: model.with_name(str(number)) for number, language in enumerate(read_json(model))}
+    scorers: dict[str | None, NgramScorer] = {}  # of the languages that were met
 
     def score(text: str, language: str | None) -> float | None:
-        return scorers[language](text, language) if language in scorers else None
+        if language not in folders:
+            return None
+        if language not in scorers:
+            scorers[language] = NgramScorer(folders[language])
+        return scorers[language](text, language)
 
     return score
 
 
-@stage(version=1)
+@stage(version=2)
 def perplexity_buckets(work: Work, config: PerplexityConfig, *, scores: Artifact) -> None:
-    """Sort the documents of each language by perplexity: buckets.parquet."""
+    """Sort the documents of each language by perplexity: a table for each shard of the scores."""
     from data_quality.perplexity import perplexity_buckets as sort
 
-    out = work.directory / BUCKETS
+    shards = scores.shards()
+    tables = [work.directory / f"{number:05d}.parquet" for number in range(len(shards))]
+    for leftover in work.directory.glob("*.parquet"):  # of a build that was killed, of scores that were cut otherwise
+        leftover.unlink()
     counts = sort(
-        [shard.path for shard in scores.shards()],
-        out,
+        [shard.path for shard in shards],
+        tables,
         config,
         work.resources.memory_limit,
         work.resources.threads,
         work.scratch / "spill",
     )
     work.counts.update(counts)
-    table = rows(
+    for shard, table in zip(shards, tables, strict=True):
+        work.shards += one_table(table, {"documents": shard.counts["documents"]})["shards"]
+    found = rows(
         "SELECT coalesce(language, 'unknown') AS language, perplexity_bucket AS bucket, count(*) AS documents, "
         "round(min(perplexity), 1) AS lowest, round(max(perplexity), 1) AS highest FROM read_parquet(?) "
         "GROUP BY ALL ORDER BY ALL",
-        [str(out)],
+        [list(map(str, tables))],
         work,
     )
-    work.table("buckets", table, "Documents of each language by perplexity")
+    work.table("buckets", found, "Documents of each language by perplexity")
