@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flows.config import SMOKE_FILES, ModelSection, TokensConfig
 from flows.loading import CONFIGS, load
@@ -33,6 +33,10 @@ class GPTRung(ModelSection):
         return ModelSection.model_validate(self.model_dump(exclude={"kind"})).resolved(vocab)
 
 
+UNSCORABLE = {
+    "stupid_backoff": "gives scores that do not sum to one, so it has no bits per byte",
+    "mle": "gives what it never saw no probability, so its bits per byte on other text are infinite",
+}
 Rung = Annotated[NgramRung | GPTRung, Field(discriminator="kind")]
 
 
@@ -44,6 +48,19 @@ class LadderConfig(TokensConfig):
     context: int = Field(default=128, ge=2, description="Tokens of the test sequences; no model sees more at once.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How much of the test documents is scored.")
     prompt: str = Field(default="", description="What each model goes on from, for the sample beside its figures.")
+
+    @model_validator(mode="after")
+    def _every_model_can_be_scored(self) -> Self:
+        for name, rung in self.models.items():
+            if isinstance(rung, NgramRung):
+                if rung.smoothing in UNSCORABLE:
+                    raise ValueError(f"models.{name}.smoothing: {rung.smoothing} {UNSCORABLE[rung.smoothing]}")
+            elif (own := rung.resolved(vocab=257).context) < self.context:
+                raise ValueError(
+                    f"models.{name}: its context of {own} tokens is less than the {self.context} of the test sequences "
+                    "(`context`)"
+                )
+        return self
 
     def smoke(self) -> "LadderConfig":
         """The same ladder with data and budget cut down so far that it ends in a minute; for tests."""

@@ -162,5 +162,6 @@ def show_score(found: dict[str, Any]) -> None:
     out.print(f"  {'texts':<22} {found['texts']:,}")
     out.print(f"  {'tokens':<22} {found['tokens']:,}")
     out.print(f"  {'bytes':<22} {found['bytes']:,}")
-    out.print(f"  {'bits per byte':<22} " + ("none: it gives bytes no probability" if bits is None else f"{bits:.4f}"))
+    none = "infinite: it gives some of this no probability" if found["bytes"] else "none: it gives bytes no probability"
+    out.print(f"  {'bits per byte':<22} " + (none if bits is None else f"{bits:.4f}"))
     out.print(f"  {'perplexity per token':<22} {found['perplexity_per_token']:,.2f}")

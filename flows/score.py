@@ -21,8 +21,9 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
         whole: the file is one text; else each line that is not blank is.
         quiet: no progress bar.
 
-    Returns tokens, bytes, nats, bits_per_byte (None for a model that gives bytes no probability),
-    perplexity_per_token, and `lines`: line (its number), tokens, bytes and log_prob (natural) of each text.
+    Returns tokens, bytes, nats, bits_per_byte (None for a model that gives bytes no probability, or some of this text
+    none), perplexity_per_token (without the spelling of unknown words), and `lines`: line (its number), tokens, bytes
+    and log_prob (natural) of each text.
 
     Raises:
         ConfigError: no such model or file, text that is not UTF-8, or nothing to score.
@@ -34,6 +35,8 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(str(error)) from error
     lines: list[dict[str, Any]] = []
+    nats: list[float] = []
+    spelling: list[float] = []
     try:
         size = path.stat().st_size
         with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
@@ -41,9 +44,10 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
             texts = _texts(path, whole)
             while batch := list(islice(texts, LINES_AT_ONCE)):
                 for (number, text), score in zip(batch, model.score([text for _, text in batch]), strict=True):
-                    lines.append(
-                        {"line": number, "tokens": score.tokens, "bytes": score.bytes, "log_prob": -score.nats}
-                    )
+                    found = {"tokens": score.tokens, "bytes": score.bytes, "log_prob": _finite(-score.nats)}
+                    lines.append({"line": number, **found})
+                    nats.append(score.nats)
+                    spelling.append(score.spelling_nats)
                     progress.advance(task, len(text.encode()) + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
@@ -55,18 +59,23 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
     if not tokens:
         raise ConfigError(f"{path}: there is no text to score")
     written = sum(line["bytes"] for line in lines)
-    nats = -math.fsum(line["log_prob"] for line in lines)
+    whole_nats, without_spelling = math.fsum(nats), math.fsum(nats) - math.fsum(spelling)
     return {
         "model": str(folder),
         "kind": model.kind,
         "texts": len(lines),
         "tokens": tokens,
         "bytes": written,
-        "nats": nats,
-        "bits_per_byte": nats / math.log(2) / written if written else None,
-        "perplexity_per_token": math.exp(min(nats / tokens, 700.0)),
+        "nats": _finite(whole_nats),
+        "bits_per_byte": _finite(whole_nats / math.log(2) / written) if written else None,
+        "perplexity_per_token": math.exp(min(without_spelling / tokens, 700.0)),
         "lines": lines,
     }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _texts(path: Path, whole: bool) -> Iterator[tuple[int, str]]:

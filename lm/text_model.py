@@ -24,7 +24,7 @@ from lm.ngram.score import ngram_bits_per_byte
 from lm.ngram.words import WordVocabulary
 from lm.objectives.causal import token_nats
 from lm.stop import ShouldStop, check, never
-from lm.tokenizer import encode_scored, end_of_text_id, token_byte_lengths
+from lm.tokenizer import TextEncoder, end_of_text_id, token_byte_lengths
 from lm.tokenizers.spans import Encoded
 from lm.tokenizers.spelling import Spelling
 
@@ -42,6 +42,7 @@ class Score:
     tokens: int
     nats: float
     bytes: int
+    spelling_nats: float = 0.0  # of the nats, what spelling unknown words costs
 
 
 class TextModel(Protocol):
@@ -79,11 +80,11 @@ class GPTText:
     kind = "gpt"
 
     def __init__(self, model: GPT, tokenizer: Tokenizer, spelling: Spelling) -> None:
-        self.model, self.tokenizer, self.spelling = model, tokenizer, spelling
+        self.model, self.tokenizer, self.encode = model, tokenizer, TextEncoder(tokenizer, spelling)
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         end = end_of_text_id(self.tokenizer)
-        found = encode_scored(self.tokenizer, self.spelling, texts)
+        found = self.encode(texts)
         encoded = [each.ids for each in found]
         nats = np.array([each.spelling_nats.sum() for each in found])
         windows = [
@@ -104,7 +105,8 @@ class GPTText:
             for row, (owner, window, fresh) in zip(losses, batch, strict=True):
                 nats[owner] += row[len(window) - 1 - fresh : len(window) - 1].sum()
         return [
-            Score(len(each.ids), float(sum_), int(each.bytes.sum())) for each, sum_ in zip(found, nats, strict=True)
+            Score(len(each.ids), float(sum_), int(each.bytes.sum()), float(each.spelling_nats.sum()))
+            for each, sum_ in zip(found, nats, strict=True)
         ]
 
     def bits_per_byte(
@@ -141,7 +143,9 @@ class NgramText:
     kind = "ngram"
 
     def __init__(self, model: NgramModel, spelling: Spelling) -> None:
-        self.model, self.spelling = model, spelling
+        self.model = model
+        names = model.names
+        self.encode = None if isinstance(names, WordVocabulary) else TextEncoder(names, spelling)
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         if not self.model.is_distribution:
@@ -151,14 +155,15 @@ class NgramText:
         ids = np.concatenate([np.empty(0, dtype=np.int64), *(each.ids for each in found)])
         logs = self.model.log_probs(ids, offsets)
         return [
-            Score(len(each.ids), float(each.spelling_nats.sum() - logs[a:b].sum()), int(each.bytes.sum()))
+            Score(len(each.ids), float(spelled - logs[a:b].sum()), int(each.bytes.sum()), spelled)
             for each, a, b in zip(found, offsets[:-1], offsets[1:], strict=True)
+            for spelled in [float(each.spelling_nats.sum())]
         ]
 
     def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
         """Ids and what they stand for; words stand for no bytes."""
-        if not isinstance(self.model.names, WordVocabulary):
-            return encode_scored(self.model.names, self.spelling, texts)
+        if self.encode is not None:
+            return self.encode(texts)
         words = [self.model.encode(text) for text in texts]
         return [Encoded(ids, np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids))) for ids in words]
 

@@ -211,12 +211,19 @@ def encode_documents(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]
     return [np.array(i, dtype=np.int64) for i in ids]
 
 
-def encode_scored(tokenizer: Tokenizer, spelling: Spelling, texts: Sequence[str]) -> list[Encoded]:
-    """Each text in tokens, with the bytes that these stand for and the nats that spelling unknown ones costs."""
-    if not has_fixed_bytes(tokenizer):
-        return encode_spans(tokenizer, list(texts), unknown_id(tokenizer), spelling)
-    lengths = token_byte_lengths(tokenizer)
-    return [Encoded(ids, lengths[ids], np.zeros(len(ids))) for ids in encode_documents(tokenizer, list(texts))]
+class TextEncoder:
+    """Texts in tokens, with the bytes that these stand for and the nats that spelling unknown ones costs."""
+
+    def __init__(self, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        self.tokenizer, self.spelling = tokenizer, spelling
+        self._fixed, self._unknown = has_fixed_bytes(tokenizer), unknown_id(tokenizer)
+        self._lengths = token_byte_lengths(tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> list[Encoded]:
+        if not self._fixed:
+            return encode_spans(self.tokenizer, list(texts), self._unknown, self.spelling)
+        encoded = encode_documents(self.tokenizer, list(texts))
+        return [Encoded(ids, self._lengths[ids], np.zeros(len(ids))) for ids in encoded]
 
 
 def _publish(path: Path, content: str) -> None:

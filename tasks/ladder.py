@@ -7,9 +7,11 @@ from pydantic import Field
 from lm.config import StrictModel
 from tasks.evaluate import EvaluateConfig
 from tasks.files import read_json, write_json
+from tasks.journal import JOURNAL, read_events
 from tasks.pretrain import split_index
+from tasks.sampler import JOURNAL_SECONDS
 from tasks.stage import Work, sidecar, stage
-from tasks.store import Artifact
+from tasks.store import RUN_DIRECTORY, Artifact
 
 FIGURES = "figures.json"
 BOARD = "leaderboard.json"
@@ -55,7 +57,7 @@ class LeaderboardConfig(StrictModel):
 def leaderboard(work: Work, config: LeaderboardConfig, *, models: list[Artifact], figures: list[Artifact]) -> None:
     """Write leaderboard.json and leaderboard.md, the best model first.
 
-    A leaf: nothing is made from it, so it may read seconds and memory of the models, which differ between two runs.
+    A leaf: nothing is made from it, so it may read the seconds of the models, which differ between two runs.
     """
     rows = [_row(*each) for each in zip(config.names, models, figures, strict=True)]
     rows.sort(key=lambda row: (row["bits_per_byte"], row["model"]))
@@ -74,8 +76,7 @@ def read_board(artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def _row(name: str, model: Artifact, found: Artifact) -> dict[str, Any]:
-    figures, cost, counts = read_json(found.file(FIGURES)), sidecar(model), model.counts()
-    seconds = cost["seconds"]
+    figures, counts, seconds = read_json(found.file(FIGURES)), model.counts(), _seconds(model)
     return {
         "model": name,
         "kind": figures["kind"],
@@ -85,22 +86,31 @@ def _row(name: str, model: Artifact, found: Artifact) -> dict[str, Any]:
         "tokens": counts["tokens"],
         "seconds": seconds,
         "tokens_per_second": counts["tokens"] / seconds,
-        "peak_bytes": cost["peak_process_bytes"],
         "artifact": model.name,
         "sample": figures["sample"],
     }
 
 
+def _seconds(model: Artifact) -> float:
+    """How long a model took to make; in several attempts, to the five seconds in which its journal notes usage."""
+    last = float(sidecar(model)["seconds"])
+    journal = model.path / RUN_DIRECTORY / JOURNAL
+    events = [event for _, event in read_events(journal)]
+    if sum(event["event"] == "start" for event in events) == 1:
+        return last
+    noted = sum(event.get("key") == "system/cpu_utilization_percentage" for event in events)
+    return max(last, JOURNAL_SECONDS * noted)
+
+
 def _markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| model | bits per byte | perplexity per token | parameters | tokens read | tokens/s | seconds | peak MB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | bits per byte | perplexity per token | parameters | tokens read | tokens/s | seconds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
             f"| {row['model']} | {row['bits_per_byte']:.4f} | {row['perplexity_per_token']:,.1f} | "
-            f"{row['parameters']:,} | {row['tokens']:,} | {row['tokens_per_second']:,.0f} | {row['seconds']:.1f} | "
-            f"{row['peak_bytes'] / 1e6:,.0f} |"
+            f"{row['parameters']:,} | {row['tokens']:,} | {row['tokens_per_second']:,.0f} | {row['seconds']:.1f} |"
         )
     samples = [f"\n**{row['model']}**\n\n    " + row["sample"].replace("\n", "\n    ") for row in rows]
     return "\n".join(

@@ -5,16 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import textmill
 from flows.ladder import Ladder, build_ladder
 from flows.ladder_config import LadderConfig, load_ladder
 from flows.loading import CONFIGS, ConfigError
 from tasks import pool
-from tasks.ladder import FIGURES, read_board
+from tasks.journal import Journal
+from tasks.ladder import FIGURES, _seconds, read_board
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
-from tasks.store import Store
+from tasks.stage import sidecar
+from tasks.store import RUN_DIRECTORY, Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 
 MODELS = {
@@ -52,7 +55,7 @@ def test_every_model_is_scored_on_the_same_text_and_the_best_comes_first(
     figures = [json.loads(found.file(FIGURES).read_text()) for found in ladder.figures]
     assert len({(each["bytes"], each["tokens"]) for each in figures}) == 1
     assert all(each["sample"] for each in figures)
-    assert all(row["seconds"] > 0 and row["peak_bytes"] > 1e7 and row["parameters"] > 0 for row in rows)
+    assert all(row["seconds"] > 0 and row["parameters"] > 0 for row in rows)
     table = (ladder.leaderboard.path / "leaderboard.md").read_text(encoding="utf-8")
     assert all(f"| {name} | {score:.4f} |" in table for name, score in scores.items())
 
@@ -78,6 +81,36 @@ def test_a_model_that_is_added_is_the_only_one_trained(made: tuple[Ladder, Run, 
     built = [record.label for record in run.records[before:] if record.state != "cached"]
     assert built == ["bigram", "held out: bigram", "leaderboard"]
     assert again.models[:3] == ladder.models
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"kind": "ngram", "smoothing": "stupid_backoff"}, "models.odd.smoothing: stupid_backoff gives scores that do"),
+        ({"kind": "ngram", "smoothing": "mle"}, "models.odd.smoothing: mle gives what it never saw no probability"),
+        ({"kind": "gpt", "preset": "pico", "context": 16}, "models.odd: its context of 16 tokens is less than the 32"),
+    ],
+)
+def test_what_could_not_be_scored_is_refused_before_anything_is_trained(
+    model: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    write_documents(tmp_path)
+    raw = ladder_config(tmp_path).model_dump()
+    with pytest.raises(ValidationError, match=message):
+        LadderConfig.model_validate({**raw, "models": {"odd": model}})
+
+
+def test_the_seconds_of_all_attempts_count(made: tuple[Ladder, Run, LadderConfig]) -> None:
+    model = made[0].models[0]
+    last = float(sidecar(model)["seconds"])
+    assert _seconds(model) == last
+    journal = Journal(model.path / RUN_DIRECTORY)
+    journal.start(name="again", parent=None, tags={}, params={})
+    for _ in range(7):
+        key = "system/cpu_utilization_percentage"
+        journal.metrics({key: 1.0}, journal.next_step(key))
+    journal.close()
+    assert _seconds(model) == max(last, 7 * 5.0)
 
 
 def test_the_shipped_one_is_read_and_faults_are_named() -> None:
