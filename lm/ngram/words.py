@@ -205,7 +205,7 @@ def read_words(
 
 
 def _bytes(lines: Iterable[str]) -> Iterator[bytes]:
-    """The lines as UTF-8 with one line end behind each, in batches; a line much longer than one is cut at its spaces."""
+    """The lines as UTF-8 with one line end behind each, in batches; a line much longer is cut at its spaces."""
     source = iter(lines)
     count = 16
     while batch := list(islice(source, count)):
