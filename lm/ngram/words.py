@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise, repeat
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ BEGIN = "<s>"
 VOCABULARY_FILE = "vocabulary.json"
 BATCH = 1 << 18
 CHUNK = 1 << 20
-EDGE = 0xFF  # between lines: a byte that UTF-8 has no use for
+EDGE = ord("\n")
 
 
 class WordVocabulary:
@@ -90,7 +90,7 @@ def intern(text, letters, ends, hashes, table, counts, used, numbers):  # type: 
             continue
         begin = at
         value = np.uint64(0xCBF29CE484222325)  # FNV-1a, with its high bits folded in below
-        while at < len(text) and text[at] != EDGE and text[at] != 32 and not 9 <= text[at] <= 13:
+        while at < len(text) and text[at] != 32 and not 9 <= text[at] <= 13:
             value = (value ^ np.uint64(text[at])) * np.uint64(0x100000001B3)
             at += 1
         slot = (value ^ (value >> np.uint64(32))) & mask
@@ -189,13 +189,14 @@ def read_words(
             numbers = worker.submit(interner.numbers, np.frombuffer(text, dtype=np.uint8))
         out.write(numbers.result().data)
     words, counts = interner.words(), interner.counts[1 : len(interner) + 1]
-    unknown = UNKNOWN.encode()
     for reserved in (BEGIN, END):
         if reserved.encode() in words:
             raise ValueError(f"the word {reserved} stands in the text itself: it is kept for the ends of sequences")
+    if UNKNOWN.encode() in words:
+        counts[words.index(UNKNOWN.encode())] = 0
     kept = np.flatnonzero(counts >= min_count).tolist()
     kept.sort(key=words.__getitem__)
-    order = np.array([i for i in kept if words[i] != unknown], dtype=np.int64)
+    order = np.array(kept, dtype=np.int64)
     order = order[np.argsort(-counts[order], kind="stable")]  # by falling frequency, then by their bytes
     ids = np.zeros(len(words) + 1, dtype=np.uint32)
     ids[0] = WordVocabulary.boundary
@@ -204,22 +205,20 @@ def read_words(
 
 
 def _bytes(lines: Iterable[str]) -> Iterator[bytes]:
-    """The lines as UTF-8 with EDGE behind each, in batches; a line longer than a batch is cut at its spaces."""
-    edge = EDGE.to_bytes()
-    waiting: list[bytes] = []
-    size = 0
-    for line in lines:
-        encoded = line.encode()
-        while len(encoded) > BATCH and (cut := encoded.find(b" ", BATCH)) >= 0:
-            waiting.append(encoded[:cut])
-            yield b"".join(waiting)
-            waiting, size, encoded = [], 0, encoded[cut:]
-        waiting += (encoded, edge)
-        size += len(encoded) + 1
-        if size >= BATCH:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    yield b"".join(waiting)
+    """The lines as UTF-8 with one line end behind each, in batches; a line much longer is cut at its spaces."""
+    source = iter(lines)
+    count = 16
+    while batch := list(islice(source, count)):
+        text = "".join(batch)
+        if text.count("\n") != len(batch) or not all(map(str.endswith, batch, repeat("\n"))):
+            text = "".join([line.removesuffix("\n").replace("\n", " ") + "\n" for line in batch])
+        count = max(1, min(4096, BATCH * len(batch) // len(text)))
+        encoded = text.encode()
+        start = 0
+        while len(encoded) - start > 2 * BATCH and (cut := encoded.find(b" ", start + BATCH)) >= 0:
+            yield encoded[start:cut]
+            start = cut
+        yield encoded[start:]
 
 
 def word_stream(file: Path, ids: np.ndarray) -> Iterator[np.ndarray]:
