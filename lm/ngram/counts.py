@@ -22,7 +22,8 @@ from lm.stop import ShouldStop, check
 RADIX_BITS = 11
 BYTES_PER_TOKEN = 64  # of a block at work: its ids twice, the keys twice, digits and counts
 ROWS = 1 << 18
-COLUMNS = ("high", "low", "n")
+SCHEMA = pa.schema([("high", pa.uint64()), ("low", pa.uint64()), ("n", pa.int64())])
+FAN_IN = 256  # runs merged at once: each is a mapped, open file
 
 _U0, _U1, _U64 = np.uint64(0), np.uint64(1), np.uint64(64)
 
@@ -138,7 +139,7 @@ def write_runs(
     progress: Callable[[int], None],
     should_stop: ShouldStop,
 ) -> tuple[list[Path], int]:
-    """Count the n-grams of each block of the stream into a sorted run: three files, of high, low and n.
+    """Count the n-grams of each block of the stream into a sorted run: an Arrow file of high, low and n.
 
     `memory`: bytes for all blocks at work. Returns the runs and the number of n-grams (ids of the stream but the last).
     Raises ValueError for an id outside the vocabulary.
@@ -147,15 +148,14 @@ def write_runs(
     size = max(1024, memory // (BYTES_PER_TOKEN * threads))
     folder.mkdir(parents=True, exist_ok=True)
 
-    def write_run(ids: np.ndarray, starts: int, path: Path) -> int:
+    def count_block(ids: np.ndarray, starts: int, path: Path) -> int:
         if int(ids.max()) >= vocab:
             raise ValueError(
                 f"token id {int(ids.max())} in the corpus, but the vocabulary has {vocab} (0 to {vocab - 1})"
             )
         high, low = sort_keys(*pack(ids, starts, order, bits, boundary), order * bits, RADIX_BITS)
         different, counts = count_runs(high, low)
-        for column, values in zip(COLUMNS, (high[:different], low[:different], counts), strict=True):
-            np.save(path.with_suffix(f".{column}.npy"), values, allow_pickle=False)
+        write_run_file(path, [(high[:different], low[:different], counts)])
         return starts
 
     paths: list[Path] = []
@@ -168,8 +168,8 @@ def write_runs(
                 done = at_work.popleft().result()
                 total += done
                 progress(done)
-            paths.append(folder / f"run-{len(paths):06d}")
-            at_work.append(pool.submit(write_run, ids, starts, paths[-1]))
+            paths.append(folder / f"run-{len(paths):06d}.arrow")
+            at_work.append(pool.submit(count_block, ids, starts, paths[-1]))
         for future in at_work:
             done = future.result()
             total += done
@@ -177,26 +177,51 @@ def write_runs(
     return paths, total
 
 
-def read_run(path: Path) -> tuple[np.ndarray, ...]:
-    """high, low and n of a run, memory-mapped."""
-    files = (path.with_suffix(f".{column}.npy") for column in COLUMNS)
-    return tuple(np.asarray(np.load(file, mmap_mode="c", allow_pickle=False)) for file in files)
+def write_run_file(path: Path, batches: Iterable[tuple[np.ndarray, ...]]) -> None:
+    """Write a run: batches of high, low and n."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        for batch in batches:
+            writer.write_batch(
+                pa.record_batch([pa.array(c, f.type) for c, f in zip(batch, SCHEMA, strict=True)], SCHEMA)
+            )
+
+
+def read_run(path: Path) -> pa.Table:
+    """The high, low and n of a run, memory-mapped."""
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 def merged(
     runs: list[Path], spill: Path, memory_limit: str, threads: int, should_stop: ShouldStop
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """All n-grams of the runs in ascending order: batches of high, low, n. What does not fit into memory is spilled."""
+    """All n-grams of the runs in ascending order: batches of high, low, n. What does not fit into memory is spilled.
+
+    Of more than FAN_IN runs, so many are merged into one first, until these are few enough; the runs are then gone.
+    """
+    while len(runs) > FAN_IN:
+        together, rest = runs[:FAN_IN], runs[FAN_IN:]
+        path = together[0].with_name(f"{together[0].stem}-merged.arrow")
+        write_run_file(path, _merge(together, spill, memory_limit, threads, should_stop))
+        for run in together:
+            run.unlink()
+        runs = [*rest, path]
+    yield from _merge(runs, spill, memory_limit, threads, should_stop)
+
+
+def _merge(
+    runs: list[Path], spill: Path, memory_limit: str, threads: int, should_stop: ShouldStop
+) -> Iterator[tuple[np.ndarray, ...]]:
     if len(runs) == 1:
-        yield read_run(runs[0])
+        for batch in read_run(runs[0]).to_batches():
+            yield tuple(column.to_numpy() for column in batch.columns)
         return
     with duckdb.connect(":memory:") as connection, ThreadPoolExecutor(1) as worker:
         connection.execute("SET autoinstall_known_extensions = false")
         connection.execute("SET memory_limit = ?", [memory_limit])
         connection.execute("SET temp_directory = ?", [str(spill)])
         connection.execute("SET threads = ?", [threads])
-        tables = [pa.table(dict(zip(COLUMNS, read_run(run), strict=True))) for run in runs]
-        connection.register("runs", pa.concat_tables(tables))  # maps the files: nothing is copied
+        connection.register("runs", pa.concat_tables(map(read_run, runs)))  # maps the files: nothing is copied
         rows = connection.sql("SELECT high, low, sum(n)::BIGINT AS n FROM runs GROUP BY high, low ORDER BY high, low")
 
         def wait(future: Future[Any]) -> Any:

@@ -69,10 +69,10 @@ class NgramModel:
         return encode_documents(self.names, [text])[0]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids."""
+        """The text of ids; `<unk>` is shown."""
         if isinstance(self.names, WordVocabulary):
             return " ".join(self.names.words[id] for id in ids)
-        return str(self.names.decode(list(ids)))
+        return str(self.names.decode(list(ids), skip_special_tokens=False))
 
     def probs(self, ids: np.ndarray, offsets: np.ndarray, *, at_start: bool = True) -> np.ndarray:
         """p of each id given those before it in its sequence, float64 [ids].

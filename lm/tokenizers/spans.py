@@ -3,7 +3,7 @@
 Three kinds of tokens have no fixed number of bytes: `<unk>`, everything in a tokenizer that normalises or drops
 spaces (WordPiece), and pieces with the marks of other libraries. There a token stands for the bytes of the text
 from the end of the token before it to its own end, the last one also for the rest. So the bytes of the tokens of a
-document always add up to the bytes of the document.
+document add up to the bytes of the document, if it has any token.
 """
 
 from typing import NamedTuple
