@@ -9,7 +9,7 @@ from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Shard
 
 
-@stage(version=1)
+@stage(version=2)
 def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
     """Find the documents that share a band, one part for a group of bands.
 
@@ -26,7 +26,7 @@ def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
         Part({"signatures": material, "bands": [group.start, group.stop]}, (paths, group.start, group.stop), len(group))
         for group in band_groups(int(signatures.counts()["documents"]), count)
     ]
-    build_parts(work, "bands.group", 1, bands_part, parts, unit="bands")
+    build_parts(work, "bands.group", 2, bands_part, parts, unit="bands")
 
 
 def in_order(signatures: Artifact) -> list[Shard]:
