@@ -51,18 +51,20 @@ class ArrayPieces:
 
 
 class Lanes:
-    """The segments of `lanes` lanes over `pieces`, one piece each; the tail that does not fill a step is left out.
+    """The segments of `lanes` lanes over `pieces` (the first `limit` of them), one piece each; the tail that does not
+    fill a step is left out.
 
     Trains with `RecurrentObjective` (`Examples` protocol). Raises ValueError if the text is too short.
     """
 
-    def __init__(self, pieces: Pieces, lanes: int) -> None:
+    def __init__(self, pieces: Pieces, lanes: int, limit: int | None = None) -> None:
         self.pieces, self.lanes = pieces, lanes
         self.fingerprint = f"{pieces.fingerprint}/{lanes} lanes"
-        self.steps = len(pieces) // lanes
+        count = len(pieces) if limit is None else min(limit, len(pieces))
+        self.steps = count // lanes
         if not self.steps:
             raise ValueError(
-                f"{len(pieces)} segments do not fill {lanes} lanes: give more text, fewer lanes (train.batch) or a"
+                f"{count} segments do not fill {lanes} lanes: give more text, fewer lanes (train.batch) or a"
                 " shorter bptt"
             )
 

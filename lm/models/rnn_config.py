@@ -54,7 +54,7 @@ class RNNConfig(StrictModel):
     path: Literal["auto", "cells", "bptt", "torch"] = Field(
         default="auto",
         description="How sequences are computed, equal up to rounding: `cells`, the equations step by step; `bptt`,"
-        " the gradient written out; `torch`, its kernels. `auto`: `bptt` on a CPU, `torch` on a GPU.",
+        " the gradient written out; `torch`, its kernels. `auto`: the fastest of the last two that can do it.",
     )
 
     @model_validator(mode="after")
@@ -86,6 +86,12 @@ class StreamConfig(StrictModel):
         default=False,
         description="Segments of random length: Normal(bptt, 5), in 5 % of all cases Normal(bptt / 2, 5), at least 5;"
         " the learning rate is scaled by length / bptt (Merity et al. 2017, section 5).",
+    )
+    alpha: float = Field(
+        default=0.0, ge=0.0, description="Weight of AR, the mean square of the last layer's dropped outputs (AWD: 2)."
+    )
+    beta: float = Field(
+        default=0.0, ge=0.0, description="Weight of TAR, the mean square of its change from step to step (AWD: 1)."
     )
 
 
@@ -129,7 +135,7 @@ RNN_PRESETS: dict[str, RNNConfig] = {
         forget_bias=None,
     ),
     # Ours, for small machines: three of about the same size at 65 characters, and one for subwords.
-    "char-elman": RNNConfig(cell="elman", embedding=64, width=448, vocab=65),
+    "char-elman": RNNConfig(cell="elman", embedding=64, width=452, vocab=65),
     "char-gru": RNNConfig(cell="gru", embedding=64, width=256, vocab=65),
     "char-lstm": RNNConfig(cell="lstm", embedding=64, width=219, vocab=65),
     "small-lstm": RNNConfig(embedding=256, width=512, layers=2, vocab=8192, tied=True, output_dropout=0.1),

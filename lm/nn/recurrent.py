@@ -5,8 +5,8 @@ each (Schuster & Paliwal 1997) and puts both outputs side by side. W x is multip
 must go step by step has three equal paths:
 
 - `cells`: `lm.nn.cells` as written, one step after the other, differentiated by autograd;
-- `bptt`: `lm.nn.bptt`, the gradient written out (fastest on a CPU);
-- `torch`: torch.nn's kernels (cuDNN on a GPU).
+- `bptt`: `lm.nn.bptt`, the gradient written out: on a CPU the fastest for Elman cells and GRUs;
+- `torch`: torch.nn's kernels: cuDNN on a GPU, and for LSTMs oneDNN's on a CPU.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,7 +124,8 @@ class Recurrent(nn.Module):
         weight_hh = F.dropout(cell.weight_hh, self.weight_dropout, self.training)
         path = self.path
         if path == "auto":
-            path = "torch" if x.is_cuda and keep is None and lengths is None else "bptt"
+            kernel = (x.is_cuda or self.cell == "lstm") and keep is None and lengths is None
+            path = "torch" if kernel else "bptt"
         if path == "torch" and (keep is not None or lengths is not None):
             raise ValueError("torch's kernels can neither reset the state inside a sequence nor skip padding")
         x = x.to(state[0].dtype)
