@@ -1,8 +1,9 @@
 """What equal sizes of RNN, GRU and LSTM learn: `python -m benchmarks.rnn_learning [--cells lstm gru] [--seeds 1]`.
 
 Characters of tinyshakespeare below TEXTMILL_DATA, the first 90 % to train on and the last 10 % to score, as nanoGPT
-cuts it. Truncated BPTT with carried state; the validation text is read in eight lanes, each from a state of zeros. Prints
-a line of JSON for each run: bits per character of the validation text, seconds, tokens per second; then a sample.
+cuts it. Truncated BPTT with carried state; the validation text is read in eight lanes, each from a state of zeros.
+Prints a line of JSON for each run (bits per character of the validation text, seconds, tokens per second), then a
+sample.
 """
 
 import argparse
