@@ -121,7 +121,7 @@ class Recurrent(nn.Module):
         self, cell: Cell, x: Tensor, state: State, keep: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """One cell over all steps, forwards."""
-        weight_hh = F.dropout(cell.weight_hh, self.weight_dropout, self.training)
+        weight_hh: Tensor = F.dropout(cell.weight_hh, self.weight_dropout, self.training)
         path = self.path
         if path == "auto":
             kernel = (x.is_cuda or self.cell == "lstm") and keep is None and lengths is None
