@@ -240,6 +240,7 @@ class Trainer:
             "seed": self.config.seed,
             "batch": self.config.batch,
             "steps": self.steps,
+            **({} if self.config.optimizer.kind == "adamw" else {"optimizer": self.config.optimizer.kind}),
         }
 
     def _environment(self) -> dict[str, Any]:
@@ -268,7 +269,8 @@ class Trainer:
             (identity, self._identity(), True),
             (environment, self._environment(), False),
         ):
-            changed = [f"{k} was {what.get(k)!r}, is {v!r}" for k, v in now.items() if what.get(k) != v]
+            keys = [k for k in {**what, **now} if what.get(k) != now.get(k)]
+            changed = [f"{k} was {what.get(k)!r}, is {now.get(k)!r}" for k in keys]
             if changed and complain:
                 raise ResumeError(f"{checkpoint.path} is of another run ({'; '.join(changed)}): use another directory")
             if changed:

@@ -192,6 +192,14 @@ def test_the_checkpoint_holds_the_carried_state(tmp_path: Path) -> None:
         trainer(tmp_path, RNNLM(MODEL), examples=wrong).run()
 
 
+@pytest.mark.parametrize("first", ["adamw", "sgd"])
+def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path: Path, first: str) -> None:
+    kinds = {"adamw": OptimizerConfig(learning_rate=0.01), "sgd": SGD}
+    trainer(tmp_path, RNNLM(MODEL), config={"optimizer": kinds.pop(first)}).run()
+    with pytest.raises(ResumeError, match=r"optimizer was '?(sgd|None)'?, is '?(sgd|None)'?"):
+        trainer(tmp_path, RNNLM(MODEL), config={"optimizer": kinds.popitem()[1]}).run()
+
+
 def test_the_regularisers_by_hand() -> None:
     model = RNNLM(MODEL).double().eval()
     batch = {"tokens": torch.arange(12).view(2, 6)}
