@@ -1,10 +1,9 @@
-"""Speed of recurrent layers and of training them: `python -m benchmarks.rnn_speed [--rounds 7] [--threads 2]`.
+"""Speed of recurrent layers and of training them: `python -m benchmarks.rnn_speed [--rounds 15] [--threads 2]`.
 
 First, one layer forwards and backwards: the cells written out, the gradient written out (`bptt`) and torch.nn's module,
 in turn, with time relative to torch.nn's. Then training: our trainer (its checks, dropout seeds, bits per byte and
-learning-rate schedule included; no checkpoint inside the measured steps) against a plain loop around torch.nn's module
-of the same shape with the same data, AdamW and clipping. Medians of the rounds, fp32, and the smallest and largest
-ratio of a round.
+learning-rate schedule included) against a plain loop around torch.nn's module of the same shape with the same data,
+AdamW and clipping, a step of the one and a step of the other in turn. fp32; medians, and the quartiles of the ratio.
 """
 
 import argparse
@@ -36,7 +35,7 @@ LAYERS = [(32, 64, 64, 256), (32, 64, 256, 512), (20, 70, 400, 800)]
 """batch, time, inputs, width."""
 SIZES = [("characters", 65, 64, 256, 1, 32, 64), ("subwords", 4096, 256, 400, 2, 16, 64)]
 """name, vocabulary, embedding, width, layers, batch, time."""
-SKIPPED, MEASURED = 3, 12
+SKIPPED = 3
 
 
 def layer_seconds(rounds: int) -> None:
@@ -52,10 +51,14 @@ def layer_seconds(rounds: int) -> None:
                     start = time.perf_counter()
                     module(x)[0].sum().backward()
                     seconds[name].append(time.perf_counter() - start)
-            middle = {name: statistics.median(s[1:]) for name, s in seconds.items()}
             shape = {"batch": batch, "time": steps, "inputs": inputs, "width": width, "cell": cell}
-            milliseconds = {name: round(1e3 * s, 1) for name, s in middle.items()}
-            ratio = {f"{n}/torch.nn": round(middle[n] / middle["torch.nn"], 2) for n in paths}
+            milliseconds = {name: round(1e3 * statistics.median(s[1:]), 1) for name, s in seconds.items()}
+            ratio = {
+                f"{n}/torch.nn": round(
+                    statistics.median(a / b for a, b in zip(seconds[n][1:], seconds["torch.nn"][1:], strict=True)), 2
+                )
+                for n in paths
+            }
             print(json.dumps({**shape, "milliseconds": milliseconds, **ratio}), flush=True)
 
 
@@ -73,36 +76,38 @@ class Plain(nn.Module):
         return self.head(out), state
 
 
-def plain_loop(cell: str, text: np.ndarray, size: tuple[Any, ...]) -> float:
-    """Seconds a step of the plain loop."""
-    _, vocab, embedding, width, layers, batch, steps = size
-    torch.manual_seed(0)
-    model = Plain(cell, vocab, embedding, width, layers)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    lanes = torch.as_tensor(text[: len(text) // batch * batch]).view(batch, -1).t().contiguous()
-    state: Any = None
-    for step in range(SKIPPED + MEASURED):
-        if step == SKIPPED:
-            start = time.perf_counter()
-        tokens, targets = lanes[step * steps : (step + 1) * steps], lanes[step * steps + 1 : (step + 1) * steps + 1]
-        optimizer.zero_grad()
-        logits, state = model(tokens, state)
-        state = tuple(s.detach() for s in state) if cell == "lstm" else state.detach()
+class PlainLoop:
+    """A plain loop, one step at a call."""
+
+    def __init__(self, cell: str, text: np.ndarray, size: tuple[Any, ...]) -> None:
+        _, vocab, embedding, width, layers, batch, self.steps = size
+        torch.manual_seed(0)
+        self.model = Plain(cell, vocab, embedding, width, layers)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-3)
+        self.lanes = torch.as_tensor(text[: len(text) // batch * batch]).view(batch, -1).t().contiguous()
+        self.state: Any = None
+        self.done = 0
+
+    def step(self) -> None:
+        start, end = self.done * self.steps, (self.done + 1) * self.steps
+        tokens, targets = self.lanes[start:end], self.lanes[start + 1 : end + 1]
+        self.optimizer.zero_grad()
+        logits, state = self.model(tokens, self.state)
+        self.state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
         loss.item()
-    return (time.perf_counter() - start) / MEASURED
+        self.done += 1
 
 
-def our_trainer(cell: str, text: np.ndarray, size: tuple[Any, ...]) -> float:
-    """Seconds a step of ours."""
-    _, vocab, embedding, width, layers, batch, steps = size
+def paired_steps(cell: str, text: np.ndarray, size: tuple[Any, ...], steps: int) -> list[tuple[float, float]]:
+    """Seconds of each step of (our trainer, the plain loop), one after the other in turn."""
+    _, vocab, embedding, width, layers, batch, length = size
     model = RNNLM(RNNConfig(cell=cell, embedding=embedding, width=width, layers=layers, vocab=vocab), seed=0)
-    total = SKIPPED + MEASURED
     config = TrainConfig(
-        steps=total,
+        steps=steps,
         batch=batch,
         micro_batch=batch,
         precision="fp32",
@@ -110,50 +115,53 @@ def our_trainer(cell: str, text: np.ndarray, size: tuple[Any, ...]) -> float:
         eval_interval=0,
         sample_interval=0,
         checkpoint_seconds=0,
-    ).resolve_for(width, vocab, steps)
-    times: list[float] = []
+    ).resolve_for(width, vocab, length)
+    plain, pairs, began = PlainLoop(cell, text, size), [], [time.perf_counter()]
+
+    def turn(*_: int) -> None:
+        """Between two steps of ours, one of the plain loop."""
+        ours = time.perf_counter()
+        plain.step()
+        theirs = time.perf_counter()
+        pairs.append((ours - began[0], theirs - ours))
+        began[0] = time.perf_counter()
+
     with tempfile.TemporaryDirectory() as directory:
         Trainer(
             model,
             RecurrentObjective(width, np.ones(vocab, dtype=np.int64)),
-            Lanes(ArrayPieces(text, steps), batch),
+            Lanes(ArrayPieces(text, length), batch),
             config,
-            total,
+            steps,
             Path(directory),
-            hooks=Hooks(on_progress=lambda *_: times.append(time.perf_counter())),
+            hooks=Hooks(on_progress=turn),
             order=in_order,
         ).run()
-    return (times[-1] - times[SKIPPED - 1]) / MEASURED
+    return pairs[SKIPPED:]
 
 
-def training(rounds: int) -> None:
+def training(steps: int) -> None:
     for size in SIZES:
-        name, vocab, *_, batch, steps = size
-        text = np.random.default_rng(0).integers(0, vocab, batch * (steps * (SKIPPED + MEASURED) + 1) + 1)
+        name, vocab, *_, batch, length = size
+        text = np.random.default_rng(0).integers(0, vocab, batch * (length * steps + 1) + 1)
         for cell in TORCH:
-            pairs = [(our_trainer(cell, text, size), plain_loop(cell, text, size)) for _ in range(rounds)]
+            pairs = paired_steps(cell, text, size, steps)
             ours, plain = (statistics.median(side) for side in zip(*pairs, strict=True))
-            ratios = sorted(theirs / mine for mine, theirs in pairs)
-            print(
-                json.dumps(
-                    {
-                        "training": name,
-                        "cell": cell,
-                        "tokens_per_second": {
-                            "ours": round(batch * steps / ours),
-                            "plain": round(batch * steps / plain),
-                        },
-                        "ratio": round(statistics.median(ratios), 2),
-                        "ratios": [round(ratios[0], 2), round(ratios[-1], 2)],
-                    }
-                ),
-                flush=True,
-            )
+            low, middle, high = statistics.quantiles([theirs / mine for mine, theirs in pairs], n=4)
+            row = {
+                "training": name,
+                "cell": cell,
+                "tokens_per_second": {"ours": round(batch * length / ours), "plain": round(batch * length / plain)},
+                "ratio": round(middle, 2),
+                "quartiles": [round(low, 2), round(high, 2)],
+            }
+            print(json.dumps(row), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15, help="of the layers")
+    parser.add_argument("--steps", type=int, default=60, help="of training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=["layers", "training"])
     options = parser.parse_args()
@@ -161,7 +169,7 @@ def main() -> None:
     if options.only != "training":
         layer_seconds(options.rounds)
     if options.only != "layers":
-        training(options.rounds)
+        training(options.steps)
 
 
 if __name__ == "__main__":
