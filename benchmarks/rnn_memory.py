@@ -81,12 +81,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--width", type=int, default=48)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--forget-bias", type=float, default=1.0, help="of LSTMs, at the start")
     options = parser.parse_args()
     torch.set_num_threads(1)
     distances = [d for d in (1, 2, 5, 10, 20, 50, 100) if d <= options.distance]
     for cell in options.cells:
         for seed in options.seeds:
-            config = RNNConfig(cell=cell, embedding=16, width=options.width, vocab=2 * SYMBOLS + 1)
+            config = RNNConfig(
+                cell=cell,
+                embedding=16,
+                width=options.width,
+                vocab=2 * SYMBOLS + 1,
+                forget_bias=options.forget_bias,
+            )
             model, examples = RNNLM(config, seed=draw_seed(seed, "init")), Recall(options.distance, seed)
             before = gradient_norms(model, examples, distances)
             train = TrainConfig(
