@@ -4,6 +4,7 @@ First, one layer forwards and backwards: the cells written out, the gradient wri
 in turn, with time relative to torch.nn's. Then training: our trainer (its checks, dropout seeds, bits per byte and
 learning-rate schedule included) against a plain loop around torch.nn's module of the same shape with the same data,
 AdamW and clipping, a step of the one and a step of the other in turn. fp32; medians, and the quartiles of the ratio.
+With `--threads 1` seconds are those of the processor.
 """
 
 import argparse
@@ -38,6 +39,11 @@ SIZES = [("characters", 65, 64, 256, 1, 32, 64), ("subwords", 4096, 256, 400, 2,
 SKIPPED = 3
 
 
+def clock() -> float:
+    """Seconds: of the wall, or, with one thread, of the processor, which other work on the machine blurs less."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
 def layer_seconds(rounds: int) -> None:
     for batch, steps, inputs, width in LAYERS:
         x = torch.randn(steps, batch, inputs)
@@ -48,9 +54,9 @@ def layer_seconds(rounds: int) -> None:
             seconds: dict[str, list[float]] = {name: [] for name in modules}
             for _ in range(rounds + 1):
                 for name, module in modules.items():
-                    start = time.perf_counter()
+                    start = clock()
                     module(x)[0].sum().backward()
-                    seconds[name].append(time.perf_counter() - start)
+                    seconds[name].append(clock() - start)
             shape = {"batch": batch, "time": steps, "inputs": inputs, "width": width, "cell": cell}
             milliseconds = {name: round(1e3 * statistics.median(s[1:]), 1) for name, s in seconds.items()}
             ratio = {
@@ -116,15 +122,15 @@ def paired_steps(cell: str, text: np.ndarray, size: tuple[Any, ...], steps: int)
         sample_interval=0,
         checkpoint_seconds=0,
     ).resolve_for(width, vocab, length)
-    plain, pairs, began = PlainLoop(cell, text, size), [], [time.perf_counter()]
+    plain, pairs, began = PlainLoop(cell, text, size), [], [clock()]
 
     def turn(*_: int) -> None:
         """Between two steps of ours, one of the plain loop."""
-        ours = time.perf_counter()
+        ours = clock()
         plain.step()
-        theirs = time.perf_counter()
+        theirs = clock()
         pairs.append((ours - began[0], theirs - ours))
-        began[0] = time.perf_counter()
+        began[0] = clock()
 
     with tempfile.TemporaryDirectory() as directory:
         Trainer(
