@@ -136,12 +136,12 @@ class Recurrent(nn.Module):
                 initial = tuple(s[None] for s in state) if len(state) > 1 else state[0][None]
                 h, *last = KERNELS[self.cell](x, initial, weights, True, 1, 0.0, self.training, False, False)
                 return h, tuple(s[0] for s in last)
-            x = F.linear(x, cell.weight_ih, cell.bias_ih)
             kept = None if keep is None else keep[..., None].to(x.dtype)
+            if path == "bptt" and lengths is None:
+                return bptt(cell, x, state, weight_hh, kept)
+            x = F.linear(x, cell.weight_ih, cell.bias_ih)
             if lengths is not None:
                 return _padded(cell, x, state, weight_hh, lengths)
-            if path == "bptt":
-                return bptt(cell.gates, x, state, weight_hh, cell.bias_hh, kept)
             return _unrolled(cell, x, state, weight_hh, kept)
 
 

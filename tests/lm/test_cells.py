@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lm.nn.bptt import bptt
+from lm.nn.bptt import GRU, LSTM, Elman
 from lm.nn.cells import CELLS, Cell, LSTMCell
 from lm.nn.recurrent import Recurrent, locked_dropout
 
@@ -107,17 +107,13 @@ def test_one_step_equals_torchs_cell(cell: str, theirs: Callable[..., Any]) -> N
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("reset", [False, True])
 def test_the_written_out_gradient_passes_finite_differences(cell: str, reset: bool) -> None:
-    gates, width, batch, time = CELLS[cell].gates, 3, 2, 4
-    keep = (noise(time, batch, 1) > -0.5).double() if reset else None
-    shapes = [(time, batch, gates * width), *[(batch, width)] * len(CELLS[cell].states), (gates * width, width)]
-    leaves = [noise(*shape, seed=n).double().requires_grad_() for n, shape in enumerate([*shapes, (gates * width,)])]
-
-    def outputs(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        *state, weight_hh, bias_hh = rest
-        h, last = bptt(gates, x, tuple(state), weight_hh, bias_hh, keep)
-        return h, *last
-
-    assert torch.autograd.gradcheck(outputs, leaves)
+    gates, states = CELLS[cell].gates, len(CELLS[cell].states)
+    keep = (noise(4, 2, 1) > -0.5).double() if reset else None
+    bias = [(gates * 3,)] if cell == "gru" else []
+    shapes = [(4, 2, gates * 3), *[(2, 3)] * states, (gates * 3, 3), *bias]
+    leaves = [noise(*shape, seed=n).double().requires_grad_() for n, shape in enumerate(shapes)]
+    function = {"elman": Elman, "gru": GRU, "lstm": LSTM}[cell]
+    assert torch.autograd.gradcheck(lambda *x: function.apply(*x, keep), leaves)
 
 
 @pytest.mark.parametrize("path", ["cells", "bptt"])
