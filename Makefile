@@ -1,8 +1,10 @@
 # make run   the quickstart, end to end, from a fresh clone        make up / down   servers and a worker
 # make test  the tests        make lint  style, types, imports     make setup       the environment alone
 
-# The first that works: a name on PATH may be a shim with nothing behind it.
-PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+# The first that works: a name on PATH may be a shim with nothing behind it. Not the environment's own, which stands first
+# on PATH where it is activated: it would be cleared by itself.
+PYTHON ?= $(shell PATH=$$(echo "$$PATH" | tr ':' '\n' | grep -vxF '$(CURDIR)/.venv/bin' | paste -sd: -); \
+	for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin

@@ -4,7 +4,8 @@
 
     corpus = textmill.load_corpus()                    # the newest kept corpus, read lazily
     corpus.to_table(columns=["id", "source"]).to_pandas()
-    model, tokenizer = textmill.load_model("pretrain")
+    textmill.open_model("ngram").score(["How surprising is this?"])  # a model of any kind
+    model, tokenizer = textmill.load_model("pretrain")             # a GPT as a torch module
     textmill.open_artifact("dedupe").file("duplicates.parquet")
 
 The libraries are usable alone as well: `import data_quality`, `import lm`.
@@ -17,8 +18,9 @@ from tasks.store import Artifact
 
 if TYPE_CHECKING:
     from lm.models.gpt import GPT
+    from lm.text_model import TextModel
 
-__all__ = ["load_corpus", "load_model", "open_artifact"]
+__all__ = ["load_corpus", "load_model", "open_artifact", "open_model"]
 
 
 def open_artifact(name: str) -> Artifact:
@@ -46,3 +48,10 @@ def load_model(name: str = "pretrain") -> "tuple[GPT, Any]":
     from lm.artifact import load_model as load
 
     return load(open_artifact(name).path)
+
+
+def open_model(name: str = "pretrain") -> "TextModel":
+    """A model of any kind that gives texts a probability: it scores and continues them (lm/text_model.py)."""
+    from lm.text_model import open_model as open_folder
+
+    return open_folder(open_artifact(name).path)

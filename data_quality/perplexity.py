@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import PerplexityConfig
+from data_quality.language_tables import with_languages
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.sql import connect, write_rows
 from data_quality.words import split_words
@@ -98,14 +99,21 @@ def perplexity_shard(
     out_path: Path,
     scorer: Scorer,
     progress: Callable[[int], None] = lambda documents: None,
+    languages: Sequence[Path] = (),
 ) -> dict[str, int]:
     """Write id, language and perplexity of every document of a shard, in its order.
 
+    With `languages`, language tables (`language.identify_shard`) that hold all the documents, the language is theirs.
     Returns documents and scored (those that the scorer gave a number).
+
+    Raises:
+        ValueError: the shard lacks id, text or language, or the language tables a document.
     """
     counts = {"documents": 0, "scored": 0}
     with whole_parquet(out_path, PERPLEXITY_SCHEMA) as out:
-        for batch in read_batches(in_path, ["id", "text", "language"]):
+        for batch in with_languages(
+            read_batches(in_path, ["id", "text", "language"]), in_path, languages, ("language",)
+        ):
             columns = batch.to_pydict()
             scores = [scorer(*pair) for pair in zip(columns["text"], columns["language"], strict=True)]
             rows = {"id": columns["id"], "language": columns["language"], "perplexity": scores}
@@ -118,17 +126,19 @@ def perplexity_shard(
 
 def perplexity_buckets(
     paths: Sequence[Path],
-    out_path: Path,
+    out_paths: Sequence[Path],
     config: PerplexityConfig,
     memory_limit: str = "1GB",
     threads: int = 1,
     scratch: Path | None = None,
 ) -> dict[str, Any]:
-    """Write id, language, perplexity, perplexity_percentile and perplexity_bucket of every document, sorted by id.
+    """Write id, language, perplexity, perplexity_percentile and perplexity_bucket of every document.
+
+    Each shard of `paths` gets a table of its own, in the shard's order.
 
     The percentile says which share of the language's scored documents are at most as surprising, 0 to 100. The bucket
     is head, middle or tail; `all` without a score or in a language of fewer than `minimum_documents` scored ones (then
-    the percentile is null too). What does not fit into memory goes to `scratch`, by default beside `out_path`.
+    the percentile is null too). What does not fit into memory goes to `scratch`, by default beside the first table.
 
     Returns:
         documents, and by language `cutoffs`: the perplexities at the two percentiles.
@@ -144,20 +154,21 @@ def perplexity_buckets(
         "middle": config.middle,
         "minimum": config.minimum_documents,
     }
-    with connect(memory_limit, threads, scratch or out_path.with_suffix(".spill")) as connection:
+    with connect(memory_limit, threads, scratch or out_paths[0].with_suffix(".spill")) as connection:
         connection.execute(
             """
             CREATE TABLE ranked AS
             WITH scored AS (
-                SELECT id, language, perplexity, count(perplexity) OVER same AS n,
+                SELECT file_index::INTEGER AS shard, file_row_number AS row, id, language, perplexity,
+                       count(perplexity) OVER same AS n,
                        100.0 * cume_dist() OVER (PARTITION BY language, perplexity IS NULL ORDER BY perplexity) AS share
-                FROM read_parquet($paths) WINDOW same AS (PARTITION BY language)
+                FROM read_parquet($paths, file_row_number = true) WINDOW same AS (PARTITION BY language)
             )
-            SELECT id, language, perplexity,
+            SELECT shard, row, id, language, perplexity,
                    CASE WHEN perplexity IS NOT NULL AND n >= $minimum THEN share END AS perplexity_percentile,
                    CASE WHEN perplexity_percentile IS NULL THEN 'all' WHEN perplexity_percentile <= $head THEN 'head'
                         WHEN perplexity_percentile <= $middle THEN 'middle' ELSE 'tail' END AS perplexity_bucket
-            FROM scored
+            FROM scored ORDER BY shard, row
             """,
             parameters,
         )
@@ -168,7 +179,10 @@ def perplexity_buckets(
             FROM ranked WHERE perplexity_bucket != 'all' GROUP BY language ORDER BY language
             """
         ).fetchall()
-        write_rows(connection.sql("FROM ranked ORDER BY id"), BUCKETS_SCHEMA, out_path)
+        columns = ", ".join(BUCKETS_SCHEMA.names)
+        for number, out_path in enumerate(out_paths):
+            here = f"SELECT {columns} FROM ranked WHERE shard = {number} ORDER BY row"
+            write_rows(connection.sql(here), BUCKETS_SCHEMA, out_path)
         [(documents,)] = connection.execute("SELECT count(*) FROM ranked").fetchall()
     return {
         "documents": documents,

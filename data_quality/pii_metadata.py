@@ -1,4 +1,8 @@
-"""Personal data in the metadata of documents: replaced value by value, so that JSON stays JSON. Keys stay."""
+"""Personal data in the metadata of documents: replaced value by value, so that JSON stays JSON.
+
+A value is read behind the name of its field, as text behind a word: `tel` makes a telephone number of a bare number,
+`version` none of an address. Names stay.
+"""
 
 import json
 import re
@@ -9,8 +13,9 @@ import pyarrow as pa
 
 from data_quality.config import PiiConfig
 from data_quality.documents import canonical_metadata
-from data_quality.pii import redact
+from data_quality.pii import find_pii
 from data_quality.shards import read_batches, whole_parquet
+from data_quality.spans import Edit, apply_edits
 
 METADATA_SCHEMA = pa.schema(
     [pa.field("id", pa.string(), nullable=False), pa.field("metadata", pa.string(), nullable=False)]
@@ -30,17 +35,26 @@ def redact_metadata(metadata: str, config: PiiConfig, key: bytes | None = None) 
     return canonical_metadata(_redacted(json.loads(metadata), config, key))
 
 
-def _redacted(value: Any, config: PiiConfig, key: bytes | None) -> Any:
+def _redacted(value: Any, config: PiiConfig, key: bytes | None, name: str = "") -> Any:
+    """`name`: of the field, which may say what a bare number is (`tel`, `version`)."""
     if isinstance(value, dict):
-        return {name: _redacted(item, config, key) for name, item in value.items()}
+        return {field: _redacted(item, config, key, field) for field, item in value.items()}
     if isinstance(value, list):
-        return [_redacted(item, config, key) for item in value]
+        return [_redacted(item, config, key, name) for item in value]
     if isinstance(value, str):
-        return redact(value, config, key)
+        return _replaced(value, name, config, key)
     if isinstance(value, int) and not isinstance(value, bool):
-        replaced = redact(str(value), config, key)
+        replaced = _replaced(str(value), name, config, key)
         return value if replaced == str(value) else replaced
     return value
+
+
+def _replaced(text: str, name: str, config: PiiConfig, key: bytes | None) -> str:
+    before = f"{name.replace('_', ' ')}: "
+    spans = find_pii(before + text, config, key)
+    start = len(before)
+    edits = [Edit(max(0, s.start - start), s.end - start, s.replacement) for s in spans if s.end > start]
+    return apply_edits(text, edits)
 
 
 def pii_metadata_shard(in_path: Path, out_path: Path, config: PiiConfig, key: bytes | None = None) -> dict[str, int]:

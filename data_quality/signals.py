@@ -3,21 +3,19 @@
 `measure.py` measures a group of documents; here a shard of documents becomes a shard of signals.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.config import SignalsConfig
 from data_quality.custom import CustomDocument
+from data_quality.language_tables import with_languages
 from data_quality.measure import measure, text_versions
 from data_quality.per_thread import per_thread
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.signal_catalogue import LANGUAGE_SIGNALS, edits_column, signal_columns
-from data_quality.sql import connect, parquet
 from data_quality.vocabulary import Vocabulary
 
 _GROUP_CHARACTERS = 500_000
@@ -76,7 +74,7 @@ def compute_signals(
     vocabulary = _vocabulary(config.words == "plain")
     try:
         with whole_parquet(out_path, schema) as writer:
-            for batch in _with_languages(batches, in_path, languages):
+            for batch in with_languages(batches, in_path, languages, _LANGUAGE_COLUMNS):
                 table = _batch_signals(batch, schema, config, vocabulary, counts)
                 writer.write_table(table)
                 progress(len(table))
@@ -84,40 +82,6 @@ def compute_signals(
         vocabulary.forget()  # Ctrl-C may have come while it learnt: its tables need not fit together
         raise
     return counts
-
-
-def _with_languages(
-    batches: Iterable[pa.RecordBatch], documents: Path, languages: Sequence[Path]
-) -> Iterator[pa.Table]:
-    """The batches as tables; with `languages`, their language columns are taken from there by document id."""
-    known = _languages_of(documents, languages) if languages else None
-    row = {} if known is None else {id: at for at, id in enumerate(known.column("id").to_pylist())}
-    for batch in batches:
-        table = pa.Table.from_batches([batch])
-        if known is not None:
-            ids = table.column("id").to_pylist()
-            missing = [id for id in ids if id not in row]
-            if missing:
-                raise ValueError(
-                    f"{', '.join(map(str, languages))} lacks document {missing[0]} of {documents}: "
-                    "identify its languages again"
-                )
-            found = known.take([row[id] for id in ids])
-            own = {name: table[name] for name in table.column_names}
-            table = pa.table(own | {name: found[name] for name in _LANGUAGE_COLUMNS})
-        yield table
-
-
-def _languages_of(documents: Path, tables: Sequence[Path]) -> pa.Table:
-    """The language columns of the documents of one shard; of many tables, only their rows are held."""
-    columns = ["id", *_LANGUAGE_COLUMNS]
-    if len(tables) == 1:
-        return pq.read_table(tables[0], columns=columns)
-    with TemporaryDirectory() as spill, connect("1GB", 1, Path(spill)) as sql:
-        found = sql.sql(
-            f"SELECT {', '.join(columns)} FROM {parquet(tables)} l SEMI JOIN {parquet([documents])} USING (id)"
-        )
-        return found.to_arrow_table()
 
 
 def _batch_signals(

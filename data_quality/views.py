@@ -108,17 +108,19 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _edited(table: pa.Table) -> pa.Table:
     """The texts without what leaves them, all of a document's spans applied at once, with their new hashes."""
-    if not pc.any(pc.or_(_is_filled(table["edits"]), _is_filled(table["spans"]))).as_py():
-        return table
-    columns = (table[name].to_pylist() for name in ("id", "text", "kept", "edits", "spans"))
+    edited = pc.or_(_is_filled(table["edits"]), _is_filled(table["spans"]))
+    columns = (table.filter(edited)[name].to_pylist() for name in ("id", "text", "kept", "edits", "spans"))
     texts = [_edited_text(*row) for row in zip(*columns, strict=True)]
-    table = table.set_column(table.schema.get_field_index("text"), "text", pa.array(texts, pa.string()))
-    hashes = pa.array([text_hash(text) for text in texts], pa.string())
-    return table.set_column(table.schema.get_field_index("text_hash"), "text_hash", hashes)
+    for name, values in (("text", texts), ("text_hash", [text_hash(text) for text in texts])):
+        replaced = pc.replace_with_mask(
+            table[name].combine_chunks(), edited.combine_chunks(), pa.array(values, pa.string())
+        )
+        table = table.set_column(table.schema.get_field_index(name), name, replaced)
+    return table
 
 
 def _is_filled(lists: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.greater(pc.list_value_length(lists), 0)
+    return pc.fill_null(pc.greater(pc.list_value_length(lists), 0), False)
 
 
 def _edited_text(id: str, text: str, kept: bool, edits: list[dict[str, Any]], spans: list[dict[str, Any]]) -> str:

@@ -71,12 +71,21 @@ def run(
 
         _print(plan_pipeline(settings), as_json, printing.show_plan)
         return
-    from flows.start import run_pipeline
+    _run_flow("flows.pipeline:textmill_pipeline", settings, as_json)
 
-    summary = run_pipeline(settings, quiet=as_json)
-    _print(summary, as_json, printing.show_summary)
-    if summary["state"] != "Completed":
-        raise typer.Exit(1)
+
+@app.command()
+def ladder(
+    config: Config,
+    set_: Overrides = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train models of several generations on one corpus and set them side by side; goes on where it stopped."""
+    from flows.ladder_config import load_ladder
+
+    settings = load_ladder(config, _overrides(set_))
+    _run_flow("flows.ladder:ladder_flow", settings.smoke() if smoke else settings, as_json)
 
 
 @app.command()
@@ -206,15 +215,27 @@ def generate(
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
 ) -> None:
     """Let a model continue a prompt."""
-    from lm.artifact import load_model
-    from lm.generate import generate_text
+    from lm.text_model import open_model
 
     try:
-        gpt, tokenizer = load_model(_model_folder(model))
+        opened = open_model(_model_folder(model))
     except (FileNotFoundError, ValueError) as error:
         _fail(str(error))
-    text = generate_text(gpt, tokenizer, prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
+    text = opened.generate(prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
     out.print(prompt + text, markup=False)
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Argument(help="A pretrain artifact, or a model folder.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
+    whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bits per byte and perplexity of a file under a model; with --json the log-probability of every line."""
+    from flows.score import score_file
+
+    _print(score_file(_model_folder(model), file, whole, quiet=as_json), as_json, printing.show_score)
 
 
 @app.command()
@@ -308,6 +329,15 @@ def _mute_native_exit() -> None:
     """
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _run_flow(entrypoint: str, settings: Any, as_json: bool) -> None:
+    from flows.start import run_flow
+
+    summary = run_flow(entrypoint, settings, quiet=as_json)
+    _print(summary, as_json, printing.show_summary)
+    if summary["state"] != "Completed":
+        raise typer.Exit(1)
 
 
 def _overrides(given: list[str] | None) -> dict[str, str]:

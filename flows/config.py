@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from data_quality.config import GatesConfig, LabelledConfig, SplitConfig
 from flows.curation import Curation, Section
 from flows.loading import CONFIGS, load
-from lm.config import GPT_PRESETS, GPTConfig, TokenizerConfig, TrainConfig, gpt_preset
+from lm.config import GPT_PRESETS, GPTConfig, TrainConfig, gpt_preset
 from lm.finetune.config import BaselineConfig, FinetuneConfig
+from lm.tokenizers.config import ByteBPEConfig, TokenizerConfig
 from tasks.evaluate import EvaluateConfig
 
 SMOKE_FILES = 1000
@@ -45,7 +46,9 @@ class TokenizerSection(Section):
         description="Name under which the tokenizer is pinned: while an artifact has this alias it is used as it "
         "is, and only `textmill unpin` or other settings under `train` give a new one. null: trained on this corpus.",
     )
-    train: TokenizerConfig = Field(default=TokenizerConfig(), description="How it is trained.")
+    train: TokenizerConfig = Field(
+        default=ByteBPEConfig(), description="Its kind, and how it is trained; without `kind`: byte_bpe."
+    )
 
 
 class PretrainSection(Section):
@@ -69,12 +72,17 @@ class FinetuneSection(Section):
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="The bag of words beside them.")
 
 
-class PipelineConfig(Curation):
-    """From raw text to a fine-tuned model."""
+class TokensConfig(Curation):
+    """From raw text to tokens."""
 
     gates: GatesConfig = Field(default=GatesConfig(), description="How far a refreshed corpus may move unattended.")
     split: SplitConfig = Field(default=SplitConfig(), description="Train, valid, test.")
-    tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="Byte-level BPE.")
+    tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="The tokenizer.")
+
+
+class PipelineConfig(TokensConfig):
+    """From raw text to a fine-tuned model."""
+
     model: ModelSection = Field(default=ModelSection(), description="The language model.")
     pretrain: PretrainSection = Field(description="Pretraining.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="Held-out bits per byte.")

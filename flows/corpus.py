@@ -6,7 +6,7 @@ from data_quality.config import IngestConfig, Selection
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
-from flows.config import PipelineConfig
+from flows.config import TokensConfig
 from flows.curation import Curation
 from tasks.bands import bands
 from tasks.classifier import classifier_scores, train_classifier
@@ -52,7 +52,7 @@ def curate(config: Curation) -> Curated:
     measured = signals(resolve_signals(config.rules), label="signals", corpus=normalized, **known)
     signed = signatures(config.near_dedupe.signatures(), corpus=normalized)
     shared = [bands(NoConfig(), signatures=signed)] if config.near_dedupe.enabled else []
-    scores = _scores(config, normalized)
+    scores = _scores(config, normalized, list(known.values()))
 
     rulesets = choose_rulesets(config.rules)
     keep, drop = config.rules.keep.resolved(), config.rules.drop.resolved()
@@ -125,7 +125,7 @@ def curate(config: Curation) -> Curated:
     )
 
 
-def _scores(config: Curation, normalized: Artifact) -> list[Artifact]:
+def _scores(config: Curation, normalized: Artifact, identified: list[Artifact]) -> list[Artifact]:
     """The tables that a model makes: how much a document looks like a reference, how surprising it is."""
     scores = []
     if config.classifier.enabled:
@@ -135,7 +135,16 @@ def _scores(config: Curation, normalized: Artifact) -> list[Artifact]:
         scores.append(classifier_scores(NoConfig(), corpus=normalized, classifier=model))
     if config.perplexity.enabled:
         plain = _selected(config, config.perplexity.reference, normalized)
-        scores.append(perplexity(config.perplexity, corpus=normalized, reference=plain))
+        of_plain = [languages(config.language, label="languages of reference", corpus=plain)] if identified else []
+        scores.append(
+            perplexity(
+                config.perplexity,
+                corpus=normalized,
+                reference=plain,
+                languages=identified,
+                reference_languages=of_plain,
+            )
+        )
     return scores
 
 
@@ -147,7 +156,7 @@ def _selected(config: Curation, selection: Selection, normalized: Artifact) -> A
     return normalize(config.normalize, label="normalize reference", corpus=raw) if config.normalize.enabled else raw
 
 
-def build_corpus(config: PipelineConfig) -> Corpus:
+def build_corpus(config: TokensConfig) -> Corpus:
     """The corpus, past its gates, and its split."""
     made = curate(config)
     if config.max_files is None:  # a sample is no corpus that others are compared with

@@ -20,7 +20,8 @@ def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
     """One or several `ingest.sources` for every input, as `textmill init` would write them, each with its own name.
 
     Names begin ids, so they come from the input alone, neither from its place among the arguments nor from the other
-    inputs: what is cleaned together with more tomorrow is then not read again. Only inputs of one name are numbered.
+    inputs: what is cleaned together with more tomorrow is then not read again. A file is named with the folder it was
+    given in (`2026-11-25/docs.jsonl`: `2026-11-25-docs`). Only inputs that are of one name even so are numbered.
 
     Raises:
         ConfigError: an input that is not there, or of no format that can be told by its name.
@@ -62,12 +63,12 @@ def _sources(item: str) -> list[dict[str, Any]]:
 
 
 def _told_by(path: Path) -> str:
-    """The name of a file without its extensions, or of the last folder before a wildcard."""
+    """The name of a file without its extensions behind that of its folder, or the last folder before a wildcard."""
     fixed = list(takewhile(lambda part: not any(sign in part for sign in WILDCARDS), path.parts))
     if len(fixed) < len(path.parts):
         return fixed[-1] if fixed else ""
     compressed = path.suffix.lower() in COMPRESSIONS
-    return path.with_suffix("").stem if compressed else path.stem
+    return f"{path.parent.name}-{path.with_suffix('').stem if compressed else path.stem}"
 
 
 def _name(text: str) -> str:

@@ -10,6 +10,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
+DISCRIMINATORS = ("format", "kind")
+"""The fields by which one of several models is chosen."""
 
 _PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyproject.toml, sources)
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
@@ -110,14 +112,15 @@ def _explain(item: Any, whole: type[BaseModel]) -> str:
 def _located(location: list[str], whole: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
     """A location as the file has it, and the models that its last key may belong to.
 
-    In a list of sources pydantic puts the format of an item behind its number: it chooses the model and goes.
+    Where one of several models is meant, told apart by `format` or `kind`, pydantic puts that name behind the key of
+    the field or the number of the item: it chooses the model and goes.
     """
     written: list[str] = []
     models: list[type[BaseModel]] = [whole]
     for at, part in enumerate(location):
-        of_format = [model for model in models if part in _formats(model)]
-        if of_format and location[at - 1].isdigit():
-            models = of_format
+        named = [model for model in models if part in _names(model)]
+        if named and (len(models) > 1 or location[at - 1].isdigit()):
+            models = named
             continue
         written.append(part)
         if at < len(location) - 1:
@@ -126,8 +129,10 @@ def _located(location: list[str], whole: type[BaseModel]) -> tuple[list[str], li
     return written, models
 
 
-def _formats(model: type[BaseModel]) -> tuple[Any, ...]:
-    return typing.get_args(model.model_fields["format"].annotation) if "format" in model.model_fields else ()
+def _names(model: type[BaseModel]) -> tuple[Any, ...]:
+    """What `format` or `kind` must say for this model to be meant."""
+    fields = [model.model_fields[name] for name in DISCRIMINATORS if name in model.model_fields]
+    return tuple(value for field in fields for value in typing.get_args(field.annotation))
 
 
 def nested_models(annotation: Any) -> list[type[BaseModel]]:

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.config import PipelineConfig
+from pydantic import ValidationError
+
+from flows.config import PipelineConfig, TokensConfig
 from flows.corpus import Corpus
 from flows.loading import ConfigError
 from lm.config import GPTConfig
+from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.evaluate import evaluate
 from tasks.files import read_json
@@ -37,7 +40,11 @@ class Pretrained:
 
 def build_tokens(config: PipelineConfig, corpus: Corpus) -> Tokens:
     """The tokenizer (that of the model to go on from, the pinned one, or a new one) and the tokens under it."""
-    initial = initial_model(config)
+    return tokens_under(initial_model(config), config, corpus)
+
+
+def tokens_under(initial: Artifact | None, config: TokensConfig, corpus: Corpus) -> Tokens:
+    """The same, with the model to go on from, if there is one."""
     tokenizer = initial or pinned_tokenizer(config)
     if tokenizer is None:
         tokenizer = train_tokenizer(config.tokenizer.train, corpus=corpus.kept, split=corpus.split)
@@ -62,17 +69,25 @@ def initial_model(config: PipelineConfig) -> Artifact | None:
     return current_run().store.resolve(name)
 
 
-def pinned_tokenizer(config: PipelineConfig) -> Artifact | None:
+def pinned_tokenizer(config: TokensConfig) -> Artifact | None:
     """The tokenizer with the configured alias, if there is one already and it was trained with these settings."""
     run = current_run()
     found = run.store.aliased(config.tokenizer.pin) if config.tokenizer.pin else None
-    if found is None or found.manifest()["config"] != config.tokenizer.train.model_dump(mode="json"):
+    if found is None or not trained_with(found, config.tokenizer.train):
         return None
     run.reused(found, f"{train_tokenizer.name} (pinned)")
     return found
 
 
-def pin(config: PipelineConfig, tokenizer: Artifact) -> None:
+def trained_with(found: Artifact, config: TokenizerConfig) -> bool:
+    """Whether an artifact is a tokenizer of these settings; keys that its manifest does not know yet are defaults."""
+    try:
+        return parse_tokenizer_config(found.manifest()["config"]) == config
+    except ValidationError:
+        return False
+
+
+def pin(config: TokensConfig, tokenizer: Artifact) -> None:
     """Give a new tokenizer the configured alias, so that a refresh keeps it."""
     run = current_run()
     if config.tokenizer.pin and run.plan is None:

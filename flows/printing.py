@@ -154,3 +154,14 @@ def show_diff(answer: dict[str, Any]) -> None:
 def _change(pair: list[int], form: Any) -> str:
     old, new = pair
     return form(old) if old == new else f"{form(old)} → {form(new)}"
+
+
+def show_score(found: dict[str, Any]) -> None:
+    """What a model says of a file."""
+    bits = found["bits_per_byte"]
+    out.print(f"  {'texts':<22} {found['texts']:,}")
+    out.print(f"  {'tokens':<22} {found['tokens']:,}")
+    out.print(f"  {'bytes':<22} {found['bytes']:,}")
+    none = "infinite: it gives some of this no probability" if found["bytes"] else "none: it gives bytes no probability"
+    out.print(f"  {'bits per byte':<22} " + (none if bits is None else f"{bits:.4f}"))
+    out.print(f"  {'perplexity per token':<22} {found['perplexity_per_token']:,.2f}")

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from flows.config import PipelineConfig
-from flows.loading import nested_models
+from flows.loading import DISCRIMINATORS, nested_models
 
 HEAD = """# Configuration
 
@@ -43,8 +43,9 @@ def _section(model: type[BaseModel], prefix: str, seen: set[tuple[type[BaseModel
             continue
         seen.add((inner, where))
         label = where
-        if "format" in inner.model_fields:  # one of several kinds of source
-            label = f"{where} with format: {typing.get_args(inner.model_fields['format'].annotation)[0]}"
+        for name in DISCRIMINATORS:  # one of several kinds of source or tokenizer
+            if name in inner.model_fields:
+                label = f"{where} with {name}: {typing.get_args(inner.model_fields[name].annotation)[0]}"
         yield from _section(inner, label, seen)
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.config import PipelineConfig
+from flows.curation import Curation
 from tasks import home
 from tasks.progress import Display
 from tasks.run import Run, pipeline_run
@@ -18,7 +18,7 @@ QUIET = "TEXTMILL_QUIET"  # set by the command line when its output is for a pro
 
 
 @contextmanager
-def prefect_run(flow: str, config: PipelineConfig) -> Iterator[Run]:
+def prefect_run(flow: str, config: Curation) -> Iterator[Run]:
     """The pipeline run of the Prefect flow run that this is called in."""
     from prefect import runtime
 

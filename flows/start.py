@@ -1,5 +1,6 @@
 """Start a pipeline run from a terminal: servers, reconciliation, the flow, a summary."""
 
+import importlib
 import json
 import os
 import signal
@@ -9,16 +10,17 @@ import urllib.request
 from typing import Any
 
 from flows import running, services
-from flows.config import PipelineConfig
+from flows.curation import Curation
 from tasks import home
+from tasks.ladder import read_board
 from tasks.progress import cancelled_in_ui
 from tasks.run import Run
 from tasks.shipper import EXPERIMENT
 from tasks.store import Artifact
 
 
-def run_pipeline(config: PipelineConfig, quiet: bool) -> dict[str, Any]:
-    """Run the whole pipeline as a Prefect flow run in this process.
+def run_flow(entrypoint: str, config: Curation, quiet: bool) -> dict[str, Any]:
+    """Run a flow (`flows.pipeline:textmill_pipeline`) as a Prefect flow run in this process.
 
     The Prefect server is waited for (started if none answers); MLflow is only started: what it is to be told waits in
     journals. Returns the summary that `textmill run --json` prints.
@@ -30,13 +32,13 @@ def run_pipeline(config: PipelineConfig, quiet: bool) -> dict[str, Any]:
         os.environ[running.QUIET] = "1"
     # our own lines and bars say what happens; Prefect's log still goes to its server
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR" if quiet else "WARNING")
-    from flows.pipeline import textmill_pipeline
-
+    module, _, name = entrypoint.partition(":")
+    flow = getattr(importlib.import_module(module), name)
     # Prefect ends the process with the signal it got; this way what is left to do below is still done
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     started = time.perf_counter()
     try:
-        state = textmill_pipeline(config, return_state=True)
+        state = flow(config, return_state=True)
     finally:
         if cancelled_in_ui.is_set() and running.last_run is not None:
             _mark_cancelled(running.last_run)
@@ -90,7 +92,7 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         read, kept = counts["ingest"], counts["filter_corpus"]
         figures["documents read"] = f"{read['documents']:,} ({read['text_bytes'] / 1e6:.1f} MB of text)"
         figures["documents kept"] = f"{kept['documents']:,} ({kept['bytes'] / 1e6:.1f} MB)"
-    if "pretrain" in counts:
+    if "pretrain" in counts and "leaderboard" not in counts:
         trained = counts["pretrain"]
         figures["model"] = f"{trained['parameters']:,} parameters, trained on {trained['tokens']:,} tokens"
     if "evaluate" in counts:
@@ -106,6 +108,9 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         figures["accuracy from random weights"] = f"{second['mean']:.1%} ± {second['sd']:.1%}"
         figures["accuracy of a bag of words"] = f"{comparisons['pretrained - bag of words']['second']['mean']:.1%}"
         figures["difference"] = f"{gain['value']:+.1%} (95 % interval {gain['low']:+.1%} to {gain['high']:+.1%})"
+    if "leaderboard" in made:
+        for row in read_board(made["leaderboard"]):
+            figures[row["model"]] = f"{row['bits_per_byte']:.4f} bits per byte, {row['parameters']:,} parameters"
     return figures
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -13,7 +12,7 @@ from lm.interop.gpt2 import import_gpt2
 from lm.models.gpt import GPT
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
-from lm.tokenizer import TOKENIZER_FILE, load_tokenizer, save_tokenizer
+from lm.tokenizer import copy_tokenizer, load_tokenizer
 
 KIND = "gpt"
 RECURRENT = "rnn"
@@ -30,8 +29,7 @@ def save_model(model: GPT | RNNLM, tokenizer_dir: Path, folder: Path) -> None:
     os.replace(partial, folder / "model.safetensors")
     described = {"kind": KIND if isinstance(model, GPT) else RECURRENT, **model.config.model_dump()}
     (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n")
-    save_tokenizer(load_tokenizer(tokenizer_dir), folder)
-    shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    copy_tokenizer(tokenizer_dir, folder)
 
 
 def load_model(folder: Path) -> tuple[GPT, Tokenizer]:

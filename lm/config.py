@@ -15,42 +15,6 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-# --- tokenizer ----------------------------------------------------------------------------------------------
-
-
-class TokenizerConfig(StrictModel):
-    """Byte-level BPE: every string has an encoding, and decoding gives it back exactly."""
-
-    vocab_size: int = Field(
-        default=8192,
-        ge=257,
-        le=1_000_000,
-        description="Tokens at most, `<|endoftext|>` and the 256 bytes included; fewer where the text has not"
-        " enough pairs. Up to 65,536 a token takes two bytes on disk, beyond that four.",
-    )
-    min_frequency: int = Field(default=2, ge=1, description="Occurrences a pair needs to become a token.")
-    max_word_length: int = Field(
-        default=24,
-        ge=1,
-        le=256,
-        description="Characters of a pre-token at most: a longer run of letters, digits, punctuation or spaces is cut.",
-    )
-    max_unsegmented_length: int = Field(
-        default=4,
-        ge=1,
-        le=256,
-        description="The same for Chinese, Japanese, Thai and other scripts without spaces, where a clause"
-        " would otherwise count as one word: each is new, and their table outgrows the memory.",
-    )
-    sample_bytes: int = Field(
-        default=50_000_000,
-        ge=1,
-        description="UTF-8 bytes of text to learn from at most. Documents are taken in the order given, until"
-        " this is reached: give them in an order that does not depend on shards. It bounds the memory: about 6 MB"
-        " for each MB of English, up to 50 of Chinese.",
-    )
-
-
 # --- model --------------------------------------------------------------------------------------------------
 
 
@@ -109,13 +73,74 @@ def gpt_preset(name: str, vocab: int | None = None, **overrides: Any) -> GPTConf
     return GPTConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
 
 
+# --- n-gram -------------------------------------------------------------------------------------------------
+
+
+class NgramConfig(StrictModel):
+    """A statistical n-gram model. Counts are taken in one pass; there is nothing to train."""
+
+    order: int = Field(default=5, ge=1, le=6, description="Longest n-gram: a token is predicted from order - 1.")
+    smoothing: Literal[
+        "mle", "add_k", "absolute_discounting", "kneser_ney", "modified_kneser_ney", "stupid_backoff"
+    ] = Field(
+        default="modified_kneser_ney",
+        description="`mle`: relative frequencies, 0 for what was never seen; `add_k`: k added to each count;"
+        " `absolute_discounting`, `kneser_ney`: one discount per order, interpolated; `modified_kneser_ney`: three;"
+        " `stupid_backoff`: scores that do not sum to one. lm/ngram/smoothing.py has the equations.",
+    )
+    k: float = Field(default=0.01, gt=0.0, description="`add_k`: added to the count of each n-gram, seen or not.")
+    backoff: float = Field(
+        default=0.4,
+        gt=0.0,
+        le=1.0,
+        description="`stupid_backoff`: factor for each order given up (Brants et al.: 0.4).",
+    )
+    discounts: tuple[float, ...] = Field(
+        default=(),
+        description="`absolute_discounting`, `kneser_ney`: the discount of each order, the last for all above;"
+        " none: estimated from counts of counts.",
+    )
+    discount_fallback: tuple[float, float, float] = Field(
+        default=(0.5, 1.0, 1.5),
+        description="`modified_kneser_ney`: D1, D2, D3+ of an order whose counts of counts allow no estimate, as"
+        " in lmplz --discount_fallback.",
+    )
+    prune: tuple[int, ...] = Field(
+        default=(0,),
+        description="For each order, the last for all above: n-grams seen this often or less are left out. Must not"
+        " fall; 0 for order 1. 0 0 1 leaves out trigrams and longer ones seen once (lmplz --prune).",
+    )
+    min_count: int = Field(default=1, ge=1, description="Models of words only: a word seen less often becomes `<unk>`.")
+    precision: Literal["float32", "float64"] = Field(
+        default="float32", description="How probabilities are stored. They are computed in float64."
+    )
+
+    @model_validator(mode="after")
+    def _thresholds_and_discounts(self) -> Self:
+        if not self.prune or self.prune[0] != 0 or list(self.prune) != sorted(self.prune):
+            raise ValueError(f"prune must begin with 0 and not fall, or parts of kept n-grams would go: {self.prune}")
+        if len(self.prune) > self.order:
+            raise ValueError(f"prune has {len(self.prune)} thresholds for {self.order} orders: {self.prune}")
+        if self.discounts and self.smoothing not in ("absolute_discounting", "kneser_ney"):
+            raise ValueError(f"discounts are for absolute_discounting and kneser_ney, not for {self.smoothing}")
+        if not all(0.0 <= discount <= 1.0 for discount in self.discounts):
+            raise ValueError(f"discounts must be within 0..1: {self.discounts}")
+        if not all(0.0 <= discount <= count for count, discount in enumerate(self.discount_fallback, start=1)):
+            raise ValueError(f"discount_fallback must be within 0..1, 0..2 and 0..3: {self.discount_fallback}")
+        return self
+
+    def threshold(self, order: int) -> int:
+        """n-grams of this order (1-based) seen so often or less are pruned."""
+        return self.prune[min(order, len(self.prune)) - 1]
+
+
 # --- training -----------------------------------------------------------------------------------------------
 
 
 class OptimizerConfig(StrictModel):
     """AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only, never on biases and layer norms; or SGD."""
 
-    kind: Literal["adamw", "sgd"] = Field(
+    method: Literal["adamw", "sgd"] = Field(
         default="adamw",
         description="`adamw`; or `sgd`: plain gradient descent with weight decay (added to the gradient) on all"
         " weights, which has no betas and no epsilon.",
@@ -139,10 +164,10 @@ class OptimizerConfig(StrictModel):
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Self:
-        if self.kind == "sgd" and self.learning_rate == "auto":
-            raise ValueError("optimizer.kind sgd needs a learning_rate: there is no good guess for `auto`")
-        if self.kind != "sgd" and self.average_after is not None:
-            raise ValueError("optimizer.average_after is for kind sgd")
+        if self.method == "sgd" and self.learning_rate == "auto":
+            raise ValueError("optimizer.method sgd needs a learning_rate: there is no good guess for `auto`")
+        if self.method != "sgd" and self.average_after is not None:
+            raise ValueError("optimizer.average_after is for method sgd")
         return self
 
 

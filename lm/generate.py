@@ -107,4 +107,4 @@ def generate_text(
         stop=end,
         should_stop=should_stop,
     )
-    return str(tokenizer.decode(list(new)))
+    return str(tokenizer.decode(list(new), skip_special_tokens=False))  # an <unk> is shown

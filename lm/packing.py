@@ -1,5 +1,7 @@
 """Fixed-length training sequences cut from the documents of a `TokenIndex`."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ class PackedSequences:
         self.context = context
         self.fingerprint = f"{index.fingerprint}/{context}"
         self._shards = index.open()
+        self._spans = index.spans()
         lengths = index.length.astype(np.int64)
         self._begin = 1 + np.concatenate([[0], np.cumsum(lengths + 1)])  # of each document, in the stream
         self._count = max(0, (int(self._begin[-1]) - 1) // context)
@@ -34,20 +37,41 @@ class PackedSequences:
 
     def sequence(self, i: int) -> np.ndarray:
         """Sequence i, int64 [context + 1]."""
+        tokens = np.full(self.context + 1, self.index.end_of_text, dtype=np.int64)
+        for place, shard, start, end in self._slices(i):
+            tokens[place : place + end - start] = self._shards[shard][start:end]
+        return tokens
+
+    def spans(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the tokens of sequence i stand for: (bytes int64, spelling nats float64), each [context + 1].
+
+        Only for tokens without fixed bytes; `<|endoftext|>` stands for no bytes.
+        """
+        assert self._spans is not None
+        size, nats = np.zeros(self.context + 1, dtype=np.int64), np.zeros(self.context + 1)
+        for place, shard, start, end in self._slices(i):
+            here = slice(place, place + end - start)
+            size[here], nats[here] = self._spans[shard].of(self._shards[shard][start:end], start)
+        return size, nats
+
+    def _slices(self, i: int) -> Iterator[tuple[int, int, int, int]]:
+        """The documents in sequence i: (place in the sequence, shard, start in it, end in it)."""
         if not 0 <= i < self._count:
             raise IndexError(f"sequence {i} of {self._count}")
         first, end = i * self.context, (i + 1) * self.context + 1
-        tokens = np.full(self.context + 1, self.index.end_of_text, dtype=np.int64)
         document = max(0, int(np.searchsorted(self._begin, first, side="right")) - 1)
         while document < len(self.index) and (begin := int(self._begin[document])) < end:
             low, high = max(first, begin), min(end, begin + int(self.index.length[document]))
             if low < high:
-                source = self._shards[self.index.shard[document]]
                 offset = int(self.index.start[document]) - begin
-                tokens[low - first : high - first] = source[offset + low : offset + high]
+                yield low - first, int(self.index.shard[document]), offset + low, offset + high
             document += 1
-        return tokens
 
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """{"tokens": int64 [len(indices), context + 1]}."""
-        return {"tokens": torch.from_numpy(np.stack([self.sequence(int(i)) for i in indices]))}
+        """{"tokens": int64 [len(indices), context + 1]}; for tokens without fixed bytes also "bytes" (int64) and
+        "spelling_nats" (float64) of the same shape, as `spans` says them."""
+        batch = {"tokens": torch.from_numpy(np.stack([self.sequence(int(i)) for i in indices]))}
+        if self._spans is not None:
+            size, nats = zip(*(self.spans(int(i)) for i in indices), strict=True)
+            batch |= {"bytes": torch.from_numpy(np.stack(size)), "spelling_nats": torch.from_numpy(np.stack(nats))}
+        return batch

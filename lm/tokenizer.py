@@ -1,45 +1,39 @@
-"""Byte-level BPE (Sennrich et al. 2016; GPT-2 paper, section 2.2) with the `tokenizers` library.
+"""Tokenizers of every kind: trained, stored and loaded as the `tokenizers` library's `tokenizer.json`.
 
-The vocabulary depends on the multiset of texts only: words are counted and pairs with equal counts are merged
-in a fixed order, so neither the order of documents nor the number of threads shows in the result (tested).
+How each kind learns is a file of `lm.tokenizers`. The vocabulary depends on the multiset of texts only, never on
+the order of documents or the number of threads (tested for each kind). `docs/models/tokenizers.md` compares them.
 """
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models
 
-from lm.config import TokenizerConfig
 from lm.stop import ShouldStop, check, never
+from lm.tokenizers import byte_bpe, character, unigram, word, wordpiece
+from lm.tokenizers.common import BYTES, CONTINUES, END_OF_TEXT, UNKNOWN, Trained, adds_a_space, pieces
+from lm.tokenizers.config import TokenizerConfig
+from lm.tokenizers.spans import Encoded, encode_spans
+from lm.tokenizers.spelling import SPELLING_FILE, Spelling
 
-END_OF_TEXT = "<|endoftext|>"
 TOKENIZER_FILE = "tokenizer.json"
-CHUNK_CHARS = 1_000_000
-
-
-# Scripts written without spaces between words: what looks like one word is a clause, seldom seen twice.
-UNSEGMENTED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-
-
-def pre_token_pattern(max_length: int, max_unsegmented: int) -> str:
-    """GPT-2's pre-tokenisation (openai/gpt-2 `src/encoder.py`) with runs cut at `max_length` characters, those
-    of scripts without spaces at `max_unsegmented`, and combining marks counted as letters."""
-    run = f"{{1,{max_length}}}"
-    return "|".join(
-        [
-            r"'(?:[sdmt]|ll|ve|re)",
-            rf" ?[{UNSEGMENTED}]{{1,{max_unsegmented}}}",
-            rf" ?[[\p{{L}}\p{{M}}]&&[^{UNSEGMENTED}]]{run}",
-            rf" ?\p{{N}}{run}",
-            rf" ?[^\s\p{{L}}\p{{M}}\p{{N}}]{run}",
-            rf"\s{run}(?!\S)",
-            rf"\s{run}",
-        ]
-    )
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+ENDS = (END_OF_TEXT, "</s>", "[SEP]")
+"""The special token that ends a document, by name: ours and GPT-2's, RoBERTa's, BERT's."""
+TRAIN: dict[str, Callable[[Iterable[str], Any, ShouldStop], Trained]] = {
+    "byte_bpe": byte_bpe.train,
+    "character": character.train,
+    "wordpiece": wordpiece.train,
+    "unigram": unigram.train,
+    "word": word.train,
+}
+ROLES = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+"""What the special tokens of WordPiece are for, in the names of Hugging Face's tokenizer_config.json."""
 
 
 def train_tokenizer(
@@ -49,11 +43,12 @@ def train_tokenizer(
     progress: Callable[[int], None] = lambda _: None,
     should_stop: ShouldStop = never,
 ) -> dict[str, int]:
-    """Learn a tokenizer and write `tokenizer.json` and `tokenizer_config.json` to `out_dir`.
+    """Learn a tokenizer and write `tokenizer.json`, `tokenizer_config.json` and, if it has an unknown token,
+    `spelling.json` to `out_dir`.
 
     Texts are read until `config.sample_bytes` is reached, and held only as counts of pre-tokens; `progress`
     advances by documents. Returns {documents, bytes, vocab_size}: the vocabulary is smaller than asked for
-    where the text has not enough pairs. Raises ValueError if there is no text.
+    where the text has not enough in it. Raises ValueError if there is no text.
     """
     counts = {"documents": 0, "bytes": 0}
 
@@ -67,41 +62,47 @@ def train_tokenizer(
             progress(1)
             yield text
 
-    tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(
-        Regex(pre_token_pattern(config.max_word_length, config.max_unsegmented_length)), "isolated"
-    )
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=config.vocab_size,
-        min_frequency=config.min_frequency,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(sample(), trainer)
+    trained = TRAIN[config.kind](sample(), config, should_stop)
     if not counts["bytes"]:
         raise ValueError("there is no text to learn a tokenizer from")
-    save_tokenizer(tokenizer, out_dir)
-    return {**counts, "vocab_size": tokenizer.get_vocab_size()}
+    save_tokenizer(trained.tokenizer, out_dir)
+    if trained.unknown is not None:
+        # Without any unknown word in the sample, words in general are the best guess at what one looks like.
+        known = {token: 1 for token in trained.tokenizer.get_vocab(with_added_tokens=False)}
+        Spelling.learn(trained.unknown or known).save(out_dir)
+    return {**counts, "vocab_size": trained.tokenizer.get_vocab_size()}
 
 
 def save_tokenizer(tokenizer: Tokenizer, out_dir: Path) -> None:
-    """Write the two files of a tokenizer artifact."""
+    """Write the two files that make a folder which Hugging Face's `AutoTokenizer` loads."""
     out_dir.mkdir(parents=True, exist_ok=True)
+    end = tokenizer.id_to_token(end_of_text_id(tokenizer))
+    vocab = tokenizer.get_vocab()
+    bert = kind_of(tokenizer) == "wordpiece"
     described = {
-        "kind": "byte_bpe",
+        "kind": kind_of(tokenizer),
         "vocab_size": tokenizer.get_vocab_size(),
-        "special_tokens": {END_OF_TEXT: end_of_text_id(tokenizer)},
+        "end_of_text": end,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **({} if bert else {"bos_token": end, "eos_token": end}),
+        **({"unk_token": UNKNOWN} if UNKNOWN in vocab else {}),
+        **({role: name for role, name in ROLES.items() if name in vocab} if bert else {}),
+        "clean_up_tokenization_spaces": False,
     }
-    _publish(out_dir / "tokenizer_config.json", json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+    _publish(out_dir / TOKENIZER_CONFIG_FILE, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
     _publish(out_dir / TOKENIZER_FILE, tokenizer.to_str(pretty=True))
 
 
+def copy_tokenizer(directory: Path, folder: Path) -> None:
+    """Put the tokenizer of `directory` (our own or a Hugging Face folder) into a model's folder, byte by byte."""
+    save_tokenizer(load_tokenizer(directory), folder)
+    for name in (TOKENIZER_FILE, SPELLING_FILE):
+        if (directory / name).exists():
+            shutil.copyfile(directory / name, folder / name)
+
+
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer of an artifact or of a Hugging Face folder with a byte-level `tokenizer.json`.
+    """The tokenizer of an artifact or of a Hugging Face folder with a `tokenizer.json` of a known kind.
 
     Text is only text to it: a document that contains the characters `<|endoftext|>` gets no special token.
     Raises FileNotFoundError or ValueError saying what is wrong.
@@ -110,62 +111,119 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no tokenizer there")
     tokenizer = Tokenizer.from_file(str(path))
-    if not isinstance(tokenizer.decoder, decoders.ByteLevel):
-        raise ValueError(f"{path}: not a byte-level tokenizer (its decoder is {tokenizer.decoder})")
+    try:
+        kind_of(tokenizer)
+        end_of_text_id(tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    end_of_text_id(tokenizer)
     return tokenizer
 
 
+def kind_of(tokenizer: Tokenizer) -> str:
+    """Which kind a tokenizer is, from its model and decoder. Raises ValueError if it is none of ours."""
+    for model, kind in ((models.WordPiece, "wordpiece"), (models.WordLevel, "word"), (models.Unigram, "unigram")):
+        if isinstance(tokenizer.model, model):
+            return kind
+    if isinstance(tokenizer.decoder, decoders.ByteLevel):
+        return "byte_bpe"
+    if _has_no_merges(tokenizer):
+        return "character"
+    raise ValueError(
+        "a BPE tokenizer that is not byte-level (its decoder is "
+        f"{type(tokenizer.decoder).__name__}): known kinds are {', '.join(TRAIN)}"
+    )
+
+
+def _has_no_merges(tokenizer: Tokenizer) -> bool:
+    return not json.loads(tokenizer.to_str())["model"]["merges"]
+
+
 def end_of_text_id(tokenizer: Tokenizer) -> int:
-    """The id of `<|endoftext|>`, which stands between documents and begins every generation."""
-    token = tokenizer.token_to_id(END_OF_TEXT)
-    if token is None:
-        raise ValueError(f"the tokenizer has no {END_OF_TEXT} token")
-    return int(token)
+    """The id of the token that stands between documents and begins every generation: `<|endoftext|>`, or what
+    plays its part in vocabularies of others (`</s>`) and in WordPiece ([SEP], which ends a segment in BERT)."""
+    for name in ENDS:
+        token = tokenizer.token_to_id(name)
+        if token is not None:
+            return int(token)
+    raise ValueError(f"the tokenizer has no {END_OF_TEXT} token, nor {' nor '.join(ENDS[1:])}")
+
+
+def unknown_id(tokenizer: Tokenizer) -> int | None:
+    """The id of the token that stands for what is not in the vocabulary; None if every string has an encoding."""
+    model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
+    if kind_of(tokenizer) == "byte_bpe" or model.get("byte_fallback"):
+        return None
+    if "unk_id" in model:
+        return None if model["unk_id"] is None else int(model["unk_id"])
+    return None if model["unk_token"] is None else tokenizer.token_to_id(model["unk_token"])
+
+
+def has_fixed_bytes(tokenizer: Tokenizer) -> bool:
+    """Whether each token stands for `token_byte_lengths` bytes wherever it occurs, so that nothing is lost.
+
+    Otherwise `lm.tokenizers.spans.encode_spans` says what a token stands for where it stands.
+    """
+    if unknown_id(tokenizer) is not None or tokenizer.normalizer is not None:
+        return False
+    if adds_a_space(tokenizer):
+        return False
+    return kind_of(tokenizer) == "byte_bpe" or _decodes_by_joining(tokenizer)
+
+
+def _decodes_by_joining(tokenizer: Tokenizer) -> bool:
+    decoder: dict[str, Any] = json.loads(tokenizer.to_str())["decoder"] or {"type": None}
+    return {part["type"] for part in decoder.get("decoders", [decoder])} <= {"ByteFallback", "Fuse"}
 
 
 def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
-    """The UTF-8 bytes that each token stands for, int64 [vocab]; 0 for special tokens.
+    """The UTF-8 bytes that each token stands for, int64 [vocab]; 0 for special tokens, which are no text.
 
-    In a byte-level vocabulary each character of a token's name is one byte.
+    A character of a byte-level token's name is one byte. The unknown token is text: it counts as 1 here, and what
+    it stands for is found beside the token shards, as for all tokens of a kind without fixed bytes.
     """
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    unknown = unknown_id(tokenizer)
+    kind = kind_of(tokenizer)
+    single = set(BYTES) if kind in ("character", "unigram") else set()
+    prefix = CONTINUES if kind == "wordpiece" else ""
     lengths = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
     for name, token in tokenizer.get_vocab().items():
-        lengths[token] = 0 if token in special else len(name)
+        if token == unknown or name in single:
+            lengths[token] = 1
+        elif token not in special:
+            lengths[token] = len(name) if kind == "byte_bpe" else len(name.removeprefix(prefix).encode())
     return lengths
 
 
 def encode_documents(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]:
     """Token ids (int64) of each text, without special tokens. A huge text is encoded piece by piece."""
-    pieces, owners = [], []
+    parts, owners = [], []
     for owner, text in enumerate(texts):
-        for piece in _pieces(text):
-            pieces.append(piece)
+        for piece in pieces(tokenizer, text):
+            parts.append(piece)
             owners.append(owner)
     ids: list[list[int]] = [[] for _ in texts]
-    for owner, encoding in zip(owners, tokenizer.encode_batch_fast(pieces, add_special_tokens=False), strict=True):
+    for owner, encoding in zip(owners, tokenizer.encode_batch_fast(parts, add_special_tokens=False), strict=True):
         ids[owner].extend(encoding.ids)
     return [np.array(i, dtype=np.int64) for i in ids]
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """Cut a text of more than `CHUNK_CHARS` characters where whitespace follows something else.
+class TextEncoder:
+    """Texts in tokens, with the bytes that these stand for and the nats that spelling unknown ones costs."""
 
-    No pre-token continues from a non-space into a space, so the pieces encode as the whole does; only a text
-    without any space in a million characters is cut in the middle.
-    """
-    start = 0
-    while len(text) - start > CHUNK_CHARS:
-        cut = start + CHUNK_CHARS
-        if boundary := re.compile(r"(?<=\S)(?=\s)").search(text, start + CHUNK_CHARS // 2, cut):
-            cut = boundary.start()
-        yield text[start:cut]
-        start = cut
-    yield text[start:]
+    def __init__(self, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        self.tokenizer, self.spelling = tokenizer, spelling
+        self._fixed, self._unknown = has_fixed_bytes(tokenizer), unknown_id(tokenizer)
+        self._lengths = token_byte_lengths(tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> list[Encoded]:
+        if not self._fixed:
+            return encode_spans(self.tokenizer, list(texts), self._unknown, self.spelling)
+        encoded = encode_documents(self.tokenizer, list(texts))
+        return [Encoded(ids, self._lengths[ids], np.zeros(len(ids))) for ids in encoded]
 
 
 def _publish(path: Path, content: str) -> None:

@@ -1,14 +1,16 @@
 """Token shards, and the index of documents over them.
 
 A shard is `<stem>.bin` (little-endian token ids, memory-mapped), `<stem>.parquet` (id, start, tokens, bytes,
-token_hash of each document) and `<stem>.json` (what it is; written last). Which documents are trained on is an
-index over shards, ordered by the hash of the document id, so that shard boundaries and file order do not show.
+token_hash of each document) and `<stem>.json` (what it is; written last). Where an id alone does not say what its
+token stands for (`<unk>`, WordPiece), `<stem>.spans.parquet` holds the tokens that differ. Which documents are trained
+on is an index over shards, ordered by the hash of the document id, so that shard boundaries and file order do not show.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lm.spans import SPAN_SCHEMA, Spans, differing
 from lm.stop import ShouldStop, check, never
-from lm.tokenizer import TOKENIZER_FILE, encode_documents, end_of_text_id, load_tokenizer
+from lm.tokenizer import (
+    TOKENIZER_FILE,
+    encode_documents,
+    end_of_text_id,
+    has_fixed_bytes,
+    load_tokenizer,
+    token_byte_lengths,
+    unknown_id,
+)
+from lm.tokenizers.spans import encode_spans
+from lm.tokenizers.spelling import Spelling
 
+SPANS_SUFFIX = ".spans.parquet"
 DOCUMENT_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -48,25 +62,37 @@ def tokenize_shard(
     progress: Callable[[int], None] = lambda _: None,
     should_stop: ShouldStop = never,
 ) -> dict[str, int]:
-    """Encode a documents shard (Parquet with `id` and `text`) into `out`.bin, .parquet and .json.
+    """Encode a documents shard (Parquet with `id` and `text`) into `out`.bin, .parquet and .json, and .spans.parquet
+    for a tokenizer without fixed bytes.
 
     One row group is in memory at a time; `progress` advances by documents. Returns {documents, tokens, bytes}.
     """
     tokenizer = load_tokenizer(tokenizer_dir)
     dtype = token_dtype(tokenizer.get_vocab_size())
+    fixed, unknown = has_fixed_bytes(tokenizer), unknown_id(tokenizer)
+    spelling, by_id = Spelling.load(tokenizer_dir), token_byte_lengths(tokenizer)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = {s: out.with_name(f"{out.name}{s}.tmp") for s in (".bin", ".parquet", ".json")}
+    suffixes = (".bin", ".parquet", *(() if fixed else (SPANS_SUFFIX,)), ".json")
+    partial = {s: out.with_name(f"{out.name}{s}.tmp") for s in suffixes}
     start = total_bytes = count = 0
     source = pq.ParquetFile(documents)
-    with (
-        source,
-        partial[".bin"].open("wb") as binary,
-        pq.ParquetWriter(partial[".parquet"], DOCUMENT_SCHEMA, compression="zstd") as table,
-    ):
+    with ExitStack() as files:
+        files.enter_context(source)
+        binary = files.enter_context(partial[".bin"].open("wb"))
+        writers = [
+            files.enter_context(pq.ParquetWriter(partial[suffix], schema, compression="zstd"))
+            for suffix, schema in ((".parquet", DOCUMENT_SCHEMA), (SPANS_SUFFIX, SPAN_SCHEMA))
+            if suffix in partial
+        ]
         for batch in source.iter_batches(batch_size=1000, columns=["id", "text"]):
             check(should_stop, f"tokenizing {documents.name}")
             ids, texts = batch.column("id").to_pylist(), batch.column("text").to_pylist()
-            encoded = [tokens.astype(dtype) for tokens in encode_documents(tokenizer, texts)]
+            if fixed:
+                encoded = [tokens.astype(dtype) for tokens in encode_documents(tokenizer, texts)]
+            else:
+                spans = encode_spans(tokenizer, texts, unknown, spelling)
+                encoded = [text.ids.astype(dtype) for text in spans]
+                writers[1].write_batch(differing(spans, start, by_id, unknown))
             lengths = np.array([len(tokens) for tokens in encoded], dtype=np.int64)
             sizes = [len(text.encode()) for text in texts]
             starts = start + np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
@@ -75,7 +101,7 @@ def tokenize_shard(
                 binary.write(tokens.tobytes())
             columns = [ids, starts, lengths.astype(np.int32), sizes, hashes]
             arrays = [pa.array(c, type=f.type) for c, f in zip(columns, DOCUMENT_SCHEMA, strict=True)]
-            table.write_batch(pa.RecordBatch.from_arrays(arrays, schema=DOCUMENT_SCHEMA))
+            writers[0].write_batch(pa.RecordBatch.from_arrays(arrays, schema=DOCUMENT_SCHEMA))
             start, total_bytes, count = start + int(lengths.sum()), total_bytes + sum(sizes), count + len(ids)
             progress(len(ids))
     described = {
@@ -86,6 +112,7 @@ def tokenize_shard(
         "tokenizer_sha256": tokenizer_sha256(tokenizer_dir),
         "vocab": tokenizer.get_vocab_size(),
         "end_of_text": end_of_text_id(tokenizer),
+        **({} if fixed else {"token_bytes": by_id.tolist()}),
     }
     partial[".json"].write_text(json.dumps(described, indent=1) + "\n")
     for suffix, path in partial.items():
@@ -107,6 +134,7 @@ class TokenIndex:
     length: np.ndarray
     bytes: np.ndarray
     fingerprint: str
+    token_bytes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -122,6 +150,12 @@ class TokenIndex:
             np.memmap(path, dtype=self.dtype, mode="r") if path.stat().st_size else np.empty(0, self.dtype)
             for path in (shard.with_name(shard.name + ".bin") for shard in self.shards)
         ]
+
+    def spans(self) -> list[Spans] | None:
+        """Of each shard, which tokens do not stand for the bytes that their id says; None: no token does not."""
+        if self.token_bytes is None:
+            return None
+        return [Spans.read(shard.with_name(shard.name + SPANS_SUFFIX), self.token_bytes) for shard in self.shards]
 
     def token_counts(self) -> np.ndarray:
         """How often each token occurs, int64 [vocab], with one `<|endoftext|>` after each document."""
@@ -177,6 +211,7 @@ def build_index(shards: Sequence[Path], copies: Callable[[pa.Array], np.ndarray]
         length,
         size,
         content.hexdigest(),
+        np.array(headers[0]["token_bytes"], dtype=np.int64) if "token_bytes" in headers[0] else None,
     )
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from tasks.stage import Work, stage
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+SPELLING_FILE = "spelling.json"
+"""Beside a tokenizer with an unknown token, of ours."""
 
 
 class AdoptConfig(BaseModel):
@@ -27,7 +29,7 @@ class AdoptConfig(BaseModel):
             FileNotFoundError: naming the file that is missing.
         """
         hashes = {}
-        for name in MODEL_FILES:
+        for name in (*MODEL_FILES, *([SPELLING_FILE] if (folder / SPELLING_FILE).exists() else [])):
             with (folder / name).open("rb") as handle:
                 hashes[name] = hashlib.file_digest(handle, "sha256").hexdigest()
         return cls(folder=folder, sha256=hashes)

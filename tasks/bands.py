@@ -6,19 +6,19 @@ from typing import Any
 
 from tasks.parts import Part, build_parts, one_table
 from tasks.stage import NoConfig, Work, stage
-from tasks.store import Artifact
+from tasks.store import Artifact, Shard
 
 
-@stage(version=1)
+@stage(version=2)
 def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
-    """Find the documents that share a band, one part for as many bands as fit into memory together.
+    """Find the documents that share a band, one part for a group of bands.
 
-    Positions in the tables count through the shards of `signatures` in their order.
+    Positions in the tables count through the shards of `signatures` as `in_order` has them.
     """
     from data_quality.dedupe.bands import band_groups
     from data_quality.dedupe.exact import check_signatures
 
-    shards = signatures.shards()
+    shards = in_order(signatures)
     paths = [shard.path for shard in shards]
     count, _ = check_signatures(paths)
     material = [shard.digest for shard in shards]
@@ -26,7 +26,12 @@ def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
         Part({"signatures": material, "bands": [group.start, group.stop]}, (paths, group.start, group.stop), len(group))
         for group in band_groups(int(signatures.counts()["documents"]), count)
     ]
-    build_parts(work, "bands.group", 1, bands_part, parts, unit="bands")
+    build_parts(work, "bands.group", 2, bands_part, parts, unit="bands")
+
+
+def in_order(signatures: Artifact) -> list[Shard]:
+    """Signature shards in the order of their content: artifacts of equal content may list them in another one."""
+    return sorted(signatures.shards(), key=lambda shard: shard.digest)
 
 
 def bands_part(directory: Path, signatures: Sequence[Path], first: int, stop: int) -> dict[str, Any]:

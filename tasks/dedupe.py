@@ -4,6 +4,7 @@ from pathlib import Path
 
 from data_quality.config import DedupeConfig
 from data_quality.sql import literal, parquet
+from tasks.bands import in_order
 from tasks.stage import Work, stage
 from tasks.store import Artifact, Store
 from tasks.tables import database, rows, score_tables
@@ -43,7 +44,7 @@ def dedupe(
     if hint is not None:
         work.store.need(work.directory, "hint", [(hint.stage, hint.key)])
     counts = near_dedupe(
-        [shard.path for shard in signatures.shards()],
+        [shard.path for shard in in_order(signatures)],
         out,
         config,
         band_paths=[shard.path for artifact in bands for shard in artifact.shards()],

@@ -1,6 +1,7 @@
 """Split: which kept documents train, validate and test; near-twins of test documents stay out of training."""
 
 from data_quality.config import SplitConfig
+from tasks.bands import in_order
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows
@@ -23,7 +24,7 @@ def split(
     with work.graceful_stop() as should_stop:
         counts = split_documents(
             [shard.path for shard in corpus.shards()],
-            [shard.path for shard in signatures.shards()],
+            [shard.path for shard in in_order(signatures)],
             out,
             config,
             band_paths=[shard.path for artifact in bands for shard in artifact.shards()],

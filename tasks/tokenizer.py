@@ -6,16 +6,16 @@ from typing import Any
 
 import duckdb
 
-from lm.config import TokenizerConfig
+from lm.tokenizers.config import TokenizerConfig
 from tasks.parts import Part, build_parts, one_table
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Shard
 from tasks.tables import database
 
 
-@stage(version=1, libraries=("tokenizers",))
+@stage(version=2, libraries=("tokenizers",))
 def train_tokenizer(work: Work, config: TokenizerConfig, *, corpus: Artifact, split: Artifact) -> None:
-    """Learn a byte-level BPE from the training documents, in the order of the hash of their ids.
+    """Learn a tokenizer of the configured kind from the training documents, in the order of the hash of their ids.
 
     Raises:
         ValueError: there are none.

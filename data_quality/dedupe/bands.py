@@ -6,6 +6,7 @@ Most values of a band occur once: a bitmap finds nearly all of these in two pass
 Memory: 8 bytes per document and band of the group.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ SCHEMA = pa.schema(
     ]
 )
 MADE_OF = b"textmill.bands"
-VALUES_AT_ONCE = 24_000_000  # band values in memory together: 192 MB
+VALUES_AT_ONCE = 12_000_000  # band values of a group, in memory together: 96 MB in each process that has one
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class SharedBand:
 
 
 def band_groups(documents: int, bands: int) -> list[range]:
-    """Cut the bands into groups whose values fit into memory together; by the numbers alone."""
+    """Cut the bands into groups of at most VALUES_AT_ONCE values, or one band; by the numbers alone."""
     together = max(1, min(bands, VALUES_AT_ONCE // max(1, documents)))
     return [range(first, min(first + together, bands)) for first in range(0, bands, together)]
 
@@ -72,7 +73,7 @@ def shared_bands(signature_paths: Sequence[Path], group: range, out_path: Path, 
             target[start : start + size] = table[name].to_numpy()
         start += size
     counts = {"bands": len(group), "shared": 0, "buckets": 0}
-    made_of = json.dumps({"documents": start, "first": group.start, "stop": group.stop})
+    made_of = json.dumps({"documents": order_of(signature_paths), "first": group.start, "stop": group.stop})
     with (
         whole_parquet(out_path, SCHEMA.with_metadata({MADE_OF: made_of.encode()})) as writer,
         ThreadPoolExecutor(threads) as pool,
@@ -87,18 +88,27 @@ def shared_bands(signature_paths: Sequence[Path], group: range, out_path: Path, 
     return counts
 
 
-def read_shared(paths: Sequence[Path], documents: int, bands: int) -> Iterator[SharedBand]:
+def order_of(signature_paths: Sequence[Path]) -> str:
+    """A hash of the shingle sets of all documents in their order: what positions are counted through."""
+    content = hashlib.blake2b(digest_size=16)
+    for path in signature_paths:
+        content.update(pq.read_table(path, columns=["shingles_hash"], use_threads=False)["shingles_hash"].to_numpy())
+    return content.hexdigest()
+
+
+def read_shared(paths: Sequence[Path], signature_paths: Sequence[Path], bands: int) -> Iterator[SharedBand]:
     """The bands of some tables, one in memory at a time.
 
     Raises:
-        ValueError: the tables are not those of `documents` documents and of all `bands`, each once.
+        ValueError: the tables are not those of these signatures in this order, and of all `bands`, each once.
     """
     covered: list[int] = []
+    documents = order_of(signature_paths)
     for path in paths:
         made_of = json.loads((pq.read_schema(path).metadata or {}).get(MADE_OF, b"{}"))
         if made_of.get("documents") != documents:
             raise ValueError(
-                f"{path} is not a table of shared bands of these {documents} documents: run shared_bands again"
+                f"{path} is not a table of shared bands of these signature shards in this order: run shared_bands again"
             )
         covered += range(made_of["first"], made_of["stop"])
     if sorted(covered) != list(range(bands)):

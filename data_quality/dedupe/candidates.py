@@ -73,7 +73,7 @@ def bands_of(workspace: Workspace) -> Iterator[SharedBand]:
             paths.append(workspace.directory / f"bands-{group.start}.parquet")
             if not paths[-1].exists():
                 shared_bands(workspace.signatures, group, paths[-1], workspace.threads)
-    return read_shared(paths, documents, workspace.bands)
+    return read_shared(paths, workspace.signatures, workspace.bands)
 
 
 def _standing(shared: SharedBand, ranks: Int32s, pinned: Bools, across_roles: bool) -> tuple[Int32s, Int64s]:

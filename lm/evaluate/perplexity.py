@@ -2,7 +2,9 @@
 
 Definition used here: every token that stands for text is scored once, given the tokens before it in its
 sequence (context as trained, documents packed behind `<|endoftext|>`, no sliding window). `<|endoftext|>` as a
-target stands for no bytes and is left out of nats, bytes and tokens.
+target stands for no bytes and is left out of nats, bytes and tokens. A token that stands for text which its id
+does not say (`<unk>`) counts with the bytes of that text, and what a spelling model needs for it is added to the
+nats (`lm.tokenizers.spelling`); perplexity per token leaves the spelling out.
 """
 
 import math
@@ -35,14 +37,15 @@ def bits_per_byte(
 ) -> dict[str, float]:
     """Score the first `limit` sequences (all, if None) with a causal model, `model(tokens) -> logits`.
 
-    Returns {nats, bytes, tokens, bits_per_byte, perplexity_per_token, loss}; `loss` is the mean over all
-    targets, `<|endoftext|>` included, as in training. Sums are float64 in the order of the sequences. The
+    Returns {nats, bytes, tokens, bits_per_byte, perplexity_per_token, loss}, and how many of the nats are the
+    spelling of unknown words (`spelling_nats`) if there are any; `loss` is the mean over all targets,
+    `<|endoftext|>` included, as in training. Sums are float64 in the order of the sequences. The
     model is left in the mode it was in. Raises Interrupted between batches if asked to stop.
     """
     lengths = torch.as_tensor(token_bytes)
     device = next(model.parameters()).device
     count = len(sequences) if limit is None else min(limit, len(sequences))
-    nats = all_nats = 0.0
+    nats = all_nats = spelling = 0.0
     size = tokens = targets_seen = 0
     was_training = model.training
     model.eval()
@@ -50,18 +53,20 @@ def bits_per_byte(
         with torch.no_grad():
             for start in range(0, count, batch):
                 check(should_stop, "evaluating")
-                rows = sequences.batch(np.arange(start, min(start + batch, count)))["tokens"]
+                examples = sequences.batch(np.arange(start, min(start + batch, count)))
+                rows = examples["tokens"]
                 targets = rows[:, 1:]
                 scores = token_nats(model(rows[:, :-1].to(device)), targets.to(device)).double().cpu()
-                target_bytes = lengths[targets]
-                nats += float(scores[target_bytes > 0].sum())
+                text = lengths[targets] > 0
+                nats += float(scores[text].sum())
                 all_nats += float(scores.sum())
-                size += int(target_bytes.sum())
-                tokens += int((target_bytes > 0).sum())
+                written, spelled = target_bytes(examples, lengths)
+                size, spelling = size + written, spelling + spelled
+                tokens += int(text.sum())
                 targets_seen += targets.numel()
     finally:
         model.train(was_training)
-    return {**_figures(nats, size, tokens), "loss": all_nats / targets_seen}
+    return {**figures(nats, size, tokens, spelling), "loss": all_nats / targets_seen}
 
 
 def unigram_bits_per_byte(
@@ -82,21 +87,36 @@ def unigram_bits_per_byte(
     count = len(sequences) if limit is None else min(limit, len(sequences))
     log_p = np.log((counts + smoothing) / (counts.sum() + smoothing * len(counts)))
     seen = np.zeros(len(counts), dtype=np.int64)
+    lengths, size, spelling = torch.as_tensor(token_bytes), 0, 0.0
     for start in range(0, count, 256):
-        rows = sequences.batch(np.arange(start, min(start + 256, count)))["tokens"]
-        seen += np.bincount(rows[:, 1:].flatten().numpy(), minlength=len(counts))
+        examples = sequences.batch(np.arange(start, min(start + 256, count)))
+        seen += np.bincount(examples["tokens"][:, 1:].flatten().numpy(), minlength=len(counts))
+        written, spelled = target_bytes(examples, lengths)
+        size, spelling = size + written, spelling + spelled
     text = token_bytes > 0
     nats = -float((seen[text] * log_p[text]).sum())
-    return _figures(nats, int((seen * token_bytes).sum()), int(seen[text].sum()))
+    return figures(nats, size, int(seen[text].sum()), spelling)
 
 
-def _figures(nats: float, size: int, tokens: int) -> dict[str, float]:
+def target_bytes(examples: Batch, lengths: torch.Tensor) -> tuple[int, float]:
+    """The UTF-8 bytes that the targets of a batch stand for, and the nats of spelling the unknown ones."""
+    if "bytes" in examples:
+        return int(examples["bytes"][:, 1:].sum()), float(examples["spelling_nats"][:, 1:].sum())
+    return int(lengths[examples["tokens"][:, 1:]].sum()), 0.0
+
+
+def figures(nats: float, size: int, tokens: int, spelling: float = 0.0) -> dict[str, float]:
+    """What a model's nats on `size` bytes of text in `tokens` tokens mean, with what spelling unknown ones costs.
+
+    Raises ValueError if there is no text.
+    """
     if not size:
         raise ValueError("there is no text to score: the sequences hold special tokens only")
     return {
-        "nats": nats,
+        "nats": nats + spelling,
         "bytes": size,
         "tokens": tokens,
-        "bits_per_byte": nats / math.log(2) / size,
+        "bits_per_byte": (nats + spelling) / math.log(2) / size,
         "perplexity_per_token": math.exp(min(nats / tokens, 700.0)),
+        **({"spelling_nats": spelling} if spelling else {}),
     }

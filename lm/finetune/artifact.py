@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from tokenizers import Tokenizer
 from lm.config import GPTConfig
 from lm.finetune.heads import ClassificationModel
 from lm.models.gpt import GPT
-from lm.tokenizer import TOKENIZER_FILE, load_tokenizer, save_tokenizer
+from lm.tokenizer import copy_tokenizer, load_tokenizer
 
 KIND = "gpt_classifier"
 
@@ -24,8 +23,7 @@ def save_classifier(model: ClassificationModel, classes: Sequence[str], tokenize
     partial = folder / "model.safetensors.tmp"
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, partial)
     os.replace(partial, folder / "model.safetensors")
-    save_tokenizer(load_tokenizer(tokenizer_dir), folder)
-    shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    copy_tokenizer(tokenizer_dir, folder)
     described = {
         "kind": KIND,
         "classes": list(classes),

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from lm.config import GPTConfig
 from lm.models.gpt import GPT
-from lm.tokenizer import END_OF_TEXT, TOKENIZER_FILE, end_of_text_id, load_tokenizer
+from lm.tokenizer import TOKENIZER_FILE, end_of_text_id, load_tokenizer
 
 
 class Row(NamedTuple):
@@ -99,15 +99,16 @@ def export_gpt2(model: GPT, tokenizer_dir: Path, folder: Path) -> None:
         for row in _rows(model.config.layers)
     }
     save_file(theirs, folder / "model.safetensors", metadata={"format": "pt"})
-    end = end_of_text_id(load_tokenizer(tokenizer_dir))
+    tokenizer = load_tokenizer(tokenizer_dir)
+    end = end_of_text_id(tokenizer)
     _write_json(folder / "config.json", config_to_hugging_face(model.config, end))
     shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     _write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": END_OF_TEXT,
-            "eos_token": END_OF_TEXT,
+            "bos_token": tokenizer.id_to_token(end),
+            "eos_token": tokenizer.id_to_token(end),
             "model_max_length": model.config.context,
             "clean_up_tokenization_spaces": False,
         },

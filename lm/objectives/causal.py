@@ -15,7 +15,8 @@ class CausalObjective:
 
     A batch holds `tokens`, int64 [batch, time + 1]; optional `targets`, int64 [batch, time], replaces the
     shifted tokens, with `IGNORE` where there is no loss. `token_bytes`: int [vocab], the UTF-8 bytes each
-    token stands for (0 for specials, which then stay out of the bits per byte).
+    token stands for (0 for specials, which then stay out of the bits per byte). Where a token's id does not say
+    that, `bytes` and `spelling_nats`, [batch, time + 1], do: what spelling `<unk>` costs is added to the nats.
     """
 
     def __init__(self, token_bytes: np.ndarray | None = None) -> None:
@@ -42,7 +43,12 @@ class CausalObjective:
         if self.token_bytes is None:
             return Losses({"causal": term})
         lengths = self.token_bytes.to(targets.device)[targets.clamp(min=0)] * (targets != IGNORE)
-        return Losses({"causal": term}, (nats.detach() * (lengths > 0)).sum(), int(lengths.sum()))
+        text = lengths > 0
+        total = (nats.detach() * text).sum()
+        if "bytes" in batch:
+            lengths = batch["bytes"][:, 1:] * text
+            total = total + (batch["spelling_nats"][:, 1:] * text).sum()
+        return Losses({"causal": term}, total, int(lengths.sum()))
 
 
 def token_nats(logits: Tensor, targets: Tensor) -> Tensor:

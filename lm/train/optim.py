@@ -22,7 +22,7 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
     times the group's optional `scale` (for lower rates in lower layers)."""
     if config.learning_rate == "auto":
         raise ValueError("resolve the configuration first: learning_rate is still 'auto'")
-    if config.kind == "sgd":
+    if config.method == "sgd":
         trainable = [p for p in model.parameters() if p.requires_grad]
         return AveragedSGD(trainable, config.learning_rate, config.weight_decay, config.average_after)
     return torch.optim.AdamW(

@@ -240,7 +240,7 @@ class Trainer:
             "seed": self.config.seed,
             "batch": self.config.batch,
             "steps": self.steps,
-            **({} if self.config.optimizer.kind == "adamw" else {"optimizer": self.config.optimizer.kind}),
+            **({} if self.config.optimizer.method == "adamw" else {"optimizer": self.config.optimizer.method}),
         }
 
     def _environment(self) -> dict[str, Any]:

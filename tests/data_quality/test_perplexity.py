@@ -64,8 +64,11 @@ def buckets(rows: list[tuple[str, str | None, float | None]], directory: Path, s
         )
         paths.append(directory / f"{shards}-{number}.parquet")
         pq.write_table(table, paths[-1])
-    out = directory / f"{shards}.parquet"
-    return perplexity_buckets(paths, out, config, threads=2), out
+    out = [directory / f"{shards}-{number}-buckets.parquet" for number in range(shards)]
+    counts = perplexity_buckets(paths, out, config, threads=2)
+    for path, table in zip(paths, out, strict=True):  # each cut and ordered as its scores
+        assert pq.read_table(table)["id"].equals(pq.read_table(path)["id"])
+    return counts, pa.concat_tables(map(pq.read_table, out)).sort_by("id")
 
 
 def test_buckets_are_those_of_a_sort(tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ def test_buckets_are_those_of_a_sort(tmp_path: Path) -> None:
     rows += [("none", "en", None), ("rare", "fr", 5.0), ("unknown", None, 7.0)]
     config = PerplexityConfig(head=30, middle=60)
     counts, out = buckets(rows, tmp_path, 1, config)
-    found = {row["id"]: row for row in pq.read_table(out).to_pylist()}
+    found = {row["id"]: row for row in out.to_pylist()}
     assert list(found) == sorted(row[0] for row in rows)
     for language in ("en", "zh"):
         scores = sorted(row[2] for row in rows if row[1] == language and row[2] is not None)
@@ -103,12 +106,12 @@ def test_shards_and_their_order_change_nothing(tmp_path: Path) -> None:
     rows = [(f"d{n}", "en", float(n * 37 % 101)) for n in range(150)]
     _, one = buckets(rows, tmp_path, 1, PerplexityConfig())
     _, many = buckets(rows[::-1], tmp_path, 7, PerplexityConfig())
-    assert one.read_bytes() == many.read_bytes()
+    assert one.equals(many)
 
 
 def test_no_shard_at_all_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one perplexity shard"):
-        perplexity_buckets([], tmp_path / "out.parquet", PerplexityConfig())
+        perplexity_buckets([], [], PerplexityConfig())
 
 
 def test_percentiles_out_of_order_are_refused() -> None:

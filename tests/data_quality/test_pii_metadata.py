@@ -34,6 +34,24 @@ def test_it_leaves_every_kind_of_value(value: object, redacted: object) -> None:
     assert json.loads(redact_metadata(metadata, ALL)) == {"value": redacted, "kept": 1}
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "redacted"),
+    [
+        ("phone", "2125551234", "<phone>"),
+        ("tel", "0301234567", "<phone>"),
+        ("mobile", 13812345678, "<cn_mobile>"),
+        ("mobile_phone", ["13812345678", "none"], ["<cn_mobile>", "none"]),
+        ("电话", "01062770334", "<phone>"),
+        ("version", "11.22.33.44", "11.22.33.44"),
+        ("isbn", "0306406152", "0306406152"),
+        ("records", "2125551234", "2125551234"),
+        ("a@b.example", "c", "c"),
+    ],
+)
+def test_the_name_of_a_field_says_what_its_value_is(field: str, value: object, redacted: object) -> None:
+    assert json.loads(redact_metadata(canonical_metadata({field: value}), ALL)) == {field: redacted}
+
+
 @pytest.mark.parametrize("value", ["2026-11-25T10:00:00Z", 1234567, 3.14159265, True, None, "a @ b", ["1.2.3"]])
 def test_other_values_stay_as_they_are(value: object) -> None:
     metadata = canonical_metadata({"value": value})
@@ -65,7 +83,7 @@ def test_what_comes_out_is_json_with_the_same_keys_and_nothing_to_find(metadata:
     for value in json.loads(after).values():
         if isinstance(value, str):
             assert not find_pii(value, ALL)
-    if not any(find_pii(str(value), ALL) for value in metadata.values()):
+    if not any(find_pii(f"{name}: {value}", ALL) for name, value in metadata.items()):
         assert after == before
 
 

@@ -219,7 +219,7 @@ def test_inputs_are_named_by_themselves_and_numbered_only_where_names_are_equal(
     inputs = [str(tmp_path / "a" / "x.jsonl"), str(tmp_path / "b" / "*.jsonl"), "s3://bucket/more.jsonl.zst"]
     config = clean_config(inputs, None, {}, None)
     assert isinstance(config, CleanConfig)
-    assert [source.name for source in config.ingest.sources] == ["x", "b", "more"]
+    assert [source.name for source in config.ingest.sources] == ["a-x", "b", "bucket-more"]
     assert [source.format for source in config.ingest.sources] == ["jsonl"] * 3
     for source in config.ingest.sources[:2]:  # what a look into the file says, of a glob as of a file
         assert (source.id_column, source.language, source.metadata_columns) == ("key", "en", ("url",))
@@ -228,11 +228,14 @@ def test_inputs_are_named_by_themselves_and_numbered_only_where_names_are_equal(
 @pytest.mark.parametrize(
     ("inputs", "names"),
     [
-        (["a/x.jsonl", "b/x.jsonl"], ["x", "x-2"]),
+        (["a/x.jsonl", "b/x.jsonl"], ["a-x", "b-x"]),
+        (["b/x.jsonl"], ["b-x"]),
+        (["b/x.jsonl", "./b/../b/x.jsonl"], ["b-x", "b-x-2"]),
+        (["y.jsonl"], ["y"]),
         (["a"], ["a-jsonl"]),
         (["a", "b"], ["a-jsonl", "b-jsonl"]),
         (["*/x.jsonl"], ["jsonl"]),
-        (["s3://bucket/2026.11.25.jsonl.gz"], ["2026.11.25"]),
+        (["s3://bucket/2026.11.25.jsonl.gz"], ["bucket-2026.11.25"]),
         (["c d/*.jsonl", "s3://bucket/2026/*/part.warc.gz"], ["c-d", "2026"]),
     ],
 )
@@ -241,6 +244,7 @@ def test_names_of_inputs(inputs: list[str], names: list[str], tmp_path: Path, mo
     for name in ("a", "b", "c d"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.jsonl").write_text(json.dumps({"text": "It is a text."}))
+    (tmp_path / "y.jsonl").write_text(json.dumps({"text": "It is a text."}))
     assert [source["name"] for source in input_sources(inputs)] == names
 
 

@@ -8,7 +8,7 @@ from flows.config import SMOKE_FILES, PipelineConfig, load_config, quickstart
 from flows.loading import CONFIGS, ConfigError
 from flows.reference import configuration_page
 
-SHIPPED = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith("clean-"))
+SHIPPED = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder")))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -51,6 +51,20 @@ def test_every_key_is_described() -> None:
         ({"model.preset": "nanno"}, "unknown model preset 'nanno'; did you mean 'nano'?"),
         ({"model.heads": "5"}, "width 192 is not a multiple of heads 5"),
         ({"rules.rulesets": "[goopher_quality]"}, "did you mean 'gopher_quality'?"),
+        ({"tokenizer.train": "{kind: bpe}"}, "tokenizer.train: kind must be one of byte_bpe, character, wordpiece, un"),
+        (
+            {"tokenizer.train": "{kind: word, vocab_sise: 9}"},
+            "tokenizer.train.vocab_sise: unknown key; did you mean 'tokenizer.train.vocab_size'?",
+        ),
+        (
+            {"tokenizer.train": "{spaces: attached}"},
+            "tokenizer.train.spaces: unknown key; valid: kind, max_unsegmented",
+        ),
+        ({"tokenizer.train": "{kind: character, vocab_size: 99}"}, "tokenizer.train: vocab_size 99 has no room beside"),
+        (
+            {"tokenizer.train": "{kind: unigram, vocab_size: 99}"},
+            "vocab_size: Input should be greater than or equal to",
+        ),
         ({"ingest.sources.7.name": "x"}, "'7' is no index of a list of 1"),
         ({"name.first": "x"}, "'name' is a value, it has no keys"),
         ({"name": "[a"}, "not a YAML value"),

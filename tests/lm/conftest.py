@@ -17,10 +17,10 @@ def documents() -> dict[str, str]:
 
 @pytest.fixture
 def tokenizer_dir(tmp_path: Path, documents: dict[str, str]) -> Path:
-    from lm.config import TokenizerConfig
     from lm.tokenizer import train_tokenizer
+    from lm.tokenizers.config import ByteBPEConfig
 
-    train_tokenizer(documents.values(), TokenizerConfig(vocab_size=300), tmp_path / "tokenizer")
+    train_tokenizer(documents.values(), ByteBPEConfig(vocab_size=300), tmp_path / "tokenizer")
     return tmp_path / "tokenizer"
 
 

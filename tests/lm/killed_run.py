@@ -107,7 +107,7 @@ def recurrent_trainer(directory: Path, hooks: Hooks) -> Trainer:
         RNNLM(RECURRENT, seed=0),
         RecurrentObjective(12, alpha=2.0, beta=1.0),
         lanes,
-        train_config(OptimizerConfig(kind="sgd", learning_rate=5.0, weight_decay=1e-6, average_after=0)),
+        train_config(OptimizerConfig(method="sgd", learning_rate=5.0, weight_decay=1e-6, average_after=0)),
         20,
         directory,
         evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.abs().sum())},

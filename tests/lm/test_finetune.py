@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from lm.artifact import load_model, save_model
-from lm.config import GPTConfig, TokenizerConfig
+from lm.config import GPTConfig
 from lm.finetune.artifact import load_classifier
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.heads import ClassificationModel, with_special_tokens
@@ -28,6 +28,7 @@ from lm.finetune.train import build_classifier, finetune, predict
 from lm.models.gpt import GPT
 from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
 from lm.train.objective import combine, step_totals
 from lm.train.trainer import Hooks
 
@@ -59,7 +60,7 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained GPT as a model artifact."""
     tokenizer, directory = (tmp_path_factory.mktemp(name) for name in ("tokenizer", "backbone"))
-    train_tokenizer((r["text"] for r in _rows(200, 9)), TokenizerConfig(vocab_size=290), tokenizer)
+    train_tokenizer((r["text"] for r in _rows(200, 9)), ByteBPEConfig(vocab_size=290), tokenizer)
     vocab = load_tokenizer(tokenizer).get_vocab_size()
     config = GPTConfig(layers=2, width=32, heads=2, context=24, vocab=vocab)
     save_model(GPT(config, seed=7), tokenizer, directory)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lm.artifact import load_model, save_model
-from lm.config import GPTConfig, OptimizerConfig, TokenizerConfig, TrainConfig
+from lm.config import GPTConfig, OptimizerConfig, TrainConfig
 from lm.interop.gpt2 import export_gpt2
 from lm.models.gpt import GPT
 from lm.pretrain import initial_model, pretrain
 from lm.stop import Interrupted
 from lm.tokenizer import train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
 from lm.tokens import TokenIndex, build_index
 from lm.train.trainer import Hooks
 
@@ -113,7 +114,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, inputs: dict[str, Any]) ->
     save_model(GPT(size), inputs["tokenizer_dir"], tmp_path / "start")
     with pytest.raises(ValueError, match="layers 1 is not 2"):
         initial_model(size.model_copy(update={"layers": 2}), 0, tmp_path / "start", inputs["tokenizer_dir"])
-    train_tokenizer(["other"] * 9, TokenizerConfig(), tmp_path / "other")
+    train_tokenizer(["other"] * 9, ByteBPEConfig(), tmp_path / "other")
     with pytest.raises(ValueError, match="has another tokenizer than"):
         initial_model(size, 0, tmp_path / "start", tmp_path / "other")
     with pytest.raises(ValueError, match="training tokens were made by another tokenizer"):

@@ -26,7 +26,7 @@ from lm.train.trainer import ResumeError, Trainer
 MODEL = RNNConfig(cell="gru", embedding=6, width=8, layers=2, vocab=20)
 AWD = rnn_preset("awd-lstm", vocab=20, embedding=6, width=9)
 TEXT = np.random.default_rng(0).integers(0, 20, 301)
-SGD = OptimizerConfig(kind="sgd", learning_rate=1.0, weight_decay=0.0)
+SGD = OptimizerConfig(method="sgd", learning_rate=1.0, weight_decay=0.0)
 
 
 def trainer(directory: Path, model: RNNLM, **changes: Any) -> Trainer:
@@ -291,7 +291,7 @@ def test_sgd_by_hand() -> None:
     from lm.train.optim import make_optimizer
 
     model = torch.nn.Linear(3, 2).double()
-    optimizer = make_optimizer(model, OptimizerConfig(kind="sgd", learning_rate=0.5, weight_decay=0.1))
+    optimizer = make_optimizer(model, OptimizerConfig(method="sgd", learning_rate=0.5, weight_decay=0.1))
     theirs = torch.nn.Linear(3, 2).double()
     theirs.load_state_dict(model.state_dict())
     reference = torch.optim.SGD(theirs.parameters(), lr=0.5, weight_decay=0.1)
@@ -307,8 +307,8 @@ def test_sgd_by_hand() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kind": "sgd"}, "sgd needs a learning_rate"),
-        ({"average_after": 5}, "average_after is for kind sgd"),
+        ({"method": "sgd"}, "sgd needs a learning_rate"),
+        ({"average_after": 5}, "average_after is for method sgd"),
     ],
 )
 def test_optimizer_configurations_that_make_no_sense(fields: dict[str, Any], message: str) -> None:

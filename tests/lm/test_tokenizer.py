@@ -8,19 +8,24 @@ import sys
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from lm import tokenizer as module
-from lm.config import TokenizerConfig
 from lm.stop import Interrupted
 from lm.tokenizer import (
     END_OF_TEXT,
     encode_documents,
     end_of_text_id,
+    has_fixed_bytes,
+    kind_of,
     load_tokenizer,
     token_byte_lengths,
     train_tokenizer,
+    unknown_id,
 )
+from lm.tokenizers import common
+from lm.tokenizers.config import ByteBPEConfig
+from lm.tokenizers.spans import encode_spans
+from lm.tokenizers.spelling import Spelling
 
 NASTY = [
     "",
@@ -45,17 +50,17 @@ def test_the_order_of_documents_does_not_show(tmp_path: Path, documents: dict[st
     digests = set()
     for n in range(3):
         random.Random(n).shuffle(texts)
-        train_tokenizer(texts, TokenizerConfig(vocab_size=300), tmp_path / str(n))
+        train_tokenizer(texts, ByteBPEConfig(vocab_size=300), tmp_path / str(n))
         digests.add(digest(tmp_path / str(n)))
     assert len(digests) == 1
 
 
 def test_the_number_of_threads_does_not_show(tmp_path: Path) -> None:
     script = (
-        "import sys, random; from pathlib import Path; from lm.tokenizer import *; from lm.config import *;"
+        "import sys, random; from pathlib import Path; from lm.tokenizer import *; from lm.tokenizers.config import *;"
         "r = random.Random(0); w = [''.join(r.choices('abcdefgh模型', k=r.randint(1, 9))) for _ in range(3000)];"
         "t = [' '.join(r.choices(w, k=50)) for _ in range(400)];"
-        "train_tokenizer(t, TokenizerConfig(vocab_size=700), Path(sys.argv[1]))"
+        "train_tokenizer(t, ByteBPEConfig(vocab_size=700), Path(sys.argv[1]))"
     )
     for threads in ("1", "2", "5"):
         environment = {**os.environ, "RAYON_NUM_THREADS": threads, "PYTHONPATH": os.getcwd()}
@@ -87,7 +92,7 @@ def test_special_tokens_stand_for_no_bytes_and_come_from_no_text(tokenizer_dir: 
 
 def test_no_word_is_longer_than_the_caps(tmp_path: Path) -> None:
     texts = ["数据模型学习" * 50 + " " + "a" * 300 + "9" * 200 + "-" * 200 + " " * 200] * 5
-    config = TokenizerConfig(vocab_size=2000, max_word_length=7, max_unsegmented_length=3)
+    config = ByteBPEConfig(vocab_size=2000, max_word_length=7, max_unsegmented_length=3)
     train_tokenizer(texts, config, tmp_path)
     tokenizer = load_tokenizer(tmp_path)
     words = [texts[0][slice(*span)] for _, span in tokenizer.pre_tokenizer.pre_tokenize_str(texts[0])]
@@ -117,21 +122,20 @@ def test_a_huge_text_is_encoded_in_pieces_and_to_the_same_tokens(
     tokenizer = load_tokenizer(tokenizer_dir)
     text = " ".join(NASTY) + "\n\n" + "the model's  data \n\n café" * 50
     (whole,) = encode_documents(tokenizer, [text])
-    for size in (33, 100, 777):
-        monkeypatch.setattr(module, "CHUNK_CHARS", size)
-        pieces = list(module._pieces(text))
+    for size in (200, 333, 777):
+        monkeypatch.setattr(common, "CHUNK_CHARS", size)
+        pieces = list(common.pieces(tokenizer, text))
         assert "".join(pieces) == text
         assert max(map(len, pieces)) <= size
-    monkeypatch.setattr(module, "CHUNK_CHARS", 600)  # longer than any run without a space here
-    first, second = encode_documents(tokenizer, [text, "the"])
-    assert first.tolist() == whole.tolist()
-    assert second.tolist() == encode_documents(tokenizer, ["the"])[0].tolist()
+        first, second = encode_documents(tokenizer, [text, "the"])
+        assert first.tolist() == whole.tolist()
+        assert second.tolist() == encode_documents(tokenizer, ["the"])[0].tolist()
 
 
 def test_the_sample_is_bounded_and_documents_are_counted(tmp_path: Path) -> None:
     seen: list[int] = []
     got = train_tokenizer(
-        ("x" * 100 for _ in range(50)), TokenizerConfig(sample_bytes=1000), tmp_path, progress=seen.append
+        ("x" * 100 for _ in range(50)), ByteBPEConfig(sample_bytes=1000), tmp_path, progress=seen.append
     )
     assert got["documents"] == 10
     assert got["bytes"] == 1000
@@ -141,17 +145,37 @@ def test_the_sample_is_bounded_and_documents_are_counted(tmp_path: Path) -> None
 
 def test_stopping_leaves_no_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="reading text for the tokenizer"):
-        train_tokenizer(["a b"] * 5, TokenizerConfig(), tmp_path, should_stop=lambda: True)
+        train_tokenizer(["a b"] * 5, ByteBPEConfig(), tmp_path, should_stop=lambda: True)
     assert not (tmp_path / "tokenizer.json").exists()
 
 
 def test_bad_tokenizers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no text"):
-        train_tokenizer([], TokenizerConfig(), tmp_path)
+        train_tokenizer([], ByteBPEConfig(), tmp_path)
     with pytest.raises(FileNotFoundError, match="no tokenizer there"):
         load_tokenizer(tmp_path)
-    from tokenizers.models import WordLevel
-
-    Tokenizer(WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(ValueError, match="not a byte-level tokenizer"):
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match=r"tokenizer\.json: the tokenizer has no <\|endoftext\|> token, nor </s>"):
         load_tokenizer(tmp_path)
+    Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match=r"not byte-level .*: known kinds are byte_bpe, character, wordpiece"):
+        load_tokenizer(tmp_path)
+
+
+def test_tokenizers_of_others_are_scored_by_what_their_tokens_span(tmp_path: Path) -> None:
+    """A SentencePiece-like one: marks for spaces, one put before the text, no bytes, `</s>` between documents."""
+    names = ["<unk>", "</s>", "▁", "▁the", "▁cat", "s", "a"]
+    library = Tokenizer(models.Unigram([(name, -float(n)) for n, name in enumerate(names)], 0, False))
+    library.pre_tokenizer = pre_tokenizers.Metaspace()
+    library.decoder = decoders.Metaspace()
+    library.add_special_tokens(["<unk>", "</s>"])
+    library.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path)
+    assert (kind_of(tokenizer), end_of_text_id(tokenizer), unknown_id(tokenizer)) == ("unigram", 1, 0)
+    assert not has_fixed_bytes(tokenizer)
+    (encoded,) = encode_spans(tokenizer, ["the cats 模a"], 0, Spelling.load(tmp_path))
+    assert [tokenizer.id_to_token(i) for i in encoded.ids] == ["▁the", "▁cat", "s", "▁", "<unk>", "a"]
+    assert encoded.bytes.tolist() == [3, 4, 1, 1, 3, 1]
+    assert (encoded.spelling_nats > 0).tolist() == [False] * 4 + [True, False]
+    huge = "a" * (common.CHUNK_CHARS + 5)
+    assert list(common.pieces(tokenizer, huge)) == [huge]  # a cut would put another mark before the rest

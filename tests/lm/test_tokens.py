@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from lm.config import TokenizerConfig
 from lm.packing import PackedSequences
 from lm.stop import Interrupted
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
 from lm.tokens import TokenIndex, build_index, token_dtype, tokenize_shard, tokenizer_sha256
 from tests.lm.corpus import write_documents
 
@@ -129,7 +129,7 @@ def test_only_kept_documents_are_indexed(shards: list[Path], documents: dict[str
 def test_bad_shards_are_refused(tmp_path: Path, shards: list[Path], documents: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="no token shards"):
         build_index([])
-    train_tokenizer(["other text"] * 3, TokenizerConfig(), tmp_path / "other")
+    train_tokenizer(["other text"] * 3, ByteBPEConfig(), tmp_path / "other")
     tokenize_shard(write_documents(tmp_path / "o.parquet", documents), tmp_path / "o", tmp_path / "other")
     with pytest.raises(ValueError, match="made by another tokenizer"):
         build_index([*shards, tmp_path / "o"])

@@ -1,8 +1,10 @@
 """An earlier result is a hint: it saves work and changes neither key nor content."""
 
+import json
+import random
 from pathlib import Path
 
-from data_quality.config import DedupeConfig, NearDedupeConfig
+from data_quality.config import DedupeConfig, IngestConfig, NearDedupeConfig, SignalsConfig, SignatureConfig
 from tasks import pool
 from tasks.bands import bands
 from tasks.dedupe import dedupe
@@ -57,3 +59,42 @@ def test_a_result_of_another_config_is_no_hint(tmp_path: Path) -> None:
     deduped(tmp_path / "store", documents, DedupeConfig(near=NearDedupeConfig(threshold=0.5)))
     second = deduped(tmp_path / "store", documents, DedupeConfig())
     assert solved(second) == second.counts()["documents"]
+
+
+def test_shards_of_equal_content_in_another_order_find_the_same_twins(tmp_path: Path) -> None:
+    """The second night's files have other names and stamps and the same texts: signed anew, bands from the store."""
+    draw = random.Random(1)
+    words = ["".join(draw.choices("abcdefghijklmnop", k=6)) for _ in range(3_000)]
+    texts = [draw.choices(words, k=300) for _ in range(24)]
+    first = {f"a{n}": " ".join(text) for n, text in enumerate(texts)}
+    second = {f"b{n}": " ".join([*text[:-1], "other"]) for n, text in enumerate(texts[5:])}
+    folder = tmp_path / "documents"
+    folder.mkdir()
+
+    def night(store: str, names: tuple[str, str], stamp: int, threshold: float) -> tuple[Artifact, Artifact]:
+        for path in folder.iterdir():
+            path.unlink()
+        for name, documents in zip(names, (first, second), strict=True):
+            lines = [json.dumps({"id": id, "text": text, "day": stamp}) for id, text in documents.items()]
+            (folder / name).write_text("\n".join(lines))
+        source = {"format": "jsonl", "name": "x", "paths": [str(folder)], "id_column": "id"}
+        config = IngestConfig.model_validate(
+            {"sources": [{**source, "metadata_columns": ["day"]}], "piece_bytes": 60_000}
+        )
+        with use_run(Run(Store(tmp_path / store), Resources(workers=1, threads=1), Display(quiet=True))):
+            corpus = ingest(fingerprinted(config, None))
+            signed = signatures(SignatureConfig(), corpus=corpus)
+            verdicts = judge(JudgeRequest(rulesets=()), signals=signals(SignalsConfig(), corpus=corpus), scores=[])
+            near = DedupeConfig(near=NearDedupeConfig(threshold=threshold))
+            shared = [bands(NoConfig(), signatures=signed)]
+            found = dedupe(near, signatures=signed, bands=shared, verdicts=verdicts, addresses=[], scores=[], corpus=[])
+        pool.shut_down()
+        return signed, found
+
+    before, _ = night("store", ("1.jsonl", "2.jsonl"), 1, 0.8)
+    after, found = night("store", ("3.jsonl", "2.jsonl"), 2, 0.75)
+    assert before.digest == after.digest
+    assert [s.digest for s in before.shards()] == [s.digest for s in after.shards()][::-1]
+    _, fresh = night("fresh", ("3.jsonl", "2.jsonl"), 2, 0.75)
+    assert found.counts()["near"] == fresh.counts()["near"] > 10
+    assert found.digest == fresh.digest

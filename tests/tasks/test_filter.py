@@ -148,6 +148,6 @@ def test_what_does_not_fit_into_memory_never_lies_in_the_artifact(
     monkeypatch.setattr("data_quality.perplexity.connect", recorded)
     with use_run(Run(Store(tmp_path), Resources(workers=1, threads=1), Display(quiet=True))):
         corpus = pages()
-        scores = perplexity(PerplexityConfig(), corpus=corpus, reference=corpus)
+        scores = perplexity(PerplexityConfig(), corpus=corpus, reference=corpus, languages=[], reference_languages=[])
         judge(JudgeRequest(rulesets=()), signals=signals(SignalsConfig(), corpus=corpus), scores=[scores])
     assert [spill.parts[-2:] for spill in spills] == [(SCRATCH_DIRECTORY, "spill")] * 2

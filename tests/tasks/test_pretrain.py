@@ -13,7 +13,9 @@ class Index(SimpleNamespace):
     """As much of a `TokenIndex` as counting its sequences needs."""
 
     def __init__(self, *lengths: int) -> None:
-        super().__init__(length=np.array(lengths, dtype=np.int64), tokens=sum(lengths), fingerprint="", open=list)
+        super().__init__(
+            length=np.array(lengths, dtype=np.int64), tokens=sum(lengths), fingerprint="", open=list, spans=lambda: None
+        )
 
     def __len__(self) -> int:
         return len(self.length)

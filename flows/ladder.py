@@ -1,0 +1,66 @@
+"""The ladder: models of every generation on one corpus, under one tokenizer and one budget, on one table."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+
+from flows.corpus import Corpus, build_corpus
+from flows.ladder_config import LadderConfig, NgramRung, Rung, shipped_ladder
+from flows.pretrain import Tokens, tokens_under
+from flows.running import prefect_run
+from lm.hardware import resolve_device, resolve_precision
+from tasks.ladder import HeldOutConfig, LeaderboardConfig, held_out, leaderboard
+from tasks.ngram import ngram
+from tasks.pretrain import PretrainRequest, pretrain
+from tasks.store import Artifact
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The models in the order of the configuration, what each says of the test documents, and the table."""
+
+    models: list[Artifact]
+    figures: list[Artifact]
+    leaderboard: Artifact
+
+
+def build_ladder(config: LadderConfig) -> Ladder:
+    """Every stage in order; each is found in the store or built."""
+    corpus = build_corpus(config)
+    tokens = tokens_under(None, config, corpus)
+    models = [build_model(name, rung, config, corpus, tokens) for name, rung in config.models.items()]
+    wanted = HeldOutConfig(
+        sequences=config.evaluate.sequences, context=config.context, prompt=config.prompt, **machine(config)
+    )
+    figures = [
+        held_out(wanted, label=f"held out: {name}", model=model, tokens=tokens.tokens, split=corpus.split)
+        for name, model in zip(config.models, models, strict=True)
+    ]
+    board = leaderboard(LeaderboardConfig(names=tuple(config.models)), models=models, figures=figures)
+    return Ladder(models, figures, board)
+
+
+def build_model(name: str, rung: Rung, config: LadderConfig, corpus: Corpus, tokens: Tokens) -> Artifact:
+    """One model of the ladder, trained on the training documents."""
+    mixture = {"mixture": corpus.mixture[0]} if corpus.mixture else {}
+    given = {"tokens": tokens.tokens, "split": corpus.split, "tokenizer": tokens.tokenizer, **mixture}
+    if isinstance(rung, NgramRung):
+        return ngram(rung.settings(), label=name, **given)
+    model = rung.resolved(vocab=config.tokenizer.train.vocab_size)
+    return pretrain(PretrainRequest(model=model, train=config.train.resolve(model)), label=name, init_from=[], **given)
+
+
+def machine(config: LadderConfig) -> dict[str, str]:
+    """Where and in which precision models are scored: as they are trained, unless something else is said."""
+    given = config.evaluate.resolve(config.train)
+    device = resolve_device(given.device)
+    return {"device": device, "precision": resolve_precision(given.precision, device)}
+
+
+@flow(name="ladder", flow_run_name="ladder {config.name}", persist_result=False)
+def ladder_flow(config: LadderConfig = shipped_ladder()) -> dict[str, str]:  # noqa: B008
+    """Train every generation that the configuration names and compare them; what is up to date is reused."""
+    with prefect_run("ladder", config):
+        made = build_ladder(config)
+    models = dict(zip(config.models, (model.name for model in made.models), strict=True))
+    return {**models, "leaderboard": made.leaderboard.name}

@@ -1,0 +1,1 @@
+"""The statistical n-gram model: counting, smoothing, storing and asking."""

@@ -1,0 +1,233 @@
+"""A model of any kind as its users see it: it scores texts and continues them. One door for all commands.
+
+model = open_model(folder)
+model.score(["A text."])          # tokens, nats and bytes of each text
+model.generate("A text", 20)
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from lm.artifact import load_model
+from lm.evaluate.perplexity import Sequences, bits_per_byte
+from lm.generate import generate_text
+from lm.models.gpt import GPT
+from lm.ngram.model import NgramModel, load_ngram
+from lm.ngram.score import ngram_bits_per_byte
+from lm.ngram.words import WordVocabulary
+from lm.objectives.causal import token_nats
+from lm.stop import ShouldStop, check, never
+from lm.tokenizer import TextEncoder, end_of_text_id, token_byte_lengths
+from lm.tokenizers.spans import Encoded
+from lm.tokenizers.spelling import Spelling
+
+WINDOWS = 16  # that go through a neural model together
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model says of one text: its tokens, the sum of their -ln p, and the UTF-8 bytes that these stand for.
+
+    The text is scored as the beginning of a document; what ends it is not scored. 0 bytes: the model gives bytes no
+    probability (a model of words, whose `<unk>` may be anything).
+    """
+
+    tokens: int
+    nats: float
+    bytes: int
+    spelling_nats: float = 0.0  # of the nats, what spelling unknown words costs
+
+
+class TextModel(Protocol):
+    """What every kind that defines a probability of text can do."""
+
+    kind: str
+
+    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+        """The score of each text."""
+        ...
+
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        """The figures of `lm.evaluate.perplexity.bits_per_byte` for token sequences of the model's own tokenizer."""
+        ...
+
+    def generate(
+        self,
+        prompt: str,
+        max_new_tokens: int,
+        *,
+        temperature: float = 0.8,
+        top_k: int | None = 50,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        """A continuation of `prompt` as the beginning of a document, without it; the draw depends on `seed` alone."""
+        ...
+
+
+class GPTText:
+    """A GPT. In a text beyond its context each token still sees at least half a context."""
+
+    kind = "gpt"
+
+    def __init__(self, model: GPT, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        self.model, self.tokenizer, self.encode = model, tokenizer, TextEncoder(tokenizer, spelling)
+
+    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+        end = end_of_text_id(self.tokenizer)
+        found = self.encode(texts)
+        encoded = [each.ids for each in found]
+        nats = np.array([each.spelling_nats.sum() for each in found])
+        windows = [
+            (owner, window, fresh)
+            for owner, ids in enumerate(encoded)
+            for window, fresh in _windows(np.concatenate([[end], ids]), self.model.config.context)
+        ]
+        windows.sort(key=lambda each: len(each[1]))  # together with others as long
+        for start in range(0, len(windows), WINDOWS):
+            check(should_stop, "scoring")
+            batch = windows[start : start + WINDOWS]
+            rows = np.full((len(batch), len(batch[-1][1])), end, dtype=np.int64)
+            for row, (_, window, _) in zip(rows, batch, strict=True):
+                row[: len(window)] = window  # what is behind it is not seen
+            tokens = torch.from_numpy(rows).to(self.model.token_embedding.weight.device)
+            with torch.no_grad():
+                losses = token_nats(self.model(tokens[:, :-1]), tokens[:, 1:]).double().cpu().numpy()
+            for row, (owner, window, fresh) in zip(losses, batch, strict=True):
+                nats[owner] += row[len(window) - 1 - fresh : len(window) - 1].sum()
+        return [
+            Score(len(each.ids), float(sum_), int(each.bytes.sum()), float(each.spelling_nats.sum()))
+            for each, sum_ in zip(found, nats, strict=True)
+        ]
+
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        lengths = token_byte_lengths(self.tokenizer)
+        return bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
+
+    def generate(
+        self,
+        prompt: str,
+        max_new_tokens: int,
+        *,
+        temperature: float = 0.8,
+        top_k: int | None = 50,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        return generate_text(
+            self.model,
+            self.tokenizer,
+            prompt,
+            max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+
+
+class NgramText:
+    """An n-gram model of tokens or of words."""
+
+    kind = "ngram"
+
+    def __init__(self, model: NgramModel, spelling: Spelling) -> None:
+        self.model = model
+        names = model.names
+        self.encode = None if isinstance(names, WordVocabulary) else TextEncoder(names, spelling)
+
+    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+        if not self.model.is_distribution:
+            raise ValueError(f"{self.model.smoothing} gives scores that do not sum to one: it has no bits per byte")
+        found = self._encoded(texts)
+        offsets = np.cumsum([0, *(len(each.ids) for each in found)])
+        ids = np.concatenate([np.empty(0, dtype=np.int64), *(each.ids for each in found)])
+        logs = self.model.log_probs(ids, offsets)
+        return [
+            Score(len(each.ids), float(spelled - logs[a:b].sum()), int(each.bytes.sum()), spelled)
+            for each, a, b in zip(found, offsets[:-1], offsets[1:], strict=True)
+            for spelled in [float(each.spelling_nats.sum())]
+        ]
+
+    def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
+        """Ids and what they stand for; words stand for no bytes."""
+        if self.encode is not None:
+            return self.encode(texts)
+        words = [self.model.encode(text) for text in texts]
+        return [Encoded(ids, np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids))) for ids in words]
+
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        if isinstance(self.model.names, WordVocabulary):
+            raise ValueError("a model of words gives bytes no probability: its <unk> may be anything")
+        lengths = token_byte_lengths(self.model.names)
+        return ngram_bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
+
+    def generate(
+        self,
+        prompt: str,
+        max_new_tokens: int,
+        *,
+        temperature: float = 0.8,
+        top_k: int | None = 50,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        new = self.model.sample(
+            self.model.encode(prompt).tolist(),
+            max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        return self.model.decode(list(new))
+
+
+def _open_gpt(folder: Path, device: str) -> GPTText:
+    model, tokenizer = load_model(folder)
+    return GPTText(model.to(device), tokenizer, Spelling.load(folder))
+
+
+def _open_ngram(folder: Path, device: str) -> NgramText:
+    return NgramText(load_ngram(folder), Spelling.load(folder))
+
+
+OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "ngram": _open_ngram}
+
+
+def open_model(folder: Path, device: str = "cpu") -> TextModel:
+    """The model of a folder of ours, or of a Hugging Face GPT-2 folder; what has no tensors stays on the CPU.
+
+    Raises FileNotFoundError or ValueError saying what is missing or does not fit.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no model there")
+    kind = json.loads(path.read_text(encoding="utf-8")).get("kind", "gpt")
+    if kind not in OPEN:
+        raise ValueError(f"{path}: a model of kind {kind!r} cannot score or continue text; {', '.join(OPEN)} can")
+    return OPEN[kind](folder, device)
+
+
+def _windows(ids: np.ndarray, context: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Windows of `context` + 1 ids, and how many targets at the end of each are scored there: every id but the first,
+    once, behind as many as there are, or at least half a context."""
+    stride = max(1, context // 2)
+    done = 1
+    while done < len(ids):
+        end = min(len(ids), context + 1 if done == 1 else done + stride)
+        yield ids[max(0, end - context - 1) : end], end - done
+        done = end

@@ -1,0 +1,118 @@
+"""The ladder's table: what each model says of the same test tokens, and what it cost to make."""
+
+from typing import Any
+
+from pydantic import Field
+
+from lm.config import StrictModel
+from tasks.evaluate import EvaluateConfig
+from tasks.files import read_json, write_json
+from tasks.journal import JOURNAL, read_events
+from tasks.pretrain import split_index
+from tasks.sampler import JOURNAL_SECONDS
+from tasks.stage import Work, sidecar, stage
+from tasks.store import RUN_DIRECTORY, Artifact
+
+FIGURES = "figures.json"
+BOARD = "leaderboard.json"
+SAMPLE_TOKENS = 60
+
+
+class HeldOutConfig(EvaluateConfig):
+    """What is scored, and what is written."""
+
+    context: int = Field(description="Tokens of a test sequence.")
+    prompt: str = Field("", description="What the sample goes on from.")
+
+
+@stage(version=1, libraries=("torch",))
+def held_out(work: Work, config: HeldOutConfig, *, model: Artifact, tokens: Artifact, split: Artifact) -> None:
+    """Bits per byte of a model of any kind on the test documents, and a sample of what it writes."""
+    import torch
+
+    from lm.packing import PackedSequences
+    from lm.text_model import open_model
+
+    torch.set_num_threads(work.resources.threads)
+    opened = open_model(model.path, config.device)
+    test = PackedSequences(split_index(tokens, split, "test"), config.context)
+    limit = min(config.sequences, len(test))
+    with (
+        torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16"),
+        work.graceful_stop() as should_stop,
+    ):
+        figures = opened.bits_per_byte(test, limit, should_stop)
+        sample = opened.generate(config.prompt, SAMPLE_TOKENS, temperature=0.8, top_k=50, seed=0)
+    write_json(work.directory / FIGURES, {**figures, "kind": opened.kind, "sample": sample})
+    work.counts |= {"sequences": limit, "bits_per_byte": figures["bits_per_byte"]}
+
+
+class LeaderboardConfig(StrictModel):
+    """The names of the models, in the order of the inputs."""
+
+    names: tuple[str, ...]
+
+
+@stage(version=1)
+def leaderboard(work: Work, config: LeaderboardConfig, *, models: list[Artifact], figures: list[Artifact]) -> None:
+    """Write leaderboard.json and leaderboard.md, the best model first.
+
+    A leaf: nothing is made from it, so it may read the seconds of the models, which differ between two runs.
+    """
+    rows = [_row(*each) for each in zip(config.names, models, figures, strict=True)]
+    rows.sort(key=lambda row: (row["bits_per_byte"], row["model"]))
+    write_json(work.directory / BOARD, rows)
+    (work.directory / "leaderboard.md").write_text(_markdown(rows), encoding="utf-8")
+    work.journal.write("file", path="leaderboard.md", directory="leaderboard")
+    work.counts |= {f"{row['model']}_bits_per_byte": row["bits_per_byte"] for row in rows}
+    shown = [{name: value for name, value in row.items() if name != "sample"} for row in rows]
+    work.table("leaderboard", shown, "Held-out text under every model, the best first")
+
+
+def read_board(artifact: Artifact) -> list[dict[str, Any]]:
+    """The rows of a leaderboard, the best model first."""
+    rows: list[dict[str, Any]] = read_json(artifact.file(BOARD))
+    return rows
+
+
+def _row(name: str, model: Artifact, found: Artifact) -> dict[str, Any]:
+    figures, counts, seconds = read_json(found.file(FIGURES)), model.counts(), _seconds(model)
+    return {
+        "model": name,
+        "kind": figures["kind"],
+        "bits_per_byte": figures["bits_per_byte"],
+        "perplexity_per_token": figures["perplexity_per_token"],
+        "parameters": counts["parameters"],
+        "tokens": counts["tokens"],
+        "seconds": seconds,
+        "tokens_per_second": counts["tokens"] / seconds,
+        "artifact": model.name,
+        "sample": figures["sample"],
+    }
+
+
+def _seconds(model: Artifact) -> float:
+    """How long a model took to make; in several attempts, to the five seconds in which its journal notes usage."""
+    last = float(sidecar(model)["seconds"])
+    journal = model.path / RUN_DIRECTORY / JOURNAL
+    events = [event for _, event in read_events(journal)]
+    if sum(event["event"] == "start" for event in events) == 1:
+        return last
+    noted = sum(event.get("key") == "system/cpu_utilization_percentage" for event in events)
+    return max(last, JOURNAL_SECONDS * noted)
+
+
+def _markdown(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| model | bits per byte | perplexity per token | parameters | tokens read | tokens/s | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['model']} | {row['bits_per_byte']:.4f} | {row['perplexity_per_token']:,.1f} | "
+            f"{row['parameters']:,} | {row['tokens']:,} | {row['tokens_per_second']:,.0f} | {row['seconds']:.1f} |"
+        )
+    samples = [f"\n**{row['model']}**\n\n    " + row["sample"].replace("\n", "\n    ") for row in rows]
+    return "\n".join(
+        [*lines, "", "What each writes, temperature 0.8, the 50 likeliest tokens, one seed:", *samples, ""]
+    )

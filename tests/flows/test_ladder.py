@@ -1,0 +1,132 @@
+"""The ladder: one table over models of several kinds, each scored on the same tokens."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import textmill
+from flows.ladder import Ladder, build_ladder
+from flows.ladder_config import LadderConfig, load_ladder
+from flows.loading import CONFIGS, ConfigError
+from tasks import pool
+from tasks.journal import Journal
+from tasks.ladder import FIGURES, _seconds, read_board
+from tasks.progress import Display
+from tasks.run import Resources, Run, use_run
+from tasks.stage import sidecar
+from tasks.store import RUN_DIRECTORY, Store
+from tests.tasks.tiny_corpus import configuration, write_documents
+
+MODELS = {
+    "unigram": {"kind": "ngram", "order": 1, "smoothing": "add_k", "k": 1.0},
+    "trigram": {"kind": "ngram", "order": 3, "smoothing": "kneser_ney"},
+    "gpt": {"kind": "gpt", "preset": "pico"},
+}
+
+
+def ladder_config(documents: Path) -> LadderConfig:
+    shared = configuration(documents).model_dump(exclude={"model", "pretrain", "task", "finetune", "evaluate"})
+    train = {"steps": 6, "batch": 4, "eval_sequences": 4}
+    return LadderConfig.model_validate({**shared, "models": MODELS, "train": train, "context": 32, "prompt": "The "})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ladder, Run, LadderConfig]]:
+    root = tmp_path_factory.mktemp("ladder")
+    write_documents(root / "documents")
+    config = ladder_config(root / "documents")
+    with use_run(Run(Store(root / "store"), Resources(workers=1, threads=1), Display(quiet=True))) as run:
+        yield build_ladder(config), run, config
+    pool.shut_down()
+
+
+def test_every_model_is_scored_on_the_same_text_and_the_best_comes_first(
+    made: tuple[Ladder, Run, LadderConfig],
+) -> None:
+    ladder, _, _ = made
+    rows = read_board(ladder.leaderboard)
+    assert {row["model"]: row["kind"] for row in rows} == {"unigram": "ngram", "trigram": "ngram", "gpt": "gpt"}
+    scores = {row["model"]: row["bits_per_byte"] for row in rows}
+    assert list(scores.values()) == sorted(scores.values())
+    assert scores["trigram"] < scores["unigram"]
+    figures = [json.loads(found.file(FIGURES).read_text()) for found in ladder.figures]
+    assert len({(each["bytes"], each["tokens"]) for each in figures}) == 1
+    assert all(each["sample"] for each in figures)
+    assert all(row["seconds"] > 0 and row["parameters"] > 0 for row in rows)
+    table = (ladder.leaderboard.path / "leaderboard.md").read_text(encoding="utf-8")
+    assert all(f"| {name} | {score:.4f} |" in table for name, score in scores.items())
+
+
+def test_its_models_open_from_a_notebook(
+    made: tuple[Ladder, Run, LadderConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ladder, run, _ = made
+    monkeypatch.setattr(textmill, "open_store", lambda: run.store)
+    for model, found in zip(ladder.models, ladder.figures, strict=True):
+        opened = textmill.open_model(model.name)
+        assert opened.kind == json.loads(found.file(FIGURES).read_text())["kind"]
+        short, long = opened.score(["The rose.", "The rose. The rose. The rose."])
+        assert 0 < short.nats < long.nats
+        assert (short.bytes, long.bytes) == (9, 29)
+
+
+def test_a_model_that_is_added_is_the_only_one_trained(made: tuple[Ladder, Run, LadderConfig]) -> None:
+    ladder, run, config = made
+    models = {**config.model_dump()["models"], "bigram": {"kind": "ngram", "order": 2}}
+    before = len(run.records)
+    again = build_ladder(LadderConfig.model_validate({**config.model_dump(), "models": models}))
+    built = [record.label for record in run.records[before:] if record.state != "cached"]
+    assert built == ["bigram", "held out: bigram", "leaderboard"]
+    assert again.models[:3] == ladder.models
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"kind": "ngram", "smoothing": "stupid_backoff"}, "models.odd.smoothing: stupid_backoff gives scores that do"),
+        ({"kind": "ngram", "smoothing": "mle"}, "models.odd.smoothing: mle gives what it never saw no probability"),
+        ({"kind": "gpt", "preset": "pico", "context": 16}, "models.odd: its context of 16 tokens is less than the 32"),
+    ],
+)
+def test_what_could_not_be_scored_is_refused_before_anything_is_trained(
+    model: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    write_documents(tmp_path)
+    raw = ladder_config(tmp_path).model_dump()
+    with pytest.raises(ValidationError, match=message):
+        LadderConfig.model_validate({**raw, "models": {"odd": model}})
+
+
+def test_the_seconds_of_all_attempts_count(made: tuple[Ladder, Run, LadderConfig]) -> None:
+    model = made[0].models[0]
+    last = float(sidecar(model)["seconds"])
+    assert _seconds(model) == last
+    journal = Journal(model.path / RUN_DIRECTORY)
+    journal.start(name="again", parent=None, tags={}, params={})
+    for _ in range(7):
+        key = "system/cpu_utilization_percentage"
+        journal.metrics({key: 1.0}, journal.next_step(key))
+    journal.close()
+    assert _seconds(model) == max(last, 7 * 5.0)
+
+
+def test_the_shipped_one_is_read_and_faults_are_named() -> None:
+    config = load_ladder(CONFIGS / "ladder.yaml")
+    assert len({type(rung) for rung in config.models.values()}) == 2
+    with pytest.raises(
+        ConfigError, match=r"models\.unigram\.odrer: unknown key; did you mean 'models\.unigram\.order'"
+    ):
+        load_ladder(CONFIGS / "ladder.yaml", {"models.unigram.odrer": "2"})
+    with pytest.raises(ConfigError, match="kind"):
+        load_ladder(CONFIGS / "ladder.yaml", {"models.unigram.kind": "markov"})
+
+
+def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+        ladder = build_ladder(load_ladder(CONFIGS / "ladder.yaml").smoke())
+    pool.shut_down()
+    assert len(read_board(ladder.leaderboard)) == 6

@@ -1,0 +1,58 @@
+"""`textmill score`: figures add up, lines keep their numbers, faults are one line."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from flows.loading import ConfigError
+from flows.score import score_file
+from lm.config import NgramConfig
+from lm.ngram.build import build_ngram, build_word_ngram
+from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
+
+TEXT = "The rose is red.\n\nThe tide is high.\r\n  \nNothing else"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    train_tokenizer([TEXT] * 3, ByteBPEConfig(vocab_size=280), tmp_path / "tokenizer")
+    ids = encode_documents(load_tokenizer(tmp_path / "tokenizer"), [TEXT])
+    build_ngram(ids, tmp_path / "tokenizer", NgramConfig(order=2), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_lines_and_their_sum(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_bytes(TEXT.encode())
+    found = score_file(model, file, whole=False, quiet=True)
+    assert [line["line"] for line in found["lines"]] == [1, 3, 5]
+    assert found["bytes"] == sum(len(line) for line in ("The rose is red.", "The tide is high.", "Nothing else"))
+    assert found["nats"] == pytest.approx(-sum(line["log_prob"] for line in found["lines"]))
+    assert found["bits_per_byte"] == pytest.approx(found["nats"] / math.log(2) / found["bytes"])
+    assert found["perplexity_per_token"] == pytest.approx(math.exp(found["nats"] / found["tokens"]))
+    whole = score_file(model, file, whole=True, quiet=True)
+    assert (whole["texts"], whole["bytes"]) == (1, len(TEXT.encode()))
+
+
+def test_faults_say_where(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    with pytest.raises(ConfigError, match=r"text\.txt: No such file or directory"):
+        score_file(model, file, whole=False, quiet=True)
+    file.write_bytes(b"good\nb\xffd\n")
+    for whole in (False, True):
+        with pytest.raises(ConfigError, match=r"text\.txt: line 2 is not UTF-8: invalid start byte \(0xff\)"):
+            score_file(model, file, whole=whole, quiet=True)
+    file.write_text(" \n\n")
+    with pytest.raises(ConfigError, match=r"text\.txt: there is no text to score"):
+        score_file(model, file, whole=False, quiet=True)
+    with pytest.raises(ConfigError, match="no model there"):
+        score_file(tmp_path, file, whole=False, quiet=True)
+
+
+def test_a_model_of_words_has_no_bits_per_byte(tmp_path: Path) -> None:
+    build_word_ngram(["a b c"], NgramConfig(order=2), tmp_path / "words")
+    (tmp_path / "text.txt").write_text("a b\nc")
+    found = score_file(tmp_path / "words", tmp_path / "text.txt", whole=False, quiet=True)
+    assert (found["tokens"], found["bits_per_byte"]) == (3, None)
