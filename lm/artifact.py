@@ -10,21 +10,24 @@ from tokenizers import Tokenizer
 from lm.config import GPTConfig
 from lm.interop.gpt2 import import_gpt2
 from lm.models.gpt import GPT
+from lm.models.rnn import RNNLM
+from lm.models.rnn_config import RNNConfig
 from lm.tokenizer import copy_tokenizer, load_tokenizer
 
 KIND = "gpt"
+RECURRENT = "rnn"
 
 
-def save_model(model: GPT, tokenizer_dir: Path, folder: Path) -> None:
+def save_model(model: GPT | RNNLM, tokenizer_dir: Path, folder: Path) -> None:
     """Write a model folder with the tokenizer of `tokenizer_dir` (our own or a Hugging Face folder).
 
-    Weights are stored as fp32 on the CPU would have them; the head is the embedding and stored once.
+    Weights are stored as fp32 on the CPU would have them; a head that is the embedding is stored once.
     """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "model.safetensors.tmp"
     save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, partial)
     os.replace(partial, folder / "model.safetensors")
-    described = {"kind": KIND, **model.config.model_dump()}
+    described = {"kind": KIND if isinstance(model, GPT) else RECURRENT, **model.config.model_dump()}
     (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n")
     copy_tokenizer(tokenizer_dir, folder)
 
@@ -51,3 +54,19 @@ def load_model(folder: Path) -> tuple[GPT, Tokenizer]:
             f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {model.config.vocab}"
         )
     return model.eval(), tokenizer
+
+
+def load_recurrent(folder: Path) -> tuple[RNNLM, Tokenizer]:
+    """The recurrent model (on the CPU, in eval mode) and tokenizer of a folder that `save_model` wrote.
+
+    Raises FileNotFoundError or ValueError saying what is missing or does not fit.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no model there")
+    config = json.loads(path.read_text())
+    if (kind := config.pop("kind", None)) != RECURRENT:
+        raise ValueError(f"{path}: not a {RECURRENT!r} model: {kind!r}")
+    model = RNNLM(RNNConfig(**config))
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.eval(), load_tokenizer(folder)

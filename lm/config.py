@@ -138,17 +138,37 @@ class NgramConfig(StrictModel):
 
 
 class OptimizerConfig(StrictModel):
-    """AdamW (Loshchilov & Hutter 2019); weight decay on matrices only, never on biases and layer norms."""
+    """AdamW (Loshchilov & Hutter 2019) with weight decay on matrices only, never on biases and layer norms; or SGD."""
 
+    method: Literal["adamw", "sgd"] = Field(
+        default="adamw",
+        description="`adamw`; or `sgd`: plain gradient descent with weight decay (added to the gradient) on all"
+        " weights, which has no betas and no epsilon.",
+    )
     learning_rate: float | Literal["auto"] = Field(
         default="auto",
         description="Peak learning rate. `auto`: 6e-4 * 768 / width (GPT-3 Small's rate, table 2.1, scaled by"
-        " width), at most 3e-3.",
+        " width), at most 3e-3; `sgd` needs a number.",
+    )
+    average_after: int | None = Field(
+        default=None,
+        ge=0,
+        description="`sgd`: NT-ASGD (Merity et al. 2017, algorithm 1). When an evaluation is worse than the best of"
+        " all but the last so many before it, the average of the weights from then on is what is evaluated and"
+        " handed back. None: never.",
     )
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0, description="Decay of the gradient average.")
     beta2: float = Field(default=0.95, ge=0.0, lt=1.0, description="Decay of the square average (GPT-3: .95).")
     epsilon: float = Field(default=1e-8, gt=0.0, description="Added to the root of the square average.")
     weight_decay: float = Field(default=0.1, ge=0.0, description="Per unit of learning rate, on matrices (GPT-3).")
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Self:
+        if self.method == "sgd" and self.learning_rate == "auto":
+            raise ValueError("optimizer.method sgd needs a learning_rate: there is no good guess for `auto`")
+        if self.method != "sgd" and self.average_after is not None:
+            raise ValueError("optimizer.average_after is for method sgd")
+        return self
 
 
 class ScheduleConfig(StrictModel):
@@ -238,13 +258,17 @@ class TrainConfig(StrictModel):
 
         What depends on the number of steps is resolved by `resolve_steps`.
         """
+        return self.resolve_for(model.width, model.vocab, model.context)
+
+    def resolve_for(self, width: int, vocab: int, tokens_per_example: int) -> "TrainConfig":
+        """As `resolve`, for any model of that width that scores so many tokens of an example over a vocabulary."""
         device = resolve_device(self.device)
         update: dict[str, Any] = {"device": device, "precision": resolve_precision(self.precision, device)}
         if self.micro_batch == "auto":
-            fitting = 2**28 // (4 * model.context * model.vocab)
+            fitting = 2**28 // (4 * tokens_per_example * vocab)
             update["micro_batch"] = max(1, min(self.batch, fitting))
         if self.optimizer.learning_rate == "auto":
-            rate = min(3e-3, 6e-4 * 768 / model.width)
+            rate = min(3e-3, 6e-4 * 768 / width)
             update["optimizer"] = self.optimizer.model_copy(update={"learning_rate": rate})
         return self.model_copy(update=update)
 

@@ -6,10 +6,14 @@ is found in O(1), so that a checkpoint needs one integer to know where the data 
 """
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 
 ROUNDS = 8
+
+Order = Callable[[int, int, int, int], np.ndarray]
+"""(start, count, n, seed) -> the examples at positions start .. start + count - 1 of an endless run over n."""
 
 
 def draw_seed(seed: int, *purpose: int | str) -> int:
@@ -62,3 +66,8 @@ def examples_at(start: int, count: int, n: int, seed: int) -> np.ndarray:
         here = epochs == epoch
         chosen[here] = Permutation(n, seed, int(epoch))[positions[here] % n]
     return chosen
+
+
+def in_order(start: int, count: int, n: int, seed: int) -> np.ndarray:
+    """The examples of a stream, whose number goes on over the epochs: start .. start + count - 1 (`lm.streams`)."""
+    return np.arange(start, start + count, dtype=np.int64)

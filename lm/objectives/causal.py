@@ -33,8 +33,11 @@ class CausalObjective:
         return self._targets(batch).numel()
 
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
+        return self.scores(model(batch["tokens"][:, : self._targets(batch).shape[1]]), batch)
+
+    def scores(self, logits: Tensor, batch: Batch) -> Losses:
+        """What logits [batch, time, vocab] cost."""
         targets = self._targets(batch)
-        logits = model(batch["tokens"][:, : targets.shape[1]])
         nats = token_nats(logits, targets)
         term = Term(nats.sum(), float((targets != IGNORE).sum()))
         if self.token_bytes is None:

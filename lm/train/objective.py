@@ -7,14 +7,18 @@ masked LM with next-sentence prediction and a regulariser are all just terms.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 Batch = Mapping[str, Tensor]
 """Named tensors whose first dimension is the example. `Examples.batch` makes it, an objective reads it."""
+
+CARRY = "carry."
+"""Prefix, in a batch, of what the step before left for the same row: `Losses.carry`, kept by the trainer."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,14 @@ class Losses:
 
     `nats` and `bytes` are for bits per byte: the detached sum of -ln p over the targets that stand for
     text (special tokens excluded), and the UTF-8 bytes of that text. Objectives that define no
-    probability of text leave them at None and 0.
+    probability of text leave them at None and 0. `carry`: detached tensors, a row for each example, that come
+    back with the next step's batch as `carry.<name>` (recurrent states); they are part of a checkpoint.
     """
 
     terms: dict[str, Term]
     nats: Tensor | None = None
     bytes: int = 0
+    carry: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(Protocol):
@@ -71,6 +77,25 @@ class Examples(Protocol):
     def batch(self, indices: np.ndarray) -> Batch:
         """The examples at `indices` (int64 [batch]) as CPU tensors, in that order."""
         ...
+
+
+def micro_batches(examples: Examples, chosen: np.ndarray, size: int, carry: Mapping[str, Tensor]) -> list[Batch]:
+    """The chosen examples in batches of at most `size`, each row with what is carried for it (`joined_carry`)."""
+    return [
+        {**examples.batch(chosen[i : i + size]), **{name: rows[i : i + size] for name, rows in carry.items()}}
+        for i in range(0, len(chosen), size)
+    ]
+
+
+def joined_carry(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """`Losses.carry` of the micro-batches of a step, a row for each example of the step, as `carry.<name>`."""
+    return {f"{CARRY}{name}": torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def split_carry(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A checkpoint's optimiser tensors (`<parameter>/<moment>`) and the carried ones that lie beside them."""
+    carry = {name: t for name, t in tensors.items() if name.startswith(CARRY) and "/" not in name}
+    return {name: t for name, t in tensors.items() if name not in carry}, carry
 
 
 def step_totals(objective: Objective, batches: list[Batch]) -> dict[str, float]:

@@ -1,9 +1,10 @@
-"""AdamW with weight decay on matrices only."""
+"""AdamW with weight decay on matrices only; or plain SGD (`lm.train.averaging` has its averages)."""
 
 import torch
 from torch import nn
 
 from lm.config import OptimizerConfig
+from lm.train.averaging import AveragedSGD
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -16,11 +17,14 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
     return [g for g in groups if g["params"]]
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over `parameter_groups`. The trainer sets the learning rate of each group at each step, times the
-    group's optional `scale` (for lower rates in lower layers)."""
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW over `parameter_groups`, or SGD over all. The trainer sets the learning rate of each group at each step,
+    times the group's optional `scale` (for lower rates in lower layers)."""
     if config.learning_rate == "auto":
         raise ValueError("resolve the configuration first: learning_rate is still 'auto'")
+    if config.method == "sgd":
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        return AveragedSGD(trainable, config.learning_rate, config.weight_decay, config.average_after)
     return torch.optim.AdamW(
         parameter_groups(model, config.weight_decay),
         lr=config.learning_rate,

@@ -1,8 +1,8 @@
 """The training loop: one for every model that has gradients and every objective.
 
-The state of a run is a step number, the weights and the optimiser. The examples of step n are
-`examples_at(n * batch, ...)`, its dropout is drawn from `draw_seed(seed, n, "dropout")`, its learning rate is
-`schedule(n)`: a run that was killed and resumed therefore ends in the same bits as one that never was.
+The state of a run is a step number, the weights, the optimiser and what the objective carries from step to step. The
+examples of step n are `order(n * batch, ...)`, its dropout is drawn from `draw_seed(seed, n, "dropout")`, its learning
+rate is `schedule(n)`: a run that was killed and resumed therefore ends in the same bits as one that never was.
 """
 
 import logging
@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 from lm.config import TrainConfig
-from lm.order import draw_seed, examples_at
+from lm.order import Order, draw_seed, examples_at
 from lm.stop import Interrupted, ShouldStop, check, never
+from lm.train.averaging import AveragedSGD, averaged_weights, put_averages
 from lm.train.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -29,7 +30,17 @@ from lm.train.checkpoint import (
     save_checkpoint,
 )
 from lm.train.guard import require_finite
-from lm.train.objective import Batch, Examples, Objective, combine, step_totals
+from lm.train.hooks import Hooks as Hooks
+from lm.train.objective import (
+    Batch,
+    Examples,
+    Objective,
+    combine,
+    joined_carry,
+    micro_batches,
+    split_carry,
+    step_totals,
+)
 from lm.train.optim import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from lm.train.schedule import learning_rate_factor
 
@@ -38,26 +49,6 @@ log = logging.getLogger(__name__)
 
 class ResumeError(ValueError):
     """The checkpoint belongs to another run: other data, seed, batch or length."""
-
-
-def _nothing(*_: Any) -> None:
-    """The hook of someone who does not listen."""
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """Where the trainer reports to. None is called again for what a resumed checkpoint had reported."""
-
-    on_metrics: Callable[[int, dict[str, float]], None] = _nothing
-    """(step, figures): loss, learning_rate, grad_norm, tokens, tokens_per_second, ..."""
-    on_evaluate: Callable[[int, dict[str, float]], None] = _nothing
-    """(step, what `evaluate` returned); step 0 is the model before any update."""
-    on_sample: Callable[[int, str, str], None] = _nothing
-    """(step, prompt, generated text)."""
-    on_progress: Callable[[int, int], None] = _nothing
-    """(steps done, steps in all), after each step."""
-    on_checkpoint: Callable[[int, Path], None] = _nothing
-    """(step, its directory), once it is durable."""
 
 
 @dataclass
@@ -70,6 +61,7 @@ class RunState:
     sampled: int = -1
     best_step: int | None = None
     best_value: float | None = None
+    observed: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,8 @@ class Trainer:
 
     `config` must be resolved (`TrainConfig.resolve`). `evaluate(model)` gives figures for `on_evaluate`, and
     the checkpoint with the smallest `best_metric` among them is kept (None: no best). `sample(model, prompt,
-    seed)` gives text. Both run between updates with the model in eval mode, and may raise `Interrupted`.
+    seed)` gives text. Both run between updates with the model in eval mode, and may raise `Interrupted`. `order` says
+    which examples stand where (`in_order` for a stream), `rate_scale(step)` is a further factor of the learning rate.
     """
 
     model: nn.Module
@@ -104,6 +97,8 @@ class Trainer:
     hooks: Hooks = field(default_factory=Hooks)
     should_stop: ShouldStop = never
     best_metric: str | None = "bits_per_byte"
+    order: Order = examples_at
+    rate_scale: Callable[[int], float] = lambda step: 1.0
 
     def run(self) -> TrainResult:
         """Train to the last step, from the newest good checkpoint in `directory` if there is one.
@@ -120,6 +115,7 @@ class Trainer:
         self.model.to(self.device)
         self.optimizer = make_optimizer(self.model, config.optimizer)
         self.state, self.saved = RunState(), -1
+        self.carry: dict[str, torch.Tensor] = {}
         if checkpoint := latest_checkpoint(self.directory):
             self._restore(checkpoint)
         resumed_from = self.saved if checkpoint else None
@@ -134,8 +130,7 @@ class Trainer:
         except Interrupted:
             self._save()
             raise
-        if config.select == "best":
-            self._load_best()
+        self._hand_back()
         s = self.state
         final = self.directory / f"step-{s.step:08d}"
         return TrainResult(s.step, s.tokens, s.best_step, s.best_value, resumed_from, final)
@@ -143,11 +138,11 @@ class Trainer:
     def _step(self) -> None:
         """One update from the examples of this step."""
         config, step, started = self.config, self.state.step, time.perf_counter()
-        chosen = examples_at(step * config.batch, config.batch, len(self.examples), config.seed)
-        size = int(config.micro_batch)
-        batches = [self.examples.batch(chosen[i : i + size]) for i in range(0, len(chosen), size)]
+        chosen = self.order(step * config.batch, config.batch, len(self.examples), config.seed)
+        batches = micro_batches(self.examples, chosen, int(config.micro_batch), self.carry)
         totals = step_totals(self.objective, batches)
         rate = float(config.optimizer.learning_rate) * learning_rate_factor(step, self.steps, config.schedule)
+        rate *= self.rate_scale(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
 
@@ -175,7 +170,7 @@ class Trainer:
     def _accumulate(self, batches: list[Batch], totals: dict[str, float]) -> dict[str, float]:
         """Backward through all micro-batches; the step's loss, its terms if several, and bits per byte."""
         sums: dict[str, torch.Tensor] = {}
-        bytes_read = 0
+        bytes_read, carried = 0, []
 
         def add(name: str, value: torch.Tensor) -> None:
             sums[name] = sums[name] + value.detach() if name in sums else value.detach()
@@ -186,12 +181,14 @@ class Trainer:
                 losses = self.objective.losses(self.model, moved)
             loss = combine(losses, totals)
             loss.backward()
+            carried.append(losses.carry)
             add("loss", loss)
             for name, term in losses.terms.items():
                 add(f"loss_{name}", term.total / max(totals[name], 1.0))
             if losses.nats is not None:
                 add("nats", losses.nats.double())
                 bytes_read += losses.bytes
+        self.carry = joined_carry(carried)
         figures = {name: float(value) for name, value in sums.items()}
         nats = figures.pop("nats", None)
         if nats is not None and bytes_read:
@@ -214,7 +211,7 @@ class Trainer:
 
         self.model.eval()
         if self.evaluate is not None and due(int(config.eval_interval), state.evaluated):
-            with torch.no_grad(), self._autocast():
+            with torch.no_grad(), self._autocast(), averaged_weights(self.optimizer):
                 figures = self.evaluate(self.model)
             self.hooks.on_evaluate(state.step, figures)
             state.evaluated = state.step
@@ -222,9 +219,11 @@ class Trainer:
                 value = figures[self.best_metric]
                 if state.best_value is None or value < state.best_value:
                     state.best_step, state.best_value, save = state.step, value, True
+                if isinstance(self.optimizer, AveragedSGD):
+                    self.optimizer.observe(value, state.observed)
         if self.sample is not None and due(int(config.sample_interval), state.sampled):
             for number, prompt in enumerate(config.sample_prompts):
-                with torch.no_grad(), self._autocast():
+                with torch.no_grad(), self._autocast(), averaged_weights(self.optimizer):
                     text = self.sample(self.model, prompt, draw_seed(config.seed, "sample", number))
                 self.hooks.on_sample(state.step, prompt, text)
             state.sampled = state.step
@@ -241,6 +240,7 @@ class Trainer:
             "seed": self.config.seed,
             "batch": self.config.batch,
             "steps": self.steps,
+            **({} if self.config.optimizer.method == "adamw" else {"optimizer": self.config.optimizer.method}),
         }
 
     def _environment(self) -> dict[str, Any]:
@@ -255,7 +255,7 @@ class Trainer:
 
     def _save(self) -> None:
         state = {**asdict(self.state), "identity": self._identity(), "environment": self._environment()}
-        tensors = optimizer_tensors(self.model, self.optimizer)
+        tensors = {**optimizer_tensors(self.model, self.optimizer), **self.carry}
         path = save_checkpoint(self.directory, self.state.step, self.model.state_dict(), tensors, state)
         self.saved, self.saved_at = self.state.step, time.monotonic()
         best = {self.state.best_step} if self.state.best_step is not None else set()
@@ -269,19 +269,27 @@ class Trainer:
             (identity, self._identity(), True),
             (environment, self._environment(), False),
         ):
-            changed = [f"{k} was {what.get(k)!r}, is {v!r}" for k, v in now.items() if what.get(k) != v]
+            keys = [k for k in {**what, **now} if what.get(k) != now.get(k)]
+            changed = [f"{k} was {what.get(k)!r}, is {now.get(k)!r}" for k in keys]
             if changed and complain:
                 raise ResumeError(f"{checkpoint.path} is of another run ({'; '.join(changed)}): use another directory")
             if changed:
                 log.warning("resuming where the last bits may differ: %s", "; ".join(changed))
         self.model.load_state_dict(checkpoint.model)
-        load_optimizer_tensors(self.model, self.optimizer, checkpoint.optimizer)
+        moments, carry = split_carry(checkpoint.optimizer)
+        load_optimizer_tensors(self.model, self.optimizer, moments)
+        self.carry = {name: tensor.to(self.device) for name, tensor in carry.items()}
         self.state = RunState(**saved)
         self.saved = self.state.step
         log.info("resumed from %s", checkpoint.path)
 
-    def _load_best(self) -> None:
-        paths = dict(list_checkpoints(self.directory))
-        if self.state.best_step is None:
-            raise ValueError("select: best was asked for, but nothing was evaluated")
-        self.model.load_state_dict(load_checkpoint(paths[self.state.best_step]).model)
+    def _hand_back(self) -> None:
+        """Put what was asked for into the model: the last or the best weights, or their averages."""
+        tensors = optimizer_tensors(self.model, self.optimizer)
+        if self.config.select == "best":
+            if self.state.best_step is None:
+                raise ValueError("select: best was asked for, but nothing was evaluated")
+            best = load_checkpoint(dict(list_checkpoints(self.directory))[self.state.best_step])
+            self.model.load_state_dict(best.model)
+            tensors = best.optimizer
+        put_averages(self.model, tensors)

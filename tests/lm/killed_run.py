@@ -3,7 +3,8 @@
 For each NAME, the run in ROOT/NAME is started once per MOMENT, in a process of its own that kills itself with
 SIGKILL at that moment, and then once more to the end. MOMENT is `step:N`, after N updates, or `fsync:N`,
 `replace:N`, `remove:N`, at the N-th such call of that process (all are made by writing and pruning
-checkpoints). Prints `NAME SIGNALS SHA256` for each: what ended the processes, and the final weights.
+checkpoints). Prints `NAME SIGNALS SHA256` for each: what ended the processes, and the final weights. A NAME that
+begins with `recurrent` is an AWD-LSTM with carried state and averaged weights, others are a GPT.
 """
 
 import hashlib
@@ -20,9 +21,15 @@ import torch._dynamo  # the first optimiser imports it: once here, not in every 
 
 from lm.config import GPTConfig, OptimizerConfig, TrainConfig
 from lm.models.gpt import GPT
+from lm.models.rnn import RNNLM
+from lm.models.rnn_config import rnn_preset
 from lm.objectives.causal import CausalObjective
+from lm.objectives.recurrent import RecurrentObjective
+from lm.order import in_order
+from lm.streams import ArrayPieces, RandomLanes
 from lm.train.trainer import Hooks, Trainer
 
+RECURRENT = rnn_preset("awd-lstm", vocab=64, embedding=12, width=16)
 MODEL = GPTConfig(layers=2, width=32, heads=2, context=16, vocab=64, dropout=0.1)
 
 
@@ -62,29 +69,52 @@ def train(directory: Path, kill_at: str | None) -> None:
         else:
             owner, name = {"fsync": (os, "fsync"), "replace": (os, "replace"), "remove": (shutil, "rmtree")}[what]
             kill_at_call(owner, name, int(number))
-    config = TrainConfig(
+    make = recurrent_trainer if directory.name.startswith("recurrent") else gpt_trainer
+    make(directory, Hooks(on_progress=on_progress)).run()
+
+
+def train_config(optimizer: OptimizerConfig) -> TrainConfig:
+    return TrainConfig(
         steps=20,
         batch=4,
         micro_batch=2,
         precision="fp32",
-        optimizer=OptimizerConfig(learning_rate=0.01),
+        optimizer=optimizer,
         eval_interval=6,
         sample_interval=0,
         checkpoint_interval=3,
         checkpoint_seconds=0,
         keep_last=1,
     ).resolve(MODEL)
-    trainer = Trainer(
+
+
+def gpt_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    return Trainer(
         GPT(MODEL, seed=0),
         CausalObjective(),
         Sequences(),
-        config,
+        train_config(OptimizerConfig(learning_rate=0.01)),
         20,
         directory,
         evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
-        hooks=Hooks(on_progress=on_progress),
+        hooks=hooks,
     )
-    trainer.run()
+
+
+def recurrent_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    lanes = RandomLanes(ArrayPieces(np.random.default_rng(0).integers(0, 64, 333), 1), 4, bptt=8, seed=0)
+    return Trainer(
+        RNNLM(RECURRENT, seed=0),
+        RecurrentObjective(12, alpha=2.0, beta=1.0),
+        lanes,
+        train_config(OptimizerConfig(method="sgd", learning_rate=5.0, weight_decay=1e-6, average_after=0)),
+        20,
+        directory,
+        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.abs().sum())},
+        hooks=hooks,
+        order=in_order,
+        rate_scale=lanes.rate_scale,
+    )
 
 
 def in_child(directory: Path, kill_at: str | None) -> int:

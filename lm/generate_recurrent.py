@@ -1,0 +1,103 @@
+"""Text from a recurrent model: the state holds all that was read, so that each token costs the same."""
+
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lm.generate import next_token_probabilities
+from lm.models.rnn import RNNLM
+from lm.order import draw_seed
+from lm.stop import ShouldStop, check, never
+from lm.tokenizer import encode_documents, end_of_text_id
+
+
+def generate_recurrent(
+    model: RNNLM,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    stop: int | None = None,
+    should_stop: ShouldStop = never,
+) -> list[list[int]]:
+    """The new tokens of each prompt, ending before `stop` (a token id) or after `max_new_tokens`.
+
+    Prompts may differ in length; what is drawn for row i follows from `seed` and i alone. Raises ValueError for an
+    empty prompt.
+    """
+    if not prompts or not all(len(prompt) for prompt in prompts):
+        raise ValueError("each prompt needs at least one token: begin with <|endoftext|>")
+    device = model.token_embedding.weight.device
+    draws = [torch.Generator().manual_seed(draw_seed(seed, "row", i)) for i in range(len(prompts))]
+    new: list[list[int]] = [[] for _ in prompts]
+    live = list(range(len(prompts)))  # the prompt that stands in each row of `hidden` and `states`
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            hidden, states = _read_prompts(model, prompts, should_stop)
+            for _ in range(max_new_tokens):
+                check(should_stop, "generating")
+                drawn = []
+                for row, logits in zip(live, model.logits(hidden), strict=True):
+                    p = next_token_probabilities(logits, temperature, top_k, top_p)
+                    drawn.append(int(torch.multinomial(p, 1, generator=draws[row])))
+                going = [i for i, token in enumerate(drawn) if token != stop]
+                live = [live[i] for i in going]
+                for row, i in zip(live, going, strict=True):
+                    new[row].append(drawn[i])
+                if not live:
+                    break
+                tokens = torch.tensor([[drawn[i]] for i in going], device=device)
+                reading = model.read(tokens, {name: state[going] for name, state in states.items()})
+                hidden, states = reading.dropped[:, -1], reading.states
+    finally:
+        model.train(was_training)
+    return new
+
+
+def _read_prompts(
+    model: RNNLM, prompts: Sequence[Sequence[int]], should_stop: ShouldStop
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The last output [batch, width] and the states after each prompt; read one by one, since lengths differ."""
+    device = model.token_embedding.weight.device
+    readings = []
+    for prompt in prompts:
+        check(should_stop, "reading the prompts")
+        readings.append(model.read(torch.tensor([list(prompt)], device=device)))
+    states = {name: torch.cat([r.states[name] for r in readings]) for name in readings[0].states}
+    return torch.cat([r.dropped[:, -1] for r in readings]), states
+
+
+def generate_texts(
+    model: RNNLM,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str] = ("",),
+    max_new_tokens: int = 64,
+    *,
+    temperature: float = 0.8,
+    top_k: int | None = 50,
+    top_p: float | None = None,
+    seed: int = 0,
+    should_stop: ShouldStop = never,
+) -> list[str]:
+    """The model's continuation of each prompt as the beginning of a document (without the prompt)."""
+    end = end_of_text_id(tokenizer)
+    ids = [[end, *tokens.tolist()] for tokens in encode_documents(tokenizer, list(prompts))]
+    new = generate_recurrent(
+        model,
+        ids,
+        max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        stop=end,
+        should_stop=should_stop,
+    )
+    return [str(tokenizer.decode(tokens, skip_special_tokens=False)) for tokens in new]
