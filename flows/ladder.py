@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.corpus import Corpus, build_corpus
-from flows.ladder_config import LadderConfig, NgramRung, Rung, shipped_ladder
+from flows.ladder_config import LadderConfig, NgramRung, RNNRung, Rung, shipped_ladder
 from flows.pretrain import Tokens, tokens_under
 from flows.running import prefect_run
 from lm.hardware import resolve_device, resolve_precision
 from tasks.ladder import HeldOutConfig, LeaderboardConfig, held_out, leaderboard
 from tasks.ngram import ngram
 from tasks.pretrain import PretrainRequest, pretrain
+from tasks.recurrent import RecurrentRequest, pretrain_recurrent
 from tasks.store import Artifact
 
 
@@ -46,7 +47,14 @@ def build_model(name: str, rung: Rung, config: LadderConfig, corpus: Corpus, tok
     given = {"tokens": tokens.tokens, "split": corpus.split, "tokenizer": tokens.tokenizer, **mixture}
     if isinstance(rung, NgramRung):
         return ngram(rung.settings(), label=name, **given)
-    model = rung.resolved(vocab=config.tokenizer.train.vocab_size)
+    vocab = config.tokenizer.train.vocab_size
+    if isinstance(rung, RNNRung):
+        recurrent = rung.resolved(vocab)
+        train = config.train.resolve_for(recurrent.width, vocab, rung.stream.bptt)
+        return pretrain_recurrent(
+            RecurrentRequest(model=recurrent, stream=rung.stream, train=train), label=name, **given
+        )
+    model = rung.resolved(vocab)
     return pretrain(PretrainRequest(model=model, train=config.train.resolve(model)), label=name, init_from=[], **given)
 
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from flows.config import PipelineConfig
+from flows.config import PipelineConfig, TokensConfig
+from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
 
 HEAD = """# Configuration
@@ -22,22 +23,38 @@ test keeps this page equal to them). Unknown keys are refused with the nearest v
 """
 
 
+LADDER = """
+# The ladder
+
+The file of `textmill ladder` has the keys above but for `model`, `pretrain`, `task` and `finetune`, and these:
+"""
+
+
 def configuration_page() -> str:
     """The whole page as Markdown."""
-    return HEAD + "\n".join(_section(PipelineConfig, "", set()))
+    seen: set[tuple[type[BaseModel], str]] = set()
+    pipeline = HEAD + "\n".join(_section(PipelineConfig, "", seen))
+    own = {name for name in LadderConfig.model_fields if name not in TokensConfig.model_fields}
+    ladder = "\n".join(_section(LadderConfig, "", seen, own))
+    return f"{pipeline}\n{LADDER}{ladder}\n"
 
 
-def _section(model: type[BaseModel], prefix: str, seen: set[tuple[type[BaseModel], str]]) -> Iterator[str]:
+def _section(
+    model: type[BaseModel], prefix: str, seen: set[tuple[type[BaseModel], str]], own: set[str] | None = None
+) -> Iterator[str]:
+    """The keys of a model (`own`: only these), and then those of the sections below it that were not `seen`."""
     title = f"`{prefix}`" if prefix else "The whole"
     yield f"\n## {title}\n"
     yield _paragraph(model.__doc__)
     yield "| key | type | default | meaning |\n|---|---|---|---|"
     below: list[tuple[type[BaseModel], str]] = []
     for name, field in model.model_fields.items():
+        if own is not None and name not in own:
+            continue
         yield f"| `{name}` | {_type(field.annotation)} | {_default(field)} | {_cell(field.description or '')} |"
-        many = typing.get_origin(field.annotation) is tuple
+        many, named = (typing.get_origin(field.annotation) is kind for kind in (tuple, dict))
         for inner in nested_models(field.annotation):
-            below.append((inner, f"{prefix}.{name}".lstrip(".") + ("[]" if many else "")))
+            below.append((inner, f"{prefix}.{name}".lstrip(".") + ("[]" if many else ".NAME" if named else "")))
     for inner, where in below:
         if (inner, where) in seen:
             continue

@@ -15,10 +15,13 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from lm.artifact import load_model
+from lm.artifact import load_model, load_recurrent
 from lm.evaluate.perplexity import Sequences, bits_per_byte
+from lm.evaluate.recurrent import score_tokens
 from lm.generate import generate_text
+from lm.generate_recurrent import generate_texts
 from lm.models.gpt import GPT
+from lm.models.rnn import RNNLM
 from lm.ngram.model import NgramModel, load_ngram
 from lm.ngram.score import ngram_bits_per_byte
 from lm.ngram.words import WordVocabulary
@@ -137,6 +140,53 @@ class GPTText:
         )
 
 
+class RNNText:
+    """A recurrent model: each token is scored behind the whole text before it."""
+
+    kind = "rnn"
+
+    def __init__(self, model: RNNLM, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        self.model, self.tokenizer, self.encode = model, tokenizer, TextEncoder(tokenizer, spelling)
+
+    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+        end = end_of_text_id(self.tokenizer)
+        scores = []
+        for each in self.encode(texts):
+            spelled, nats = float(each.spelling_nats.sum()), 0.0
+            if len(each.ids):
+                nats = float(score_tokens(self.model, [end, *each.ids], should_stop=should_stop).sum())
+            scores.append(Score(len(each.ids), nats + spelled, int(each.bytes.sum()), spelled))
+        return scores
+
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        lengths = token_byte_lengths(self.tokenizer)
+        return bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
+
+    def generate(
+        self,
+        prompt: str,
+        max_new_tokens: int,
+        *,
+        temperature: float = 0.8,
+        top_k: int | None = 50,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        [text] = generate_texts(
+            self.model,
+            self.tokenizer,
+            [prompt],
+            max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        return text
+
+
 class NgramText:
     """An n-gram model of tokens or of words."""
 
@@ -201,11 +251,16 @@ def _open_gpt(folder: Path, device: str) -> GPTText:
     return GPTText(model.to(device), tokenizer, Spelling.load(folder))
 
 
+def _open_rnn(folder: Path, device: str) -> RNNText:
+    model, tokenizer = load_recurrent(folder)
+    return RNNText(model.to(device), tokenizer, Spelling.load(folder))
+
+
 def _open_ngram(folder: Path, device: str) -> NgramText:
     return NgramText(load_ngram(folder), Spelling.load(folder))
 
 
-OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "ngram": _open_ngram}
+OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "rnn": _open_rnn, "ngram": _open_ngram}
 
 
 def open_model(folder: Path, device: str = "cpu") -> TextModel:

@@ -4,6 +4,7 @@ Memory: 4 bytes for every document and for every place in a bucket that can hold
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,10 +70,12 @@ def bands_of(workspace: Workspace) -> Iterator[SharedBand]:
     documents = int(shard_starts(workspace)[-1])
     paths = list(workspace.shared)
     if not paths:
-        for group in band_groups(documents, workspace.bands):
-            paths.append(workspace.directory / f"bands-{group.start}.parquet")
-            if not paths[-1].exists():
-                shared_bands(workspace.signatures, group, paths[-1], workspace.threads)
+        groups = band_groups(documents, workspace.bands)
+        paths = [workspace.directory / f"bands-{group.start}.parquet" for group in groups]
+        missing = [(group, path) for group, path in zip(groups, paths, strict=True) if not path.exists()]
+        inside = max(1, workspace.threads // max(1, len(missing)))
+        with ThreadPoolExecutor(workspace.threads) as pool:
+            list(pool.map(lambda each: shared_bands(workspace.signatures, each[0], each[1], inside), missing))
     return read_shared(paths, workspace.signatures, workspace.bands)
 
 

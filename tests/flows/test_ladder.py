@@ -23,6 +23,7 @@ from tests.tasks.tiny_corpus import configuration, write_documents
 MODELS = {
     "unigram": {"kind": "ngram", "order": 1, "smoothing": "add_k", "k": 1.0},
     "trigram": {"kind": "ngram", "order": 3, "smoothing": "kneser_ney"},
+    "gru": {"kind": "rnn", "cell": "gru", "embedding": 16, "width": 16, "layers": 1, "stream": {"bptt": 16}},
     "gpt": {"kind": "gpt", "preset": "pico"},
 }
 
@@ -48,7 +49,12 @@ def test_every_model_is_scored_on_the_same_text_and_the_best_comes_first(
 ) -> None:
     ladder, _, _ = made
     rows = read_board(ladder.leaderboard)
-    assert {row["model"]: row["kind"] for row in rows} == {"unigram": "ngram", "trigram": "ngram", "gpt": "gpt"}
+    assert {row["model"]: row["kind"] for row in rows} == {
+        "unigram": "ngram",
+        "trigram": "ngram",
+        "gru": "rnn",
+        "gpt": "gpt",
+    }
     scores = {row["model"]: row["bits_per_byte"] for row in rows}
     assert list(scores.values()) == sorted(scores.values())
     assert scores["trigram"] < scores["unigram"]
@@ -80,7 +86,7 @@ def test_a_model_that_is_added_is_the_only_one_trained(made: tuple[Ladder, Run, 
     again = build_ladder(LadderConfig.model_validate({**config.model_dump(), "models": models}))
     built = [record.label for record in run.records[before:] if record.state != "cached"]
     assert built == ["bigram", "held out: bigram", "leaderboard"]
-    assert again.models[:3] == ladder.models
+    assert again.models[:4] == ladder.models
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ def test_the_seconds_of_all_attempts_count(made: tuple[Ladder, Run, LadderConfig
 
 def test_the_shipped_one_is_read_and_faults_are_named() -> None:
     config = load_ladder(CONFIGS / "ladder.yaml")
-    assert len({type(rung) for rung in config.models.values()}) == 2
+    assert len({type(rung) for rung in config.models.values()}) == 3
     with pytest.raises(
         ConfigError, match=r"models\.unigram\.odrer: unknown key; did you mean 'models\.unigram\.order'"
     ):
@@ -129,4 +135,4 @@ def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
         ladder = build_ladder(load_ladder(CONFIGS / "ladder.yaml").smoke())
     pool.shut_down()
-    assert len(read_board(ladder.leaderboard)) == 6
+    assert len(read_board(ladder.leaderboard)) == 8

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from lm.artifact import load_model, save_model
+from lm.artifact import load_model, load_recurrent, save_model
 from lm.config import GPTConfig, NgramConfig
 from lm.models.gpt import GPT
+from lm.models.rnn import RNNLM
+from lm.models.rnn_config import RNNConfig
 from lm.ngram.build import build_ngram, build_word_ngram
 from lm.ngram.model import load_ngram
 from lm.text_model import open_model
@@ -28,6 +30,14 @@ def gpt_folder(tmp_path: Path, tokenizer_dir: Path) -> Path:
             p.mul_(8)
     save_model(model, tokenizer_dir, tmp_path / "gpt")
     return tmp_path / "gpt"
+
+
+@pytest.fixture
+def rnn_folder(tmp_path: Path, tokenizer_dir: Path) -> Path:
+    vocab = load_tokenizer(tokenizer_dir).get_vocab_size()
+    model = RNNLM(RNNConfig(cell="gru", embedding=8, width=12, vocab=vocab, initial_span=0.8), seed=1)
+    save_model(model, tokenizer_dir, tmp_path / "rnn")
+    return tmp_path / "rnn"
 
 
 @pytest.fixture
@@ -57,6 +67,18 @@ def test_a_gpt_scores_every_token_once_behind_at_least_half_a_context(gpt_folder
         assert score.nats == pytest.approx(nats, rel=1e-4)
 
 
+def test_a_recurrent_model_scores_every_token_behind_all_before_it(rnn_folder: Path) -> None:
+    model, tokenizer = load_recurrent(rnn_folder)
+    end = end_of_text_id(tokenizer)
+    for text, score in zip(TEXTS, open_model(rnn_folder).score(TEXTS), strict=True):
+        ids = torch.tensor([[end, *encode_documents(tokenizer, [text])[0].tolist()]])
+        with torch.no_grad():
+            logs = model(ids[:, :-1]).double().log_softmax(-1) if ids.shape[1] > 1 else torch.zeros(1, 0, 1)
+        nats = -float(logs[0].gather(1, ids[0, 1:, None]).sum()) if ids.shape[1] > 1 else 0.0
+        assert score.nats == pytest.approx(nats, rel=1e-4)
+        assert (score.tokens, score.bytes) == (ids.shape[1] - 1, len(text.encode()))
+
+
 def test_an_ngram_model_scores_what_it_says_of_each_token(ngram_folder: Path) -> None:
     model = load_ngram(ngram_folder)
     for text, score in zip(TEXTS, open_model(ngram_folder).score(TEXTS), strict=True):
@@ -66,7 +88,7 @@ def test_an_ngram_model_scores_what_it_says_of_each_token(ngram_folder: Path) ->
         assert (score.tokens, score.bytes) == (len(ids), len(text.encode()))
 
 
-@pytest.mark.parametrize("folder", ["gpt_folder", "ngram_folder"])
+@pytest.mark.parametrize("folder", ["gpt_folder", "rnn_folder", "ngram_folder"])
 def test_what_is_scored_together_is_scored_as_alone(folder: str, request: pytest.FixtureRequest) -> None:
     model = open_model(request.getfixturevalue(folder))
     together = model.score(TEXTS)
@@ -75,7 +97,7 @@ def test_what_is_scored_together_is_scored_as_alone(folder: str, request: pytest
         assert alone.nats == pytest.approx(score.nats, rel=1e-5)
 
 
-@pytest.mark.parametrize("folder", ["gpt_folder", "ngram_folder"])
+@pytest.mark.parametrize("folder", ["gpt_folder", "rnn_folder", "ngram_folder"])
 def test_the_seed_decides_the_text(folder: str, request: pytest.FixtureRequest) -> None:
     model = open_model(request.getfixturevalue(folder))
     texts = [model.generate("the rose", 12, temperature=1.0, seed=seed) for seed in (1, 1, 2)]
@@ -95,7 +117,7 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"config\.json: no model there"):
         open_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"kind": "classifier"}))
-    with pytest.raises(ValueError, match="kind 'classifier' cannot score or continue text; gpt, ngram can"):
+    with pytest.raises(ValueError, match="kind 'classifier' cannot score or continue text; gpt, rnn, ngram can"):
         open_model(tmp_path)
 
 
