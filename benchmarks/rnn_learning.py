@@ -26,7 +26,8 @@ from lm.models.rnn_config import RNNConfig, rnn_preset
 from lm.objectives.recurrent import RecurrentObjective
 from lm.order import draw_seed, in_order
 from lm.streams import ArrayPieces, Lanes
-from lm.train.trainer import Hooks, Trainer
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
 
 LANES = 8
 

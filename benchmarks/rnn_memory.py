@@ -24,7 +24,8 @@ from lm.objectives.recurrent import RecurrentObjective
 from lm.order import draw_seed, in_order
 from lm.stop import Interrupted
 from lm.streams import RESET
-from lm.train.trainer import Hooks, Trainer
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
 
 SYMBOLS, QUESTION = 8, 16
 

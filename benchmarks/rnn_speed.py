@@ -29,7 +29,8 @@ from lm.nn.recurrent import Recurrent
 from lm.objectives.recurrent import RecurrentObjective
 from lm.order import in_order
 from lm.streams import ArrayPieces, Lanes
-from lm.train.trainer import Hooks, Trainer
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
 
 TORCH: dict[str, Callable[..., nn.Module]] = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 LAYERS = [(32, 64, 64, 256), (32, 64, 256, 512), (20, 70, 400, 800)]

@@ -18,7 +18,8 @@ from lm.packing import PackedSequences
 from lm.stop import ShouldStop, never
 from lm.tokenizer import load_tokenizer, token_byte_lengths
 from lm.tokens import TokenIndex, tokenizer_sha256
-from lm.train.trainer import Hooks, Trainer
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
 
 
 def initial_model(config: GPTConfig, seed: int, init_from: Path | None, tokenizer_dir: Path) -> GPT:

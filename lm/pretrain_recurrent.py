@@ -21,7 +21,8 @@ from lm.stop import ShouldStop, never
 from lm.streams import Lanes, RandomLanes
 from lm.tokenizer import load_tokenizer, token_byte_lengths
 from lm.tokens import TokenIndex, tokenizer_sha256
-from lm.train.trainer import Hooks, Trainer
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
 
 EVALUATION_LANES = 8
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -48,6 +48,15 @@ class Score:
     spelling_nats: float = 0.0  # of the nats, what spelling unknown words costs
 
 
+class Sampling(TypedDict, total=False):
+    """How tokens are drawn: temperature (by default 0.8), top_k (50), top_p (none) and the seed that decides (0)."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    seed: int
+
+
 class TextModel(Protocol):
     """What every kind that defines a probability of text can do."""
 
@@ -63,27 +72,32 @@ class TextModel(Protocol):
         """The figures of `lm.evaluate.perplexity.bits_per_byte` for token sequences of the model's own tokenizer."""
         ...
 
-    def generate(
-        self,
-        prompt: str,
-        max_new_tokens: int,
-        *,
-        temperature: float = 0.8,
-        top_k: int | None = 50,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> str:
+    def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
         """A continuation of `prompt` as the beginning of a document, without it; the draw depends on `seed` alone."""
         ...
 
 
-class GPTText:
+Model = TypeVar("Model", GPT, RNNLM)
+
+
+class TorchText(Generic[Model]):
+    """What the models that are torch modules share."""
+
+    def __init__(self, model: Model, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        self.model: Model = model
+        self.tokenizer, self.encode = tokenizer, TextEncoder(tokenizer, spelling)
+
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        lengths = token_byte_lengths(self.tokenizer)
+        return bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
+
+
+class GPTText(TorchText[GPT]):
     """A GPT. In a text beyond its context each token still sees at least half a context."""
 
     kind = "gpt"
-
-    def __init__(self, model: GPT, tokenizer: Tokenizer, spelling: Spelling) -> None:
-        self.model, self.tokenizer, self.encode = model, tokenizer, TextEncoder(tokenizer, spelling)
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         end = end_of_text_id(self.tokenizer)
@@ -112,41 +126,14 @@ class GPTText:
             for each, sum_ in zip(found, nats, strict=True)
         ]
 
-    def bits_per_byte(
-        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
-    ) -> dict[str, float]:
-        lengths = token_byte_lengths(self.tokenizer)
-        return bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
-
-    def generate(
-        self,
-        prompt: str,
-        max_new_tokens: int,
-        *,
-        temperature: float = 0.8,
-        top_k: int | None = 50,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> str:
-        return generate_text(
-            self.model,
-            self.tokenizer,
-            prompt,
-            max_new_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-        )
+    def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
+        return generate_text(self.model, self.tokenizer, prompt, max_new_tokens, **sampling)
 
 
-class RNNText:
+class RNNText(TorchText[RNNLM]):
     """A recurrent model: each token is scored behind the whole text before it."""
 
     kind = "rnn"
-
-    def __init__(self, model: RNNLM, tokenizer: Tokenizer, spelling: Spelling) -> None:
-        self.model, self.tokenizer, self.encode = model, tokenizer, TextEncoder(tokenizer, spelling)
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         end = end_of_text_id(self.tokenizer)
@@ -158,32 +145,8 @@ class RNNText:
             scores.append(Score(len(each.ids), nats + spelled, int(each.bytes.sum()), spelled))
         return scores
 
-    def bits_per_byte(
-        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
-    ) -> dict[str, float]:
-        lengths = token_byte_lengths(self.tokenizer)
-        return bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
-
-    def generate(
-        self,
-        prompt: str,
-        max_new_tokens: int,
-        *,
-        temperature: float = 0.8,
-        top_k: int | None = 50,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> str:
-        [text] = generate_texts(
-            self.model,
-            self.tokenizer,
-            [prompt],
-            max_new_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-        )
+    def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
+        [text] = generate_texts(self.model, self.tokenizer, [prompt], max_new_tokens, **sampling)
         return text
 
 
@@ -225,24 +188,9 @@ class NgramText:
         lengths = token_byte_lengths(self.model.names)
         return ngram_bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
 
-    def generate(
-        self,
-        prompt: str,
-        max_new_tokens: int,
-        *,
-        temperature: float = 0.8,
-        top_k: int | None = 50,
-        top_p: float | None = None,
-        seed: int = 0,
-    ) -> str:
-        new = self.model.sample(
-            self.model.encode(prompt).tolist(),
-            max_new_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-        )
+    def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
+        wanted: Sampling = {"temperature": 0.8, "top_k": 50, **sampling}
+        new = self.model.sample(self.model.encode(prompt).tolist(), max_new_tokens, **wanted)
         return self.model.decode(list(new))
 
 

@@ -17,18 +17,23 @@ UNSEEN_IN_RESULT = ("checkpoint_seconds", "checkpoint_interval", "keep_last", "m
 REGISTERED_NAME = "textmill-pretrained"
 
 
-class PretrainRequest(StrictModel):
-    """A model and how it is trained, every `auto` resolved.
+class TrainingRequest(StrictModel):
+    """A training, every `auto` resolved."""
 
-    The vocabulary is that of the tokenizer; with a model to go on from, the whole model is as that one.
-    """
-
-    model: GPTConfig
     train: TrainConfig
 
     def key_material(self) -> dict[str, Any]:
         """Without what changes how a training is watched and saved, and not what it ends in."""
         return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
+
+
+class PretrainRequest(TrainingRequest):
+    """A model and how it is trained.
+
+    The vocabulary is that of the tokenizer; with a model to go on from, the whole model is as that one.
+    """
+
+    model: GPTConfig
 
 
 @stage(version=1, libraries=("torch",))

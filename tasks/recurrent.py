@@ -1,26 +1,19 @@
 """Pretrain a recurrent language model: the state is carried through the text, and through checkpoints."""
 
 import json
-from typing import Any
 
-from lm.config import StrictModel, TrainConfig
 from lm.models.rnn_config import RNNConfig, StreamConfig
-from tasks.pretrain import REGISTERED_NAME, UNSEEN_IN_RESULT, register, require_sequences, split_index
+from tasks.pretrain import REGISTERED_NAME, TrainingRequest, register, require_sequences, split_index
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.training import training
 
 
-class RecurrentRequest(StrictModel):
-    """A model, how it reads and how it is trained, every `auto` resolved; the vocabulary is that of the tokenizer."""
+class RecurrentRequest(TrainingRequest):
+    """A model, how it reads and how it is trained; the vocabulary is that of the tokenizer."""
 
     model: RNNConfig
     stream: StreamConfig
-    train: TrainConfig
-
-    def key_material(self) -> dict[str, Any]:
-        """Without what changes how a training is watched and saved, and not what it ends in."""
-        return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
 
 
 @stage(version=1, libraries=("torch",))

@@ -10,7 +10,7 @@ from lm.stop import ShouldStop
 from tasks.stage import Work
 
 if TYPE_CHECKING:
-    from lm.train.trainer import Hooks
+    from lm.train.hooks import Hooks
 
 SAMPLES = "samples.jsonl"
 
@@ -26,7 +26,7 @@ def training(work: Work) -> Iterator[tuple["Hooks", ShouldStop]]:
 
 
 def _hooks(work: Work) -> "Hooks":
-    from lm.train.trainer import Hooks
+    from lm.train.hooks import Hooks
 
     samples = _Samples(work)
 

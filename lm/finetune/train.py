@@ -18,7 +18,8 @@ from lm.finetune.predictions import PREDICTIONS_FILE, Predictions, write_predict
 from lm.models.gpt import GPT
 from lm.order import draw_seed
 from lm.stop import ShouldStop, check, never
-from lm.train.trainer import Hooks, Trainer
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
 
 
 def finetune(

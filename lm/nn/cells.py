@@ -6,6 +6,7 @@ the same tensors feed the fast paths of `lm.nn.recurrent`, which must equal thes
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -16,7 +17,7 @@ State = tuple[Tensor, ...]
 """What a cell hands to its next step: (h,), an LSTM (h, c); each [batch, width]."""
 
 
-class Cell(nn.Module):
+class Cell(nn.Module, ABC):
     """The parameters of a cell with `gates` rows of `width` each."""
 
     gates: ClassVar[int]
@@ -53,9 +54,9 @@ class Cell(nn.Module):
         """One step: x [batch, inputs] and the state before it; returns the state after it. The output is its h."""
         return self.step(F.linear(x, self.weight_ih, self.bias_ih), state, self.weight_hh)
 
+    @abstractmethod
     def step(self, x: Tensor, state: State, weight_hh: Tensor) -> State:
         """The same from W x + b already multiplied out, [batch, gates * width], and a given U."""
-        raise NotImplementedError
 
 
 class ElmanCell(Cell):

@@ -30,7 +30,7 @@ from lm.train.checkpoint import (
     save_checkpoint,
 )
 from lm.train.guard import require_finite
-from lm.train.hooks import Hooks as Hooks
+from lm.train.hooks import Hooks
 from lm.train.objective import (
     Batch,
     Examples,

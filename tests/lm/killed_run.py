@@ -27,7 +27,8 @@ from lm.objectives.causal import CausalObjective
 from lm.objectives.recurrent import RecurrentObjective
 from lm.order import in_order
 from lm.streams import ArrayPieces, RandomLanes
-from lm.train.trainer import Hooks, Trainer
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
 
 RECURRENT = rnn_preset("awd-lstm", vocab=64, embedding=12, width=16)
 MODEL = GPTConfig(layers=2, width=32, heads=2, context=16, vocab=64, dropout=0.1)

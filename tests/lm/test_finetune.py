@@ -29,8 +29,8 @@ from lm.models.gpt import GPT
 from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
+from lm.train.hooks import Hooks
 from lm.train.objective import combine, step_totals
-from lm.train.trainer import Hooks
 
 CLASSES = ["apples", "boats", "clouds"]
 WORDS = {

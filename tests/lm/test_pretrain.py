@@ -16,7 +16,7 @@ from lm.stop import Interrupted
 from lm.tokenizer import train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
 from lm.tokens import TokenIndex, build_index
-from lm.train.trainer import Hooks
+from lm.train.hooks import Hooks
 
 CONFIG = TrainConfig(
     steps=30,

@@ -262,7 +262,7 @@ def test_the_average_is_the_mean_of_the_weights_since(tmp_path: Path) -> None:
         evaluated.append(model.head_bias.detach().clone())
         return {"bits_per_byte": next(given)}
 
-    from lm.train.trainer import Hooks
+    from lm.train.hooks import Hooks
 
     def run(directory: Path, **config: Any) -> Trainer:
         t = awd_trainer(directory)

@@ -16,8 +16,9 @@ from lm.order import examples_at
 from lm.stop import Interrupted
 from lm.train.checkpoint import list_checkpoints
 from lm.train.guard import NonFiniteError
+from lm.train.hooks import Hooks
 from lm.train.objective import Batch, Losses
-from lm.train.trainer import Hooks, ResumeError, Trainer
+from lm.train.trainer import ResumeError, Trainer
 
 MODEL = GPTConfig(layers=2, width=16, heads=2, context=8, vocab=40, dropout=0.1)
 STEPS = 12
