@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lm.config import GPTConfig
-from lm.nn.attention import CausalSelfAttention, KVCache, causal_mask
+from lm.nn.attention import KVCache, SelfAttention
+from lm.nn.masks import Causal, Compiled, Mask, compile_mask
 
 
 class Block(nn.Module):
@@ -22,13 +23,13 @@ class Block(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.width, eps=config.norm_epsilon)
-        self.attention = CausalSelfAttention(config.width, config.heads, config.dropout)
+        self.attention = SelfAttention(config.width, config.heads, config.dropout)
         self.ln_2 = nn.LayerNorm(config.width, eps=config.norm_epsilon)
         self.expand = nn.Linear(config.width, 4 * config.width)
         self.contract = nn.Linear(4 * config.width, config.width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+    def forward(self, x: Tensor, mask: Compiled, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         x = x + self.attention(self.ln_1(x), mask, cache, layer)
         return x + self.dropout(self.contract(F.gelu(self.expand(self.ln_2(x)), approximate="tanh")))
 
@@ -64,29 +65,22 @@ class GPT(nn.Module):
             elif isinstance(module, nn.Embedding):
                 normal(module.weight, 0.01 if module is self.position_embedding else 0.02)
 
-    def hidden_states(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+    def hidden_states(self, tokens: Tensor, mask: Mask | None = None, cache: KVCache | None = None) -> Tensor:
         """What a head is put on: the states after the final layer norm, [batch, time, width].
 
-        `tokens`: int64 [batch, time]. `mask`: boolean [batch, time], True for real tokens, False for
-        padding (right padding needs none: nothing before it can see it). With `cache`, `tokens` are the
-        next ones after those already read. Raises ValueError beyond the context.
+        `tokens`: int64 [batch, time]. `mask`: what is hidden besides the future, such as `Padding` (on the right it
+        needs none: nothing before it can see it) or `Document`. With `cache`, `tokens` are the next ones after those
+        already read, and the mask is over all of them. Raises ValueError beyond the context.
         """
         time = tokens.shape[1]
         past = cache.length if cache is not None else 0
         if past + time > self.config.context:
             raise ValueError(f"{past + time} tokens do not fit the context of {self.config.context}")
-        attention_mask = None
-        if mask is not None:
-            if cache is not None:
-                raise ValueError("a padding mask cannot be combined with a cache")
-            # Padding still sees itself: a row without any key would be NaN.
-            diagonal = torch.eye(time, dtype=torch.bool, device=tokens.device)
-            visible = causal_mask(time, time, tokens.device) & mask[:, None, :].bool()
-            attention_mask = (visible | diagonal)[:, None]
+        visible = compile_mask(Causal() if mask is None else Causal() & mask, time, past + time, tokens.device)
         positions = torch.arange(past, past + time, device=tokens.device)
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
         for layer, block in enumerate(self.blocks):
-            x = block(x, attention_mask, cache, layer)
+            x = block(x, visible, cache, layer)
         if cache is not None:
             cache.advance(time)
         return self.ln_f(x)
@@ -95,7 +89,7 @@ class GPT(nn.Module):
         """Scores of the next token from hidden states: [..., width] -> [..., vocab]."""
         return F.linear(hidden, self.token_embedding.weight)
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, mask: Mask | None = None, cache: KVCache | None = None) -> Tensor:
         """Next-token logits, [batch, time, vocab]; arguments as in `hidden_states`."""
         return self.logits(self.hidden_states(tokens, mask, cache))
 

@@ -1,12 +1,14 @@
-"""Multi-head self-attention with a causal mask, and the cache that makes generation linear.
+"""Multi-head attention, and the cache that makes generation linear.
 
-Scaled dot-product attention, softmax(q k' / sqrt(d_head)) v (Vaswani et al. 2017, section 3.2), over
-positions <= t. Where nothing but causality masks, SDPA is told so (`is_causal`) and never sees a mask.
+Attention(q, k, v) = softmax(q k' / sqrt(d_head)) v   (Vaswani et al. 2017, section 3.2), over the visible positions.
+Which those are is a value (`lm.nn.masks`). Where nothing but causality masks, SDPA is told so and never sees a mask.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lm.nn.masks import Compiled
 
 
 class KVCache:
@@ -35,9 +37,11 @@ class KVCache:
         self.length += positions
 
 
-def causal_mask(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Boolean [queries, keys], True where the query may look: the last query sees every key."""
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Compiled, dropout: float = 0.0) -> Tensor:
+    """softmax(q k' / sqrt(d_head)) v over what `mask` shows; all [batch, heads, time, d_head]."""
+    if mask.causal:
+        return causal_attention(q, k, v, dropout)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask.tensor, dropout_p=dropout)
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
@@ -56,8 +60,8 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> T
     return torch.bmm(F.dropout(weights, dropout), v).view(batch, heads, time, width)
 
 
-class CausalSelfAttention(nn.Module):
-    """Fused query-key-value projection, causal attention, output projection."""
+class SelfAttention(nn.Module):
+    """Fused query-key-value projection, attention, output projection."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -69,18 +73,40 @@ class CausalSelfAttention(nn.Module):
         self.dropout = dropout
         self.out_dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None, layer: int = 0) -> Tensor:
-        """`x`: [batch, time, width]; `mask`: boolean, broadcastable to [batch, heads, time, keys], True
-        where the query may look, causality included; None means plain causal."""
+    def forward(self, x: Tensor, mask: Compiled, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        """`x`: [batch, time, width]; with a cache, the positions after those that `layer` has in it."""
         batch, time, width = x.shape
         q, k, v = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
-            if mask is None and 1 < time < k.shape[2]:
-                mask = causal_mask(time, k.shape[2], x.device)
-        dropout = self.dropout if self.training else 0.0
-        if mask is None and time == k.shape[2]:
-            attended = causal_attention(q, k, v, dropout)
-        else:
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        attended = attend(q, k, v, mask, self.dropout if self.training else 0.0)
+        return self.out_dropout(self.out(attended.transpose(1, 2).reshape(batch, time, width)))
+
+
+class CrossAttention(nn.Module):
+    """Queries from one sequence, keys and values from another: a decoder that looks at its encoder."""
+
+    def __init__(self, width: int, heads: int, dropout: float, memory_width: int | None = None) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(memory_width or width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.dropout = dropout
+        self.out_dropout = nn.Dropout(dropout)
+
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Of memory [batch, keys, memory_width]: two [batch, heads, keys, d_head], to be made once and used often."""
+        batch, keys, _ = memory.shape
+        width = self.q.out_features
+        k, v = self.kv(memory).view(batch, keys, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        return k, v
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Compiled) -> Tensor:
+        """`x`: [batch, time, width]; `mask`: which of the memory's positions are visible."""
+        batch, time, width = x.shape
+        q = self.q(x).view(batch, time, self.heads, width // self.heads).transpose(1, 2)
+        attended = attend(q, *keys_values, mask, self.dropout if self.training else 0.0)
         return self.out_dropout(self.out(attended.transpose(1, 2).reshape(batch, time, width)))

@@ -11,6 +11,7 @@ from lm.config import GPT_PRESETS, GPTConfig, gpt_preset
 from lm.interop.gpt2 import WEIGHT_MAP, config_to_hugging_face
 from lm.models.gpt import GPT
 from lm.nn.attention import causal_attention
+from lm.nn.masks import Document, Padding
 
 CONFIGS = [
     GPTConfig(layers=1, width=8, heads=1, context=5, vocab=11),
@@ -72,8 +73,8 @@ def test_padding_mask_equals_transformers_on_real_tokens() -> None:
         mask = mask.flip(1) if left else mask
         positions = torch.arange(17).expand(4, 17)
         expected = theirs(tokens, attention_mask=mask.long(), position_ids=positions).logits
-        assert torch.allclose(model(tokens, mask)[mask], expected[mask], atol=1e-9)
-        assert model(tokens, mask).isfinite().all()
+        assert torch.allclose(model(tokens, Padding(mask))[mask], expected[mask], atol=1e-9)
+        assert model(tokens, Padding(mask)).isfinite().all()
 
 
 def test_right_padding_needs_no_mask() -> None:
@@ -137,6 +138,28 @@ def test_cache_gives_the_same_logits_in_any_cut() -> None:
         assert torch.allclose(torch.cat(parts, 1), expected, atol=1e-12)
 
 
+def test_cache_and_mask_give_the_same_logits_in_any_cut() -> None:
+    model = jittered(CONFIGS[2]).double()
+    tokens = torch.randint(0, 64, (2, 12), generator=torch.Generator().manual_seed(0))
+    real = torch.arange(12)[None] >= torch.tensor([0, 5])[:, None]
+    expected = model(tokens, Padding(real))
+    cache, parts, done = model.new_cache(2), [], 0
+    for part in tokens.split([6, 1, 2, 3], dim=1):
+        done += part.shape[1]
+        parts.append(model(part, Padding(real[:, :done]), cache))
+    assert torch.allclose(torch.cat(parts, 1)[real], expected[real], atol=1e-12)
+
+
+def test_a_packed_neighbour_is_not_seen_through_a_document_mask() -> None:
+    model = jittered(CONFIGS[2]).double()
+    tokens = torch.randint(0, 64, (1, 12), generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[0] * 5 + [1] * 7])
+    other = tokens.clone()
+    other[:, :5] = (other[:, :5] + 1) % 64
+    assert torch.equal(model(tokens, Document(ids))[:, 5:], model(other, Document(ids))[:, 5:])
+    assert not torch.allclose(model(tokens)[:, 5:], model(other)[:, 5:])
+
+
 def test_initialisation_follows_the_paper() -> None:
     config = GPTConfig(layers=8, width=256, heads=8, context=256, vocab=2000)
     model = GPT(config, seed=0)
@@ -181,8 +204,6 @@ def test_bad_sizes_are_refused() -> None:
     model = GPT(CONFIGS[0])
     with pytest.raises(ValueError, match="6 tokens do not fit the context of 5"):
         model(torch.zeros(1, 6, dtype=torch.int64))
-    with pytest.raises(ValueError, match="cannot be combined"):
-        model(torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2), model.new_cache(1))
 
 
 def test_preset_with_another_vocabulary() -> None:
