@@ -32,8 +32,7 @@ def main() -> None:
     examples, model = store.checked("labelled"), store.checked("pretrain")
     work = arguments.work or home.home() / "finetune-settings"
     train, valid = examples.file("train.parquet"), examples.file("valid.parquet")
-    described = json.loads(model.file("config.json").read_text())
-    size = GPTConfig(**{name: value for name, value in described.items() if name != "kind"})
+    size = GPTConfig.model_validate_json(model.file("config.json").read_text())
     torch.set_num_threads(2)
     rows = []
     for point in itertools.product(*GRID.values()):

@@ -89,6 +89,20 @@ def ladder(
 
 
 @app.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/models/rnn.yaml.", show_default=False)],
+    set_: Overrides = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train one model of any generation and score it on held-out text; goes on where it stopped."""
+    from flows.ladder_config import load_model_config
+
+    settings = load_model_config(config, _overrides(set_))
+    _run_flow("flows.ladder:pretrain_flow", settings.smoke() if smoke else settings, as_json)
+
+
+@app.command()
 def clean(
     out_: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="The folder to write; replaced as a whole.", show_default=False)

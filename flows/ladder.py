@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.corpus import Corpus, build_corpus
-from flows.ladder_config import LadderConfig, NgramRung, RNNRung, Rung, shipped_ladder
+from flows.ladder_config import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder
 from flows.pretrain import Tokens, tokens_under
+from flows.rungs import NgramRung, Rung
 from flows.running import prefect_run
 from lm.hardware import resolve_device, resolve_precision
 from tasks.ladder import HeldOutConfig, LeaderboardConfig, held_out, leaderboard
 from tasks.ngram import ngram
 from tasks.pretrain import PretrainRequest, pretrain
-from tasks.recurrent import RecurrentRequest, pretrain_recurrent
 from tasks.store import Artifact
 
 
@@ -25,40 +25,41 @@ class Ladder:
     leaderboard: Artifact
 
 
-def build_ladder(config: LadderConfig) -> Ladder:
-    """Every stage in order; each is found in the store or built."""
+def build_models(config: ModelsConfig) -> tuple[list[Artifact], list[Artifact]]:
+    """Every model that is configured, and what each says of the test documents."""
     corpus = build_corpus(config)
     tokens = tokens_under(None, config, corpus)
-    models = [build_model(name, rung, config, corpus, tokens) for name, rung in config.models.items()]
+    rungs = config.rungs()
+    models = [build_model(name, rung, config, corpus, tokens) for name, rung in rungs.items()]
     wanted = HeldOutConfig(
         sequences=config.evaluate.sequences, context=config.context, prompt=config.prompt, **machine(config)
     )
     figures = [
         held_out(wanted, label=f"held out: {name}", model=model, tokens=tokens.tokens, split=corpus.split)
-        for name, model in zip(config.models, models, strict=True)
+        for name, model in zip(rungs, models, strict=True)
     ]
+    return models, figures
+
+
+def build_ladder(config: LadderConfig) -> Ladder:
+    """Every stage in order; each is found in the store or built."""
+    models, figures = build_models(config)
     board = leaderboard(LeaderboardConfig(names=tuple(config.models)), models=models, figures=figures)
     return Ladder(models, figures, board)
 
 
-def build_model(name: str, rung: Rung, config: LadderConfig, corpus: Corpus, tokens: Tokens) -> Artifact:
-    """One model of the ladder, trained on the training documents."""
+def build_model(name: str, rung: Rung, config: ModelsConfig, corpus: Corpus, tokens: Tokens) -> Artifact:
+    """One model, trained on the training documents."""
     mixture = {"mixture": corpus.mixture[0]} if corpus.mixture else {}
     given = {"tokens": tokens.tokens, "split": corpus.split, "tokenizer": tokens.tokenizer, **mixture}
     if isinstance(rung, NgramRung):
         return ngram(rung.settings(), label=name, **given)
-    vocab = config.tokenizer.train.vocab_size
-    if isinstance(rung, RNNRung):
-        recurrent = rung.resolved(vocab)
-        train = config.train.resolve_for(recurrent.width, vocab, rung.stream.bptt)
-        return pretrain_recurrent(
-            RecurrentRequest(model=recurrent, stream=rung.stream, train=train), label=name, **given
-        )
-    model = rung.resolved(vocab)
-    return pretrain(PretrainRequest(model=model, train=config.train.resolve(model)), label=name, init_from=[], **given)
+    settings = rung.pretraining(config.tokenizer.train.vocab_size)
+    request = PretrainRequest(settings=settings, train=settings.resolve(config.train))
+    return pretrain(request, label=name, init_from=[], **given)
 
 
-def machine(config: LadderConfig) -> dict[str, str]:
+def machine(config: ModelsConfig) -> dict[str, str]:
     """Where and in which precision models are scored: as they are trained, unless something else is said."""
     given = config.evaluate.resolve(config.train)
     device = resolve_device(given.device)
@@ -72,3 +73,11 @@ def ladder_flow(config: LadderConfig = shipped_ladder()) -> dict[str, str]:  # n
         made = build_ladder(config)
     models = dict(zip(config.models, (model.name for model in made.models), strict=True))
     return {**models, "leaderboard": made.leaderboard.name}
+
+
+@flow(name="pretrain", flow_run_name="pretrain {config.name}", persist_result=False)
+def pretrain_flow(config: ModelConfig) -> dict[str, str]:
+    """Train one model of any kind and score it on test documents; what is up to date is reused."""
+    with prefect_run("pretrain", config):
+        [model], [figures] = build_models(config)
+    return {"model": model.name, "held_out": figures.name}

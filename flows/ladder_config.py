@@ -3,92 +3,52 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from flows.config import SMOKE_FILES, ModelSection, TokensConfig
-from flows.curation import Section
+from flows.config import SMOKE_FILES, TokensConfig
 from flows.loading import CONFIGS, load
-from lm.config import GPTConfig, NgramConfig, TrainConfig
-from lm.models.rnn_config import RNN_PRESETS, RNNConfig, StreamConfig, rnn_preset
+from flows.rungs import GPTRung, NgramRung, Rung
+from lm.config import TrainConfig
 from tasks.evaluate import EvaluateConfig
-
-
-class NgramRung(NgramConfig):
-    """A statistical n-gram model."""
-
-    kind: Literal["ngram"] = Field(description="Which generation these settings are for.")
-
-    def settings(self) -> NgramConfig:
-        """Without the kind."""
-        return NgramConfig.model_validate(self.model_dump(exclude={"kind"}))
-
-
-class GPTRung(ModelSection):
-    """A GPT."""
-
-    kind: Literal["gpt"] = Field(description="Which generation these settings are for.")
-
-    def resolved(self, vocab: int) -> GPTConfig:
-        """The model's full configuration with a vocabulary of `vocab` tokens."""
-        return ModelSection.model_validate(self.model_dump(exclude={"kind"})).resolved(vocab)
-
-
-class RNNRung(Section):
-    """A recurrent language model: a preset, and what differs from it."""
-
-    kind: Literal["rnn"] = Field(description="Which generation these settings are for.")
-    preset: str = Field(default="small-lstm", description=f"One of {', '.join(RNN_PRESETS)}.")
-    cell: Literal["elman", "gru", "lstm"] | None = Field(default=None, description="Null: the preset's.")
-    embedding: int | None = Field(default=None, ge=1, description="Width of a token's vector; null: the preset's.")
-    width: int | None = Field(default=None, ge=1, description="Width of each layer's state; null: the preset's.")
-    layers: int | None = Field(default=None, ge=1, description="Recurrent layers; null: the preset's.")
-    tied: bool | None = Field(default=None, description="Whether the head is the embedding; null: the preset's.")
-    output_dropout: float | None = Field(default=None, ge=0, lt=1, description="Before the head; null: the preset's.")
-    stream: StreamConfig = Field(default=StreamConfig(), description="How the text is read.")
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        self.resolved(vocab=257)
-        return self
-
-    def resolved(self, vocab: int) -> RNNConfig:
-        """The model's full configuration with a vocabulary of `vocab` tokens."""
-        given = self.model_dump(exclude={"kind", "preset", "stream"}, exclude_none=True)
-        return rnn_preset(self.preset, vocab=vocab, **given)
-
 
 UNSCORABLE = {
     "stupid_backoff": "gives scores that do not sum to one, so it has no bits per byte",
     "mle": "gives what it never saw no probability, so its bits per byte on other text are infinite",
 }
-Rung = Annotated[NgramRung | RNNRung | GPTRung, Field(discriminator="kind")]
 
 
-class LadderConfig(TokensConfig):
-    """From raw text to models of several generations on one table."""
+class ModelsConfig(TokensConfig):
+    """From raw text to models: what they all share."""
 
-    models: dict[str, Rung] = Field(min_length=1, description="What is trained, by the name it gets on the table.")
     train: TrainConfig = Field(description="Budget, batch, optimiser: the same for every model with gradients.")
     context: int = Field(default=128, ge=2, description="Tokens of the test sequences; no model sees more at once.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How much of the test documents is scored.")
     prompt: str = Field(default="", description="What each model goes on from, for the sample beside its figures.")
 
+    def rungs(self) -> dict[str, Rung]:
+        """The models by name."""
+        raise NotImplementedError
+
+    def key(self, name: str) -> str:
+        """Where the file has the model of that name."""
+        raise NotImplementedError
+
     @model_validator(mode="after")
     def _every_model_can_be_scored(self) -> Self:
-        for name, rung in self.models.items():
+        for name, rung in self.rungs().items():
             if isinstance(rung, NgramRung) and rung.smoothing in UNSCORABLE:
-                raise ValueError(f"models.{name}.smoothing: {rung.smoothing} {UNSCORABLE[rung.smoothing]}")
+                raise ValueError(f"{self.key(name)}.smoothing: {rung.smoothing} {UNSCORABLE[rung.smoothing]}")
             if isinstance(rung, GPTRung) and (own := rung.resolved(vocab=257).context) < self.context:
                 raise ValueError(
-                    f"models.{name}: its context of {own} tokens is less than the {self.context} of the test sequences "
-                    "(`context`)"
+                    f"{self.key(name)}: its context of {own} tokens is less than the {self.context} of the test "
+                    "sequences (`context`)"
                 )
         return self
 
-    def smoke(self) -> "LadderConfig":
-        """The same ladder with data and budget cut down so far that it ends in a minute; for tests."""
+    def smoke(self) -> Self:
+        """The same with data and budget cut down so far that it ends in a minute; for tests."""
         raw = self.model_dump()
         raw["max_files"] = SMOKE_FILES
         raw["tokenizer"]["pin"] = None
@@ -96,12 +56,41 @@ class LadderConfig(TokensConfig):
         raw["train"] |= {"steps": 6, "tokens": None, "epochs": None, "batch": 4, "eval_sequences": 4}
         raw["context"] = min(64, self.context)
         raw["evaluate"]["sequences"] = 4
-        for rung in raw["models"].values():
-            if rung["kind"] == "gpt":
-                rung |= {"preset": "pico", "layers": None, "width": None, "heads": None, "context": None}
-            if rung["kind"] == "rnn":
-                rung |= {"embedding": 32, "width": 32, "layers": 1, "stream": {**rung["stream"], "bptt": 16}}
-        return LadderConfig.model_validate(raw)
+        return self.model_validate(self.with_smaller(raw))
+
+    def with_smaller(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """`raw` with each model cut down."""
+        raise NotImplementedError
+
+
+class LadderConfig(ModelsConfig):
+    """Models of several generations on one table."""
+
+    models: dict[str, Rung] = Field(min_length=1, description="What is trained, by the name it gets on the table.")
+
+    def rungs(self) -> dict[str, Rung]:
+        return self.models
+
+    def key(self, name: str) -> str:
+        return f"models.{name}"
+
+    def with_smaller(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return {**raw, "models": {name: rung.smaller().model_dump() for name, rung in self.models.items()}}
+
+
+class ModelConfig(ModelsConfig):
+    """One model of any kind."""
+
+    model: Rung = Field(description="What is trained.")
+
+    def rungs(self) -> dict[str, Rung]:
+        return {self.name: self.model}
+
+    def key(self, name: str) -> str:
+        return "model"
+
+    def with_smaller(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return {**raw, "model": self.model.smaller().model_dump()}
 
 
 def load_ladder(path: Path, overrides: Mapping[str, str] | None = None) -> LadderConfig:
@@ -111,6 +100,15 @@ def load_ladder(path: Path, overrides: Mapping[str, str] | None = None) -> Ladde
         ConfigError: as `flows.loading.load` does.
     """
     return load(path, overrides, LadderConfig)
+
+
+def load_model_config(path: Path, overrides: Mapping[str, str] | None = None) -> ModelConfig:
+    """Read the YAML file of one model and apply `--set` overrides.
+
+    Raises:
+        ConfigError: as `flows.loading.load` does.
+    """
+    return load(path, overrides, ModelConfig)
 
 
 @cache

@@ -21,22 +21,41 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+EXTENDS = "extends"
+"""The key by which a file names another, relative to itself, whose keys it has but for those that it says itself."""
+
+
+def read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The mapping that a YAML file holds, with what it `extends` below it; a list replaces the other as a whole.
 
     Raises:
-        ConfigError: no such file (with the shipped ones), no YAML, no mapping.
+        ConfigError: no such file (with the shipped ones), no YAML, no mapping, files that extend each other.
     """
     if not path.is_file():
-        near = [str(p) for p in sorted(CONFIGS.glob("*.yaml"))]
-        raise ConfigError(f"{path}: no such file; shipped configurations: {', '.join(near)}")
+        near = [str(p) for p in sorted(CONFIGS.rglob("*.yaml"))]
+        named = f" (extended by {extended_by[-1]})" if extended_by else ""
+        raise ConfigError(f"{path}: no such file{named}; shipped configurations: {', '.join(near)}")
+    if path.resolve() in extended_by:
+        raise ConfigError(f"{path}: {EXTENDS} itself, by way of {extended_by[-1]}")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no mapping of keys to values")
-    return raw
+    if EXTENDS not in raw:
+        return raw
+    if not isinstance(base := raw.pop(EXTENDS), str):
+        raise ConfigError(f"{path}: {EXTENDS} must be the name of a file (given: {base!r})")
+    return _merged(read(path.parent / base, (*extended_by, path.resolve())), raw)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
+        for key, value in above.items()
+    }
+    return {**below, **both}
 
 
 def load(path: Path, overrides: Mapping[str, str] | None, model: type[Model]) -> Model:

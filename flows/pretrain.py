@@ -9,6 +9,7 @@ from flows.config import PipelineConfig, TokensConfig
 from flows.corpus import Corpus
 from flows.loading import ConfigError
 from lm.config import GPTConfig
+from lm.pretraining import GPTPretraining
 from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.evaluate import evaluate
@@ -97,8 +98,7 @@ def pin(config: TokensConfig, tokenizer: Artifact) -> None:
 def model_settings(config: PipelineConfig, initial: Artifact | None) -> GPTConfig:
     """The size of the model: that of the one to go on from (once it is in the store), or the configured one."""
     if initial is not None and (initial.path / "config.json").exists():
-        described = read_json(initial.path / "config.json")
-        return GPTConfig(**{name: value for name, value in described.items() if name != "kind"})
+        return GPTConfig.model_validate(read_json(initial.path / "config.json"))
     return config.model.resolved(vocab=config.tokenizer.train.vocab_size)
 
 
@@ -107,7 +107,7 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
     model = model_settings(config, tokens.init_from)
     train = config.pretrain.train.resolve(model)
     trained = pretrain(
-        PretrainRequest(model=model, train=train),
+        PretrainRequest(settings=GPTPretraining(model=model), train=train),
         label="pretrain",
         tokens=tokens.tokens,
         split=corpus.split,

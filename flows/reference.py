@@ -24,9 +24,11 @@ test keeps this page equal to them). Unknown keys are refused with the nearest v
 
 
 LADDER = """
-# The ladder
+# One model, and the ladder
 
-The file of `textmill ladder` has the keys above but for `model`, `pretrain`, `task` and `finetune`, and these:
+The files of `textmill pretrain` and of `textmill ladder` have the keys above but for `model`, `pretrain`, `task` and
+`finetune`, and the following; `textmill pretrain` has one `model` in place of `models`, with the same keys.
+A file that says `extends: FILE` has the keys of that one, but for those that it says itself.
 """
 
 

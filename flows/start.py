@@ -101,6 +101,8 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
             f"{bpb['pretrained_bits_per_byte']:.3f} (unigram {bpb['unigram_bits_per_byte']:.3f}, "
             f"untrained {bpb['untrained_bits_per_byte']:.3f})"
         )
+    if "held_out" in counts and "leaderboard" not in counts:
+        figures["held-out bits per byte"] = f"{counts['held_out']['bits_per_byte']:.4f}"
     if "compare" in made:
         comparisons = json.loads(made["compare"].file("comparison.json").read_text())
         first, second, gain = (comparisons["pretrained - scratch"][name] for name in ("first", "second", "difference"))

@@ -3,22 +3,27 @@
 import json
 import os
 from pathlib import Path
+from typing import Any, TypeVar
 
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from torch import Tensor, nn
 
-from lm.config import GPTConfig
+from lm.config import GPTConfig, StrictModel
 from lm.interop.gpt2 import import_gpt2
 from lm.models.gpt import GPT
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.tokenizer import copy_tokenizer, load_tokenizer
+from lm.tokens import tokenizer_sha256
 
-KIND = "gpt"
-RECURRENT = "rnn"
+Model = TypeVar("Model", bound=nn.Module)
+
+CONFIGS: dict[type[nn.Module], type[StrictModel]] = {GPT: GPTConfig, RNNLM: RNNConfig}
+"""The configuration of each model that has tensors; its `kind` is what a folder says it is."""
 
 
-def save_model(model: GPT | RNNLM, tokenizer_dir: Path, folder: Path) -> None:
+def save_model(model: nn.Module, tokenizer_dir: Path, folder: Path) -> None:
     """Write a model folder with the tokenizer of `tokenizer_dir` (our own or a Hugging Face folder).
 
     Weights are stored as fp32 on the CPU would have them; a head that is the embedding is stored once.
@@ -27,46 +32,59 @@ def save_model(model: GPT | RNNLM, tokenizer_dir: Path, folder: Path) -> None:
     partial = folder / "model.safetensors.tmp"
     save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, partial)
     os.replace(partial, folder / "model.safetensors")
-    described = {"kind": KIND if isinstance(model, GPT) else RECURRENT, **model.config.model_dump()}
-    (folder / "config.json").write_text(json.dumps(described, indent=1) + "\n")
+    assert isinstance(model.config, StrictModel)
+    (folder / "config.json").write_text(json.dumps(model.config.model_dump(mode="json"), indent=1) + "\n")
     copy_tokenizer(tokenizer_dir, folder)
 
 
-def load_model(folder: Path) -> tuple[GPT, Tokenizer]:
-    """The model (on the CPU, in eval mode) and tokenizer of our own folder or of a Hugging Face GPT-2 folder.
+def described(folder: Path) -> dict[str, Any]:
+    """What config.json of a model folder says, ours or a Hugging Face one (which has no "kind").
 
-    Raises FileNotFoundError or ValueError saying what is missing or does not fit.
+    Raises FileNotFoundError if there is none.
     """
     path = folder / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no model there")
-    config = json.loads(path.read_text())
-    if "kind" not in config:
-        model, tokenizer = import_gpt2(folder)
-        return model.eval(), tokenizer
-    if config.pop("kind") != KIND:
-        raise ValueError(f"{path}: not a {KIND!r} model: {json.loads(path.read_text())['kind']!r}")
-    model = GPT(GPTConfig(**config))
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
+
+
+def load_torch(folder: Path, of: type[Model]) -> tuple[Model, Tokenizer]:
+    """The model (on the CPU, in eval mode) and tokenizer of a folder that `save_model` wrote.
+
+    Raises FileNotFoundError or ValueError saying what is missing or does not fit.
+    """
+    config, settings = described(folder), CONFIGS[of]
+    expected = settings.model_fields["kind"].default
+    if (kind := config.get("kind")) != expected:
+        raise ValueError(f"{folder / 'config.json'}: not a {expected!r} model: {kind!r}")
+    model = of(settings(**config))
     model.load_state_dict(load_file(folder / "model.safetensors"))
     tokenizer = load_tokenizer(folder)
-    if tokenizer.get_vocab_size() > model.config.vocab:
-        raise ValueError(
-            f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {model.config.vocab}"
-        )
+    if tokenizer.get_vocab_size() > (vocab := getattr(model.config, "vocab")):  # noqa: B009
+        raise ValueError(f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {vocab}")
     return model.eval(), tokenizer
 
 
-def load_recurrent(folder: Path) -> tuple[RNNLM, Tokenizer]:
-    """The recurrent model (on the CPU, in eval mode) and tokenizer of a folder that `save_model` wrote.
+def load_model(folder: Path) -> tuple[GPT, Tokenizer]:
+    """A GPT, as `load_torch` gives it, also from a Hugging Face GPT-2 folder."""
+    if "kind" in described(folder):
+        return load_torch(folder, GPT)
+    model, tokenizer = import_gpt2(folder)
+    return model.eval(), tokenizer
 
-    Raises FileNotFoundError or ValueError saying what is missing or does not fit.
+
+def initial_weights(folder: Path, config: Any, tokenizer_dir: Path) -> dict[str, Tensor]:
+    """The weights of a model folder, for a model of that configuration to go on from.
+
+    Raises ValueError if it is another model (dropout aside) or has another tokenizer.
     """
-    path = folder / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no model there")
-    config = json.loads(path.read_text())
-    if (kind := config.pop("kind", None)) != RECURRENT:
-        raise ValueError(f"{path}: not a {RECURRENT!r} model: {kind!r}")
-    model = RNNLM(RNNConfig(**config))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval(), load_tokenizer(folder)
+    [of] = [model for model, settings in CONFIGS.items() if isinstance(config, settings)]
+    loaded = load_model(folder)[0] if of is GPT else load_torch(folder, of)[0]
+    assert isinstance(loaded.config, StrictModel)
+    ours, theirs = config.model_dump(), loaded.config.model_dump()
+    if different := [f"{k} {theirs[k]} is not {ours[k]}" for k in ours if "dropout" not in k and ours[k] != theirs[k]]:
+        raise ValueError(f"{folder} is another model than the configured one: {', '.join(different)}")
+    if tokenizer_sha256(folder) != tokenizer_sha256(tokenizer_dir):
+        raise ValueError(f"{folder} has another tokenizer than {tokenizer_dir}: tokenize the text with its own")
+    return loaded.state_dict()

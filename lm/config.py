@@ -21,6 +21,7 @@ class StrictModel(BaseModel):
 class GPTConfig(StrictModel):
     """Size of a GPT-2 (Radford et al. 2019; field names ours, values as in openai/gpt-2 `hparams`)."""
 
+    kind: Literal["gpt"] = Field(default="gpt", description="Kind of model, in its folder.")
     layers: int = Field(default=12, ge=1, description="Transformer blocks (n_layer).")
     width: int = Field(default=768, ge=1, description="Width of the residual stream (n_embd).")
     heads: int = Field(default=12, ge=1, description="Attention heads; must divide the width (n_head).")

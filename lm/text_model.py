@@ -5,7 +5,6 @@ model.score(["A text."])          # tokens, nats and bytes of each text
 model.generate("A text", 20)
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from lm.artifact import load_model, load_recurrent
+from lm.artifact import described, load_model, load_torch
 from lm.evaluate.perplexity import Sequences, bits_per_byte
 from lm.evaluate.recurrent import score_tokens
 from lm.generate import generate_text
@@ -200,7 +199,7 @@ def _open_gpt(folder: Path, device: str) -> GPTText:
 
 
 def _open_rnn(folder: Path, device: str) -> RNNText:
-    model, tokenizer = load_recurrent(folder)
+    model, tokenizer = load_torch(folder, RNNLM)
     return RNNText(model.to(device), tokenizer, Spelling.load(folder))
 
 
@@ -216,12 +215,9 @@ def open_model(folder: Path, device: str = "cpu") -> TextModel:
 
     Raises FileNotFoundError or ValueError saying what is missing or does not fit.
     """
-    path = folder / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no model there")
-    kind = json.loads(path.read_text(encoding="utf-8")).get("kind", "gpt")
+    kind = described(folder).get("kind", "gpt")
     if kind not in OPEN:
-        raise ValueError(f"{path}: a model of kind {kind!r} cannot score or continue text; {', '.join(OPEN)} can")
+        raise ValueError(f"{folder}: a model of kind {kind!r} cannot score or continue text; {', '.join(OPEN)} can")
     return OPEN[kind](folder, device)
 
 

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lm.config import GPTConfig, StrictModel, TrainConfig
+from lm.config import StrictModel, TrainConfig
+from lm.pretraining import Pretraining
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tokenizer import token_stems
@@ -17,9 +18,13 @@ UNSEEN_IN_RESULT = ("checkpoint_seconds", "checkpoint_interval", "keep_last", "m
 REGISTERED_NAME = "textmill-pretrained"
 
 
-class TrainingRequest(StrictModel):
-    """A training, every `auto` resolved."""
+class PretrainRequest(StrictModel):
+    """What is pretrained and how, every `auto` resolved.
 
+    The vocabulary is that of the tokenizer; with a model to go on from, the whole model is as that one.
+    """
+
+    settings: Pretraining
     train: TrainConfig
 
     def key_material(self) -> dict[str, Any]:
@@ -27,16 +32,7 @@ class TrainingRequest(StrictModel):
         return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
 
 
-class PretrainRequest(TrainingRequest):
-    """A model and how it is trained.
-
-    The vocabulary is that of the tokenizer; with a model to go on from, the whole model is as that one.
-    """
-
-    model: GPTConfig
-
-
-@stage(version=1, libraries=("torch",))
+@stage(version=2, libraries=("torch",))
 def pretrain(
     work: Work,
     config: PretrainRequest,
@@ -52,40 +48,37 @@ def pretrain(
     Args:
         mixture: how often each training document is read in an epoch (copies.parquet); None: once.
     """
+    from lm.artifact import described
     from lm.pretrain import pretrain as run
+    from lm.recipes.recipe import Given
     from lm.tokenizer import load_tokenizer
 
-    model = config.model.model_copy(update={"vocab": load_tokenizer(tokenizer.path).get_vocab_size()})
+    settings = config.settings.with_vocab(load_tokenizer(tokenizer.path).get_vocab_size())
     if init_from:
-        described = json.loads(init_from[0].file("config.json").read_text())
-        model = GPTConfig(**{name: value for name, value in described.items() if name != "kind"})
+        settings = config.settings.with_model(described(init_from[0].path))
     indexes = {name: split_index(tokens, split, name) for name in ("valid", "test")}
     indexes["train"] = split_index(tokens, split, "train", mixture)
-    require_sequences(indexes, model.context)
+    require_sequences(indexes, settings.tokens_per_example)
     with training(work) as (hooks, should_stop):
-        result = run(
+        given = Given(
+            settings,
+            config.train,
             indexes["train"],
             indexes["valid"],
             tokenizer.path,
-            model,
-            config.train,
-            work.scratch / "checkpoints",
-            work.directory,
-            init_from=init_from[0].path if init_from else None,
-            hooks=hooks,
-            should_stop=should_stop,
+            init_from[0].path if init_from else None,
+            should_stop,
         )
+        result = run(given, work.scratch / "checkpoints", work.directory, hooks)
     result = {name: value for name, value in result.items() if name not in ("resumed_from", "checkpoint")}
     (work.directory / "result.json").write_text(json.dumps(result, indent=1))
+    work.counts |= {"parameters": result["parameters"], "tokens": result["tokens"], "steps": result["step"]}
     work.counts |= {
-        "parameters": result["parameters"],
-        "tokens": result["tokens"],
-        "steps": result["step"],
-        "valid_bits_per_byte": result["valid"]["bits_per_byte"],
-        "untrained_bits_per_byte": result["untrained"]["bits_per_byte"],
-        "unigram_bits_per_byte": result["unigram"]["bits_per_byte"],
+        f"{name}_bits_per_byte": figures["bits_per_byte"]
+        for name, figures in result.items()
+        if isinstance(figures, dict) and "bits_per_byte" in figures
     }
-    register(work, REGISTERED_NAME, {**model.model_dump(), "tokens": result["tokens"]})
+    register(work, REGISTERED_NAME, {**settings.model.model_dump(), "tokens": result["tokens"]})
 
 
 def register(work: Work, name: str, params: dict[str, object]) -> None:

@@ -33,7 +33,7 @@ def pretraining(model: Artifact, evaluation: Artifact) -> Pretraining:
     """The language model: figures on test documents, curves from the journal, samples."""
     result, figures = read_json(model.file("result.json")), read_json(evaluation.file("evaluation.json"))
     config = model.manifest()["config"]
-    gpt, train = config["model"], config["train"]
+    gpt, train = config["settings"]["model"], config["train"]
     sequences = evaluation.counts()["sequences"]
     curves = {
         name: [Point(step=step, value=value) for step, value in points]

@@ -13,6 +13,7 @@ GATES = {"elman": 1, "gru": 3, "lstm": 4}
 class RNNConfig(StrictModel):
     """A recurrent language model: embedding, recurrent layers, head over the vocabulary."""
 
+    kind: Literal["rnn"] = Field(default="rnn", description="Kind of model, in its folder.")
     cell: Literal["elman", "gru", "lstm"] = Field(default="lstm", description="What stands at each step.")
     embedding: int = Field(default=256, ge=1, description="Width of a token's vector.")
     width: int = Field(default=256, ge=1, description="Width of each layer's state.")

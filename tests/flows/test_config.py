@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.config import SMOKE_FILES, PipelineConfig, load_config, quickstart
-from flows.loading import CONFIGS, ConfigError
+from flows.loading import CONFIGS, ConfigError, read
 from flows.reference import configuration_page
 
 SHIPPED = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder")))
@@ -112,3 +112,19 @@ def test_one_wrong_key_is_one_line() -> None:
 def test_no_source_at_all_is_named() -> None:
     with pytest.raises(ConfigError, match=r"ingest\.sources: Tuple should have at least 1 item"):
         load_config(CONFIGS / "quickstart.yaml", {"ingest.sources": "[]"})
+
+
+def test_a_file_extends_another(tmp_path: Path) -> None:
+    below, above = tmp_path / "below.yaml", tmp_path / "above.yaml"
+    below.write_text("name: below\nsplit: {salt: a, test_fraction: 0.1}\nlist: [1, 2]\n")
+    above.write_text("extends: below.yaml\nsplit: {salt: b}\nlist: [3]\n")
+    assert read(above) == {"name": "below", "split": {"salt": "b", "test_fraction": 0.1}, "list": [3]}
+    below.write_text("extends: above.yaml\n")
+    with pytest.raises(ConfigError, match=r"above\.yaml: extends itself, by way of .*below\.yaml"):
+        read(above)
+    above.write_text("extends: nothing.yaml\n")
+    with pytest.raises(ConfigError, match=r"nothing\.yaml: no such file \(extended by .*above\.yaml\)"):
+        read(above)
+    above.write_text("extends: [1]\n")
+    with pytest.raises(ConfigError, match=r"extends must be the name of a file \(given: \[1\]\)"):
+        read(above)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from flows.config import load_config
+from flows.ladder import build_models
+from flows.ladder_config import load_model_config
 from flows.loading import CONFIGS
 from flows.pipeline import build_all
 from tasks import pool
@@ -15,6 +17,7 @@ from tasks.store import Store
 PIPELINES = sorted(
     path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder"))
 )  # those: test_clean.py, test_ladder.py
+MODELS = sorted(path for path in (CONFIGS / "models").glob("*.yaml") if path.name != "base.yaml")
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
@@ -24,3 +27,13 @@ def test_it_runs_to_the_report(path: Path, tmp_path: Path, monkeypatch: pytest.M
         build_all(load_config(path).smoke())
     pool.shut_down()
     assert (run.records[-1].artifact.path / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_a_model_is_trained_and_scored(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+        [model], [figures] = build_models(load_model_config(path).smoke())
+    pool.shut_down()
+    assert model.counts()["parameters"] > 0
+    assert figures.counts()["bits_per_byte"] > 0

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lm.artifact import load_recurrent
+from lm.artifact import load_torch
 from lm.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig, StreamConfig, rnn_preset
 from lm.objectives.recurrent import RecurrentObjective
 from lm.order import in_order
-from lm.pretrain_recurrent import pretrain_recurrent
+from lm.pretrain import pretrain
+from lm.pretraining import RNNPretraining
+from lm.recipes.recipe import Given
 from lm.stop import Interrupted
 from lm.streams import ArrayPieces, Lanes, RandomLanes
 from lm.tokens import build_index
@@ -329,13 +331,12 @@ def test_pretraining_from_documents(tmp_path: Path, shards: list[Path], tokenize
         optimizer=OptimizerConfig(learning_rate=0.01),
         sample_tokens=8,
     )
-    stream = StreamConfig(bptt=16, random=random)
-    result = pretrain_recurrent(
-        index, index, tokenizer_dir, model, stream, config, tmp_path / "checkpoints", tmp_path / "model"
-    )
+    settings = RNNPretraining(model=model, stream=StreamConfig(bptt=16, random=random))
+    given = Given(settings, settings.resolve(config), index, index, tokenizer_dir)
+    result = pretrain(given, tmp_path / "checkpoints", tmp_path / "model")
     assert result["valid"]["bits_per_byte"] < 0.9 * result["unigram"]["bits_per_byte"]
     assert result["unigram"]["bits_per_byte"] < result["untrained"]["bits_per_byte"]
     assert result["valid"]["bytes"] == result["unigram"]["bytes"]
     assert result["parameters"] == model.parameter_count()
-    assert load_recurrent(tmp_path / "model")[0].config == model
+    assert load_torch(tmp_path / "model", RNNLM)[0].config == model
     assert math.isfinite(result["valid"]["loss"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lm.artifact import load_model, load_recurrent, save_model
+from lm.artifact import load_model, load_torch, save_model
 from lm.evaluate.recurrent import score_tokens, stream_bits_per_byte
 from lm.generate_recurrent import generate_recurrent, generate_texts
 from lm.models.rnn import RNNLM, Carried
@@ -234,7 +234,7 @@ def test_a_model_folder_round_trips(tmp_path: Path, tokenizer_dir: Path) -> None
     for tied in (False, True):
         model = RNNLM(RNNConfig(embedding=6, width=8, vocab=tokenizer.get_vocab_size(), tied=tied), seed=3).eval()
         save_model(model, tokenizer_dir, tmp_path / "model")
-        loaded, theirs = load_recurrent(tmp_path / "model")
+        loaded, theirs = load_torch(tmp_path / "model", RNNLM)
         assert loaded.config == model.config
         assert torch.equal(loaded(torch.tensor([[1, 2]])), model(torch.tensor([[1, 2]])))
         assert theirs.get_vocab() == tokenizer.get_vocab()
@@ -244,7 +244,7 @@ def test_a_model_folder_round_trips(tmp_path: Path, tokenizer_dir: Path) -> None
     with pytest.raises(ValueError, match="not a 'gpt' model: 'rnn'"):
         load_model(tmp_path / "model")
     with pytest.raises(FileNotFoundError, match="no model there"):
-        load_recurrent(tmp_path / "nothing")
+        load_torch(tmp_path / "nothing", RNNLM)
 
 
 def test_bad_requests_are_refused() -> None:

@@ -16,6 +16,8 @@ from lm.evaluate.perplexity import bits_per_byte, unigram_bits_per_byte
 from lm.objectives.causal import CausalObjective
 from lm.packing import PackedSequences
 from lm.pretrain import pretrain
+from lm.pretraining import GPTPretraining
+from lm.recipes.recipe import Given
 from lm.tokenizer import load_tokenizer, token_byte_lengths, train_tokenizer, unknown_id
 from lm.tokenizers.config import CharacterConfig, TokenizerConfig, WordConfig, WordPieceConfig
 from lm.tokenizers.spans import encode_spans, utf8_offsets
@@ -123,7 +125,9 @@ def test_pretraining_counts_the_spelling(tmp_path: Path, made: tuple[TokenIndex,
     index, folder, _ = made
     model = GPTConfig(layers=1, width=16, heads=2, context=8, vocab=index.vocab)
     config = TrainConfig(steps=3, batch=4, precision="fp32", optimizer=OptimizerConfig(learning_rate=0.01))
-    result = pretrain(index, index, folder, model, config, tmp_path / "checkpoints", tmp_path / "model")
+    settings = GPTPretraining(model=model)
+    given = Given(settings, settings.resolve(config), index, index, folder)
+    result = pretrain(given, tmp_path / "checkpoints", tmp_path / "model")
     spelling = {name: result[name]["spelling_nats"] for name in ("valid", "untrained", "unigram")}
     assert spelling["valid"] > 0
     assert spelling == pytest.approx(dict.fromkeys(spelling, spelling["valid"]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lm.artifact import load_model, load_recurrent, save_model
+from lm.artifact import load_model, load_torch, save_model
 from lm.config import GPTConfig, NgramConfig
 from lm.models.gpt import GPT
 from lm.models.rnn import RNNLM
@@ -68,7 +68,7 @@ def test_a_gpt_scores_every_token_once_behind_at_least_half_a_context(gpt_folder
 
 
 def test_a_recurrent_model_scores_every_token_behind_all_before_it(rnn_folder: Path) -> None:
-    model, tokenizer = load_recurrent(rnn_folder)
+    model, tokenizer = load_torch(rnn_folder, RNNLM)
     end = end_of_text_id(tokenizer)
     for text, score in zip(TEXTS, open_model(rnn_folder).score(TEXTS), strict=True):
         ids = torch.tensor([[end, *encode_documents(tokenizer, [text])[0].tolist()]])

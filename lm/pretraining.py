@@ -1,0 +1,60 @@
+"""What can be pretrained on tokens: one class per kind, a model and how it reads. Importable without torch."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from lm.config import GPTConfig, StrictModel, TrainConfig
+from lm.models.rnn_config import RNNConfig, StreamConfig
+
+
+class Pretrainable(StrictModel):
+    """What all have in common; `model` is the configuration of a kind that has a `vocab` and a `width`."""
+
+    model: Any
+
+    @property
+    def tokens_per_example(self) -> int:
+        """Tokens that one training example scores."""
+        raise NotImplementedError
+
+    def with_vocab(self, vocab: int) -> Self:
+        """The same for a tokenizer of so many tokens."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"vocab": vocab})})
+
+    def with_model(self, described: dict[str, Any]) -> Self:
+        """The same for the model that a folder's config.json describes.
+
+        Raises ValueError if that is of another kind.
+        """
+        return self.model_validate({**self.model_dump(), "model": described})
+
+    def resolve(self, train: TrainConfig) -> TrainConfig:
+        """Replace every `auto` of a training that depends on the machine or the model's size."""
+        return train.resolve_for(self.model.width, self.model.vocab, self.tokens_per_example)
+
+
+class GPTPretraining(Pretrainable):
+    """A GPT on sequences as long as its context."""
+
+    kind: Literal["gpt"] = "gpt"
+    model: GPTConfig
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.model.context
+
+
+class RNNPretraining(Pretrainable):
+    """A recurrent model on segments of a stream, its state carried from one to the next."""
+
+    kind: Literal["rnn"] = "rnn"
+    model: RNNConfig
+    stream: StreamConfig = StreamConfig()
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.stream.bptt
+
+
+Pretraining = Annotated[GPTPretraining | RNNPretraining, Field(discriminator="kind")]
