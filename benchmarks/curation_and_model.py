@@ -2,8 +2,9 @@
 
 CONFIG is a pipeline's file (`textmill init` writes one). Its documents make four corpora: raw, only deduped, only
 filtered, and both. On each a GPT of one size reads the same number of tokens under one tokenizer (that of both), and
-all are scored on the test documents of both. Test membership is a function of the id, and near-twins of test documents are
-kept out of training in every arm, so that no arm has seen the test. Prints bits per byte, mean and spread over seeds.
+all are scored on the test documents of both. Test membership is a function of the id, and near-twins of test documents
+are kept out of training in every arm, so that no arm has seen the test. Prints bits per byte, mean and spread over
+seeds.
 """
 
 import argparse
@@ -38,6 +39,7 @@ ARMS = {"raw": (False, False), "deduped": (True, False), "filtered": (False, Tru
 def arm(config: PipelineConfig, dedupe: bool, rules: bool) -> PipelineConfig:
     """The configuration without deduplication, without rules, or without both."""
     raw = config.model_dump()
+    raw["gates"]["enabled"] = False  # the arms are meant to differ
     if not dedupe:
         raw["exact"]["enabled"] = raw["near_dedupe"]["enabled"] = False
         raw["lines"]["enabled"] = raw["substring"]["enabled"] = raw["url"]["enabled"] = False

@@ -1,7 +1,7 @@
 """A process with a Prefect flow whose shards go to a Dask cluster: `python -m tests.tasks.cluster_driver RUNNER...`.
 
 Each runner works in a store of its own below HOME_OF_STORES. Prints digests, states and what the server shows. COUNT:
-how many shards.
+how many shards. DOCUMENTS: a folder of `tiny_corpus`, curated as a pipeline does it, in place of the tiny stages.
 """
 
 import json
@@ -18,12 +18,26 @@ from prefect import flow, runtime  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: E402
 
+from flows.corpus import build_corpus  # noqa: E402
 from tasks.progress import Display  # noqa: E402
 from tasks.run import Resources, Run, pipeline_run  # noqa: E402
 from tasks.stage import sidecar  # noqa: E402
 from tasks.store import Store  # noqa: E402
 from tests.tasks.driver import chain  # noqa: E402
 from tests.tasks.stages import NumbersConfig  # noqa: E402
+from tests.tasks.tiny_corpus import configuration  # noqa: E402
+
+
+def curated(documents: Path) -> None:
+    """A corpus with every kind of work on shards: those that read one file, several, and lists of folders beside."""
+    reference = {"format": "text", "name": "reference", "paths": [str(documents / "gardens")]}
+    build_corpus(
+        configuration(
+            documents,
+            language={"enabled": True},
+            perplexity={"enabled": True, "reference": {"read": [reference]}},
+        )
+    )
 
 
 @flow(name="cluster")
@@ -38,6 +52,10 @@ def run_chain(runners: list[str]) -> dict[str, Any]:
         config = {"runner": runner}
         display = Display(quiet=True)
         with pipeline_run("cluster", config, resources, store=store, display=display, flow_run_id=flow_run_id) as run:
+            if documents := os.environ.get("DOCUMENTS"):
+                curated(Path(documents))
+                out[runner] = {record.label: record.artifact.digest for record in run.records}
+                continue
             artifacts = chain(NumbersConfig(count=int(os.environ.get("COUNT", "4"))))
         out[runner] = {
             "digests": [artifact.digest for artifact in artifacts],

@@ -19,6 +19,7 @@ from tasks.store import Store
 from tests.tasks.conftest import ROOT, is_gone, wait_until
 from tests.tasks.pool_work import fail_at, square_slowly
 from tests.tasks.stages import NumbersConfig, numbers, squares
+from tests.tasks.tiny_corpus import write_documents
 
 DRIVER = [sys.executable, "-m", "tests.tasks.cluster_driver"]
 
@@ -131,6 +132,17 @@ def test_threads_processes_and_a_dask_cluster_that_loses_a_worker_give_equal_dig
     batches = {name: state for name, state in done["task_runs"].items() if name.startswith("squares shard")}
     assert batches.keys() >= {"squares shard 1 of 8", "squares shard 2 of 8"}
     assert set(batches.values()) == {"Completed"}
+
+
+@pytest.mark.server
+def test_a_corpus_of_all_kinds_of_stages_is_the_same_on_a_cluster(
+    tmp_path: Path, drive: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    write_documents(tmp_path / "documents")
+    process = drive("threads", "dask", DOCUMENTS=str(tmp_path / "documents"))
+    runners = finish(process, tmp_path / "driver.log")["runners"]
+    assert {"bands", "perplexities", "filter_corpus", "split"} <= runners["dask"].keys()
+    assert runners["dask"] == runners["threads"]
 
 
 @pytest.mark.server
