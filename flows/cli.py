@@ -99,7 +99,7 @@ def pretrain(
     from flows.ladder_config import load_model_config
 
     settings = load_model_config(config, _overrides(set_))
-    _run_flow("flows.ladder:pretrain_flow", settings.smoke() if smoke else settings, as_json)
+    _run_flow("flows.ladder:model_flow", settings.smoke() if smoke else settings, as_json)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.corpus import Corpus, build_corpus
-from flows.ladder_config import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder
+from flows.ladder_config import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder, shipped_model
 from flows.pretrain import Tokens, tokens_under
 from flows.rungs import NgramRung, Rung
 from flows.running import prefect_run
@@ -75,9 +75,9 @@ def ladder_flow(config: LadderConfig = shipped_ladder()) -> dict[str, str]:  # n
     return {**models, "leaderboard": made.leaderboard.name}
 
 
-@flow(name="pretrain", flow_run_name="pretrain {config.name}", persist_result=False)
-def pretrain_flow(config: ModelConfig) -> dict[str, str]:
+@flow(name="model", flow_run_name="model {config.name}", persist_result=False)
+def model_flow(config: ModelConfig = shipped_model()) -> dict[str, str]:  # noqa: B008
     """Train one model of any kind and score it on test documents; what is up to date is reused."""
-    with prefect_run("pretrain", config):
+    with prefect_run("model", config):
         [model], [figures] = build_models(config)
     return {"model": model.name, "held_out": figures.name}

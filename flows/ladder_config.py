@@ -115,3 +115,9 @@ def load_model_config(path: Path, overrides: Mapping[str, str] | None = None) ->
 def shipped_ladder() -> LadderConfig:
     """What the deployment runs when nothing else is said."""
     return load_ladder(CONFIGS / "ladder.yaml")
+
+
+@cache
+def shipped_model() -> ModelConfig:
+    """What the deployment of one model runs when nothing else is said."""
+    return load_model_config(CONFIGS / "models" / "gpt2.yaml")
