@@ -35,7 +35,14 @@ def build_models(config: ModelsConfig) -> tuple[list[Artifact], list[Artifact]]:
         sequences=config.evaluate.sequences, context=config.context, prompt=config.prompt, **machine(config)
     )
     figures = [
-        held_out(wanted, label=f"held out: {name}", model=model, tokens=tokens.tokens, split=corpus.split)
+        held_out(
+            wanted,
+            label=f"held out: {name}",
+            model=model,
+            tokens=tokens.tokens,
+            split=corpus.split,
+            corpus=corpus.kept,
+        )
         for name, model in zip(rungs, models, strict=True)
     ]
     return models, figures

@@ -25,11 +25,14 @@ class HeldOutConfig(EvaluateConfig):
     prompt: str = Field("", description="What the sample goes on from.")
 
 
-@stage(version=1, libraries=("torch",))
-def held_out(work: Work, config: HeldOutConfig, *, model: Artifact, tokens: Artifact, split: Artifact) -> None:
+@stage(version=2, libraries=("torch", "tokenizers"))
+def held_out(
+    work: Work, config: HeldOutConfig, *, model: Artifact, tokens: Artifact, split: Artifact, corpus: Artifact
+) -> None:
     """Bits per byte of a model of any kind on the test documents, and a sample of what it writes."""
     import torch
 
+    from lm.evaluate.words import perplexity_per_word
     from lm.packing import PackedSequences
     from lm.text_model import open_model
 
@@ -43,8 +46,26 @@ def held_out(work: Work, config: HeldOutConfig, *, model: Artifact, tokens: Arti
     ):
         figures = opened.bits_per_byte(test, limit, should_stop)
         sample = opened.generate(config.prompt, SAMPLE_TOKENS, temperature=0.8, top_k=50, seed=0)
+    figures["perplexity_per_word"] = perplexity_per_word(figures["bits_per_byte"], bytes_per_word(corpus, split))
     write_json(work.directory / FIGURES, {**figures, "kind": opened.kind, "sample": sample})
     work.counts |= {"sequences": limit, "bits_per_byte": figures["bits_per_byte"]}
+
+
+def bytes_per_word(corpus: Artifact, split: Artifact) -> float:
+    """UTF-8 bytes of the test documents for each of their words (`lm.evaluate.words` says what is one)."""
+    import pyarrow.parquet as pq
+
+    from lm.evaluate.words import word_count
+
+    test = set(pq.read_table(split.file("split.parquet"), filters=[("split", "=", "test")])["id"].to_pylist())
+    size = words = 0
+    for shard in corpus.shards():
+        for batch in pq.ParquetFile(shard.path).iter_batches(columns=["id", "text"]):
+            rows = zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True)
+            texts = [text for id, text in rows if id in test]
+            size += sum(len(text.encode()) for text in texts)
+            words += word_count(texts)
+    return size / max(words, 1)
 
 
 class LeaderboardConfig(StrictModel):
@@ -82,10 +103,12 @@ def _row(name: str, model: Artifact, found: Artifact) -> dict[str, Any]:
         "kind": figures["kind"],
         "bits_per_byte": figures["bits_per_byte"],
         "perplexity_per_token": figures["perplexity_per_token"],
+        "perplexity_per_word": figures["perplexity_per_word"],
         "parameters": counts["parameters"],
         "tokens": counts["tokens"],
         "seconds": seconds,
         "tokens_per_second": counts["tokens"] / seconds,
+        "peak_bytes": sidecar(model)["peak_process_bytes"],
         "artifact": model.name,
         "sample": figures["sample"],
     }
@@ -104,13 +127,14 @@ def _seconds(model: Artifact) -> float:
 
 def _markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| model | bits per byte | perplexity per token | parameters | tokens read | tokens/s | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| model | bits per byte | perplexity per word | parameters | tokens read | tokens/s | seconds | memory, MB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
-            f"| {row['model']} | {row['bits_per_byte']:.4f} | {row['perplexity_per_token']:,.1f} | "
-            f"{row['parameters']:,} | {row['tokens']:,} | {row['tokens_per_second']:,.0f} | {row['seconds']:.1f} |"
+            f"| {row['model']} | {row['bits_per_byte']:.4f} | {row['perplexity_per_word']:,.1f} | "
+            f"{row['parameters']:,} | {row['tokens']:,} | {row['tokens_per_second']:,.0f} | {row['seconds']:.1f} | "
+            f"{row['peak_bytes'] / 1e6:,.0f} |"
         )
     samples = [f"\n**{row['model']}**\n\n    " + row["sample"].replace("\n", "\n    ") for row in rows]
     return "\n".join(
