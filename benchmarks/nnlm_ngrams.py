@@ -4,7 +4,8 @@ Documents of corpus_en below TEXTMILL_DATA in the order of a hash of their ids, 
 byte-level BPE of 4,096 tokens learned from the training part: 2 M tokens to train on, 200,000 that decide the weight of
 the mixtures, and 200,000 to score. `--sources prose` takes speeches, books, news and discussion alone; `all` also
 takes manuals, which repeat themselves word for word. Every model scores the same sequences of 128 tokens, and sees
-nothing before the sequence. Prints a line of JSON for each model.
+nothing before the sequence. Prints a line of JSON for each model. With --directory the tokens are kept, and a training
+that was killed goes on from its last checkpoint.
 """
 
 import argparse
@@ -63,6 +64,8 @@ def texts(prose: bool) -> Iterator[tuple[str, str]]:
 
 def indexes(folder: Path, prose: bool, tokens: int, held_out: int) -> tuple[TokenIndex, TokenIndex, TokenIndex]:
     """The token shards of training, tuning and test text, and in `folder` their tokenizer."""
+    if (folder / "test.json").exists():
+        return build_index([folder / "train"]), build_index([folder / "tune"]), build_index([folder / "test"])
     documents = texts(prose)
     train, size = [], 0
     for document in documents:
@@ -102,7 +105,8 @@ def train_network(config: NNLMConfig, train: TokenIndex, options: argparse.Names
         optimizer=OptimizerConfig(learning_rate=options.rate, weight_decay=options.weight_decay, beta2=0.99),
         eval_interval=0,
         sample_interval=0,
-        metrics_interval=100,
+        metrics_interval=50,
+        checkpoint_seconds=20,
     ).resolve_for(config.hidden, config.vocab, CONTEXT)
     model = NNLM(config, seed=draw_seed(options.seed, "init"))
     curve: list[float] = []
@@ -127,29 +131,29 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=200_000)
     parser.add_argument("--direct", nargs="*", choices=["no", "yes"], default=["no", "yes"])
     parser.add_argument("--order", type=int, default=5)
-    parser.add_argument("--embedding", type=int, default=128)
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--epochs", type=float, default=3)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--weight-decay", type=float, default=0.1)
+    parser.add_argument("--embedding", type=int, default=64)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=1e-2)
+    parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--directory", type=Path, help="where tokens and checkpoints are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        folder = options.directory or Path(temporary)
         train, tune, test = indexes(folder, options.sources == "prose", options.tokens, options.held_out)
         lengths = token_byte_lengths(load_tokenizer(folder))
         tuning, scored = PackedSequences(tune, CONTEXT), PackedSequences(test, CONTEXT)
         print(json.dumps({"tokens": [each.tokens for each in (train, tune, test)], "vocab": train.vocab}), flush=True)
         baselines = {}
-        for name, order, smoothing in (
-            ("KN-3", 3, "modified_kneser_ney"),
-            ("KN-5", 5, "modified_kneser_ney"),
-        ):
-            build_ngram(train, folder, NgramConfig(order=order, smoothing=smoothing), folder / name)  # type: ignore[arg-type]
+        for name, order in (("KN-3", 3), ("KN-5", 5)):
+            if not (folder / name / "config.json").exists():
+                settings = NgramConfig(order=order, smoothing="modified_kneser_ney")
+                build_ngram(train, folder, settings, folder / name)
             baselines[name] = load_ngram(folder / name)
             logs = ngram_log_probs(baselines[name], scored)
             report(name, log_probs_figures(logs, scored, lengths), parameters=baselines[name].parameter_count())

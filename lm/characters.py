@@ -41,7 +41,7 @@ def vocabulary_characters(tokenizer: Tokenizer, length: int) -> np.ndarray:
     """
     if (kind := kind_of(tokenizer)) != "word":
         raise ValueError(f"words are read by their characters, so the tokenizer must be of kind word, not {kind}")
-    names = [tokenizer.id_to_token(token) for token in range(tokenizer.get_vocab_size())]
+    names = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
     rows = character_ids([bare(name) for name in names], length)
     rows[end_of_text_id(tokenizer)] = boundary_characters(length)
     return rows

@@ -33,14 +33,14 @@ class NNLM(nn.Module):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """C from N(0, 1), matrices uniform in ±1/sqrt(inputs), biases zero."""
+        """C from N(0, 0.1), matrices uniform in ±1/sqrt(inputs), biases zero."""
         generator = torch.Generator().manual_seed(seed)
 
         def drawn(weight: Tensor) -> Tensor:
             # Drawn in fp32 on the CPU: the same weights whatever the device and the default dtype.
             return torch.empty(weight.shape, dtype=torch.float32)
 
-        self.C.copy_(drawn(self.C).normal_(generator=generator))
+        self.C.copy_(drawn(self.C).normal_(0, 0.1, generator=generator))
         for weight in (self.H, self.U, self.W):
             if weight is not None and weight.numel():
                 span = 1 / math.sqrt(weight.shape[1])
