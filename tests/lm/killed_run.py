@@ -3,8 +3,8 @@
 For each NAME, the run in ROOT/NAME is started once per MOMENT, in a process of its own that kills itself with
 SIGKILL at that moment, and then once more to the end. MOMENT is `step:N`, after N updates, or `fsync:N`,
 `replace:N`, `remove:N`, at the N-th such call of that process (all are made by writing and pruning
-checkpoints). Prints `NAME SIGNALS SHA256` for each: what ended the processes, and the final weights. A NAME that
-begins with `recurrent` is an AWD-LSTM with carried state and averaged weights, others are a GPT.
+checkpoints). Prints `NAME SIGNALS SHA256` for each: what ended the processes, and the final weights. What a NAME begins
+with says which model it is (`TRAINERS`): `recurrent` is an AWD-LSTM with carried state and averaged weights.
 """
 
 import hashlib
@@ -19,15 +19,22 @@ import numpy as np
 import torch
 import torch._dynamo  # the first optimiser imports it: once here, not in every child
 
+from lm.characters import character_ids
 from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.models.elmo import ELMo
+from lm.models.elmo_config import ELMoConfig
 from lm.models.gpt import GPT
+from lm.models.nnlm import NNLM
+from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import rnn_preset
+from lm.objectives.bilm import BiLMObjective
 from lm.objectives.causal import CausalObjective
 from lm.objectives.recurrent import RecurrentObjective
 from lm.order import in_order
 from lm.streams import ArrayPieces, RandomLanes
 from lm.train.hooks import Hooks
+from lm.train.objective import Objective
 from lm.train.trainer import Trainer
 
 RECURRENT = rnn_preset("awd-lstm", vocab=64, embedding=12, width=16)
@@ -70,8 +77,7 @@ def train(directory: Path, kill_at: str | None) -> None:
         else:
             owner, name = {"fsync": (os, "fsync"), "replace": (os, "replace"), "remove": (shutil, "rmtree")}[what]
             kill_at_call(owner, name, int(number))
-    make = recurrent_trainer if directory.name.startswith("recurrent") else gpt_trainer
-    make(directory, Hooks(on_progress=on_progress)).run()
+    TRAINERS[directory.name.partition("-")[0]](directory, Hooks(on_progress=on_progress)).run()
 
 
 def train_config(optimizer: OptimizerConfig) -> TrainConfig:
@@ -89,17 +95,35 @@ def train_config(optimizer: OptimizerConfig) -> TrainConfig:
     ).resolve(MODEL)
 
 
-def gpt_trainer(directory: Path, hooks: Hooks) -> Trainer:
+def sequence_trainer(model: torch.nn.Module, objective: Objective, directory: Path, hooks: Hooks) -> Trainer:
+    """For models that are trained on sequences each for itself."""
     return Trainer(
-        GPT(MODEL, seed=0),
-        CausalObjective(),
+        model,
+        objective,
         Sequences(),
         train_config(OptimizerConfig(learning_rate=0.01)),
         20,
         directory,
-        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
+        evaluate=lambda model: {"bits_per_byte": float(next(model.parameters()).std())},
         hooks=hooks,
     )
+
+
+def gpt_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    return sequence_trainer(GPT(MODEL, seed=0), CausalObjective(), directory, hooks)
+
+
+def nnlm_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    config = NNLMConfig(order=4, embedding=6, hidden=8, vocab=64)
+    return sequence_trainer(NNLM(config, seed=0), CausalObjective(), directory, hooks)
+
+
+def elmo_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    config = ELMoConfig(
+        characters=9, character_width=4, filters=((1, 4), (2, 4)), width=8, cell_width=16, clip=1.0, vocab=64
+    )
+    characters = torch.from_numpy(character_ids([f"word{i}" for i in range(64)], config.characters))
+    return sequence_trainer(ELMo(config, 0, characters), BiLMObjective(), directory, hooks)
 
 
 def recurrent_trainer(directory: Path, hooks: Hooks) -> Trainer:
@@ -116,6 +140,9 @@ def recurrent_trainer(directory: Path, hooks: Hooks) -> Trainer:
         order=in_order,
         rate_scale=lanes.rate_scale,
     )
+
+
+TRAINERS = {"gpt": gpt_trainer, "recurrent": recurrent_trainer, "nnlm": nnlm_trainer, "elmo": elmo_trainer}
 
 
 def in_child(directory: Path, kill_at: str | None) -> int:

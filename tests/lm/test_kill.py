@@ -10,15 +10,19 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 RUNS = {
-    "undisturbed": [],
-    "between-steps": ["step:1", "step:8", "step:20"],
+    "gpt-undisturbed": [],
+    "gpt-between-steps": ["step:1", "step:8", "step:20"],
     # a checkpoint flushes its four files, its folder and the parent: between, after and before the rename
-    "flushing": ["fsync:1", "fsync:5", "fsync:6", "fsync:9"],
-    "renaming-and-pruning": ["replace:1", "replace:3", "remove:2", "remove:6"],
+    "gpt-flushing": ["fsync:1", "fsync:5", "fsync:6", "fsync:9"],
+    "gpt-renaming-and-pruning": ["replace:1", "replace:3", "remove:2", "remove:6"],
     # carried states, the average of the weights and the evaluations that began it are in the checkpoint
     "recurrent-undisturbed": [],
     "recurrent-ten-times": [f"step:{n}" for n in (2, 4, 5, 7, 10, 11, 13, 16, 17, 19)],
     "recurrent-writing": ["fsync:5", "replace:2", "remove:3"],
+    "nnlm-undisturbed": [],
+    "nnlm-ten-times": [f"step:{n}" for n in (1, 3, 6, 8, 9, 12, 14, 15, 18, 20)],
+    "elmo-undisturbed": [],
+    "elmo-ten-times": [f"step:{n}" for n in (2, 3, 5, 7, 9, 11, 12, 15, 16, 19)],
 }
 
 
@@ -39,6 +43,6 @@ def test_killed_and_resumed_ends_in_the_same_bits(ended: tuple[Path, dict[str, t
     root, runs = ended
     signals, digest = runs[name]
     assert signals == ",".join([str(int(signal.SIGKILL))] * len(RUNS[name]) + ["0"])
-    assert digest == runs["recurrent-undisturbed" if name.startswith("recurrent") else "undisturbed"][1]
+    assert digest == runs[f"{name.partition('-')[0]}-undisturbed"][1]
     assert not list((root / name).glob(".tmp-*"))
     assert not list((root / name).glob("corrupt-*"))
