@@ -7,8 +7,10 @@ from pydantic import Field, model_validator
 from flows.config import ModelSection
 from flows.curation import Section
 from lm.config import GPTConfig, NgramConfig
+from lm.models.elmo_config import ELMO_PRESETS, ELMoConfig, elmo_preset
+from lm.models.nnlm_config import NNLM_PRESETS, NNLMConfig, nnlm_preset
 from lm.models.rnn_config import RNN_PRESETS, RNNConfig, StreamConfig, rnn_preset
-from lm.pretraining import GPTPretraining, Pretraining, RNNPretraining
+from lm.pretraining import ELMoPretraining, GPTPretraining, NNLMPretraining, Pretraining, RNNPretraining
 
 
 class NgramRung(NgramConfig):
@@ -76,6 +78,65 @@ class RNNRung(Section):
         return self.model_copy(update=small)
 
 
-TrainedRung = GPTRung | RNNRung
+class NNLMRung(Section):
+    """Bengio's network: a preset, and what differs from it."""
+
+    kind: Literal["nnlm"] = Field(description="Which generation these settings are for.")
+    preset: str = Field(default="small", description=f"One of {', '.join(NNLM_PRESETS)}.")
+    order: int | None = Field(default=None, ge=2, description="Predicts from order - 1 tokens; null: the preset's.")
+    embedding: int | None = Field(default=None, ge=1, description="Width of a token's vector; null: the preset's.")
+    hidden: int | None = Field(default=None, ge=0, description="Hidden units; null: the preset's.")
+    direct: bool | None = Field(default=None, description="Direct links from vectors to scores; null: the preset's.")
+    sequence: int = Field(default=128, ge=1, description="Tokens of a training sequence.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.resolved(vocab=257)
+        return self
+
+    def resolved(self, vocab: int) -> NNLMConfig:
+        """The model's full configuration with a vocabulary of `vocab` tokens."""
+        given = self.model_dump(exclude={"kind", "preset", "sequence"}, exclude_none=True)
+        return nnlm_preset(self.preset, vocab=vocab, **given)
+
+    def pretraining(self, vocab: int) -> Pretraining:
+        """What is trained."""
+        return NNLMPretraining(model=self.resolved(vocab), sequence=self.sequence)
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        return self.model_copy(update={"embedding": 8, "hidden": 16, "sequence": 32})
+
+
+class ELMoRung(Section):
+    """ELMo's bidirectional language model: a preset, and what differs from it. Needs a tokenizer of kind word."""
+
+    kind: Literal["elmo"] = Field(description="Which generation these settings are for.")
+    preset: str = Field(default="small", description=f"One of {', '.join(ELMO_PRESETS)}.")
+    width: int | None = Field(default=None, ge=1, description="Width of words and of each layer; null: the preset's.")
+    layers: int | None = Field(default=None, ge=1, description="LSTM layers in each direction; null: the preset's.")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="Null: the preset's.")
+    sequence: int = Field(default=64, ge=1, description="Words of a training sequence.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.resolved(vocab=257)
+        return self
+
+    def resolved(self, vocab: int) -> ELMoConfig:
+        """The model's full configuration with a vocabulary of `vocab` words."""
+        given = self.model_dump(exclude={"kind", "preset", "sequence"}, exclude_none=True)
+        return elmo_preset(self.preset, vocab=vocab, **given)
+
+    def pretraining(self, vocab: int) -> Pretraining:
+        """What is trained."""
+        return ELMoPretraining(model=self.resolved(vocab), sequence=self.sequence)
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        return self.model_copy(update={"preset": "small", "width": 16, "layers": 1, "sequence": 16})
+
+
+TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung
 """Those with gradients, which say what is pretrained (`pretraining`)."""
 Rung = Annotated[NgramRung | TrainedRung, Field(discriminator="kind")]

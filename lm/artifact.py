@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from lm.config import GPTConfig, StrictModel
 from lm.interop.gpt2 import import_gpt2
+from lm.models.elmo import ELMo
+from lm.models.elmo_config import ELMoConfig
 from lm.models.gpt import GPT
+from lm.models.nnlm import NNLM
+from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.tokenizer import copy_tokenizer, load_tokenizer
@@ -19,7 +23,12 @@ from lm.tokens import tokenizer_sha256
 
 Model = TypeVar("Model", bound=nn.Module)
 
-CONFIGS: dict[type[nn.Module], type[StrictModel]] = {GPT: GPTConfig, RNNLM: RNNConfig}
+CONFIGS: dict[type[nn.Module], type[StrictModel]] = {
+    GPT: GPTConfig,
+    RNNLM: RNNConfig,
+    NNLM: NNLMConfig,
+    ELMo: ELMoConfig,
+}
 """The configuration of each model that has tensors; its `kind` is what a folder says it is."""
 
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from lm.generate import next_token_probabilities
+from lm.models.elmo import FORWARD, ELMo
 from lm.models.nnlm import NNLM
 from lm.stop import ShouldStop, check, never
+from lm.tokenizer import encode_documents, end_of_text_id
 
 Step = Callable[[Sequence[int]], Tensor]
 """Reads the tokens that are new since the call before, and gives the logits [vocab] of the next one."""
@@ -44,8 +47,36 @@ def generate_stepwise(
         new = [token]
 
 
+def continue_text(
+    step: Step,
+    tokenizer: Tokenizer,
+    prompt: str = "",
+    max_new_tokens: int = 64,
+    *,
+    temperature: float = 0.8,
+    top_k: int | None = 50,
+    top_p: float | None = None,
+    seed: int = 0,
+    should_stop: ShouldStop = never,
+) -> str:
+    """The continuation of `prompt` as the beginning of a document (without the prompt)."""
+    end = end_of_text_id(tokenizer)
+    new = generate_stepwise(
+        step,
+        [end, *encode_documents(tokenizer, [prompt])[0].tolist()],
+        max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        stop=end,
+        should_stop=should_stop,
+    )
+    return str(tokenizer.decode(list(new), skip_special_tokens=False))  # an <unk> is shown
+
+
 class WindowStep:
-    """A `Step` of a model with a window: the last n - 1 tokens are all there is to remember."""
+    """A `Step` of a model with a window, in eval mode: the last n - 1 tokens are all there is to remember."""
 
     def __init__(self, model: NNLM) -> None:
         self.model = model
@@ -55,3 +86,16 @@ class WindowStep:
         self.window = [*self.window, *new][-self.model.config.window :]
         tokens = torch.tensor([self.window], device=self.model.C.device)
         return self.model.logits(self.model.hidden_states(tokens)[0, -1])
+
+
+class ForwardStep:
+    """A `Step` of ELMo's forward model, in eval mode: its LSTMs remember all that was read."""
+
+    def __init__(self, model: ELMo) -> None:
+        self.model = model
+        self.states: list[dict[str, Tensor]] | None = None
+
+    def __call__(self, new: Sequence[int]) -> Tensor:
+        tokens = torch.tensor([list(new)], device=self.model.softmax.weight.device)
+        outputs, self.states = self.model.read(self.model.token_vectors(tokens), FORWARD, self.states)
+        return self.model.logits(outputs[-1][0, -1])

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from lm.config import GPTConfig, StrictModel, TrainConfig
+from lm.models.elmo_config import ELMoConfig
+from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn_config import RNNConfig, StreamConfig
 
 
@@ -57,4 +59,30 @@ class RNNPretraining(Pretrainable):
         return self.stream.bptt
 
 
-Pretraining = Annotated[GPTPretraining | RNNPretraining, Field(discriminator="kind")]
+class NNLMPretraining(Pretrainable):
+    """Bengio's network on sequences that it slides its window over."""
+
+    kind: Literal["nnlm"] = "nnlm"
+    model: NNLMConfig
+    sequence: int = Field(default=128, ge=1, description="Tokens of a training sequence; before it nothing is seen.")
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.sequence
+
+
+class ELMoPretraining(Pretrainable):
+    """ELMo on sequences of words, each read from both ends."""
+
+    kind: Literal["elmo"] = "elmo"
+    model: ELMoConfig
+    sequence: int = Field(default=64, ge=1, description="Words of a training sequence, read from a state of zeros.")
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.sequence
+
+
+Pretraining = Annotated[
+    GPTPretraining | RNNPretraining | NNLMPretraining | ELMoPretraining, Field(discriminator="kind")
+]

@@ -13,13 +13,16 @@ from typing import Generic, Protocol, TypedDict, TypeVar, Unpack
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 
 from lm.artifact import described, load_model, load_torch
 from lm.evaluate.perplexity import Sequences, bits_per_byte
 from lm.evaluate.recurrent import score_tokens
 from lm.generate import generate_text
 from lm.generate_recurrent import generate_texts
+from lm.models.elmo import ELMo
 from lm.models.gpt import GPT
+from lm.models.nnlm import NNLM
 from lm.models.rnn import RNNLM
 from lm.ngram.model import NgramModel, load_ngram
 from lm.ngram.score import ngram_bits_per_byte
@@ -45,6 +48,12 @@ class Score:
     nats: float
     bytes: int
     spelling_nats: float = 0.0  # of the nats, what spelling unknown words costs
+
+
+def score_of(text: Encoded, nats: float) -> Score:
+    """The score of a text whose tokens cost `nats`, what spelling unknown words costs not included."""
+    spelled = float(text.spelling_nats.sum())
+    return Score(len(text.ids), nats + spelled, int(text.bytes.sum()), spelled)
 
 
 class Sampling(TypedDict, total=False):
@@ -76,7 +85,7 @@ class TextModel(Protocol):
         ...
 
 
-Model = TypeVar("Model", GPT, RNNLM)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class TorchText(Generic[Model]):
@@ -207,7 +216,27 @@ def _open_ngram(folder: Path, device: str) -> NgramText:
     return NgramText(load_ngram(folder), Spelling.load(folder))
 
 
-OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "rnn": _open_rnn, "ngram": _open_ngram}
+def _open_nnlm(folder: Path, device: str) -> TextModel:
+    from lm.text_nnlm import NNLMText  # here, since it builds on this module
+
+    model, tokenizer = load_torch(folder, NNLM)
+    return NNLMText(model.to(device), tokenizer, Spelling.load(folder))
+
+
+def _open_elmo(folder: Path, device: str) -> TextModel:
+    from lm.text_elmo import ELMoText
+
+    model, tokenizer = load_torch(folder, ELMo)
+    return ELMoText(model.to(device), tokenizer, Spelling.load(folder))
+
+
+OPEN: dict[str, Callable[[Path, str], TextModel]] = {
+    "gpt": _open_gpt,
+    "rnn": _open_rnn,
+    "ngram": _open_ngram,
+    "nnlm": _open_nnlm,
+    "elmo": _open_elmo,
+}
 
 
 def open_model(folder: Path, device: str = "cpu") -> TextModel:

@@ -23,7 +23,8 @@ class NNLMConfig(StrictModel):
         default=0,
         ge=0,
         description="Token that begins documents. It fills the places of a window that lie before the text, and"
-        " hides what stands before it: a window never reaches into another document.",
+        " hides what stands before it: a window never reaches into another document. Training sets it to the"
+        " tokenizer's.",
     )
 
     @model_validator(mode="after")
@@ -38,6 +39,11 @@ class NNLMConfig(StrictModel):
     def window(self) -> int:
         """Tokens that a prediction looks at (n - 1)."""
         return self.order - 1
+
+    @property
+    def width(self) -> int:
+        """Width of what the scores are computed from."""
+        return self.hidden + (self.window * self.embedding if self.direct else 0)
 
     def parameter_count(self) -> int:
         """|V| (1 + n m + h) + h (1 + (n - 1) m) with direct links (paper, section 2); |V| (n - 1) m less without."""

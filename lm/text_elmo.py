@@ -1,0 +1,59 @@
+"""ELMo as its users see it: `lm.text_model` opens it."""
+
+from collections.abc import Sequence
+from typing import Unpack
+
+import numpy as np
+import torch
+
+from lm.characters import boundary_characters, character_ids
+from lm.generate_stepwise import ForwardStep, continue_text
+from lm.models.elmo import FORWARD, ELMo
+from lm.objectives.causal import token_nats
+from lm.stop import ShouldStop, check, never
+from lm.text_model import Sampling, Score, TorchText, score_of
+from lm.tokenizer import end_of_text_id
+
+SEGMENT = 1024  # words scored together
+
+
+class ELMoText(TorchText[ELMo]):
+    """ELMo. Its forward model scores each word behind the whole text before it, and continues texts; both together
+    say what words mean where they stand."""
+
+    kind = "elmo"
+
+    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+        end = end_of_text_id(self.tokenizer)
+        return [score_of(each, self._nats([end, *each.ids], should_stop)) for each in self.encode(texts)]
+
+    def _nats(self, ids: Sequence[int], should_stop: ShouldStop) -> float:
+        """-ln p of all but the first by the forward model, its state carried from segment to segment."""
+        tokens = torch.as_tensor(np.asarray(ids))
+        states, nats = None, 0.0
+        for start in range(0, len(tokens) - 1, SEGMENT):
+            check(should_stop, "scoring")
+            part = tokens[None, start : start + SEGMENT + 1].to(self.model.softmax.weight.device)
+            with torch.no_grad():
+                outputs, states = self.model.read(self.model.token_vectors(part[:, :-1]), FORWARD, states)
+                nats += float(token_nats(self.model.logits(outputs[-1]), part[:, 1:]).double().sum())
+        return nats
+
+    def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
+        return continue_text(ForwardStep(self.model), self.tokenizer, prompt, max_new_tokens, **sampling)
+
+    def embed(self, words: Sequence[str]) -> np.ndarray:
+        """The words of one sentence as vectors of every layer, float32 [layers + 1, words, 2 * width].
+
+        Any word has one, from its characters, whether it is in the vocabulary or not. The same sentence always has
+        the same vectors. Raises ValueError for a sentence without words or an empty word.
+        """
+        if not words or not all(words):
+            raise ValueError("a sentence needs at least one word, and no word may be empty")
+        length = self.model.config.characters
+        edge = boundary_characters(length)[None]
+        rows = torch.from_numpy(np.concatenate([edge, character_ids(words, length), edge]))[None]
+        with torch.no_grad():
+            x = self.model.word_vectors(rows.to(self.model.softmax.weight.device))
+            found: np.ndarray = self.model.contextual(x)[:, 0, 1:-1].float().cpu().numpy()
+        return found
