@@ -134,6 +134,9 @@ def main() -> None:
             baselines[name] = load_ngram(folder / name)
             logs = ngram_log_probs(baselines[name], scored)
             report(name, log_probs_figures(logs, scored, lengths), parameters=baselines[name].parameter_count())
+        some = build_index([folder / "train"], lambda ids: np.arange(len(ids)) % 2 == 0)
+        small = build_ngram(some, folder, NgramConfig(order=5), folder / "KN-5-half")
+        print(json.dumps({"5-grams of half": small["ngrams"], "of all": baselines["KN-5"].described["ngrams"]}))
         for direct in options.direct:
             config = NNLMConfig(
                 order=options.order,

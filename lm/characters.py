@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 from lm.tokenizer import end_of_text_id, kind_of
 
 BEGIN_OF_TEXT, END_OF_TEXT, BEGIN, END, PADDING = 257, 258, 259, 260, 261
-CHARACTERS = 262
 
 
 def character_ids(words: Sequence[str], length: int) -> np.ndarray:

@@ -5,8 +5,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lm.characters import CHARACTERS
 from lm.config import StrictModel
+
+CHARACTERS = 262
+"""Ids that a word's characters can have (`lm.characters`)."""
 
 
 class ELMoConfig(StrictModel):

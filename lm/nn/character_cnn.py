@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lm.characters import CHARACTERS, PADDING
+from lm.characters import PADDING
+from lm.models.elmo_config import CHARACTERS
 
 HIGHWAY_BIAS = -2.0
 """Of the gate at the start: at first a word's features pass a highway as they are (Srivastava et al. 2015)."""
