@@ -97,7 +97,7 @@ def train_network(config: NNLMConfig, train: TokenIndex, options: argparse.Names
     Trainer(
         model, CausalObjective(), sequences, settings, steps, folder, hooks=Hooks(on_metrics=watch), best_metric=None
     ).run()
-    print(json.dumps({"steps": steps, "loss": curve[:: max(1, len(curve) // 8)], "speed": round(np.median(speeds))}))
+    print(json.dumps({"steps": steps, "loss": curve[:: max(1, len(curve) // 8)], "speed": round(float(np.median(speeds or [0.0])))}))
     return model.eval()
 
 
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--directory", type=Path, help="where tokens and checkpoints are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -182,6 +182,19 @@ def senses_told_apart(
         print(json.dumps({**line, "standard error": round(float(error), 4), "worst": round(float(nearest.min()), 3)}))
 
 
+@torch.no_grad()
+def unseen_words(model: ELMo, words: list[str], documents: list[list[str]], count: int = 8) -> None:
+    """Print the nearest words of the vocabulary of long words that are not in it, by their characters alone."""
+    known = set(words)
+    others = Counter(w for document in documents for w in document if w not in known and len(w) > 8 and w.isalpha())
+    chosen = [word for word, _ in others.most_common(count)]
+    table = model.token_vectors(torch.arange(2, len(words))[None])[0]
+    vectors = model.word_vectors(torch.from_numpy(character_ids(chosen, model.config.characters))[None])[0]
+    likeness = torch.nn.functional.normalize(vectors, dim=-1) @ torch.nn.functional.normalize(table, dim=-1).T
+    near = {w: [words[2 + i] for i in row] for w, row in zip(chosen, likeness.topk(3).indices.tolist(), strict=True)}
+    print(json.dumps({"never seen, and its neighbours": near}, ensure_ascii=False))
+
+
 def conll(name: str, limit: int) -> list[tuple[list[str], list[str]]]:
     """Sentences in lower-case words, and their tags."""
     path = Path(os.environ["TEXTMILL_DATA"]) / f"labelled/ner_en/conll2003/{name}.conll.gz"
@@ -237,7 +250,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--directory", type=Path, help="where checkpoints are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -262,6 +275,7 @@ def main() -> None:
         model = train_model(options, stream, words, folder)
     senses_told_apart(model, held_out, ids[train:], senses)
     if options.language == "en":
+        unseen_words(model, words, held_out)
         parts_of_speech(model)
 
 
