@@ -97,7 +97,8 @@ def train_network(config: NNLMConfig, train: TokenIndex, options: argparse.Names
     Trainer(
         model, CausalObjective(), sequences, settings, steps, folder, hooks=Hooks(on_metrics=watch), best_metric=None
     ).run()
-    print(json.dumps({"steps": steps, "loss": curve[:: max(1, len(curve) // 8)], "speed": round(float(np.median(speeds or [0.0])))}))
+    line = {"steps": steps, "loss": curve[:: max(1, len(curve) // 8)]}
+    print(json.dumps({**line, "tokens/s": round(float(np.median(speeds or [0.0])))}))
     return model.eval()
 
 
