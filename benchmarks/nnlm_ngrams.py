@@ -23,6 +23,7 @@ from benchmarks._prose import ENGLISH, texts
 from lm.config import NgramConfig, OptimizerConfig, TrainConfig
 from lm.evaluate.mixture import best_weight, log_probs_figures, mixed_log_probs, network_log_probs, ngram_log_probs
 from lm.evaluate.perplexity import bits_per_byte
+from lm.memory import keep_freed_memory
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.ngram.build import build_ngram
@@ -111,7 +112,7 @@ def main() -> None:
     parser.add_argument("--order", type=int, default=5)
     parser.add_argument("--embedding", type=int, default=64)
     parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--weight-decay", type=float, default=0.01)
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where tokens and checkpoints are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.directory or Path(temporary)
         train, tune, test = indexes(folder, options.sources == "prose", options.tokens, options.held_out)

@@ -31,6 +31,7 @@ from benchmarks._prose import LANGUAGES, texts
 from lm.characters import boundary_characters, character_ids
 from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.bilm import bilm_figures
+from lm.memory import keep_freed_memory
 from lm.models.elmo import ELMo
 from lm.models.elmo_config import elmo_preset
 from lm.objectives.bilm import BiLMObjective
@@ -254,6 +255,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where checkpoints are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     documents = read_words(options.language, options.words + options.held_out)
     train, count = 0, 0
     while count < options.words:

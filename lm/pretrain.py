@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lm.artifact import save_model
+from lm.memory import keep_freed_memory
 from lm.recipes import elmo, gpt, nnlm, rnn
 from lm.recipes.recipe import Given, Recipe
 from lm.train.hooks import Hooks
@@ -28,6 +29,7 @@ def pretrain(given: Given, checkpoints: Path, out_dir: Path, hooks: Hooks | None
     (`TrainResult`), `parameters`, `sequences`, `valid` (figures of the final weights), `untrained` (of new ones) and
     the recipe's baselines. Raises as `Trainer.run` does, and ValueError for what does not fit together.
     """
+    keep_freed_memory()
     config = given.config
     recipe = RECIPES[given.settings.model.kind](given)
     trainer = Trainer(
