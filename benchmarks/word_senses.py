@@ -201,7 +201,7 @@ def conll(name: str, limit: int) -> list[tuple[list[str], list[str]]]:
     path = Path(os.environ["TEXTMILL_DATA"]) / f"labelled/ner_en/conll2003/{name}.conll.gz"
     with gzip.open(path, "rt", encoding="utf-8") as file:
         blocks = [block.splitlines() for block in file.read().split("\n\n")]
-    sentences = [[line.split(" ")[:2] for line in block] for block in blocks if block and block[0][:1] != "-"]
+    sentences = [[line.split(" ")[:2] for line in block if line] for block in blocks if block and block[0][:1] != "-"]
     return [([w.lower() for w, _ in s], [t for _, t in s]) for s in sentences if s][:limit]
 
 
@@ -277,7 +277,7 @@ def main() -> None:
         model = train_model(options, stream, words, folder)
     senses_told_apart(model, held_out, ids[train:], senses)
     if options.language == "en":
-        unseen_words(model, words, held_out)
+        unseen_words(model, words, merged[train:])
         parts_of_speech(model)
 
 
