@@ -139,10 +139,11 @@ class XLNet(nn.Module):
         """N(0, .02) for all weights, the biases of attention included; zero for other biases, norms at one."""
         generator = torch.Generator().manual_seed(seed)
         for name, p in self.named_parameters():
-            if ".ln_" in name or name.endswith((".bias", "head_bias")):
-                continue
-            # Drawn in fp32 on the CPU: the same weights whatever the device and the default dtype.
-            p.copy_(torch.empty(p.shape, dtype=torch.float32).normal_(0, 0.02, generator=generator))
+            if name.endswith((".bias", "head_bias")):
+                p.zero_()
+            elif ".ln_" not in name:
+                # Drawn in fp32 on the CPU: the same weights whatever the device and the default dtype.
+                p.copy_(torch.empty(p.shape, dtype=torch.float32).normal_(0, 0.02, generator=generator))
 
     def new_states(self, batch: int) -> dict[str, Tensor]:
         """A memory that has read nothing, as `TransformerXL.new_states` has it."""

@@ -24,7 +24,8 @@ RANK, TARGETS = "rank", "targets"
 
 def spans(context: int, config: PermutationConfig, draw: np.random.Generator) -> np.ndarray:
     """context // K positions of [0, context), sorted: spans of n tokens, each somewhere in K n tokens of context
-    that are left, the last few where they fit."""
+    that are left, the last few where they fit; all turned by a random number of places, so that no position is
+    predicted less often for being near an end."""
     lengths = np.arange(1, config.longest_span + 1)
     weights = 1 / lengths / (1 / lengths).sum()
     chosen = np.zeros(context, dtype=bool)
@@ -33,13 +34,13 @@ def spans(context: int, config: PermutationConfig, draw: np.random.Generator) ->
         n = min(int(draw.choice(lengths, p=weights)), missing)
         before = int(draw.integers(n * config.predict))
         end = at + before + n
-        if end >= context:
+        if end > context:
             break
         chosen[end - n : end] = True
         at = end + n * config.predict - before
     left = np.flatnonzero(~chosen)
     chosen[draw.choice(left, wanted - int(chosen.sum()), replace=False)] = True
-    return np.flatnonzero(chosen)
+    return np.flatnonzero(np.roll(chosen, draw.integers(context)))
 
 
 class Permuted:
@@ -89,7 +90,7 @@ def every_epoch_anew(start: int, count: int, n: int, seed: int) -> np.ndarray:
 
 
 def visible_by_rank(rank: Tensor) -> Tensor:
-    """Who may look at whom, bool [batch, time, time]: at what comes earlier in the order. `rank`: int64 [batch, time]."""
+    """Who may look at whom, bool [batch, time, time]: at what is earlier in the order. `rank`: int64 [batch, time]."""
     return (rank[:, None] < 0) | (rank[:, :, None] > rank[:, None])
 
 
