@@ -1,0 +1,108 @@
+"""Short trainings that the claims are checked with: characters or bytes, one process, figures out."""
+
+import math
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.evaluate.perplexity import bits_per_byte
+from lm.evaluate.recurrent import stream_bits_per_byte
+from lm.models.gpt import GPT
+from lm.nn.stateful import Stateful
+from lm.objectives.causal import CausalObjective
+from lm.objectives.recurrent import RecurrentObjective
+from lm.order import draw_seed, in_order
+from lm.streams import ArrayPieces, Lanes
+from lm.train.hooks import Hooks
+from lm.train.trainer import Trainer
+
+LANES = 8
+
+
+def data(name: str) -> Path:
+    """A file or folder below TEXTMILL_DATA."""
+    if "TEXTMILL_DATA" not in os.environ:
+        sys.exit(f"set TEXTMILL_DATA to the folder that holds {name}")
+    return Path(os.environ["TEXTMILL_DATA"]) / name
+
+
+def shakespeare() -> tuple[np.ndarray, np.ndarray, int]:
+    """tinyshakespeare as numbers of its 65 characters, one byte each: the first 90 % to train, the last 10 % to score,
+    as nanoGPT cuts it; and how many characters there are."""
+    text = data("labelled/tinyshakespeare/input.txt").read_text()
+    alphabet = {character: number for number, character in enumerate(sorted(set(text)))}
+    numbers = np.array([alphabet[character] for character in text])
+    cut = int(0.9 * len(numbers))
+    return numbers[:cut], numbers[cut:], len(alphabet)
+
+
+def train(
+    model: nn.Module,
+    train_text: np.ndarray,
+    valid_text: np.ndarray,
+    *,
+    context: int,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int = 1,
+    precision: str = "fp32",
+) -> dict[str, Any]:
+    """Train a GPT on shuffled windows or a model with carried state on lanes; AdamW, cosine, every target one byte.
+
+    The validation text is scored in windows of `context` (GPT) or in eight lanes with carried state.
+    """
+    vocab, width = model.config.vocab, model.config.width  # type: ignore[union-attr]
+    one_byte, stateful = np.ones(vocab, dtype=np.int64), isinstance(model, Stateful)
+    pieces, watched = ArrayPieces(train_text, context), ArrayPieces(valid_text, context)
+    config = TrainConfig(
+        steps=steps,
+        batch=batch,
+        precision=precision,  # type: ignore[arg-type]
+        seed=seed,
+        optimizer=OptimizerConfig(learning_rate=rate, beta2=0.99, weight_decay=0.1 if not stateful else 0.0),
+        eval_interval=0,
+        sample_interval=0,
+        checkpoint_seconds=0,
+    ).resolve_for(width, vocab, context)
+    config = config.model_copy(update={"micro_batch": batch})
+    speeds: list[float] = []
+    with tempfile.TemporaryDirectory() as directory:
+        trainer = Trainer(
+            model,
+            RecurrentObjective(width, one_byte) if stateful else CausalObjective(one_byte),
+            Lanes(pieces, batch) if stateful else pieces,
+            config,
+            steps,
+            Path(directory),
+            hooks=Hooks(on_metrics=lambda _step, figures: speeds.append(figures["tokens_per_second"])),
+            **({"order": in_order} if stateful else {}),  # type: ignore[arg-type]
+        )
+        start = time.perf_counter()
+        trainer.run()
+        spent = time.perf_counter() - start
+    if isinstance(model, Stateful):
+        scored = stream_bits_per_byte(model, Lanes(watched, LANES), one_byte)
+    else:
+        scored = bits_per_byte(model, watched, one_byte, batch=32)
+    return {
+        "bits_per_byte": round(scored["bits_per_byte"], 4),
+        "nats": round(scored["bits_per_byte"] * math.log(2), 4),
+        "tokens": steps * batch * context,
+        "seconds": round(spent, 1),
+        "tokens_per_second": round(float(np.median(speeds))),
+    }
+
+
+def gpt(vocab: int, layers: int, width: int, context: int, seed: int = 1, heads: int | None = None) -> GPT:
+    """A GPT without dropout, heads of about 32."""
+    heads = heads or max(1, width // 32)
+    config = GPTConfig(layers=layers, width=width, heads=heads, context=context, vocab=vocab)
+    return GPT(config, seed=draw_seed(seed, "init"))
