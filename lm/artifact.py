@@ -14,12 +14,21 @@ from lm.interop.gpt2 import import_gpt2
 from lm.models.gpt import GPT
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
+from lm.models.transformer_xl import TransformerXL
+from lm.models.transformer_xl_config import TransformerXLConfig
+from lm.models.xlnet import XLNet
+from lm.models.xlnet_config import XLNetConfig
 from lm.tokenizer import copy_tokenizer, load_tokenizer
 from lm.tokens import tokenizer_sha256
 
 Model = TypeVar("Model", bound=nn.Module)
 
-CONFIGS: dict[type[nn.Module], type[StrictModel]] = {GPT: GPTConfig, RNNLM: RNNConfig}
+CONFIGS: dict[type[nn.Module], type[StrictModel]] = {
+    GPT: GPTConfig,
+    RNNLM: RNNConfig,
+    TransformerXL: TransformerXLConfig,
+    XLNet: XLNetConfig,
+}
 """The configuration of each model that has tensors; its `kind` is what a folder says it is."""
 
 

@@ -49,7 +49,7 @@ def fit_power_law(
     residual = ((y - intercept - slope * x) ** 2).sum()
     total = ((y - y.mean()) ** 2).sum()
     draw = np.random.Generator(np.random.Philox(seed))
-    exponents = []
+    exponents: list[float] = []
     while len(exponents) < resamples:
         chosen = draw.integers(0, len(x), len(x))
         if len(np.unique(x[chosen])) >= 3:
