@@ -85,9 +85,9 @@ def train(
             hooks=Hooks(on_metrics=lambda _step, figures: speeds.append(figures["tokens_per_second"])),
             **({"order": in_order} if stateful else {}),  # type: ignore[arg-type]
         )
-        start = time.perf_counter()
+        start, begun = time.perf_counter(), time.process_time()
         trainer.run()
-        spent = time.perf_counter() - start
+        spent, cpu = time.perf_counter() - start, time.process_time() - begun
     if isinstance(model, Stateful):
         scored = stream_bits_per_byte(model, Lanes(watched, LANES), one_byte)
     else:
@@ -97,6 +97,7 @@ def train(
         "nats": round(scored["bits_per_byte"] * math.log(2), 4),
         "tokens": steps * batch * context,
         "seconds": round(spent, 1),
+        "cpu_seconds": round(cpu, 1),
         "tokens_per_second": round(float(np.median(speeds))),
     }
 

@@ -7,7 +7,7 @@ memory       Transformer-XL with memories of several lengths, trained and only e
 ngrams       distinct n-grams of a growing text against NNLM parameters for its vocabulary (C3)
 
 All on tinyshakespeare below TEXTMILL_DATA but `scaling`, which reads bytes of corpus_en, none twice. Prints a line of
-JSON for each run. Each run is of a minute or less; say --only to make one of them.
+JSON for each run. Each run is of a minute or less on an idle core; say --only to make some of them.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def scaling(options: argparse.Namespace) -> None:
     sizes, losses = [], []
     for seed in options.seeds:
         for number, (layers, width) in enumerate(SIZES):
-            if options.only is not None and number != options.only:
+            if options.only is not None and number not in options.only:
                 continue
             rate = options.rate or min(1e-2, 5e-3 * (64 / width) ** 0.5)
             model = gpt(256, layers, width, 64, seed, heads=max(1, width // 16))
@@ -87,7 +87,7 @@ def transformer(options: argparse.Namespace) -> None:
     train_text, valid_text, vocab = shakespeare()
     for seed in options.seeds:
         for number, name in enumerate(("gpt", "lstm-1", "lstm-2")):
-            if options.only is not None and number != options.only:
+            if options.only is not None and number not in options.only:
                 continue
             if name == "gpt":
                 model: torch.nn.Module = gpt(vocab, 4, 128, 64, seed, heads=4)
@@ -106,7 +106,7 @@ def grid(options: argparse.Namespace) -> None:
     cells = [(c, size) for c in (10_000, 100_000, 1_000_000) for size in ((1, 16), (2, 64), (4, 128))]
     for seed in options.seeds:
         for number, (characters, (layers, width)) in enumerate(cells):
-            if options.only is not None and number != options.only:
+            if options.only is not None and number not in options.only:
                 continue
             text = train_text[:characters]
             model = gpt(vocab, layers, width, 64, seed, heads=max(1, width // 32))
@@ -130,7 +130,7 @@ def memory(options: argparse.Namespace) -> None:
     lengths = (0, 32, 128)
     for seed in options.seeds:
         for number, length in enumerate(lengths):
-            if options.only is not None and number != options.only:
+            if options.only is not None and number not in options.only:
                 continue
             config = TransformerXLConfig(layers=3, width=96, heads=3, inner=384, memory=length, vocab=vocab)
             model = TransformerXL(config, seed=draw_seed(seed, "init"))
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--rate", type=float, help="in place of the one chosen by size")
-    parser.add_argument("--only", type=int, help="the n-th run of each seed, from 0")
+    parser.add_argument("--only", type=int, nargs="*", help="the n-th runs of each seed, from 0")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
