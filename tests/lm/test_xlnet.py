@@ -397,6 +397,18 @@ def test_equals_transformers(seed: int, dtype: torch.dtype, tolerance: float) ->
             assert torch.allclose(our_grad, to_ours(row, theirs_grad), atol=tolerance), row.ours
 
 
+def test_where_transformers_differs_a_query_that_may_see_nothing() -> None:
+    """The first of an order in which everything is predicted: theirs sees all, its own token too; ours nothing."""
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.XLNetLMHeadModel(transformers.XLNetConfig(**config_to_hugging_face(SMALL, 0))).eval()
+    vectors = theirs.transformer.word_embedding(tokens(1, 4)).detach().requires_grad_()
+    hidden = (~visible_by_rank(torch.tensor([[2, 0, 1, 3]]))).float()
+    logits = theirs(inputs_embeds=vectors, perm_mask=hidden, target_mapping=torch.eye(4)[None], use_mems=False).logits
+    logits[0, 1].square().sum().backward()
+    assert vectors.grad is not None
+    assert (vectors.grad[0] != 0).any(-1).all()
+
+
 def test_an_export_loads_in_a_process_without_textmill(tmp_path: Path, tokenizer_dir: Path) -> None:
     pytest.importorskip("transformers")
     model = sharp(changed(vocab=load_tokenizer(tokenizer_dir).get_vocab_size())).float()
