@@ -72,7 +72,7 @@ class RelativeAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, r: Tensor, looks: Looks, targets: Tensor | None) -> Tensor:
         """What queries see that stand at `targets`, or everywhere."""
-        batch, _, time, keys = q.shape[0], self.heads, q.shape[2], k.shape[2]
+        (batch, _, time, _), keys = q.shape, k.shape[2]
         by_distance, other = (q + self.position_bias) @ r, looks.other_segment
         if targets is None:
             placed = relative_shift(by_distance, keys)
