@@ -54,10 +54,12 @@ def train(
     rate: float,
     seed: int = 1,
     precision: str = "fp32",
+    directory: Path | None = None,
 ) -> dict[str, Any]:
     """Train a GPT on shuffled windows or a model with carried state on lanes; AdamW, cosine, every target one byte.
 
-    The validation text is scored in windows of `context` (GPT) or in eight lanes with carried state.
+    The validation text is scored in windows of `context` (GPT) or in eight lanes with carried state. With `directory`, a
+    run that was killed goes on from its last checkpoint; speeds are then those of what this process did.
     """
     vocab, width = model.config.vocab, model.config.width  # type: ignore[union-attr]
     one_byte, stateful = np.ones(vocab, dtype=np.int64), isinstance(model, Stateful)
@@ -70,23 +72,23 @@ def train(
         optimizer=OptimizerConfig(learning_rate=rate, beta2=0.99, weight_decay=0.1 if not stateful else 0.0),
         eval_interval=0,
         sample_interval=0,
-        checkpoint_seconds=0,
+        checkpoint_seconds=10 if directory else 0,
     ).resolve_for(width, vocab, context)
     config = config.model_copy(update={"micro_batch": batch})
     speeds: list[float] = []
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as temporary:
         trainer = Trainer(
             model,
             RecurrentObjective(width, one_byte) if stateful else CausalObjective(one_byte),
             Lanes(pieces, batch) if stateful else pieces,
             config,
             steps,
-            Path(directory),
+            directory or Path(temporary),
             hooks=Hooks(on_metrics=lambda _step, figures: speeds.append(figures["tokens_per_second"])),
             **({"order": in_order} if stateful else {}),  # type: ignore[arg-type]
         )
         start, begun = time.perf_counter(), time.process_time()
-        trainer.run()
+        result = trainer.run()
         spent, cpu = time.perf_counter() - start, time.process_time() - begun
     if isinstance(model, Stateful):
         scored = stream_bits_per_byte(model, Lanes(watched, LANES), one_byte)
@@ -97,8 +99,8 @@ def train(
         "nats": round(scored["bits_per_byte"] * math.log(2), 4),
         "tokens": steps * batch * context,
         "seconds": round(spent, 1),
-        "cpu_seconds": round(cpu, 1),
-        "tokens_per_second": round(float(np.median(speeds))),
+        "tokens_per_second": round(float(np.median(speeds or [0.0]))),
+        "tokens_per_cpu_second": round((steps - (result.resumed_from or 0)) * batch * context / cpu),
     }
 
 

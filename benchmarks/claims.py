@@ -15,6 +15,7 @@ import io
 import json
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,13 @@ SIZES = [(1, 16), (2, 16), (2, 24), (2, 32), (3, 48), (4, 64), (4, 96)]
 
 def show(**row: object) -> None:
     print(json.dumps(row), flush=True)
+
+
+def place(options: argparse.Namespace, *names: object) -> Path | None:
+    """Where a run keeps its checkpoints."""
+    return options.directory and options.directory / "-".join(
+        map(str, (options.what, options.steps, options.rate, *names))
+    )
 
 
 def body(layers: int, width: int) -> int:
@@ -68,7 +76,17 @@ def scaling(options: argparse.Namespace) -> None:
             rate = options.rate or min(1e-2, 5e-3 * (64 / width) ** 0.5)
             model = gpt(256, layers, width, 64, seed, heads=max(1, width // 16))
             steps = BUDGET // (64 * 32)
-            row = train(model, train_text, valid_text, context=64, steps=steps, batch=32, rate=rate, seed=seed)
+            row = train(
+                model,
+                train_text,
+                valid_text,
+                context=64,
+                steps=steps,
+                batch=32,
+                rate=rate,
+                seed=seed,
+                directory=place(options, number, seed),
+            )
             show(claim="C21", layers=layers, width=width, body=body(layers, width), rate=rate, seed=seed, **row)
             sizes.append(body(layers, width))
             losses.append(row["nats"])
@@ -97,7 +115,17 @@ def transformer(options: argparse.Namespace) -> None:
                 config = RNNConfig(cell="lstm", embedding=128, width=width, layers=layers, vocab=vocab)
                 model, rate = RNNLM(config, seed=draw_seed(seed, "init")), options.rate or 1e-2
             count = sum(p.numel() for p in model.parameters())
-            row = train(model, train_text, valid_text, context=64, steps=options.steps, batch=32, rate=rate, seed=seed)
+            row = train(
+                model,
+                train_text,
+                valid_text,
+                context=64,
+                steps=options.steps,
+                batch=32,
+                rate=rate,
+                seed=seed,
+                directory=place(options, name, seed),
+            )
             show(claim="C28", model=name, parameters=count, rate=rate, seed=seed, **row)
 
 
@@ -111,7 +139,15 @@ def grid(options: argparse.Namespace) -> None:
             text = train_text[:characters]
             model = gpt(vocab, layers, width, 64, seed, heads=max(1, width // 32))
             row = train(
-                model, text, valid_text[:50_000], context=64, steps=options.steps, batch=16, rate=3e-3, seed=seed
+                model,
+                text,
+                valid_text[:50_000],
+                context=64,
+                steps=options.steps,
+                batch=16,
+                rate=3e-3,
+                seed=seed,
+                directory=place(options, number, seed),
             )
             own = train_loss(model, text[:10_000])
             show(claim="C31", text=characters, body=body(layers, width), own_text=own, seed=seed, **row)
@@ -143,6 +179,7 @@ def memory(options: argparse.Namespace) -> None:
                 batch=32,
                 rate=options.rate or 2e-3,
                 seed=seed,
+                directory=place(options, length, seed),
             )
             scored = {}
             for other in (0, 32, 64, 128, 256):
@@ -181,6 +218,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="in place of the one chosen by size")
     parser.add_argument("--only", type=int, nargs="*", help="the n-th runs of each seed, from 0")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--directory", type=Path, help="where runs keep checkpoints, to go on after a kill")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     WHAT[options.what](options)
