@@ -58,8 +58,8 @@ def train(
 ) -> dict[str, Any]:
     """Train a GPT on shuffled windows or a model with carried state on lanes; AdamW, cosine, every target one byte.
 
-    The validation text is scored in windows of `context` (GPT) or in eight lanes with carried state. With `directory`, a
-    run that was killed goes on from its last checkpoint; speeds are then those of what this process did.
+    The validation text is scored in windows of `context` (GPT) or in eight lanes with carried state. With `directory`,
+    a run that was killed goes on from its last checkpoint; speeds are then those of what this process did.
     """
     vocab, width = model.config.vocab, model.config.width  # type: ignore[union-attr]
     one_byte, stateful = np.ones(vocab, dtype=np.int64), isinstance(model, Stateful)

@@ -31,7 +31,7 @@ from lm.order import draw_seed
 from lm.scaling import fit_power_law
 from lm.streams import ArrayPieces, Lanes
 
-BUDGET = 750_000
+BUDGET, BATCH = 750_000, 8
 SIZES = [(1, 16), (2, 16), (2, 24), (2, 32), (3, 48), (4, 64), (4, 96)]
 
 
@@ -75,14 +75,14 @@ def scaling(options: argparse.Namespace) -> None:
                 continue
             rate = options.rate or min(1e-2, 5e-3 * (64 / width) ** 0.5)
             model = gpt(256, layers, width, 64, seed, heads=max(1, width // 16))
-            steps = BUDGET // (64 * 32)
+            steps = BUDGET // (64 * BATCH)
             row = train(
                 model,
                 train_text,
                 valid_text,
                 context=64,
                 steps=steps,
-                batch=32,
+                batch=BATCH,
                 rate=rate,
                 seed=seed,
                 directory=place(options, number, seed),
