@@ -12,13 +12,17 @@ import numpy as np
 from torch import nn
 
 from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.evaluate.permutation import permutation_loss
 from lm.evaluate.perplexity import bits_per_byte
 from lm.evaluate.recurrent import stream_bits_per_byte
 from lm.models.gpt import GPT
+from lm.models.xlnet import XLNet
+from lm.models.xlnet_config import PermutationConfig
 from lm.nn.stateful import Stateful
 from lm.objectives.causal import CausalObjective
+from lm.objectives.permutation import PermutationObjective, Permuted, every_epoch_anew
 from lm.objectives.recurrent import RecurrentObjective
-from lm.order import draw_seed, in_order
+from lm.order import draw_seed, examples_at, in_order
 from lm.streams import ArrayPieces, Lanes
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
@@ -55,8 +59,10 @@ def train(
     seed: int = 1,
     precision: str = "fp32",
     directory: Path | None = None,
+    permutation: PermutationConfig | None = None,
 ) -> dict[str, Any]:
-    """Train a GPT on shuffled windows or a model with carried state on lanes; AdamW, cosine, every target one byte.
+    """Train a GPT or an XLNet on shuffled windows, or a model with carried state on lanes; AdamW, cosine, every target
+    one byte.
 
     The validation text is scored in windows of `context` (GPT) or in eight lanes with carried state. With `directory`,
     a run that was killed goes on from its last checkpoint; speeds are then those of what this process did.
@@ -76,16 +82,22 @@ def train(
     ).resolve_for(width, vocab, context)
     config = config.model_copy(update={"micro_batch": batch})
     speeds: list[float] = []
+    objective: Any = RecurrentObjective(width, one_byte) if stateful else CausalObjective(one_byte)
+    examples: Any = Lanes(pieces, batch) if stateful else pieces
+    order = in_order if stateful else examples_at
+    if isinstance(model, XLNet):
+        objective, order = PermutationObjective(), every_epoch_anew
+        examples = Permuted(pieces, context, permutation or PermutationConfig(), seed)
     with tempfile.TemporaryDirectory() as temporary:
         trainer = Trainer(
             model,
-            RecurrentObjective(width, one_byte) if stateful else CausalObjective(one_byte),
-            Lanes(pieces, batch) if stateful else pieces,
+            objective,
+            examples,
             config,
             steps,
             directory or Path(temporary),
             hooks=Hooks(on_metrics=lambda _step, figures: speeds.append(figures["tokens_per_second"])),
-            **({"order": in_order} if stateful else {}),  # type: ignore[arg-type]
+            order=order,
         )
         start, begun = time.perf_counter(), time.process_time()
         result = trainer.run()
@@ -94,9 +106,13 @@ def train(
         scored = stream_bits_per_byte(model, Lanes(watched, LANES), one_byte)
     else:
         scored = bits_per_byte(model, watched, one_byte, batch=32)
+    if isinstance(model, XLNet):
+        fixed = Permuted(watched, context, PermutationConfig(), seed=0)
+        scored["permutation_loss"] = permutation_loss(model, fixed, batch=32)
     return {
         "bits_per_byte": round(scored["bits_per_byte"], 4),
         "nats": round(scored["bits_per_byte"] * math.log(2), 4),
+        **({"permutation_loss": round(scored["permutation_loss"], 4)} if "permutation_loss" in scored else {}),
         "tokens": steps * batch * context,
         "seconds": round(spent, 1),
         "tokens_per_second": round(float(np.median(speeds or [0.0]))),

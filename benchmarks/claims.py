@@ -4,6 +4,7 @@ scaling      the loss of GPTs of seven sizes at one budget, and the power law th
 transformer  a GPT against LSTMs at equal parameters: equal characters, and equal seconds (C28)
 grid         three sizes of text by three sizes of GPT, the loss on other text and on the text itself (C31)
 memory       Transformer-XL with memories of several lengths, trained and only evaluated with them
+xlnet        a GPT and XLNets of its size: from left to right, and given five sixths of the text around
 ngrams       distinct n-grams of a growing text against NNLM parameters for its vocabulary (C3)
 
 All on tinyshakespeare below TEXTMILL_DATA but `scaling`, which reads bytes of corpus_en, none twice. Prints a line of
@@ -27,6 +28,8 @@ from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.models.transformer_xl import TransformerXL
 from lm.models.transformer_xl_config import TransformerXLConfig
+from lm.models.xlnet import XLNet
+from lm.models.xlnet_config import PermutationConfig, XLNetConfig
 from lm.order import draw_seed
 from lm.scaling import fit_power_law
 from lm.streams import ArrayPieces, Lanes
@@ -191,6 +194,33 @@ def memory(options: argparse.Namespace) -> None:
             show(model="transformer_xl", memory=length, scored_with=scored, seed=seed, **row)
 
 
+def xlnet(options: argparse.Namespace) -> None:
+    """XLNets that predict one character of six and all; a GPT is one that predicts all in one order."""
+    train_text, valid_text, vocab = shakespeare()
+    for seed in options.seeds:
+        for number, name in enumerate(("gpt", "xlnet, one of 6", "xlnet, all")):
+            if options.only is not None and number not in options.only:
+                continue
+            if name == "gpt":
+                model: torch.nn.Module = gpt(vocab, 2, 64, 64, seed, heads=2)
+            else:
+                config = XLNetConfig(layers=2, width=64, heads=2, inner=256, context=64, vocab=vocab)
+                model = XLNet(config, seed=draw_seed(seed, "init"))
+            row = train(
+                model,
+                train_text,
+                valid_text,
+                context=64,
+                steps=options.steps,
+                batch=16,
+                rate=options.rate or 3e-3,
+                seed=seed,
+                directory=place(options, number, seed),
+                permutation=PermutationConfig(predict=1 if name == "xlnet, all" else 6),
+            )
+            show(model=name, parameters=sum(p.numel() for p in model.parameters()), seed=seed, **row)
+
+
 def ngrams(_options: argparse.Namespace) -> None:
     """Words of the text; an NNLM has |V| (1 + n m + h) + h (1 + (n - 1) m) parameters (Bengio et al. 2003)."""
     words = data("labelled/tinyshakespeare/input.txt").read_text().split()
@@ -207,7 +237,14 @@ def ngrams(_options: argparse.Namespace) -> None:
         show(claim="C3", n=n, growth_exponent_in_vocabulary=[round(float(s), 2) for s in slopes])
 
 
-WHAT = {"scaling": scaling, "transformer": transformer, "grid": grid, "memory": memory, "ngrams": ngrams}
+WHAT = {
+    "scaling": scaling,
+    "transformer": transformer,
+    "grid": grid,
+    "memory": memory,
+    "xlnet": xlnet,
+    "ngrams": ngrams,
+}
 
 
 def main() -> None:
