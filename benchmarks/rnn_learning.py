@@ -98,17 +98,31 @@ def main() -> None:
     parser.add_argument("--eval-interval", type=int, default=0)
     parser.add_argument("--directory", type=Path, help="where checkpoints are kept")
     parser.add_argument("--sample", type=int, default=600, help="characters of a sample")
+    parser.add_argument("--width", type=int, help="of each cell, in place of one that makes sizes equal")
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     alphabet, text = characters()
     for cell in options.cells:
-        config: RNNConfig = rnn_preset(f"char-{cell}", vocab=len(alphabet))
+        width = {} if options.width is None else {"width": options.width}
+        config: RNNConfig = rnn_preset(f"char-{cell}", vocab=len(alphabet), **width)
         for seed in options.seeds:
             model = RNNLM(config, seed=draw_seed(seed, "init"))
             with tempfile.TemporaryDirectory() as temporary:
                 folder = (options.directory or Path(temporary)) / f"{cell}-{seed}"
                 figures = train(model, text, options, seed, folder)
-            print(json.dumps({"cell": cell, "seed": seed, "parameters": config.parameter_count(), **figures}))
+            print(
+                json.dumps(
+                    {
+                        "cell": cell,
+                        "rate": options.rate,
+                        "seed": seed,
+                        "parameters": config.parameter_count(),
+                        **figures,
+                    }
+                ),
+                flush=True,
+            )
         if options.sample:
             (new,) = generate_recurrent(model, [[alphabet.index("\n")]], options.sample, temperature=0.8, seed=0)
             print("".join(alphabet[number] for number in new), "\n---", flush=True)

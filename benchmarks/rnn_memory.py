@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=48)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--forget-bias", type=float, default=1.0, help="of LSTMs, at the start")
+    parser.add_argument("--clip", type=float, default=1.0, help="largest gradient norm, 0 for none")
     options = parser.parse_args()
     torch.set_num_threads(1)
     distances = [d for d in (1, 2, 5, 10, 20, 50, 100) if d <= options.distance]
@@ -100,6 +101,7 @@ def main() -> None:
             train = TrainConfig(
                 steps=options.steps,
                 batch=32,
+                clip=options.clip,
                 precision="fp32",
                 seed=seed,
                 optimizer=OptimizerConfig(learning_rate=options.rate, weight_decay=0.0),

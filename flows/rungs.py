@@ -10,7 +10,22 @@ from lm.config import GPTConfig, NgramConfig
 from lm.models.elmo_config import ELMO_PRESETS, ELMoConfig, elmo_preset
 from lm.models.nnlm_config import NNLM_PRESETS, NNLMConfig, nnlm_preset
 from lm.models.rnn_config import RNN_PRESETS, RNNConfig, StreamConfig, rnn_preset
-from lm.pretraining import ELMoPretraining, GPTPretraining, NNLMPretraining, Pretraining, RNNPretraining
+from lm.models.transformer_xl_config import (
+    TRANSFORMER_XL_PRESETS,
+    TransformerXLConfig,
+    TransformerXLStream,
+    transformer_xl_preset,
+)
+from lm.models.xlnet_config import XLNET_PRESETS, PermutationConfig, XLNetConfig, xlnet_preset
+from lm.pretraining import (
+    ELMoPretraining,
+    GPTPretraining,
+    NNLMPretraining,
+    Pretraining,
+    RNNPretraining,
+    TransformerXLPretraining,
+    XLNetPretraining,
+)
 
 
 class NgramRung(NgramConfig):
@@ -137,6 +152,73 @@ class ELMoRung(Section):
         return self.model_copy(update={"preset": "small", "width": 16, "layers": 1, "sequence": 16})
 
 
-TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung
+class TransformerXLRung(Section):
+    """A Transformer-XL: a preset, and what differs from it."""
+
+    kind: Literal["transformer_xl"] = Field(description="Which generation these settings are for.")
+    preset: str = Field(default="xl-nano", description=f"One of {', '.join(TRANSFORMER_XL_PRESETS)}.")
+    layers: int | None = Field(default=None, ge=1, description="Layers; null: the preset's.")
+    width: int | None = Field(default=None, ge=1, description="Width of the residual stream; null: the preset's.")
+    heads: int | None = Field(default=None, ge=1, description="Attention heads; null: the preset's.")
+    inner: int | None = Field(default=None, ge=1, description="Width inside a feed-forward; null: the preset's.")
+    memory: int | None = Field(default=None, ge=0, description="Tokens of each layer's memory; null: the preset's.")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="Of the model; null: the preset's.")
+    stream: TransformerXLStream = Field(default=TransformerXLStream(), description="How the text is read.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.resolved(vocab=257)
+        return self
+
+    def resolved(self, vocab: int) -> TransformerXLConfig:
+        """The model's full configuration with a vocabulary of `vocab` tokens."""
+        given = self.model_dump(exclude={"kind", "preset", "stream"}, exclude_none=True)
+        return transformer_xl_preset(self.preset, vocab=vocab, **given)
+
+    def pretraining(self, vocab: int) -> Pretraining:
+        """What is trained."""
+        return TransformerXLPretraining(model=self.resolved(vocab), stream=self.stream)
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        size = {"preset": "xl-pico", "layers": None, "width": None, "heads": None, "inner": None, "memory": 16}
+        return self.model_copy(update={**size, "stream": TransformerXLStream(segment=16)})
+
+
+class XLNetRung(Section):
+    """An XLNet: a preset, and what differs from it."""
+
+    kind: Literal["xlnet"] = Field(description="Which generation these settings are for.")
+    preset: str = Field(default="xlnet-nano", description=f"One of {', '.join(XLNET_PRESETS)}.")
+    layers: int | None = Field(default=None, ge=1, description="Layers; null: the preset's.")
+    width: int | None = Field(default=None, ge=1, description="Width of both streams; null: the preset's.")
+    heads: int | None = Field(default=None, ge=1, description="Attention heads; null: the preset's.")
+    inner: int | None = Field(default=None, ge=1, description="Width inside a feed-forward; null: the preset's.")
+    context: int | None = Field(default=None, ge=2, description="Tokens of an example; null: the preset's.")
+    memory: int | None = Field(default=None, ge=0, description="Tokens of each layer's memory; null: the preset's.")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="Of the model; null: the preset's.")
+    permutation: PermutationConfig = Field(default=PermutationConfig(), description="What is predicted of a text.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.permutation.targets(self.resolved(vocab=257).context)
+        return self
+
+    def resolved(self, vocab: int) -> XLNetConfig:
+        """The model's full configuration with a vocabulary of `vocab` tokens."""
+        given = self.model_dump(exclude={"kind", "preset", "permutation"}, exclude_none=True)
+        return xlnet_preset(self.preset, vocab=vocab, **given)
+
+    def pretraining(self, vocab: int) -> Pretraining:
+        """What is trained."""
+        return XLNetPretraining(model=self.resolved(vocab), permutation=self.permutation)
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        size = {"preset": "xlnet-pico", "layers": None, "width": None, "heads": None, "inner": None, "context": None}
+        return self.model_copy(update=size)
+
+
+TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung | TransformerXLRung | XLNetRung
 """Those with gradients, which say what is pretrained (`pretraining`)."""
 Rung = Annotated[NgramRung | TrainedRung, Field(discriminator="kind")]

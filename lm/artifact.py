@@ -18,6 +18,10 @@ from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
+from lm.models.transformer_xl import TransformerXL
+from lm.models.transformer_xl_config import TransformerXLConfig
+from lm.models.xlnet import XLNet
+from lm.models.xlnet_config import XLNetConfig
 from lm.tokenizer import copy_tokenizer, load_tokenizer
 from lm.tokens import tokenizer_sha256
 
@@ -28,6 +32,8 @@ CONFIGS: dict[type[nn.Module], type[StrictModel]] = {
     RNNLM: RNNConfig,
     NNLM: NNLMConfig,
     ELMo: ELMoConfig,
+    TransformerXL: TransformerXLConfig,
+    XLNet: XLNetConfig,
 }
 """The configuration of each model that has tensors; its `kind` is what a folder says it is."""
 

@@ -175,10 +175,11 @@ class OptimizerConfig(StrictModel):
 class ScheduleConfig(StrictModel):
     """Learning rate over the steps: linear warm-up, then a shape, as a fraction of the peak."""
 
-    shape: Literal["cosine", "wsd", "constant"] = Field(
+    shape: Literal["cosine", "wsd", "constant", "stlr"] = Field(
         default="cosine",
         description="`cosine` to the final fraction (GPT-3); `wsd`: constant, then linear decay over the last"
-        " part (Hu et al. 2024, MiniCPM); `constant`.",
+        " part (Hu et al. 2024, MiniCPM); `constant`; `stlr`: ULMFiT's slanted triangle (Howard & Ruder 2018), which"
+        " has no warm-up besides its own rise.",
     )
     warmup_steps: int | Literal["auto"] = Field(
         default="auto",
@@ -186,6 +187,8 @@ class ScheduleConfig(StrictModel):
     )
     decay_part: float = Field(default=0.2, gt=0.0, le=1.0, description="`wsd`: last part of all steps that decays.")
     final_fraction: float = Field(default=0.1, ge=0.0, le=1.0, description="Learning rate at the end / peak.")
+    cut_fraction: float = Field(default=0.1, gt=0.0, lt=1.0, description="`stlr`: part of all steps that rises.")
+    ratio: float = Field(default=32.0, ge=1.0, description="`stlr`: peak / learning rate at the start and the end.")
 
     def resolve(self, steps: int) -> "ScheduleConfig":
         """Replace `auto` by numbers for a run of `steps`."""

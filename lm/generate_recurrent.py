@@ -1,4 +1,4 @@
-"""Text from a recurrent model: the state holds all that was read, so that each token costs the same."""
+"""Text from a model with carried state: the state holds all that was read, so that each token costs the same."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lm.generate import next_token_probabilities
-from lm.models.rnn import RNNLM
+from lm.nn.stateful import Stateful
 from lm.order import draw_seed
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import encode_documents, end_of_text_id
 
 
 def generate_recurrent(
-    model: RNNLM,
+    model: Stateful,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     *,
@@ -62,7 +62,7 @@ def generate_recurrent(
 
 
 def _read_prompts(
-    model: RNNLM, prompts: Sequence[Sequence[int]], should_stop: ShouldStop
+    model: Stateful, prompts: Sequence[Sequence[int]], should_stop: ShouldStop
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The last output [batch, width] and the states after each prompt; read one by one, since lengths differ."""
     device = model.token_embedding.weight.device
@@ -75,7 +75,7 @@ def _read_prompts(
 
 
 def generate_texts(
-    model: RNNLM,
+    model: Stateful,
     tokenizer: Tokenizer,
     prompts: Sequence[str] = ("",),
     max_new_tokens: int = 64,

@@ -9,7 +9,7 @@ import torch
 
 from lm.artifact import save_model
 from lm.memory import keep_freed_memory
-from lm.recipes import elmo, gpt, nnlm, rnn
+from lm.recipes import elmo, gpt, nnlm, rnn, transformer_xl, xlnet
 from lm.recipes.recipe import Given, Recipe
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
@@ -19,6 +19,8 @@ RECIPES: dict[str, Callable[[Given], Recipe]] = {
     "rnn": rnn.recipe,
     "nnlm": nnlm.recipe,
     "elmo": elmo.recipe,
+    "transformer_xl": transformer_xl.recipe,
+    "xlnet": xlnet.recipe,
 }
 
 

@@ -8,6 +8,8 @@ from lm.config import GPTConfig, StrictModel, TrainConfig
 from lm.models.elmo_config import ELMoConfig
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn_config import RNNConfig, StreamConfig
+from lm.models.transformer_xl_config import TransformerXLConfig, TransformerXLStream
+from lm.models.xlnet_config import PermutationConfig, XLNetConfig
 
 
 class Pretrainable(StrictModel):
@@ -83,6 +85,31 @@ class ELMoPretraining(Pretrainable):
         return self.sequence
 
 
+class TransformerXLPretraining(Pretrainable):
+    """A Transformer-XL on segments of a stream, its memory carried from one to the next."""
+
+    kind: Literal["transformer_xl"] = "transformer_xl"
+    model: TransformerXLConfig
+    stream: TransformerXLStream = TransformerXLStream()
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.stream.segment
+
+
+class XLNetPretraining(Pretrainable):
+    """An XLNet on sequences as long as its context, each in an order of its own."""
+
+    kind: Literal["xlnet"] = "xlnet"
+    model: XLNetConfig
+    permutation: PermutationConfig = PermutationConfig()
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.model.context
+
+
 Pretraining = Annotated[
-    GPTPretraining | RNNPretraining | NNLMPretraining | ELMoPretraining, Field(discriminator="kind")
+    GPTPretraining | RNNPretraining | NNLMPretraining | ELMoPretraining | TransformerXLPretraining | XLNetPretraining,
+    Field(discriminator="kind"),
 ]

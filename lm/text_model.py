@@ -24,6 +24,8 @@ from lm.models.elmo import ELMo
 from lm.models.gpt import GPT
 from lm.models.nnlm import NNLM
 from lm.models.rnn import RNNLM
+from lm.models.transformer_xl import TransformerXL
+from lm.models.xlnet import XLNet
 from lm.ngram.model import NgramModel, load_ngram
 from lm.ngram.score import ngram_bits_per_byte
 from lm.ngram.words import WordVocabulary
@@ -102,37 +104,45 @@ class TorchText(Generic[Model]):
         return bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
 
 
+def score_windows(
+    scored: TorchText[Model], context: int, texts: Sequence[str], should_stop: ShouldStop = never
+) -> list[Score]:
+    """The score of each text by a causal model that sees `context` tokens: behind at least half of them, where the text
+    has as many."""
+    end = end_of_text_id(scored.tokenizer)
+    found = scored.encode(texts)
+    encoded = [each.ids for each in found]
+    nats = np.array([each.spelling_nats.sum() for each in found])
+    windows = [
+        (owner, window, fresh)
+        for owner, ids in enumerate(encoded)
+        for window, fresh in _windows(np.concatenate([[end], ids]), context)
+    ]
+    windows.sort(key=lambda each: len(each[1]))  # together with others as long
+    for start in range(0, len(windows), WINDOWS):
+        check(should_stop, "scoring")
+        batch = windows[start : start + WINDOWS]
+        rows = np.full((len(batch), len(batch[-1][1])), end, dtype=np.int64)
+        for row, (_, window, _) in zip(rows, batch, strict=True):
+            row[: len(window)] = window  # what is behind it is not seen
+        tokens = torch.from_numpy(rows).to(scored.model.token_embedding.weight.device)
+        with torch.no_grad():
+            losses = token_nats(scored.model(tokens[:, :-1]), tokens[:, 1:]).double().cpu().numpy()
+        for row, (owner, window, fresh) in zip(losses, batch, strict=True):
+            nats[owner] += row[len(window) - 1 - fresh : len(window) - 1].sum()
+    return [
+        Score(len(each.ids), float(sum_), int(each.bytes.sum()), float(each.spelling_nats.sum()))
+        for each, sum_ in zip(found, nats, strict=True)
+    ]
+
+
 class GPTText(TorchText[GPT]):
     """A GPT. In a text beyond its context each token still sees at least half a context."""
 
     kind = "gpt"
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
-        end = end_of_text_id(self.tokenizer)
-        found = self.encode(texts)
-        encoded = [each.ids for each in found]
-        nats = np.array([each.spelling_nats.sum() for each in found])
-        windows = [
-            (owner, window, fresh)
-            for owner, ids in enumerate(encoded)
-            for window, fresh in _windows(np.concatenate([[end], ids]), self.model.config.context)
-        ]
-        windows.sort(key=lambda each: len(each[1]))  # together with others as long
-        for start in range(0, len(windows), WINDOWS):
-            check(should_stop, "scoring")
-            batch = windows[start : start + WINDOWS]
-            rows = np.full((len(batch), len(batch[-1][1])), end, dtype=np.int64)
-            for row, (_, window, _) in zip(rows, batch, strict=True):
-                row[: len(window)] = window  # what is behind it is not seen
-            tokens = torch.from_numpy(rows).to(self.model.token_embedding.weight.device)
-            with torch.no_grad():
-                losses = token_nats(self.model(tokens[:, :-1]), tokens[:, 1:]).double().cpu().numpy()
-            for row, (owner, window, fresh) in zip(losses, batch, strict=True):
-                nats[owner] += row[len(window) - 1 - fresh : len(window) - 1].sum()
-        return [
-            Score(len(each.ids), float(sum_), int(each.bytes.sum()), float(each.spelling_nats.sum()))
-            for each, sum_ in zip(found, nats, strict=True)
-        ]
+        return score_windows(self, self.model.config.context, texts, should_stop)
 
     def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
         return generate_text(self.model, self.tokenizer, prompt, max_new_tokens, **sampling)
@@ -230,12 +240,28 @@ def _open_elmo(folder: Path, device: str) -> TextModel:
     return ELMoText(model.to(device), tokenizer, Spelling.load(folder))
 
 
+def _open_transformer_xl(folder: Path, device: str) -> TextModel:
+    from lm.text_xl import TransformerXLText
+
+    model, tokenizer = load_torch(folder, TransformerXL)
+    return TransformerXLText(model.to(device), tokenizer, Spelling.load(folder))
+
+
+def _open_xlnet(folder: Path, device: str) -> TextModel:
+    from lm.text_xl import XLNetText
+
+    model, tokenizer = load_torch(folder, XLNet)
+    return XLNetText(model.to(device), tokenizer, Spelling.load(folder))
+
+
 OPEN: dict[str, Callable[[Path, str], TextModel]] = {
     "gpt": _open_gpt,
     "rnn": _open_rnn,
     "ngram": _open_ngram,
     "nnlm": _open_nnlm,
     "elmo": _open_elmo,
+    "transformer_xl": _open_transformer_xl,
+    "xlnet": _open_xlnet,
 }
 
 

@@ -1,6 +1,6 @@
-"""What a recurrent model makes of a text of any length, the state carried through it.
+"""What a model with carried state makes of a text of any length, the state carried through it.
 
-For bits per byte of a token index give `lm.evaluate.perplexity.bits_per_byte` the model as `lm.models.rnn.Carried` and
+For bits per byte of a token index give `lm.evaluate.perplexity.bits_per_byte` the model as `lm.nn.stateful.Carried` and
 `lm.streams.Lanes`, with as many rows a batch as there are lanes; `stream_bits_per_byte` does that.
 """
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from lm.evaluate.perplexity import bits_per_byte
-from lm.models.rnn import RNNLM, Carried
+from lm.nn.stateful import Carried, Stateful
 from lm.objectives.causal import token_nats
 from lm.stop import ShouldStop, check, never
 from lm.streams import Lanes
 
 
 def stream_bits_per_byte(
-    model: RNNLM, lanes: Lanes, token_bytes: np.ndarray, should_stop: ShouldStop = never
+    model: Stateful, lanes: Lanes, token_bytes: np.ndarray, should_stop: ShouldStop = never
 ) -> dict[str, float]:
     """`bits_per_byte` with carried state. Each lane begins with zeros: with one, all tokens before a token count."""
     was_training = model.training
@@ -30,7 +30,7 @@ def stream_bits_per_byte(
 
 
 def score_tokens(
-    model: RNNLM, tokens: Sequence[int] | np.ndarray, segment: int = 1024, should_stop: ShouldStop = never
+    model: Stateful, tokens: Sequence[int] | np.ndarray, segment: int = 1024, should_stop: ShouldStop = never
 ) -> np.ndarray:
     """-ln p of each token but the first given all before it, float64 [len(tokens) - 1], `segment` tokens at a time.
 

@@ -7,27 +7,16 @@ p(token_{t+1}) = softmax(V h_t + c)       V is C itself if the head is tied
 The state after a sequence can be carried into the next one: the text behind h_t has no fixed length.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lm.models.rnn_config import RNNConfig
 from lm.nn.recurrent import Recurrent, States, locked_dropout
+from lm.nn.stateful import Reading, Stateful
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What reading some tokens leaves: outputs of the last layer [batch, time, width] and the states to go on from."""
-
-    outputs: Tensor
-    dropped: Tensor
-    """The outputs as the head sees them, after dropout."""
-    states: dict[str, Tensor]
-
-
-class RNNLM(nn.Module):
+class RNNLM(Stateful):
     """The model. `seed` decides the initial weights, and nothing else does."""
 
     def __init__(self, config: RNNConfig, seed: int = 0) -> None:
@@ -80,29 +69,6 @@ class RNNLM(nn.Module):
     def _dropout(self, x: Tensor, p: float) -> Tensor:
         return locked_dropout(x, p, self.training) if self.config.locked else F.dropout(x, p, self.training)
 
-    def hidden_states(self, tokens: Tensor, states: States | None = None) -> Tensor:
-        """What a head is put on: the outputs of the last layer, [batch, time, width]."""
-        return self.read(tokens, states).dropped
-
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token from hidden states: [..., width] -> [..., vocab]."""
         return F.linear(hidden, self.token_embedding.weight if self.head is None else self.head.weight, self.head_bias)
-
-    def forward(self, tokens: Tensor, states: States | None = None) -> Tensor:
-        """Next-token logits, [batch, time, vocab]."""
-        return self.logits(self.hidden_states(tokens, states))
-
-
-class Carried(nn.Module):
-    """A model as `bits_per_byte` takes it that goes on where its last batch ended: row i of a batch continues row i
-    of the batch before. Score a stream in lanes with it (`lm.streams`)."""
-
-    def __init__(self, model: RNNLM) -> None:
-        super().__init__()
-        self.model = model
-        self.states: dict[str, Tensor] | None = None
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        reading = self.model.read(tokens, self.states)
-        self.states = {name: state.detach() for name, state in reading.states.items()}
-        return self.model.logits(reading.dropped)

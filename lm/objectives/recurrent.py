@@ -9,10 +9,9 @@ TAR = beta  * mean((h_{t+1} - h_t) ** 2)         slowly changing ones
 """
 
 import numpy as np
-import torch
 from torch import nn
 
-from lm.models.rnn import RNNLM
+from lm.nn.stateful import Stateful, begin_anew
 from lm.objectives.causal import CausalObjective
 from lm.streams import RESET
 from lm.train.objective import CARRY, Batch, Losses, Term
@@ -41,10 +40,10 @@ class RecurrentObjective(CausalObjective):
         return counts
 
     def losses(self, model: nn.Module, batch: Batch) -> Losses:
-        assert isinstance(model, RNNLM)
+        assert isinstance(model, Stateful)
         states = {name.removeprefix(CARRY): s for name, s in batch.items() if name.startswith(CARRY)}
         if states and RESET in batch:
-            states = {name: torch.where(batch[RESET][:, None], 0.0, state) for name, state in states.items()}
+            states = begin_anew(states, batch[RESET])
         reading = model.read(batch["tokens"][:, : self._targets(batch).shape[1]], states or None)
         scored = self.scores(model.logits(reading.dropped), batch)
         terms, counts = dict(scored.terms), self.counts(batch)

@@ -11,6 +11,8 @@ def learning_rate_factor(step: int, steps: int, config: ScheduleConfig) -> float
     Warm-up rises linearly and reaches the peak at its last step; the shape then runs over what is left, and
     the last update is made at the final fraction. Raises ValueError while `warmup_steps` is still "auto".
     """
+    if config.shape == "stlr":
+        return slanted_triangular(step, steps, config.cut_fraction, config.ratio)
     if config.warmup_steps == "auto":
         raise ValueError("resolve the schedule first: warmup_steps is still 'auto'")
     warmup = min(config.warmup_steps, steps)
@@ -24,3 +26,15 @@ def learning_rate_factor(step: int, steps: int, config: ScheduleConfig) -> float
         return 1.0 + (final - 1.0) * min(1.0, max(0, step - (steps - 1 - decay)) / decay)
     progress = (step - warmup + 1) / max(1, steps - warmup)
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def slanted_triangular(step: int, steps: int, cut_fraction: float = 0.1, ratio: float = 32.0) -> float:
+    """STLR: quickly up to the peak over the first part of all steps, slowly down over the rest, from 1 / ratio to 1 to
+    1 / ratio (Howard & Ruder 2018, equation 3).
+
+    Where cut_fraction * steps is no integer, the paper's descent would go on below 1 / ratio, even below zero; here it
+    ends with the last step.
+    """
+    cut = max(1, math.floor(steps * cut_fraction))
+    p = step / cut if step < cut else 1.0 - (step - cut) / max(1, steps - cut)
+    return (1.0 + p * (ratio - 1.0)) / ratio

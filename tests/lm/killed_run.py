@@ -4,7 +4,8 @@ For each NAME, the run in ROOT/NAME is started once per MOMENT, in a process of 
 SIGKILL at that moment, and then once more to the end. MOMENT is `step:N`, after N updates, or `fsync:N`,
 `replace:N`, `remove:N`, at the N-th such call of that process (all are made by writing and pruning
 checkpoints). Prints `NAME SIGNALS SHA256` for each: what ended the processes, and the final weights. What a NAME begins
-with says which model it is (`TRAINERS`): `recurrent` is an AWD-LSTM with carried state and averaged weights.
+with says which model it is (`TRAINERS`): `recurrent` is an AWD-LSTM with carried state and averaged weights, `xl` a Transformer-XL
+with carried memory.
 """
 
 import hashlib
@@ -28,11 +29,16 @@ from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import rnn_preset
+from lm.models.transformer_xl import TransformerXL
+from lm.models.transformer_xl_config import TransformerXLConfig
+from lm.models.xlnet import XLNet
+from lm.models.xlnet_config import PermutationConfig, XLNetConfig
 from lm.objectives.bilm import BiLMObjective
 from lm.objectives.causal import CausalObjective
+from lm.objectives.permutation import PermutationObjective, Permuted, every_epoch_anew
 from lm.objectives.recurrent import RecurrentObjective
 from lm.order import in_order
-from lm.streams import ArrayPieces, RandomLanes
+from lm.streams import ArrayPieces, Lanes, RandomLanes
 from lm.train.hooks import Hooks
 from lm.train.objective import Objective
 from lm.train.trainer import Trainer
@@ -142,7 +148,44 @@ def recurrent_trainer(directory: Path, hooks: Hooks) -> Trainer:
     )
 
 
-TRAINERS = {"gpt": gpt_trainer, "recurrent": recurrent_trainer, "nnlm": nnlm_trainer, "elmo": elmo_trainer}
+def xl_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    config = TransformerXLConfig(layers=2, width=16, heads=2, inner=32, memory=9, vocab=64, dropout=0.1)
+    return Trainer(
+        TransformerXL(config, seed=0),
+        RecurrentObjective(16),
+        Lanes(ArrayPieces(np.random.default_rng(0).integers(0, 64, 333), 8), 4),
+        train_config(OptimizerConfig(learning_rate=0.01)),
+        20,
+        directory,
+        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
+        hooks=hooks,
+        order=in_order,
+    )
+
+
+def xlnet_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    config = XLNetConfig(layers=2, width=16, heads=2, inner=32, vocab=64, context=16, dropout=0.1)
+    return Trainer(
+        XLNet(config, seed=0),
+        PermutationObjective(),
+        Permuted(Sequences(), 16, PermutationConfig(predict=4), seed=0),
+        train_config(OptimizerConfig(learning_rate=0.01)),
+        20,
+        directory,
+        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
+        hooks=hooks,
+        order=every_epoch_anew,
+    )
+
+
+TRAINERS = {
+    "gpt": gpt_trainer,
+    "recurrent": recurrent_trainer,
+    "nnlm": nnlm_trainer,
+    "elmo": elmo_trainer,
+    "xl": xl_trainer,
+    "xlnet": xlnet_trainer,
+}
 
 
 def in_child(directory: Path, kill_at: str | None) -> int:

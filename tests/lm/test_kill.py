@@ -23,6 +23,12 @@ RUNS = {
     "nnlm-ten-times": [f"step:{n}" for n in (1, 3, 6, 8, 9, 12, 14, 15, 18, 20)],
     "elmo-undisturbed": [],
     "elmo-ten-times": [f"step:{n}" for n in (2, 3, 5, 7, 9, 11, 12, 15, 16, 19)],
+    # the memory of each layer is in the checkpoint
+    "xl-undisturbed": [],
+    "xl-ten-times": [f"step:{n}" for n in (1, 3, 4, 7, 8, 11, 12, 14, 18, 19)],
+    # orders follow from the number of the example: epochs of 23 end in the middle of steps
+    "xlnet-undisturbed": [],
+    "xlnet-ten-times": [f"step:{n}" for n in (2, 3, 5, 6, 9, 10, 13, 15, 17, 20)],
 }
 
 

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from lm.artifact import load_model, load_torch, save_model
 from lm.evaluate.recurrent import score_tokens, stream_bits_per_byte
 from lm.generate_recurrent import generate_recurrent, generate_texts
-from lm.models.rnn import RNNLM, Carried
+from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNN_PRESETS, RNNConfig, rnn_preset
+from lm.nn.stateful import Carried
 from lm.stop import Interrupted
 from lm.streams import ArrayPieces, Lanes
 from lm.tokenizer import load_tokenizer
