@@ -125,7 +125,7 @@ def score_windows(
         rows = np.full((len(batch), len(batch[-1][1])), end, dtype=np.int64)
         for row, (_, window, _) in zip(rows, batch, strict=True):
             row[: len(window)] = window  # what is behind it is not seen
-        tokens = torch.from_numpy(rows).to(scored.model.token_embedding.weight.device)
+        tokens = torch.from_numpy(rows).to(next(scored.model.parameters()).device)
         with torch.no_grad():
             losses = token_nats(scored.model(tokens[:, :-1]), tokens[:, 1:]).double().cpu().numpy()
         for row, (owner, window, fresh) in zip(losses, batch, strict=True):
