@@ -33,15 +33,19 @@ class Corpus(NamedTuple):
     valid: TokenIndex
 
 
-def prepare(work: Path, language: str = "en", megabytes: float = 40.0, vocab: int = 8192, kind: str = "wordpiece") -> Corpus:
+def prepare(
+    work: Path, language: str = "en", megabytes: float = 40.0, vocab: int = 8192, kind: str = "wordpiece"
+) -> Corpus:
     """The corpus in `work`, made if it is not there yet."""
     folder = work / f"{language}-{kind}-{vocab}-{megabytes:g}"
     parts = ("train", "valid")
     if not (folder / "done").exists():
         texts = read(language, megabytes)
         valid = {text for text in texts if int(hashlib.blake2b(text.encode(), digest_size=4).hexdigest(), 16) % 20 == 0}
-        config = ByteBPEConfig(vocab_size=vocab, special_tokens="roberta") if kind == "byte_bpe" else WordPieceConfig(
-            kind="wordpiece", vocab_size=vocab
+        config = (
+            ByteBPEConfig(vocab_size=vocab, special_tokens="roberta")
+            if kind == "byte_bpe"
+            else WordPieceConfig(kind="wordpiece", vocab_size=vocab)
         )
         train_tokenizer((text for text in texts if text not in valid), config, folder / "tokenizer")
         for part in parts:
@@ -62,7 +66,10 @@ def read(language: str, megabytes: float) -> list[str]:
         with pa.input_stream(str(path), compression="zstd") as stream:
             for line in stream.read().splitlines():
                 record = json.loads(line)
-                if any(name in record["source"] for name in SOURCES[language]) and len(record["text"]) >= LEAST[language]:
+                if (
+                    any(name in record["source"] for name in SOURCES[language])
+                    and len(record["text"]) >= LEAST[language]
+                ):
                     texts[record["text"]] = len(record["text"].encode())
     kept, size = [], 0
     for text, bytes_ in texts.items():
@@ -82,7 +89,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=["wordpiece", "byte_bpe"], default="wordpiece")
     options = parser.parse_args()
     corpus = prepare(options.work, options.language, options.megabytes, options.vocab, options.kind)
-    counts = {name: {"documents": len(index), "tokens": index.tokens} for name, index in corpus._asdict().items() if name != "tokenizer"}
+    counts = {
+        name: {"documents": len(index), "tokens": index.tokens}
+        for name, index in corpus._asdict().items()
+        if name != "tokenizer"
+    }
     print(json.dumps(counts))
 
 

@@ -29,7 +29,9 @@ class Masking:
     what may stand for a hidden token instead of the mask (`frequency_neighbours`), for `hidden_by: similar`.
     """
 
-    def __init__(self, config: MaskingConfig, mask: int, ordinary: np.ndarray, similar: np.ndarray | None = None) -> None:
+    def __init__(
+        self, config: MaskingConfig, mask: int, ordinary: np.ndarray, similar: np.ndarray | None = None
+    ) -> None:
         if config.hidden_by == "similar" and similar is None:
             raise ValueError("hidden_by: similar needs a table of similar tokens")
         self.config, self.mask, self.ordinary, self.similar = config, mask, ordinary, similar

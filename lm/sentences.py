@@ -44,22 +44,23 @@ class SentenceEnds:
     def __init__(self, tokenizer: Tokenizer) -> None:
         texts = token_texts(tokenizer)
         pieces = kind_of(tokenizer) == "wordpiece"
-        begins_word = [
-            not tokenizer.id_to_token(i).startswith(CONTINUES) if pieces else text[:1].isspace()
-            for i, text in enumerate(texts)
-        ]
         closing = re.escape(CLOSING)
         mark = re.compile(rf"[^\w\s]*[{re.escape(WESTERN + CHINESE)}][{closing}]*")
         self.mark = np.array([mark.fullmatch(text.strip()) is not None for text in texts])
         self.chinese = np.array([any(c in CHINESE for c in text) for text in texts]) & self.mark
         self.closing = np.array([re.fullmatch(rf"[{closing}]+", text.strip()) is not None for text in texts])
         self.full_stop = np.array([text.strip() == "." for text in texts])
+        words = [text.strip().lower() for text in texts]
         self.abbreviation = np.array(
+            [(len(word) == 1 and word.isalpha() and word.isascii()) or word in ABBREVIATIONS for word in words]
+        )
+        self.goes_on = np.array(
             [
-                begins and ((len(word) == 1 and word.isalpha() and word.isascii()) or word in ABBREVIATIONS)
-                for begins, word in zip(begins_word, (text.strip().lower() for text in texts), strict=True)
+                tokenizer.id_to_token(i).startswith(CONTINUES) if pieces else text[:1].isalnum()
+                for i, text in enumerate(texts)
             ]
         )
+        self.ends_open = np.array([text[-1:].isalnum() for text in texts])
         self.leading_space = np.array([text[:1].isspace() for text in texts])
 
     def __call__(self, ids: np.ndarray, spaced: np.ndarray | None = None) -> np.ndarray:
@@ -75,7 +76,9 @@ class SentenceEnds:
         spaced = np.append(spaced, True)  # the end of a document is as good as a space
         glued = np.append((self.closing | self.mark)[ids], False) & ~spaced
         last = np.flatnonzero(self.mark[ids])
-        cannot = self.full_stop[ids[last]] & self.abbreviation[ids[last - 1]] & (last > 0)
+        before, earlier = ids[np.maximum(last - 1, 0)], ids[np.maximum(last - 2, 0)]
+        begins = ~self.goes_on[before] | ~self.ends_open[earlier] | (last < 2)
+        cannot = self.full_stop[ids[last]] & self.abbreviation[before] & begins & (last > 0)
         anyhow = self.chinese[ids[last]]
         while (more := glued[last + 1]).any():  # ... and what closes behind it
             last = last + more
