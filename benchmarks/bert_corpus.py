@@ -1,7 +1,8 @@
 """Token shards of prose for the BERT benchmarks, made once: `python -m benchmarks.bert_corpus --work FOLDER`.
 
-From the corpora below TEXTMILL_DATA: English from four sources of prose (speeches, the Brown corpus, Moby Dick, an FAQ),
-Chinese from the news. Documents of equal text are kept once; every twentieth, by the hash of its text, is for validation.
+From the corpora below TEXTMILL_DATA: English from four sources of prose (speeches, the Brown corpus, Moby Dick, an
+FAQ), Chinese from the news. Documents of equal text are kept once; every twentieth, by the hash of its text, is for
+validation.
 """
 
 import argparse

@@ -64,7 +64,7 @@ class MaskedExamples:
         self.fingerprint = f"{index.fingerprint}/{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
 
     def _sorts(self) -> np.ndarray:
-        """Which tokens are of a sort: special ones, each by itself; those that go on; Chinese characters; words; rest."""
+        """Which tokens are alike: special ones, each by itself; those that go on; Chinese characters; words; the rest."""
         sorts = np.array([text.strip().isalpha() for text in self.words.texts]).astype(np.int64)
         sorts += 2 * self.words.goes_on + 4 * self.words.han
         special = np.setdiff1d(np.arange(len(sorts)), self.ordinary)
@@ -75,15 +75,16 @@ class MaskedExamples:
         return self._count
 
     def example(self, number: int) -> tuple[Masked, int, int]:
-        """Example `number`, counted over the epochs: what is seen and asked, where segment B begins, the pair's class."""
+        """Example `number`, over the epochs: what is seen and asked, where segment B begins, the pair's class."""
         epoch, place = divmod(int(number), self._count)
         rows = self._plan(epoch % self.passes)
         a_low, a_high, b_low, b_high, label = rows[place % len(rows)].tolist()
         special = self.special
-        parts = [[special.cls], self.read(a_low, a_high), [special.sep]]
+        end = np.array([special.sep])
+        parts = [np.array([special.cls]), self.read(a_low, a_high), end]
         second = a_high - a_low + 2
         if b_high > b_low:
-            parts += [self.read(b_low, b_high), [special.sep]]
+            parts += [self.read(b_low, b_high), end]
         ids = np.concatenate(parts).astype(np.int64)
         text = np.ones(len(ids), dtype=bool)
         text[[0, second - 1, len(ids) - 1]] = False
@@ -108,8 +109,8 @@ class MaskedExamples:
         return np.concatenate(parts)
 
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """What is seen: "tokens", "segments" (int64) and "real" (bool), [batch, longest of them]. What is asked, [batch,
-        most predictions of them]: "positions" and "targets" (`IGNORE` fills up), and with `boundary` "span_low",
+        """What is seen: "tokens", "segments" (int64) and "real" (bool), [batch, longest of them]. What is asked,
+        [batch, most predictions of them]: "positions" and "targets" (`IGNORE` fills up), and with `boundary` "span_low",
         "span_high". "pair": int64 [batch]."""
         examples = [self.example(int(number)) for number in indices]
         time = max(len(masked.tokens) for masked, _, _ in examples)

@@ -2,7 +2,8 @@
 
 A unit is a token or a word. Units are drawn without replacement until 15 % of the tokens are chosen; with `spans`, some
 that follow it come along. What would be too much is left out: a span is shortened, a word that no longer fits is passed
-over, as in google-research/bert. Of the chosen tokens 80 % are hidden, 10 % replaced by any other, 10 % left as they are.
+over, as in google-research/bert. Of the chosen tokens 80 % are hidden, 10 % replaced by any other, 10 % left as they
+are.
 """
 
 from typing import NamedTuple

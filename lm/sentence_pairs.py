@@ -1,8 +1,9 @@
 """Which segments stand together in an example: BERT's pairs, ALBERT's swapped ones, RoBERTa's full sentences.
 
 As in google-research/bert `create_pretraining_data.py`: sentences of a document are put together until the target
-length; the first few of them, up to a sentence's end, are A. Every other time B is the rest; otherwise B is from another
-document, and the rest is used again for the next pair. What is too long loses tokens at either end of the longer segment.
+length; the first few of them, up to a sentence's end, are A. Every other time B is the rest; otherwise B is from
+another document, and the rest is used again for the next pair. What is too long loses tokens at either end of the
+longer segment.
 
 One thing differs. A stretch of a single sentence has no rest, so that its B must come from elsewhere; in short
 documents far more than half of all pairs would be random. The pair that owed its "next" to the coin is paid back by the

@@ -2,9 +2,9 @@
 
 A sentence ends behind `.`, `!`, `?` or `…` (and quotes or brackets that close) where whitespace follows, and behind
 `。`, `！`, `？` anyhow; not behind the full stop of an initial or of a common abbreviation. Token shards say where
-whitespace stands: in WordPiece, which drops it, a token with whitespace before it stands for more bytes than its id says
-(`lm.spans`); in byte-level BPE it is part of the token. Letter case is not asked: uncased tokens have none. A text
-without such marks is one sentence, and a sentence longer than an example is cut.
+whitespace stands: in WordPiece, which drops it, a token with whitespace before it stands for more bytes than its id
+says (`lm.spans`); in byte-level BPE it is part of the token. Letter case is not asked: uncased tokens have none. A
+text without such marks is one sentence, and a sentence longer than an example is cut.
 """
 
 import re
@@ -19,8 +19,8 @@ from lm.tokens import TokenIndex
 
 WESTERN, CHINESE, CLOSING = ".!?…", "。！？", "\"'”’»）)]】』」》"
 ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st sr jr vs etc no fig eq sec ch vol pp inc ltd co corp gen col lt sgt rev hon dept univ est approx"
-    " jan feb mar apr jun jul aug sep sept oct nov dec al cf ed eds ca".split()
+    "mr mrs ms dr prof st sr jr vs etc no fig eq sec ch vol pp inc ltd co corp gen col lt sgt rev hon dept univ est"
+    " approx jan feb mar apr jun jul aug sep sept oct nov dec al cf ed eds ca".split()
 )
 
 
@@ -54,12 +54,10 @@ class SentenceEnds:
         self.abbreviation = np.array(
             [(len(word) == 1 and word.isalpha() and word.isascii()) or word in ABBREVIATIONS for word in words]
         )
-        self.goes_on = np.array(
-            [
-                tokenizer.id_to_token(i).startswith(CONTINUES) if pieces else text[:1].isalnum()
-                for i, text in enumerate(texts)
-            ]
-        )
+        self.goes_on = np.array([text[:1].isalnum() for text in texts])
+        if pieces:
+            names = [tokenizer.id_to_token(i) or "" for i in range(len(texts))]
+            self.goes_on = np.array([name.startswith(CONTINUES) for name in names])
         self.ends_open = np.array([text[-1:].isalnum() for text in texts])
         self.leading_space = np.array([text[:1].isspace() for text in texts])
 

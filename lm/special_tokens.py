@@ -20,8 +20,8 @@ class SpecialTokens(NamedTuple):
 def special_tokens(tokenizer: Tokenizer) -> SpecialTokens:
     """Those of a tokenizer. Raises ValueError if it has none."""
     for names in NAMES:
-        ids = [tokenizer.token_to_id(name) for name in names]
-        if None not in ids:
+        ids = [token for token in map(tokenizer.token_to_id, names) if token is not None]
+        if len(ids) == len(names):
             return SpecialTokens(*ids)
     raise ValueError(
         "the tokenizer has no token that hides another: a masked language model needs kind: wordpiece, or byte_bpe with"

@@ -36,7 +36,7 @@ ROLES = (
     {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"},
     {"bos_token": "<s>", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"},
 )
-"""What the special tokens of WordPiece, and of RoBERTa, are for in the names of Hugging Face's tokenizer_config.json."""
+"""What special tokens are for, in the names of Hugging Face's tokenizer_config.json: WordPiece's, RoBERTa's."""
 
 
 def train_tokenizer(

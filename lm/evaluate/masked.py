@@ -19,8 +19,8 @@ def masked_figures(
 ) -> dict[str, float]:
     """Of the first `limit` examples (all, if None), as they are masked in the first epoch.
 
-    Returns {masked_loss, masked_accuracy, predictions}, and {pair_loss, pair_accuracy, pairs} if the model has a head for
-    pairs and there are any. Sums are float64 in the order of the examples. The model is left in the mode it was in.
+    Returns {masked_loss, masked_accuracy, predictions}, and {pair_loss, pair_accuracy, pairs} if the model has a head
+    for pairs and there are any. Sums are float64 in the order of the examples. The model is left in the mode it was in.
     Raises Interrupted between batches if asked to stop.
     """
     count = len(examples) if limit is None else min(limit, len(examples))

@@ -163,14 +163,14 @@ def _has_pair_head(theirs: dict[str, torch.Tensor]) -> bool:
 
 
 def export_bert(model: Bert, tokenizer_dir: Path, folder: Path) -> None:
-    """Write a folder that `AutoModelForPreTraining` or `AutoModelForMaskedLM` and `AutoTokenizer` load without Textmill.
+    """Write a folder that `AutoModelForPreTraining`, `AutoModelForMaskedLM` and `AutoTokenizer` load without Textmill.
 
     Raises ValueError if Hugging Face has no such model, or the tokenizer no [MASK].
     """
     config, ours = model.config, model.state_dict()
     tokenizer = load_tokenizer(tokenizer_dir)
     special = special_tokens(tokenizer)
-    theirs = {}
+    theirs: dict[str, torch.Tensor] = {}
     for row in rows(config):
         parts = ours[row.ours].detach().cpu().chunk(len(row.theirs))
         theirs |= {name: part.contiguous().clone() for name, part in zip(row.theirs, parts, strict=True)}

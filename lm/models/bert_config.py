@@ -96,7 +96,7 @@ _ALBERT: dict[str, Any] = {
     "dropout": 0.0,
 }
 BERT_PRESETS: dict[str, BertConfig] = {
-    # Devlin et al. 2019; the small ones of Turc et al. 2019 (google-research/bert README): L layers, H wide, H/64 heads.
+    # Devlin et al. 2019; the small ones of Turc et al. 2019 (google-research/bert README): H/64 heads.
     "bert-base": BertConfig(),
     "bert-large": BertConfig(layers=24, width=1024, heads=16),
     "bert-tiny": BertConfig(layers=2, width=128, heads=2),

@@ -4,7 +4,7 @@ L = -1/M sum_m ln p(x_m | all that is seen)     over the masked positions (Devli
   - 1/B sum   ln p(class of the pair | [CLS])   next sentence (BERT) or sentence order (ALBERT)
   - 1/M sum_m ln p(x_m | ends of its span)      Joshi et al. 2020, section 3.2
 
-Each is a mean over its own count, in the whole step. None of them is a probability of a text: there are no bits per byte.
+Each is a mean over its own count, in the whole step. None is a probability of a text: there are no bits per byte.
 """
 
 import torch
