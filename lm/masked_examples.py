@@ -64,7 +64,7 @@ class MaskedExamples:
         self.fingerprint = f"{index.fingerprint}/{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
 
     def _sorts(self) -> np.ndarray:
-        """Which tokens are alike: special ones, each by itself; those that go on; Chinese characters; words; the rest."""
+        """Which tokens are alike: those that go on, Chinese characters, words, the rest; special ones are alone."""
         sorts = np.array([text.strip().isalpha() for text in self.words.texts]).astype(np.int64)
         sorts += 2 * self.words.goes_on + 4 * self.words.han
         special = np.setdiff1d(np.arange(len(sorts)), self.ordinary)
@@ -109,8 +109,8 @@ class MaskedExamples:
         return np.concatenate(parts)
 
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """What is seen: "tokens", "segments" (int64) and "real" (bool), [batch, longest of them]. What is asked,
-        [batch, most predictions of them]: "positions" and "targets" (`IGNORE` fills up), and with `boundary` "span_low",
+        """What is seen, [batch, longest of them]: "tokens", "segments" (int64) and "real" (bool). What is asked,
+        [batch, most predictions of them]: "positions", "targets" (`IGNORE` fills up), with `boundary` "span_low" and
         "span_high". "pair": int64 [batch]."""
         examples = [self.example(int(number)) for number in indices]
         time = max(len(masked.tokens) for masked, _, _ in examples)

@@ -18,10 +18,9 @@ from lm.tokenizers.common import CONTINUES
 from lm.tokens import TokenIndex
 
 WESTERN, CHINESE, CLOSING = ".!?…", "。！？", "\"'”’»）)]】』」》"
-ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st sr jr vs etc no fig eq sec ch vol pp inc ltd co corp gen col lt sgt rev hon dept univ est"
-    " approx jan feb mar apr jun jul aug sep sept oct nov dec al cf ed eds ca".split()
-)
+COMMON = """mr mrs ms dr prof st sr jr vs etc no fig eq sec ch vol pp inc ltd co corp gen col lt sgt rev hon dept univ
+est approx jan feb mar apr jun jul aug sep sept oct nov dec al cf ed eds ca"""
+ABBREVIATIONS = frozenset(COMMON.split())
 
 
 def token_texts(tokenizer: Tokenizer) -> list[str]:

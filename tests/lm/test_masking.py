@@ -1,5 +1,7 @@
 """Masks: which tokens, how many, and what stands in their place."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -101,7 +103,7 @@ def test_spans_are_words_that_never_touch_and_share_a_fate() -> None:
         assert len(got.positions) <= 30
         spans = sorted({(int(a), int(b)) for a, b in zip(got.span_low, got.span_high, strict=True)})
         assert sorted(i for low, high in spans for i in range(low, high)) == got.positions.tolist()
-        for (_, end), (begin, _) in zip(spans, spans[1:], strict=False):
+        for (_, end), (begin, _) in pairwise(spans):
             assert begin > end  # what stands before and behind a span is seen
         for low, high in spans:
             assert starts[low] or not text[low - 1]

@@ -75,7 +75,7 @@ def test_every_sentence_is_an_a_or_a_b_that_follows() -> None:
 def test_swapped_segments_are_neighbours_and_lone_sentences_have_no_pair() -> None:
     text, config = random_sentences(3000, 20), SegmentsConfig(length=80, pairs="sop")
     rows = plan(text, config, 0, 0)
-    a_low, a_high, b_low, b_high, label = rows.T
+    a_low, _, b_low, b_high, label = rows.T
     paired = label != NO_PAIR
     assert (b_high[~paired] == 0).all()
     assert (document_of(text, a_low) == document_of(text, b_low))[paired].all()
