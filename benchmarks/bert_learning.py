@@ -206,7 +206,7 @@ class First:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("runs", nargs="+", choices=["overfit", "nsp", "sop", "mlm", "hidden", "causal", "zh"])
     options = parser.parse_args()
