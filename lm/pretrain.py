@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from lm.artifact import save_model
-from lm.recipes import gpt, rnn
+from lm.recipes import bert, gpt, rnn
 from lm.recipes.recipe import Given, Recipe
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
 
-RECIPES: dict[str, Callable[[Given], Recipe]] = {"gpt": gpt.recipe, "rnn": rnn.recipe}
+RECIPES: dict[str, Callable[[Given], Recipe]] = {"gpt": gpt.recipe, "rnn": rnn.recipe, "bert": bert.recipe}
 
 
 def pretrain(given: Given, checkpoints: Path, out_dir: Path, hooks: Hooks | None = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lm.evaluate.perplexity import Sequences, bits_per_byte
 from lm.evaluate.recurrent import score_tokens
 from lm.generate import generate_text
 from lm.generate_recurrent import generate_texts
+from lm.models.bert import Bert
 from lm.models.gpt import GPT
 from lm.models.rnn import RNNLM
 from lm.ngram.model import NgramModel, load_ngram
@@ -207,7 +208,19 @@ def _open_ngram(folder: Path, device: str) -> NgramText:
     return NgramText(load_ngram(folder), Spelling.load(folder))
 
 
-OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "rnn": _open_rnn, "ngram": _open_ngram}
+def _open_bert(folder: Path, device: str) -> TextModel:
+    from lm.text_bert import BertText  # here, since it builds on this module
+
+    model, tokenizer = load_torch(folder, Bert)
+    return BertText(model.to(device), tokenizer)
+
+
+OPEN: dict[str, Callable[[Path, str], TextModel]] = {
+    "gpt": _open_gpt,
+    "rnn": _open_rnn,
+    "ngram": _open_ngram,
+    "bert": _open_bert,
+}
 
 
 def open_model(folder: Path, device: str = "cpu") -> TextModel:
