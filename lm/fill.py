@@ -18,7 +18,9 @@ def framed(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[int]]:
 
     A space before a gap is the mask token's, as in RoBERTa; WordPiece drops it anyhow.
     """
-    special, ids, gaps = special_tokens(tokenizer), [], []
+    special = special_tokens(tokenizer)
+    ids: list[int] = []
+    gaps: list[int] = []
     parts = text.split(GAP)
     encoded = encode_documents(tokenizer, [part.rstrip(" ") for part in parts[:-1]] + parts[-1:])
     for number, part in enumerate(encoded):

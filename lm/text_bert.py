@@ -25,7 +25,7 @@ NO_PROBABILITY = (
 
 
 class BertText:
-    """A masked language model. `score`, `bits_per_byte` and `generate` raise ValueError and say what there is instead."""
+    """A masked language model. `score`, `bits_per_byte` and `generate` raise ValueError and say what to do instead."""
 
     kind = "bert"
 

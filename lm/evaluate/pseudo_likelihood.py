@@ -4,8 +4,8 @@ PLL(text) = sum_t ln p(x_t | text with x_t masked)                      `origina
 PLL(text) = sum_t ln p(x_t | ... and what is behind it in its word)     `within_word_l2r`: Kauf & Ivanova 2023
 
 The first one overrates words of several tokens, which give each other away: with "souv" and "##r" in sight, "##eni"
-is no riddle. The second also masks the tokens behind x_t in its own word. Neither is a probability of the text, and there
-is no perplexity or bits per byte in it: use it to compare texts of equal meaning, such as minimal pairs.
+is no riddle. The second also masks the tokens behind x_t in its own word. Neither is a probability of the text, and
+there is no perplexity or bits per byte in it: use it to compare texts of like meaning, such as minimal pairs.
 """
 
 from collections.abc import Sequence

@@ -96,7 +96,10 @@ def test_old_names_and_copies_of_the_decoder_are_read(tokenizers: dict[str, Path
     model = model_of("bert", tokenizers)
     export_bert(model, tokenizers["bert"], tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    old = {k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v for k, v in weights.items()}
+    old = {
+        k.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): v
+        for k, v in weights.items()
+    }
     old["cls.predictions.decoder.weight"] = weights["bert.embeddings.word_embeddings.weight"].clone()
     old["bert.embeddings.position_ids"] = torch.arange(20)[None]
     save_file(old, tmp_path / "model.safetensors")

@@ -1,4 +1,4 @@
-"""A masked language model from token shards to a folder, and what can be done with it; killed runs end in the same bits."""
+"""A masked language model from token shards to a folder, what can be done with it, and killed runs."""
 
 import os
 import signal
@@ -15,9 +15,7 @@ from lm.artifact import load_torch
 from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.pseudo_likelihood import pseudo_log_likelihood
 from lm.fill import fill_gaps, filled_text, framed
-from lm.masking_config import MaskingConfig, SegmentsConfig
 from lm.models.bert import Bert
-from lm.models.bert_config import BertConfig
 from lm.pretrain import pretrain
 from lm.pretraining import BertPretraining
 from lm.recipes.recipe import Given
@@ -46,7 +44,8 @@ def settings(**changed: Any) -> BertPretraining:
 def given(corpus: Any, config: BertPretraining, **changed: Any) -> Given:
     index, tokenizer = corpus
     train = TrainConfig(
-        **{"steps": 6, "batch": 8, "eval_sequences": 20, "precision": "fp32", "optimizer": {"learning_rate": 0.01}} | changed
+        **{"steps": 6, "batch": 8, "eval_sequences": 20, "precision": "fp32", "optimizer": {"learning_rate": 0.01}}
+        | changed
     )
     return Given(config, config.resolve(train), index, index, tokenizer)
 
@@ -113,7 +112,9 @@ def test_the_memory_of_logits_is_reckoned_for_masked_tokens_alone() -> None:
 def test_it_stops_when_asked(corpus: Any, tmp_path: Path) -> None:
     config = settings()
     index, tokenizer = corpus
-    train = config.resolve(TrainConfig(steps=3, batch=4, precision="fp32", optimizer=OptimizerConfig(learning_rate=0.01)))
+    train = config.resolve(
+        TrainConfig(steps=3, batch=4, precision="fp32", optimizer=OptimizerConfig(learning_rate=0.01))
+    )
     stopped = Given(config, train, index, index, tokenizer, should_stop=lambda: True)
     with pytest.raises(Interrupted):
         pretrain(stopped, tmp_path / "c", tmp_path / "m")
@@ -126,7 +127,7 @@ def test_a_folder_opens_and_says_what_it_cannot_do(trained: tuple[Path, dict[str
     model = open_model(trained[0])
     assert isinstance(model, BertText)
     for what in (lambda: model.score(["a"]), lambda: model.bits_per_byte(None)):  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="no probability of a text.*pseudo_log_likelihood"):
+        with pytest.raises(ValueError, match=r"no probability of a text.*pseudo_log_likelihood"):
             what()
     with pytest.raises(ValueError, match="does not continue a text; it fills gaps"):
         model.generate("a", 3)
