@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from flows.config import SMOKE_FILES, TokensConfig
 from flows.loading import CONFIGS, load
-from flows.rungs import GPTRung, NgramRung, Rung
+from flows.rungs import BertRung, GPTRung, NgramRung, Rung
 from lm.config import TrainConfig
 from tasks.evaluate import EvaluateConfig
 
@@ -67,6 +67,16 @@ class LadderConfig(ModelsConfig):
     """Models of several generations on one table."""
 
     models: dict[str, Rung] = Field(min_length=1, description="What is trained, by the name it gets on the table.")
+
+    @model_validator(mode="after")
+    def _every_model_has_a_place_on_the_table(self) -> Self:
+        for name, rung in self.models.items():
+            if isinstance(rung, BertRung):
+                raise ValueError(
+                    f"{self.key(name)}: a masked language model defines no probability of a text, so it has no place on"
+                    " a table of bits per byte: train it with `textmill pretrain`"
+                )
+        return self
 
     def rungs(self) -> dict[str, Rung]:
         return self.models

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from flows.config import ModelSection
 from flows.curation import Section
 from lm.config import GPTConfig, NgramConfig
+from lm.masking_config import MaskingConfig, SegmentsConfig
+from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
 from lm.models.elmo_config import ELMO_PRESETS, ELMoConfig, elmo_preset
 from lm.models.nnlm_config import NNLM_PRESETS, NNLMConfig, nnlm_preset
 from lm.models.rnn_config import RNN_PRESETS, RNNConfig, StreamConfig, rnn_preset
@@ -18,6 +20,7 @@ from lm.models.transformer_xl_config import (
 )
 from lm.models.xlnet_config import XLNET_PRESETS, PermutationConfig, XLNetConfig, xlnet_preset
 from lm.pretraining import (
+    BertPretraining,
     ELMoPretraining,
     GPTPretraining,
     NNLMPretraining,
@@ -219,6 +222,39 @@ class XLNetRung(Section):
         return self.model_copy(update=size)
 
 
-TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung | TransformerXLRung | XLNetRung
+class BertRung(Section):
+    """BERT, RoBERTa, ALBERT, SpanBERT or MacBERT: a preset, and what differs from it."""
+
+    kind: Literal["bert"] = Field(description="Which generation these settings are for.")
+    preset: str = Field(default="bert-tiny", description=f"One of {', '.join(BERT_PRESETS)}.")
+    layers: int | None = Field(default=None, ge=1, description="Transformer blocks; null: the preset's.")
+    width: int | None = Field(default=None, ge=1, description="Width of the hidden states; null: the preset's.")
+    heads: int | None = Field(default=None, ge=1, description="Attention heads; null: the preset's.")
+    embedding: int | None = Field(default=None, ge=1, description="Width of ALBERT's embedding; null: the preset's.")
+    context: int | None = Field(default=None, ge=4, description="Context in tokens; null: the preset's.")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="Dropout; null: the preset's.")
+    masking: MaskingConfig = Field(default=MaskingConfig(), description="Which tokens are to be predicted.")
+    segments: SegmentsConfig = Field(default=SegmentsConfig(), description="Which stretches of text stand together.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.pretraining(vocab=257)
+        return self
+
+    def pretraining(self, vocab: int) -> Pretraining:
+        """What is trained; the model has the heads that are asked for."""
+        given = self.model_dump(exclude={"kind", "preset", "masking", "segments"}, exclude_none=True)
+        heads = {"pair_head": self.segments.pairs != "none", "boundary_head": self.masking.boundary}
+        model: BertConfig = bert_preset(self.preset, vocab=vocab, **{**given, **heads})
+        return BertPretraining(model=model, masking=self.masking, segments=self.segments)
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        embedding = None if BERT_PRESETS[self.preset].embedding is None else 16
+        small = {"layers": 2, "width": 32, "heads": 2, "embedding": embedding, "context": 32}
+        return self.model_copy(update=small | {"segments": self.segments.model_copy(update={"length": 32})})
+
+
+TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung | TransformerXLRung | XLNetRung | BertRung
 """Those with gradients, which say what is pretrained (`pretraining`)."""
 Rung = Annotated[NgramRung | TrainedRung, Field(discriminator="kind")]

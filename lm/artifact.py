@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lm.config import GPTConfig, StrictModel
 from lm.interop.gpt2 import import_gpt2
+from lm.models.bert import Bert
+from lm.models.bert_config import BertConfig
 from lm.models.elmo import ELMo
 from lm.models.elmo_config import ELMoConfig
 from lm.models.gpt import GPT
@@ -34,6 +36,7 @@ CONFIGS: dict[type[nn.Module], type[StrictModel]] = {
     ELMo: ELMoConfig,
     TransformerXL: TransformerXLConfig,
     XLNet: XLNetConfig,
+    Bert: BertConfig,
 }
 """The configuration of each model that has tensors; its `kind` is what a folder says it is."""
 

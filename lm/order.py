@@ -71,3 +71,9 @@ def examples_at(start: int, count: int, n: int, seed: int) -> np.ndarray:
 def in_order(start: int, count: int, n: int, seed: int) -> np.ndarray:
     """The examples of a stream, whose number goes on over the epochs: start .. start + count - 1 (`lm.streams`)."""
     return np.arange(start, start + count, dtype=np.int64)
+
+
+def numbered_by_epoch(start: int, count: int, n: int, seed: int) -> np.ndarray:
+    """`examples_at`, each as epoch * n + example: for examples that differ from epoch to epoch (dynamic masks)."""
+    positions = np.arange(start, start + count, dtype=np.int64)
+    return examples_at(start, count, n, seed) + positions // n * n

@@ -9,7 +9,7 @@ import torch
 
 from lm.artifact import save_model
 from lm.memory import keep_freed_memory
-from lm.recipes import elmo, gpt, nnlm, rnn, transformer_xl, xlnet
+from lm.recipes import bert, elmo, gpt, nnlm, rnn, transformer_xl, xlnet
 from lm.recipes.recipe import Given, Recipe
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
@@ -21,6 +21,7 @@ RECIPES: dict[str, Callable[[Given], Recipe]] = {
     "elmo": elmo.recipe,
     "transformer_xl": transformer_xl.recipe,
     "xlnet": xlnet.recipe,
+    "bert": bert.recipe,
 }
 
 

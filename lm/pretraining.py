@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lm.config import GPTConfig, StrictModel, TrainConfig
+from lm.masking_config import MaskingConfig, SegmentsConfig
+from lm.models.bert_config import BertConfig
 from lm.models.elmo_config import ELMoConfig
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn_config import RNNConfig, StreamConfig
@@ -109,7 +111,45 @@ class XLNetPretraining(Pretrainable):
         return self.model.context
 
 
+class BertPretraining(Pretrainable):
+    """A masked language model on segments of documents."""
+
+    kind: Literal["bert"] = "bert"
+    model: BertConfig
+    masking: MaskingConfig = MaskingConfig()
+    segments: SegmentsConfig = SegmentsConfig()
+
+    @model_validator(mode="after")
+    def _heads_fit_what_is_asked(self) -> Self:
+        if self.segments.length > self.model.context:
+            raise ValueError(
+                f"segments.length {self.segments.length} is more than the model's context of {self.model.context}"
+            )
+        for asked, head, what in (
+            (self.segments.pairs != "none", self.model.pair_head, "segments.pairs and model.pair_head"),
+            (self.masking.boundary, self.model.boundary_head, "masking.boundary and model.boundary_head"),
+        ):
+            if asked != head:
+                raise ValueError(f"{what} go together: the one asks what the other answers")
+        return self
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.segments.length
+
+    def resolve(self, train: TrainConfig) -> TrainConfig:
+        """As always, with the memory of logits reckoned for the masked tokens, which alone have some."""
+        masked = self.masking.predictions(self.segments.length)
+        return train.resolve_for(self.model.width, self.model.vocab, masked)
+
+
 Pretraining = Annotated[
-    GPTPretraining | RNNPretraining | NNLMPretraining | ELMoPretraining | TransformerXLPretraining | XLNetPretraining,
+    GPTPretraining
+    | RNNPretraining
+    | NNLMPretraining
+    | ELMoPretraining
+    | TransformerXLPretraining
+    | XLNetPretraining
+    | BertPretraining,
     Field(discriminator="kind"),
 ]

@@ -20,6 +20,7 @@ from lm.evaluate.perplexity import Sequences, bits_per_byte
 from lm.evaluate.recurrent import score_tokens
 from lm.generate import generate_text
 from lm.generate_recurrent import generate_texts
+from lm.models.bert import Bert
 from lm.models.elmo import ELMo
 from lm.models.gpt import GPT
 from lm.models.nnlm import NNLM
@@ -254,6 +255,13 @@ def _open_xlnet(folder: Path, device: str) -> TextModel:
     return XLNetText(model.to(device), tokenizer, Spelling.load(folder))
 
 
+def _open_bert(folder: Path, device: str) -> TextModel:
+    from lm.text_bert import BertText  # here, since it builds on this module
+
+    model, tokenizer = load_torch(folder, Bert)
+    return BertText(model.to(device), tokenizer)
+
+
 OPEN: dict[str, Callable[[Path, str], TextModel]] = {
     "gpt": _open_gpt,
     "rnn": _open_rnn,
@@ -262,6 +270,7 @@ OPEN: dict[str, Callable[[Path, str], TextModel]] = {
     "elmo": _open_elmo,
     "transformer_xl": _open_transformer_xl,
     "xlnet": _open_xlnet,
+    "bert": _open_bert,
 }
 
 

@@ -32,8 +32,11 @@ TRAIN: dict[str, Callable[[Iterable[str], Any, ShouldStop], Trained]] = {
     "unigram": unigram.train,
     "word": word.train,
 }
-ROLES = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-"""What the special tokens of WordPiece are for, in the names of Hugging Face's tokenizer_config.json."""
+ROLES = (
+    {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"},
+    {"bos_token": "<s>", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"},
+)
+"""What special tokens are for, in the names of Hugging Face's tokenizer_config.json: WordPiece's, RoBERTa's."""
 
 
 def train_tokenizer(
@@ -78,7 +81,7 @@ def save_tokenizer(tokenizer: Tokenizer, out_dir: Path) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     end = tokenizer.id_to_token(end_of_text_id(tokenizer))
     vocab = tokenizer.get_vocab()
-    bert = kind_of(tokenizer) == "wordpiece"
+    bert, roberta = kind_of(tokenizer) == "wordpiece", "<mask>" in vocab
     described = {
         "kind": kind_of(tokenizer),
         "vocab_size": tokenizer.get_vocab_size(),
@@ -86,7 +89,7 @@ def save_tokenizer(tokenizer: Tokenizer, out_dir: Path) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         **({} if bert else {"bos_token": end, "eos_token": end}),
         **({"unk_token": UNKNOWN} if UNKNOWN in vocab else {}),
-        **({role: name for role, name in ROLES.items() if name in vocab} if bert else {}),
+        **({role: name for role, name in ROLES[not bert].items() if name in vocab} if bert or roberta else {}),
         "clean_up_tokenization_spaces": False,
     }
     _publish(out_dir / TOKENIZER_CONFIG_FILE, json.dumps(described, indent=1, ensure_ascii=False) + "\n")

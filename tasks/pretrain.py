@@ -74,9 +74,10 @@ def pretrain(
     (work.directory / "result.json").write_text(json.dumps(result, indent=1))
     work.counts |= {"parameters": result["parameters"], "tokens": result["tokens"], "steps": result["step"]}
     work.counts |= {
-        f"{name}_bits_per_byte": figures["bits_per_byte"]
+        f"{name}_{figure}": figures[figure]
         for name, figures in result.items()
-        if isinstance(figures, dict) and "bits_per_byte" in figures
+        for figure in ("bits_per_byte", "masked_accuracy", "pair_accuracy")
+        if isinstance(figures, dict) and figure in figures
     }
     register(work, REGISTERED_NAME, {**settings.model.model_dump(), "tokens": result["tokens"]})
 

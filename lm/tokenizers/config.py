@@ -46,6 +46,17 @@ class ByteBPEConfig(SampleConfig):
         description="The same for Chinese, Japanese, Thai and other scripts without spaces, where a clause"
         " would otherwise count as one word: each is new, and their table outgrows the memory.",
     )
+    special_tokens: Literal["gpt", "roberta"] = Field(
+        default="gpt",
+        description="`gpt`: `<|endoftext|>` alone. `roberta`: `<s>`, `<pad>`, `</s>` and `<mask>`, the first ids, which"
+        " a masked language model needs; `</s>` then ends a document.",
+    )
+
+    @model_validator(mode="after")
+    def _room_for_bytes(self) -> Self:
+        if self.special_tokens == "roberta" and self.vocab_size < 260:
+            raise ValueError(f"vocab_size {self.vocab_size} has no room for 256 bytes and 4 special tokens: give 260")
+        return self
 
 
 class CharacterConfig(SampleConfig):

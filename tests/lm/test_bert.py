@@ -1,0 +1,221 @@
+"""BERT, RoBERTa and ALBERT against transformers; what the heads are; sizes."""
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lm.interop.bert import config_to_hugging_face, rows
+from lm.models.bert import Bert
+from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
+from lm.nn.masks import Padding
+
+CLASSES = {"bert": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "albert": "AlbertForPreTraining"}
+KIN: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "roberta": {"segments": 1, "position_offset": 2, "pair_head": False, "norm_epsilon": 1e-5},
+    "albert": {"shared_layers": True, "activation": "gelu_tanh"},
+}
+PAD = {"bert": 0, "roberta": 1, "albert": 0}
+CASES = [(kind, seed) for kind in KIN for seed in range(20)]
+
+
+def random_config(kind: str, seed: int) -> BertConfig:
+    draw = random.Random(f"{kind} {seed}")
+    heads = draw.randint(1, 4)
+    return BertConfig(
+        layers=draw.randint(1, 3),
+        heads=heads,
+        width=heads * draw.randint(3, 9),
+        feed_forward=draw.choice([None, draw.randint(3, 50)]),
+        context=draw.randint(4, 23),
+        vocab=draw.randint(6, 120),
+        dropout=0.0,
+        **(KIN[kind] | ({"embedding": draw.randint(3, 20)} if kind == "albert" else {})),
+    )
+
+
+def jittered(config: BertConfig, seed: int = 1) -> Bert:
+    """A model whose biases and layer norms are not the trivial ones of initialisation."""
+    model = Bert(config, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn(p.shape, generator=generator))
+    return model.eval()
+
+
+def hugging_face(model: Bert, kind: str) -> torch.nn.Module:
+    """Theirs with our weights, in our dtype."""
+    transformers = pytest.importorskip("transformers")
+    settings = config_to_hugging_face(model.config, PAD[kind])
+    theirs_class = getattr(transformers, CLASSES[kind])
+    theirs = theirs_class(theirs_class.config_class(**settings)).to(model.bias.dtype).eval()
+    named, ours = dict(theirs.named_parameters(remove_duplicate=False)), model.state_dict()
+    with torch.no_grad():
+        for row in rows(model.config):
+            for name, part in zip(row.theirs, ours[row.ours].chunk(len(row.theirs)), strict=True):
+                named[name].copy_(part)
+    return theirs
+
+
+def inputs(config: BertConfig, kind: str, seed: int) -> dict[str, torch.Tensor]:
+    """Rows of different lengths, every second config padded on the left, and what to predict in them."""
+    generator = torch.Generator().manual_seed(seed)
+    draw, time = random.Random(seed), min(config.context, 4 + seed)
+    lengths = torch.tensor([time, draw.randint(1, time), draw.randint(1, time)])
+    real = torch.arange(time)[None] < lengths[:, None]
+    real = real.flip(1) if seed % 2 else real
+    tokens = torch.randint(2, config.vocab, (3, time), generator=generator).where(real, torch.tensor(PAD[kind]))
+    segments = torch.randint(0, config.segments, (3, time), generator=generator)
+    wanted = (torch.rand(3, time, generator=generator) < 0.4) & real
+    wanted[0, 0] = True
+    labels = torch.randint(0, config.vocab, (3, time), generator=generator).where(wanted, torch.tensor(-100))
+    return {"tokens": tokens, "segments": segments, "real": real, "labels": labels, "pair": torch.tensor([0, 1, 1])}
+
+
+@pytest.mark.parametrize(("kind", "seed"), CASES)
+def test_logits_loss_and_gradients_equal_transformers(kind: str, seed: int) -> None:
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        model = jittered(random_config(kind, seed), seed).to(dtype)
+        theirs, x = hugging_face(model, kind), inputs(model.config, kind, seed)
+        labels = {
+            "roberta": {},
+            "bert": {"next_sentence_label": x["pair"]},
+            "albert": {"sentence_order_label": x["pair"]},
+        }
+        expected = theirs(
+            x["tokens"],
+            attention_mask=x["real"].long(),
+            token_type_ids=x["segments"],
+            labels=x["labels"],
+            **labels[kind],
+        )
+        hidden = model.hidden_states(x["tokens"], x["segments"], Padding(x["real"]))
+        logits, wanted = model.masked_logits(hidden), x["labels"] >= 0
+        theirs_logits = expected.logits if kind == "roberta" else expected.prediction_logits
+        assert torch.allclose(logits[x["real"]], theirs_logits[x["real"]], atol=tolerance, rtol=0)
+        assert logits.isfinite().all()
+
+        loss = F.cross_entropy(model.masked_logits(hidden[wanted]), x["labels"][wanted])
+        if model.config.pair_head:
+            pair = model.pair_logits(hidden)
+            theirs_pair = expected.seq_relationship_logits if kind == "bert" else expected.sop_logits
+            assert torch.allclose(pair, theirs_pair, atol=tolerance, rtol=0)
+            loss = loss + F.cross_entropy(pair, x["pair"])
+        assert abs(loss - expected.loss) < tolerance
+        loss.backward()
+        expected.loss.backward()
+        ours, named = dict(model.named_parameters()), dict(theirs.named_parameters(remove_duplicate=False))
+        for row in rows(model.config):
+            got = ours[row.ours].grad
+            assert got is not None
+            for name, part in zip(row.theirs, got.chunk(len(row.theirs)), strict=True):
+                reference = named[name].grad
+                reference = torch.zeros_like(part) if reference is None else reference
+                if row.ours == "token_embedding.weight" and x["tokens"].eq(PAD[kind]).any():
+                    part, reference = part[2:], reference[2:]  # theirs gives the padding token's input no gradient
+                assert torch.allclose(part, reference, atol=tolerance, rtol=0), name
+
+
+def test_the_heads_on_masked_positions_are_those_on_all() -> None:
+    model = jittered(bert_preset("bert-tiny", vocab=50, layers=1, width=16, dropout=0.0)).double()
+    hidden = model.hidden_states(torch.arange(6, 18).view(2, 6))
+    chosen = (torch.tensor([0, 0, 1]), torch.tensor([1, 4, 2]))
+    assert torch.allclose(
+        model.masked_logits(hidden[chosen]), model(torch.arange(6, 18).view(2, 6))[chosen], atol=1e-12
+    )
+
+
+def test_padding_changes_nothing_for_real_tokens() -> None:
+    for kind in ("bert", "roberta"):
+        model = jittered(random_config(kind, 3).model_copy(update={"context": 12})).double()
+        tokens = torch.randint(2, model.config.vocab, (1, 7), generator=torch.Generator().manual_seed(0))
+        alone = model(tokens)
+        padded = torch.cat([tokens, torch.full((1, 5), PAD[kind])], 1)
+        real = torch.arange(12)[None] < 7
+        assert torch.allclose(model(padded, mask=Padding(real))[:, :7], alone, atol=1e-12)
+
+
+def test_every_position_sees_every_other() -> None:
+    model = jittered(BertConfig(layers=1, width=8, heads=2, context=9, vocab=30, dropout=0.0)).double()
+    states: list[torch.Tensor] = []
+
+    def keep(_module: object, _inputs: object, output: torch.Tensor) -> None:
+        output.retain_grad()
+        states.append(output)
+
+    model.token_embedding.register_forward_hook(keep)
+    model(torch.arange(9)[None])[0, 3].sum().backward()
+    assert states[0].grad is not None
+    assert (states[0].grad[0] != 0).any(-1).all()
+
+
+def test_a_span_is_predicted_from_its_neighbours_and_places_alone() -> None:
+    config = BertConfig(layers=1, width=8, heads=2, context=9, vocab=30, boundary_head=True, boundary_width=3)
+    model = jittered(config).double()
+    before, behind = torch.randn(2, 4, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logits = model.boundary_logits(before, behind, torch.tensor([0, 1, 19, 77]))
+    assert logits.shape == (4, 30)
+    last = model.boundary_logits(before[2:3], behind[2:3], torch.tensor([500]))
+    assert torch.allclose(logits[2:3], last, atol=1e-12)  # later places share the last vector
+    h = torch.cat([before[:1], behind[:1], model.boundary_head.place_embedding.weight[:1]], 1)
+    for layer in (model.boundary_head.first, model.boundary_head.second):
+        h = F.layer_norm(
+            F.gelu(h @ layer.dense.weight.T + layer.dense.bias), (8,), layer.norm.weight, layer.norm.bias, 1e-12
+        )
+    assert torch.allclose(logits[:1], h @ model.token_embedding.weight.T + model.boundary_head.bias, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_parameter_count(seed: int) -> None:
+    config = random_config(list(KIN)[seed % 3], seed).model_copy(update={"boundary_head": seed % 2 == 0})
+    assert config.parameter_count() == sum(p.numel() for p in Bert(config).parameters())
+
+
+def test_published_sizes() -> None:
+    """What google-research/bert and /albert say; with our pretraining heads, which their millions leave out."""
+    millions = {name: round(config.parameter_count() / 1e6, 1) for name, config in BERT_PRESETS.items()}
+    assert millions["bert-base"] == 110.1
+    assert millions["bert-large"] == 336.2
+    assert (millions["bert-tiny"], millions["bert-mini"]) == (4.4, 11.3)
+    assert (millions["bert-small"], millions["bert-medium"]) == (29.1, 41.7)
+    assert millions["roberta-base"] == 124.7
+    assert [millions[f"albert-{size}"] for size in ("base", "large", "xlarge", "xxlarge")] == [11.8, 17.8, 59.0, 223.2]
+
+
+def test_albert_shares_its_layers_and_narrows_its_embedding() -> None:
+    """V E + (P + S) E + 2 E, E H + H, one layer of 12 H^2 + 13 H, and the heads: layers cost nothing."""
+    v, e, h, context = 30_000, 128, 768, 512
+    embeddings = (v + context + 2 + 2) * e + e * h + h
+    heads = (h * e + e + 2 * e + v) + (h * h + h) + (2 * h + 2)
+    layer = 12 * h * h + 13 * h
+    assert BERT_PRESETS["albert-base"].parameter_count() == embeddings + layer + heads
+    assert bert_preset("albert-base", layers=3).parameter_count() == embeddings + layer + heads
+
+
+def test_initialisation_follows_the_paper() -> None:
+    model = Bert(bert_preset("bert-tiny", vocab=2000), seed=0)
+    weight = model.token_embedding.weight
+    assert weight.abs().max() <= 0.04
+    assert weight.std().item() == pytest.approx(0.02 * 0.8796, rel=0.02)  # of a normal cut at two deviations
+    assert not model.blocks[0].expand.bias.any()
+    again = Bert(bert_preset("bert-tiny", vocab=2000), seed=0).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())
+    assert not torch.equal(Bert(bert_preset("bert-tiny", vocab=2000), seed=1).token_embedding.weight, weight)
+
+
+def test_bad_sizes_and_missing_heads_are_named() -> None:
+    with pytest.raises(ValueError, match="width 10 is not a multiple of heads 3"):
+        BertConfig(width=10, heads=3)
+    with pytest.raises(ValueError, match="did you mean 'bert-tiny'"):
+        bert_preset("bert-tinny")
+    model = Bert(BertConfig(layers=1, width=4, heads=1, context=5, vocab=9, pair_head=False))
+    with pytest.raises(ValueError, match="6 tokens do not fit the context of 5"):
+        model(torch.zeros(1, 6, dtype=torch.int64))
+    with pytest.raises(ValueError, match="no head for pairs"):
+        model.pair_logits(torch.zeros(1, 5, 4))
+    with pytest.raises(ValueError, match="no span boundary head"):
+        model.boundary_logits(torch.zeros(1, 4), torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64))
