@@ -175,10 +175,11 @@ class OptimizerConfig(StrictModel):
 class ScheduleConfig(StrictModel):
     """Learning rate over the steps: linear warm-up, then a shape, as a fraction of the peak."""
 
-    shape: Literal["cosine", "wsd", "constant"] = Field(
+    shape: Literal["cosine", "wsd", "constant", "noam"] = Field(
         default="cosine",
         description="`cosine` to the final fraction (GPT-3); `wsd`: constant, then linear decay over the last"
-        " part (Hu et al. 2024, MiniCPM); `constant`.",
+        " part (Hu et al. 2024, MiniCPM); `constant`; `noam`: falls with the inverse square root of the step (Vaswani"
+        " et al. 2017, whose peak is 1 / sqrt(width * warmup_steps)).",
     )
     warmup_steps: int | Literal["auto"] = Field(
         default="auto",
