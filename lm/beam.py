@@ -121,8 +121,8 @@ def beam_search(
 ) -> list[list[Hypothesis]]:
     """Up to `beam` hypotheses for each source, best first; sources int64 [batch, time] with `lengths`.
 
-    A target has at most `extra` more tokens than its source, ends counted (Vaswani et al.: 50). The model should be in eval mode.
-    Raises ValueError for a beam below 1.
+    A target has at most `extra` more tokens than its source, ends counted (Vaswani et al.: 50). The model should be in
+    eval mode. Raises ValueError for a beam below 1.
     """
     if beam < 1:
         raise ValueError(f"a beam has at least one hypothesis, not {beam}")
@@ -154,13 +154,12 @@ def beam_search(
     return [search.best() for search in searches]
 
 
-def _candidates(
-    steps: Tensor, live: Sequence[tuple[float, list[int]]], count: int
-) -> list[tuple[float, int, int]]:
+def _candidates(steps: Tensor, live: Sequence[tuple[float, list[int]]], count: int) -> list[tuple[float, int, int]]:
     """The best continuations of a source's live hypotheses. Of twice the beam at most half can end, since each
     hypothesis ends in one way: enough always live on."""
     before = torch.tensor([log_prob for log_prob, _ in live], dtype=torch.float64, device=steps.device)
     totals = before[:, None] + steps.double()
     best = torch.topk(totals.flatten(), min(count, totals.numel()))
     vocab = steps.shape[1]
-    return [(p, i // vocab, i % vocab) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+    found = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return [(p, i // vocab, i % vocab) for p, i in found if p > float("-inf")]

@@ -119,10 +119,10 @@ def build_model(config: Seq2SeqConfig | TransformerConfig, seed: int = 0) -> Mod
 
 
 def save_translator(model: Model, source: Path, target: Path, folder: Path) -> None:
-    """Write a model folder with the tokenizers of two folders. Weights are stored as fp32 on the CPU would have them."""
+    """Write a model folder with the tokenizers of two folders."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "model.safetensors.tmp"
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.named_parameters()}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     save_file(tensors, partial)
     os.replace(partial, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(model.config.model_dump(), indent=1) + "\n")
@@ -143,9 +143,12 @@ def load_translator(folder: Path, device: str = "cpu") -> Translator:
     if (kind := config.get("kind")) not in kinds:
         raise ValueError(f"{path}: a model of kind {kind!r} does not translate; {', '.join(kinds)} do")
     model = build_model(kinds[kind](**config))
-    model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    model.load_state_dict(load_file(folder / "model.safetensors"))
     source, target = load_tokenizer(folder / SOURCE), load_tokenizer(folder / TARGET)
-    for side, tokenizer, vocab in ((SOURCE, source, model.config.source_vocab), (TARGET, target, model.config.target_vocab)):
+    for side, tokenizer, vocab in (
+        (SOURCE, source, model.config.source_vocab),
+        (TARGET, target, model.config.target_vocab),
+    ):
         if tokenizer.get_vocab_size() > vocab:
             raise ValueError(
                 f"{folder / side}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {vocab}"

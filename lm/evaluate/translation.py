@@ -43,9 +43,9 @@ def pair_bits_per_byte(
 ) -> dict[str, float]:
     """What the true targets of the first `limit` examples cost a model, each token behind the true ones before it.
 
-    Returns what `lm.evaluate.perplexity.bits_per_byte` does, of the target's bytes, and `accuracy`: the share of targets
-    (the end included) that were the likeliest token. Sums are float64 in a fixed order. The model is left in the mode it
-    was in. Raises ValueError if there is no example, Interrupted if asked to stop.
+    Returns what `lm.evaluate.perplexity.bits_per_byte` does, of the target's bytes, and `accuracy`: the share of
+    targets (the end included) that were the likeliest token. Sums are float64 in a fixed order. The model is left in
+    the mode it was in. Raises ValueError if there is no example, Interrupted if asked to stop.
     """
     count = len(examples) if limit is None else min(limit, len(examples))
     if not count:

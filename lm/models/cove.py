@@ -3,8 +3,9 @@
 CoVe(w) = MT-LSTM(GloVe(w))               what the trained encoder says of each word
 features = [GloVe(w); CoVe(w)]            beside the word's own vector (equation 6)
 
-The encoder was trained to translate and is not trained on. McCann et al. gave it fixed GloVe vectors and a bidirectional
-LSTM of two layers (preset "cove"); here the word vectors are by default those that the encoder itself reads.
+The encoder was trained to translate and is not trained on. McCann et al. gave it fixed GloVe vectors and a
+bidirectional LSTM of two layers (preset "cove"); here the word vectors are by default those that the encoder itself
+reads.
 """
 
 from collections.abc import Sequence

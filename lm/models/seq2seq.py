@@ -52,9 +52,8 @@ class Seq2Seq(nn.Module):
         super().__init__()
         self.config = c = config
         self.target_embedding = nn.Embedding(c.target_vocab, c.embedding)
-        self.source_embedding = (
-            self.target_embedding if c.shared_embedding else nn.Embedding(c.source_vocab, c.embedding)
-        )
+        # One matrix has one name: it is stored and trained once.
+        self.own_source_embedding = None if c.shared_embedding else nn.Embedding(c.source_vocab, c.embedding)
         widths = (c.width,) * c.layers
         self.encoder = Recurrent(c.cell, c.embedding, widths, bidirectional=c.bidirectional, dropout=c.dropout)
         self.stepwise = c.attention == "additive" or c.input_feeding
@@ -72,6 +71,10 @@ class Seq2Seq(nn.Module):
         self.head = None if c.tied else nn.Linear(c.readout, c.target_vocab, bias=False)
         self.head_bias = nn.Parameter(torch.zeros(c.target_vocab))
         self.initialise(seed)
+
+    @property
+    def source_embedding(self) -> nn.Embedding:
+        return self.target_embedding if self.own_source_embedding is None else self.own_source_embedding
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

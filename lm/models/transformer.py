@@ -101,13 +101,18 @@ class Transformer(nn.Module):
         self.config = config
         self.target_embedding = nn.Embedding(config.target_vocab, config.width)
         shared = config.shared_embedding
-        self.source_embedding = self.target_embedding if shared else nn.Embedding(config.source_vocab, config.width)
+        # One matrix has one name: it is stored and trained once.
+        self.own_source_embedding = None if shared else nn.Embedding(config.source_vocab, config.width)
         self.head = None if shared else nn.Linear(config.width, config.target_vocab, bias=False)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.dropout = nn.Dropout(config.dropout)
         self.register_buffer("positions", torch.empty(0, config.width), persistent=False)
         self.initialise(seed)
+
+    @property
+    def source_embedding(self) -> nn.Embedding:
+        return self.target_embedding if self.own_source_embedding is None else self.own_source_embedding
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

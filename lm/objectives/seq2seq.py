@@ -1,7 +1,7 @@
 """Sequence to sequence: -sum_t ln p(y_t | y_<t, x), each y_t behind the true y_<t ("teacher forcing").
 
-With label smoothing (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4: 0.1) the true token is right with
-1 - e only, and any token of the V with e / V:
+With label smoothing (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4: 0.1) the true token is right
+with 1 - e only, and any token of the V with e / V:
 
 loss = (1 - e) (-ln p(y_t)) + e / V sum_v -ln p(v)
 

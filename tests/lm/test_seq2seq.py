@@ -215,7 +215,7 @@ def test_parameter_count(config: Seq2SeqConfig) -> None:
 
 
 def test_presets_as_printed() -> None:
-    """Sutskever et al. print 384 M parameters, 64 M of them recurrent connections; Bahdanau's layers as in appendix A."""
+    """Sutskever et al. print 384 M parameters, 64 M of them recurrent; Bahdanau's layers as in appendix A."""
     sutskever = SEQ2SEQ_PRESETS["sutskever"]
     recurrent = 2 * sum(4 * 1000 * (1000 + 1000) for _ in range(4))
     biases = 2 * 4 * 2 * 4000 + 80_000  # ours: two in a cell as torch has them, one in the head
