@@ -25,7 +25,7 @@ class PairFiles(Section):
     target: str | None = Field(default=None, description="The same lines in the other language.")
     file: str | None = Field(
         default=None,
-        description="Instead of these, one file: `.tsv` (source, target, no header) or `.jsonl` (`fields`), also `.gz`.",
+        description="Instead of these, one file: `.tsv` (source and target, no header) or `.jsonl`, also `.gz`.",
     )
     fields: tuple[str, str] = Field(
         default=("source", "target"), description="`.jsonl`: the keys of the source and of the target."
@@ -60,7 +60,10 @@ class PairsSection(Section):
         " them are left out.",
     )
     valid_fraction: float = Field(
-        default=0.05, gt=0, lt=1, description="Without `valid`: the part of all sources that is held out, by their hash."
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Without `valid`: the part of all sources that is held out, by their hash.",
     )
     salt: str = Field(default="pairs", description="Without `valid`: another word, another part.")
     max_pairs: int | None = Field(default=None, ge=1, description="Read only so many pairs of each file, the first.")
@@ -70,7 +73,9 @@ class PairTokenizersSection(Section):
     """One tokenizer for both sides, or two."""
 
     shared: bool = Field(default=True, description="One, trained on both sides, so that a model can share vectors.")
-    train: TokenizerConfig = Field(default=ByteBPEConfig(), description="Its kind, and how it is trained; of the source.")
+    train: TokenizerConfig = Field(
+        default=ByteBPEConfig(), description="Its kind, and how it is trained; of the source."
+    )
     target: TokenizerConfig | None = Field(
         default=None, description="Not shared: the same for the target; null: as `train`."
     )
@@ -101,6 +106,7 @@ class TranslationConfig(Section):
             if raw["tokenizers"][name] is not None:
                 raw["tokenizers"][name]["vocab_size"] = min(512, raw["tokenizers"][name]["vocab_size"])
         raw["translator"] |= {"bleu_pairs": 8, "average": {"checkpoints": 2, "interval": 2}}
+        raw["translator"]["search"] |= {"beam": 2, "extra": 5}
         raw["translator"]["model"] |= {"layers": 1, "width": 32}
         if self.translator.model.kind == "seq2seq":
             raw["translator"]["model"]["embedding"] = 32
@@ -121,4 +127,4 @@ def load_translation(path: Path, overrides: Mapping[str, str] | None = None) -> 
 
 def shipped_translation() -> TranslationConfig:
     """What the flow trains when nothing else is said."""
-    return load_translation(CONFIGS / "models" / "transformer.yaml")
+    return load_translation(CONFIGS / "translation" / "transformer.yaml")

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from lm.config import StrictModel, TrainConfig
 from lm.tokenizers.config import TokenizerConfig
 from lm.translator_config import TranslatorConfig
-from tasks.pretrain import TrainingRequest, register
+from tasks.pretrain import UNSEEN_IN_RESULT, register
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.training import training
@@ -133,14 +134,21 @@ def pair_tokenizer(work: Work, config: PairTokenizerConfig, *, pairs: Artifact) 
     work.counts |= train_tokenizer(texts, config.train, work.directory)
 
 
-class TranslatorRequest(TrainingRequest):
+class TranslatorRequest(StrictModel):
     """A translator and how it is trained, every `auto` resolved; vocabularies are those of the tokenizers."""
 
     translator: TranslatorConfig
+    train: TrainConfig
+
+    def key_material(self) -> dict[str, Any]:
+        """Without what changes how a training is watched and saved, and not what it ends in."""
+        return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
 
 
 @stage(version=1, libraries=("torch", "sacrebleu"))
-def train_translator(work: Work, config: TranslatorRequest, *, pairs: Artifact, source: Artifact, target: Artifact) -> None:
+def train_translator(
+    work: Work, config: TranslatorRequest, *, pairs: Artifact, source: Artifact, target: Artifact
+) -> None:
     """Train on the training pairs; the artifact is a translator's folder with results, samples and translations."""
     from lm.train_translator import train_translator as run
 
