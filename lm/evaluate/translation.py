@@ -24,7 +24,7 @@ def corpus_scores(hypotheses: Sequence[str], references: Sequence[str], tokenize
 
     if len(hypotheses) != len(references) or not references:
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references: one each is needed")
-    bleu, chrf = BLEU(tokenize=tokenizer), CHRF()
+    bleu, chrf = BLEU(tokenize=tokenizer, force=True), CHRF()  # force: says nothing about ends of lines
     score = bleu.corpus_score(list(hypotheses), [list(references)])
     return {
         "bleu": float(score.score),
