@@ -119,7 +119,7 @@ def letter_task(options: argparse.Namespace, turned: bool) -> tuple[tuple[Path, 
     def pair(text: str) -> Pair:
         return Pair(text, text[::-1] if turned else text)
 
-    train = [pair(text) for text in strings(30_000, 2, options.longest, 0)]
+    train = [pair(text) for text in strings(20_000, 2, options.longest, 0)]
     asked = {n: [pair(t) for t in strings(200, n, n, 1000 + n)] for n in (2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 24)}
     return (folder, folder), (train, [p for n in (4, 8) for p in asked[n]]), asked
 
@@ -273,12 +273,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=int, default=10, help="letters of a string to train on")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop with a checkpoint after so long")
     parser.add_argument("--directory", type=Path, help="where checkpoints and models are kept")
     parser.add_argument("--picture", type=Path, help="draw an alignment into this SVG file")
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     run = {"letters": letters, "order": order, "translation": translation, "dictionary": dictionary}[options.what]
     if options.directory is not None:
         run(options)
