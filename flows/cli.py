@@ -102,6 +102,37 @@ def pretrain(
     _run_flow("flows.ladder:model_flow", settings.smoke() if smoke else settings, as_json)
 
 
+@app.command("train-translator")
+def train_translator(
+    config: Annotated[
+        Path, typer.Argument(help="A YAML file such as configs/translation/transformer.yaml.", show_default=False)
+    ],
+    set_: Overrides = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model that turns one text into another from pairs of texts; goes on where it stopped."""
+    from flows.translation_config import load_translation
+
+    settings = load_translation(config, _overrides(set_))
+    _run_flow("flows.translate:translator_flow", settings.smoke() if smoke else settings, as_json)
+
+
+@app.command()
+def translate(
+    model: Annotated[str, typer.Argument(help="A train_translator artifact, or a model folder.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A text file, UTF-8, a source a line.", show_default=False)],
+    beam: Annotated[int, typer.Option(min=1, help="Hypotheses kept at each step; 1 is greedy.")] = 4,
+    alpha: Annotated[float, typer.Option(min=0.0, help="Strength of the length penalty.")] = 0.6,
+    as_json: Json = False,
+) -> None:
+    """Translate a file line by line."""
+    from flows.translate import translate_file
+
+    found = translate_file(_model_folder(model), file, beam, alpha, quiet=as_json)
+    _print(found, as_json, lambda data: [print(line["translation"]) for line in data["lines"]])
+
+
 @app.command()
 def clean(
     out_: Annotated[

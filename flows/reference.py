@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from flows.config import PipelineConfig, TokensConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
+from flows.translation_config import TranslationConfig
 
 HEAD = """# Configuration
 
@@ -31,6 +32,12 @@ The files of `textmill pretrain` and of `textmill ladder` have the keys above bu
 A file that says `extends: FILE` has the keys of that one, but for those that it says itself.
 """
 
+TRANSLATION = """
+# A translator
+
+The files of `textmill train-translator` have these keys. `extends` works here, too.
+"""
+
 
 def configuration_page() -> str:
     """The whole page as Markdown."""
@@ -38,7 +45,8 @@ def configuration_page() -> str:
     pipeline = HEAD + "\n".join(_section(PipelineConfig, "", seen))
     own = {name for name in LadderConfig.model_fields if name not in TokensConfig.model_fields}
     ladder = "\n".join(_section(LadderConfig, "", seen, own))
-    return f"{pipeline}\n{LADDER}{ladder}\n"
+    translation = "\n".join(_section(TranslationConfig, "", seen))
+    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n"
 
 
 def _section(

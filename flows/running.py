@@ -4,11 +4,11 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
-from flows.curation import Curation
 from tasks import home
 from tasks.progress import Display
-from tasks.run import Run, pipeline_run
+from tasks.run import Resources, Run, pipeline_run
 from tasks.store import Store
 
 last_run: Run | None = None
@@ -17,8 +17,17 @@ last_run: Run | None = None
 QUIET = "TEXTMILL_QUIET"  # set by the command line when its output is for a program
 
 
+class Settings(Protocol):
+    """What the configuration of every flow has."""
+
+    @property
+    def resources(self) -> Resources: ...
+
+    def model_dump(self, *, mode: str = ...) -> dict[str, Any]: ...
+
+
 @contextmanager
-def prefect_run(flow: str, config: Curation) -> Iterator[Run]:
+def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     """The pipeline run of the Prefect flow run that this is called in."""
     from prefect import runtime
 

@@ -10,7 +10,6 @@ import urllib.request
 from typing import Any
 
 from flows import running, services
-from flows.curation import Curation
 from tasks import home
 from tasks.ladder import read_board
 from tasks.progress import cancelled_in_ui
@@ -19,7 +18,7 @@ from tasks.shipper import EXPERIMENT
 from tasks.store import Artifact
 
 
-def run_flow(entrypoint: str, config: Curation, quiet: bool) -> dict[str, Any]:
+def run_flow(entrypoint: str, config: running.Settings, quiet: bool) -> dict[str, Any]:
     """Run a flow (`flows.pipeline:textmill_pipeline`) as a Prefect flow run in this process.
 
     The Prefect server is waited for (started if none answers); MLflow is only started: what it is to be told waits in
@@ -80,7 +79,7 @@ def _summarised(run: Run | None, seconds: float) -> dict[str, Any]:
         "outside_stages_seconds": seconds - run.stage_seconds,
         "stages": stages,
         "figures": _figures(made),
-        "sample": _last_sample(made.get("pretrain")),
+        "sample": _last_sample(made.get("pretrain") or made.get("train_translator")),
     }
 
 
@@ -103,6 +102,11 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         )
     if "held_out" in counts and "leaderboard" not in counts:
         figures["held-out bits per byte"] = f"{counts['held_out']['bits_per_byte']:.4f}"
+    if "train_translator" in counts:
+        found = counts["train_translator"]
+        figures["model"] = f"{found['parameters']:,} parameters, trained on {found['tokens']:,} tokens"
+        figures["BLEU of validation sources"] = f"{found['valid_bleu']:.1f} (copied: {found['copy_bleu']:.1f})"
+        figures["chrF"] = f"{found['valid_chrf']:.1f}"
     if "compare" in made:
         comparisons = json.loads(made["compare"].file("comparison.json").read_text())
         first, second, gain = (comparisons["pretrained - scratch"][name] for name in ("first", "second", "difference"))
@@ -120,7 +124,10 @@ def _last_sample(model: Artifact | None) -> str | None:
     from tasks.training import SAMPLES, read_samples
 
     samples = read_samples(model.path / SAMPLES) if model else []
-    return samples[-1]["prompt"] + samples[-1]["text"] if samples else None
+    if not samples:
+        return None
+    between = " -> " if model and model.stage == "train_translator" else ""
+    return f"{samples[-1]['prompt']}{between}{samples[-1]['text']}"
 
 
 def _mlflow_link(server: str) -> str:

@@ -175,11 +175,12 @@ class OptimizerConfig(StrictModel):
 class ScheduleConfig(StrictModel):
     """Learning rate over the steps: linear warm-up, then a shape, as a fraction of the peak."""
 
-    shape: Literal["cosine", "wsd", "constant", "stlr"] = Field(
+    shape: Literal["cosine", "wsd", "constant", "noam", "stlr"] = Field(
         default="cosine",
         description="`cosine` to the final fraction (GPT-3); `wsd`: constant, then linear decay over the last"
-        " part (Hu et al. 2024, MiniCPM); `constant`; `stlr`: ULMFiT's slanted triangle (Howard & Ruder 2018), which"
-        " has no warm-up besides its own rise.",
+        " part (Hu et al. 2024, MiniCPM); `constant`; `noam`: falls with the inverse square root of the step (Vaswani"
+        " et al. 2017, whose peak is 1 / sqrt(width * warmup_steps)); `stlr`: ULMFiT's slanted triangle (Howard & Ruder"
+        " 2018), which has no warm-up besides its own rise.",
     )
     warmup_steps: int | Literal["auto"] = Field(
         default="auto",

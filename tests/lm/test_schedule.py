@@ -6,7 +6,7 @@ import math
 import pytest
 
 from lm.config import ScheduleConfig
-from lm.train.schedule import learning_rate_factor
+from lm.train.schedule import learning_rate_factor, noam_peak
 
 
 def factors(steps: int, **fields: object) -> list[float]:
@@ -51,3 +51,14 @@ def test_auto_is_resolved_first() -> None:
     assert ScheduleConfig(warmup_steps=7).resolve(1000).warmup_steps == 7
     with pytest.raises(ValueError, match="warmup_steps is still 'auto'"):
         learning_rate_factor(0, 10, ScheduleConfig())
+
+
+def test_noam_is_the_papers_equation_3() -> None:
+    """d^-0.5 min(n^-0.5, n w^-1.5), n from 1: its peak is `noam_peak`, at step w."""
+    width, warmup = 512, 40
+    got = factors(400, shape="noam", warmup_steps=warmup)
+    expected = [width**-0.5 * min(n**-0.5, n * warmup**-1.5) for n in range(1, 401)]
+    assert [noam_peak(width, warmup) * factor for factor in got] == pytest.approx(expected)
+    assert max(got) == got[warmup - 1] == 1.0
+    assert noam_peak(512, 4000) == pytest.approx(6.99e-4, abs=1e-6)
+    assert factors(3, shape="noam", warmup_steps=0) == pytest.approx([1.0, 0.5**0.5, 3**-0.5])

@@ -1,0 +1,130 @@
+"""The configuration of a translator: pairs of texts, tokenizers for both sides, a model and its training."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from flows.curation import Section
+from flows.loading import CONFIGS, ConfigError, load
+from lm.config import TrainConfig
+from lm.tokenizers.config import ByteBPEConfig, TokenizerConfig
+from lm.translator_config import TranslatorConfig
+from tasks.run import Resources
+
+SMOKE_PAIRS = 500
+
+
+class PairFiles(Section):
+    """Where pairs are: two text files, line n of one being line n of the other, or one file of both sides."""
+
+    source: str | None = Field(default=None, description="A text a line, UTF-8, also gzipped (`.gz`).")
+    target: str | None = Field(default=None, description="The same lines in the other language.")
+    file: str | None = Field(
+        default=None,
+        description="Instead of these, one file: `.tsv` (source and target, no header) or `.jsonl`, also `.gz`.",
+    )
+    fields: tuple[str, str] = Field(
+        default=("source", "target"), description="`.jsonl`: the keys of the source and of the target."
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        given = [name for name in ("source", "target", "file") if getattr(self, name)]
+        if given not in (["source", "target"], ["file"]):
+            raise ValueError(f"give either source and target, or file (given: {', '.join(given) or 'none'})")
+        return self
+
+    def paths(self) -> tuple[Path, ...]:
+        """One path or two. Raises ConfigError for an environment variable that is not set."""
+        return tuple(_expanded(name) for name in (self.source, self.target, self.file) if name)
+
+
+def _expanded(name: str) -> Path:
+    whole = os.path.expandvars(name)
+    if left := re.search(r"\$\{?(\w+)", whole):
+        raise ConfigError(f"{name}: the environment variable {left[1]} is not set; set it, or name the file in full")
+    return Path(whole).expanduser()
+
+
+class PairsSection(Section):
+    """What is learned from, and what is held out."""
+
+    train: PairFiles = Field(description="Pairs to train on. `${NAME}` in a path is an environment variable.")
+    valid: PairFiles | None = Field(
+        default=None,
+        description="Pairs to watch and score; null: a part of `train`. Training pairs that share a side with one of"
+        " them are left out.",
+    )
+    valid_fraction: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Without `valid`: the part of all sources that is held out, by their hash.",
+    )
+    salt: str = Field(default="pairs", description="Without `valid`: another word, another part.")
+    max_pairs: int | None = Field(default=None, ge=1, description="Read only so many pairs of each file, the first.")
+
+
+class PairTokenizersSection(Section):
+    """One tokenizer for both sides, or two."""
+
+    shared: bool = Field(default=True, description="One, trained on both sides, so that a model can share vectors.")
+    train: TokenizerConfig = Field(
+        default=ByteBPEConfig(), description="Its kind, and how it is trained; of the source."
+    )
+    target: TokenizerConfig | None = Field(
+        default=None, description="Not shared: the same for the target; null: as `train`."
+    )
+
+
+class TranslationConfig(Section):
+    """From pairs of texts to a translator."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Name of runs: letters, digits, dashes.")
+    pairs: PairsSection = Field(description="Pairs of texts.")
+    tokenizers: PairTokenizersSection = Field(default=PairTokenizersSection(), description="Tokenizers.")
+    translator: TranslatorConfig = Field(description="The model, what it learns from and how it answers.")
+    train: TrainConfig = Field(description="Budget, batch, optimiser, evaluation, checkpoints.")
+    resources: Resources = Field(default=Resources(), description="What the machine gives; changes no result.")
+
+    @model_validator(mode="after")
+    def _one_vocabulary_to_share(self) -> Self:
+        if self.translator.model.shared_embedding and not self.tokenizers.shared:
+            raise ValueError("translator.model.shared_embedding needs one tokenizer: set tokenizers.shared to true")
+        self.translator.train_config(self.train)
+        return self
+
+    def smoke(self) -> "TranslationConfig":
+        """The same with data and budget cut down so far that it ends in a minute; for tests."""
+        raw = self.model_dump()
+        raw["pairs"]["max_pairs"] = SMOKE_PAIRS
+        for name in ("train", "target"):
+            if raw["tokenizers"][name] is not None:
+                raw["tokenizers"][name]["vocab_size"] = min(512, raw["tokenizers"][name]["vocab_size"])
+        raw["translator"] |= {"bleu_pairs": 8, "average": {"checkpoints": 2, "interval": 2}}
+        raw["translator"]["search"] |= {"beam": 2, "extra": 5}
+        raw["translator"]["model"] |= {"layers": 1, "width": 32}
+        if self.translator.model.kind == "seq2seq":
+            raw["translator"]["model"]["embedding"] = 32
+        else:
+            raw["translator"]["model"] |= {"heads": 2, "feed_forward": 64}
+        raw["train"] |= {"steps": 6, "tokens": None, "epochs": None, "batch": 8, "eval_sequences": 8}
+        return TranslationConfig.model_validate(raw)
+
+
+def load_translation(path: Path, overrides: Mapping[str, str] | None = None) -> TranslationConfig:
+    """Read a translator's YAML file and apply `--set` overrides.
+
+    Raises:
+        ConfigError: as `flows.loading.load` does.
+    """
+    return load(path, overrides, TranslationConfig)
+
+
+def shipped_translation() -> TranslationConfig:
+    """What the flow trains when nothing else is said."""
+    return load_translation(CONFIGS / "translation" / "transformer.yaml")

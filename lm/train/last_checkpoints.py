@@ -1,0 +1,65 @@
+"""The average of a run's last checkpoints (Vaswani et al. 2017, section 6.1: the last 5, written every 10 minutes).
+
+Which checkpoints are averaged must follow from the configuration alone: those at the last multiples of an interval in
+steps, and the last step. Those that a kill or the clock caused do not count. They are kept beside the run's own, which
+prunes by another rule.
+"""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lm.train.checkpoint import list_checkpoints
+
+KEPT = "averaged"
+
+
+class LastCheckpoints:
+    """Keeps the weights of the last `count` checkpoints of a run of `steps`, `interval` steps apart.
+
+    `keep` is the trainer's `on_checkpoint`; the trainer must be told `checkpoint_interval=interval`. Raises ValueError
+    if the run is too short to have so many.
+    """
+
+    def __init__(self, directory: Path, steps: int, count: int, interval: int) -> None:
+        multiples = [n for n in range(interval, steps, interval)][-(count - 1) :] if count > 1 else []
+        self.wanted = [*multiples, steps]
+        if len(self.wanted) < count:
+            raise ValueError(
+                f"{steps} steps with a checkpoint every {interval} do not leave {count} to average: average fewer, or"
+                " at a shorter interval"
+            )
+        self.directory = directory
+        self.folder = directory / KEPT
+        # A kill between a checkpoint and `keep` must not lose it.
+        for step, path in list_checkpoints(directory):
+            self.keep(step, path)
+
+    def keep(self, step: int, path: Path) -> None:
+        """Take note of a checkpoint, a link to its weights if it is one of those wanted."""
+        if step not in self.wanted:
+            return
+        self.folder.mkdir(exist_ok=True)
+        partial, final = self.folder / ".tmp", self._file(step)
+        partial.unlink(missing_ok=True)
+        os.link(path / "model.safetensors", partial)
+        os.replace(partial, final)
+
+    def average(self) -> dict[str, Tensor]:
+        """The mean of each weight, summed in fp64 from the oldest on. Raises FileNotFoundError naming one that is
+        missing."""
+        mean: dict[str, Tensor] = {}
+        dtypes: dict[str, torch.dtype] = {}
+        for step in self.wanted:
+            if not self._file(step).exists():
+                raise FileNotFoundError(f"{self._file(step)}: the checkpoint of step {step} is needed for the average")
+            for name, tensor in load_file(self._file(step)).items():
+                dtypes[name] = tensor.dtype
+                mean[name] = mean[name] + tensor.double() if name in mean else tensor.double()
+        return {name: (total / len(self.wanted)).to(dtypes[name]) for name, total in mean.items()}
+
+    def _file(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}.safetensors"

@@ -1,0 +1,156 @@
+"""A trained encoder-decoder as its users see it: texts in, texts out. Its folder:
+
+config.json (with "kind")  model.safetensors  source/ and target/: a tokenizer each
+
+translator = load_translator(folder)
+translator.translate(["A man sleeps."])
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from lm.beam import beam_search, greedy
+from lm.models.seq2seq import Seq2Seq
+from lm.models.seq2seq_config import Seq2SeqConfig
+from lm.models.transformer import Transformer
+from lm.models.transformer_config import TransformerConfig
+from lm.stop import ShouldStop, check, never
+from lm.tokenizer import copy_tokenizer, encode_documents, end_of_text_id, load_tokenizer
+from lm.translator_config import SearchConfig
+
+SOURCE, TARGET = "source", "target"
+Model = Seq2Seq | Transformer
+
+
+class Translator:
+    """A model with the tokenizers of both sides."""
+
+    def __init__(self, model: Model, source: Tokenizer, target: Tokenizer) -> None:
+        self.model, self.source, self.target = model, source, target
+        self.end = end_of_text_id(target)
+
+    def sources(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Tokens of each text and the end token, int64."""
+        end = end_of_text_id(self.source)
+        return [np.append(ids, end) for ids in encode_documents(self.source, list(texts))]
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        search: SearchConfig | None = None,
+        should_stop: ShouldStop = never,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[str]:
+        """The best target found for each text; `progress` advances by texts. Texts of like length go together."""
+        search = search or SearchConfig()
+        encoded = self.sources(texts)
+        found = [""] * len(texts)
+        device = next(self.model.parameters()).device
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            by_length = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
+            for start in range(0, len(texts), search.batch):
+                check(should_stop, "translating")
+                chosen = by_length[start : start + search.batch]
+                tokens, lengths = padded([encoded[i] for i in chosen], self.end)
+                ids = self._search(tokens.to(device), lengths.to(device), search, should_stop)
+                for i, target in zip(chosen, ids, strict=True):
+                    found[i] = str(self.target.decode(target, skip_special_tokens=False))
+                progress(len(chosen))
+        finally:
+            self.model.train(was_training)
+        return found
+
+    def _search(
+        self, source: torch.Tensor, lengths: torch.Tensor, search: SearchConfig, should_stop: ShouldStop
+    ) -> list[list[int]]:
+        if search.beam == 1:
+            return greedy(self.model, source, lengths, self.end, search.extra, should_stop)
+        found = beam_search(
+            self.model,
+            source,
+            lengths,
+            self.end,
+            beam=search.beam,
+            alpha=search.alpha,
+            extra=search.extra,
+            should_stop=should_stop,
+        )
+        return [hypotheses[0].tokens for hypotheses in found]
+
+    @torch.no_grad()
+    def align(self, source: str, target: str) -> tuple[list[str], list[str], np.ndarray]:
+        """Source tokens, target tokens (the end last), and how much each target token looked at each source token,
+        fp32 [target, source]. Raises ValueError for a model without attention."""
+        x = self.sources([source])[0]
+        y = np.append(encode_documents(self.target, [target])[0], self.end)
+        inputs = torch.from_numpy(np.concatenate([[self.end], y[:-1]]))[None]
+        self.model.eval()
+        weights = self.model.alignments(torch.from_numpy(x)[None], torch.tensor([len(x)]), inputs)
+        if weights is None:
+            raise ValueError("this model has no attention: it looks at nothing")
+        shown = [[str(t.decode([int(i)], skip_special_tokens=False)) for i in ids] for t, ids in self._sides(x, y)]
+        return shown[0], shown[1], weights[0].float().numpy()
+
+    def _sides(self, x: np.ndarray, y: np.ndarray) -> list[tuple[Tokenizer, np.ndarray]]:
+        return [(self.source, x), (self.target, y)]
+
+
+def padded(rows: Sequence[np.ndarray], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows padded on the right, int64 [batch, time], and their lengths, int64 [batch]."""
+    lengths = torch.tensor([len(row) for row in rows])
+    tokens = torch.full((len(rows), int(lengths.max())), padding, dtype=torch.int64)
+    for out, row in zip(tokens, rows, strict=True):
+        out[: len(row)] = torch.from_numpy(row)
+    return tokens, lengths
+
+
+def build_model(config: Seq2SeqConfig | TransformerConfig, seed: int = 0) -> Model:
+    """An untrained model of either kind."""
+    return Seq2Seq(config, seed) if isinstance(config, Seq2SeqConfig) else Transformer(config, seed)
+
+
+def save_translator(model: Model, source: Path, target: Path, folder: Path) -> None:
+    """Write a model folder with the tokenizers of two folders."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "model.safetensors.tmp"
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    save_file(tensors, partial)
+    os.replace(partial, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(model.config.model_dump(), indent=1) + "\n")
+    copy_tokenizer(source, folder / SOURCE)
+    copy_tokenizer(target, folder / TARGET)
+
+
+def load_translator(folder: Path, device: str = "cpu") -> Translator:
+    """The translator of a folder that `save_translator` wrote, in eval mode.
+
+    Raises FileNotFoundError or ValueError saying what is missing or does not fit.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no model there")
+    config = json.loads(path.read_text())
+    kinds = {"seq2seq": Seq2SeqConfig, "transformer": TransformerConfig}
+    if (kind := config.get("kind")) not in kinds:
+        raise ValueError(f"{path}: a model of kind {kind!r} does not translate; {', '.join(kinds)} do")
+    model = build_model(kinds[kind](**config))
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    source, target = load_tokenizer(folder / SOURCE), load_tokenizer(folder / TARGET)
+    for side, tokenizer, vocab in (
+        (SOURCE, source, model.config.source_vocab),
+        (TARGET, target, model.config.target_vocab),
+    ):
+        if tokenizer.get_vocab_size() > vocab:
+            raise ValueError(
+                f"{folder / side}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {vocab}"
+            )
+    return Translator(model.to(device).eval(), source, target)

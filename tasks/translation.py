@@ -1,0 +1,180 @@
+"""A translator from pairs of texts: the pairs, their tokenizers, and the trained model, each an artifact."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from lm.config import StrictModel, TrainConfig
+from lm.tokenizers.config import TokenizerConfig
+from lm.translator_config import TranslatorConfig
+from tasks.pretrain import UNSEEN_IN_RESULT, register
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+from tasks.training import training
+
+TRAIN, VALID = "train.parquet", "valid.parquet"
+REGISTERED_NAME = "textmill-translator"
+
+
+class PairSource(BaseModel):
+    """Files of pairs with the hashes of their content; where they lie does not shape the result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    paths: tuple[Path, ...]
+    sha256: tuple[str, ...]
+    fields: tuple[str, str]
+
+    @classmethod
+    def of(cls, paths: tuple[Path, ...], fields: tuple[str, str]) -> "PairSource":
+        """Fingerprint one file or two.
+
+        Raises:
+            FileNotFoundError: naming the file that is not there.
+        """
+        hashes = []
+        for path in paths:
+            if not path.exists():
+                raise FileNotFoundError(f"{path}: no such file")
+            with path.open("rb") as handle:
+                hashes.append(hashlib.file_digest(handle, "sha256").hexdigest())
+        return cls(paths=paths, sha256=tuple(hashes), fields=fields)
+
+    def key_material(self) -> dict[str, Any]:
+        """Content, and how it is read: the names' endings say that."""
+        endings = ["".join(path.suffixes[-2:]) for path in self.paths]
+        return {"sha256": self.sha256, "endings": endings, "fields": self.fields}
+
+
+class PairsRequest(BaseModel):
+    """What is read, and what is held out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: PairSource
+    valid: PairSource | None
+    valid_fraction: float
+    salt: str
+    max_pairs: int | None
+
+    def key_material(self) -> dict[str, Any]:
+        """Without paths, and without what is not used."""
+        held_out: dict[str, Any] = {"valid_fraction": self.valid_fraction, "salt": self.salt}
+        if self.valid is not None:
+            held_out = {"valid": self.valid.key_material()}
+        return {"train": self.train.key_material(), "max_pairs": self.max_pairs, **held_out}
+
+
+@stage(version=1)
+def pairs(work: Work, config: PairsRequest) -> None:
+    """Read the pairs and hold some out: train.parquet and valid.parquet with the columns source and target.
+
+    Raises:
+        ValueError: a file that cannot be read, or nothing left to train on or to score.
+    """
+    from lm.pairs import split_pairs, without_leaks
+
+    train = _read(config.train, config.max_pairs)
+    if config.valid is None:
+        train, valid, left_out = split_pairs(train, config.valid_fraction, config.salt)
+    else:
+        valid = _read(config.valid, config.max_pairs)
+        train, left_out = without_leaks(train, valid)
+    for name, kept in (("training", train), ("validation", valid)):
+        if not kept:
+            raise ValueError(f"there is no {name} pair: {left_out:,} were left out since they share a side with others")
+    for file, kept in ((TRAIN, train), (VALID, valid)):
+        _write(work.directory / file, kept)
+    work.counts |= {"train": len(train), "valid": len(valid), "left_out": left_out}
+
+
+def _read(source: PairSource, limit: int | None) -> Any:
+    from lm.pairs import read_pairs
+
+    return read_pairs(*source.paths, fields=source.fields)[:limit]
+
+
+def _write(path: Path, kept: Any) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"source": [pair.source for pair in kept], "target": [pair.target for pair in kept]}
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def load_pairs(path: Path) -> Any:
+    """The pairs of one of the stage's files."""
+    import pyarrow.parquet as pq
+
+    from lm.pairs import Pair
+
+    table = pq.read_table(path)
+    return [Pair(s, t) for s, t in zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)]
+
+
+class PairTokenizerConfig(BaseModel):
+    """A tokenizer, and of which side's training texts it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    side: Literal["source", "target", "both"]
+    train: TokenizerConfig
+
+
+@stage(version=1, libraries=("tokenizers",))
+def pair_tokenizer(work: Work, config: PairTokenizerConfig, *, pairs: Artifact) -> None:
+    """Learn a tokenizer from the training pairs, in their order."""
+    from lm.tokenizer import train_tokenizer
+
+    sides = {"source": (0,), "target": (1,), "both": (0, 1)}[config.side]
+    texts = (pair[side] for pair in load_pairs(pairs.file(TRAIN)) for side in sides)
+    work.counts |= train_tokenizer(texts, config.train, work.directory)
+
+
+class TranslatorRequest(StrictModel):
+    """A translator and how it is trained, every `auto` resolved; vocabularies are those of the tokenizers."""
+
+    translator: TranslatorConfig
+    train: TrainConfig
+
+    def key_material(self) -> dict[str, Any]:
+        """Without what changes how a training is watched and saved, and not what it ends in."""
+        return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
+
+
+@stage(version=1, libraries=("torch", "sacrebleu"))
+def train_translator(
+    work: Work, config: TranslatorRequest, *, pairs: Artifact, source: Artifact, target: Artifact
+) -> None:
+    """Train on the training pairs; the artifact is a translator's folder with results, samples and translations."""
+    from lm.train_translator import train_translator as run
+
+    train, valid = (load_pairs(pairs.file(name)) for name in (TRAIN, VALID))
+    with training(work) as (hooks, should_stop):
+        result = run(
+            train,
+            valid,
+            source.path,
+            target.path,
+            config.translator,
+            config.train,
+            work.scratch / "checkpoints",
+            work.directory,
+            hooks=hooks,
+            should_stop=should_stop,
+        )
+    result = {name: value for name, value in result.items() if name not in ("resumed_from", "checkpoint")}
+    (work.directory / "result.json").write_text(json.dumps(result, indent=1))
+    work.counts |= {
+        "parameters": result["parameters"],
+        "tokens": result["tokens"],
+        "valid_bits_per_byte": result["valid"]["bits_per_byte"],
+        "valid_bleu": result["valid"]["bleu"],
+        "valid_chrf": result["valid"]["chrf"],
+        "copy_bleu": result["copy"]["bleu"],
+        "steps": result["step"],
+    }
+    register(work, REGISTERED_NAME, {**config.translator.model.model_dump(), "tokens": result["tokens"]})

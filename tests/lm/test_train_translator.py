@@ -1,0 +1,350 @@
+"""Translators from pairs: they learn, resume to the same bits, average, score and are kept whole in a folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lm.config import OptimizerConfig, ScheduleConfig, TrainConfig
+from lm.evaluate.translation import corpus_scores, pair_bits_per_byte
+from lm.models.cove import CoVe, cove_vectors
+from lm.models.seq2seq import Seq2Seq
+from lm.models.seq2seq_config import Seq2SeqConfig
+from lm.objectives.causal import IGNORE
+from lm.objectives.seq2seq import Seq2SeqObjective
+from lm.pair_examples import PairExamples
+from lm.pairs import Pair
+from lm.stop import Interrupted
+from lm.text_model import open_model
+from lm.tokenizer import load_tokenizer, token_byte_lengths, train_tokenizer
+from lm.tokenizers.config import CharacterConfig
+from lm.tokenizers.spelling import Spelling
+from lm.train.checkpoint import list_checkpoints, save_checkpoint
+from lm.train.hooks import Hooks
+from lm.train.last_checkpoints import LastCheckpoints
+from lm.train_translator import TRANSLATIONS, train_translator
+from lm.translator import Translator, build_model, load_translator, save_translator
+from lm.translator_config import PairLimits, SearchConfig, TranslatorConfig
+
+SCRIPT = Path(__file__).with_name("killed_translator.py")
+LETTERS = "abcdef"
+SHARED = {"source_vocab": 300, "target_vocab": 300}
+RECURRENT: dict[str, Any] = {
+    **SHARED,
+    "kind": "seq2seq",
+    "cell": "gru",
+    "embedding": 32,
+    "width": 64,
+    "attention": "additive",
+    "bidirectional": True,
+}
+ATTENTIVE: dict[str, Any] = {
+    **SHARED,
+    "kind": "transformer",
+    "layers": 1,
+    "width": 48,
+    "heads": 4,
+    "feed_forward": 96,
+    "dropout": 0.0,
+}
+
+
+def reversals(count: int, seed: int) -> list[Pair]:
+    """Strings of two to five letters and the same turned round."""
+    draw = np.random.default_rng(seed)
+    texts = ["".join(draw.choice(list(LETTERS), draw.integers(2, 6))) for _ in range(count)]
+    return [Pair(text, text[::-1]) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer of characters."""
+    folder = tmp_path_factory.mktemp("letters")
+    train_tokenizer([LETTERS * 2], CharacterConfig(kind="character", vocab_size=300), folder)
+    return folder
+
+
+def encoded(pairs: list[Pair], folder: Path) -> PairExamples:
+    tokenizer = load_tokenizer(folder)
+    return PairExamples(pairs, tokenizer, tokenizer, PairLimits(), Spelling.load(folder))
+
+
+def train_config(steps: int, **fields: Any) -> TrainConfig:
+    given = {"batch": 64, "precision": "fp32", "eval_interval": 0, "sample_interval": 0, "checkpoint_seconds": 0}
+    rate = OptimizerConfig(learning_rate=5e-3, weight_decay=0.0, beta2=0.98)
+    falling = ScheduleConfig(shape="wsd", warmup_steps=min(50, steps), decay_part=0.4, final_fraction=0.05)
+    return TrainConfig(steps=steps, **{**given, "optimizer": rate, "schedule": falling, **fields})
+
+
+@pytest.mark.parametrize(("model", "steps"), [(RECURRENT, 260), (ATTENTIVE, 520)], ids=["seq2seq", "transformer"])
+def test_it_learns_to_turn_words_round(model: dict[str, Any], steps: int, letters: Path, tmp_path: Path) -> None:
+    """At least 99 % of words never seen, exact, by greedy search."""
+    trained = reversals(6000, 0)
+    seen = {pair.source for pair in trained}
+    valid = [pair for pair in reversals(600, 1) if pair.source not in seen][:200]
+    settings = TranslatorConfig.model_validate({"model": model, "search": {"beam": 1, "batch": 200}})
+    given = (letters, letters, settings, train_config(steps), tmp_path / "checkpoints", tmp_path / "model")
+    result = train_translator(trained, valid, *given)
+    rows = [json.loads(line) for line in (tmp_path / "model" / TRANSLATIONS).read_text().splitlines()]
+    assert len(rows) == len(valid) >= 100
+    right = np.mean([row["translation"] == row["target"] for row in rows])
+    assert right >= 0.99
+    assert result["valid"]["bits_per_byte"] < 0.1 < 2 < result["untrained"]["bits_per_byte"]
+    assert result["valid"]["chrf"] > 99 > result["copy"]["chrf"]
+    translator = load_translator(tmp_path / "model")
+    assert translator.translate(["abcde", "fed"]) == ["edcba", "def"]
+
+
+# --- objective ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("kind", [RECURRENT, ATTENTIVE], ids=["seq2seq", "transformer"])
+def test_the_loss_is_that_of_torch_and_the_bits_are_the_models(
+    kind: dict[str, Any], smoothing: float, letters: Path
+) -> None:
+    """Label smoothing as torch.nn.CrossEntropyLoss has it, values and gradients; it is no part of bits per byte."""
+    examples = encoded(reversals(20, 0), letters)
+    tokenizer = load_tokenizer(letters)
+    config = TranslatorConfig.model_validate({"model": kind}).model.with_vocab(
+        tokenizer.get_vocab_size(), tokenizer.get_vocab_size()
+    )
+    model = build_model(config).double().eval()
+    batch = examples.batch(np.arange(20))
+    objective = Seq2SeqObjective(token_byte_lengths(tokenizer), label_smoothing=smoothing)
+    losses = objective.losses(model, batch)
+    logits = model(batch["source"], batch["source_lengths"], batch["tokens"][:, :-1])
+    torchs = nn.CrossEntropyLoss(label_smoothing=smoothing, ignore_index=IGNORE, reduction="sum")
+    expected = torchs(logits.flatten(0, 1), batch["targets"].flatten())
+    assert losses.terms["causal"].total.item() == pytest.approx(expected.item(), rel=1e-12)
+    mine = torch.autograd.grad(losses.terms["causal"].total, list(model.parameters()))
+    theirs = torch.autograd.grad(expected, list(model.parameters()))
+    assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(mine, theirs, strict=True))
+    assert objective.counts(batch) == {"causal": float(sum(len(p.target) + 1 for p in reversals(20, 0)))}
+    assert objective.tokens(batch) == 2 * sum(len(p.target) + 1 for p in reversals(20, 0))
+    text = batch["targets"].where(batch["targets"] != examples.target_end, torch.tensor(IGNORE))
+    nats = F.cross_entropy(logits.flatten(0, 1), text.flatten(), ignore_index=IGNORE, reduction="sum")
+    assert losses.nats is not None
+    assert float(losses.nats) == pytest.approx(nats.item(), rel=1e-12)
+    assert losses.bytes == sum(len(pair.target) for pair in reversals(20, 0))
+
+
+def test_bits_per_byte_do_not_depend_on_the_batch(letters: Path) -> None:
+    examples = encoded(reversals(50, 0), letters)
+    lengths = token_byte_lengths(load_tokenizer(letters))
+    model = build_model(Seq2SeqConfig(**{**RECURRENT, "source_vocab": len(lengths), "target_vocab": len(lengths)}))
+    whole = pair_bits_per_byte(model.train(), examples, lengths, batch=50)
+    apart = pair_bits_per_byte(model, examples, lengths, batch=7)
+    assert model.training
+    assert {name: apart[name] for name in apart} == pytest.approx(whole, rel=1e-5)
+    assert whole["bytes"] == whole["tokens"] == sum(len(pair.target) for pair in reversals(50, 0))
+    assert pair_bits_per_byte(model, examples, lengths, limit=10)["bytes"] < whole["bytes"]
+    with pytest.raises(ValueError, match="no validation pair within the limits"):
+        pair_bits_per_byte(model, encoded([], letters), lengths)
+    with pytest.raises(Interrupted, match="evaluating"):
+        pair_bits_per_byte(model, examples, lengths, should_stop=lambda: True)
+
+
+def test_bleu_and_chrf_are_sacrebleus() -> None:
+    perfect = corpus_scores(["Ein Mann schläft auf der Bank."], ["Ein Mann schläft auf der Bank."])
+    assert perfect["bleu"] == pytest.approx(100)
+    assert perfect["chrf"] == pytest.approx(100)
+    assert "tok:13a" in perfect["signature"]
+    assert corpus_scores(["我们明天去北京。"], ["我们明天去北京。"], "zh")["bleu"] == pytest.approx(100)
+    # Seven words, one of them wrong at the end: by hand, (6/7 * 5/6 * 4/5 * 3/4)^(1/4).
+    close = corpus_scores(["a b c d e f x"], ["a b c d e f g"])
+    assert close["bleu"] == pytest.approx(100 * (3 / 7) ** 0.25)
+    with pytest.raises(ValueError, match="1 hypotheses for 2 references"):
+        corpus_scores(["a"], ["a", "b"])
+
+
+# --- checkpoints ----------------------------------------------------------------------------------------------
+
+
+def test_killed_ten_times_it_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL after any step: averages of checkpoints, order, dropout and translations are as if nothing happened."""
+    ten = ",".join(f"step:{n}" for n in (1, 2, 4, 5, 6, 8, 9, 10, 11, 12))
+    runs = [
+        f"{kind}-{name}={moments}" for kind in ("seq2seq", "transformer") for name, moments in (("a", ""), ("b", ten))
+    ]
+    command = [sys.executable, str(SCRIPT), str(tmp_path), *runs]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = {name: (signals, digest) for name, signals, digest in map(str.split, done.stdout.splitlines())}
+    for kind in ("seq2seq", "transformer"):
+        signals, digest = found[f"{kind}-b"]
+        assert signals == ",".join([str(int(signal.SIGKILL))] * 10 + ["0"])
+        assert digest == found[f"{kind}-a"][1]
+    assert found["seq2seq-a"][1] != found["transformer-a"][1]
+
+
+def test_the_average_is_of_the_last_checkpoints_at_multiples_of_the_interval(tmp_path: Path) -> None:
+    """Others, of the clock or of a stop, do not count; what was pruned in between is kept."""
+    weights = {step: {"w": torch.full((2,), float(step) ** 2), "b": torch.ones(1)} for step in (2, 4, 5, 6, 7)}
+    paths = {step: save_checkpoint(tmp_path, step, weights[step], {}, {}) for step in (2, 4, 5)}
+    kept = LastCheckpoints(tmp_path, steps=7, count=3, interval=2)
+    for step in (6, 7):
+        paths[step] = save_checkpoint(tmp_path, step, weights[step], {}, {})
+        kept.keep(step, paths[step])
+    for path in (paths[4], paths[5]):
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    average = kept.average()
+    assert average["w"].tolist() == pytest.approx([(16 + 36 + 49) / 3] * 2)
+    assert average["b"].dtype == torch.float32
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [2, 6, 7]
+    (tmp_path / "averaged" / "step-00000006.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="checkpoint of step 6 is needed"):
+        kept.average()
+    with pytest.raises(ValueError, match=r"7 steps with a checkpoint every 4 do not leave 3 to average"):
+        LastCheckpoints(tmp_path, steps=7, count=3, interval=4)
+
+
+def test_the_best_weights_and_an_average_exclude_each_other() -> None:
+    settings = TranslatorConfig.model_validate({"model": RECURRENT, "average": {"checkpoints": 2}})
+    with pytest.raises(ValueError, match=r"average\.checkpoints and select: best exclude each other"):
+        settings.train_config(TrainConfig(steps=5, select="best"))
+
+
+# --- folder ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [RECURRENT, ATTENTIVE], ids=["seq2seq", "transformer"])
+def test_a_folder_holds_the_model_and_both_tokenizers(kind: dict[str, Any], letters: Path, tmp_path: Path) -> None:
+    train_tokenizer(["ghij" * 3], CharacterConfig(kind="character", vocab_size=300), tmp_path / "other")
+    config = TranslatorConfig.model_validate({"model": {**kind, "shared_embedding": False}}).model
+    model = build_model(config.with_vocab(load_tokenizer(letters).get_vocab_size(), 300), seed=3)
+    save_translator(model, letters, tmp_path / "other", tmp_path / "model")
+    loaded = load_translator(tmp_path / "model")
+    assert loaded.model.config == model.config
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in loaded.model.state_dict().items())
+    assert loaded.source.get_vocab() == load_tokenizer(letters).get_vocab()
+    assert loaded.target.get_vocab() == load_tokenizer(tmp_path / "other").get_vocab()
+    with pytest.raises(ValueError, match=f"kind '{config.kind}' cannot score or continue text"):
+        open_model(tmp_path / "model")
+
+
+def test_what_is_no_translator_is_refused(letters: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no model there"):
+        load_translator(tmp_path)
+    (tmp_path / "config.json").write_text('{"kind": "gpt"}')
+    with pytest.raises(ValueError, match="a model of kind 'gpt' does not translate; seq2seq, transformer do"):
+        load_translator(tmp_path)
+    model = build_model(Seq2SeqConfig(embedding=4, width=4, source_vocab=300, target_vocab=5))
+    save_translator(model, letters, letters, tmp_path / "small")
+    with pytest.raises(ValueError, match=r"target: the tokenizer has \d+ tokens, the model 5"):
+        load_translator(tmp_path / "small")
+
+
+def test_training_without_pairs_is_refused(letters: Path, tmp_path: Path) -> None:
+    settings = TranslatorConfig.model_validate({"model": RECURRENT, "limits": {"source": 3}})
+    for train, valid, name in (
+        ([Pair("abcd", "a")], [Pair("a", "a")], "training"),
+        ([Pair("a", "a")], [], "validation"),
+    ):
+        with pytest.raises(ValueError, match=f"no {name} pair is left within the limits"):
+            train_translator(train, valid, letters, letters, settings, train_config(1), tmp_path / "c", tmp_path / "m")
+
+
+def test_translating_keeps_the_order_and_shows_its_alignment(letters: Path) -> None:
+    tokenizer = load_tokenizer(letters)
+    size = tokenizer.get_vocab_size()
+    model = build_model(Seq2SeqConfig(**{**RECURRENT, "source_vocab": size, "target_vocab": size}))
+    translator = Translator(model, tokenizer, tokenizer)
+    texts = ["abc", "a", "fedcba", "", "bb"]
+    search = SearchConfig(beam=2, extra=3, batch=2)
+    told: list[int] = []
+    found = translator.translate(texts, search, progress=told.append)
+    assert found == [translator.translate([text], search)[0] for text in texts]
+    assert sum(told) == 5
+    source, target, weights = translator.align("abc", "de")
+    assert (source[:3], target[:2]) == (["a", "b", "c"], ["d", "e"])
+    assert weights.shape == (3, 4)
+    assert weights.sum(1) == pytest.approx(np.ones(3), abs=1e-6)
+    silent = build_model(Seq2SeqConfig(**{**RECURRENT, "attention": "none", "bidirectional": False}))
+    with pytest.raises(ValueError, match="no attention: it looks at nothing"):
+        Translator(silent, tokenizer, tokenizer).align("a", "b")
+    with pytest.raises(Interrupted, match="translating"):
+        translator.translate(texts, should_stop=lambda: True)
+
+
+def test_samples_are_translations_and_metrics_come_once(letters: Path, tmp_path: Path) -> None:
+    settings = TranslatorConfig.model_validate({"model": RECURRENT, "bleu_pairs": 2})
+    config = train_config(
+        4,
+        sample_interval=2,
+        sample_prompts=("abc",),
+        eval_interval=2,
+        schedule=ScheduleConfig(shape="noam", warmup_steps=2),
+    )
+    samples: list[tuple[int, str]] = []
+    evaluated: list[int] = []
+    hooks = Hooks(
+        on_sample=lambda step, prompt, _: samples.append((step, prompt)),
+        on_evaluate=lambda step, figures: evaluated.append(step) if "accuracy" in figures else None,
+    )
+    given = (letters, letters, settings, config, tmp_path / "checkpoints", tmp_path / "model")
+    result = train_translator(reversals(100, 0), reversals(5, 1), *given, hooks=hooks)
+    assert samples == [(0, "abc"), (2, "abc"), (4, "abc")]
+    assert evaluated == [0, 2, 4]
+    assert result["train"]["pairs"] == 100
+    assert len((tmp_path / "model" / TRANSLATIONS).read_text().splitlines()) == 2
+
+
+# --- CoVe -----------------------------------------------------------------------------------------------------
+
+
+def test_cove_is_what_the_encoder_says_beside_the_words_own_vector(letters: Path) -> None:
+    tokenizer = load_tokenizer(letters)
+    size = tokenizer.get_vocab_size()
+    config = Seq2SeqConfig(
+        embedding=6,
+        width=5,
+        layers=2,
+        source_vocab=size,
+        target_vocab=size,
+        bidirectional=True,
+        attention="general",
+        dropout=0.5,
+    )
+    model = build_model(config, seed=1)
+    assert isinstance(model, Seq2Seq)
+    stack = nn.LSTM(6, 5, 2, batch_first=True, bidirectional=True)
+    with torch.no_grad():
+        for layer, cells in enumerate(model.encoder.layers()):
+            for direction, cell in cells.items():
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    suffix = f"{name}_l{layer}{'_reverse' if direction == 'backward' else ''}"
+                    getattr(stack, suffix).copy_(getattr(cell, name))
+    features = cove_vectors(Translator(model, tokenizer, tokenizer), ["abca", "f"])
+    x = torch.tensor([[*tokenizer.encode("abca").ids, 0]])
+    words = model.source_embedding(x)
+    expected = torch.cat([words, stack(words)[0]], -1)[0, :4].detach()
+    assert features[0] == pytest.approx(expected.numpy(), abs=1e-6)
+    assert features[1].shape == (1, 16)
+    assert (features[0][0, :6] == features[0][3, :6]).all()  # one word, one vector of its own
+    assert not np.allclose(features[0][0, 6:], features[0][3, 6:])  # and another one in each place
+    cove = CoVe(model).train()
+    assert cove.width == 16
+    assert not cove.model.training
+    assert not any(p.requires_grad for p in cove.parameters())
+    given = torch.randn(1, 5, 3)
+    both = cove(x, torch.tensor([5]), given)
+    assert torch.equal(both[..., :3], given)
+    assert both.shape == (1, 5, 13)
+    with pytest.raises(ValueError, match="CoVe needs an encoder that has read both sides"):
+        CoVe(Seq2Seq(Seq2SeqConfig(embedding=4, width=4)))
+    transformer = build_model(TranslatorConfig.model_validate({"model": ATTENTIVE}).model)
+    with pytest.raises(ValueError, match="CoVe needs a model of kind 'seq2seq', not 'transformer'"):
+        cove_vectors(Translator(transformer, tokenizer, tokenizer), ["a"])
