@@ -34,8 +34,8 @@ def draw(state):  # type: ignore[no-untyped-def]
 @vector_kernel
 def dot(a, b):  # type: ignore[no-untyped-def]
     """a·b in the type of a."""
-    total = a[0] * b[0]
-    for k in range(1, len(a)):
+    total = a.dtype.type(0)
+    for k in range(len(a)):
         total += a[k] * b[k]
     return total
 
