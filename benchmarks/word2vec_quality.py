@@ -18,7 +18,8 @@ from scipy.stats import t as student
 
 from benchmarks.word2vec_text import gensim, gensim_settings, write_text
 from lm.evaluate.similarity import agreement, analogy_accuracy, read_analogies, read_pairs
-from lm.interop.word2vec import read_word2vec, write_binary, write_text as write_vectors
+from lm.interop.word2vec import read_word2vec, write_binary
+from lm.interop.word2vec import write_text as write_vectors
 from lm.vectors.artifact import load_vectors
 from lm.vectors.config import Word2VecConfig
 from lm.vectors.neighbours import WordVectors
@@ -81,7 +82,7 @@ def main() -> None:
                 result.write_text(json.dumps(figures(vectors, labelled)))
             found[system].append(json.loads(result.read_text()))
             print(json.dumps({"form": form, "system": system, "seed": seed, **found[system][-1]}), flush=True)
-    for name in found["ours"][0]:
+    for name in found["ours"][0] if options.seeds > 1 else ():
         rows = [[each[name] for each in found[system]] for system in ("ours", "gensim")]
         print(json.dumps({"form": form, "figure": name, **compare(*rows)}), flush=True)
     exchange(options, options.work / f"{form}-ours-1", options.work)

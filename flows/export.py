@@ -8,7 +8,7 @@ from flows.loading import ConfigError
 from flows.vectors import model_kind, open_vectors
 
 Export = Callable[[Path, Path], list[Path]]
-"""(model folder, folder to write to) -> the files written. Raises ValueError for a model that the format cannot hold."""
+"""(model folder, folder to write to) -> the files written. Raises ValueError where the format cannot hold the model."""
 
 
 def _arpa(folder: Path, out: Path) -> list[Path]:

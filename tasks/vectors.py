@@ -1,4 +1,4 @@
-"""Word vectors: word2vec or GloVe on the training documents, going on from the last checkpoint after an interruption."""
+"""Word vectors: word2vec or GloVe on the training documents, going on from its last checkpoint."""
 
 import json
 

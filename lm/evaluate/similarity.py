@@ -49,11 +49,14 @@ def agreement(vectors: WordVectors, pairs: list[tuple[str, str, float]]) -> Agre
     Raises ValueError if fewer than two pairs are known.
     """
     rows = folded_rows(vectors, len(vectors))
-    known = [(rows[a], rows[b], score) for x, y, score in pairs if (a := x.lower()) in rows and (b := y.lower()) in rows]
+    known = [
+        (rows[a], rows[b], score) for x, y, score in pairs if (a := x.lower()) in rows and (b := y.lower()) in rows
+    ]
     if len(known) < 2:
         raise ValueError(f"{len(known)} of {len(pairs)} pairs have vectors: there is nothing to rank")
-    a, b = (vectors.directions[[pair[side] for pair in known]] for side in (0, 1))
-    cosines = (a.astype(np.float64) * b).sum(axis=1)
+    pairs_of_rows = np.array([pair[:2] for pair in known])
+    first, second = (vectors.directions[pairs_of_rows[:, side]].astype(np.float64) for side in (0, 1))
+    cosines = (first * second).sum(axis=1)
     return Agreement(spearman(cosines, np.array([score for _, _, score in known])), len(known), len(pairs))
 
 
@@ -106,7 +109,9 @@ def analogy_accuracy(
     first = np.array([rows[_folded(word)] for word in vectors.words[: len(directions)]])  # the same word in lower case
     for name, questions in sections.items():
         lowered = [[word.lower() for word in question] for question in questions]
-        known = np.array([[rows[word] for word in q] for q in lowered if all(word in rows for word in q)], dtype=np.int64)
+        known = np.array(
+            [[rows[word] for word in q] for q in lowered if all(word in rows for word in q)], dtype=np.int64
+        )
         right = 0
         for part in _parts(known.reshape(-1, 4)):
             check(should_stop, "asking analogies")

@@ -53,7 +53,9 @@ def _rows(vectors: WordVectors, out: BinaryIO, should_stop: ShouldStop) -> Itera
             check(should_stop, "writing vectors")
         name = word.encode("utf-8")
         if name.split() != [name]:
-            raise ValueError(f"the word {word!r} has white space in it (or is empty), which word2vec's files cannot hold")
+            raise ValueError(
+                f"the word {word!r} has white space in it (or is empty), which word2vec's files cannot hold"
+            )
         yield name, numbers[row]
 
 

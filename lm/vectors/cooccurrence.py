@@ -9,6 +9,7 @@ and merges as it does for n-grams.
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,8 @@ def cooccurrences(
     parts = unit(window)
     units = np.array([0, *(parts // d for d in range(1, window + 1))], dtype=np.int64)
     bounds = chunk_bounds(corpus.offsets, max(1, memory // (2 * BYTES_PER_PAIR * window)))
-    paths = []
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    paths: list[Path] = []
+    for begin, end in pairwise(bounds):
         check(should_stop, "counting co-occurrences")
         offsets = corpus.offsets[begin : end + 1]
         rows = np.asarray(corpus.rows[offsets[0] : offsets[-1]])

@@ -89,8 +89,8 @@ def _read(
 ) -> Corpus:
     if len(vocabulary) < 2:
         raise ValueError(
-            f"{len(vocabulary)} words occur {min_count} times or more: there is nothing to tell apart; give more text or"
-            " a smaller min_count"
+            f"{len(vocabulary)} words occur {min_count} times or more: there is nothing to tell apart; give more text"
+            " or a smaller min_count"
         )
     scratch.mkdir(parents=True, exist_ok=True)
     content = hashlib.blake2b("\n".join(vocabulary.words).encode("utf-8", "surrogatepass"), digest_size=16)

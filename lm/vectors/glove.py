@@ -16,12 +16,15 @@ CHUNK_RECORDS = 1 << 18
 
 
 @vector_kernel
-def train(words, others, logs, weights, w, c, w_bias, c_bias, w_sum, c_sum, w_bias_sum, c_bias_sum, rate):  # type: ignore[no-untyped-def]
+def train(records, parameters, sums, rate):  # type: ignore[no-untyped-def]
     """One pass over records with AdaGrad (Duchi et al. 2011); returns Σ f(X) (...)² / 2, float64.
 
     Of a gradient g of f(X) (...)² / 2: s += (rate g)², then the parameter -= rate g / √s; the sums s begin at 1. That
     the rate is in the sum is how the released program has it: the steps shrink 1 / rate times later.
     """
+    words, others, logs, weights = records
+    w, c, w_bias, c_bias = parameters
+    w_sum, c_sum, w_bias_sum, c_bias_sum = sums
     one = w.dtype.type(1)
     loss = 0.0
     for r in range(len(words)):
@@ -71,7 +74,9 @@ class GloVe:
         """Train on chunk `chunk` of the endless run of epochs."""
         number = chunk % len(self.sizes)
         records = self.records[self.bounds[number] : self.bounds[number + 1]]
-        names = ("word", "context", "word_bias", "context_bias")
-        parameters = [self.arrays[name + ending] for ending in ("", "_sum") for name in names]
-        fields = [np.ascontiguousarray(records[name]) for name in ("word", "other", "log", "weight")]
-        return float(train(*fields, *parameters, self.dtype(self.config.learning_rate))), len(records)
+        parameters, sums = (
+            tuple(self.arrays[name + ending] for name in ("word", "context", "word_bias", "context_bias"))
+            for ending in ("", "_sum")
+        )
+        fields = tuple(np.ascontiguousarray(records[name]) for name in ("word", "other", "log", "weight"))
+        return float(train(fields, parameters, sums, self.dtype(self.config.learning_rate))), len(records)

@@ -11,7 +11,6 @@ around, the outputs are those of the word in the middle. CBOW: h is the mean of 
 """
 
 import math
-from typing import Any
 
 import numpy as np
 

@@ -112,7 +112,8 @@ class ChunkRun:
         for loss, predictions in figures:
             if not math.isfinite(loss):
                 raise NonFiniteError(
-                    f"chunk {state.step}: loss {loss} is not finite. The last checkpoint is good: lower the learning rate."
+                    f"chunk {state.step}: loss {loss} is not finite. The last checkpoint is good: lower the"
+                    " learning rate."
                 )
             state.loss, state.predictions = state.loss + loss, state.predictions + predictions
             state.epoch_loss += loss

@@ -23,7 +23,7 @@ class Word2Vec:
     def __init__(self, corpus: Corpus, config: Word2VecConfig, dtype: type = np.float32) -> None:
         self.corpus, self.config = corpus, config
         counts, words = corpus.vocabulary.counts, len(corpus.vocabulary)
-        self.inputs = initial_vectors(words, config.dimensions, config.seed).astype(dtype)
+        self.inputs: np.ndarray = initial_vectors(words, config.dimensions, config.seed).astype(dtype)
         self.keep = keep_chances(counts, config.sample)
         if config.output == "negative_sampling":
             self.tables, self.tree = alias_table(counts**config.negative_exponent), no_tree(words)
@@ -31,7 +31,7 @@ class Word2Vec:
         else:
             self.tables, self.tree = alias_table(np.ones(1)), huffman_tree(counts)
             self.negatives, outputs = 0, self.tree.inner
-        self.outputs = np.zeros((outputs, config.dimensions), dtype=dtype)
+        self.outputs: np.ndarray = np.zeros((outputs, config.dimensions), dtype=dtype)
         self.bounds = chunk_bounds(corpus.offsets, CHUNK_WORDS)
         self.sizes = np.diff(corpus.offsets[self.bounds])
 
@@ -67,7 +67,7 @@ class Word2Vec:
         return float(loss), int(predictions)
 
     def _rates(self, epoch: int, places: np.ndarray) -> np.ndarray:
-        """The learning rate at words of an epoch: it falls linearly with the words read, whatever is left out of them."""
+        """The learning rate at words of an epoch: it falls linearly with the words read."""
         words = int(self.corpus.offsets[-1])
         done = (epoch * words + places) / (self.config.epochs * words)
         first, last = self.config.learning_rate, self.config.final_learning_rate

@@ -1,7 +1,6 @@
 """Word vectors as a stage and as commands: trained on a corpus, asked, exported; faults are one line."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Artifact]]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Artifact]]:
     """A home with vectors of both kinds and an n-gram model over one small corpus."""
     root = tmp_path_factory.mktemp("vectors")
     write_documents(root / "documents")
@@ -52,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[
     assert again.digest == found["glove"].digest
     assert run.records[-1].state == "cached"
     pool.shut_down()
-    yield root / "home", found
+    return root / "home", found
 
 
 @pytest.fixture
@@ -81,8 +80,10 @@ def test_the_stage_counts_and_reports(made: tuple[Path, dict[str, Artifact]], ki
 def test_neighbours_know_the_topic(textmill: Any, made: tuple[Path, dict[str, Artifact]]) -> None:
     found = json.loads(textmill("neighbours", made[1]["word2vec"].name, "crane", "--count", "5", "--json"))
     assert [row["word"] in TOPICS["harbours"].split() for row in found["neighbours"]].count(True) >= 4
-    assert textmill("neighbours", str(made[1]["word2vec"].path), "crane").splitlines()[0].endswith(
-        found["neighbours"][0]["word"]
+    assert (
+        textmill("neighbours", str(made[1]["word2vec"].path), "crane")
+        .splitlines()[0]
+        .endswith(found["neighbours"][0]["word"])
     )
 
 
@@ -90,7 +91,11 @@ def test_lines_become_vectors(textmill: Any, made: tuple[Path, dict[str, Artifac
     file, model = tmp_path / "text.txt", str(made[1]["glove"].path)
     file.write_text("the rose\n\nthe tide xyzzy\nxyzzy\n")
     found = json.loads(textmill("embed", model, str(file), "--json"))
-    assert [(line["line"], line["words"], line["known"]) for line in found["lines"]] == [(1, 2, 2), (3, 3, 2), (4, 1, 0)]
+    assert [(line["line"], line["words"], line["known"]) for line in found["lines"]] == [
+        (1, 2, 2),
+        (3, 3, 2),
+        (4, 1, 0),
+    ]
     assert found["unknown"] == 1
     printed = textmill("embed", model, str(file)).splitlines()
     numbers = np.array([line.split("\t") for line in printed if "\t" in line], dtype=np.float32)
@@ -118,7 +123,7 @@ def test_faults_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     vectors, counted = made[1]["word2vec"].path, made[1]["ngram"].path
-    with pytest.raises(ConfigError, match="no vector of 'cranes'.*did you mean 'crane'"):
+    with pytest.raises(ConfigError, match=r"no vector of 'cranes'.*did you mean 'crane'"):
         neighbours(vectors, "cranes", 3)
     with pytest.raises(ConfigError, match="a model of kind 'ngram' has no word vectors; word2vec and glove have"):
         neighbours(counted, "crane", 3)

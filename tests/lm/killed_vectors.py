@@ -1,7 +1,7 @@
 """A small training of word vectors for test_vectors_kill.py: `python killed_vectors.py ROOT NAME=MOMENT,... ...`.
 
-As killed_run.py, for word2vec and GloVe (a NAME says which by its beginning). Prints `NAME SIGNALS SHA256` for each: what
-ended the processes, and the final vectors with all that was reported on the way, each step once.
+As killed_run.py, for word2vec and GloVe (a NAME says which by its beginning). Prints `NAME SIGNALS SHA256` for each:
+what ended the processes, and the final vectors with all that was reported on the way, each step once.
 """
 
 import hashlib

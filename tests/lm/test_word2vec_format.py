@@ -14,11 +14,7 @@ from lm.vectors.vocabulary import Vocabulary
 VECTORS = np.array([[0.1, -2.0, 3e-8], [1 / 3, 0.0, 1e20]], dtype=np.float32)
 # as gensim 4.4 wrote two vectors of these words: no line end behind a vector
 GENSIM_BINARY = (
-    b"2 3\n"
-    + b"the "
-    + struct.pack("<3f", 0.1, -2.0, 3e-8)
-    + "漢字 ".encode()
-    + struct.pack("<3f", 1 / 3, 0.0, 1e20)
+    b"2 3\n" + b"the " + struct.pack("<3f", 0.1, -2.0, 3e-8) + "漢字 ".encode() + struct.pack("<3f", 1 / 3, 0.0, 1e20)
 )
 GENSIM_TEXT = "2 3\nthe 0.1 -2.0 3e-08\n漢字 0.33333334 0.0 1e+20\n"
 

@@ -34,7 +34,9 @@ def sentences(count: int = 600, seed: int = 0) -> list[str]:
     lines = []
     for _ in range(count):
         day, colour = DAYS[random.integers(3)], COLOURS[random.integers(3)]
-        lines.append(f"we met on {day} at noon in town" if random.random() < 0.5 else f"a {colour} coat hung by that door")
+        lines.append(
+            f"we met on {day} at noon in town" if random.random() < 0.5 else f"a {colour} coat hung by that door"
+        )
     return lines
 
 
@@ -106,7 +108,9 @@ def test_spearman_shares_ranks_of_ties() -> None:
 
 def test_pairs_and_analogies_of_files(plane: WordVectors, tmp_path: Path) -> None:
     file = tmp_path / "pairs.tsv"
-    file.write_text("# a note\nword1\tword2\tscore\nPARIS\tfrance\t8\nparis\tmadrid\t5\nparis\tspain\t1\nparis\toslo\t9\n")
+    file.write_text(
+        "# a note\nword1\tword2\tscore\nPARIS\tfrance\t8\nparis\tmadrid\t5\nparis\tspain\t1\nparis\toslo\t9\n"
+    )
     with pytest.raises(ValueError, match=r"pairs\.tsv, line 2: not two words and a score with tabs between: 'word1"):
         read_pairs(file)
     file.write_text(file.read_text().removeprefix("# a note\n"))  # a header may only stand first
@@ -116,7 +120,9 @@ def test_pairs_and_analogies_of_files(plane: WordVectors, tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="1 of 1 pairs have vectors: there is nothing to rank"):
         agreement(plane, [("paris", "spain", 1.0)])
     questions = tmp_path / "questions.txt"
-    questions.write_text(": capitals\nfrance Paris Spain madrid\nfrance paris norway oslo\n: asked\nfrance paris spain Paris\n")
+    questions.write_text(
+        ": capitals\nfrance Paris Spain madrid\nfrance paris norway oslo\n: asked\nfrance paris spain Paris\n"
+    )
     assert analogy_accuracy(plane, read_analogies(questions)) == {"capitals": (1, 1), "asked": (0, 1), "total": (1, 2)}
     questions.write_text(": a\none two three\n")
     with pytest.raises(ValueError, match=r"questions\.txt, line 2: not four words: 'one two three'"):
@@ -156,7 +162,9 @@ def test_a_long_document_is_cut(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spaces", ["attached", "separate"])
 def test_tokens_of_words_mean_the_same_behind_a_space(tmp_path: Path, spaces: str) -> None:
-    index, tokenizer = tokens_of(tmp_path, ["the cat\n\nthe cat", "cat the"], kind="word", spaces=spaces, min_frequency=1)
+    index, tokenizer = tokens_of(
+        tmp_path, ["the cat\n\nthe cat", "cat the"], kind="word", spaces=spaces, min_frequency=1
+    )
     corpus = corpus_of_tokens(index, tokenizer, 1, tmp_path / "scratch")
     assert corpus.vocabulary.words == ("cat", "the")
     assert corpus.vocabulary.counts.tolist() == [3, 3]
@@ -260,9 +268,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match=r"is of another run \(data was '[0-9a-f]{32}', is '[0-9a-f]{32}'\)"):
         train(sentences(30, seed=1))
     with pytest.raises(ResumeError, match=r"kind was 'word2vec', is 'glove'; .*x_max was None, is 10\.0"):
-        train_vectors(
-            sentences(30), None, settings("glove", epochs=1), tmp_path / "scratch", tmp_path / "model"
-        )
+        train_vectors(sentences(30), None, settings("glove", epochs=1), tmp_path / "scratch", tmp_path / "model")
 
 
 @pytest.mark.parametrize("kind", ["word2vec", "glove"])
@@ -278,9 +284,7 @@ def test_without_locks_is_marked_and_learns(tmp_path: Path, kind: str, monkeypat
 
 def test_a_rate_that_is_too_high_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match=r"chunk 0: loss nan is not finite.*lower the learning rate"):
-        train_vectors(
-            sentences(), None, settings("word2vec", learning_rate=1e38), tmp_path / "s", tmp_path / "model"
-        )
+        train_vectors(sentences(), None, settings("word2vec", learning_rate=1e38), tmp_path / "s", tmp_path / "model")
 
 
 @pytest.mark.parametrize(
