@@ -179,7 +179,7 @@ def show_embedded(found: dict[str, Any], written: object) -> None:
         out.print(f"  {found['texts']:,} vectors of {found['dimensions']} numbers in {written}", markup=False)
         return
     for line in found["lines"]:
-        out.print("\t".join(f"{number:.6g}" for number in line["vector"]), markup=False)
+        print("\t".join(f"{number:.6g}" for number in line["vector"]))  # the console would write spaces for tabs
 
 
 def show_exported(found: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from lm.ngram.words import split_words
-from lm.tokenizer import encode_documents, unknown_id
+from lm.tokenizer import encode_documents, kind_of, unknown_id
 from lm.vectors.vocabulary import SPACE, Vocabulary, token_names
 
 SUGGESTED_AMONG = 20_000  # words, the most frequent
@@ -84,7 +84,7 @@ class WordVectors:
         near = [form for form in (word.lower(), word.capitalize(), word.upper()) if form in rows and form != word]
         near += [w for w in difflib.get_close_matches(word, self.words[:SUGGESTED_AMONG], n=4) if w not in near]
         hint = f"; did you mean {', '.join(map(repr, near[:4]))}?" if near else ""
-        seen = f", which it has of {len(self):,} words"
+        seen = f"; it has those of {len(self):,} words"
         if "min_count" in self.described:
             seen += f" seen {self.described['min_count']} times or more"
         pieces = ""
@@ -126,6 +126,9 @@ class WordVectors:
         rows = self.vocabulary.rows
         if self.tokenizer is None:
             return [rows.get(word, -1) for line in text.splitlines() for word in split_words(line)]
+        if kind_of(self.tokenizer) == "word":  # a word may be in its list with a space before it only
+            cut = self.tokenizer.pre_tokenizer.pre_tokenize_str(text)
+            return [rows.get(word, -1) for word in (piece.strip() for piece, _ in cut) if word]
         found = self._token_rows[encode_documents(self.tokenizer, [text])[0]]
         return [int(row) for row in found if row != NO_WORD]
 

@@ -16,6 +16,7 @@ from flows.pretrain import build_tokens
 from flows.vectors import embed_file, neighbours
 from lm.config import NgramConfig
 from lm.interop.word2vec import read_word2vec
+from lm.ngram.build import build_word_ngram
 from lm.vectors.config import parse_vectors_config
 from tasks import pool
 from tasks.ngram import ngram
@@ -111,7 +112,8 @@ def test_export_writes_what_others_read(textmill: Any, made: tuple[Path, dict[st
     text, binary = (read_word2vec(tmp_path / "w" / name) for name in ("vectors.txt", "vectors.bin"))
     assert (text.vectors == binary.vectors).all()
     assert text.neighbours("crane", 3) == binary.neighbours("crane", 3)
-    found = json.loads(textmill("export", made[1]["ngram"].name, str(tmp_path / "a"), "--to", "arpa", "--json"))
+    build_word_ngram(["a b", "b a"], NgramConfig(order=2), tmp_path / "words")
+    found = json.loads(textmill("export", str(tmp_path / "words"), str(tmp_path / "a"), "--to", "arpa", "--json"))
     assert list(found["files"]) == [str(tmp_path / "a/model.arpa")]
     assert (tmp_path / "a/model.arpa").read_text().startswith("\\data\\\n")
 
@@ -139,6 +141,8 @@ def test_faults_are_named(
         export_model(vectors, "onyx", tmp_path / "out")
     with pytest.raises(ConfigError, match="arpa holds models of kind ngram, not 'word2vec'; --to word2vec can"):
         export_model(vectors, "arpa", tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"the word b'.n' has white space in it \(or is empty\), which an ARPA file"):
+        export_model(counted, "arpa", tmp_path / "out")
     with pytest.raises(ConfigError, match=r"config\.json: no model there"):
         export_model(tmp_path, "arpa", tmp_path / "out")
     monkeypatch.setenv("TEXTMILL_HOME", str(made[0]))

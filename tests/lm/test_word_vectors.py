@@ -90,11 +90,11 @@ def test_analogies_neighbours_and_means(plane: WordVectors) -> None:
 
 
 def test_an_unknown_word_is_answered_with_near_ones(plane: WordVectors) -> None:
-    with pytest.raises(UnknownWord, match="no vector of 'Madrid', which it has of 6 words; did you mean 'madrid'"):
+    with pytest.raises(UnknownWord, match="no vector of 'Madrid'; it has those of 6 words; did you mean 'madrid'"):
         plane.neighbours("Madrid")
     with pytest.raises(UnknownWord, match=r"no vector of 'farnce'.*did you mean 'france'"):
         plane.analogy("farnce", "paris", "spain")
-    with pytest.raises(UnknownWord, match=r"no vector of 'xyzzy', which it has of 6 words$"):
+    with pytest.raises(UnknownWord, match=r"no vector of 'xyzzy'; it has those of 6 words$"):
         plane.vector("xyzzy")
 
 
