@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import textmill as notebook
 from flows.cli import app, main
 from flows.corpus import build_corpus
 from flows.export import export_model
@@ -86,6 +87,13 @@ def test_neighbours_know_the_topic(textmill: Any, made: tuple[Path, dict[str, Ar
         .splitlines()[0]
         .endswith(found["neighbours"][0]["word"])
     )
+
+
+def test_a_notebook_opens_them(made: tuple[Path, dict[str, Artifact]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(made[0]))
+    vectors = notebook.load_vectors(made[1]["glove"].name)
+    assert vectors.described["kind"] == "glove"
+    assert len(vectors.neighbours("rose", 3)) == 3
 
 
 def test_lines_become_vectors(textmill: Any, made: tuple[Path, dict[str, Artifact]], tmp_path: Path) -> None:
