@@ -6,6 +6,7 @@
     corpus.to_table(columns=["id", "source"]).to_pandas()
     textmill.open_model("ngram").score(["How surprising is this?"])  # a model of any kind
     model, tokenizer = textmill.load_model("pretrain")             # a GPT as a torch module
+    textmill.load_vectors().neighbours("harbour")                  # word2vec or GloVe
     textmill.open_artifact("dedupe").file("duplicates.parquet")
 
 The libraries are usable alone as well: `import data_quality`, `import lm`.
@@ -19,8 +20,9 @@ from tasks.store import Artifact
 if TYPE_CHECKING:
     from lm.models.gpt import GPT
     from lm.text_model import TextModel
+    from lm.vectors.neighbours import WordVectors
 
-__all__ = ["load_corpus", "load_model", "open_artifact", "open_model"]
+__all__ = ["load_corpus", "load_model", "load_vectors", "open_artifact", "open_model"]
 
 
 def open_artifact(name: str) -> Artifact:
@@ -55,3 +57,10 @@ def open_model(name: str = "pretrain") -> "TextModel":
     from lm.text_model import open_model as open_folder
 
     return open_folder(open_artifact(name).path)
+
+
+def load_vectors(name: str = "word_vectors") -> "WordVectors":
+    """Word vectors: neighbours, analogies, the mean of a text (lm/vectors/neighbours.py)."""
+    from lm.vectors.artifact import load_vectors as load
+
+    return load(open_artifact(name).path)

@@ -284,6 +284,52 @@ def score(
 
 
 @app.command()
+def neighbours(
+    model: Annotated[str, typer.Argument(help="A word_vectors artifact, or a model folder.", show_default=False)],
+    word: Annotated[str, typer.Argument(help="A word of its vocabulary.", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """The words whose vectors are nearest to that of a word, with the cosine of the angle between them."""
+    from flows.vectors import neighbours as look
+
+    _print(look(_model_folder(model), word, count), as_json, printing.show_neighbours)
+
+
+@app.command()
+def embed(
+    model: Annotated[str, typer.Argument(help="A word_vectors artifact, or a model folder.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
+    whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
+    write: Annotated[Path | None, typer.Option("--out", help="Write the vectors to this .npy file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A vector for each line of a file, its numbers with tabs between; with --out a NumPy array."""
+    from flows.vectors import embed_file
+
+    found = embed_file(_model_folder(model), file, whole, write)
+    if not as_json:
+        printing.show_embedded(found, write)
+        if found["unknown"]:
+            err.print(f"{found['unknown']:,} of {found['texts']:,} texts have no known word: their vectors are zeros")
+        return
+    _print(found, as_json, None)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="arpa (n-grams) or word2vec (word vectors).", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Write a model in the files of other programs."""
+    from flows.export import export_model
+
+    _print(export_model(_model_folder(model), to, folder), as_json, printing.show_exported)
+
+
+@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="A folder of documents.")],
     write: Annotated[Path | None, typer.Option("--out", help="Write the config here instead of printing it.")] = None,

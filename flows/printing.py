@@ -165,3 +165,24 @@ def show_score(found: dict[str, Any]) -> None:
     none = "infinite: it gives some of this no probability" if found["bytes"] else "none: it gives bytes no probability"
     out.print(f"  {'bits per byte':<22} " + (none if bits is None else f"{bits:.4f}"))
     out.print(f"  {'perplexity per token':<22} {found['perplexity_per_token']:,.2f}")
+
+
+def show_neighbours(found: dict[str, Any]) -> None:
+    """Words and cosines."""
+    for row in found["neighbours"]:
+        out.print(f"  {row['cosine']:.4f}  {row['word']}", markup=False)
+
+
+def show_embedded(found: dict[str, Any], written: object) -> None:
+    """A line of numbers for each text; or where they were written."""
+    if written is not None:
+        out.print(f"  {found['texts']:,} vectors of {found['dimensions']} numbers in {written}", markup=False)
+        return
+    for line in found["lines"]:
+        print("\t".join(f"{number:.6g}" for number in line["vector"]))  # the console would write spaces for tabs
+
+
+def show_exported(found: dict[str, Any]) -> None:
+    """The files that were written."""
+    for path, count in found["files"].items():
+        out.print(f"  {path}  {size(count)}", markup=False)

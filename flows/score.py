@@ -41,7 +41,7 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
         size = path.stat().st_size
         with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
             task = progress.add_task("scoring", total=size)
-            texts = _texts(path, whole)
+            texts = texts_of(path, whole)
             while batch := list(islice(texts, LINES_AT_ONCE)):
                 for (number, text), score in zip(batch, model.score([text for _, text in batch]), strict=True):
                     found = {"tokens": score.tokens, "bytes": score.bytes, "log_prob": _finite(-score.nats)}
@@ -78,8 +78,12 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _texts(path: Path, whole: bool) -> Iterator[tuple[int, str]]:
-    """(number of its first line, text)."""
+def texts_of(path: Path, whole: bool) -> Iterator[tuple[int, str]]:
+    """(number of its first line, text) of each line that is not blank, or of the whole file.
+
+    Raises:
+        ConfigError: text that is not UTF-8, naming the line.
+    """
     if whole:
         yield 1, _decoded(path, 1, path.read_bytes())
         return

@@ -19,3 +19,15 @@ def kernel(function: Function) -> Function:
         return numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:
         return numba.njit(nogil=True)(function)
+
+
+def vector_kernel(function: Function) -> Function:
+    """As `kernel`, for loops over floats: sums may be taken in vectors, in an order that the processor's width decides.
+
+    Equal runs on one kind of processor give equal bits; on another kind the last ones differ.
+    """
+    allowed = {"reassoc", "contract", "nsz", "arcp"}  # infinities and NaNs are kept
+    try:
+        return numba.njit(cache=True, nogil=True, fastmath=allowed)(function)
+    except RuntimeError:
+        return numba.njit(nogil=True, fastmath=allowed)(function)

@@ -1,0 +1,70 @@
+"""Hierarchical softmax: a binary tree over the words, the frequent ones near its root (Morin & Bengio 2005).
+
+p(word | h) is the product over the inner nodes on the way to it of σ(± o·h), the sign being the turn taken there: these
+sum to one over all words, and a word costs as many products as its code has digits. Huffman's tree (1952) makes the
+expected number as small as it can be (Mikolov et al. 2013b, section 2.1).
+"""
+
+import heapq
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Tree(NamedTuple):
+    """The way from the root to each word: word w passes nodes[starts[w]:starts[w + 1]] and turns there as `turns` says.
+
+    nodes: int32, inner nodes 0 .. words - 2; turns: int8, +1 for the digit 0 and -1 for 1; `longest`: digits of the
+    longest code.
+    """
+
+    starts: np.ndarray
+    nodes: np.ndarray
+    turns: np.ndarray
+    longest: int
+
+    @property
+    def inner(self) -> int:
+        """How many inner nodes there are."""
+        return max(1, len(self.starts) - 2)
+
+
+def no_tree(words: int) -> Tree:
+    """In the place of a tree, for negative sampling."""
+    return Tree(np.zeros(words + 1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.int8), 0)
+
+
+def huffman_tree(counts: np.ndarray) -> Tree:
+    """Huffman's tree over the counts of words; of equal counts the later word and the older node go first.
+
+    Raises ValueError for fewer than two words.
+    """
+    words = len(counts)
+    if words < 2:
+        raise ValueError(f"a tree needs two words or more, there are {words}: give more text or a smaller min_count")
+    heap = [(int(count), -word) for word, count in enumerate(counts)]
+    heapq.heapify(heap)
+    parent = np.empty(2 * words - 1, dtype=np.int64)
+    digit = np.zeros(2 * words - 1, dtype=np.int8)
+    for node in range(words, 2 * words - 1):
+        total = 0
+        for turn in (0, 1):
+            count, name = heapq.heappop(heap)
+            child = -name if name <= 0 else name
+            parent[child], digit[child] = node, turn
+            total += count
+        heapq.heappush(heap, (total, node))
+    root = 2 * words - 2
+    starts, nodes, turns = [0], [], []
+    for word in range(words):
+        path, node = [], word
+        while node != root:
+            path.append((root - int(parent[node]), 1 - 2 * int(digit[node])))
+            node = int(parent[node])
+        nodes += [inner for inner, _ in reversed(path)]
+        turns += [turn for _, turn in reversed(path)]
+        starts.append(len(nodes))
+    lengths = np.diff(starts)
+    return Tree(
+        np.array(starts, dtype=np.int64), np.array(nodes, np.int32), np.array(turns, np.int8), int(lengths.max())
+    )

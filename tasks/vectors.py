@@ -1,0 +1,50 @@
+"""Word vectors: word2vec or GloVe on the training documents, going on from its last checkpoint."""
+
+import json
+
+from lm.vectors.config import VectorsConfig
+from tasks.pretrain import split_index
+from tasks.stage import Work, stage
+from tasks.store import Artifact
+from tasks.training import training
+
+
+@stage(version=1, libraries=("numba",))
+def word_vectors(
+    work: Work,
+    config: VectorsConfig,
+    *,
+    tokens: Artifact,
+    split: Artifact,
+    tokenizer: Artifact,
+    mixture: Artifact | None = None,
+) -> None:
+    """Train vectors of the tokenizer's words or pieces; the artifact is a model folder.
+
+    Args:
+        mixture: how often each training document is read in an epoch (copies.parquet); None: once.
+    """
+    from lm.ngram.build import parse_size
+    from lm.vectors.train import train_vectors
+
+    index = split_index(tokens, split, "train", mixture)
+    with training(work) as (hooks, should_stop):
+        described = train_vectors(
+            index,
+            tokenizer.path,
+            config,
+            work.scratch,
+            work.directory,
+            memory=parse_size(work.resources.memory_limit) // 2,
+            hooks=hooks,
+            should_stop=should_stop,
+        )
+    (work.directory / "result.json").write_text(json.dumps({"losses": described["losses"]}, indent=1))
+    work.counts |= {
+        "documents": len(index),
+        "tokens": described["tokens"],
+        "words": described["words"],
+        "parameters": described["words"] * config.dimensions,
+        "loss": described["losses"][-1],
+        "deterministic": described["deterministic"],
+    }
