@@ -94,7 +94,9 @@ def pairs(work: Work, config: PairsRequest) -> None:
 def _read(source: PairSource, limit: int | None) -> Any:
     from lm.pairs import read_pairs
 
-    return read_pairs(*source.paths, fields=source.fields)[:limit]
+    path, target = (*source.paths, None)[:2]
+    assert path is not None
+    return read_pairs(path, target, source.fields)[:limit]
 
 
 def _write(path: Path, kept: Any) -> None:
