@@ -1,7 +1,7 @@
 """What is said of the generations, measured small: `python -m benchmarks.claims WHAT [--seeds 1 2] [--threads 1]`.
 
 scaling      the loss of GPTs of seven sizes at one budget, and the power law through it (C21)
-transformer  a GPT against LSTMs at equal parameters: equal characters, and equal seconds (C28)
+transformer  a GPT against an LSTM at equal parameters: equal characters, and equal seconds (C28)
 grid         three sizes of text by three sizes of GPT, the loss on other text and on the text itself (C31)
 memory       Transformer-XL with memories of several lengths, trained and only evaluated with them
 xlnet        a GPT and XLNets of its size: from left to right, and given five sixths of the text around
@@ -104,31 +104,31 @@ def show_law(sizes: list[int], losses: list[float]) -> None:
 
 
 def transformer(options: argparse.Namespace) -> None:
-    """GPT of 4 layers and 128 against LSTMs of as many parameters; `--steps` of the LSTM for equal seconds."""
+    """A GPT of 208,320 parameters and an LSTM of 207,453, each at three rates. What one reaches in the other's seconds is
+    its run with `--steps` times the ratio of their `tokens_per_cpu_second`."""
     train_text, valid_text, vocab = shakespeare()
+    lstm = RNNConfig(cell="lstm", embedding=64, width=188, vocab=vocab)
+    rates = [options.rate] if options.rate else [0.5, 1.0, 2.0]
+    runs = [("gpt", rate * (1 if options.rate else 4e-3)) for rate in rates]
+    runs += [("lstm", rate * (1 if options.rate else 1e-2)) for rate in rates]
     for seed in options.seeds:
-        for number, name in enumerate(("gpt", "lstm-1", "lstm-2")):
+        for number, (name, rate) in enumerate(runs):
             if options.only is not None and number not in options.only:
                 continue
-            if name == "gpt":
-                model: torch.nn.Module = gpt(vocab, 4, 128, 64, seed, heads=4)
-                rate = options.rate or 4e-3
-            else:
-                layers, width = (1, 380) if name == "lstm-1" else (2, 235)
-                config = RNNConfig(cell="lstm", embedding=128, width=width, layers=layers, vocab=vocab)
-                model, rate = RNNLM(config, seed=draw_seed(seed, "init")), options.rate or 1e-2
-            count = sum(p.numel() for p in model.parameters())
+            initial = draw_seed(seed, "init")
+            model = gpt(vocab, 4, 64, 64, seed, heads=2) if name == "gpt" else RNNLM(lstm, seed=initial)
             row = train(
                 model,
                 train_text,
                 valid_text,
                 context=64,
                 steps=options.steps,
-                batch=32,
+                batch=16,
                 rate=rate,
                 seed=seed,
-                directory=place(options, name, seed),
+                directory=place(options, name, rate, seed),
             )
+            count = sum(p.numel() for p in model.parameters())
             show(claim="C28", model=name, parameters=count, rate=rate, seed=seed, **row)
 
 
