@@ -94,9 +94,8 @@ def pairs(work: Work, config: PairsRequest) -> None:
 def _read(source: PairSource, limit: int | None) -> Any:
     from lm.pairs import read_pairs
 
-    path, target = (*source.paths, None)[:2]
-    assert path is not None
-    return read_pairs(path, target, source.fields)[:limit]
+    first, *second = source.paths
+    return read_pairs(first, second[0] if second else None, source.fields)[:limit]
 
 
 def _write(path: Path, kept: Any) -> None:
