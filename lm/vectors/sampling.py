@@ -20,7 +20,7 @@ def keep_chances(counts: np.ndarray, sample: float) -> np.ndarray:
 def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two tables to draw i with probability weights[i] / Σ weights in constant time (Walker 1977; Vose 1991).
 
-    Draw a cell uniformly; with the chance share[cell] (uint64 [n], in units of 2**-32) it is the cell itself, else
+    Draw a cell uniformly; with the chance share[cell] (uint32 [n], in units of 2**-32) it is the cell itself, else
     other[cell] (int32 [n]). Raises ValueError if there is nothing to draw.
     """
     if not len(weights) or not (np.isfinite(weights).all() and weights.min() >= 0.0 and weights.sum() > 0.0):
@@ -35,4 +35,5 @@ def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         full[high] -= 1.0 - full[low]
         if full[high] < 1.0:
             small.append(large.pop())
-    return np.array(share).astype(np.uint64), np.array(other, dtype=np.int32)
+    # Where the share is all, the other is the cell itself: what 32 bits cannot hold of it is not missed.
+    return np.minimum(np.array(share), TWO_32 - 1).astype(np.uint32), np.array(other, dtype=np.int32)
