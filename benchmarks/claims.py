@@ -104,8 +104,8 @@ def show_law(sizes: list[int], losses: list[float]) -> None:
 
 
 def transformer(options: argparse.Namespace) -> None:
-    """A GPT of 208,320 parameters and an LSTM of 207,453, each at three rates. What one reaches in the other's seconds is
-    its run with `--steps` times the ratio of their `tokens_per_cpu_second`."""
+    """A GPT of 208,320 parameters and an LSTM of 207,453, each at three rates. What one reaches in the other's seconds
+    is its run with `--steps` times the ratio of their `tokens_per_cpu_second`."""
     train_text, valid_text, vocab = shakespeare()
     lstm = RNNConfig(cell="lstm", embedding=64, width=188, vocab=vocab)
     rates = [options.rate] if options.rate else [0.5, 1.0, 2.0]
