@@ -9,7 +9,7 @@ mean of the static vectors of the five words on each side, to say what context a
 
 Needs corpus_en and corpus_zh below TEXTMILL_DATA. The English model is then probed for parts of speech (CoNLL-2003): a
 softmax regression on each layer, and the most frequent tag of each word beside it. Prints lines of JSON. With
---directory a training that was killed goes on from its last checkpoint.
+--directory the words are kept, and a training that was killed goes on from its last checkpoint.
 """
 
 import argparse
@@ -45,8 +45,10 @@ CONTEXT, SIDE = 64, 32
 OFTEN, NEIGHBOURS = 40, 5
 
 
-def read_words(language: str, wanted: int) -> list[list[str]]:
-    """Documents in words, `wanted` words in all."""
+def read_words(language: str, wanted: int, kept: Path) -> list[list[str]]:
+    """Documents in words, `wanted` words in all; `kept` is a file that they are read from the next time."""
+    if kept.exists():
+        return [document.split(" ") for document in kept.read_text(encoding="utf-8").split("\n")]
     corpus, sources, cut = LANGUAGES[language]
     documents, count = [], 0
     for _, text in texts(corpus, sources):
@@ -54,7 +56,9 @@ def read_words(language: str, wanted: int) -> list[list[str]]:
         count += len(documents[-1])
         if count >= wanted:
             break
-    return documents
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("\n".join(" ".join(document) for document in documents if document), encoding="utf-8")
+    return read_words(language, wanted, kept)
 
 
 def choose_pairs(documents: list[list[str]], language: str, pairs: int, seed: int) -> list[tuple[str, str]]:
@@ -247,16 +251,22 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=1_000_000, help="words to take occurrences from")
     parser.add_argument("--vocab", type=int, default=6000)
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--epochs", type=float, default=0.35)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--directory", type=Path, help="where checkpoints are kept")
+    parser.add_argument("--directory", type=Path, help="where words and checkpoints are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    documents = read_words(options.language, options.words + options.held_out)
+    with tempfile.TemporaryDirectory() as temporary:
+        measure(options, options.directory or Path(temporary))
+
+
+def measure(options: argparse.Namespace, folder: Path) -> None:
+    """Read, merge, train in `folder`, and print."""
+    documents = read_words(options.language, options.words + options.held_out, folder / "words.txt")
     train, count = 0, 0
     while count < options.words:
         count += len(documents[train])
@@ -272,9 +282,7 @@ def main() -> None:
     stream = np.concatenate([part for document in ids[:train] for part in ([0], document)])
     line = {"words": len(stream), "unknown": round(float((stream == 1).mean()), 4), "pairs": pairs[:5]}
     print(json.dumps(line, ensure_ascii=False), flush=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.directory or Path(temporary)
-        model = train_model(options, stream, words, folder)
+    model = train_model(options, stream, words, folder / "checkpoints")
     senses_told_apart(model, held_out, ids[train:], senses)
     if options.language == "en":
         unseen_words(model, words, merged[train:])
