@@ -44,7 +44,8 @@ from lm.train.hooks import Hooks
 from lm.train.objective import Batch, Losses, Term
 from lm.train.trainer import Trainer
 
-LENGTH, WATCHED, DOCUMENTS = 64, 256, 200
+LENGTH, WATCHED = 64, 256
+DOCUMENTS = {"en": 200, "zh": 4000}
 FILLED = {
     "en": ["the president of the united [MASK] .", "god said , let there be [MASK] .", "he went down to the [MASK] ."],
     "zh": ["中国人[MASK]银行", "全国人民代表大[MASK]", "改革开[MASK]以来，经济发[MASK]很快。", "记者从北[MASK]报道"],
@@ -137,7 +138,7 @@ def run(name: str, work: Path, steps: int) -> None:
     size: BertConfig = bert_preset(
         "bert-tiny", tokenizer.get_vocab_size(), context=LENGTH, pair_head=paired, dropout=0.0
     )
-    train, valid = examples(first(corpus.train, DOCUMENTS)), examples(corpus.valid)
+    train, valid = examples(first(corpus.train, DOCUMENTS[language])), examples(corpus.valid)
     if overfit:
         train = valid = First(valid, 48)
         steps = min(steps, 400)
@@ -147,7 +148,7 @@ def run(name: str, work: Path, steps: int) -> None:
         micro_batch=16,
         optimizer=OptimizerConfig(learning_rate=2e-3, beta2=0.999, weight_decay=0.01),
         schedule=ScheduleConfig(final_fraction=0.0),
-        eval_interval=50 if overfit else 100,
+        eval_interval=50,
         sample_interval=0,
         checkpoint_seconds=10,
         keep_last=1,
