@@ -15,7 +15,9 @@ what the finished model says is printed. The corpus is that of benchmarks.bert_c
 
 import argparse
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,13 @@ from lm.objectives.masked import MaskedObjective
 from lm.order import examples_at, numbered_by_epoch
 from lm.special_tokens import special_tokens
 from lm.tokenizer import encode_documents, load_tokenizer
+from lm.tokens import TokenIndex
 from lm.train.hooks import Hooks
 from lm.train.objective import Batch, Losses, Term
 from lm.train.trainer import Trainer
 
-LENGTH, WATCHED = 64, 512
+LENGTH, WATCHED = 64, 256
+DOCUMENTS = {"en": 200, "zh": 4000}
 FILLED = {
     "en": ["the president of the united [MASK] .", "god said , let there be [MASK] .", "he went down to the [MASK] ."],
     "zh": ["中国人[MASK]银行", "全国人民代表大[MASK]", "改革开[MASK]以来，经济发[MASK]很快。", "记者从北[MASK]报道"],
@@ -134,17 +138,17 @@ def run(name: str, work: Path, steps: int) -> None:
     size: BertConfig = bert_preset(
         "bert-tiny", tokenizer.get_vocab_size(), context=LENGTH, pair_head=paired, dropout=0.0
     )
-    train, valid = examples(corpus.train), examples(corpus.valid)
+    train, valid = examples(first(corpus.train, DOCUMENTS[language])), examples(corpus.valid)
     if overfit:
         train = valid = First(valid, 48)
         steps = min(steps, 400)
     config = TrainConfig(
         steps=steps,
-        batch=16 if overfit else 32,
-        micro_batch=32,
+        batch=16,
+        micro_batch=16,
         optimizer=OptimizerConfig(learning_rate=2e-3, beta2=0.999, weight_decay=0.01),
         schedule=ScheduleConfig(final_fraction=0.0),
-        eval_interval=50 if overfit else 200,
+        eval_interval=50,
         sample_interval=0,
         checkpoint_seconds=10,
         keep_last=1,
@@ -189,6 +193,12 @@ def run(name: str, work: Path, steps: int) -> None:
     print(json.dumps(said, ensure_ascii=False), flush=True)
 
 
+def first(index: TokenIndex, count: int) -> TokenIndex:
+    """The first documents of an index: enough for one epoch, and quickly read."""
+    columns = {name: getattr(index, name)[:count] for name in ("shard", "start", "length", "bytes")}
+    return replace(index, **columns, fingerprint=f"{index.fingerprint}/{count}")
+
+
 class First:
     """The first examples of a list, in their first epoch."""
 
@@ -206,13 +216,23 @@ class First:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("runs", nargs="+", choices=["overfit", "nsp", "sop", "mlm", "hidden", "causal", "zh"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    for name in options.runs:
-        run(name, options.work, options.steps)
+    if len(options.runs) == 1:
+        run(options.runs[0], options.work, options.steps)
+        return
+    children = []
+    for name in options.runs:  # side by side, a process each; what is imported is imported once
+        child = os.fork()
+        if child == 0:
+            run(name, options.work, options.steps)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

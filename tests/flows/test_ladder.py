@@ -97,6 +97,9 @@ def test_a_model_that_is_added_is_the_only_one_trained(made: tuple[Ladder, Run, 
         ({"kind": "ngram", "smoothing": "stupid_backoff"}, "models.odd.smoothing: stupid_backoff gives scores that do"),
         ({"kind": "ngram", "smoothing": "mle"}, "models.odd.smoothing: mle gives what it never saw no probability"),
         ({"kind": "gpt", "preset": "pico", "context": 16}, "models.odd: its context of 16 tokens is less than the 32"),
+        ({"kind": "bert"}, r"models\.odd: a masked language model defines no probability of a text"),
+        ({"kind": "bert", "preset": "bert-tinny"}, "did you mean 'bert-tiny'"),
+        ({"kind": "bert", "segments": {"length": 1024}}, "1024 is more than the model's context of 512"),
     ],
 )
 def test_what_could_not_be_scored_is_refused_before_anything_is_trained(

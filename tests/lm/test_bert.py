@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from lm.interop.bert import config_to_hugging_face, rows
 from lm.models.bert import Bert
 from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
-from lm.nn.masks import Padding
+from lm.nn.attention import attend
+from lm.nn.masks import Compiled, Padding, compile_mask
 
 CLASSES = {"bert": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "albert": "AlbertForPreTraining"}
 KIN: dict[str, dict[str, Any]] = {
@@ -151,6 +152,23 @@ def test_every_position_sees_every_other() -> None:
     model(torch.arange(9)[None])[0, 3].sum().backward()
     assert states[0].grad is not None
     assert (states[0].grad[0] != 0).any(-1).all()
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_short_bf16_attention_without_causality_equals_sdpa(hidden: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, upstream = (torch.randn(3, 2, 17, 8, generator=generator) for _ in range(4))
+    mask = compile_mask(Padding(torch.arange(17)[None] < torch.tensor([[17], [3], [0]])), 17, 17, q.device)
+    mask = mask if hidden else Compiled(False, None)
+
+    def run(dtype: torch.dtype) -> list[torch.Tensor]:
+        leaves = [x.detach().to(dtype).requires_grad_() for x in (q, k, v)]
+        out = attend(*leaves, mask)
+        out.backward(upstream.to(dtype))
+        return [out.detach().float(), *(x.grad.float() for x in leaves if x.grad is not None)]
+
+    for short, exact in zip(run(torch.bfloat16), run(torch.float32), strict=True):
+        assert torch.allclose(short, exact, atol=0.06, rtol=0.06)
 
 
 def test_a_span_is_predicted_from_its_neighbours_and_places_alone() -> None:
