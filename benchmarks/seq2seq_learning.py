@@ -53,6 +53,7 @@ TRANSLATORS: dict[str, dict[str, Any]] = {
         "attention": "general",
         "tied": True,
         "dropout": 0.2,
+        "initial_span": 0.1,
         "shared_embedding": True,
     },
     "transformer": {"kind": "transformer", "layers": 3, "width": 192, "feed_forward": 768, "heads": 4, "dropout": 0.1},
