@@ -171,7 +171,7 @@ def draw(translator: Translator, source: str, target: str, path: Path) -> None:
         f'font-size="13"><rect width="{width}" height="{height}" fill="white"/>'
     ]
     for i, name in enumerate(names[0]):
-        at = left + size * (i + 0.6)
+        at = round(left + size * (i + 0.6))
         parts.append(f'<text x="{at}" y="{top - 8}" transform="rotate(-50 {at} {top - 8})">{escaped(name)}</text>')
     for j, name in enumerate(names[1]):
         y = top + size * j
