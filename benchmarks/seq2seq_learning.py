@@ -53,6 +53,7 @@ TRANSLATORS: dict[str, dict[str, Any]] = {
         "attention": "general",
         "tied": True,
         "dropout": 0.2,
+        "initial_span": 0.1,
         "shared_embedding": True,
     },
     "transformer": {"kind": "transformer", "layers": 3, "width": 192, "feed_forward": 768, "heads": 4, "dropout": 0.1},
@@ -170,7 +171,7 @@ def draw(translator: Translator, source: str, target: str, path: Path) -> None:
         f'font-size="13"><rect width="{width}" height="{height}" fill="white"/>'
     ]
     for i, name in enumerate(names[0]):
-        at = left + size * (i + 0.6)
+        at = round(left + size * (i + 0.6))
         parts.append(f'<text x="{at}" y="{top - 8}" transform="rotate(-50 {at} {top - 8})">{escaped(name)}</text>')
     for j, name in enumerate(names[1]):
         y = top + size * j

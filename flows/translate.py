@@ -57,7 +57,8 @@ def build_translation(config: TranslationConfig) -> Translation:
     if not own.shared:
         wanted = PairTokenizerConfig(side="target", train=own.target or own.train)
         target = pair_tokenizer(wanted, label="target tokenizer", pairs=made)
-    request = TranslatorRequest(translator=config.translator, train=config.translator.train_config(config.train))
+    translator, train_config = config.resolved()
+    request = TranslatorRequest(translator=translator, train=train_config)
     model = train_translator(request, label=config.translator.model.kind, pairs=made, source=source, target=target)
     return Translation(made, source, target, model)
 

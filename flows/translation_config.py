@@ -95,8 +95,16 @@ class TranslationConfig(Section):
     def _one_vocabulary_to_share(self) -> Self:
         if self.translator.model.shared_embedding and not self.tokenizers.shared:
             raise ValueError("translator.model.shared_embedding needs one tokenizer: set tokenizers.shared to true")
-        self.translator.train_config(self.train)
+        self.resolved()
         return self
+
+    def resolved(self) -> tuple[TranslatorConfig, TrainConfig]:
+        """The translator with the vocabularies that its tokenizers may have, and its training on this machine."""
+        source = self.tokenizers.train
+        target = source if self.tokenizers.shared else self.tokenizers.target or source
+        model = self.translator.model.with_vocab(source.vocab_size, target.vocab_size)
+        translator = self.translator.model_copy(update={"model": model})
+        return translator, translator.train_config(self.train)
 
     def smoke(self) -> "TranslationConfig":
         """The same with data and budget cut down so far that it ends in a minute; for tests."""

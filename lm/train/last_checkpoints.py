@@ -6,6 +6,7 @@ prunes by another rule.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -39,14 +40,13 @@ class LastCheckpoints:
             self.keep(step, path)
 
     def keep(self, step: int, path: Path) -> None:
-        """Take note of a checkpoint, a link to its weights if it is one of those wanted."""
+        """Take note of a checkpoint, a copy of its weights if it is one of those wanted."""
         if step not in self.wanted:
             return
         self.folder.mkdir(exist_ok=True)
-        partial, final = self.folder / ".tmp", self._file(step)
-        partial.unlink(missing_ok=True)
-        os.link(path / "model.safetensors", partial)
-        os.replace(partial, final)
+        partial = self.folder / ".tmp"
+        shutil.copyfile(path / "model.safetensors", partial)
+        os.replace(partial, self._file(step))
 
     def average(self) -> dict[str, Tensor]:
         """The mean of each weight, summed in fp64 from the oldest on. Raises FileNotFoundError naming one that is

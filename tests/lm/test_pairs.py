@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 from pathlib import Path
 
@@ -191,3 +192,15 @@ def test_padding_stands_on_the_right_alone(words: Tokenizer) -> None:
         assert (batch["targets"][row, :length] != IGNORE).all()
         assert (batch["targets"][row, length:] == IGNORE).all()
         assert torch.equal(batch["tokens"][row, 1 : length + 1], batch["targets"][row, :length])
+
+
+@pytest.mark.skipif("TEXTMILL_DATA" not in os.environ, reason="needs TEXTMILL_DATA")
+def test_real_pairs_are_read_and_held_out_without_a_leak() -> None:
+    folder = Path(os.environ["TEXTMILL_DATA"]) / "labelled" / "translation"
+    captions = read_pairs(folder / "multi30k" / "train.en.gz", folder / "multi30k" / "train.de.gz")
+    assert len(captions) == 29_000
+    train, valid, left_out = split_pairs(read_pairs(folder / "tatoeba_cmn_eng" / "train.tsv.gz"), 0.05, "en-zh")
+    assert len(train) + len(valid) + left_out == 18_906
+    assert 800 < len(valid) < 1100
+    for side in range(2):
+        assert not {normal(pair[side]) for pair in train} & {normal(pair[side]) for pair in valid}
