@@ -65,6 +65,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--architecture", default="skipgram")
     parser.add_argument("--output", default="negative_sampling")
+    parser.add_argument("--systems", nargs="*", default=["ours", "gensim"], help="which are trained, where missing")
+    parser.add_argument("--initial-span", type=float, default=1.0, help="of ours; 0.5 in the released program")
     parser.add_argument("--gensim-workers", type=int, default=1)
     options = parser.parse_args()
     labelled = Path(os.environ["TEXTMILL_DATA"]) / "labelled/word_similarity"
@@ -77,12 +79,16 @@ def main() -> None:
     for seed in range(1, options.seeds + 1):
         for system, train in (("ours", train_ours), ("gensim", train_gensim)):
             result = options.work / f"{form}-{system}-{seed}.json"
+            if system not in options.systems:
+                continue
             if not result.exists():
                 vectors = train(options, text, seed, options.work / f"{form}-{system}-{seed}")
                 result.write_text(json.dumps(figures(vectors, labelled)))
             found[system].append(json.loads(result.read_text()))
             print(json.dumps({"form": form, "system": system, "seed": seed, **found[system][-1]}), flush=True)
-    for name in found["ours"][0] if options.seeds > 1 else ():
+    if options.seeds < 2 or len(options.systems) < 2:
+        return
+    for name in found["ours"][0]:
         rows = [[each[name] for each in found[system]] for system in ("ours", "gensim")]
         print(json.dumps({"form": form, "figure": name, **compare(*rows)}), flush=True)
     exchange(options, options.work / f"{form}-ours-1", options.work)
@@ -95,6 +101,7 @@ def train_ours(options: argparse.Namespace, text: Path, seed: int, folder: Path)
         output=options.output,
         epochs=options.epochs,
         seed=seed,
+        initial_span=options.initial_span,
     )
     with text.open(encoding="utf-8") as lines:
         train_vectors(lines, None, config, folder.with_name(f"{folder.name}-scratch"), folder)

@@ -23,7 +23,7 @@ class Word2Vec:
     def __init__(self, corpus: Corpus, config: Word2VecConfig, dtype: type = np.float32) -> None:
         self.corpus, self.config = corpus, config
         counts, words = corpus.vocabulary.counts, len(corpus.vocabulary)
-        self.inputs: np.ndarray = initial_vectors(words, config.dimensions, config.seed).astype(dtype)
+        self.inputs: np.ndarray = initial_vectors(words, config).astype(dtype)
         self.keep = keep_chances(counts, config.sample)
         if config.output == "negative_sampling":
             self.tables, self.tree = alias_table(counts**config.negative_exponent), no_tree(words)
@@ -74,10 +74,11 @@ class Word2Vec:
         return np.maximum(last, first - (first - last) * done)
 
 
-def initial_vectors(words: int, dimensions: int, seed: int) -> np.ndarray:
-    """Uniform in ± 0.5 / dimensions, float32 [words, dimensions]."""
-    uniform = np.random.Generator(np.random.Philox(draw_seed(seed, "init"))).random((words, dimensions), np.float32)
-    return (uniform - np.float32(0.5)) / np.float32(dimensions)
+def initial_vectors(words: int, config: Word2VecConfig) -> np.ndarray:
+    """Uniform in ± initial_span / dimensions, float32 [words, dimensions]."""
+    draw = np.random.Generator(np.random.Philox(draw_seed(config.seed, "init")))
+    uniform = draw.random((words, config.dimensions), np.float32)
+    return (2 * uniform - 1) * np.float32(config.initial_span / config.dimensions)
 
 
 def chunk_bounds(offsets: np.ndarray, size: int) -> np.ndarray:
