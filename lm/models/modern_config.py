@@ -1,0 +1,42 @@
+"""Configuration of the modern preset, importable without torch."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from lm.config import StrictModel
+
+
+class ModernConfig(StrictModel):
+    """A decoder of today; lm/models/modern.py has the equations."""
+
+    kind: Literal["modern"] = Field(default="modern", description="Which kind of model this is.")
+    layers: int = Field(default=12, ge=1, description="Transformer blocks.")
+    width: int = Field(default=768, ge=1, description="Width of the residual stream.")
+    heads: int = Field(default=12, ge=1, description="Attention heads; must divide the width into even parts.")
+    context: int = Field(default=1024, ge=1, description="Tokens the model can look at.")
+    vocab: int = Field(default=50257, ge=1, description="Tokens of its tokenizer.")
+    rotary_base: float = Field(
+        default=10_000.0, gt=1.0, description="Rotary positions: the slowest pair turns by about 1/base a token."
+    )
+    tied: bool = Field(default=False, description="Whether the head is the embedding.")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} is not a multiple of twice the heads, 2 * {self.heads}")
+        return self
+
+    def parameter_count(self) -> int:
+        """Trainable numbers."""
+        return (1 if self.tied else 2) * self.vocab * self.width + self.layers * 12 * self.width**2
+
+
+MODERN_PRESETS: dict[str, ModernConfig] = {
+    "modern-124m": ModernConfig(),  # as large as GPT-2's smallest, but for the head
+    # As the GPTs of the same sizes in GPT_PRESETS.
+    "modern-pico": ModernConfig(layers=2, width=64, heads=2, context=64, vocab=1024),
+    "modern-nano": ModernConfig(layers=4, width=192, heads=6, context=128, vocab=8192),
+    "modern-micro": ModernConfig(layers=6, width=320, heads=5, context=256, vocab=8192),
+    "modern-mini": ModernConfig(layers=8, width=512, heads=8, context=512, vocab=16384),
+}
