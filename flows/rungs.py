@@ -6,9 +6,16 @@ from pydantic import Field, model_validator
 
 from flows.config import ModelSection
 from flows.curation import Section
-from lm.config import GPTConfig, NgramConfig
+from lm.config import GPTConfig, NgramConfig, OptimizerConfig, ScheduleConfig
+from lm.models.modern_config import (
+    MODERN_OPTIMIZER,
+    MODERN_PRESETS,
+    MODERN_SCHEDULE,
+    ModernConfig,
+    modern_preset,
+)
 from lm.models.rnn_config import RNN_PRESETS, RNNConfig, StreamConfig, rnn_preset
-from lm.pretraining import GPTPretraining, Pretraining, RNNPretraining
+from lm.pretraining import GPTPretraining, ModernPretraining, Pretraining, RNNPretraining
 
 
 class NgramRung(NgramConfig):
@@ -37,6 +44,41 @@ class GPTRung(ModelSection):
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
         return GPTPretraining(model=self.resolved(vocab))
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        return self.model_copy(update={"preset": "pico", "layers": None, "width": None, "heads": None, "context": None})
+
+
+class ModernRung(Section):
+    """The modern decoder: a preset, and what differs from it. It brings its own optimiser and schedule."""
+
+    kind: Literal["modern"] = Field(description="Which generation these settings are for.")
+    preset: str = Field(default="nano", description=f"One of {', '.join(MODERN_PRESETS)}.")
+    layers: int | None = Field(default=None, ge=1, description="Transformer blocks; null: the preset's.")
+    width: int | None = Field(default=None, ge=1, description="Width of the residual stream; null: the preset's.")
+    heads: int | None = Field(default=None, ge=1, description="Attention heads; null: the preset's.")
+    context: int | None = Field(default=None, ge=1, description="Context in tokens; null: the preset's.")
+    optimizer: OptimizerConfig | None = Field(
+        default=MODERN_OPTIMIZER, description="In place of `train.optimizer`; null: that one."
+    )
+    schedule: ScheduleConfig | None = Field(
+        default=MODERN_SCHEDULE, description="In place of `train.schedule`; null: that one."
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.resolved(vocab=257)
+        return self
+
+    def resolved(self, vocab: int) -> ModernConfig:
+        """The model's full configuration with a vocabulary of `vocab` tokens."""
+        given = self.model_dump(exclude={"kind", "preset", "optimizer", "schedule"}, exclude_none=True)
+        return modern_preset(self.preset, vocab=vocab, **given)
+
+    def pretraining(self, vocab: int) -> Pretraining:
+        """What is trained."""
+        return ModernPretraining(model=self.resolved(vocab), optimizer=self.optimizer, schedule=self.schedule)
 
     def smaller(self) -> Self:
         """Cut down for a smoke test."""
@@ -76,6 +118,6 @@ class RNNRung(Section):
         return self.model_copy(update=small)
 
 
-TrainedRung = GPTRung | RNNRung
+TrainedRung = GPTRung | ModernRung | RNNRung
 """Those with gradients, which say what is pretrained (`pretraining`)."""
 Rung = Annotated[NgramRung | TrainedRung, Field(discriminator="kind")]

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from lm.config import GPTConfig, StrictModel
 from lm.interop.gpt2 import import_gpt2
 from lm.models.gpt import GPT
+from lm.models.modern import Modern
+from lm.models.modern_config import ModernConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.tokenizer import copy_tokenizer, load_tokenizer
@@ -19,7 +21,7 @@ from lm.tokens import tokenizer_sha256
 
 Model = TypeVar("Model", bound=nn.Module)
 
-CONFIGS: dict[type[nn.Module], type[StrictModel]] = {GPT: GPTConfig, RNNLM: RNNConfig}
+CONFIGS: dict[type[nn.Module], type[StrictModel]] = {GPT: GPTConfig, RNNLM: RNNConfig, Modern: ModernConfig}
 """The configuration of each model that has tensors; its `kind` is what a folder says it is."""
 
 

@@ -13,7 +13,7 @@ from lm.recipes.recipe import Given, Recipe
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
 
-RECIPES: dict[str, Callable[[Given], Recipe]] = {"gpt": gpt.recipe, "rnn": rnn.recipe}
+RECIPES: dict[str, Callable[[Given], Recipe]] = {"gpt": gpt.recipe, "modern": gpt.modern_recipe, "rnn": rnn.recipe}
 
 
 def pretrain(given: Given, checkpoints: Path, out_dir: Path, hooks: Hooks | None = None) -> dict[str, Any]:

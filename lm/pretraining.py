@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from lm.config import GPTConfig, StrictModel, TrainConfig
+from lm.config import GPTConfig, OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
+from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_SCHEDULE, ModernConfig
 from lm.models.rnn_config import RNNConfig, StreamConfig
 
 
@@ -45,6 +46,23 @@ class GPTPretraining(Pretrainable):
         return self.model.context
 
 
+class ModernPretraining(Pretrainable):
+    """The modern decoder on sequences as long as its context, with its own optimiser and schedule if it has any."""
+
+    kind: Literal["modern"] = "modern"
+    model: ModernConfig
+    optimizer: OptimizerConfig | None = MODERN_OPTIMIZER
+    schedule: ScheduleConfig | None = MODERN_SCHEDULE
+
+    def resolve(self, train: TrainConfig) -> TrainConfig:
+        own = {"optimizer": self.optimizer, "schedule": self.schedule}
+        return super().resolve(train.model_copy(update={name: value for name, value in own.items() if value}))
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.model.context
+
+
 class RNNPretraining(Pretrainable):
     """A recurrent model on segments of a stream, its state carried from one to the next."""
 
@@ -57,4 +75,4 @@ class RNNPretraining(Pretrainable):
         return self.stream.bptt
 
 
-Pretraining = Annotated[GPTPretraining | RNNPretraining, Field(discriminator="kind")]
+Pretraining = Annotated[GPTPretraining | ModernPretraining | RNNPretraining, Field(discriminator="kind")]

@@ -17,14 +17,16 @@ from tokenizers import Tokenizer
 from lm.artifact import described, load_model, load_torch
 from lm.evaluate.perplexity import Sequences, bits_per_byte
 from lm.evaluate.recurrent import score_tokens
-from lm.generate import generate_text
+from lm.generate import Decoder, generate_text
 from lm.generate_recurrent import generate_texts
 from lm.models.gpt import GPT
+from lm.models.modern import Modern
 from lm.models.rnn import RNNLM
 from lm.ngram.model import NgramModel, load_ngram
 from lm.ngram.score import ngram_bits_per_byte
 from lm.ngram.words import WordVocabulary
 from lm.objectives.causal import token_nats
+from lm.sampling import before_stop
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import TextEncoder, end_of_text_id, token_byte_lengths
 from lm.tokenizers.spans import Encoded
@@ -48,12 +50,15 @@ class Score:
 
 
 class Sampling(TypedDict, total=False):
-    """How tokens are drawn: temperature (by default 0.8), top_k (50), top_p (none) and the seed that decides (0)."""
+    """How tokens are drawn: temperature (by default 0.8), top_k (50), top_p (none), repetition_penalty (1: none) and the
+    seed that decides (0). `stop`: the text ends before the first of these strings."""
 
     temperature: float
     top_k: int | None
     top_p: float | None
+    repetition_penalty: float
     seed: int
+    stop: Sequence[str]
 
 
 class TextModel(Protocol):
@@ -93,10 +98,12 @@ class TorchText(Generic[Model]):
         return bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
 
 
-class GPTText(TorchText[GPT]):
-    """A GPT. In a text beyond its context each token still sees at least half a context."""
+class GPTText(TorchText[Decoder]):
+    """A GPT or the modern decoder. In a text beyond its context each token still sees at least half a context."""
 
-    kind = "gpt"
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return str(self.model.config.kind)
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         end = end_of_text_id(self.tokenizer)
@@ -188,13 +195,21 @@ class NgramText:
         return ngram_bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
 
     def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
-        wanted: Sampling = {"temperature": 0.8, "top_k": 50, **sampling}
-        new = self.model.sample(self.model.encode(prompt).tolist(), max_new_tokens, **wanted)
-        return self.model.decode(list(new))
+        drawn: dict[str, Any] = {"temperature": 0.8, "top_k": 50, **sampling}
+        stop = drawn.pop("stop", ())
+        if drawn.pop("repetition_penalty", 1) != 1:
+            raise ValueError("an n-gram model draws from its counts: it takes no repetition penalty")
+        new = self.model.sample(self.model.encode(prompt).tolist(), max_new_tokens, **drawn)
+        return before_stop(self.model.decode(list(new)), stop)
 
 
 def _open_gpt(folder: Path, device: str) -> GPTText:
     model, tokenizer = load_model(folder)
+    return GPTText(model.to(device), tokenizer, Spelling.load(folder))
+
+
+def _open_modern(folder: Path, device: str) -> GPTText:
+    model, tokenizer = load_torch(folder, Modern)
     return GPTText(model.to(device), tokenizer, Spelling.load(folder))
 
 
@@ -207,7 +222,7 @@ def _open_ngram(folder: Path, device: str) -> NgramText:
     return NgramText(load_ngram(folder), Spelling.load(folder))
 
 
-OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "rnn": _open_rnn, "ngram": _open_ngram}
+OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "modern": _open_modern, "rnn": _open_rnn, "ngram": _open_ngram}
 
 
 def open_model(folder: Path, device: str = "cpu") -> TextModel:

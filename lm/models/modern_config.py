@@ -1,10 +1,11 @@
 """Configuration of the modern preset, importable without torch."""
 
-from typing import Literal, Self
+import difflib
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lm.config import StrictModel
+from lm.config import OptimizerConfig, ScheduleConfig, StrictModel
 
 
 class ModernConfig(StrictModel):
@@ -33,10 +34,29 @@ class ModernConfig(StrictModel):
 
 
 MODERN_PRESETS: dict[str, ModernConfig] = {
-    "modern-124m": ModernConfig(),  # as large as GPT-2's smallest, but for the head
+    "124m": ModernConfig(),  # as large as GPT-2's smallest, but for the head
     # As the GPTs of the same sizes in GPT_PRESETS.
-    "modern-pico": ModernConfig(layers=2, width=64, heads=2, context=64, vocab=1024),
-    "modern-nano": ModernConfig(layers=4, width=192, heads=6, context=128, vocab=8192),
-    "modern-micro": ModernConfig(layers=6, width=320, heads=5, context=256, vocab=8192),
-    "modern-mini": ModernConfig(layers=8, width=512, heads=8, context=512, vocab=16384),
+    "pico": ModernConfig(layers=2, width=64, heads=2, context=64, vocab=1024),
+    "nano": ModernConfig(layers=4, width=192, heads=6, context=128, vocab=8192),
+    "micro": ModernConfig(layers=6, width=320, heads=5, context=256, vocab=8192),
+    "mini": ModernConfig(layers=8, width=512, heads=8, context=512, vocab=16384),
 }
+
+# What it is trained with: Muon for matrices and AdamW for the rest; a constant rate, then down to zero over the last part.
+MODERN_OPTIMIZER = OptimizerConfig(
+    method="muon", learning_rate=0.01, muon_rate=0.02, beta1=0.8, epsilon=1e-10, weight_decay=0.0
+)
+MODERN_SCHEDULE = ScheduleConfig(shape="wsd", warmup_steps=0, decay_part=0.5, final_fraction=0.0)
+
+
+def modern_preset(name: str, vocab: int | None = None, **overrides: Any) -> ModernConfig:
+    """A preset by name, with the tokenizer's vocabulary and further fields replaced.
+
+    Raises ValueError naming the nearest preset if there is none of that name.
+    """
+    if name not in MODERN_PRESETS:
+        near = difflib.get_close_matches(name, MODERN_PRESETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(MODERN_PRESETS)}")
+    replaced = {**MODERN_PRESETS[name].model_dump(), **overrides}
+    return ModernConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)

@@ -36,6 +36,10 @@ class KVCache:
     def advance(self, positions: int) -> None:
         self.length += positions
 
+    def select(self, rows: list[int]) -> None:
+        """Keep these sequences of the batch only."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Compiled, dropout: float = 0.0) -> Tensor:
     """softmax(q k' / sqrt(d_head)) v over what `mask` shows; all [batch, heads, time, d_head]."""
