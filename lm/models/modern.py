@@ -48,7 +48,7 @@ class Block(nn.Module):
         qk, v = F.linear(x, self.qkv.flatten(0, 1)).view(batch, time, 3 * self.heads, -1).split(
             [2 * self.heads, self.heads], dim=2
         )
-        q, k = rotate(rms_norm(qk), rotation).transpose(1, 2).chunk(2, dim=1)
+        q, k = rotate(rms_norm(qk), rotation).to(v.dtype).transpose(1, 2).chunk(2, dim=1)  # under autocast: bf16
         v = v.transpose(1, 2)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
