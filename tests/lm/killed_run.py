@@ -4,7 +4,8 @@ For each NAME, the run in ROOT/NAME is started once per MOMENT, in a process of 
 SIGKILL at that moment, and then once more to the end. MOMENT is `step:N`, after N updates, or `fsync:N`,
 `replace:N`, `remove:N`, at the N-th such call of that process (all are made by writing and pruning
 checkpoints). Prints `NAME SIGNALS SHA256` for each: what ended the processes, and the final weights. A NAME that
-begins with `recurrent` is an AWD-LSTM with carried state and averaged weights, others are a GPT.
+begins with `recurrent` is an AWD-LSTM with carried state and averaged weights, with `modern` a modern decoder under Muon,
+with `gpt1` or `gpt3` one of these, others are a GPT-2.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ import torch._dynamo  # the first optimiser imports it: once here, not in every 
 
 from lm.config import GPTConfig, OptimizerConfig, TrainConfig
 from lm.models.gpt import GPT
+from lm.models.modern import Modern
+from lm.models.modern_config import MODERN_OPTIMIZER, ModernConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import rnn_preset
 from lm.objectives.causal import CausalObjective
@@ -70,8 +74,9 @@ def train(directory: Path, kill_at: str | None) -> None:
         else:
             owner, name = {"fsync": (os, "fsync"), "replace": (os, "replace"), "remove": (shutil, "rmtree")}[what]
             kill_at_call(owner, name, int(number))
-    make = recurrent_trainer if directory.name.startswith("recurrent") else gpt_trainer
-    make(directory, Hooks(on_progress=on_progress)).run()
+    kind = directory.name.partition("-")[0]
+    trainer: Trainer = MAKERS.get(kind, gpt_trainer)(directory, Hooks(on_progress=on_progress))
+    trainer.run()
 
 
 def train_config(optimizer: OptimizerConfig) -> TrainConfig:
@@ -89,12 +94,25 @@ def train_config(optimizer: OptimizerConfig) -> TrainConfig:
     ).resolve(MODEL)
 
 
-def gpt_trainer(directory: Path, hooks: Hooks) -> Trainer:
+def gpt_trainer(directory: Path, hooks: Hooks, config: GPTConfig = MODEL) -> Trainer:
     return Trainer(
-        GPT(MODEL, seed=0),
+        GPT(config, seed=0),
         CausalObjective(),
         Sequences(),
         train_config(OptimizerConfig(learning_rate=0.01)),
+        20,
+        directory,
+        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
+        hooks=hooks,
+    )
+
+
+def modern_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    return Trainer(
+        Modern(ModernConfig(layers=2, width=32, heads=2, context=16, vocab=64), seed=0),
+        CausalObjective(),
+        Sequences(),
+        train_config(MODERN_OPTIMIZER),
         20,
         directory,
         evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
@@ -116,6 +134,14 @@ def recurrent_trainer(directory: Path, hooks: Hooks) -> Trainer:
         order=in_order,
         rate_scale=lanes.rate_scale,
     )
+
+
+MAKERS: dict[str, Any] = {
+    "recurrent": recurrent_trainer,
+    "modern": modern_trainer,
+    "gpt1": partial(gpt_trainer, config=MODEL.model_copy(update={"norm": "post"})),
+    "gpt3": partial(gpt_trainer, config=MODEL.model_copy(update={"band": 4})),
+}
 
 
 def in_child(directory: Path, kill_at: str | None) -> int:

@@ -19,6 +19,12 @@ RUNS = {
     "recurrent-undisturbed": [],
     "recurrent-ten-times": [f"step:{n}" for n in (2, 4, 5, 7, 10, 11, 13, 16, 17, 19)],
     "recurrent-writing": ["fsync:5", "replace:2", "remove:3"],
+    "modern-undisturbed": [],
+    "modern-ten-times": [f"step:{n}" for n in (2, 4, 5, 7, 10, 11, 13, 16, 17, 19)],
+    "gpt1-undisturbed": [],
+    "gpt1-killed": ["step:4", "fsync:5", "step:17"],
+    "gpt3-undisturbed": [],
+    "gpt3-killed": ["step:4", "fsync:5", "step:17"],
 }
 
 
@@ -39,6 +45,7 @@ def test_killed_and_resumed_ends_in_the_same_bits(ended: tuple[Path, dict[str, t
     root, runs = ended
     signals, digest = runs[name]
     assert signals == ",".join([str(int(signal.SIGKILL))] * len(RUNS[name]) + ["0"])
-    assert digest == runs["recurrent-undisturbed" if name.startswith("recurrent") else "undisturbed"][1]
+    same = f"{name.partition('-')[0]}-undisturbed"
+    assert digest == runs[same if same in runs else "undisturbed"][1]
     assert not list((root / name).glob(".tmp-*"))
     assert not list((root / name).glob("corrupt-*"))
