@@ -44,7 +44,7 @@ MODERN_PRESETS: dict[str, ModernConfig] = {
 
 # What it is trained with: Muon for matrices and AdamW for the rest; a constant rate, then down to zero over the last part.
 MODERN_OPTIMIZER = OptimizerConfig(
-    method="muon", learning_rate=0.01, muon_rate=0.02, beta1=0.8, epsilon=1e-10, weight_decay=0.0
+    method="muon", learning_rate=0.02, muon_rate=0.02, muon_momentum=0.9, beta1=0.8, epsilon=1e-10, weight_decay=0.0
 )
 MODERN_SCHEDULE = ScheduleConfig(shape="wsd", warmup_steps=0, decay_part=0.5, final_fraction=0.0)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lm.config import GPTConfig
-from lm.generate import Decoder, generate, generate_batch, generate_text, generate_texts, row_seed
+from lm.generate import Decoder, column_major, generate, generate_batch, generate_text, generate_texts, row_seed
 from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
@@ -85,6 +85,20 @@ def test_a_batch_with_left_padding_equals_one_by_one(model: Decoder, options: di
         alone = {**options, "seed": row_seed(options.get("seed", 0), number)}
         assert got[number] == list(generate(model, prompt, 20, **alone))
     assert got == generate_batch(model, PROMPTS, 20, use_cache=False, **options)
+
+
+def test_matrices_are_laid_out_anew_for_the_time_of_generating(model: Decoder) -> None:
+    before = {name: (p.data_ptr(), p.clone()) for name, p in model.named_parameters()}
+    expected = model(torch.tensor([PROMPTS[0]]))
+    with column_major(model):
+        assert all(p.dim() < 2 or p.data_ptr() != before[n][0] for n, p in model.named_parameters())
+        assert torch.allclose(model(torch.tensor([PROMPTS[0]])), expected, atol=1e-12)
+    with pytest.raises(Interrupted):
+        generate_batch(model, PROMPTS, 20, should_stop=lambda: True)
+    for name, p in model.named_parameters():
+        assert p.data_ptr() == before[name][0]
+        assert p.is_contiguous()
+        assert torch.equal(p, before[name][1])
 
 
 def test_rows_that_end_early_leave_the_others_alone(model: Decoder) -> None:
