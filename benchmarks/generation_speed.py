@@ -1,15 +1,16 @@
 """Speed of generation: `python -m benchmarks.generation_speed [--threads 2] [--only context batch peer]`.
 
 Greedy, random weights, GPT-2's architecture with 6 layers, 384 wide, 6 heads, 8,192 tokens and a context of 2,048
-(--model modern: the modern one). `context`: tokens per second behind prompts of 128 to 1,984 tokens, with the cache and,
-up to 512, without. `batch`: prompts of unequal length, 1 to 32 at once. `peer`: transformers' `generate` with the same
-weights on the same prompts, in turn with ours, medians; both are checked to write the same tokens.
+(--model modern: the modern one). `context`: tokens per second behind prompts of 128 to 1,984 tokens, with the cache
+and, up to 512, without. `batch`: prompts of unequal length, 1 to 32 at once. `peer`: transformers' `generate` with the
+same weights on the same prompts, in turn with ours, medians; both are checked to write the same tokens.
 """
 
 import argparse
 import json
 import statistics
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ def seconds_per_token(model: Decoder, given: list[list[int]], new: int, use_cach
         return False
 
     generate_batch(model, given, new, temperature=0, use_cache=use_cache, ended=seen)
-    return statistics.median(b - a for a, b in zip(times[:-1], times[1:], strict=True))
+    return statistics.median(b - a for a, b in pairwise(times))
 
 
 def by_context(model: Decoder) -> None:
@@ -77,7 +78,7 @@ def against_transformers(model: GPT, rounds: int) -> None:
 
         def peer(rows: torch.Tensor = rows, real: torch.Tensor = real, new: int = new) -> list[list[int]]:
             options = {"max_new_tokens": new, "do_sample": False, "pad_token_id": 0}
-            written = theirs.generate(rows, attention_mask=real, **options)
+            written = theirs.generate(rows, attention_mask=real, **options)  # noqa: B023
             return written[:, rows.shape[1] :].tolist()
 
         def mine(given: list[list[int]] = given, new: int = new) -> list[list[int]]:
@@ -87,7 +88,13 @@ def against_transformers(model: GPT, rounds: int) -> None:
         pairs = [(timed(mine), timed(peer)) for _ in range(rounds)]
         a, b = (statistics.median(side) for side in zip(*pairs, strict=True))
         ratio = statistics.median(theirs / ours for ours, theirs in pairs)
-        row = {"batch": batch, "prompt": length, "new": new, "seconds": [round(a, 3), round(b, 3)], "ratio": round(ratio, 2)}
+        row = {
+            "batch": batch,
+            "prompt": length,
+            "new": new,
+            "seconds": [round(a, 3), round(b, 3)],
+            "ratio": round(ratio, 2),
+        }
         print(json.dumps({"peer": "transformers", **row}), flush=True)
 
 

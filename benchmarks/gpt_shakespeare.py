@@ -1,8 +1,8 @@
 """What nanoGPT's small CPU configuration learns: `python -m benchmarks.gpt_shakespeare gpt2 modern [--seeds 1 2 3]`.
 
 Characters of tinyshakespeare below TEXTMILL_DATA, the first 90 % to train on and the last 10 % to score; 4 layers, 128
-wide, context 64, batch 12, 2,000 steps. `gpt2` is the faithful preset, `modern` the modern one, `nanogpt` a plain loop of
-nanoGPT's shape. A line of JSON for each run: mean nats of the whole validation text, seconds, parameters.
+wide, context 64, batch 12, 2,000 steps. `gpt2` is the faithful preset, `modern` the modern one, `nanogpt` a plain loop
+of nanoGPT's shape. A line of JSON for each run: mean nats of the whole validation text, seconds, parameters.
 With `--steps 250` and the like the whole schedule is run in so many steps. With --directory a run of ours that was
 killed goes on from its last checkpoint; its seconds are then those of the last part.
 """

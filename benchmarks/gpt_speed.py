@@ -45,7 +45,8 @@ def peer(name: str, precision: str, ids: np.ndarray) -> PlainLoop:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        n_layer=SIZE["layers"], n_embd=SIZE["width"], n_head=SIZE["heads"], n_positions=CONTEXT, vocab_size=SIZE["vocab"],
+        n_layer=SIZE["layers"], n_embd=SIZE["width"], n_head=SIZE["heads"], n_positions=CONTEXT,
+        vocab_size=SIZE["vocab"],
         resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, bos_token_id=0, eos_token_id=0, use_cache=False,
     )  # fmt: skip
     model = GPT2LMHeadModel(config).train()

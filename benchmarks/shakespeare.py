@@ -1,4 +1,4 @@
-"""Characters of tinyshakespeare as nanoGPT cuts them, and a plain training loop of nanoGPT's shape: for other benchmarks.
+"""Characters of tinyshakespeare as nanoGPT cuts them, and a plain loop of nanoGPT's shape: for other benchmarks.
 
 The loop and the model are written anew after karpathy/nanoGPT `train.py` and `model.py` at its small CPU configuration:
 4 layers, 4 heads, 128 wide, context 64, batch 12, no biases, no dropout; AdamW 1e-3 with betas .9 and .99 and weight

@@ -68,7 +68,7 @@ class _Rows:
         self._padding = torch.tensor([self._read - len(window) for window in self.windows], device=self.device)
         # Padding is hidden: which token stands there does not matter.
         rows = [[0] * (self._read - len(window)) + window for window in self.windows]
-        # A row that outgrows the context begins anew; behind padding it may stand further right than the context is long.
+        # A row that outgrows the context begins anew; padding may move it further right than that.
         capacity = self._read + min(self.room, self.context)
         self._cache = self.model.new_cache(len(rows), capacity) if self.use_cache else None
         self._fresh = False

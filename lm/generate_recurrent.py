@@ -93,7 +93,7 @@ def generate_texts(
     stop: Sequence[str] = (),
     should_stop: ShouldStop = never,
 ) -> list[str]:
-    """The model's continuation of each prompt as the beginning of a document (without the prompt), up to a stop string."""
+    """The model's continuation of each prompt as the beginning of a document (without it), up to a stop string."""
     end = end_of_text_id(tokenizer)
     ids = [[end, *tokens.tolist()] for tokens in encode_documents(tokenizer, list(prompts))]
     new = generate_recurrent(

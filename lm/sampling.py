@@ -68,7 +68,7 @@ def shortlist(logits: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str:
-    """`text` before the first of the stop strings in it; all of it if there is none. Raises ValueError for an empty one."""
+    """`text` before the first stop string in it; all of it if there is none. Raises ValueError if one is empty."""
     if not all(stop):
         raise ValueError("an empty stop string would stop everything")
     return text[: min((at for each in stop if (at := text.find(each)) >= 0), default=None)]

@@ -8,7 +8,7 @@ model.generate("A text", 20)
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, Protocol, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -50,8 +50,8 @@ class Score:
 
 
 class Sampling(TypedDict, total=False):
-    """How tokens are drawn: temperature (by default 0.8), top_k (50), top_p (none), repetition_penalty (1: none) and the
-    seed that decides (0). `stop`: the text ends before the first of these strings."""
+    """How tokens are drawn: temperature (by default 0.8), top_k (50), top_p (none), repetition_penalty (1: none) and
+    the seed that decides (0). `stop`: the text ends before the first of these strings."""
 
     temperature: float
     top_k: int | None
@@ -222,7 +222,12 @@ def _open_ngram(folder: Path, device: str) -> NgramText:
     return NgramText(load_ngram(folder), Spelling.load(folder))
 
 
-OPEN: dict[str, Callable[[Path, str], TextModel]] = {"gpt": _open_gpt, "modern": _open_modern, "rnn": _open_rnn, "ngram": _open_ngram}
+OPEN: dict[str, Callable[[Path, str], TextModel]] = {
+    "gpt": _open_gpt,
+    "modern": _open_modern,
+    "rnn": _open_rnn,
+    "ngram": _open_ngram,
+}
 
 
 def open_model(folder: Path, device: str = "cpu") -> TextModel:

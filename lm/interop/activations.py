@@ -38,7 +38,11 @@ def activation_differences(
     Raises ValueError if a module does not run in both, or gives another shape.
     """
     pairs = module_pairs(rows)
-    with torch.no_grad(), recorded(ours, [a for a, _ in pairs]) as mine, recorded(theirs, [b for _, b in pairs]) as other:
+    with (
+        torch.no_grad(),
+        recorded(ours, [a for a, _ in pairs]) as mine,
+        recorded(theirs, [b for _, b in pairs]) as other,
+    ):
         run_ours()
         run_theirs()
     names = dict(pairs)

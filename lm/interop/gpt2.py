@@ -97,9 +97,13 @@ def format_of(config: GPTConfig) -> Format:
     Raises ValueError for GPT-3, whose banded layers no class there has, and for heads of a width of their own.
     """
     if config.band is not None:
-        raise ValueError(f"no Hugging Face class has layers that see a band of {config.band} positions: GPT-3 stays here")
+        raise ValueError(
+            f"no Hugging Face class has layers that see a band of {config.band} positions: GPT-3 stays here"
+        )
     if config.inner_width() != config.width:
-        raise ValueError(f"{config.heads} heads of {config.head_width} are not the width of {config.width}, as they must be there")
+        raise ValueError(
+            f"{config.heads} heads of {config.head_width} are not the width of {config.width}, as they must be there"
+        )
     return GPT1 if config.norm == "post" else GPT2
 
 

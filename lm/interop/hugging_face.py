@@ -25,7 +25,9 @@ def export_hf(folder: Path, out: Path) -> None:
     if kind is None:
         raise ValueError(f"{folder} is a Hugging Face folder already")
     if kind not in EXPORT:
-        raise ValueError(f"{folder}: no Hugging Face class computes a model of kind {kind!r}; {', '.join(EXPORT)} can go")
+        raise ValueError(
+            f"{folder}: no Hugging Face class computes a model of kind {kind!r}; {', '.join(EXPORT)} can go"
+        )
     EXPORT[kind](folder, out)
 
 

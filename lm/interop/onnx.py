@@ -67,7 +67,7 @@ def export_onnx(folder: Path, out: Path) -> None:
 
 
 def onnx_difference(model: Decoder, folder: Path) -> float:
-    """The largest difference of logits over random tokens of several sizes, the largest of them 1 or more taken as 1."""
+    """The largest difference of logits on random tokens of several sizes, relative to the largest logit or 1."""
     session, worst = onnx_session(folder), 0.0
     context, generator = model.config.context, torch.Generator().manual_seed(0)
     for batch, time in ((1, 1), (3, min(5, context)), (2, context)):

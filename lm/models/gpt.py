@@ -7,7 +7,7 @@ x_{l+.5} = LN(x_l + Attention(x_l))
 x_{l+1} = LN(x_{l+.5} + W_2 gelu(W_1 x_{l+.5}))
 logits  = x_L wte'                            the head is the embedding: stored once
 
-GPT-2 (Radford et al. 2019; openai/gpt-2 `src/model.py`): pre-LN, so that from x_0 to x_L nothing but sums is in the way.
+GPT-2 (Radford et al. 2019; openai/gpt-2 `src/model.py`): pre-LN, so that from x_0 to x_L there are sums only.
 
 x_{l+.5} = x_l + Attention(LN(x_l))
 x_{l+1} = x_{l+.5} + W_2 gelu(W_1 LN(x_{l+.5}))

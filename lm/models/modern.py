@@ -1,4 +1,4 @@
-"""A decoder that takes what has been learned since GPT-3, and nothing else. docs/models/modern.md says what each part does.
+"""A decoder that takes what has been learned since GPT-3, and nothing else. docs/models/modern.md has the reasons.
 
 x_0     = N(wte[tokens])                         N: root-mean-square norm, no gain
 q, k, v = heads of W_qkv N(x_l)                  no biases anywhere
@@ -40,13 +40,13 @@ class Block(nn.Module):
         x = x + self.attention(rms_norm(x), rotation, mask, cache, layer)
         return x + self.contract(F.relu(self.expand(rms_norm(x))).square())
 
-    def attention(
-        self, x: Tensor, rotation: Rotation, mask: Compiled, cache: KVCache | None, layer: int
-    ) -> Tensor:
+    def attention(self, x: Tensor, rotation: Rotation, mask: Compiled, cache: KVCache | None, layer: int) -> Tensor:
         """`x`: [batch, time, width]; `rotation`: of its positions."""
         batch, time, _ = x.shape
-        qk, v = F.linear(x, self.qkv.flatten(0, 1)).view(batch, time, 3 * self.heads, -1).split(
-            [2 * self.heads, self.heads], dim=2
+        qk, v = (
+            F.linear(x, self.qkv.flatten(0, 1))
+            .view(batch, time, 3 * self.heads, -1)
+            .split([2 * self.heads, self.heads], dim=2)
         )
         q, k = rotate(rms_norm(qk), rotation).to(v.dtype).transpose(1, 2).chunk(2, dim=1)  # under autocast: bf16
         v = v.transpose(1, 2)

@@ -42,7 +42,7 @@ MODERN_PRESETS: dict[str, ModernConfig] = {
     "mini": ModernConfig(layers=8, width=512, heads=8, context=512, vocab=16384),
 }
 
-# What it is trained with: Muon for matrices and AdamW for the rest; a constant rate, then down to zero over the last part.
+# What it is trained with: Muon for matrices and AdamW for the rest; a constant rate, falling to zero in the last part.
 MODERN_OPTIMIZER = OptimizerConfig(
     method="muon", learning_rate=0.02, muon_rate=0.02, muon_momentum=0.9, beta1=0.8, epsilon=1e-10, weight_decay=0.0
 )

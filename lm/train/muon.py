@@ -4,8 +4,9 @@ m_t = beta m_{t-1} + (1 - beta) g_t
 u_t = (1 - beta) g_t + beta m_t                         Nesterov
 w_t = w_{t-1} - rate sqrt(max(1, rows / columns)) U V'  where u_t = U S V'
 
-A matrix moves equally far in all of its directions, where a gradient is dominated by few. U V' is found by Newton-Schulz
-steps: products only, for all matrices of a shape in one batch. The gradient's size cancels out: clipping it does nothing.
+A matrix moves equally far in all of its directions, where a gradient is dominated by few. U V' is found by
+Newton-Schulz steps: products only, for all matrices of a shape in one batch. The gradient's size cancels out: clipping
+it does nothing.
 """
 
 from collections import defaultdict
@@ -18,9 +19,10 @@ from torch.optim.adamw import adamw
 from lm.hardware import resolve_precision
 
 POLYNOMIALS = ((8.014, -23.3074, 17.1973), (3.5395, -2.6514, 0.5285), (2.3332, -1.7228, 0.4062))
-"""a s + b s^3 + c s^5 of step 1, 2, 3. Each brings the singular values s that the one before left within 1 - e .. 1 + e as
-close to 1 as a quintic can, beginning with .012 .. 1 (Amsel et al. 2025, "The Polar Express"); the last is scaled by .92.
-They end within .72 .. 1.12; those of the reference's five equal steps (3.4445, -4.775, 2.0315) within .68 .. 1.13."""
+"""a s + b s^3 + c s^5 of step 1, 2, 3. Each brings the singular values s that the one before left within 1 - e .. 1 + e
+as close to 1 as a quintic can, beginning with .012 .. 1 (Amsel et al. 2025, "The Polar Express"); the last is scaled by
+.92. They end within .72 .. 1.12, those of the reference's five equal steps, (3.4445, -4.775, 2.0315), within .68 .. 1.13.
+"""
 MARGIN = 1.02  # against rounding to bf16: above 1 the polynomials explode
 MOMENTUM = "momentum"
 

@@ -4,8 +4,8 @@ For each NAME, the run in ROOT/NAME is started once per MOMENT, in a process of 
 SIGKILL at that moment, and then once more to the end. MOMENT is `step:N`, after N updates, or `fsync:N`,
 `replace:N`, `remove:N`, at the N-th such call of that process (all are made by writing and pruning
 checkpoints). Prints `NAME SIGNALS SHA256` for each: what ended the processes, and the final weights. A NAME that
-begins with `recurrent` is an AWD-LSTM with carried state and averaged weights, with `modern` a modern decoder under Muon,
-with `gpt1` or `gpt3` one of these, others are a GPT-2.
+begins with `recurrent` is an AWD-LSTM with carried state and averaged weights, with `modern` a modern decoder under
+Muon, with `gpt1` or `gpt3` one of these, others are a GPT-2.
 """
 
 import hashlib

@@ -200,7 +200,7 @@ def test_cache_and_padding_with_bands_give_the_same_logits_in_any_cut() -> None:
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_the_residual_stream_is_flat_in_depth_at_initialisation(norm: str) -> None:
-    """Pre-LN with 1/sqrt(2 L): the stream does not grow with the number of layers. Post-LN makes it 1 in every layer."""
+    """Pre-LN with 1/sqrt(2 L): the stream does not grow with the number of layers. Post-LN makes it 1."""
     ends = {}
     for layers in (2, 24):
         config = GPTConfig(layers=layers, width=64, heads=4, context=32, vocab=200, norm=norm)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lm.config import TrainConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_PRESETS, ModernConfig, modern_preset
 from lm.nn.masks import Document, Padding
 from lm.nn.norms import rms_norm
 from lm.nn.rotary import rotate, rotation_table
 from lm.pretraining import ModernPretraining
-from lm.config import TrainConfig
 
 CONFIG = ModernConfig(layers=3, width=24, heads=3, context=16, vocab=40)
 
@@ -78,9 +78,7 @@ def test_the_forward_pass_is_the_equations() -> None:
                 weights = torch.stack([q @ k / math.sqrt(8) for k in keys]).softmax(0)
                 mixed.append(sum(w * (heads[2, h] @ norm(stream[s])) for s, w in enumerate(weights)))
             out.append(stream[t] + block.out.weight @ torch.cat(mixed))
-        stream = [
-            x + block.contract.weight @ torch.relu(block.expand.weight @ norm(x)).square() for x in out
-        ]
+        stream = [x + block.contract.weight @ torch.relu(block.expand.weight @ norm(x)).square() for x in out]
     expected = torch.stack([model.head.weight @ norm(x) for x in stream])
     assert torch.allclose(model(tokens[None])[0], expected, atol=1e-9)
 
@@ -89,9 +87,7 @@ def test_at_first_every_layer_is_the_identity_and_every_token_equally_likely() -
     model = Modern(CONFIG, seed=3)
     tokens = tokens_of(2, 9)
     assert not model(tokens).any()
-    assert torch.allclose(
-        model.hidden_states(tokens), rms_norm(rms_norm(model.token_embedding(tokens))), atol=1e-5
-    )
+    assert torch.allclose(model.hidden_states(tokens), rms_norm(rms_norm(model.token_embedding(tokens))), atol=1e-5)
     model(tokens).logsumexp(-1).sum().backward()
     loss = F.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())
     assert loss.item() == pytest.approx(math.log(40), abs=1e-5)

@@ -92,8 +92,10 @@ def test_a_stack_of_matrices_is_as_many_matrices() -> None:
 
 
 def test_which_parameters_are_matrices() -> None:
-    for model, rest in ((Modern(MODERN), {"token_embedding", "head"}), (GPT(GPTConfig(
-        layers=1, width=8, heads=2, context=4, vocab=9)), {"token_embedding", "position_embedding"})):
+    for model, rest in (
+        (Modern(MODERN), {"token_embedding", "head"}),
+        (GPT(GPTConfig(layers=1, width=8, heads=2, context=4, vocab=9)), {"token_embedding", "position_embedding"}),
+    ):
         matrices, *others = muon_groups(model, CONFIG)
         names = {id(p): name for name, p in model.named_parameters()}
         assert all(names[id(p)].startswith("blocks.") and p.dim() >= 2 for p in matrices["params"])
