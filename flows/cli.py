@@ -234,9 +234,16 @@ def generate(
     """Let a model continue a prompt."""
     from lm.text_model import Sampling, open_model
 
-    drawn: Sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "repetition_penalty": penalty}
+    drawn: Sampling = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "repetition_penalty": penalty,
+        "stop": stop or (),
+        "seed": seed,
+    }
     try:
-        text = open_model(_model_folder(model)).generate(prompt, tokens, **drawn, stop=stop or (), seed=seed)
+        text = open_model(_model_folder(model)).generate(prompt, tokens, **drawn)
     except (FileNotFoundError, ValueError) as error:
         _fail(str(error))
     out.print(prompt + text, markup=False)

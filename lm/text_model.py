@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypedDict, TypeVar, Unpack
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 
 from lm.artifact import described, load_model, load_torch
 from lm.evaluate.perplexity import Sequences, bits_per_byte
@@ -81,7 +82,7 @@ class TextModel(Protocol):
         ...
 
 
-Model = TypeVar("Model", GPT, RNNLM)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class TorchText(Generic[Model]):
@@ -101,9 +102,9 @@ class TorchText(Generic[Model]):
 class GPTText(TorchText[Decoder]):
     """A GPT or the modern decoder. In a text beyond its context each token still sees at least half a context."""
 
-    @property
-    def kind(self) -> str:  # type: ignore[override]
-        return str(self.model.config.kind)
+    def __init__(self, model: Decoder, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        super().__init__(model, tokenizer, spelling)
+        self.kind: str = model.config.kind
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         end = end_of_text_id(self.tokenizer)

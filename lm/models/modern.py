@@ -58,6 +58,8 @@ class Block(nn.Module):
 class Modern(nn.Module):
     """The model. `seed` decides the initial weights, and nothing else does."""
 
+    rotation: Tensor
+
     def __init__(self, config: ModernConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config

@@ -21,8 +21,7 @@ from lm.hardware import resolve_precision
 POLYNOMIALS = ((8.014, -23.3074, 17.1973), (3.5395, -2.6514, 0.5285), (2.3332, -1.7228, 0.4062))
 """a s + b s^3 + c s^5 of step 1, 2, 3. Each brings the singular values s that the one before left within 1 - e .. 1 + e
 as close to 1 as a quintic can, beginning with .012 .. 1 (Amsel et al. 2025, "The Polar Express"); the last is scaled by
-.92. They end within .72 .. 1.12, those of the reference's five equal steps, (3.4445, -4.775, 2.0315), within .68 .. 1.13.
-"""
+.92. They end within .72 .. 1.12; after five equal steps (3.4445, -4.775, 2.0315), as in the reference, .68 .. 1.13."""
 MARGIN = 1.02  # against rounding to bf16: above 1 the polynomials explode
 MOMENTUM = "momentum"
 
