@@ -20,7 +20,6 @@ from lm.evaluate.perplexity import Sequences, bits_per_byte
 from lm.evaluate.recurrent import score_tokens
 from lm.generate import Decoder, generate_text
 from lm.generate_recurrent import generate_texts
-from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.models.rnn import RNNLM
 from lm.ngram.model import NgramModel, load_ngram
