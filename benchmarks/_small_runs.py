@@ -20,9 +20,9 @@ from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import PermutationConfig
 from lm.nn.stateful import Stateful
 from lm.objectives.causal import CausalObjective
-from lm.objectives.permutation import PermutationObjective, Permuted, every_epoch_anew
+from lm.objectives.permutation import PermutationObjective, Permuted
 from lm.objectives.recurrent import RecurrentObjective
-from lm.order import draw_seed, examples_at, in_order
+from lm.order import draw_seed, examples_at, in_order, numbered_by_epoch
 from lm.streams import ArrayPieces, Lanes
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
@@ -86,7 +86,7 @@ def train(
     examples: Any = Lanes(pieces, batch) if stateful else pieces
     order = in_order if stateful else examples_at
     if isinstance(model, XLNet):
-        objective, order = PermutationObjective(), every_epoch_anew
+        objective, order = PermutationObjective(), numbered_by_epoch
         examples = Permuted(pieces, context, permutation or PermutationConfig(), seed)
     with tempfile.TemporaryDirectory() as temporary:
         trainer = Trainer(

@@ -257,17 +257,38 @@ def generate(
     tokens: Annotated[int, typer.Option(min=1, help="New tokens at most.")] = 100,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
     top_k: Annotated[int, typer.Option(min=1, help="Draw from so many of the likeliest tokens.")] = 50,
+    top_p: Annotated[float | None, typer.Option(help="Of these, from the likeliest whose mass reaches this.")] = None,
+    penalty: Annotated[float, typer.Option(help="Above 1: tokens that were there are less likely.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this string; may be given often.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
 ) -> None:
     """Let a model continue a prompt."""
-    from lm.text_model import open_model
+    from lm.text_model import Sampling, open_model
 
+    drawn: Sampling = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "repetition_penalty": penalty,
+        "stop": stop or (),
+        "seed": seed,
+    }
     try:
-        opened = open_model(_model_folder(model))
+        text = open_model(_model_folder(model)).generate(prompt, tokens, **drawn)
     except (FileNotFoundError, ValueError) as error:
         _fail(str(error))
-    text = opened.generate(prompt, tokens, temperature=temperature, top_k=top_k, seed=seed)
     out.print(prompt + text, markup=False)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A Hugging Face folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
+) -> None:
+    """Take a model of another library over as one of ours: score it, go on from it."""
+    from flows.export import import_model
+
+    out.print(f"wrote {import_model(source, folder)}", markup=False)
 
 
 @app.command()
@@ -319,8 +340,11 @@ def embed(
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="arpa (n-grams) or word2vec (word vectors).", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option("--to", help="hf, onnx, arpa (n-grams) or word2vec (vectors).", show_default=False),
+    ],
     as_json: Json = False,
 ) -> None:
     """Write a model in the files of other programs."""

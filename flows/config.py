@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +27,12 @@ class ModelSection(Section):
     heads: int | None = Field(default=None, ge=1, description="Attention heads; null: the preset's.")
     context: int | None = Field(default=None, ge=1, description="Context in tokens; null: the preset's.")
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Dropout; null: the preset's.")
+    norm: Literal["pre", "post"] | None = Field(
+        default=None, description="`post`: GPT-1, `pre`: GPT-2 and GPT-3; null: the preset's."
+    )
+    band: int | None = Field(
+        default=None, ge=1, description="GPT-3: positions that every second layer sees; null: the preset's."
+    )
 
     @model_validator(mode="after")
     def _known(self) -> "ModelSection":

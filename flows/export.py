@@ -1,4 +1,4 @@
-"""`textmill export`: a model in the files of other programs; a function for each target, by its name."""
+"""`textmill export` and `textmill import`: models in the files of other programs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,28 +7,40 @@ from typing import Any
 from flows.loading import ConfigError
 from flows.vectors import model_kind, open_vectors
 
-Export = Callable[[Path, Path], list[Path]]
-"""(model folder, folder to write to) -> the files written. Raises ValueError where the format cannot hold the model."""
+Export = Callable[[Path, Path], None]
+"""(model folder, folder to write to). Raises ValueError where the format cannot hold the model."""
 
 
-def _arpa(folder: Path, out: Path) -> list[Path]:
+def _arpa(folder: Path, out: Path) -> None:
     from lm.interop.arpa import write_arpa
     from lm.ngram.model import load_ngram
 
     write_arpa(load_ngram(folder), out / "model.arpa")
-    return [out / "model.arpa"]
 
 
-def _word2vec(folder: Path, out: Path) -> list[Path]:
+def _word2vec(folder: Path, out: Path) -> None:
     from lm.interop.word2vec import write_binary, write_text
 
     vectors = open_vectors(folder)
     write_text(vectors, out / "vectors.txt")
     write_binary(vectors, out / "vectors.bin")
-    return [out / "vectors.txt", out / "vectors.bin"]
+
+
+def _hf(folder: Path, out: Path) -> None:
+    from lm.interop.hugging_face import export_hf
+
+    export_hf(folder, out)
+
+
+def _onnx(folder: Path, out: Path) -> None:
+    from lm.interop.onnx import export_onnx
+
+    export_onnx(folder, out)
 
 
 TARGETS: dict[str, tuple[tuple[str, ...], Export]] = {
+    "hf": (("gpt", "bert", "xlnet"), _hf),
+    "onnx": (("gpt", "modern"), _onnx),
     "arpa": (("ngram",), _arpa),
     "word2vec": (("word2vec", "glove"), _word2vec),
 }
@@ -36,10 +48,10 @@ TARGETS: dict[str, tuple[tuple[str, ...], Export]] = {
 
 
 def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
-    """Write a model to the folder `out`; returns model, kind, target and the files, with their sizes in bytes.
+    """Write a model to the new or empty folder `out`; returns model, kind, target and the files, with their bytes.
 
     Raises:
-        ConfigError: no such target, or a model that it cannot hold.
+        ConfigError: no such target, a model that it cannot hold, or `out` is in use.
     """
     if target not in TARGETS:
         raise ConfigError(f"--to {target}: no such target; there are {', '.join(TARGETS)}")
@@ -48,14 +60,30 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
         able = [name for name, (held, _) in TARGETS.items() if kind in held]
         instead = f"; --to {' or '.join(able)} can" if able else ""
         raise ConfigError(f"{folder}: {target} holds models of kind {' and '.join(kinds)}, not {kind!r}{instead}")
+    _convert(write, folder, out)
+    files = {str(path): path.stat().st_size for path in sorted(out.iterdir())}
+    return {"model": str(folder), "kind": kind, "target": target, "files": files}
+
+
+def import_model(folder: Path, out: Path) -> Path:
+    """Write the Hugging Face model of `folder` to the new or empty folder `out` as one of ours; returns `out`.
+
+    Raises:
+        ConfigError: it is no model that we know, or `out` is in use.
+    """
+    from lm.interop.hugging_face import import_hf
+
+    _convert(import_hf, folder, out)
+    return out
+
+
+def _convert(convert: Export, folder: Path, out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} is in use: name a new or an empty folder")
     out.mkdir(parents=True, exist_ok=True)
     try:
-        files = write(folder, out)
-    except (FileNotFoundError, ValueError) as error:
+        convert(folder, out)
+    except (FileNotFoundError, ImportError, RuntimeError, ValueError) as error:
+        if not any(out.iterdir()):
+            out.rmdir()
         raise ConfigError(f"{folder}: {error}") from error
-    return {
-        "model": str(folder),
-        "kind": kind,
-        "target": target,
-        "files": {str(path): path.stat().st_size for path in files},
-    }

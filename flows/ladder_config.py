@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from flows.config import SMOKE_FILES, TokensConfig
 from flows.loading import CONFIGS, load
-from flows.rungs import BertRung, GPTRung, NgramRung, Rung
+from flows.rungs import BertRung, GPTRung, ModernRung, NgramRung, Rung
 from lm.config import TrainConfig
 from tasks.evaluate import EvaluateConfig
 
@@ -40,7 +40,7 @@ class ModelsConfig(TokensConfig):
         for name, rung in self.rungs().items():
             if isinstance(rung, NgramRung) and rung.smoothing in UNSCORABLE:
                 raise ValueError(f"{self.key(name)}.smoothing: {rung.smoothing} {UNSCORABLE[rung.smoothing]}")
-            if isinstance(rung, GPTRung) and (own := rung.resolved(vocab=257).context) < self.context:
+            if isinstance(rung, GPTRung | ModernRung) and (own := rung.resolved(vocab=257).context) < self.context:
                 raise ValueError(
                     f"{self.key(name)}: its context of {own} tokens is less than the {self.context} of the test "
                     "sequences (`context`)"

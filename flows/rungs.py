@@ -6,10 +6,11 @@ from pydantic import Field, model_validator
 
 from flows.config import ModelSection
 from flows.curation import Section
-from lm.config import GPTConfig, NgramConfig
+from lm.config import GPTConfig, NgramConfig, OptimizerConfig, ScheduleConfig
 from lm.masking_config import MaskingConfig, SegmentsConfig
 from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
 from lm.models.elmo_config import ELMO_PRESETS, ELMoConfig, elmo_preset
+from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_PRESETS, MODERN_SCHEDULE, ModernConfig, modern_preset
 from lm.models.nnlm_config import NNLM_PRESETS, NNLMConfig, nnlm_preset
 from lm.models.rnn_config import RNN_PRESETS, RNNConfig, StreamConfig, rnn_preset
 from lm.models.transformer_xl_config import (
@@ -23,6 +24,7 @@ from lm.pretraining import (
     BertPretraining,
     ELMoPretraining,
     GPTPretraining,
+    ModernPretraining,
     NNLMPretraining,
     Pretraining,
     RNNPretraining,
@@ -255,6 +257,41 @@ class BertRung(Section):
         return self.model_copy(update=small | {"segments": self.segments.model_copy(update={"length": 32})})
 
 
-TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung | TransformerXLRung | XLNetRung | BertRung
+class ModernRung(Section):
+    """The modern decoder: a preset, and what differs from it. It brings its own optimiser and schedule."""
+
+    kind: Literal["modern"] = Field(description="Which generation these settings are for.")
+    preset: str = Field(default="nano", description=f"One of {', '.join(MODERN_PRESETS)}.")
+    layers: int | None = Field(default=None, ge=1, description="Transformer blocks; null: the preset's.")
+    width: int | None = Field(default=None, ge=1, description="Width of the residual stream; null: the preset's.")
+    heads: int | None = Field(default=None, ge=1, description="Attention heads; null: the preset's.")
+    context: int | None = Field(default=None, ge=1, description="Context in tokens; null: the preset's.")
+    optimizer: OptimizerConfig | None = Field(
+        default=MODERN_OPTIMIZER, description="In place of `train.optimizer`; null: that one."
+    )
+    schedule: ScheduleConfig | None = Field(
+        default=MODERN_SCHEDULE, description="In place of `train.schedule`; null: that one."
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.resolved(vocab=257)
+        return self
+
+    def resolved(self, vocab: int) -> ModernConfig:
+        """The model's full configuration with a vocabulary of `vocab` tokens."""
+        given = self.model_dump(exclude={"kind", "preset", "optimizer", "schedule"}, exclude_none=True)
+        return modern_preset(self.preset, vocab=vocab, **given)
+
+    def pretraining(self, vocab: int) -> Pretraining:
+        """What is trained."""
+        return ModernPretraining(model=self.resolved(vocab), optimizer=self.optimizer, schedule=self.schedule)
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        return self.model_copy(update={"preset": "pico", "layers": None, "width": None, "heads": None, "context": None})
+
+
+TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung | TransformerXLRung | XLNetRung | BertRung | ModernRung
 """Those with gradients, which say what is pretrained (`pretraining`)."""
 Rung = Annotated[NgramRung | TrainedRung, Field(discriminator="kind")]

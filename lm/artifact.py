@@ -16,6 +16,8 @@ from lm.models.bert_config import BertConfig
 from lm.models.elmo import ELMo
 from lm.models.elmo_config import ELMoConfig
 from lm.models.gpt import GPT
+from lm.models.modern import Modern
+from lm.models.modern_config import ModernConfig
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM
@@ -37,6 +39,7 @@ CONFIGS: dict[type[nn.Module], type[StrictModel]] = {
     TransformerXL: TransformerXLConfig,
     XLNet: XLNetConfig,
     Bert: BertConfig,
+    Modern: ModernConfig,
 }
 """The configuration of each model that has tensors; its `kind` is what a folder says it is."""
 

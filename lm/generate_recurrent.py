@@ -6,9 +6,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lm.generate import next_token_probabilities
 from lm.nn.stateful import Stateful
 from lm.order import draw_seed
+from lm.sampling import Draw, before_stop, penalised, seen_tokens, shortlist
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import encode_documents, end_of_text_id
 
@@ -21,6 +21,7 @@ def generate_recurrent(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    repetition_penalty: float = 1.0,
     seed: int = 0,
     stop: int | None = None,
     should_stop: ShouldStop = never,
@@ -33,6 +34,8 @@ def generate_recurrent(
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise ValueError("each prompt needs at least one token: begin with <|endoftext|>")
     device = model.token_embedding.weight.device
+    draw = Draw(temperature, top_k, top_p, repetition_penalty)
+    seen = seen_tokens(prompts, model.token_embedding.num_embeddings)
     draws = [torch.Generator().manual_seed(draw_seed(seed, "row", i)) for i in range(len(prompts))]
     new: list[list[int]] = [[] for _ in prompts]
     live = list(range(len(prompts)))  # the prompt that stands in each row of `hidden` and `states`
@@ -43,10 +46,12 @@ def generate_recurrent(
             hidden, states = _read_prompts(model, prompts, should_stop)
             for _ in range(max_new_tokens):
                 check(should_stop, "generating")
-                drawn = []
-                for row, logits in zip(live, model.logits(hidden), strict=True):
-                    p = next_token_probabilities(logits, temperature, top_k, top_p)
-                    drawn.append(int(torch.multinomial(p, 1, generator=draws[row])))
+                logits = penalised(model.logits(hidden).float().cpu(), seen[live], repetition_penalty)
+                p, ids = shortlist(logits, draw)
+                chosen = [torch.multinomial(p[row], 1, generator=draws[n]) for row, n in enumerate(live)]
+                tokens = ids.gather(1, torch.stack(chosen))
+                seen[live] |= torch.zeros_like(seen[live]).scatter_(1, tokens, True)
+                drawn = tokens[:, 0].tolist()
                 going = [i for i, token in enumerate(drawn) if token != stop]
                 live = [live[i] for i in going]
                 for row, i in zip(live, going, strict=True):
@@ -83,10 +88,12 @@ def generate_texts(
     temperature: float = 0.8,
     top_k: int | None = 50,
     top_p: float | None = None,
+    repetition_penalty: float = 1.0,
     seed: int = 0,
+    stop: Sequence[str] = (),
     should_stop: ShouldStop = never,
 ) -> list[str]:
-    """The model's continuation of each prompt as the beginning of a document (without the prompt)."""
+    """The model's continuation of each prompt as the beginning of a document (without it), up to a stop string."""
     end = end_of_text_id(tokenizer)
     ids = [[end, *tokens.tolist()] for tokens in encode_documents(tokenizer, list(prompts))]
     new = generate_recurrent(
@@ -96,8 +103,9 @@ def generate_texts(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        repetition_penalty=repetition_penalty,
         seed=seed,
         stop=end,
         should_stop=should_stop,
     )
-    return [str(tokenizer.decode(tokens, skip_special_tokens=False)) for tokens in new]
+    return [before_stop(str(tokenizer.decode(tokens, skip_special_tokens=False)), stop) for tokens in new]

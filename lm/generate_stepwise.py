@@ -6,9 +6,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lm.generate import next_token_probabilities
 from lm.models.elmo import FORWARD, ELMo
 from lm.models.nnlm import NNLM
+from lm.models.xlnet import XLNet
+from lm.sampling import Draw, before_stop, penalised, seen_tokens, shortlist
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import encode_documents, end_of_text_id
 
@@ -20,30 +21,31 @@ def generate_stepwise(
     step: Step,
     prompt: Sequence[int],
     max_new_tokens: int,
+    draw: Draw,
     *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
     seed: int = 0,
     stop: int | None = None,
     should_stop: ShouldStop = never,
 ) -> Iterator[int]:
     """Yield new tokens, one at a time, ending before `stop` (a token id) or after `max_new_tokens`.
 
-    The draw depends on `seed` alone. Raises ValueError for an empty prompt.
+    What is drawn depends on `seed` alone. Raises ValueError for an empty prompt.
     """
     if not prompt:
         raise ValueError("the prompt needs at least one token: begin with <|endoftext|>")
     generator = torch.Generator().manual_seed(seed)
-    new: Sequence[int] = prompt
+    new, seen = prompt, None
     for _ in range(max_new_tokens):
         check(should_stop, "generating")
         with torch.no_grad():
-            p = next_token_probabilities(step(new), temperature, top_k, top_p)
-        token = int(torch.multinomial(p, 1, generator=generator))
+            logits = step(new)[None].float().cpu()
+        seen = seen_tokens([prompt], logits.shape[-1]) if seen is None else seen
+        p, ids = shortlist(penalised(logits, seen, draw.repetition_penalty), draw)
+        token = int(ids[0, torch.multinomial(p[0], 1, generator=generator)])
         if token == stop:
             return
         yield token
+        seen[0, token] = True
         new = [token]
 
 
@@ -56,23 +58,17 @@ def continue_text(
     temperature: float = 0.8,
     top_k: int | None = 50,
     top_p: float | None = None,
+    repetition_penalty: float = 1.0,
     seed: int = 0,
+    stop: Sequence[str] = (),
     should_stop: ShouldStop = never,
 ) -> str:
-    """The continuation of `prompt` as the beginning of a document (without the prompt)."""
+    """The continuation of `prompt` as the beginning of a document (without the prompt), up to a stop string."""
     end = end_of_text_id(tokenizer)
-    new = generate_stepwise(
-        step,
-        [end, *encode_documents(tokenizer, [prompt])[0].tolist()],
-        max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        stop=end,
-        should_stop=should_stop,
-    )
-    return str(tokenizer.decode(list(new), skip_special_tokens=False))  # an <unk> is shown
+    ids = [end, *encode_documents(tokenizer, [prompt])[0].tolist()]
+    draw = Draw(temperature, top_k, top_p, repetition_penalty)
+    new = generate_stepwise(step, ids, max_new_tokens, draw, seed=seed, stop=end, should_stop=should_stop)
+    return before_stop(str(tokenizer.decode(list(new), skip_special_tokens=False)), stop)  # an <unk> is shown
 
 
 class WindowStep:
@@ -99,3 +95,17 @@ class ForwardStep:
         tokens = torch.tensor([list(new)], device=self.model.softmax.weight.device)
         outputs, self.states = self.model.read(self.model.token_vectors(tokens), FORWARD, self.states)
         return self.model.logits(outputs[-1][0, -1])
+
+
+class LeftStep:
+    """A `Step` of an XLNet in eval mode, from left to right: its query stream says what stands next. The last `context`
+    - 1 tokens are read again for each new one: the paper has no cache for two streams."""
+
+    def __init__(self, model: XLNet) -> None:
+        self.model = model
+        self.window: list[int] = []
+
+    def __call__(self, new: Sequence[int]) -> Tensor:
+        self.window = [*self.window, *new][-(self.model.config.context - 1) :]
+        logits: Tensor = self.model(torch.tensor([self.window], device=self.model.head_bias.device))
+        return logits[0, -1]

@@ -22,6 +22,7 @@ RECIPES: dict[str, Callable[[Given], Recipe]] = {
     "transformer_xl": transformer_xl.recipe,
     "xlnet": xlnet.recipe,
     "bert": bert.recipe,
+    "modern": gpt.modern_recipe,
 }
 
 

@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lm.config import GPTConfig, StrictModel, TrainConfig
+from lm.config import GPTConfig, OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
 from lm.masking_config import MaskingConfig, SegmentsConfig
 from lm.models.bert_config import BertConfig
 from lm.models.elmo_config import ELMoConfig
+from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_SCHEDULE, ModernConfig
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn_config import RNNConfig, StreamConfig
 from lm.models.transformer_xl_config import TransformerXLConfig, TransformerXLStream
@@ -45,6 +46,23 @@ class GPTPretraining(Pretrainable):
 
     kind: Literal["gpt"] = "gpt"
     model: GPTConfig
+
+    @property
+    def tokens_per_example(self) -> int:
+        return self.model.context
+
+
+class ModernPretraining(Pretrainable):
+    """The modern decoder on sequences as long as its context, with its own optimiser and schedule if it has any."""
+
+    kind: Literal["modern"] = "modern"
+    model: ModernConfig
+    optimizer: OptimizerConfig | None = MODERN_OPTIMIZER
+    schedule: ScheduleConfig | None = MODERN_SCHEDULE
+
+    def resolve(self, train: TrainConfig) -> TrainConfig:
+        own = {"optimizer": self.optimizer, "schedule": self.schedule}
+        return super().resolve(train.model_copy(update={name: value for name, value in own.items() if value}))
 
     @property
     def tokens_per_example(self) -> int:
@@ -150,6 +168,7 @@ Pretraining = Annotated[
     | ELMoPretraining
     | TransformerXLPretraining
     | XLNetPretraining
-    | BertPretraining,
+    | BertPretraining
+    | ModernPretraining,
     Field(discriminator="kind"),
 ]

@@ -149,7 +149,7 @@ class NgramModel:
         """
         import torch
 
-        from lm.generate import next_token_probabilities
+        from lm.sampling import next_token_probabilities
 
         uniforms = np.random.Generator(np.random.Philox(draw_seed(seed, "sample")))
         history = [self.boundary, *prompt]

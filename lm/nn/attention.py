@@ -36,6 +36,10 @@ class KVCache:
     def advance(self, positions: int) -> None:
         self.length += positions
 
+    def select(self, rows: list[int]) -> None:
+        """Keep these sequences of the batch only."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Compiled, dropout: float = 0.0) -> Tensor:
     """softmax(q k' / sqrt(d_head)) v over what `mask` shows; all [batch, heads, time, d_head]."""
@@ -71,26 +75,27 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> T
 
 
 class SelfAttention(nn.Module):
-    """Fused query-key-value projection, attention, output projection."""
+    """Fused query-key-value projection, attention, output projection. `head_width`: by default width / heads."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, head_width: int | None = None) -> None:
         super().__init__()
-        if width % heads:
+        if head_width is None and width % heads:
             raise ValueError(f"width {width} is not a multiple of heads {heads}")
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.head_width = head_width or width // heads
+        self.qkv = nn.Linear(width, 3 * heads * self.head_width)
+        self.out = nn.Linear(heads * self.head_width, width)
         self.dropout = dropout
         self.out_dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Compiled, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         """`x`: [batch, time, width]; with a cache, the positions after those that `layer` has in it."""
-        batch, time, width = x.shape
-        q, k, v = self.qkv(x).view(batch, time, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        batch, time, _ = x.shape
+        q, k, v = self.qkv(x).view(batch, time, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         attended = attend(q, k, v, mask, self.dropout if self.training else 0.0)
-        return self.out_dropout(self.out(attended.transpose(1, 2).reshape(batch, time, width)))
+        return self.out_dropout(self.out(attended.transpose(1, 2).flatten(2)))
 
 
 class CrossAttention(nn.Module):

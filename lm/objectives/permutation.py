@@ -14,7 +14,7 @@ from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import PermutationConfig
 from lm.nn.stateful import begin_anew
 from lm.objectives.causal import token_nats
-from lm.order import Permutation, draw_seed
+from lm.order import draw_seed
 from lm.streams import RESET
 from lm.train.objective import CARRY, Batch, Examples, Losses, Term
 
@@ -46,7 +46,7 @@ def spans(context: int, config: PermutationConfig, draw: np.random.Generator) ->
 class Permuted:
     """Examples with an order for each: `tokens` of `examples` without their last, `rank` and `targets`.
 
-    Example number n is example n % len(examples) of epoch n // len(examples): read them with `every_epoch_anew`, or in
+    Example number n is example n % len(examples) of epoch n // len(examples): read them with `numbered_by_epoch`, or in
     order if `examples` are `lm.streams.Lanes`, whose memory goes on (`lanes`).
     """
 
@@ -76,17 +76,6 @@ class Permuted:
         rank = np.full(self.context, -1, dtype=np.int64)
         rank[targets] = draw.permutation(len(targets))
         return rank, targets
-
-
-def every_epoch_anew(start: int, count: int, n: int, seed: int) -> np.ndarray:
-    """Positions start .. start + count - 1 of an endless run over n examples, as `examples_at` has them, with the epoch
-    in the number: epoch * n + example."""
-    epochs, places = np.divmod(np.arange(start, start + count, dtype=np.int64), n)
-    chosen = np.empty(count, dtype=np.int64)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        chosen[here] = epoch * n + Permutation(n, seed, int(epoch))[places[here]]
-    return chosen
 
 
 def visible_by_rank(rank: Tensor) -> Tensor:

@@ -8,15 +8,14 @@ from torch import nn
 
 from lm.evaluate.permutation import permutation_loss
 from lm.evaluate.perplexity import bits_per_byte, unigram_bits_per_byte
-from lm.generate_xlnet import generate_from_left
+from lm.generate_stepwise import LeftStep, continue_text
 from lm.models.xlnet import XLNet
-from lm.objectives.permutation import PermutationObjective, Permuted, every_epoch_anew
-from lm.order import draw_seed, in_order
+from lm.objectives.permutation import PermutationObjective, Permuted
+from lm.order import draw_seed, in_order, numbered_by_epoch
 from lm.packing import PackedSequences
 from lm.pretraining import XLNetPretraining
 from lm.recipes.recipe import Given, Recipe
 from lm.streams import Lanes
-from lm.tokenizer import encode_documents, end_of_text_id
 
 
 def recipe(given: Given) -> Recipe:
@@ -36,10 +35,8 @@ def recipe(given: Given) -> Recipe:
         return {**figures, "permutation_loss": permutation_loss(model, fixed, limit, should_stop=stop)}
 
     def sample(model: XLNet, prompt: str, seed: int) -> str:
-        end = end_of_text_id(given.tokenizer)
-        ids = [end, *encode_documents(given.tokenizer, [prompt])[0].tolist()]
-        new = generate_from_left(model, ids, config.sample_tokens, seed=seed, stop=end, should_stop=stop)
-        return str(given.tokenizer.decode(new, skip_special_tokens=False))
+        tokens = config.sample_tokens
+        return continue_text(LeftStep(model), given.tokenizer, prompt, tokens, seed=seed, should_stop=stop)
 
     def baselines() -> dict[str, dict[str, float]]:
         counts = given.train.token_counts()
@@ -53,5 +50,5 @@ def recipe(given: Given) -> Recipe:
         evaluate,
         baselines,
         sample,
-        order=in_order if goes_on else every_epoch_anew,
+        order=in_order if goes_on else numbered_by_epoch,
     )

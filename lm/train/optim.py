@@ -1,30 +1,59 @@
-"""AdamW with weight decay on matrices only; or plain SGD (`lm.train.averaging` has its averages)."""
+"""AdamW with weight decay on matrices only; plain SGD (`lm.train.averaging` has its averages); or Muon with AdamW."""
 
 import torch
 from torch import nn
 
 from lm.config import OptimizerConfig
 from lm.train.averaging import AveragedSGD
+from lm.train.muon import Muon
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Trainable parameters in two groups: matrices and embeddings decay; biases and layer norms do not."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    return _decay_groups([p for p in model.parameters() if p.requires_grad], weight_decay)
+
+
+def _decay_groups(params: list[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
     groups: list[dict[str, object]] = [
-        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in params if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in params if p.dim() < 2], "weight_decay": 0.0},
     ]
     return [g for g in groups if g["params"]]
 
 
+def muon_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
+    """The matrices, for Muon, and the rest in the two groups of AdamW.
+
+    No matrices in this sense: embeddings and what is named `head`, where a token's row is a vector of its own.
+    """
+    others = {p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    others |= {p for name, p in model.named_parameters() if name.split(".")[0] == "head"}
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    rest = [p for p in trainable if p in others or p.dim() < 2]
+    matrices = {
+        "params": [p for p in trainable if p not in others and p.dim() >= 2],
+        "muon": True,
+        "clip": False,  # the size of its gradient does not matter
+        "scale": config.muon_rate / float(config.learning_rate),
+        "weight_decay": config.weight_decay,
+    }
+    if not matrices["params"]:
+        raise ValueError("optimizer.method muon: the model has no matrices but embeddings and a head; use adamw")
+    return [matrices, *_decay_groups(rest, config.weight_decay)]
+
+
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW over `parameter_groups`, or SGD over all. The trainer sets the learning rate of each group at each step,
-    times the group's optional `scale` (for lower rates in lower layers)."""
+    """AdamW over `parameter_groups`, SGD over all, or Muon over `muon_groups`. The trainer sets the learning rate of
+    each group at each step, times the group's optional `scale` (for lower rates in lower layers)."""
     if config.learning_rate == "auto":
         raise ValueError("resolve the configuration first: learning_rate is still 'auto'")
     if config.method == "sgd":
         trainable = [p for p in model.parameters() if p.requires_grad]
         return AveragedSGD(trainable, config.learning_rate, config.weight_decay, config.average_after)
+    if config.method == "muon":
+        betas = (config.beta1, config.beta2)
+        groups = muon_groups(model, config)
+        return Muon(groups, config.learning_rate, config.muon_momentum, betas, config.epsilon)
     return torch.optim.AdamW(
         parameter_groups(model, config.weight_decay),
         lr=config.learning_rate,
@@ -32,6 +61,20 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Opt
         eps=config.epsilon,
         fused=True,
     )
+
+
+def clip_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, limit: float) -> float:
+    """Scale gradients down so that their norm is at most `limit` (0: leave them); returns the norm of all before that.
+
+    Groups with `clip: False` are left alone and do not count against the limit.
+    """
+    alone = [p for group in optimizer.param_groups if not group.get("clip", True) for p in group["params"]]
+    left = set(alone)
+    clipped = [p for p in model.parameters() if p not in left]
+    norm = nn.utils.clip_grad_norm_(clipped, limit or float("inf"))
+    if alone:
+        norm = torch.hypot(norm, nn.utils.get_total_norm([p.grad for p in alone if p.grad is not None]))
+    return float(norm)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -41,7 +41,7 @@ from lm.train.objective import (
     split_carry,
     step_totals,
 )
-from lm.train.optim import load_optimizer_tensors, make_optimizer, optimizer_tensors
+from lm.train.optim import clip_gradients, load_optimizer_tensors, make_optimizer, optimizer_tensors
 from lm.train.schedule import learning_rate_factor
 
 log = logging.getLogger(__name__)
@@ -149,8 +149,7 @@ class Trainer:
         self.model.train()
         torch.manual_seed(draw_seed(config.seed, step, "dropout"))
         sums = self._accumulate(batches, totals)
-        limit = config.clip or float("inf")
-        grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        grad_norm = clip_gradients(self.model, self.optimizer, config.clip)
         require_finite(step, sums["loss"], grad_norm, chosen)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -13,6 +13,8 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from lm.config import GPTConfig, OptimizerConfig, TrainConfig
 from lm.models.elmo import ELMo
 from lm.models.elmo_config import ELMoConfig
 from lm.models.gpt import GPT
+from lm.models.modern import Modern
+from lm.models.modern_config import MODERN_OPTIMIZER, ModernConfig
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM
@@ -35,12 +39,12 @@ from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import PermutationConfig, XLNetConfig
 from lm.objectives.bilm import BiLMObjective
 from lm.objectives.causal import CausalObjective
-from lm.objectives.permutation import PermutationObjective, Permuted, every_epoch_anew
+from lm.objectives.permutation import PermutationObjective, Permuted
 from lm.objectives.recurrent import RecurrentObjective
-from lm.order import in_order
+from lm.order import in_order, numbered_by_epoch
 from lm.streams import ArrayPieces, Lanes, RandomLanes
 from lm.train.hooks import Hooks
-from lm.train.objective import Objective
+from lm.train.objective import Examples, Objective
 from lm.train.trainer import Trainer
 
 RECURRENT = rnn_preset("awd-lstm", vocab=64, embedding=12, width=16)
@@ -101,27 +105,41 @@ def train_config(optimizer: OptimizerConfig) -> TrainConfig:
     ).resolve(MODEL)
 
 
-def sequence_trainer(model: torch.nn.Module, objective: Objective, directory: Path, hooks: Hooks) -> Trainer:
-    """For models that are trained on sequences each for itself."""
+def a_trainer(
+    model: torch.nn.Module,
+    objective: Objective,
+    directory: Path,
+    hooks: Hooks,
+    examples: Examples | None = None,
+    optimizer: OptimizerConfig | None = None,
+    **fields: Any,
+) -> Trainer:
+    """A trainer with what all have in common; by default of sequences, each for itself."""
     return Trainer(
         model,
         objective,
-        Sequences(),
-        train_config(OptimizerConfig(learning_rate=0.01)),
+        examples or Sequences(),
+        train_config(optimizer or OptimizerConfig(learning_rate=0.01)),
         20,
         directory,
-        evaluate=lambda model: {"bits_per_byte": float(next(model.parameters()).std())},
+        evaluate=lambda model: {"bits_per_byte": float(sum(p.abs().sum() for p in model.parameters()))},
         hooks=hooks,
+        **fields,
     )
 
 
-def gpt_trainer(directory: Path, hooks: Hooks) -> Trainer:
-    return sequence_trainer(GPT(MODEL, seed=0), CausalObjective(), directory, hooks)
+def gpt_trainer(directory: Path, hooks: Hooks, **changes: Any) -> Trainer:
+    return a_trainer(GPT(MODEL.model_copy(update=changes), seed=0), CausalObjective(), directory, hooks)
+
+
+def modern_trainer(directory: Path, hooks: Hooks) -> Trainer:
+    config = ModernConfig(layers=2, width=32, heads=2, context=16, vocab=64)
+    return a_trainer(Modern(config, seed=0), CausalObjective(), directory, hooks, optimizer=MODERN_OPTIMIZER)
 
 
 def nnlm_trainer(directory: Path, hooks: Hooks) -> Trainer:
     config = NNLMConfig(order=4, embedding=6, hidden=8, vocab=64)
-    return sequence_trainer(NNLM(config, seed=0), CausalObjective(), directory, hooks)
+    return a_trainer(NNLM(config, seed=0), CausalObjective(), directory, hooks)
 
 
 def elmo_trainer(directory: Path, hooks: Hooks) -> Trainer:
@@ -129,60 +147,38 @@ def elmo_trainer(directory: Path, hooks: Hooks) -> Trainer:
         characters=9, character_width=4, filters=((1, 4), (2, 4)), width=8, cell_width=16, clip=1.0, vocab=64
     )
     characters = torch.from_numpy(character_ids([f"word{i}" for i in range(64)], config.characters))
-    return sequence_trainer(ELMo(config, 0, characters), BiLMObjective(), directory, hooks)
+    return a_trainer(ELMo(config, 0, characters), BiLMObjective(), directory, hooks)
 
 
 def recurrent_trainer(directory: Path, hooks: Hooks) -> Trainer:
     lanes = RandomLanes(ArrayPieces(np.random.default_rng(0).integers(0, 64, 333), 1), 4, bptt=8, seed=0)
-    return Trainer(
-        RNNLM(RECURRENT, seed=0),
-        RecurrentObjective(12, alpha=2.0, beta=1.0),
-        lanes,
-        train_config(OptimizerConfig(method="sgd", learning_rate=5.0, weight_decay=1e-6, average_after=0)),
-        20,
-        directory,
-        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.abs().sum())},
-        hooks=hooks,
-        order=in_order,
-        rate_scale=lanes.rate_scale,
-    )
+    sgd = OptimizerConfig(method="sgd", learning_rate=5.0, weight_decay=1e-6, average_after=0)
+    objective = RecurrentObjective(12, alpha=2.0, beta=1.0)
+    model = RNNLM(RECURRENT, seed=0)
+    return a_trainer(model, objective, directory, hooks, lanes, sgd, order=in_order, rate_scale=lanes.rate_scale)
 
 
 def xl_trainer(directory: Path, hooks: Hooks) -> Trainer:
     config = TransformerXLConfig(layers=2, width=16, heads=2, inner=32, memory=9, vocab=64, dropout=0.1)
-    return Trainer(
-        TransformerXL(config, seed=0),
-        RecurrentObjective(16),
-        Lanes(ArrayPieces(np.random.default_rng(0).integers(0, 64, 333), 8), 4),
-        train_config(OptimizerConfig(learning_rate=0.01)),
-        20,
-        directory,
-        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
-        hooks=hooks,
-        order=in_order,
-    )
+    lanes = Lanes(ArrayPieces(np.random.default_rng(0).integers(0, 64, 333), 8), 4)
+    return a_trainer(TransformerXL(config, seed=0), RecurrentObjective(16), directory, hooks, lanes, order=in_order)
 
 
 def xlnet_trainer(directory: Path, hooks: Hooks) -> Trainer:
     config = XLNetConfig(layers=2, width=16, heads=2, inner=32, vocab=64, context=16, dropout=0.1)
-    return Trainer(
-        XLNet(config, seed=0),
-        PermutationObjective(),
-        Permuted(Sequences(), 16, PermutationConfig(predict=4), seed=0),
-        train_config(OptimizerConfig(learning_rate=0.01)),
-        20,
-        directory,
-        evaluate=lambda model: {"bits_per_byte": float(model.token_embedding.weight.std())},
-        hooks=hooks,
-        order=every_epoch_anew,
-    )
+    permuted = Permuted(Sequences(), 16, PermutationConfig(predict=4), seed=0)
+    model = XLNet(config, seed=0)
+    return a_trainer(model, PermutationObjective(), directory, hooks, permuted, order=numbered_by_epoch)
 
 
-TRAINERS = {
+TRAINERS: dict[str, Callable[[Path, Hooks], Trainer]] = {
     "gpt": gpt_trainer,
-    "recurrent": recurrent_trainer,
+    "gpt1": partial(gpt_trainer, norm="post"),
+    "gpt3": partial(gpt_trainer, band=4),
+    "modern": modern_trainer,
     "nnlm": nnlm_trainer,
     "elmo": elmo_trainer,
+    "recurrent": recurrent_trainer,
     "xl": xl_trainer,
     "xlnet": xlnet_trainer,
 }

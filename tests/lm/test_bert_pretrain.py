@@ -21,8 +21,8 @@ from lm.pretraining import BertPretraining
 from lm.recipes.recipe import Given
 from lm.special_tokens import special_tokens
 from lm.stop import Interrupted
-from lm.text_bert import BertText
 from lm.text_model import open_model
+from lm.texts.bert import BertText
 from lm.tokenizer import encode_documents, load_tokenizer
 from lm.train.hooks import Hooks
 from lm.words_in_tokens import WordStarts

@@ -20,9 +20,11 @@ TEXTS = ["the model learns", " 模型 café\n\n", "a  b 😀"]
 
 
 @pytest.fixture
-def model(tokenizer_dir: Path) -> GPT:
+def model(tokenizer_dir: Path, request: pytest.FixtureRequest) -> GPT:
+    """A GPT-2, or what a test asks for."""
+    size = {"layers": 2, "width": 16, "heads": 2, "context": 12, "norm": getattr(request, "param", "pre")}
     vocab = load_tokenizer(tokenizer_dir).get_vocab_size()
-    model = GPT(GPTConfig(layers=2, width=16, heads=2, context=12, vocab=vocab, dropout=0.2), seed=3)
+    model = GPT(GPTConfig(**size, vocab=vocab, dropout=0.2), seed=3)
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
@@ -40,6 +42,7 @@ def same_weights(a: GPT, b: GPT) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
+@pytest.mark.parametrize("model", ["pre", "post"], indirect=True)
 def test_round_trip(model: GPT, exported: Path) -> None:
     back, tokenizer = import_gpt2(exported)
     assert back.config == model.config
@@ -47,6 +50,7 @@ def test_round_trip(model: GPT, exported: Path) -> None:
     assert tokenizer.get_vocab_size() == model.config.vocab
 
 
+@pytest.mark.parametrize("model", ["pre", "post"], indirect=True)
 def test_an_export_loads_in_a_process_without_textmill(model: GPT, exported: Path, tokenizer_dir: Path) -> None:
     pytest.importorskip("transformers")
     script = """
@@ -103,7 +107,7 @@ def test_sharded_weights_are_read(model: GPT, exported: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("model_type", "llama", "model_type is 'llama', not 'gpt2'"),
+        ("model_type", "llama", "model_type is 'llama', not 'openai-gpt' or 'gpt2'"),
         ("activation_function", "relu", "activation_function is 'relu'"),
         ("n_inner", 17, "n_inner is 17"),
         ("tie_word_embeddings", False, "tie_word_embeddings is False"),

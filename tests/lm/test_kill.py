@@ -29,6 +29,12 @@ RUNS = {
     # orders follow from the number of the example: epochs of 23 end in the middle of steps
     "xlnet-undisturbed": [],
     "xlnet-ten-times": [f"step:{n}" for n in (2, 3, 5, 6, 9, 10, 13, 15, 17, 20)],
+    "modern-undisturbed": [],
+    "modern-ten-times": [f"step:{n}" for n in (2, 4, 5, 7, 10, 11, 13, 16, 17, 19)],
+    "gpt1-undisturbed": [],
+    "gpt1-killed": ["step:4", "fsync:5", "step:17"],
+    "gpt3-undisturbed": [],
+    "gpt3-killed": ["step:4", "fsync:5", "step:17"],
 }
 
 

@@ -12,6 +12,7 @@ from lm.generate_stepwise import WindowStep, generate_stepwise
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLM_PRESETS, NNLMConfig, nnlm_preset
 from lm.objectives.causal import CausalObjective
+from lm.sampling import Draw
 from lm.stop import Interrupted
 from lm.streams import ArrayPieces
 
@@ -202,23 +203,23 @@ def test_it_learns_what_follows_what() -> None:
 def test_generation_draws_from_what_the_model_says() -> None:
     model = sharp(CONFIGS[0])
     prompt, found = [0, 4, 3], []
-    for token in generate_stepwise(WindowStep(model), prompt, 6, temperature=0):
+    for token in generate_stepwise(WindowStep(model), prompt, 6, Draw(temperature=0)):
         logits = model(torch.tensor([[*prompt, *found]]))[0, -1]
         assert token == int(logits.argmax())
         found.append(token)
     assert len(found) == 6
-    draws = [list(generate_stepwise(WindowStep(model), prompt, 12, seed=seed)) for seed in (1, 1, 2)]
+    draws = [list(generate_stepwise(WindowStep(model), prompt, 12, Draw(), seed=seed)) for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
     first = draws[0][0]
-    assert list(generate_stepwise(WindowStep(model), prompt, 12, seed=1, stop=first)) == []
+    assert list(generate_stepwise(WindowStep(model), prompt, 12, Draw(), seed=1, stop=first)) == []
 
 
 def test_generation_says_what_is_wrong_and_can_be_stopped() -> None:
     model = sharp(CONFIGS[0])
     with pytest.raises(ValueError, match="at least one token: begin with"):
-        next(generate_stepwise(WindowStep(model), [], 3))
+        next(generate_stepwise(WindowStep(model), [], 3, Draw()))
     with pytest.raises(Interrupted, match="while generating"):
-        next(generate_stepwise(WindowStep(model), [0], 3, should_stop=lambda: True))
+        next(generate_stepwise(WindowStep(model), [0], 3, Draw(), should_stop=lambda: True))
 
 
 def test_impossible_sizes_are_refused() -> None:

@@ -21,8 +21,8 @@ from lm.pretrain import pretrain
 from lm.pretraining import ELMoPretraining, NNLMPretraining, Pretrainable
 from lm.recipes.recipe import Given
 from lm.stop import Interrupted
-from lm.text_elmo import ELMoText
 from lm.text_model import open_model
+from lm.texts.elmo import ELMoText
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer, train_tokenizer
 from lm.tokenizers.config import WordConfig
 from lm.tokenizers.spelling import Spelling

@@ -15,7 +15,7 @@ from lm.objectives.permutation import (
     TARGETS,
     PermutationObjective,
     Permuted,
-    every_epoch_anew,
+    numbered_by_epoch,
     spans,
 )
 from lm.order import examples_at, in_order
@@ -81,7 +81,7 @@ def test_as_many_as_asked_for(context: int, predict: int) -> None:
 
 
 def test_numbers_carry_the_epoch() -> None:
-    numbers = every_epoch_anew(5, 40, 11, seed=2)
+    numbers = numbered_by_epoch(5, 40, 11, seed=2)
     assert (numbers % 11 == examples_at(5, 40, 11, seed=2)).all()
     assert (numbers // 11 == np.arange(5, 45) // 11).all()
 

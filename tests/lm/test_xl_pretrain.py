@@ -9,7 +9,7 @@ import torch
 
 from lm.artifact import load_torch, save_model
 from lm.config import OptimizerConfig, TrainConfig
-from lm.generate_xlnet import generate_from_left
+from lm.generate_stepwise import LeftStep, generate_stepwise
 from lm.models.transformer_xl import TransformerXL
 from lm.models.transformer_xl_config import TransformerXLConfig, TransformerXLStream
 from lm.models.xlnet import XLNet
@@ -17,6 +17,7 @@ from lm.models.xlnet_config import PermutationConfig, XLNetConfig
 from lm.pretrain import pretrain
 from lm.pretraining import Pretraining, TransformerXLPretraining, XLNetPretraining
 from lm.recipes.recipe import Given
+from lm.sampling import Draw
 from lm.stop import Interrupted
 from lm.text_model import open_model
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer
@@ -148,16 +149,17 @@ def test_an_xlnet_generates_what_is_likeliest_and_within_its_context() -> None:
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(6)
-    got = generate_from_left(model, [3, 1], 9, temperature=0)
+    greedy = Draw(temperature=0)
+    got = list(generate_stepwise(LeftStep(model), [3, 1], 9, greedy))
     text = [3, 1]
     for _ in range(9):
         text.append(int(model(torch.tensor([text[-5:]]))[0, -1].argmax()))
     assert got == text[2:]
-    assert generate_from_left(model, [3, 1], 9, temperature=0, stop=got[4]) == got[: got.index(got[4])]
+    assert list(generate_stepwise(LeftStep(model), [3, 1], 9, greedy, stop=got[4])) == got[: got.index(got[4])]
     with pytest.raises(ValueError, match="needs at least one token"):
-        generate_from_left(model, [], 3)
+        next(generate_stepwise(LeftStep(model), [], 3, greedy))
     with pytest.raises(Interrupted, match="generating"):
-        generate_from_left(model, [1], 3, should_stop=lambda: True)
+        next(generate_stepwise(LeftStep(model), [1], 3, greedy, should_stop=lambda: True))
 
 
 def test_a_distribution_over_all_texts(tokenizer_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""ELMo as its users see it: `lm.text_model` opens it."""
+"""ELMo as its users see it."""
 
 from collections.abc import Sequence
 from typing import Unpack
@@ -11,7 +11,7 @@ from lm.generate_stepwise import ForwardStep, continue_text
 from lm.models.elmo import FORWARD, ELMo
 from lm.objectives.causal import token_nats
 from lm.stop import ShouldStop, check, never
-from lm.text_model import Sampling, Score, TorchText, score_of
+from lm.texts.base import Sampling, Score, TorchText, score_of
 from lm.tokenizer import end_of_text_id
 
 SEGMENT = 1024  # words scored together

@@ -1,4 +1,4 @@
-"""Bengio's network as its users see it: `lm.text_model` opens it."""
+"""Bengio's network as its users see it."""
 
 from collections.abc import Sequence
 from typing import Unpack
@@ -10,7 +10,7 @@ from lm.generate_stepwise import WindowStep, continue_text
 from lm.models.nnlm import NNLM
 from lm.objectives.causal import token_nats
 from lm.stop import ShouldStop, check, never
-from lm.text_model import Sampling, Score, TorchText, score_of
+from lm.texts.base import Sampling, Score, TorchText, score_of
 from lm.tokenizer import end_of_text_id
 
 SEGMENT = 1024  # tokens scored together

@@ -14,8 +14,9 @@ from lm.models.bert import Bert
 from lm.nn.masks import Padding
 from lm.special_tokens import special_tokens
 from lm.stop import ShouldStop, check, never
-from lm.text_model import Sampling, Score
+from lm.texts.base import Sampling, Score
 from lm.tokenizer import encode_documents
+from lm.tokenizers.spelling import Spelling
 
 BATCH = 32
 NO_PROBABILITY = (
@@ -29,7 +30,7 @@ class BertText:
 
     kind = "bert"
 
-    def __init__(self, model: Bert, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: Bert, tokenizer: Tokenizer, spelling: Spelling | None = None) -> None:
         self.model, self.tokenizer = model, tokenizer
 
     def fill(self, text: str, count: int = 5) -> list[list[tuple[str, float]]]:

@@ -1,0 +1,62 @@
+"""An n-gram model as its users see it."""
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import numpy as np
+
+from lm.evaluate.perplexity import Sequences
+from lm.ngram.model import NgramModel
+from lm.ngram.score import ngram_bits_per_byte
+from lm.ngram.words import WordVocabulary
+from lm.sampling import before_stop
+from lm.stop import ShouldStop, never
+from lm.texts.base import Sampling, Score, score_of
+from lm.tokenizer import TextEncoder, token_byte_lengths
+from lm.tokenizers.spans import Encoded
+from lm.tokenizers.spelling import Spelling
+
+
+class NgramText:
+    """An n-gram model of tokens or of words."""
+
+    kind = "ngram"
+
+    def __init__(self, model: NgramModel, spelling: Spelling) -> None:
+        self.model = model
+        names = model.names
+        self.encode = None if isinstance(names, WordVocabulary) else TextEncoder(names, spelling)
+
+    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+        if not self.model.is_distribution:
+            raise ValueError(f"{self.model.smoothing} gives scores that do not sum to one: it has no bits per byte")
+        found = self._encoded(texts)
+        offsets = np.cumsum([0, *(len(each.ids) for each in found)])
+        ids = np.concatenate([np.empty(0, dtype=np.int64), *(each.ids for each in found)])
+        logs = self.model.log_probs(ids, offsets)
+        return [
+            score_of(each, -float(logs[a:b].sum())) for each, a, b in zip(found, offsets[:-1], offsets[1:], strict=True)
+        ]
+
+    def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
+        """Ids and what they stand for; words stand for no bytes."""
+        if self.encode is not None:
+            return self.encode(texts)
+        words = [self.model.encode(text) for text in texts]
+        return [Encoded(ids, np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids))) for ids in words]
+
+    def bits_per_byte(
+        self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never
+    ) -> dict[str, float]:
+        if isinstance(self.model.names, WordVocabulary):
+            raise ValueError("a model of words gives bytes no probability: its <unk> may be anything")
+        lengths = token_byte_lengths(self.model.names)
+        return ngram_bits_per_byte(self.model, sequences, lengths, limit, should_stop=should_stop)
+
+    def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
+        drawn: dict[str, Any] = {"temperature": 0.8, "top_k": 50, **sampling}
+        stop = drawn.pop("stop", ())
+        if drawn.pop("repetition_penalty", 1) != 1:
+            raise ValueError("an n-gram model draws from its counts: it takes no repetition penalty")
+        new = self.model.sample(self.model.encode(prompt).tolist(), max_new_tokens, **drawn)
+        return before_stop(self.model.decode(list(new)), stop)

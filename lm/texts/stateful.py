@@ -1,0 +1,40 @@
+"""A model with carried state as its users see it: a recurrent one, or a Transformer-XL."""
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from tokenizers import Tokenizer
+
+from lm.evaluate.recurrent import score_tokens
+from lm.generate_recurrent import generate_texts
+from lm.models.rnn import RNNLM
+from lm.models.transformer_xl import TransformerXL
+from lm.stop import ShouldStop, never
+from lm.texts.base import Sampling, Score, TorchText, score_of
+from lm.tokenizer import end_of_text_id
+from lm.tokenizers.spelling import Spelling
+
+SEGMENT = 1024
+"""Tokens that are read together; a Transformer-XL reads as many as its memory holds, at least 64."""
+
+
+class StatefulText(TorchText[RNNLM | TransformerXL]):
+    """Each token is scored behind the whole text before it, as far as the state goes back."""
+
+    def __init__(self, model: RNNLM | TransformerXL, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        super().__init__(model, tokenizer, spelling)
+        self.kind: str = model.config.kind
+        self.segment = max(64, model.config.memory) if isinstance(model, TransformerXL) else SEGMENT
+
+    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+        end = end_of_text_id(self.tokenizer)
+        return [
+            score_of(each, float(score_tokens(self.model, [end, *each.ids], self.segment, should_stop).sum()))
+            if len(each.ids)
+            else score_of(each, 0.0)
+            for each in self.encode(texts)
+        ]
+
+    def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
+        [text] = generate_texts(self.model, self.tokenizer, [prompt], max_new_tokens, **sampling)
+        return text

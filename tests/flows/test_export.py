@@ -1,0 +1,64 @@
+"""`textmill export` and `import`: formats of others from the command line, and what they refuse."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from flows.cli import app
+from flows.export import export_model, import_model
+from flows.loading import ConfigError
+from lm.artifact import load_model, save_model
+from lm.config import GPTConfig
+from lm.models.gpt import GPT
+from lm.models.modern import Modern
+from lm.models.modern_config import ModernConfig
+from lm.tokenizer import train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
+
+SIZE = {"layers": 2, "width": 16, "heads": 2, "context": 12, "vocab": 300}
+
+
+@pytest.fixture
+def tokenizer_dir(tmp_path: Path) -> Path:
+    train_tokenizer(["the model learns the data"] * 3, ByteBPEConfig(vocab_size=260), tmp_path / "tokenizer")
+    return tmp_path / "tokenizer"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tokenizer_dir: Path) -> Path:
+    save_model(GPT(GPTConfig(**SIZE), seed=1), tokenizer_dir, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_there_and_back(folder: Path, tmp_path: Path) -> None:
+    run = CliRunner()
+    done = run.invoke(app, ["export", str(folder), str(tmp_path / "hf"), "--to", "hf"])
+    assert done.exit_code == 0, done.output
+    done = run.invoke(app, ["import", str(tmp_path / "hf"), str(tmp_path / "back")])
+    assert done.exit_code == 0, done.output
+    ours, back = load_model(folder)[0], load_model(tmp_path / "back")[0]
+    assert all(torch.equal(v, back.state_dict()[k]) for k, v in ours.state_dict().items())
+    assert (tmp_path / "back/config.json").read_bytes() == (folder / "config.json").read_bytes()
+
+
+def test_what_cannot_be_converted_is_said(folder: Path, tokenizer_dir: Path, tmp_path: Path) -> None:
+    save_model(Modern(ModernConfig(**SIZE)), tokenizer_dir, tmp_path / "modern")
+    save_model(GPT(GPTConfig(**SIZE, band=3)), tokenizer_dir, tmp_path / "gpt3")
+    save_model(GPT(GPTConfig(**SIZE, head_width=4)), tokenizer_dir, tmp_path / "narrow")
+    refused = {
+        ("modern", "hf"): "hf holds models of kind gpt and bert and xlnet, not 'modern'; --to onnx can",
+        ("gpt3", "hf"): "a band of 3 positions",
+        ("narrow", "hf"): "2 heads of 4 are not the width of 16",
+        ("model", "gguf"): "no such target; there are hf, onnx",
+        ("tokenizer", "hf"): "no model there",
+    }
+    for (name, target), message in refused.items():
+        with pytest.raises(ConfigError, match=message):
+            export_model(tmp_path / name, target, tmp_path / "out")
+    with pytest.raises(ConfigError, match="is in use"):
+        export_model(folder, "hf", folder)
+    with pytest.raises(ConfigError, match="a model of ours already"):
+        import_model(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
