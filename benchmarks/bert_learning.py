@@ -1,6 +1,6 @@
 """What masked language models learn: `python -m benchmarks.bert_learning --work FOLDER RUN ...`.
 
-Runs, of one size (L2/H128) and with the same text, batch and steps, 64 tokens an example:
+Runs, of one size (two layers) and with the same text, batch and steps:
 
 overfit   BERT on 48 examples with fixed masks: it must be able to learn them by heart
 nsp sop   BERT's pairs and ALBERT's: which one is harder
@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +38,13 @@ from lm.objectives.masked import MaskedObjective
 from lm.order import examples_at, numbered_by_epoch
 from lm.special_tokens import special_tokens
 from lm.tokenizer import encode_documents, load_tokenizer
-from lm.tokens import TokenIndex
 from lm.train.hooks import Hooks
 from lm.train.objective import Batch, Losses, Term
 from lm.train.trainer import Trainer
 
-LENGTH, WATCHED = 64, 256
-DOCUMENTS = {"en": 200, "zh": 4000}
+WATCHED = 256
+SIZES = {"en": (1024, 4.0), "zh": (4096, 4.0)}
+"""Vocabulary and megabytes of text."""
 FILLED = {
     "en": ["the president of the united [MASK] .", "god said , let there be [MASK] .", "he went down to the [MASK] ."],
     "zh": ["中国人[MASK]银行", "全国人民代表大[MASK]", "改革开[MASK]以来，经济发[MASK]很快。", "记者从北[MASK]报道"],
@@ -119,9 +118,10 @@ def filled(model: Bert, corpus: Corpus, text: str) -> str:
     return text
 
 
-def run(name: str, work: Path, steps: int) -> None:
-    language = "zh" if name == "zh" else "en"
-    corpus = prepare(work, language, *((15.0,) if language == "zh" else ()))
+def run(name: str, options: argparse.Namespace) -> None:
+    work, steps, language = options.work, options.steps, "zh" if name == "zh" else "en"
+    vocab, megabytes = SIZES[language]
+    corpus = prepare(work, language, megabytes, vocab)
     tokenizer = load_tokenizer(corpus.tokenizer)
     masking: dict[str, MaskingConfig] = {
         "overfit": MASKING_PRESETS["bert"],
@@ -129,30 +129,37 @@ def run(name: str, work: Path, steps: int) -> None:
         "zh": MaskingConfig(unit="word", chinese_words=True),
     }
     pairs: dict[str, Any] = {"nsp": "nsp", "sop": "sop", "overfit": "nsp", "zh": "nsp"}
-    segments = SegmentsConfig(length=LENGTH, pairs=pairs.get(name, "none"), passes=1 if name == "overfit" else 5)
+    segments = SegmentsConfig(
+        length=options.length, pairs=pairs.get(name, "none"), passes=1 if name == "overfit" else 5
+    )
 
     def examples(index: Any) -> MaskedExamples:
         return MaskedExamples(index, tokenizer, masking.get(name, MaskingConfig()), segments, 0, rjieba.cut)
 
     paired, overfit = segments.pairs != "none", name == "overfit"
     size: BertConfig = bert_preset(
-        "bert-tiny", tokenizer.get_vocab_size(), context=LENGTH, pair_head=paired, dropout=0.0
+        "bert-tiny",
+        tokenizer.get_vocab_size(),
+        width=options.width,
+        context=options.length,
+        pair_head=paired,
+        dropout=0.0,
     )
-    train, valid = examples(first(corpus.train, DOCUMENTS[language])), examples(corpus.valid)
+    train, valid = examples(corpus.train), examples(corpus.valid)
     if overfit:
         train = valid = First(valid, 48)
         steps = min(steps, 400)
     config = TrainConfig(
         steps=steps,
-        batch=16,
-        micro_batch=16,
-        optimizer=OptimizerConfig(learning_rate=2e-3, beta2=0.999, weight_decay=0.01),
+        batch=16 if overfit else options.batch,
+        micro_batch=options.batch,
+        optimizer=OptimizerConfig(learning_rate=options.rate, beta2=0.999, weight_decay=0.01),
         schedule=ScheduleConfig(final_fraction=0.0),
-        eval_interval=50,
+        eval_interval=50 if overfit else steps // 20,
         sample_interval=0,
         checkpoint_seconds=10,
         keep_last=1,
-    ).resolve_for(size.width, size.vocab, LENGTH)
+    ).resolve_for(size.width, size.vocab, options.length)
     folder = work / "runs" / name
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -193,12 +200,6 @@ def run(name: str, work: Path, steps: int) -> None:
     print(json.dumps(said, ensure_ascii=False), flush=True)
 
 
-def first(index: TokenIndex, count: int) -> TokenIndex:
-    """The first documents of an index: enough for one epoch, and quickly read."""
-    columns = {name: getattr(index, name)[:count] for name in ("shard", "start", "length", "bytes")}
-    return replace(index, **columns, fingerprint=f"{index.fingerprint}/{count}")
-
-
 class First:
     """The first examples of a list, in their first epoch."""
 
@@ -216,19 +217,23 @@ class First:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--length", type=int, default=32)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("runs", nargs="+", choices=["overfit", "nsp", "sop", "mlm", "hidden", "causal", "zh"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if len(options.runs) == 1:
-        run(options.runs[0], options.work, options.steps)
+        run(options.runs[0], options)
         return
     children = []
     for name in options.runs:  # side by side, a process each; what is imported is imported once
         child = os.fork()
         if child == 0:
-            run(name, options.work, options.steps)
+            run(name, options)
             os._exit(0)
         children.append(child)
     for child in children:
