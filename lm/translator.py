@@ -92,16 +92,17 @@ class Translator:
         fp32 [target, source]. Raises ValueError for a model without attention."""
         x = self.sources([source])[0]
         y = np.append(encode_documents(self.target, [target])[0], self.end)
-        inputs = torch.from_numpy(np.concatenate([[self.end], y[:-1]]))[None]
-        self.model.eval()
-        weights = self.model.alignments(torch.from_numpy(x)[None], torch.tensor([len(x)]), inputs)
+        inputs = np.concatenate([[self.end], y[:-1]])
+        device = next(self.model.parameters()).device
+        given = (torch.from_numpy(x)[None], torch.tensor([len(x)]), torch.from_numpy(inputs)[None])
+        weights = self.model.eval().alignments(*(tensor.to(device) for tensor in given))
         if weights is None:
             raise ValueError("this model has no attention: it looks at nothing")
-        shown = [[str(t.decode([int(i)], skip_special_tokens=False)) for i in ids] for t, ids in self._sides(x, y)]
-        return shown[0], shown[1], weights[0].float().numpy()
+        return _shown(self.source, x), _shown(self.target, y), weights[0].float().cpu().numpy()
 
-    def _sides(self, x: np.ndarray, y: np.ndarray) -> list[tuple[Tokenizer, np.ndarray]]:
-        return [(self.source, x), (self.target, y)]
+
+def _shown(tokenizer: Tokenizer, ids: np.ndarray) -> list[str]:
+    return [str(tokenizer.decode([int(i)], skip_special_tokens=False)) for i in ids]
 
 
 def padded(rows: Sequence[np.ndarray], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
