@@ -34,12 +34,11 @@ class Translator:
 
     def __init__(self, model: Model, source: Tokenizer, target: Tokenizer) -> None:
         self.model, self.source, self.target = model, source, target
-        self.end = end_of_text_id(target)
+        self.source_end, self.end = end_of_text_id(source), end_of_text_id(target)
 
     def sources(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Tokens of each text and the end token, int64."""
-        end = end_of_text_id(self.source)
-        return [np.append(ids, end) for ids in encode_documents(self.source, list(texts))]
+        return [np.append(ids, self.source_end) for ids in encode_documents(self.source, list(texts))]
 
     def translate(
         self,
@@ -60,7 +59,7 @@ class Translator:
             for start in range(0, len(texts), search.batch):
                 check(should_stop, "translating")
                 chosen = by_length[start : start + search.batch]
-                tokens, lengths = padded([encoded[i] for i in chosen], self.end)
+                tokens, lengths = padded([encoded[i] for i in chosen], self.source_end)
                 ids = self._search(tokens.to(device), lengths.to(device), search, should_stop)
                 for i, target in zip(chosen, ids, strict=True):
                     found[i] = str(self.target.decode(target, skip_special_tokens=False))
