@@ -15,7 +15,6 @@ from lm.nn.masks import compile_mask
 from lm.nn.positions import sinusoidal
 from tests.lm.small_transformer import SHAPES, sharp
 
-
 MORE = [
     {"layers": 4, "width": 6, "heads": 1, "feed_forward": 5},
     {"layers": 1, "width": 14, "heads": 7, "feed_forward": 9},
