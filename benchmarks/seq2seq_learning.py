@@ -1,7 +1,7 @@
 """What encoder-decoders learn: `python -m benchmarks.seq2seq_learning letters|order|translation|dictionary ...`.
 
-letters      turn strings of letters round: exact answers by length with no attention, additive, dot, and a Transformer;
-             --picture FILE draws what the additive one looked at
+letters      turn strings of letters round: exact answers by length with no attention, additive, dot, general, and a
+             Transformer; --picture FILE draws what the additive one looked at
 order        copy strings of letters without attention, the source read forwards or backwards, equal budgets
 translation  Multi30k English-German or Tatoeba English-Chinese below TEXTMILL_DATA: BLEU and chrF on held-out pairs
 dictionary   the same for sources copied, and translated word by word with a dictionary (IBM model 1)
@@ -42,6 +42,7 @@ LETTER_MODELS: dict[str, dict[str, Any]] = {
     "none": {**RECURRENT, "width": 144, "attention": "none"},
     "additive": {**RECURRENT, "width": 80, "attention": "additive", "bidirectional": True},
     "dot": {**RECURRENT, "width": 136, "attention": "dot"},
+    "general": {**RECURRENT, "cell": "lstm", "width": 64, "attention": "general", "bidirectional": True},
     "transformer": {"kind": "transformer", "layers": 2, "width": 64, "heads": 4, "feed_forward": 128, "dropout": 0.0},
 }
 TRANSLATORS: dict[str, dict[str, Any]] = {

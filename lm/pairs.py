@@ -40,7 +40,7 @@ def read_pairs(path: Path, target: Path | None = None, fields: tuple[str, str] =
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines end with a line feed alone: what else Unicode calls a line break is text."""
+    """Lines end with a line feed alone: what else Unicode calls a line break is text. A byte-order mark is none."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     number = 0
@@ -48,7 +48,8 @@ def _lines(path: Path) -> Iterator[str]:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for line in file:
                 number += 1
-                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+                text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+                yield text.removeprefix("\ufeff") if number == 1 else text
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: line {number} is not UTF-8: {error.reason} (byte {error.start + 1})") from error
     except (EOFError, gzip.BadGzipFile) as error:

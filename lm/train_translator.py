@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,7 @@ from lm.translator import Model, Translator, build_model, save_translator
 from lm.translator_config import SearchConfig, TranslatorConfig
 
 TRANSLATIONS = "translations.jsonl"
+OnCheckpoint = Callable[[int, Path], None]
 
 
 def train_translator(
@@ -114,7 +115,7 @@ def train_translator(
     }
 
 
-def _both(first: Any, second: Any) -> Any:
+def _both(first: OnCheckpoint, second: OnCheckpoint) -> OnCheckpoint:
     def call(step: int, path: Path) -> None:
         first(step, path)
         second(step, path)

@@ -34,12 +34,11 @@ class Translator:
 
     def __init__(self, model: Model, source: Tokenizer, target: Tokenizer) -> None:
         self.model, self.source, self.target = model, source, target
-        self.end = end_of_text_id(target)
+        self.source_end, self.end = end_of_text_id(source), end_of_text_id(target)
 
     def sources(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Tokens of each text and the end token, int64."""
-        end = end_of_text_id(self.source)
-        return [np.append(ids, end) for ids in encode_documents(self.source, list(texts))]
+        return [np.append(ids, self.source_end) for ids in encode_documents(self.source, list(texts))]
 
     def translate(
         self,
@@ -60,7 +59,7 @@ class Translator:
             for start in range(0, len(texts), search.batch):
                 check(should_stop, "translating")
                 chosen = by_length[start : start + search.batch]
-                tokens, lengths = padded([encoded[i] for i in chosen], self.end)
+                tokens, lengths = padded([encoded[i] for i in chosen], self.source_end)
                 ids = self._search(tokens.to(device), lengths.to(device), search, should_stop)
                 for i, target in zip(chosen, ids, strict=True):
                     found[i] = str(self.target.decode(target, skip_special_tokens=False))
@@ -92,16 +91,17 @@ class Translator:
         fp32 [target, source]. Raises ValueError for a model without attention."""
         x = self.sources([source])[0]
         y = np.append(encode_documents(self.target, [target])[0], self.end)
-        inputs = torch.from_numpy(np.concatenate([[self.end], y[:-1]]))[None]
-        self.model.eval()
-        weights = self.model.alignments(torch.from_numpy(x)[None], torch.tensor([len(x)]), inputs)
+        inputs = np.concatenate([[self.end], y[:-1]])
+        device = next(self.model.parameters()).device
+        given = (torch.from_numpy(x)[None], torch.tensor([len(x)]), torch.from_numpy(inputs)[None])
+        weights = self.model.eval().alignments(*(tensor.to(device) for tensor in given))
         if weights is None:
             raise ValueError("this model has no attention: it looks at nothing")
-        shown = [[str(t.decode([int(i)], skip_special_tokens=False)) for i in ids] for t, ids in self._sides(x, y)]
-        return shown[0], shown[1], weights[0].float().numpy()
+        return _shown(self.source, x), _shown(self.target, y), weights[0].float().cpu().numpy()
 
-    def _sides(self, x: np.ndarray, y: np.ndarray) -> list[tuple[Tokenizer, np.ndarray]]:
-        return [(self.source, x), (self.target, y)]
+
+def _shown(tokenizer: Tokenizer, ids: np.ndarray) -> list[str]:
+    return [str(tokenizer.decode([int(i)], skip_special_tokens=False)) for i in ids]
 
 
 def padded(rows: Sequence[np.ndarray], padding: int) -> tuple[torch.Tensor, torch.Tensor]:

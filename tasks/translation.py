@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from lm.config import StrictModel, TrainConfig
+from lm.pairs import Pair, read_pairs, split_pairs, without_leaks
 from lm.tokenizers.config import TokenizerConfig
 from lm.translator_config import TranslatorConfig
 from tasks.pretrain import UNSEEN_IN_RESULT, register
@@ -75,8 +76,6 @@ def pairs(work: Work, config: PairsRequest) -> None:
     Raises:
         ValueError: a file that cannot be read, or nothing left to train on or to score.
     """
-    from lm.pairs import split_pairs, without_leaks
-
     train = _read(config.train, config.max_pairs)
     if config.valid is None:
         train, valid, left_out = split_pairs(train, config.valid_fraction, config.salt)
@@ -91,14 +90,12 @@ def pairs(work: Work, config: PairsRequest) -> None:
     work.counts |= {"train": len(train), "valid": len(valid), "left_out": left_out}
 
 
-def _read(source: PairSource, limit: int | None) -> Any:
-    from lm.pairs import read_pairs
-
+def _read(source: PairSource, limit: int | None) -> list[Pair]:
     first, *second = source.paths
     return read_pairs(first, second[0] if second else None, source.fields)[:limit]
 
 
-def _write(path: Path, kept: Any) -> None:
+def _write(path: Path, kept: list[Pair]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -106,11 +103,9 @@ def _write(path: Path, kept: Any) -> None:
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 
-def load_pairs(path: Path) -> Any:
+def load_pairs(path: Path) -> list[Pair]:
     """The pairs of one of the stage's files."""
     import pyarrow.parquet as pq
-
-    from lm.pairs import Pair
 
     table = pq.read_table(path)
     return [Pair(s, t) for s, t in zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True)]

@@ -30,8 +30,8 @@ def write(path: Path, content: str | bytes) -> Path:
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_all_forms_read_the_same(tmp_path: Path, ending: str) -> None:
-    """What Unicode calls line breaks are text; \\r\\n ends a line as \\n does."""
-    source = write(tmp_path / f"x.en{ending}", "".join(f"{p.source}\r\n" for p in PAIRS))
+    """What Unicode calls line breaks are text, a byte-order mark is none; \\r\\n ends a line as \\n does."""
+    source = write(tmp_path / f"x.en{ending}", "\ufeff" + "".join(f"{p.source}\r\n" for p in PAIRS))
     target = write(tmp_path / f"x.de{ending}", "\n".join(p.target for p in PAIRS))
     tsv = write(tmp_path / f"x.tsv{ending}", "".join(f"{p.source}\t{p.target}\tmore\n" for p in PAIRS))
     jsonl = write(tmp_path / f"x.jsonl{ending}", "".join(json.dumps({"a": p[0], "b": p[1]}) + "\n" for p in PAIRS))

@@ -15,6 +15,14 @@ from lm.nn.masks import compile_mask
 from lm.nn.positions import sinusoidal
 from tests.lm.small_transformer import SHAPES, sharp
 
+MORE = [
+    {"layers": 4, "width": 6, "heads": 1, "feed_forward": 5},
+    {"layers": 1, "width": 14, "heads": 7, "feed_forward": 9},
+    {"layers": 2, "width": 18, "heads": 2, "feed_forward": 33},
+    {"layers": 2, "width": 30, "heads": 6, "feed_forward": 11},
+    {"layers": 3, "width": 20, "heads": 5, "feed_forward": 40},
+]
+
 
 def drawn(batch: int = 3, source: int = 7, target: int = 5) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
@@ -61,7 +69,7 @@ def both(mine: nn.Module, other: nn.Module) -> list[tuple[nn.Parameter, nn.Param
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, *MORE])
 def test_it_equals_torch_with_the_same_weights(shape: dict[str, int], dtype: torch.dtype, tolerance: float) -> None:
     """Values and gradients, padded sources and targets, all three masks."""
     model = sharp(dtype=dtype, **shape)
