@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--architecture", default="skipgram")
     parser.add_argument("--output", default="negative_sampling")
     parser.add_argument("--systems", nargs="*", default=["ours", "gensim"], help="which are trained, where missing")
-    parser.add_argument("--initial-span", type=float, default=1.0, help="of ours; 0.5 in the released program")
+    parser.add_argument("--initial-span", type=float, default=1.0, help="of ours; gensim's is 1")
     parser.add_argument("--gensim-workers", type=int, default=1)
     options = parser.parse_args()
     labelled = Path(os.environ["TEXTMILL_DATA"]) / "labelled/word_similarity"

@@ -65,10 +65,9 @@ class Word2VecConfig(CommonConfig):
     final_learning_rate: float = Field(default=1e-4, ge=0.0, description="At the end.")
     epochs: int = Field(default=5, ge=1, description="Passes over the text.")
     initial_span: float = Field(
-        default=1.0,
+        default=0.5,
         gt=0.0,
-        description="Vectors begin uniform in ± this / dimensions. 1: as in gensim; the released program has 0.5, from"
-        " where learning gets going later.",
+        description="Vectors begin uniform in ± this / dimensions; gensim has 1.",
     )
 
 

@@ -57,7 +57,7 @@ class WordVectors:
     @cached_property
     def directions(self) -> np.ndarray:
         """The vectors at length 1 (a vector of zeros stays one), float32 [words, dimensions]."""
-        lengths = np.linalg.norm(self.vectors, axis=1, keepdims=True)
+        lengths = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors, dtype=np.float64))[:, None]
         return (self.vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
     @cached_property
