@@ -11,6 +11,10 @@ from torch.nn import functional as F
 from lm.nn.masks import Compiled
 
 
+SHORT = {torch.bfloat16: 512, torch.float32: 64}
+"""Positions up to which the products of attention are made one by one on a CPU."""
+
+
 class KVCache:
     """Keys and values of the positions already read, per layer: [batch, heads, capacity, d_head]."""
 
@@ -51,12 +55,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Compiled, dropout: float = 0.0
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     """softmax(q k' / sqrt(d_head)) v over positions <= t; all [batch, heads, time, d_head].
 
-    SDPA, except for short bf16 sequences on a CPU, where torch 2.13's flash kernel spends most of its time in
-    the backward pass: forward and backward of [16, 6, 128, 32] take 34 ms of CPU time there and 7 ms here,
-    [4, 8, 512, 64] 90 and 54 ms. Longer ones keep SDPA, which never holds time x time scores.
+    SDPA, except for short sequences on a CPU, where torch 2.13's flash kernel spends most of its time in the backward
+    pass: forward and backward of [16, 6, 128, 32] in bf16 take 34 ms of CPU time there and 7 ms here, [4, 8, 512, 64]
+    90 and 54 ms; [12, 4, 64, 32] in fp32 3.3 and 3.0 ms. Longer ones keep SDPA, which never holds time x time scores.
     """
     batch, heads, time, width = q.shape
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or time > 512:
+    if q.device.type != "cpu" or time > SHORT.get(q.dtype, 0):
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
     future = torch.full((time, time), float("-inf"), dtype=q.dtype).triu(1)
     q, k, v = (x.reshape(batch * heads, time, width) for x in (q, k, v))
