@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from lm.nn.masks import Compiled
 
-
 SHORT = {torch.bfloat16: 512, torch.float32: 64}
 """Positions up to which the products of attention are made one by one on a CPU."""
 
