@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from lm.nn.masks import Compiled
 
+SHORT = {torch.bfloat16: 512, torch.float32: 64}
+"""Positions up to which the products of attention are made one by one on a CPU."""
+
 
 class KVCache:
     """Keys and values of the positions already read, per layer: [batch, heads, capacity, d_head]."""
@@ -55,15 +58,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Compiled, dropout: float = 0.0
 
 def _short_on_a_cpu(q: Tensor, k: Tensor) -> bool:
     """Where torch's flash kernel is slow backwards (`causal_attention`): without causality twice as slow at 128."""
-    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and max(q.shape[2], k.shape[2]) <= 512
+    return q.device.type == "cpu" and max(q.shape[2], k.shape[2]) <= SHORT.get(q.dtype, 0)
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     """softmax(q k' / sqrt(d_head)) v over positions <= t; all [batch, heads, time, d_head].
 
-    SDPA, except for short bf16 sequences on a CPU, where torch 2.13's flash kernel spends most of its time in
-    the backward pass: forward and backward of [16, 6, 128, 32] take 34 ms of CPU time there and 7 ms here,
-    [4, 8, 512, 64] 90 and 54 ms. Longer ones keep SDPA, which never holds time x time scores.
+    SDPA, except for short sequences on a CPU, where torch 2.13's flash kernel spends most of its time in the backward
+    pass: forward and backward of [16, 6, 128, 32] in bf16 take 34 ms of CPU time there and 7 ms here, [4, 8, 512, 64]
+    90 and 54 ms; [12, 4, 64, 32] in fp32 3.3 and 3.0 ms. Longer ones keep SDPA, which never holds time x time scores.
     """
     batch, heads, time, width = q.shape
     if not _short_on_a_cpu(q, k):

@@ -1,7 +1,9 @@
 """The modern decoder: each of its parts against its definition, and what a causal model may not see."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,7 +14,11 @@ from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_PRESETS, ModernConf
 from lm.nn.masks import Document, Padding
 from lm.nn.norms import rms_norm
 from lm.nn.rotary import rotate, rotation_table
+from lm.pretrain import pretrain
 from lm.pretraining import ModernPretraining
+from lm.recipes.recipe import Given
+from lm.text_model import open_model
+from lm.tokens import build_index
 
 CONFIG = ModernConfig(layers=3, width=24, heads=3, context=16, vocab=40)
 
@@ -175,3 +181,21 @@ def test_it_brings_its_own_optimiser_and_schedule_unless_told_otherwise() -> Non
     plain = ModernPretraining(model=CONFIG, optimizer=None, schedule=None).resolve(train)
     assert plain.optimizer.method == "adamw"
     assert plain.schedule == train.schedule
+
+
+def test_it_is_pretrained_written_opened_and_made_to_write(
+    tmp_path: Path, shards: list[Path], tokenizer_dir: Path
+) -> None:
+    index = build_index(shards, lambda ids: np.ones(len(ids), dtype=np.int64))
+    settings = ModernPretraining(model=ModernConfig(layers=1, width=32, heads=2, context=16, vocab=index.vocab))
+    train = TrainConfig(steps=25, batch=8, precision="fp32", sample_interval=0, eval_sequences=8)
+    given = Given(settings, settings.resolve(train), index, index, tokenizer_dir)
+    result = pretrain(given, tmp_path / "checkpoints", tmp_path / "model")
+    bits = {name: result[name]["bits_per_byte"] for name in ("valid", "unigram", "untrained")}
+    assert bits["valid"] < bits["unigram"] < bits["untrained"]
+    model = open_model(tmp_path / "model")
+    assert model.kind == "modern"
+    (score,) = model.score(["the model learns the data"])
+    assert 0 < score.nats < score.bytes * math.log(256)
+    assert model.generate("the", 5, seed=1) == model.generate("the", 5, seed=1) != ""
+    assert model.generate("the", 5, seed=1, stop=[" "]).count(" ") == 0
