@@ -1,6 +1,7 @@
 """Text from a model that says what comes next, one token at a time, whatever it keeps in mind between them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -69,6 +70,15 @@ def continue_text(
     draw = Draw(temperature, top_k, top_p, repetition_penalty)
     new = generate_stepwise(step, ids, max_new_tokens, draw, seed=seed, stop=end, should_stop=should_stop)
     return before_stop(str(tokenizer.decode(list(new), skip_special_tokens=False)), stop)  # an <unk> is shown
+
+
+def continue_with(step: Callable[[Any], Step]) -> Callable[..., str]:
+    """`continue_text` of a model: (model, tokenizer, prompt, tokens, ...), each text with a new `step(model)`."""
+
+    def of_model(model: Any, tokenizer: Tokenizer, prompt: str, max_new_tokens: int, **settings: Any) -> str:
+        return continue_text(step(model), tokenizer, prompt, max_new_tokens, **settings)
+
+    return of_model
 
 
 class WindowStep:
