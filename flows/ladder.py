@@ -7,13 +7,14 @@ from prefect import flow
 from flows.corpus import Corpus, build_corpus
 from flows.ladder_config import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder, shipped_model
 from flows.pretrain import Tokens, tokens_under
-from flows.rungs import BertRung, NgramRung, Rung
+from flows.rungs import WITHOUT_PROBABILITY, NgramRung, Rung, VectorsRung
 from flows.running import prefect_run
 from lm.hardware import resolve_device, resolve_precision
 from tasks.ladder import HeldOutConfig, LeaderboardConfig, held_out, leaderboard
 from tasks.ngram import ngram
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.store import Artifact
+from tasks.vectors import word_vectors
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def build_models(config: ModelsConfig) -> tuple[list[Artifact], list[Artifact]]:
             corpus=corpus.kept,
         )
         for (name, rung), model in zip(rungs.items(), models, strict=True)
-        if not isinstance(rung, BertRung)
+        if type(rung) not in WITHOUT_PROBABILITY
     ]
     return models, figures
 
@@ -62,6 +63,8 @@ def build_model(name: str, rung: Rung, config: ModelsConfig, corpus: Corpus, tok
     given = {"tokens": tokens.tokens, "split": corpus.split, "tokenizer": tokens.tokenizer, **mixture}
     if isinstance(rung, NgramRung):
         return ngram(rung.settings(), label=name, **given)
+    if isinstance(rung, VectorsRung):
+        return word_vectors(rung.settings(), label=name, **given)
     settings = rung.pretraining(config.tokenizer.train.vocab_size)
     request = PretrainRequest(settings=settings, train=settings.resolve(config.train))
     return pretrain(request, label=name, init_from=[], **given)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from flows.config import SMOKE_FILES, TokensConfig
 from flows.loading import CONFIGS, load
-from flows.rungs import BertRung, GPTRung, ModernRung, NgramRung, Rung
+from flows.rungs import WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung
 from lm.config import TrainConfig
 from tasks.evaluate import EvaluateConfig
 
@@ -71,10 +71,10 @@ class LadderConfig(ModelsConfig):
     @model_validator(mode="after")
     def _every_model_has_a_place_on_the_table(self) -> Self:
         for name, rung in self.models.items():
-            if isinstance(rung, BertRung):
+            if what := WITHOUT_PROBABILITY.get(type(rung)):
                 raise ValueError(
-                    f"{self.key(name)}: a masked language model defines no probability of a text, so it has no place on"
-                    " a table of bits per byte: train it with `textmill pretrain`"
+                    f"{self.key(name)}: {what} defines no probability of a text, so it has no place on a table of bits"
+                    " per byte: train it with `textmill pretrain`"
                 )
         return self
 

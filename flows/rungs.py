@@ -31,6 +31,7 @@ from lm.pretraining import (
     TransformerXLPretraining,
     XLNetPretraining,
 )
+from lm.vectors.config import GloVeConfig, VectorsConfig, Word2VecConfig
 
 
 class NgramRung(NgramConfig):
@@ -292,6 +293,38 @@ class ModernRung(Section):
         return self.model_copy(update={"preset": "pico", "layers": None, "width": None, "heads": None, "context": None})
 
 
+class Word2VecRung(Word2VecConfig):
+    """word2vec: vectors of words, no model of text."""
+
+    def settings(self) -> VectorsConfig:
+        """What is trained."""
+        return Word2VecConfig.model_validate(self.model_dump())
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        return self.model_copy(update={"dimensions": 8, "epochs": 1, "min_count": 1})
+
+
+class GloVeRung(GloVeConfig):
+    """GloVe: vectors of words, no model of text."""
+
+    def settings(self) -> VectorsConfig:
+        """What is trained."""
+        return GloVeConfig.model_validate(self.model_dump())
+
+    def smaller(self) -> Self:
+        """Cut down for a smoke test."""
+        return self.model_copy(update={"dimensions": 8, "epochs": 1, "min_count": 1})
+
+
+VectorsRung = Word2VecRung | GloVeRung
 TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung | TransformerXLRung | XLNetRung | BertRung | ModernRung
 """Those with gradients, which say what is pretrained (`pretraining`)."""
-Rung = Annotated[NgramRung | TrainedRung, Field(discriminator="kind")]
+Rung = Annotated[NgramRung | VectorsRung | TrainedRung, Field(discriminator="kind")]
+
+WITHOUT_PROBABILITY: dict[type, str] = {
+    BertRung: "a masked language model",
+    Word2VecRung: "a table of word vectors",
+    GloVeRung: "a table of word vectors",
+}
+"""What defines no probability of a text, and so has no bits per byte."""
