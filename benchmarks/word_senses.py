@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=1_000_000, help="words to take occurrences from")
     parser.add_argument("--vocab", type=int, default=6000)
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--epochs", type=float, default=0.35)
+    parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
