@@ -178,7 +178,7 @@ def test_a_text_costs_what_its_tokens_cost(
 ) -> None:
     """Also when it is scored in segments: windows reach back, states are carried."""
     path: Path = request.getfixturevalue(folder)
-    for module in ("lm.text_nnlm", "lm.text_elmo"):
+    for module in ("lm.texts.nnlm", "lm.texts.elmo"):
         monkeypatch.setattr(f"{module}.SEGMENT", 5)
     model, tokenizer = load_torch(path, of)
     end = end_of_text_id(tokenizer)

@@ -15,10 +15,9 @@ from lm.objectives.permutation import (
     TARGETS,
     PermutationObjective,
     Permuted,
-    numbered_by_epoch,
     spans,
 )
-from lm.order import examples_at, in_order
+from lm.order import examples_at, in_order, numbered_by_epoch
 from lm.streams import ArrayPieces, Lanes
 from tests.lm.small_xlnet import SMALL, changed, sharp, tokens
 
