@@ -285,7 +285,7 @@ def import_(
     source: Annotated[Path, typer.Argument(help="A Hugging Face folder.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
 ) -> None:
-    """Take a model of another library over as one of ours: score it, go on from it."""
+    """Take a Hugging Face model over as one of ours; a GPT can be gone on from (`pretrain.init_from`)."""
     from flows.export import import_model
 
     out.print(f"wrote {import_model(source, folder)}", markup=False)
@@ -319,7 +319,7 @@ def neighbours(
 
 @app.command()
 def embed(
-    model: Annotated[str, typer.Argument(help="A word_vectors artifact, or a model folder.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
     file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
     whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
     write: Annotated[Path | None, typer.Option("--out", help="Write the vectors to this .npy file.")] = None,

@@ -36,10 +36,14 @@ def init_config(folder: Path) -> str:
     return "\n".join([*_head(seen), *_ingest(seen), *_quality(seen), *_model(seen)]) + "\n"
 
 
+PRESETS = [name for name, config in GPT_PRESETS.items() if config.norm == "pre" and config.band is None]
+"""Those of GPT-2 and ours of its kind; GPT-1 and GPT-3 are there to be compared."""
+
+
 def suggest_preset(text_bytes: int) -> str:
     """The largest model preset that this much text can fill, in at most EPOCHS passes."""
     tokens = EPOCHS * text_bytes / BYTES_PER_TOKEN
-    sizes = sorted((config.parameter_count(), name) for name, config in GPT_PRESETS.items())
+    sizes = sorted((GPT_PRESETS[name].parameter_count(), name) for name in PRESETS)
     fitting = [name for parameters, name in sizes if parameters * TOKENS_PER_PARAMETER <= tokens]
     return fitting[-1] if fitting else sizes[0][1]
 
@@ -147,7 +151,7 @@ def _model(seen: Survey) -> list[str]:
         "  train:",
         f"    vocab_size: {model.vocab}",
         "model:",
-        f"  preset: {preset}  # {', '.join(GPT_PRESETS)}",
+        f"  preset: {preset}  # {', '.join(PRESETS)}",
         "pretrain:",
         "  train:",
         f"    epochs: {EPOCHS}",

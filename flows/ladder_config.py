@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from flows.config import SMOKE_FILES, TokensConfig
 from flows.loading import CONFIGS, load
-from flows.rungs import WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung
+from flows.rungs import TOKENIZERS, WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung
 from lm.config import TrainConfig
 from tasks.evaluate import EvaluateConfig
 
@@ -37,7 +37,13 @@ class ModelsConfig(TokensConfig):
 
     @model_validator(mode="after")
     def _every_model_can_be_scored(self) -> Self:
+        kind = self.tokenizer.train.kind
         for name, rung in self.rungs().items():
+            if (fitting := TOKENIZERS.get(type(rung))) and kind not in fitting:
+                raise ValueError(
+                    f"{self.key(name)}: a model of kind {rung.kind} needs a tokenizer of kind {' or '.join(fitting)}, "
+                    f"not {kind} (`tokenizer.train`)"
+                )
             if isinstance(rung, NgramRung) and rung.smoothing in UNSCORABLE:
                 raise ValueError(f"{self.key(name)}.smoothing: {rung.smoothing} {UNSCORABLE[rung.smoothing]}")
             if isinstance(rung, GPTRung | ModernRung) and (own := rung.resolved(vocab=257).context) < self.context:

@@ -98,7 +98,10 @@ def pin(config: TokensConfig, tokenizer: Artifact) -> None:
 def model_settings(config: PipelineConfig, initial: Artifact | None) -> GPTConfig:
     """The size of the model: that of the one to go on from (once it is in the store), or the configured one."""
     if initial is not None and (initial.path / "config.json").exists():
-        return GPTConfig.model_validate(read_json(initial.path / "config.json"))
+        described = read_json(initial.path / "config.json")
+        if (kind := described.get("kind")) != "gpt":
+            raise ConfigError(f"pretrain.init_from: {initial.name} is of kind {kind!r}; only a GPT can be gone on from")
+        return GPTConfig.model_validate(described)
     return config.model.resolved(vocab=config.tokenizer.train.vocab_size)
 
 

@@ -1,6 +1,7 @@
 """The models that a configuration can ask for: one class per kind, a preset and what differs from it."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,17 +10,16 @@ from flows.curation import Section
 from lm.config import GPTConfig, NgramConfig, OptimizerConfig, ScheduleConfig
 from lm.masking_config import MaskingConfig, SegmentsConfig
 from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
-from lm.models.elmo_config import ELMO_PRESETS, ELMoConfig, elmo_preset
-from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_PRESETS, MODERN_SCHEDULE, ModernConfig, modern_preset
-from lm.models.nnlm_config import NNLM_PRESETS, NNLMConfig, nnlm_preset
-from lm.models.rnn_config import RNN_PRESETS, RNNConfig, StreamConfig, rnn_preset
+from lm.models.elmo_config import ELMO_PRESETS, elmo_preset
+from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_PRESETS, MODERN_SCHEDULE, modern_preset
+from lm.models.nnlm_config import NNLM_PRESETS, nnlm_preset
+from lm.models.rnn_config import RNN_PRESETS, StreamConfig, rnn_preset
 from lm.models.transformer_xl_config import (
     TRANSFORMER_XL_PRESETS,
-    TransformerXLConfig,
     TransformerXLStream,
     transformer_xl_preset,
 )
-from lm.models.xlnet_config import XLNET_PRESETS, PermutationConfig, XLNetConfig, xlnet_preset
+from lm.models.xlnet_config import XLNET_PRESETS, PermutationConfig, xlnet_preset
 from lm.pretraining import (
     BertPretraining,
     ELMoPretraining,
@@ -66,8 +66,30 @@ class GPTRung(ModelSection):
         return self.model_copy(update={"preset": "pico", "layers": None, "width": None, "heads": None, "context": None})
 
 
-class RNNRung(Section):
+class PresetRung(Section):
+    """A model by a preset, and what differs from it."""
+
+    preset: str
+    of_preset: ClassVar[Callable[..., Any]]
+    reading: ClassVar[set[str]] = set()
+    """The fields that are none of the model's: they say how it is trained."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.resolved(vocab=257)
+        return self
+
+    def resolved(self, vocab: int) -> Any:
+        """The model's full configuration with a vocabulary of `vocab` tokens."""
+        given = self.model_dump(exclude={"kind", "preset", *self.reading}, exclude_none=True)
+        return type(self).of_preset(self.preset, vocab=vocab, **given)
+
+
+class RNNRung(PresetRung):
     """A recurrent language model: a preset, and what differs from it."""
+
+    of_preset: ClassVar[Callable[..., Any]] = staticmethod(rnn_preset)
+    reading: ClassVar[set[str]] = {"stream"}
 
     kind: Literal["rnn"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="small-lstm", description=f"One of {', '.join(RNN_PRESETS)}.")
@@ -76,18 +98,9 @@ class RNNRung(Section):
     width: int | None = Field(default=None, ge=1, description="Width of each layer's state; null: the preset's.")
     layers: int | None = Field(default=None, ge=1, description="Recurrent layers; null: the preset's.")
     tied: bool | None = Field(default=None, description="Whether the head is the embedding; null: the preset's.")
+    forget_bias: float | None = Field(default=None, description="Of an LSTM at the start; null: the preset's.")
     output_dropout: float | None = Field(default=None, ge=0, lt=1, description="Before the head; null: the preset's.")
     stream: StreamConfig = Field(default=StreamConfig(), description="How the text is read.")
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        self.resolved(vocab=257)
-        return self
-
-    def resolved(self, vocab: int) -> RNNConfig:
-        """The model's full configuration with a vocabulary of `vocab` tokens."""
-        given = self.model_dump(exclude={"kind", "preset", "stream"}, exclude_none=True)
-        return rnn_preset(self.preset, vocab=vocab, **given)
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
@@ -99,8 +112,11 @@ class RNNRung(Section):
         return self.model_copy(update=small)
 
 
-class NNLMRung(Section):
+class NNLMRung(PresetRung):
     """Bengio's network: a preset, and what differs from it."""
+
+    of_preset: ClassVar[Callable[..., Any]] = staticmethod(nnlm_preset)
+    reading: ClassVar[set[str]] = {"sequence"}
 
     kind: Literal["nnlm"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="small", description=f"One of {', '.join(NNLM_PRESETS)}.")
@@ -109,16 +125,6 @@ class NNLMRung(Section):
     hidden: int | None = Field(default=None, ge=0, description="Hidden units; null: the preset's.")
     direct: bool | None = Field(default=None, description="Direct links from vectors to scores; null: the preset's.")
     sequence: int = Field(default=128, ge=1, description="Tokens of a training sequence.")
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        self.resolved(vocab=257)
-        return self
-
-    def resolved(self, vocab: int) -> NNLMConfig:
-        """The model's full configuration with a vocabulary of `vocab` tokens."""
-        given = self.model_dump(exclude={"kind", "preset", "sequence"}, exclude_none=True)
-        return nnlm_preset(self.preset, vocab=vocab, **given)
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
@@ -129,8 +135,11 @@ class NNLMRung(Section):
         return self.model_copy(update={"embedding": 8, "hidden": 16, "sequence": 32})
 
 
-class ELMoRung(Section):
+class ELMoRung(PresetRung):
     """ELMo's bidirectional language model: a preset, and what differs from it. Needs a tokenizer of kind word."""
+
+    of_preset: ClassVar[Callable[..., Any]] = staticmethod(elmo_preset)
+    reading: ClassVar[set[str]] = {"sequence"}
 
     kind: Literal["elmo"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="small", description=f"One of {', '.join(ELMO_PRESETS)}.")
@@ -138,16 +147,6 @@ class ELMoRung(Section):
     layers: int | None = Field(default=None, ge=1, description="LSTM layers in each direction; null: the preset's.")
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Null: the preset's.")
     sequence: int = Field(default=64, ge=1, description="Words of a training sequence.")
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        self.resolved(vocab=257)
-        return self
-
-    def resolved(self, vocab: int) -> ELMoConfig:
-        """The model's full configuration with a vocabulary of `vocab` words."""
-        given = self.model_dump(exclude={"kind", "preset", "sequence"}, exclude_none=True)
-        return elmo_preset(self.preset, vocab=vocab, **given)
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
@@ -158,8 +157,11 @@ class ELMoRung(Section):
         return self.model_copy(update={"preset": "small", "width": 16, "layers": 1, "sequence": 16})
 
 
-class TransformerXLRung(Section):
+class TransformerXLRung(PresetRung):
     """A Transformer-XL: a preset, and what differs from it."""
+
+    of_preset: ClassVar[Callable[..., Any]] = staticmethod(transformer_xl_preset)
+    reading: ClassVar[set[str]] = {"stream"}
 
     kind: Literal["transformer_xl"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="xl-nano", description=f"One of {', '.join(TRANSFORMER_XL_PRESETS)}.")
@@ -171,16 +173,6 @@ class TransformerXLRung(Section):
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Of the model; null: the preset's.")
     stream: TransformerXLStream = Field(default=TransformerXLStream(), description="How the text is read.")
 
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        self.resolved(vocab=257)
-        return self
-
-    def resolved(self, vocab: int) -> TransformerXLConfig:
-        """The model's full configuration with a vocabulary of `vocab` tokens."""
-        given = self.model_dump(exclude={"kind", "preset", "stream"}, exclude_none=True)
-        return transformer_xl_preset(self.preset, vocab=vocab, **given)
-
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
         return TransformerXLPretraining(model=self.resolved(vocab), stream=self.stream)
@@ -191,8 +183,11 @@ class TransformerXLRung(Section):
         return self.model_copy(update={**size, "stream": TransformerXLStream(segment=16)})
 
 
-class XLNetRung(Section):
+class XLNetRung(PresetRung):
     """An XLNet: a preset, and what differs from it."""
+
+    of_preset: ClassVar[Callable[..., Any]] = staticmethod(xlnet_preset)
+    reading: ClassVar[set[str]] = {"permutation"}
 
     kind: Literal["xlnet"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="xlnet-nano", description=f"One of {', '.join(XLNET_PRESETS)}.")
@@ -210,11 +205,6 @@ class XLNetRung(Section):
         self.permutation.targets(self.resolved(vocab=257).context)
         return self
 
-    def resolved(self, vocab: int) -> XLNetConfig:
-        """The model's full configuration with a vocabulary of `vocab` tokens."""
-        given = self.model_dump(exclude={"kind", "preset", "permutation"}, exclude_none=True)
-        return xlnet_preset(self.preset, vocab=vocab, **given)
-
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
         return XLNetPretraining(model=self.resolved(vocab), permutation=self.permutation)
@@ -225,8 +215,11 @@ class XLNetRung(Section):
         return self.model_copy(update=size)
 
 
-class BertRung(Section):
+class BertRung(PresetRung):
     """BERT, RoBERTa, ALBERT, SpanBERT or MacBERT: a preset, and what differs from it."""
+
+    of_preset: ClassVar[Callable[..., Any]] = staticmethod(bert_preset)
+    reading: ClassVar[set[str]] = {"masking", "segments"}
 
     kind: Literal["bert"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="bert-tiny", description=f"One of {', '.join(BERT_PRESETS)}.")
@@ -258,8 +251,11 @@ class BertRung(Section):
         return self.model_copy(update=small | {"segments": self.segments.model_copy(update={"length": 32})})
 
 
-class ModernRung(Section):
+class ModernRung(PresetRung):
     """The modern decoder: a preset, and what differs from it. It brings its own optimiser and schedule."""
+
+    of_preset: ClassVar[Callable[..., Any]] = staticmethod(modern_preset)
+    reading: ClassVar[set[str]] = {"optimizer", "schedule"}
 
     kind: Literal["modern"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="nano", description=f"One of {', '.join(MODERN_PRESETS)}.")
@@ -267,22 +263,13 @@ class ModernRung(Section):
     width: int | None = Field(default=None, ge=1, description="Width of the residual stream; null: the preset's.")
     heads: int | None = Field(default=None, ge=1, description="Attention heads; null: the preset's.")
     context: int | None = Field(default=None, ge=1, description="Context in tokens; null: the preset's.")
+    tied: bool | None = Field(default=None, description="Whether the head is the embedding; null: the preset's.")
     optimizer: OptimizerConfig | None = Field(
         default=MODERN_OPTIMIZER, description="In place of `train.optimizer`; null: that one."
     )
     schedule: ScheduleConfig | None = Field(
         default=MODERN_SCHEDULE, description="In place of `train.schedule`; null: that one."
     )
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        self.resolved(vocab=257)
-        return self
-
-    def resolved(self, vocab: int) -> ModernConfig:
-        """The model's full configuration with a vocabulary of `vocab` tokens."""
-        given = self.model_dump(exclude={"kind", "preset", "optimizer", "schedule"}, exclude_none=True)
-        return modern_preset(self.preset, vocab=vocab, **given)
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
@@ -328,3 +315,6 @@ WITHOUT_PROBABILITY: dict[type, str] = {
     GloVeRung: "a table of word vectors",
 }
 """What defines no probability of a text, and so has no bits per byte."""
+
+TOKENIZERS: dict[type, tuple[str, ...]] = {ELMoRung: ("word",), BertRung: ("wordpiece", "byte_bpe")}
+"""The kinds of tokenizer of those that cannot do with any: words have characters, gaps need special tokens."""

@@ -100,6 +100,10 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
             f"{bpb['pretrained_bits_per_byte']:.3f} (unigram {bpb['unigram_bits_per_byte']:.3f}, "
             f"untrained {bpb['untrained_bits_per_byte']:.3f})"
         )
+    if "word_vectors" in counts:
+        figures["vectors"] = f"{counts['word_vectors']['words']:,} words, loss {counts['word_vectors']['loss']:.4f}"
+    if (accuracy := counts.get("pretrain", {}).get("valid_masked_accuracy")) is not None:
+        figures["masked tokens guessed"] = f"{accuracy:.1%} of validation text's"
     if "held_out" in counts and "leaderboard" not in counts:
         figures["held-out bits per byte"] = f"{counts['held_out']['bits_per_byte']:.4f}"
     if "train_translator" in counts:

@@ -84,7 +84,8 @@ def translate_file(folder: Path, path: Path, beam: int, alpha: float, quiet: boo
 
     try:
         translator = load_translator(folder)
-        texts = path.read_bytes().decode("utf-8").split("\n")
+        text = path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+        texts = [line.removesuffix("\r") for line in text.split("\n")]
     except UnicodeDecodeError as error:
         line = 1 + error.object.count(b"\n", 0, error.start)
         raise ConfigError(f"{path}: line {line} is not UTF-8: {error.reason}") from error

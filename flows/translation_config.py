@@ -113,7 +113,9 @@ class TranslationConfig(Section):
         for name in ("train", "target"):
             if raw["tokenizers"][name] is not None:
                 raw["tokenizers"][name]["vocab_size"] = min(512, raw["tokenizers"][name]["vocab_size"])
-        raw["translator"] |= {"bleu_pairs": 8, "average": {"checkpoints": 2, "interval": 2}}
+        raw["translator"]["bleu_pairs"] = 8
+        if self.translator.average.checkpoints > 1:
+            raw["translator"]["average"] = {"checkpoints": 2, "interval": 2}
         raw["translator"]["search"] |= {"beam": 2, "extra": 5}
         raw["translator"]["model"] |= {"layers": 1, "width": 32}
         if self.translator.model.kind == "seq2seq":

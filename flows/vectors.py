@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 LINES_AT_ONCE = 256
 Embed = Callable[[Sequence[str]], list[dict[str, Any]]]
-"""Texts to rows: vector (a list of numbers), words (of the text), known (of them, those with a vector)."""
+"""Texts to rows: vector (a list of numbers), words (of the text; where there are none, tokens), known (of them, those
+with a vector)."""
 
 
 def neighbours(folder: Path, word: str, count: int) -> dict[str, Any]:
@@ -95,7 +96,30 @@ def _static(folder: Path) -> Embed:
     return embed
 
 
-EMBED: dict[str, Callable[[Path], Embed]] = {"word2vec": _static, "glove": _static}
+def _contextual(folder: Path) -> Embed:
+    from lm.text_model import open_model
+    from lm.texts.bert import BertText
+    from lm.texts.decoder import DecoderText
+    from lm.tokenizer import encode_documents
+
+    model = open_model(folder)
+    assert isinstance(model, BertText | DecoderText)
+
+    def embed(texts: Sequence[str]) -> list[dict[str, Any]]:
+        read = [len(ids) for ids in encode_documents(model.tokenizer, list(texts))]
+        vectors = model.embed(texts)
+        return [{"words": n, "known": n, "vector": row.tolist()} for n, row in zip(read, vectors, strict=True)]
+
+    return embed
+
+
+EMBED: dict[str, Callable[[Path], Embed]] = {
+    "word2vec": _static,
+    "glove": _static,
+    "bert": _contextual,
+    "gpt": _contextual,
+    "modern": _contextual,
+}
 """What makes vectors of texts, by the kind of the model."""
 
 

@@ -57,7 +57,7 @@ def open_model(folder: Path, device: str = "cpu") -> TextModel:
         return NgramText(load_ngram(folder), Spelling.load(folder))
     if kind not in TEXTS:
         able = ", ".join([NGRAM, *TEXTS])
-        raise ValueError(f"{folder}: a model of kind {kind!r} cannot score or continue text; {able} can")
+        raise ValueError(f"{folder}: a model of kind {kind!r} cannot be asked for texts; {able} can")
     module, seen = TEXTS[kind]
     model, tokenizer = load_model(folder) if module is GPT else load_torch(folder, module)
     return seen(model.to(device), tokenizer, Spelling.load(folder))

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lm.config import StrictModel, TrainConfig
-from lm.pretraining import Pretraining
-from tasks.stage import Work, stage
+from lm.pretraining import BertPretraining, Pretraining
+from tasks.stage import Work, library_versions, stage
 from tasks.store import Artifact
 from tasks.tokenizer import token_stems
 from tasks.training import training
@@ -29,7 +29,10 @@ class PretrainRequest(StrictModel):
 
     def key_material(self) -> dict[str, Any]:
         """Without what changes how a training is watched and saved, and not what it ends in."""
-        return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
+        material = self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
+        if isinstance(self.settings, BertPretraining) and self.settings.masking.chinese_words:
+            material["segmenter"] = library_versions(["rjieba", "unicode"])
+        return material
 
 
 @stage(version=2, libraries=("torch",))

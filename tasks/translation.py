@@ -69,7 +69,7 @@ class PairsRequest(BaseModel):
         return {"train": self.train.key_material(), "max_pairs": self.max_pairs, **held_out}
 
 
-@stage(version=1)
+@stage(version=1, libraries=("unicode",))
 def pairs(work: Work, config: PairsRequest) -> None:
     """Read the pairs and hold some out: train.parquet and valid.parquet with the columns source and target.
 
@@ -141,7 +141,7 @@ class TranslatorRequest(StrictModel):
         return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
 
 
-@stage(version=1, libraries=("torch", "sacrebleu"))
+@stage(version=1, libraries=("torch", "tokenizers", "sacrebleu"))
 def train_translator(
     work: Work, config: TranslatorRequest, *, pairs: Artifact, source: Artifact, target: Artifact
 ) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from data_quality.rules import choose_rulesets
 from flows.config import PipelineConfig
-from flows.init import EPOCHS, TOKENS_PER_PARAMETER, init_config, suggest_preset
+from flows.init import EPOCHS, PRESETS, TOKENS_PER_PARAMETER, init_config, suggest_preset
 from flows.loading import ConfigError, parse
 from flows.survey import LARGE_FILE, guess_language, survey
 from lm.config import GPT_PRESETS
@@ -128,7 +128,8 @@ def test_the_model_fits_the_amount_of_text() -> None:
     assert suggest_preset(0) == "pico"
     sizes = [GPT_PRESETS[suggest_preset(10**exponent)].parameter_count() for exponent in range(3, 15)]
     assert sizes == sorted(sizes)
-    for name, config in GPT_PRESETS.items():
+    for name in PRESETS:
+        config = GPT_PRESETS[name]
         enough = config.parameter_count() * TOKENS_PER_PARAMETER / EPOCHS * 3.5
         assert suggest_preset(int(enough * 1.01)) == name
         assert suggest_preset(int(enough * 0.99)) != name or name == "pico"

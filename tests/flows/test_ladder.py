@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 import textmill
 from flows.ladder import Ladder, build_ladder
-from flows.ladder_config import LadderConfig, load_ladder
+from flows.ladder_config import LadderConfig, load_ladder, load_model_config
 from flows.loading import CONFIGS, ConfigError
 from tasks import pool
 from tasks.journal import Journal
@@ -141,3 +141,9 @@ def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ladder = build_ladder(load_ladder(CONFIGS / "ladder.yaml").smoke())
     pool.shut_down()
     assert len(read_board(ladder.leaderboard)) == 8
+
+
+@pytest.mark.parametrize("model", ["elmo", "bert"])
+def test_a_tokenizer_that_does_not_fit_is_refused_at_once(model: str) -> None:
+    with pytest.raises(ConfigError, match=r"model: a model of kind \w+ needs a tokenizer of kind .*, not character"):
+        load_model_config(CONFIGS / "models" / f"{model}.yaml", {"tokenizer.train": "{kind: character}"})

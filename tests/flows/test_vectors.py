@@ -138,7 +138,9 @@ def test_faults_are_named(
     with pytest.raises(ConfigError, match="a model of kind 'ngram' has no word vectors; word2vec and glove have"):
         neighbours(counted, "crane", 3)
     (tmp_path / "text.txt").write_text("a text")
-    with pytest.raises(ConfigError, match="a model of kind 'ngram' gives texts no vectors; word2vec, glove do"):
+    with pytest.raises(
+        ConfigError, match="a model of kind 'ngram' gives texts no vectors; word2vec, glove, bert, gpt, modern do"
+    ):
         embed_file(counted, tmp_path / "text.txt", False, None)
     with pytest.raises(ConfigError, match=r"nothing\.txt: No such file or directory"):
         embed_file(vectors, tmp_path / "nothing.txt", False, None)
@@ -158,4 +160,4 @@ def test_faults_are_named(
     monkeypatch.setattr("flows.cli._mute_native_exit", lambda: None)
     with pytest.raises(SystemExit):
         main()
-    assert "a model of kind 'word2vec' cannot score or continue text" in capsys.readouterr().err
+    assert "a model of kind 'word2vec' cannot be asked for texts" in capsys.readouterr().err

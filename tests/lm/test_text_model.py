@@ -16,6 +16,7 @@ from lm.models.rnn_config import RNNConfig
 from lm.ngram.build import build_ngram, build_word_ngram
 from lm.ngram.model import load_ngram
 from lm.text_model import open_model
+from lm.texts.decoder import DecoderText
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer
 
 TEXTS = ["the rose and the tide", "", "a", "seed " * 90, "天地玄黄"]
@@ -117,10 +118,25 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"config\.json: no model there"):
         open_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"kind": "classifier"}))
-    with pytest.raises(ValueError, match="kind 'classifier' cannot score or continue text; ngram, gpt, "):
+    with pytest.raises(ValueError, match="kind 'classifier' cannot be asked for texts; ngram, gpt, "):
         open_model(tmp_path)
 
 
 def test_nothing_is_scored_for_no_texts(gpt_folder: Path, ngram_folder: Path) -> None:
     assert open_model(gpt_folder).score([]) == open_model(ngram_folder).score([]) == []
     assert np.isfinite([score.nats for score in open_model(gpt_folder).score(TEXTS)]).all()
+
+
+def test_a_text_is_the_mean_of_its_states(gpt_folder: Path) -> None:
+    opened = open_model(gpt_folder)
+    assert isinstance(opened, DecoderText)
+    texts = ["the cat", "", "a longer text of the cat " * 30]
+    vectors = opened.embed(texts)
+    model, tokenizer = load_model(gpt_folder)
+    assert vectors.shape == (3, model.config.width)
+    assert not vectors[1].any()
+    for text, vector in ((texts[0], vectors[0]), (texts[2], vectors[2])):
+        ids = [end_of_text_id(tokenizer), *encode_documents(tokenizer, [text])[0].tolist()][: model.config.context]
+        with torch.no_grad():
+            expected = model.hidden_states(torch.tensor([ids]))[0, 1:].mean(0).numpy()
+        assert np.allclose(vector, expected, atol=1e-5)

@@ -29,15 +29,8 @@ from tests.tasks.tiny_corpus import configuration  # noqa: E402
 
 
 def curated(documents: Path) -> None:
-    """A corpus with every kind of work on shards: those that read one file, several, and lists of folders beside."""
-    reference = {"format": "text", "name": "reference", "paths": [str(documents / "gardens")]}
-    build_corpus(
-        configuration(
-            documents,
-            language={"enabled": True},
-            perplexity={"enabled": True, "reference": {"read": [reference]}},
-        )
-    )
+    """A corpus whose shards are worked on alone, in groups of bands, and with tables of their own beside them."""
+    build_corpus(configuration(documents))
 
 
 @flow(name="cluster")

@@ -141,7 +141,7 @@ def test_a_corpus_of_all_kinds_of_stages_is_the_same_on_a_cluster(
     write_documents(tmp_path / "documents")
     process = drive("threads", "dask", DOCUMENTS=str(tmp_path / "documents"))
     runners = finish(process, tmp_path / "driver.log")["runners"]
-    assert {"bands", "perplexities", "filter_corpus", "split"} <= runners["dask"].keys()
+    assert {"bands", "filter_corpus", "split"} <= runners["dask"].keys()
     assert runners["dask"] == runners["threads"]
 
 
