@@ -33,6 +33,8 @@ def generate_recurrent(
     """
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise ValueError("each prompt needs at least one token: begin with <|endoftext|>")
+    if getattr(model.config, "memory", None) == 0:
+        raise ValueError("a model without memory forgets each token that it writes: it cannot go on token by token")
     device = model.token_embedding.weight.device
     draw = Draw(temperature, top_k, top_p, repetition_penalty)
     seen = seen_tokens(prompts, model.token_embedding.num_embeddings)

@@ -54,14 +54,16 @@ class MaskedExamples:
         self.ordinary = np.array(sorted(set(range(tokenizer.get_vocab_size())) - special_ids(tokenizer)))
         if masking.hidden_by == "similar" and similar is None:
             similar = frequency_neighbours(index.token_counts(), self._sorts(), SIMILAR)
+        self.similar = similar
         self.mask = Masking(masking, self.special.mask, self.ordinary, similar)
         self._shards = index.open()
         self._plan = lru_cache(maxsize=2)(lambda number: plan(self.sentences, segments, seed, number))
         self.passes = 1 if segments.pairs == "none" else segments.passes
         # Every pass has as many examples as the longest one: the others begin again.
         self._count = max(len(self._plan(number)) for number in range(self.passes))
-        settings = f"{masking.model_dump_json()}{segments.model_dump_json()}{seed}"
-        self.fingerprint = f"{index.fingerprint}/{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
+        alike = b"" if similar is None else np.ascontiguousarray(similar, dtype=np.int64).tobytes()
+        settings = f"{masking.model_dump_json()}{segments.model_dump_json()}{seed}".encode() + alike
+        self.fingerprint = f"{index.fingerprint}/{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
 
     def _sorts(self) -> np.ndarray:
         """Which tokens are alike: those that go on, Chinese characters, words, the rest; special ones are alone."""

@@ -45,6 +45,8 @@ TEXTS: dict[str, tuple[type[nn.Module], Callable[[Any, Any, Spelling], TextModel
     "bert": (Bert, BertText),
 }
 """By kind: the module, and what users see of it."""
+HUGGING_FACE_ELSE = ("bert", "roberta", "albert", "xlnet")
+"""Types of Hugging Face folders that are read by `textmill import` alone."""
 
 
 def open_model(folder: Path, device: str = "cpu") -> TextModel:
@@ -52,12 +54,15 @@ def open_model(folder: Path, device: str = "cpu") -> TextModel:
 
     Raises FileNotFoundError or ValueError saying what is missing or does not fit.
     """
-    kind = described(folder).get("kind", "gpt")
+    config = described(folder)
+    kind, theirs = config.get("kind", "gpt"), config.get("model_type")
     if kind == NGRAM:
         return NgramText(load_ngram(folder), Spelling.load(folder))
     if kind not in TEXTS:
         able = ", ".join([NGRAM, *TEXTS])
         raise ValueError(f"{folder}: a model of kind {kind!r} cannot be asked for texts; {able} can")
+    if theirs in HUGGING_FACE_ELSE:
+        raise ValueError(f"{folder}: a Hugging Face folder of type {theirs!r}: `textmill import` it first")
     module, seen = TEXTS[kind]
     model, tokenizer = load_model(folder) if module is GPT else load_torch(folder, module)
     return seen(model.to(device), tokenizer, Spelling.load(folder))

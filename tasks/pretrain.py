@@ -31,7 +31,7 @@ class PretrainRequest(StrictModel):
         """Without what changes how a training is watched and saved, and not what it ends in."""
         material = self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
         if isinstance(self.settings, BertPretraining) and self.settings.masking.chinese_words:
-            material["segmenter"] = library_versions(["rjieba", "unicode"])
+            material["segmenter"] = library_versions(["rjieba", "tokenizers", "unicode"])
         return material
 
 

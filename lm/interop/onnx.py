@@ -63,7 +63,8 @@ def export_onnx(folder: Path, out: Path) -> None:
     (out / "config.json").write_text(json.dumps(model.config.model_dump(mode="json"), indent=1) + "\n")
     largest = onnx_difference(model, out)
     if largest > TOLERANCE:
-        raise RuntimeError(f"{out / GRAPH}: its logits are up to {largest:.2g} off the model's; it is of no use")
+        (out / GRAPH).unlink()
+        raise RuntimeError(f"{folder}: as ONNX its logits would be up to {largest:.2g} off the model's: not written")
 
 
 def onnx_difference(model: Decoder, folder: Path) -> float:

@@ -196,6 +196,8 @@ class XLNet(nn.Module):
         dtype = self.token_embedding.weight.dtype
         positions = self.dropout(sinusoids(table, self.config.width).to(dtype))
         query = content = other = None
+        if targets is not None and visible is None:
+            raise ValueError("targets without `visible`: a token that is predicted would be seen; say what may be")
         if visible is not None or real is not None or remembered:
             query = tokens.new_ones(batch, time, time, dtype=torch.bool)
             query = query if visible is None else query & visible

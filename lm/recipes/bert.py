@@ -22,11 +22,14 @@ def recipe(given: Given) -> Recipe:
     assert isinstance(given.settings, BertPretraining)
     settings, config = given.settings, given.config
 
-    def examples(index: TokenIndex) -> MaskedExamples:
+    def examples(index: TokenIndex, similar: np.ndarray | None = None) -> MaskedExamples:
         segment = rjieba.cut if settings.masking.chinese_words else None
-        return MaskedExamples(index, given.tokenizer, settings.masking, settings.segments, config.seed, segment)
+        return MaskedExamples(
+            index, given.tokenizer, settings.masking, settings.segments, config.seed, segment, similar
+        )
 
-    watched = examples(given.valid)
+    read = examples(given.train)
+    watched = examples(given.valid, read.similar)  # hidden by the same words as in training
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, Bert)
@@ -43,7 +46,7 @@ def recipe(given: Given) -> Recipe:
         given.first_model(Bert),
         lambda: given.new_model(Bert),
         MaskedObjective(settings.model.pair_head, settings.model.boundary_head),
-        examples(given.train),
+        read,
         evaluate,
         baselines,
         sample,

@@ -1,5 +1,7 @@
 """Transformer-XL: the text in lanes, each layer's memory carried from segment to segment."""
 
+from dataclasses import replace
+
 from lm.models.transformer_xl import TransformerXL
 from lm.objectives.recurrent import RecurrentObjective
 from lm.packing import PackedSequences
@@ -15,4 +17,5 @@ def recipe(given: Given) -> Recipe:
     segment = given.settings.stream.segment
     objective = RecurrentObjective(given.settings.model.width, given.token_bytes)
     lanes = Lanes(PackedSequences(given.train, segment), given.config.batch)
-    return stateful_recipe(given, TransformerXL, objective, lanes, segment)
+    made = stateful_recipe(given, TransformerXL, objective, lanes, segment)
+    return made if given.settings.model.memory else replace(made, sample=None)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lm.config import TrainConfig
+from lm.config import StrictModel, TrainConfig
 from lm.order import Order, draw_seed, examples_at
 from lm.stop import Interrupted, ShouldStop, check, never
 from lm.train.averaging import AveragedSGD, averaged_weights, put_averages
@@ -233,13 +233,18 @@ class Trainer:
             self._save()
 
     def _identity(self) -> dict[str, Any]:
-        """What must be equal for a checkpoint to be of this run."""
+        """What must be equal for a checkpoint to be of this run, by the names that a user knows."""
+        config, model = self.config, getattr(self.model, "config", None)
+        described = {"optimizer": config.optimizer, "schedule": config.schedule}
+        described |= {"model": model} if isinstance(model, StrictModel) else {}
         return {
             "data": self.examples.fingerprint,
-            "seed": self.config.seed,
-            "batch": self.config.batch,
+            "seed": config.seed,
+            "batch": config.batch,
             "steps": self.steps,
-            **({} if self.config.optimizer.method == "adamw" else {"optimizer": self.config.optimizer.method}),
+            "clip": config.clip,
+            "select": config.select,
+            **{f"{part}.{key}": v for part, of in described.items() for key, v in of.model_dump(mode="json").items()},
         }
 
     def _environment(self) -> dict[str, Any]:
@@ -268,7 +273,7 @@ class Trainer:
             (identity, self._identity(), True),
             (environment, self._environment(), False),
         ):
-            keys = [k for k in {**what, **now} if what.get(k) != now.get(k)]
+            keys = [k for k in what if what[k] != now.get(k)]  # what an older version did not note is not asked
             changed = [f"{k} was {what.get(k)!r}, is {now.get(k)!r}" for k in keys]
             if changed and complain:
                 raise ResumeError(f"{checkpoint.path} is of another run ({'; '.join(changed)}): use another directory")

@@ -64,7 +64,8 @@ def token_names(tokenizer: Tokenizer) -> list[str]:
     texts = raw
     if kind == "byte_bpe":
         decoded = [str(tokenizer.decode([id], skip_special_tokens=False)) for id in range(len(raw))]
-        texts = [name if "\ufffd" in text else text for name, text in zip(raw, decoded, strict=True)]
+        # Some bytes of a character are no text: their names must be those of no other token.
+        texts = [f"<bytes:{name}>" if "\ufffd" in text else text for name, text in zip(raw, decoded, strict=True)]
     names = [text.strip() if kind == "word" else text.replace(" ", SPACE) for text in texts]
     blank = {id for id, text in enumerate(texts) if not text.strip()}
     left_out = special | blank | {unknown}

@@ -3,18 +3,22 @@
 import json
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from lm.artifact import load_model, load_torch, save_model
+from lm.artifact import CONFIGS, load_model, load_torch, save_model
 from lm.config import GPTConfig, NgramConfig
 from lm.models.gpt import GPT
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.ngram.build import build_ngram, build_word_ngram
 from lm.ngram.model import load_ngram
+from lm.pretrain import RECIPES
+from lm.pretraining import Pretraining
+from lm.text_model import TEXTS as FACES
 from lm.text_model import open_model
 from lm.texts.decoder import DecoderText
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer
@@ -140,3 +144,16 @@ def test_a_text_is_the_mean_of_its_states(gpt_folder: Path) -> None:
         with torch.no_grad():
             expected = model.hidden_states(torch.tensor([ids]))[0, 1:].mean(0).numpy()
         assert np.allclose(vector, expected, atol=1e-5)
+
+
+def test_a_kind_is_in_all_tables() -> None:
+    """A new kind has a recipe, a folder, and a face for its users; a forgotten one would show as another error."""
+    trained = {cls.model_fields["kind"].default for cls in get_args(get_args(Pretraining)[0])}
+    foldered = {settings.model_fields["kind"].default for settings in CONFIGS.values()}
+    assert trained == set(RECIPES) == foldered == set(FACES)
+
+
+def test_a_hugging_face_folder_that_must_be_imported_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ValueError, match="of type 'bert': `textmill import` it first"):
+        open_model(tmp_path)

@@ -256,6 +256,11 @@ def test_seed_alone_decides_the_weights() -> None:
     assert 0.9 < first["layers.0.ln_1.weight"].mean() < 1.1
 
 
+def test_without_memory_it_does_not_write_token_by_token() -> None:
+    with pytest.raises(ValueError, match="a model without memory forgets each token that it writes"):
+        generate_recurrent(sharp(changed(memory=0)), [[1]], 3)
+
+
 def test_greedy_generation_equals_reading_everything_again() -> None:
     model = sharp(changed(memory=32))
     prompts = [[3], [1, 4, 1, 5], [9, 2]]

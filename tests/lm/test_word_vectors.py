@@ -322,3 +322,10 @@ def test_folders_that_are_not_whole(tmp_path: Path) -> None:
     (tmp_path / "model/vectors.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="missing, so this model is incomplete: train it again"):
         load_vectors(tmp_path / "model")
+
+
+def test_bytes_of_a_character_are_no_word_of_another(tokenizer_dir: Path) -> None:
+    """The lone byte E4, which begins much Chinese, is written as the letter ä in a byte-level vocabulary."""
+    names = [name for name in token_names(load_tokenizer(tokenizer_dir)) if name]
+    assert len(names) == len(set(names))
+    assert "<bytes:ä>" in names
