@@ -59,6 +59,7 @@ class Muon(torch.optim.Optimizer):
         eps: float = 1e-8,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": 0.0, "muon": False}
+        defaults["fused"] = True  # torch then keeps a loaded "step" where the fused kernel reads it: beside its parameter
         super().__init__(groups, defaults)
         # The momenta of a shape are one tensor, and `state` has views of it: nothing is put together at each step.
         self._stacks: dict[tuple[int, tuple[int, ...]], Tensor] = {}
@@ -104,7 +105,7 @@ class Muon(torch.optim.Optimizer):
         for p in params:
             if not self.state[p]:
                 self.state[p] = {
-                    "step": torch.zeros((), dtype=torch.float32),
+                    "step": torch.zeros((), dtype=torch.float32, device=p.device),
                     "exp_avg": torch.zeros_like(p),
                     "exp_avg_sq": torch.zeros_like(p),
                 }

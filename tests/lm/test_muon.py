@@ -136,3 +136,17 @@ def test_state_round_trips_bit_for_bit_through_a_checkpoint(tmp_path) -> None:  
     load_optimizer_tensors(again, fresh, saved.optimizer)
     advance(again, fresh, 3, 6)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), again.parameters(), strict=True))
+
+
+def test_steps_are_counted_where_the_parameter_is() -> None:
+    """The fused kernel refuses a count on another device; `meta` stands for one that is not the CPU."""
+    model = nn.Linear(3, 2, device="meta")
+    optimizer = Muon([{"params": list(model.parameters())}], lr=0.1)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    assert {s["step"].device.type for s in optimizer.state.values()} == {"meta"}
+    read = {name: torch.zeros(t.shape) for name, t in optimizer_tensors(model, optimizer).items()}
+    load_optimizer_tensors(model, optimizer, read)
+    assert {s["step"].device.type for s in optimizer.state.values()} == {"meta"}
+    optimizer.step()
