@@ -62,7 +62,8 @@ class Muon(torch.optim.Optimizer):
         defaults["fused"] = True  # torch then keeps a loaded "step" where the fused kernel reads it: beside its parameter
         super().__init__(groups, defaults)
         # The momenta of a shape are one tensor, and `state` has views of it: nothing is put together at each step.
-        self._stacks: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+        # Beside it, of which parameters: layers may be frozen and woken between steps.
+        self._stacks: dict[tuple[int, tuple[int, ...]], tuple[list[int], Tensor]] = {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
@@ -84,12 +85,14 @@ class Muon(torch.optim.Optimizer):
 
     def _momentum(self, key: tuple[int, tuple[int, ...]], params: list[Tensor]) -> Tensor:
         """The momenta of `params`, [count, rows, columns]."""
-        if key not in self._stacks:
-            old = [self.state[p].get(MOMENTUM, torch.zeros_like(p)) for p in params]
-            self._stacks[key] = _stacked(old)
-            for p, part in zip(params, _unstacked(self._stacks[key], params), strict=True):
-                self.state[p][MOMENTUM] = part
-        return self._stacks[key]
+        members = [id(p) for p in params]
+        if key in self._stacks and self._stacks[key][0] == members:
+            return self._stacks[key][1]
+        stack = _stacked([self.state[p].get(MOMENTUM, torch.zeros_like(p)) for p in params])
+        for p, part in zip(params, _unstacked(stack, params), strict=True):
+            self.state[p][MOMENTUM] = part
+        self._stacks[key] = members, stack
+        return stack
 
     def _orthogonal(self, group: dict[str, Any], params: list[Tensor], momentum: Tensor) -> None:
         beta, rate = group["momentum"], group["lr"]

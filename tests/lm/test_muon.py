@@ -150,3 +150,20 @@ def test_steps_are_counted_where_the_parameter_is() -> None:
     load_optimizer_tensors(model, optimizer, read)
     assert {s["step"].device.type for s in optimizer.state.values()} == {"meta"}
     optimizer.step()
+
+
+def test_layers_may_sleep_and_wake_between_steps() -> None:
+    """Together in a stack, whoever has a gradient, as each alone; one that sleeps keeps its momentum."""
+    together, alone = ([nn.Parameter(torch.zeros(4, 6)) for _ in range(3)] for _ in range(2))
+    optimizer = Muon([{"params": together, "muon": True}], lr=0.1)
+    single = [Muon([{"params": [p], "muon": True}], lr=0.1) for p in alone]
+    generator = torch.Generator().manual_seed(0)
+    for awake in ([2], [1, 2], [0, 1], [0, 2], [0, 1, 2], [0, 1, 2]):
+        for n, (p, q) in enumerate(zip(together, alone, strict=True)):
+            gradient = torch.randn(4, 6, generator=generator)
+            p.grad, q.grad = (gradient, gradient.clone()) if n in awake else (None, None)
+        optimizer.step()
+        for each in single:
+            each.step()
+        for p, q in zip(together, alone, strict=True):
+            assert torch.allclose(p, q, atol=1e-6)
