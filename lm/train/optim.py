@@ -1,5 +1,7 @@
 """AdamW with weight decay on matrices only; plain SGD (`lm.train.averaging` has its averages); or Muon with AdamW."""
 
+from typing import Any, Literal
+
 import torch
 from torch import nn
 
@@ -42,22 +44,35 @@ def muon_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, obj
     return [matrices, *_decay_groups(rest, config.weight_decay)]
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW over `parameter_groups`, SGD over all, or Muon over `muon_groups`. The trainer sets the learning rate of
-    each group at each step, times the group's optional `scale` (for lower rates in lower layers)."""
+def make_optimizer(
+    model: nn.Module,
+    config: OptimizerConfig,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    groups: list[dict[str, Any]] | None = None,
+) -> torch.optim.Optimizer:
+    """AdamW over `parameter_groups`, SGD over all, or Muon over `muon_groups`, whose products are in `precision`; AdamW
+    and SGD over `groups` if given. The trainer sets the learning rate of each group at each step, times the group's
+    optional `scale` (for lower rates in lower layers).
+
+    Raises ValueError for an unresolved learning rate, and for `groups` with Muon.
+    """
     if config.learning_rate == "auto":
         raise ValueError("resolve the configuration first: learning_rate is still 'auto'")
     if config.method == "sgd":
         trainable = [p for p in model.parameters() if p.requires_grad]
-        return AveragedSGD(trainable, config.learning_rate, config.weight_decay, config.average_after)
+        return AveragedSGD(groups or trainable, config.learning_rate, config.weight_decay, config.average_after)
+    betas = (config.beta1, config.beta2)
     if config.method == "muon":
-        betas = (config.beta1, config.beta2)
-        groups = muon_groups(model, config)
-        return Muon(groups, config.learning_rate, config.muon_momentum, betas, config.epsilon)
+        if groups is not None:
+            raise ValueError("optimizer.method muon makes its own parameter groups: use adamw or sgd with groups")
+        matrices_and_rest = muon_groups(model, config)
+        return Muon(
+            matrices_and_rest, config.learning_rate, config.muon_momentum, betas, config.epsilon, precision=precision
+        )
     return torch.optim.AdamW(
-        parameter_groups(model, config.weight_decay),
+        groups or parameter_groups(model, config.weight_decay),
         lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
+        betas=betas,
         eps=config.epsilon,
         fused=True,
     )

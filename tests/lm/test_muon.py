@@ -1,5 +1,7 @@
 """Muon: orthogonal up to a bounded error, batched as one by one, and its state as flat tensors."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from lm.config import GPTConfig, OptimizerConfig
 from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
+from lm.train import muon
 from lm.train.checkpoint import load_checkpoint, save_checkpoint
 from lm.train.muon import Muon, orthogonalise
 from lm.train.optim import clip_gradients, load_optimizer_tensors, make_optimizer, muon_groups, optimizer_tensors
@@ -167,3 +170,27 @@ def test_layers_may_sleep_and_wake_between_steps() -> None:
             each.step()
         for p, q in zip(together, alone, strict=True):
             assert torch.allclose(p, q, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "precision", "products"),
+    [
+        (torch.float32, "fp32", torch.float32),
+        (torch.float32, "bf16", torch.bfloat16),
+        (torch.float64, "bf16", torch.float64),
+    ],
+)
+def test_products_are_in_the_precision_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    weights: torch.dtype,
+    precision: Literal["fp32", "bf16"],
+    products: torch.dtype,
+) -> None:
+    """Whatever the machine could do."""
+    seen = []
+    monkeypatch.setattr(muon, "orthogonalise", lambda x: seen.append(x.dtype) or orthogonalise(x))
+    model = nn.Linear(3, 2, dtype=weights)
+    optimizer = make_optimizer(model, CONFIG, precision)
+    model(torch.ones(1, 3, dtype=weights)).sum().backward()
+    optimizer.step()
+    assert seen == [products]
