@@ -12,28 +12,49 @@ from lm.train.muon import Muon
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Trainable parameters in two groups: matrices and embeddings decay; biases and layer norms do not."""
-    return _decay_groups([p for p in model.parameters() if p.requires_grad], weight_decay)
+    return _decay_groups([p for p in model.parameters() if p.requires_grad], _biases(model), weight_decay)
 
 
-def _decay_groups(params: list[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+def _decay_groups(
+    params: list[nn.Parameter], biases: set[nn.Parameter], weight_decay: float
+) -> list[dict[str, object]]:
     groups: list[dict[str, object]] = [
-        {"params": [p for p in params if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in params if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in params if p not in biases], "weight_decay": weight_decay},
+        {"params": [p for p in params if p in biases], "weight_decay": 0.0},
     ]
     return [g for g in groups if g["params"]]
+
+
+def _biases(model: nn.Module) -> set[nn.Parameter]:
+    """Vectors, and what a module's `biases` names: a bias for each head has more dimensions."""
+    return {p for p in model.parameters() if p.dim() < 2} | _named(model, "biases")
+
+
+def _named(model: nn.Module, attribute: str) -> set[nn.Parameter]:
+    """The parameters that a module of the model names in `attribute`, a tuple."""
+    return {
+        p
+        for module in model.modules()
+        if (names := getattr(module, attribute, ()))
+        for name, p in module.named_parameters()
+        if name in names
+    }
 
 
 def muon_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
     """The matrices, for Muon, and the rest in the two groups of AdamW.
 
-    No matrices in this sense: embeddings and what is named `head`, where a token's row is a vector of its own.
+    No matrices in this sense: embeddings, what is named `head` and what a module's `tables` names, where a token's row
+    is a vector of its own; biases (`_biases`); filters, which are no stack of matrices although they have its shape.
     """
-    others = {p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    biases, kinds = _biases(model), (nn.Embedding, nn.Conv1d)
+    others = {p for module in model.modules() if isinstance(module, kinds) for p in module.parameters()}
     others |= {p for name, p in model.named_parameters() if name.split(".")[0] == "head"}
+    others |= biases | _named(model, "tables")
     trainable = [p for p in model.parameters() if p.requires_grad]
-    rest = [p for p in trainable if p in others or p.dim() < 2]
+    rest = [p for p in trainable if p in others]
     matrices = {
-        "params": [p for p in trainable if p not in others and p.dim() >= 2],
+        "params": [p for p in trainable if p not in others],
         "muon": True,
         "clip": False,  # the size of its gradient does not matter
         "scale": config.muon_rate / float(config.learning_rate),
@@ -41,7 +62,7 @@ def muon_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, obj
     }
     if not matrices["params"]:
         raise ValueError("optimizer.method muon: the model has no matrices but embeddings and a head; use adamw")
-    return [matrices, *_decay_groups(rest, config.weight_decay)]
+    return [matrices, *_decay_groups(rest, biases, config.weight_decay)]
 
 
 def make_optimizer(
