@@ -35,9 +35,7 @@ class ELMo(nn.Module):
     weights, so that a model to be loaded needs none.
     """
 
-    tables: ClassVar[tuple[str, ...]] = (
-        "softmax.weight",
-    )  # a token's row is a vector of its own; see `lm.train.optim`
+    tables: ClassVar[tuple[str, ...]] = ("softmax.weight",)  # a row for each token; see `lm.train.optim`
     characters: Tensor
 
     def __init__(self, config: ELMoConfig, seed: int = 0, characters: Tensor | None = None) -> None:

@@ -81,7 +81,8 @@ def make_optimizer(
         raise ValueError("resolve the configuration first: learning_rate is still 'auto'")
     if config.method == "sgd":
         trainable = [p for p in model.parameters() if p.requires_grad]
-        return AveragedSGD(groups or trainable, config.learning_rate, config.weight_decay, config.average_after)
+        params = trainable if groups is None else groups
+        return AveragedSGD(params, config.learning_rate, config.weight_decay, config.average_after)
     betas = (config.beta1, config.beta2)
     if config.method == "muon":
         if groups is not None:
@@ -91,7 +92,7 @@ def make_optimizer(
             matrices_and_rest, config.learning_rate, config.muon_momentum, betas, config.epsilon, precision=precision
         )
     return torch.optim.AdamW(
-        groups or parameter_groups(model, config.weight_decay),
+        parameter_groups(model, config.weight_decay) if groups is None else groups,
         lr=config.learning_rate,
         betas=betas,
         eps=config.epsilon,
