@@ -6,6 +6,7 @@ head last (`layers`). The third of its means, the slanted triangle of learning r
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,9 @@ def layer_scales(count: int, factor: float = FACTOR) -> list[float]:
     return [factor ** (depth - (count - 1)) for depth in range(count)]
 
 
-def discriminative_groups(layers: Layers, weight_decay: float, factor: float = FACTOR) -> list[dict[str, object]]:
-    """Parameter groups for an optimiser, two for each layer at most (matrices decay, vectors do not); `scale` is what
-    the trainer multiplies the learning rate by.
+def discriminative_groups(layers: Layers, weight_decay: float, factor: float = FACTOR) -> list[dict[str, Any]]:
+    """Parameter groups for the trainer's `groups`, two for each layer at most (matrices decay, vectors do not); `scale`
+    is what it multiplies the learning rate by.
 
     Raises ValueError if a parameter is in two layers: it would be updated twice.
     """
@@ -34,7 +35,7 @@ def discriminative_groups(layers: Layers, weight_decay: float, factor: float = F
                 f"a parameter of shape {tuple(p.shape)} is in two layers (a tied head?): name it in the lower one only"
             )
         seen.add(id(p))
-    groups: list[dict[str, object]] = []
+    groups: list[dict[str, Any]] = []
     for layer, scale in zip(layers, layer_scales(len(layers), factor), strict=True):
         trainable = [p for p in layer if p.requires_grad]
         groups += [

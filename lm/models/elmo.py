@@ -12,6 +12,7 @@ same sentence always has the same vectors.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ class ELMo(nn.Module):
     weights, so that a model to be loaded needs none.
     """
 
+    tables: ClassVar[tuple[str, ...]] = ("softmax.weight",)  # a row for each token; see `lm.train.optim`
     characters: Tensor
 
     def __init__(self, config: ELMoConfig, seed: int = 0, characters: Tensor | None = None) -> None:

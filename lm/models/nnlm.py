@@ -8,6 +8,7 @@ C is one table for all places: a one-hot vector times C is a row of it. The lett
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from lm.models.nnlm_config import NNLMConfig
 
 class NNLM(nn.Module):
     """The model. `seed` decides the initial weights, and nothing else does."""
+
+    tables: ClassVar[tuple[str, ...]] = ("C", "U", "W")  # a token's row is a vector of its own; see `lm.train.optim`
 
     def __init__(self, config: NNLMConfig, seed: int = 0) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ layers * memory tokens. That needs positions that mean the same in every segment
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,8 @@ class Layer(nn.Module):
 
 class TransformerXL(Stateful):
     """The model. `seed` decides the initial weights, and nothing else does."""
+
+    biases: ClassVar[tuple[str, ...]] = ("u", "v")  # one for each head: no matrices; see `lm.train.optim`
 
     def __init__(self, config: TransformerXLConfig, seed: int = 0) -> None:
         super().__init__()

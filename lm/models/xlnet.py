@@ -14,6 +14,7 @@ Positions are relative (`lm.nn.relative`), here with u, v of each layer; segment
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,9 @@ class Looks:
 
 class RelativeAttention(nn.Module):
     """Attention of both streams, with one set of weights."""
+
+    biases: ClassVar[tuple[str, ...]] = ("content_bias", "position_bias", "segment_bias")  # see `lm.train.optim`
+    tables: ClassVar[tuple[str, ...]] = ("segments",)
 
     def __init__(self, config: XLNetConfig) -> None:
         super().__init__()

@@ -10,13 +10,11 @@ it does nothing.
 """
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
-
-from lm.hardware import resolve_precision
 
 POLYNOMIALS = ((8.014, -23.3074, 17.1973), (3.5395, -2.6514, 0.5285), (2.3332, -1.7228, 0.4062))
 """a s + b s^3 + c s^5 of step 1, 2, 3. Each brings the singular values s that the one before left within 1 - e .. 1 + e
@@ -47,7 +45,8 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for the groups with `muon: True`, fused AdamW for the others.
 
-    A parameter of more than two dimensions is a stack of matrices, each orthogonalised by itself.
+    A parameter of more than two dimensions is a stack of matrices, each orthogonalised by itself. `precision`: of the
+    products for that; in bf16, as in the reference, the steps correct their own rounding. Matrices of fp64 ignore it.
     """
 
     def __init__(
@@ -57,11 +56,17 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps, "weight_decay": 0.0, "muon": False}
+        defaults["fused"] = (
+            True  # torch then keeps a loaded "step" where the fused kernel reads it: beside its parameter
+        )
         super().__init__(groups, defaults)
+        self._bf16 = precision == "bf16"
         # The momenta of a shape are one tensor, and `state` has views of it: nothing is put together at each step.
-        self._stacks: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+        # Beside it, of which parameters: layers may be frozen and woken between steps.
+        self._stacks: dict[tuple[int, tuple[int, ...]], tuple[list[int], Tensor]] = {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
@@ -83,18 +88,21 @@ class Muon(torch.optim.Optimizer):
 
     def _momentum(self, key: tuple[int, tuple[int, ...]], params: list[Tensor]) -> Tensor:
         """The momenta of `params`, [count, rows, columns]."""
-        if key not in self._stacks:
-            old = [self.state[p].get(MOMENTUM, torch.zeros_like(p)) for p in params]
-            self._stacks[key] = _stacked(old)
-            for p, part in zip(params, _unstacked(self._stacks[key], params), strict=True):
-                self.state[p][MOMENTUM] = part
-        return self._stacks[key]
+        members = [id(p) for p in params]
+        if key in self._stacks and self._stacks[key][0] == members:
+            return self._stacks[key][1]
+        stack = _stacked([self.state[p].get(MOMENTUM, torch.zeros_like(p)) for p in params])
+        for p, part in zip(params, _unstacked(stack, params), strict=True):
+            self.state[p][MOMENTUM] = part
+        self._stacks[key] = members, stack
+        return stack
 
     def _orthogonal(self, group: dict[str, Any], params: list[Tensor], momentum: Tensor) -> None:
         beta, rate = group["momentum"], group["lr"]
         gradient = _stacked([p.grad for p in params if p.grad is not None])
         momentum.lerp_(gradient, 1 - beta)
-        update = orthogonalise(gradient.lerp_(momentum, beta).to(_product_dtype(gradient))).to(gradient.dtype)
+        dtype = torch.bfloat16 if self._bf16 and gradient.dtype != torch.float64 else gradient.dtype
+        update = orthogonalise(gradient.lerp_(momentum, beta).to(dtype)).to(gradient.dtype)
         rows, columns = update.shape[1:]
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - rate * group["weight_decay"])
@@ -104,7 +112,7 @@ class Muon(torch.optim.Optimizer):
         for p in params:
             if not self.state[p]:
                 self.state[p] = {
-                    "step": torch.zeros((), dtype=torch.float32),
+                    "step": torch.zeros((), dtype=torch.float32, device=p.device),
                     "exp_avg": torch.zeros_like(p),
                     "exp_avg_sq": torch.zeros_like(p),
                 }
@@ -136,10 +144,3 @@ def _unstacked(stack: Tensor, like: list[Tensor]) -> list[Tensor]:
     """The parts of a stack in the shapes of `like`: views."""
     counts = [p.numel() // (p.shape[-1] * p.shape[-2]) for p in like]
     return [part.view(p.shape) for part, p in zip(stack.split(counts), like, strict=True)]
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    """bf16 as in the reference, where the machine multiplies it natively; the steps correct their own rounding."""
-    if x.dtype == torch.float64 or resolve_precision("auto", "cuda" if x.is_cuda else "cpu") == "fp32":
-        return x.dtype
-    return torch.bfloat16

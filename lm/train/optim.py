@@ -1,5 +1,7 @@
 """AdamW with weight decay on matrices only; plain SGD (`lm.train.averaging` has its averages); or Muon with AdamW."""
 
+from typing import Any, Literal
+
 import torch
 from torch import nn
 
@@ -10,28 +12,49 @@ from lm.train.muon import Muon
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Trainable parameters in two groups: matrices and embeddings decay; biases and layer norms do not."""
-    return _decay_groups([p for p in model.parameters() if p.requires_grad], weight_decay)
+    return _decay_groups([p for p in model.parameters() if p.requires_grad], _biases(model), weight_decay)
 
 
-def _decay_groups(params: list[nn.Parameter], weight_decay: float) -> list[dict[str, object]]:
+def _decay_groups(
+    params: list[nn.Parameter], biases: set[nn.Parameter], weight_decay: float
+) -> list[dict[str, object]]:
     groups: list[dict[str, object]] = [
-        {"params": [p for p in params if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in params if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in params if p not in biases], "weight_decay": weight_decay},
+        {"params": [p for p in params if p in biases], "weight_decay": 0.0},
     ]
     return [g for g in groups if g["params"]]
+
+
+def _biases(model: nn.Module) -> set[nn.Parameter]:
+    """Vectors, and what a module's `biases` names: a bias for each head has more dimensions."""
+    return {p for p in model.parameters() if p.dim() < 2} | _named(model, "biases")
+
+
+def _named(model: nn.Module, attribute: str) -> set[nn.Parameter]:
+    """The parameters that a module of the model names in `attribute`, a tuple."""
+    return {
+        p
+        for module in model.modules()
+        if (names := getattr(module, attribute, ()))
+        for name, p in module.named_parameters()
+        if name in names
+    }
 
 
 def muon_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
     """The matrices, for Muon, and the rest in the two groups of AdamW.
 
-    No matrices in this sense: embeddings and what is named `head`, where a token's row is a vector of its own.
+    No matrices in this sense: embeddings, what is named `head` and what a module's `tables` names, where a token's row
+    is a vector of its own; biases (`_biases`); filters, which are no stack of matrices although they have its shape.
     """
-    others = {p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    biases, kinds = _biases(model), (nn.Embedding, nn.Conv1d)
+    others = {p for module in model.modules() if isinstance(module, kinds) for p in module.parameters()}
     others |= {p for name, p in model.named_parameters() if name.split(".")[0] == "head"}
+    others |= biases | _named(model, "tables")
     trainable = [p for p in model.parameters() if p.requires_grad]
-    rest = [p for p in trainable if p in others or p.dim() < 2]
+    rest = [p for p in trainable if p in others]
     matrices = {
-        "params": [p for p in trainable if p not in others and p.dim() >= 2],
+        "params": [p for p in trainable if p not in others],
         "muon": True,
         "clip": False,  # the size of its gradient does not matter
         "scale": config.muon_rate / float(config.learning_rate),
@@ -39,25 +62,39 @@ def muon_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, obj
     }
     if not matrices["params"]:
         raise ValueError("optimizer.method muon: the model has no matrices but embeddings and a head; use adamw")
-    return [matrices, *_decay_groups(rest, config.weight_decay)]
+    return [matrices, *_decay_groups(rest, biases, config.weight_decay)]
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW over `parameter_groups`, SGD over all, or Muon over `muon_groups`. The trainer sets the learning rate of
-    each group at each step, times the group's optional `scale` (for lower rates in lower layers)."""
+def make_optimizer(
+    model: nn.Module,
+    config: OptimizerConfig,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    groups: list[dict[str, Any]] | None = None,
+) -> torch.optim.Optimizer:
+    """AdamW over `parameter_groups`, SGD over all, or Muon over `muon_groups`, whose products are in `precision`; AdamW
+    and SGD over `groups` if given. The trainer sets the learning rate of each group at each step, times the group's
+    optional `scale` (for lower rates in lower layers).
+
+    Raises ValueError for an unresolved learning rate, and for `groups` with Muon.
+    """
     if config.learning_rate == "auto":
         raise ValueError("resolve the configuration first: learning_rate is still 'auto'")
     if config.method == "sgd":
         trainable = [p for p in model.parameters() if p.requires_grad]
-        return AveragedSGD(trainable, config.learning_rate, config.weight_decay, config.average_after)
+        params = trainable if groups is None else groups
+        return AveragedSGD(params, config.learning_rate, config.weight_decay, config.average_after)
+    betas = (config.beta1, config.beta2)
     if config.method == "muon":
-        betas = (config.beta1, config.beta2)
-        groups = muon_groups(model, config)
-        return Muon(groups, config.learning_rate, config.muon_momentum, betas, config.epsilon)
+        if groups is not None:
+            raise ValueError("optimizer.method muon makes its own parameter groups: use adamw or sgd with groups")
+        matrices_and_rest = muon_groups(model, config)
+        return Muon(
+            matrices_and_rest, config.learning_rate, config.muon_momentum, betas, config.epsilon, precision=precision
+        )
     return torch.optim.AdamW(
-        parameter_groups(model, config.weight_decay),
+        parameter_groups(model, config.weight_decay) if groups is None else groups,
         lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
+        betas=betas,
         eps=config.epsilon,
         fused=True,
     )

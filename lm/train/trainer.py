@@ -83,7 +83,8 @@ class Trainer:
     `config` must be resolved (`TrainConfig.resolve`). `evaluate(model)` gives figures for `on_evaluate`, and
     the checkpoint with the smallest `best_metric` among them is kept (None: no best). `sample(model, prompt,
     seed)` gives text. Both run between updates with the model in eval mode, and may raise `Interrupted`. `order` says
-    which examples stand where (`in_order` for a stream), `rate_scale(step)` is a further factor of the learning rate.
+    which examples stand where (`in_order` for a stream), `rate_scale(step)` is a further factor of the learning rate,
+    `groups(model)` are the optimiser's parameter groups, such as `lm.finetune.schedule.discriminative_groups` gives.
     """
 
     model: nn.Module
@@ -99,6 +100,7 @@ class Trainer:
     best_metric: str | None = "bits_per_byte"
     order: Order = examples_at
     rate_scale: Callable[[int], float] = lambda step: 1.0
+    groups: Callable[[nn.Module], list[dict[str, Any]]] | None = None
 
     def run(self) -> TrainResult:
         """Train to the last step, from the newest good checkpoint in `directory` if there is one.
@@ -107,13 +109,14 @@ class Trainer:
         that would break the weights, ResumeError if the checkpoint is of another run.
         """
         config = self.config = self.config.resolve_steps(self.steps)
-        if "auto" in (config.device, config.precision, config.micro_batch):
+        if config.precision == "auto" or "auto" in (config.device, config.micro_batch):
             raise ValueError("resolve the configuration first: config.resolve(model.config)")
         if len(self.examples) < 1:
             raise ValueError("there is nothing to train on: no examples")
         self.device = torch.device(config.device)
         self.model.to(self.device)
-        self.optimizer = make_optimizer(self.model, config.optimizer)
+        groups = None if self.groups is None else self.groups(self.model)
+        self.optimizer = make_optimizer(self.model, config.optimizer, config.precision, groups)
         self.state, self.saved = RunState(), -1
         self.carry: dict[str, torch.Tensor] = {}
         if checkpoint := latest_checkpoint(self.directory):

@@ -1,5 +1,7 @@
 """Muon: orthogonal up to a bounded error, batched as one by one, and its state as flat tensors."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from lm.config import GPTConfig, OptimizerConfig
 from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
+from lm.train import muon
 from lm.train.checkpoint import load_checkpoint, save_checkpoint
 from lm.train.muon import Muon, orthogonalise
 from lm.train.optim import clip_gradients, load_optimizer_tensors, make_optimizer, muon_groups, optimizer_tensors
@@ -136,3 +139,58 @@ def test_state_round_trips_bit_for_bit_through_a_checkpoint(tmp_path) -> None:  
     load_optimizer_tensors(again, fresh, saved.optimizer)
     advance(again, fresh, 3, 6)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), again.parameters(), strict=True))
+
+
+def test_steps_are_counted_where_the_parameter_is() -> None:
+    """The fused kernel refuses a count on another device; `meta` stands for one that is not the CPU."""
+    model = nn.Linear(3, 2, device="meta")
+    optimizer = Muon([{"params": list(model.parameters())}], lr=0.1)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    assert {s["step"].device.type for s in optimizer.state.values()} == {"meta"}
+    read = {name: torch.zeros(t.shape) for name, t in optimizer_tensors(model, optimizer).items()}
+    load_optimizer_tensors(model, optimizer, read)
+    assert {s["step"].device.type for s in optimizer.state.values()} == {"meta"}
+    optimizer.step()
+
+
+def test_layers_may_sleep_and_wake_between_steps() -> None:
+    """Together in a stack, whoever has a gradient, as each alone; one that sleeps keeps its momentum."""
+    together, alone = ([nn.Parameter(torch.zeros(4, 6)) for _ in range(3)] for _ in range(2))
+    optimizer = Muon([{"params": together, "muon": True}], lr=0.1)
+    single = [Muon([{"params": [p], "muon": True}], lr=0.1) for p in alone]
+    generator = torch.Generator().manual_seed(0)
+    for awake in ([2], [1, 2], [0, 1], [0, 2], [0, 1, 2], [0, 1, 2]):
+        for n, (p, q) in enumerate(zip(together, alone, strict=True)):
+            gradient = torch.randn(4, 6, generator=generator)
+            p.grad, q.grad = (gradient, gradient.clone()) if n in awake else (None, None)
+        optimizer.step()
+        for each in single:
+            each.step()
+        for p, q in zip(together, alone, strict=True):
+            assert torch.allclose(p, q, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "precision", "products"),
+    [
+        (torch.float32, "fp32", torch.float32),
+        (torch.float32, "bf16", torch.bfloat16),
+        (torch.float64, "bf16", torch.float64),
+    ],
+)
+def test_products_are_in_the_precision_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+    weights: torch.dtype,
+    precision: Literal["fp32", "bf16"],
+    products: torch.dtype,
+) -> None:
+    """Whatever the machine could do."""
+    seen = []
+    monkeypatch.setattr(muon, "orthogonalise", lambda x: seen.append(x.dtype) or orthogonalise(x))
+    model = nn.Linear(3, 2, dtype=weights)
+    optimizer = make_optimizer(model, CONFIG, precision)
+    model(torch.ones(1, 3, dtype=weights)).sum().backward()
+    optimizer.step()
+    assert seen == [products]

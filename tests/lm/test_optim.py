@@ -1,11 +1,14 @@
-"""AdamW: which parameters decay, the update by hand, and its state as flat tensors."""
+"""AdamW: which parameters decay (and which are Muon's), the update by hand, and its state as flat tensors."""
+
+from typing import Any
 
 import pytest
 import torch
 
+from lm.artifact import CONFIGS
 from lm.config import GPT_PRESETS, OptimizerConfig
 from lm.models.gpt import GPT
-from lm.train.optim import load_optimizer_tensors, make_optimizer, optimizer_tensors, parameter_groups
+from lm.train.optim import load_optimizer_tensors, make_optimizer, muon_groups, optimizer_tensors, parameter_groups
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:
@@ -77,3 +80,62 @@ def test_foreign_state_is_refused() -> None:
 def test_auto_learning_rate_is_resolved_first() -> None:
     with pytest.raises(ValueError, match="learning_rate is still 'auto'"):
         make_optimizer(torch.nn.Linear(2, 2), OptimizerConfig())
+
+
+TINY: dict[str, dict[str, Any]] = {
+    "gpt": {"layers": 1, "width": 8, "heads": 2, "context": 4},
+    "rnn": {"embedding": 4, "width": 5, "layers": 1},
+    "nnlm": {"order": 3, "embedding": 4, "hidden": 5},
+    "elmo": {"characters": 6, "filters": ((1, 4), (2, 4)), "highways": 1, "width": 4, "layers": 1, "cell_width": 6},
+    "transformer_xl": {"layers": 1, "width": 8, "heads": 2, "inner": 12, "memory": 3},
+    "xlnet": {"layers": 1, "width": 8, "heads": 2, "inner": 12, "context": 4},
+    "bert": {"layers": 1, "width": 8, "heads": 2, "context": 8, "boundary_head": True, "boundary_width": 3},
+    "modern": {"layers": 1, "width": 8, "heads": 2, "context": 4},
+}
+TABLES = {  # what has two dimensions and more, and is no hidden matrix
+    "gpt": {"token_embedding.weight", "position_embedding.weight"},
+    "rnn": {"token_embedding.weight", "head.weight"},
+    "nnlm": {"C", "U", "W"},
+    "elmo": {
+        "words.embedding.weight",
+        "words.convolutions.0.weight",
+        "words.convolutions.1.weight",
+        "softmax.weight",
+    },
+    "transformer_xl": {"token_embedding.weight"},
+    "xlnet": {"token_embedding.weight", "layers.0.attention.segments"},
+    "bert": {
+        "token_embedding.weight",
+        "position_embedding.weight",
+        "segment_embedding.weight",
+        "boundary_head.place_embedding.weight",
+    },
+    "modern": {"token_embedding.weight", "head.weight"},
+}
+HEAD_BIASES = {
+    "transformer_xl": {"u", "v"},
+    "xlnet": {f"layers.0.attention.{name}_bias" for name in ("content", "position", "segment")},
+}
+
+
+@pytest.mark.parametrize("of", CONFIGS, ids=lambda of: of.__name__)
+def test_groups_of_every_kind_of_model(of: type[torch.nn.Module]) -> None:
+    settings = CONFIGS[of]
+    kind = settings.model_fields["kind"].default
+    model = of(settings(**TINY[kind], vocab=11))
+    names = {id(p): name for name, p in model.named_parameters()}
+
+    def named(group: dict[str, Any]) -> set[str]:
+        return {names[id(p)] for p in group["params"]}
+
+    biases = HEAD_BIASES.get(kind, set()) | {name for name, p in model.named_parameters() if p.dim() < 2}
+    groups = parameter_groups(model, 0.1)
+    assert [g["weight_decay"] for g in groups] == [0.1, 0.0][: len(groups)]
+    assert named(groups[0]) == set(names.values()) - biases
+    assert set().union(*map(named, groups[1:])) == biases
+
+    matrices, tables, *rest = muon_groups(model, OptimizerConfig(method="muon", learning_rate=0.1, weight_decay=0.1))
+    assert named(matrices) == set(names.values()) - biases - TABLES[kind]
+    assert named(tables) == TABLES[kind]
+    assert set().union(*map(named, rest)) == biases
+    assert [g["weight_decay"] for g in (matrices, tables, *rest)] == [0.1, 0.1, 0.0][: 2 + len(rest)]

@@ -312,8 +312,8 @@ def test_lower_rates_for_some_parameters(tmp_path: Path, monkeypatch: pytest.Mon
 
     original = module.make_optimizer
 
-    def frozen_matrices(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-        optimizer = original(model, config)
+    def frozen_matrices(model: torch.nn.Module, *rest: Any) -> torch.optim.AdamW:
+        optimizer = original(model, *rest)
         optimizer.param_groups[0]["scale"] = 0.0
         return optimizer
 
@@ -323,6 +323,19 @@ def test_lower_rates_for_some_parameters(tmp_path: Path, monkeypatch: pytest.Mon
     t.run()
     for name, p in t.model.named_parameters():
         assert torch.equal(p, before[name]) == (p.dim() >= 2), name
+
+
+def test_the_optimiser_multiplies_in_the_precision_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm.train import muon
+
+    seen: set[torch.dtype] = set()
+    original = muon.orthogonalise
+    monkeypatch.setattr(muon, "orthogonalise", lambda x: seen.add(x.dtype) or original(x))
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        seen.clear()
+        optimizer = OptimizerConfig(method="muon", learning_rate=0.01)
+        trainer(tmp_path / precision, config={"precision": precision, "optimizer": optimizer}, steps=1).run()
+        assert seen == {dtype}
 
 
 def test_unusable_requests_are_refused(tmp_path: Path) -> None:

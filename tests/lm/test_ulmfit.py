@@ -15,6 +15,7 @@ from lm.objectives.recurrent import RecurrentObjective
 from lm.order import in_order
 from lm.stop import Interrupted
 from lm.streams import ArrayPieces, Lanes
+from lm.train.optim import make_optimizer
 from lm.train.schedule import learning_rate_factor
 from lm.train.trainer import Trainer
 
@@ -87,6 +88,43 @@ def test_one_step_moves_each_layer_by_its_own_rate() -> None:
         layer[0].grad = torch.ones(2, 2)
     optimizer.step()
     assert [float(layer[0].detach()[0, 0]) for layer in layers] == pytest.approx([-0.26 / 6.76, -0.1, -0.26])
+
+
+def one_step(directory: Path, method: str, discriminative: bool) -> list[list[torch.Tensor]]:
+    """How far the parameters of each layer move in one step of the trainer."""
+    model = small()
+    config = TrainConfig(
+        steps=1,
+        batch=4,
+        precision="fp32",
+        optimizer=OptimizerConfig.model_validate({"method": method, "learning_rate": 0.1, "weight_decay": 0}),
+        schedule=ScheduleConfig(warmup_steps=0),
+        eval_interval=0,
+        sample_interval=0,
+    ).resolve_for(5, 11, 5)
+    lanes = Lanes(ArrayPieces(np.random.default_rng(0).integers(0, 11, 200), 5), 4)
+    groups = (lambda m: discriminative_groups(layers_of(m), 0.0)) if discriminative else None
+    Trainer(model, RecurrentObjective(5), lanes, config, 1, directory, order=in_order, groups=groups).run()
+    return [
+        [p.detach() - q.detach() for p, q in zip(layer, before, strict=True)]
+        for layer, before in zip(layers_of(model), layers_of(small()), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("method", ["adamw", "sgd"])
+def test_the_trainer_moves_each_layer_by_its_own_rate(tmp_path: Path, method: str) -> None:
+    own, equal = one_step(tmp_path / "own", method, True), one_step(tmp_path / "equal", method, False)
+    for scale, ours, theirs in zip([1 / 17.576, 1 / 6.76, 1 / 2.6, 1.0], own, equal, strict=True):
+        for moved, at_the_full_rate in zip(ours, theirs, strict=True):
+            assert at_the_full_rate.norm() > 0
+            assert torch.allclose(moved, scale * at_the_full_rate, atol=1e-6)
+
+
+def test_muon_refuses_groups() -> None:
+    model = small()
+    config = OptimizerConfig(method="muon", learning_rate=0.1)
+    with pytest.raises(ValueError, match="muon makes its own parameter groups: use adamw or sgd"):
+        make_optimizer(model, config, groups=discriminative_groups(layers_of(model), 0.0))
 
 
 def test_layers_wake_from_the_top() -> None:
