@@ -98,11 +98,11 @@ class PairExamples:
 
     def _bucketed(self, epoch: int, size: int, n: int, seed: int) -> np.ndarray:
         """The examples of an epoch: shuffled, sorted by length in pools of some batches, the batches shuffled."""
-        shuffled = Permutation(n, seed, epoch)[np.arange(n)]
-        whole = n - n % size
-        pool = np.arange(n) // (POOL * size)
+        whole = np.arange(n - n % size)  # cut before sorting: behind it, the longest would be left over in each epoch
+        shuffled = Permutation(n, seed, epoch)[whole]
+        pool = whole // (POOL * size)
         lengths = (self.target_lengths[shuffled], self.source_lengths[shuffled], pool)
-        batches = shuffled[np.lexsort(lengths)][:whole].reshape(-1, size)
+        batches = shuffled[np.lexsort(lengths)].reshape(-1, size)
         mixed = Permutation(len(batches), draw_seed(seed, "batches"), epoch)[np.arange(len(batches))]
         return batches[mixed].ravel()
 

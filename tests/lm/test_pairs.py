@@ -170,6 +170,14 @@ def test_batches_hold_examples_of_like_length(words: Tokenizer) -> None:
     assert abs(np.corrcoef(np.arange(100), starts)[0, 1]) < 0.3  # not from short to long
 
 
+def test_in_some_epochs_every_example_comes(words: Tokenizer) -> None:
+    """Those left over by the batches of an epoch are not the longest each time."""
+    made = examples(words, random_pairs(100))
+    orders = [made.order(epoch * 64, 64, len(made), 0) for epoch in range(30)]
+    assert all(len(set(order.tolist())) == 64 for order in orders)
+    assert set(np.concatenate(orders).tolist()) == set(range(100))
+
+
 def test_fewer_pairs_than_a_batch_come_round_again(words: Tokenizer) -> None:
     made = examples(words, random_pairs(4))
     assert sorted(set(made.order(20, 10, 4, 0).tolist())) == [0, 1, 2, 3]
