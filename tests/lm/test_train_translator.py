@@ -24,7 +24,7 @@ from lm.pairs import Pair
 from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer, token_byte_lengths
 from lm.tokenizers.spelling import Spelling
-from lm.train.checkpoint import list_checkpoints, save_checkpoint
+from lm.train.checkpoint import CorruptCheckpoint, list_checkpoints, save_checkpoint
 from lm.train.hooks import Hooks
 from lm.train.last_checkpoints import LastCheckpoints
 from lm.train_translator import TRANSLATIONS, train_translator
@@ -177,6 +177,24 @@ def test_the_average_is_of_the_last_checkpoints_at_multiples_of_the_interval(tmp
         kept.average()
     with pytest.raises(ValueError, match=r"7 steps with a checkpoint every 4 do not leave 3 to average"):
         LastCheckpoints(tmp_path, steps=7, count=3, interval=4)
+
+
+def test_a_damaged_checkpoint_does_not_get_into_the_average(tmp_path: Path) -> None:
+    """Neither over a good copy, after a restart, nor as the only one: its step is made again or missed by name."""
+    weights = {step: {"w": torch.full((2,), float(step))} for step in (2, 4)}
+    paths = {step: save_checkpoint(tmp_path, step, weights[step], {}, {}) for step in (2, 4)}
+    LastCheckpoints(tmp_path, steps=4, count=2, interval=2)
+    (tmp_path / "averaged" / "step-00000004.safetensors").unlink()
+    for path in paths.values():
+        file = path / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-4] + b"\x00\x00\x80\x7f")  # the last weight becomes infinite
+    kept = LastCheckpoints(tmp_path, steps=4, count=2, interval=2)
+    with pytest.raises(FileNotFoundError, match="checkpoint of step 4 is needed"):
+        kept.average()
+    with pytest.raises(CorruptCheckpoint, match=r"step-00000004/model\.safetensors: size or sha256 differs"):
+        kept.keep(4, paths[4])
+    kept.keep(4, save_checkpoint(tmp_path, 4, weights[4], {}, {}))
+    assert kept.average()["w"].tolist() == [3.0, 3.0]
 
 
 def test_the_best_weights_and_an_average_exclude_each_other() -> None:
