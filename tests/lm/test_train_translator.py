@@ -22,7 +22,8 @@ from lm.objectives.seq2seq import Seq2SeqObjective
 from lm.pair_examples import PairExamples
 from lm.pairs import Pair
 from lm.stop import Interrupted
-from lm.tokenizer import load_tokenizer, token_byte_lengths
+from lm.tokenizer import load_tokenizer, token_byte_lengths, train_tokenizer
+from lm.tokenizers.config import WordConfig
 from lm.tokenizers.spelling import Spelling
 from lm.train.checkpoint import CorruptCheckpoint, list_checkpoints, save_checkpoint
 from lm.train.hooks import Hooks
@@ -120,6 +121,29 @@ def test_bits_per_byte_do_not_depend_on_the_batch(letters: Path) -> None:
         pair_bits_per_byte(model, encoded([], letters), lengths)
     with pytest.raises(Interrupted, match="evaluating"):
         pair_bits_per_byte(model, examples, lengths, should_stop=lambda: True)
+
+
+def test_perplexity_leaves_the_spelling_of_unknown_words_out(tmp_path: Path) -> None:
+    """By hand from the logits: sums in fp64, spelling in the nats and bits alone, the end in the loss alone."""
+    train_tokenizer(["a b c d"], WordConfig(kind="word", vocab_size=20, min_frequency=1), tmp_path)
+    examples = encoded([Pair("a b", "a zebra c"), Pair("c", "d"), Pair("d a", "b okapi")], tmp_path)
+    lengths = token_byte_lengths(load_tokenizer(tmp_path))
+    model = build_model(Seq2SeqConfig(**{**RECURRENT, "source_vocab": len(lengths), "target_vocab": len(lengths)}))
+    got = pair_bits_per_byte(model, examples, lengths)
+    batch = examples.batch(np.lexsort((examples.target_lengths, examples.source_lengths)))
+    with torch.no_grad():
+        logits = model.eval()(batch["source"], batch["source_lengths"], batch["tokens"][:, :-1])
+    each = F.cross_entropy(logits.transpose(1, 2), batch["targets"], ignore_index=IGNORE, reduction="none").double()
+    nats = float(each[batch["targets"] != examples.target_end].sum())
+    spelling = float(batch["spelling_nats"].sum())
+    assert spelling > 10
+    assert got["spelling_nats"] == pytest.approx(spelling, rel=1e-12)
+    assert got["nats"] == pytest.approx(nats + spelling, rel=1e-12)
+    assert got["bits_per_byte"] == pytest.approx((nats + spelling) / np.log(2) / got["bytes"], rel=1e-12)
+    assert got["bytes"] == len("a zebra c" + "d" + "b okapi")
+    assert got["tokens"] == 6
+    assert got["perplexity_per_token"] == pytest.approx(np.exp(nats / 6), rel=1e-12)
+    assert got["loss"] == pytest.approx(float(each.sum()) / 9, rel=1e-12)
 
 
 def test_bleu_and_chrf_are_sacrebleus() -> None:
