@@ -244,6 +244,7 @@ def test_samples_are_translations_and_metrics_come_once(letters: Path, tmp_path:
         sample_interval=2,
         sample_prompts=("abc",),
         eval_interval=2,
+        eval_sequences=2,
         schedule=ScheduleConfig(shape="noam", warmup_steps=2),
     )
     samples: list[tuple[int, str]] = []
@@ -256,5 +257,7 @@ def test_samples_are_translations_and_metrics_come_once(letters: Path, tmp_path:
     result = train_translator(reversals(100, 0), reversals(5, 1), *given, hooks=hooks)
     assert samples == [(0, "abc"), (2, "abc"), (4, "abc")]
     assert evaluated == [0, 2, 4]
+    size = sum(len(pair.target) for pair in reversals(5, 1))
+    assert result["valid"]["bytes"] == result["untrained"]["bytes"] == size  # of all, the same for both
     assert result["train"]["pairs"] == 100
     assert len((tmp_path / "model" / TRANSLATIONS).read_text().splitlines()) == 2
