@@ -63,6 +63,10 @@ def test_files_that_are_not_parallel_broken_or_not_there(tmp_path: Path) -> None
     cut.write_bytes(gzip.compress(b"a\tb\n" * 9999)[:-20])
     with pytest.raises(ValueError, match=r"cut\.tsv\.gz: broken after line \d+: Compressed file ended"):
         read_pairs(cut)
+    damaged = tmp_path / "damaged.tsv.gz"
+    damaged.write_bytes(gzip.compress(b"a\tb\n")[:10] + b"\xff" * 20)  # no block of deflate begins so
+    with pytest.raises(ValueError, match=r"damaged\.tsv\.gz: broken after line 0: .*invalid block type"):
+        read_pairs(damaged)
     plain = tmp_path / "plain.tsv.gz"
     plain.write_bytes(b"a\tb\n")
     with pytest.raises(ValueError, match=r"plain\.tsv\.gz: broken after line 0: Not a gzipped file"):
