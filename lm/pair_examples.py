@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from lm.objectives.causal import IGNORE
 from lm.order import Permutation, draw_seed
+from lm.padding import padded
 from lm.pairs import Pair
 from lm.tokenizer import TextEncoder, encode_documents, end_of_text_id
 from lm.tokenizers.spelling import Spelling
@@ -70,15 +71,15 @@ class PairExamples:
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The examples at `indices`, in that order."""
-        tokens = _padded([self.targets[i] for i in indices], self.target_end)
+        tokens = padded([self.targets[i] for i in indices], self.target_end)
         inside = np.arange(tokens.shape[1] - 1) < self.target_lengths[indices][:, None]
         arrays = {
-            "source": _padded([self.sources[i] for i in indices], self.source_end),
+            "source": padded([self.sources[i] for i in indices], self.source_end),
             "source_lengths": self.source_lengths[indices],
             "tokens": tokens,
             "targets": np.where(inside, tokens[:, 1:], IGNORE),
-            "bytes": _padded([self.bytes[i] for i in indices], 0),
-            "spelling_nats": _padded([self.spelling_nats[i] for i in indices], 0.0),
+            "bytes": padded([self.bytes[i] for i in indices], 0),
+            "spelling_nats": padded([self.spelling_nats[i] for i in indices], 0.0),
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -114,10 +115,3 @@ class PairExamples:
             "target_tokens": int(self.target_lengths.sum()),
             **{f"skipped_{reason}": count for reason, count in self.skipped.items()},
         }
-
-
-def _padded(rows: Sequence[np.ndarray], padding: float) -> np.ndarray:
-    out = np.full((len(rows), max(map(len, rows))), padding, dtype=rows[0].dtype)
-    for row, values in zip(out, rows, strict=True):
-        row[: len(values)] = values
-    return out

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from lm.models.encoder_decoder import real_positions
 from lm.models.seq2seq import Seq2Seq
-from lm.translator import Translator, padded
+from lm.padding import padded
+from lm.translator import Translator
 
 
 class CoVe(nn.Module):
@@ -59,6 +60,7 @@ def cove_vectors(translator: Translator, texts: Sequence[str]) -> list[np.ndarra
     without a recurrent encoder."""
     if not isinstance(translator.model, Seq2Seq):
         raise ValueError(f"CoVe needs a model of kind 'seq2seq', not {translator.model.config.kind!r}")
-    tokens, lengths = padded(translator.sources(texts), 0)
+    rows = translator.sources(texts)
+    tokens, lengths = torch.from_numpy(padded(rows, 0)), torch.tensor([len(row) for row in rows])
     features = CoVe(translator.model)(tokens, lengths).float().numpy()
     return [row[: length - 1] for row, length in zip(features, lengths.tolist(), strict=True)]

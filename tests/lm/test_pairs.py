@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from lm.objectives.causal import IGNORE
+from lm.padding import padded
 from lm.pair_examples import PairExamples
 from lm.pairs import Pair, held_out, normal, read_pairs, split_pairs
 from lm.tokenizer import end_of_text_id, load_tokenizer, train_tokenizer
@@ -195,6 +196,12 @@ def test_the_fingerprint_is_that_of_the_content(words: Tokenizer) -> None:
     assert examples(words, pairs).fingerprint != examples(words, pairs[::-1]).fingerprint
     moved = [Pair("a b", "c"), Pair("d", "e")]
     assert examples(words, moved).fingerprint != examples(words, [Pair("a", "b c"), Pair("d", "e")]).fingerprint
+
+
+def test_padded_rows_keep_their_type() -> None:
+    whole = padded([np.array([1, 2, 3]), np.array([4])], 9)
+    assert (whole.dtype, whole.tolist()) == (np.int64, [[1, 2, 3], [4, 9, 9]])
+    assert padded([np.array([0.5]), np.array([])], 0).tolist() == [[0.5], [0.0]]
 
 
 def test_padding_stands_on_the_right_alone(words: Tokenizer) -> None:
