@@ -9,6 +9,7 @@ reads.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from lm.translator import Translator
 
 
 class CoVe(nn.Module):
-    """A feature extractor around a trained model, frozen. Raises ValueError if its encoder reads in one direction."""
+    """A feature extractor made of a trained model: a frozen copy, so that the model itself can be trained on. Raises
+    ValueError if its encoder reads in one direction."""
 
     def __init__(self, model: Seq2Seq) -> None:
         super().__init__()
@@ -30,7 +32,7 @@ class CoVe(nn.Module):
                 "CoVe needs an encoder that has read both sides of a word: train with bidirectional: true, such as"
                 " the preset 'cove'"
             )
-        self.model = model.eval().requires_grad_(False)
+        self.model = deepcopy(model).eval().requires_grad_(False)
 
     @property
     def width(self) -> int:
@@ -62,5 +64,6 @@ def cove_vectors(translator: Translator, texts: Sequence[str]) -> list[np.ndarra
         raise ValueError(f"CoVe needs a model of kind 'seq2seq', not {translator.model.config.kind!r}")
     rows = translator.sources(texts)
     tokens, lengths = torch.from_numpy(padded(rows, 0)), torch.tensor([len(row) for row in rows])
-    features = CoVe(translator.model)(tokens, lengths).float().numpy()
+    device = next(translator.model.parameters()).device
+    features = CoVe(translator.model)(tokens.to(device), lengths.to(device)).float().cpu().numpy()
     return [row[: length - 1] for row, length in zip(features, lengths.tolist(), strict=True)]
