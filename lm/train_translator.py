@@ -50,7 +50,8 @@ def train_translator(
 
     Returns what `lm.pretrain.pretrain` does, with BLEU and chrF among the figures of `valid`, and of `copy`: sources
     taken for targets. The figures of `valid` and of `untrained` are of all validation pairs within the limits, those
-    during training of the first `config.eval_sequences`. Raises as `Trainer.run` does, and ValueError if no pair is within the limits.
+    during training of the first `config.eval_sequences`. Raises as `Trainer.run` does, and ValueError if no pair is
+    within the limits.
     """
     hooks = hooks or Hooks()
     source, target = load_tokenizer(source_dir), load_tokenizer(target_dir)
