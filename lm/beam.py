@@ -122,7 +122,7 @@ def beam_search(
     """Up to `beam` hypotheses for each source, best first; sources int64 [batch, time] with `lengths`.
 
     A target has at most `extra` more tokens than its source, ends counted (Vaswani et al.: 50). The model should be in
-    eval mode. Raises ValueError for a beam below 1.
+    eval mode. Raises ValueError for a beam below 1 and for a model whose logits are not finite.
     """
     if beam < 1:
         raise ValueError(f"a beam has at least one hypothesis, not {beam}")
@@ -135,6 +135,8 @@ def beam_search(
         check(should_stop, "decoding")
         logits, state = model.step(tokens, state)
         steps = torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), -1)
+        if bool(steps.isnan().any()):  # ln p = -inf alone is fine: a token that cannot come
+            raise ValueError("the model's logits are not finite: are its weights? A training may have diverged")
         rows: list[int] = []
         read: list[int] = []
         start, going = 0, []

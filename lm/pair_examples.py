@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from lm.objectives.causal import IGNORE
 from lm.order import Permutation, draw_seed
+from lm.padding import padded
 from lm.pairs import Pair
 from lm.tokenizer import TextEncoder, encode_documents, end_of_text_id
 from lm.tokenizers.spelling import Spelling
@@ -70,15 +71,15 @@ class PairExamples:
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The examples at `indices`, in that order."""
-        tokens = _padded([self.targets[i] for i in indices], self.target_end)
+        tokens = padded([self.targets[i] for i in indices], self.target_end)
         inside = np.arange(tokens.shape[1] - 1) < self.target_lengths[indices][:, None]
         arrays = {
-            "source": _padded([self.sources[i] for i in indices], self.source_end),
+            "source": padded([self.sources[i] for i in indices], self.source_end),
             "source_lengths": self.source_lengths[indices],
             "tokens": tokens,
             "targets": np.where(inside, tokens[:, 1:], IGNORE),
-            "bytes": _padded([self.bytes[i] for i in indices], 0),
-            "spelling_nats": _padded([self.spelling_nats[i] for i in indices], 0.0),
+            "bytes": padded([self.bytes[i] for i in indices], 0),
+            "spelling_nats": padded([self.spelling_nats[i] for i in indices], 0.0),
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -98,11 +99,11 @@ class PairExamples:
 
     def _bucketed(self, epoch: int, size: int, n: int, seed: int) -> np.ndarray:
         """The examples of an epoch: shuffled, sorted by length in pools of some batches, the batches shuffled."""
-        shuffled = Permutation(n, seed, epoch)[np.arange(n)]
-        whole = n - n % size
-        pool = np.arange(n) // (POOL * size)
+        whole = np.arange(n - n % size)  # cut before sorting: behind it, the longest would be left over in each epoch
+        shuffled = Permutation(n, seed, epoch)[whole]
+        pool = whole // (POOL * size)
         lengths = (self.target_lengths[shuffled], self.source_lengths[shuffled], pool)
-        batches = shuffled[np.lexsort(lengths)][:whole].reshape(-1, size)
+        batches = shuffled[np.lexsort(lengths)].reshape(-1, size)
         mixed = Permutation(len(batches), draw_seed(seed, "batches"), epoch)[np.arange(len(batches))]
         return batches[mixed].ravel()
 
@@ -114,10 +115,3 @@ class PairExamples:
             "target_tokens": int(self.target_lengths.sum()),
             **{f"skipped_{reason}": count for reason, count in self.skipped.items()},
         }
-
-
-def _padded(rows: Sequence[np.ndarray], padding: float) -> np.ndarray:
-    out = np.full((len(rows), max(map(len, rows))), padding, dtype=rows[0].dtype)
-    for row, values in zip(out, rows, strict=True):
-        row[: len(values)] = values
-    return out

@@ -49,7 +49,9 @@ def train_translator(
     translated at the end, and stand beside the model with the true targets (translations.jsonl).
 
     Returns what `lm.pretrain.pretrain` does, with BLEU and chrF among the figures of `valid`, and of `copy`: sources
-    taken for targets. Raises as `Trainer.run` does, and ValueError if no pair is within the limits.
+    taken for targets. The figures of `valid` and of `untrained` are of all validation pairs within the limits, those
+    during training of the first `config.eval_sequences`. Raises as `Trainer.run` does, and ValueError if no pair is
+    within the limits.
     """
     hooks = hooks or Hooks()
     source, target = load_tokenizer(source_dir), load_tokenizer(target_dir)
@@ -98,7 +100,7 @@ def train_translator(
     with torch.autocast(trainer.device.type, torch.bfloat16, config.precision == "bf16"):
         final = pair_bits_per_byte(model, watched, token_bytes, should_stop=should_stop)
         fresh = build_model(model_config, seed=draw_seed(config.seed, "init")).to(trainer.device)
-        untrained = pair_bits_per_byte(fresh, watched, token_bytes, config.eval_sequences, should_stop=should_stop)
+        untrained = pair_bits_per_byte(fresh, watched, token_bytes, should_stop=should_stop)
     asked = list(valid[: settings.bleu_pairs])
     found = translator.translate([pair.source for pair in asked], settings.search, should_stop)
     references = [pair.target for pair in asked]

@@ -21,6 +21,7 @@ from lm.models.seq2seq import Seq2Seq
 from lm.models.seq2seq_config import Seq2SeqConfig
 from lm.models.transformer import Transformer
 from lm.models.transformer_config import TransformerConfig
+from lm.padding import padded
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import copy_tokenizer, encode_documents, end_of_text_id, load_tokenizer
 from lm.translator_config import SearchConfig
@@ -59,7 +60,9 @@ class Translator:
             for start in range(0, len(texts), search.batch):
                 check(should_stop, "translating")
                 chosen = by_length[start : start + search.batch]
-                tokens, lengths = padded([encoded[i] for i in chosen], self.source_end)
+                rows = [encoded[i] for i in chosen]
+                tokens = torch.from_numpy(padded(rows, self.source_end))
+                lengths = torch.tensor([len(row) for row in rows])
                 ids = self._search(tokens.to(device), lengths.to(device), search, should_stop)
                 for i, target in zip(chosen, ids, strict=True):
                     found[i] = str(self.target.decode(target, skip_special_tokens=False))
@@ -102,15 +105,6 @@ class Translator:
 
 def _shown(tokenizer: Tokenizer, ids: np.ndarray) -> list[str]:
     return [str(tokenizer.decode([int(i)], skip_special_tokens=False)) for i in ids]
-
-
-def padded(rows: Sequence[np.ndarray], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows padded on the right, int64 [batch, time], and their lengths, int64 [batch]."""
-    lengths = torch.tensor([len(row) for row in rows])
-    tokens = torch.full((len(rows), int(lengths.max())), padding, dtype=torch.int64)
-    for out, row in zip(tokens, rows, strict=True):
-        out[: len(row)] = torch.from_numpy(row)
-    return tokens, lengths
 
 
 def build_model(config: Seq2SeqConfig | TransformerConfig, seed: int = 0) -> Model:

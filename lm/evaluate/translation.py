@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lm.evaluate.perplexity import figures
-from lm.objectives.causal import IGNORE
-from lm.objectives.seq2seq import Seq2SeqObjective
+from lm.evaluate.perplexity import figures, target_bytes
+from lm.objectives.causal import IGNORE, token_nats
 from lm.pair_examples import PairExamples
 from lm.stop import ShouldStop, check, never
 
@@ -50,11 +49,11 @@ def pair_bits_per_byte(
     count = len(examples) if limit is None else min(limit, len(examples))
     if not count:
         raise ValueError("there is no validation pair within the limits")
-    objective = Seq2SeqObjective(token_bytes)
+    lengths = torch.as_tensor(token_bytes)
     by_length = np.lexsort((examples.target_lengths[:count], examples.source_lengths[:count]))
     device = next(model.parameters()).device
-    nats = loss = 0.0
-    size = tokens = targets = right = 0
+    nats = loss = spelling = 0.0
+    size = tokens = seen = right = 0
     was_training = model.training
     model.eval()
     try:
@@ -62,16 +61,18 @@ def pair_bits_per_byte(
             for start in range(0, count, batch):
                 check(should_stop, "evaluating")
                 rows = examples.batch(by_length[start : start + batch])
-                moved = {name: tensor.to(device) for name, tensor in rows.items()}
+                moved = {name: rows[name].to(device) for name in ("source", "source_lengths", "tokens", "targets")}
                 logits = model(moved["source"], moved["source_lengths"], moved["tokens"][:, :-1])
-                scored = objective.scores(logits, moved)
-                assert scored.nats is not None
-                nats, size = nats + float(scored.nats), size + scored.bytes
-                loss += float(scored.terms["causal"].total)
-                real = moved["targets"] != IGNORE
-                targets += int(real.sum())
-                tokens += int(real.sum()) - len(real)
-                right += int((logits.argmax(-1) == moved["targets"])[real].sum())
+                scores = token_nats(logits, moved["targets"]).double().cpu()
+                real = rows["targets"] != IGNORE
+                text = real & (lengths[rows["targets"].clamp(min=0)] > 0)
+                nats += float(scores[text].sum())
+                loss += float(scores[real].sum())
+                written, spelled = target_bytes(rows, lengths)
+                size, spelling = size + written, spelling + spelled
+                seen += int(real.sum())
+                tokens += int(text.sum())
+                right += int((logits.argmax(-1).cpu() == rows["targets"])[real].sum())
     finally:
         model.train(was_training)
-    return {**figures(nats, size, tokens), "loss": loss / targets, "accuracy": right / targets}
+    return {**figures(nats, size, tokens, spelling), "loss": loss / seen, "accuracy": right / seen}

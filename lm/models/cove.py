@@ -9,6 +9,7 @@ reads.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 
 from lm.models.encoder_decoder import real_positions
 from lm.models.seq2seq import Seq2Seq
-from lm.translator import Translator, padded
+from lm.padding import padded
+from lm.translator import Translator
 
 
 class CoVe(nn.Module):
-    """A feature extractor around a trained model, frozen. Raises ValueError if its encoder reads in one direction."""
+    """A feature extractor made of a trained model: a frozen copy, so that the model itself can be trained on. Raises
+    ValueError if its encoder reads in one direction."""
 
     def __init__(self, model: Seq2Seq) -> None:
         super().__init__()
@@ -29,7 +32,7 @@ class CoVe(nn.Module):
                 "CoVe needs an encoder that has read both sides of a word: train with bidirectional: true, such as"
                 " the preset 'cove'"
             )
-        self.model = model.eval().requires_grad_(False)
+        self.model = deepcopy(model).eval().requires_grad_(False)
 
     @property
     def width(self) -> int:
@@ -59,6 +62,8 @@ def cove_vectors(translator: Translator, texts: Sequence[str]) -> list[np.ndarra
     without a recurrent encoder."""
     if not isinstance(translator.model, Seq2Seq):
         raise ValueError(f"CoVe needs a model of kind 'seq2seq', not {translator.model.config.kind!r}")
-    tokens, lengths = padded(translator.sources(texts), 0)
-    features = CoVe(translator.model)(tokens, lengths).float().numpy()
+    rows = translator.sources(texts)
+    tokens, lengths = torch.from_numpy(padded(rows, 0)), torch.tensor([len(row) for row in rows])
+    device = next(translator.model.parameters()).device
+    features = CoVe(translator.model)(tokens.to(device), lengths.to(device)).float().cpu().numpy()
     return [row[: length - 1] for row, length in zip(features, lengths.tolist(), strict=True)]

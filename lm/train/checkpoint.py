@@ -58,12 +58,12 @@ def save_checkpoint(
     manifest = {name: _entry(partial / name) for name in FILES}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
     for name in (*FILES, MANIFEST):
-        _fsync(partial / name)
-    _fsync(partial)
+        fsync(partial / name)
+    fsync(partial)
     if final.exists():  # a rename cannot replace a directory; the older checkpoints stand in meanwhile
         shutil.rmtree(final)
     os.replace(partial, final)
-    _fsync(directory)
+    fsync(directory)
     return final
 
 
@@ -124,7 +124,8 @@ def _entry(path: Path) -> dict[str, Any]:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Flush a file or a directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

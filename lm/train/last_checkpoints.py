@@ -5,6 +5,7 @@ steps, and the last step. Those that a kill or the clock caused do not count. Th
 prunes by another rule.
 """
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lm.train.checkpoint import list_checkpoints
+from lm.train.checkpoint import CorruptCheckpoint, fsync, list_checkpoints, load_checkpoint
+
+log = logging.getLogger(__name__)
 
 KEPT = "averaged"
 
@@ -35,18 +38,27 @@ class LastCheckpoints:
             )
         self.directory = directory
         self.folder = directory / KEPT
-        # A kill between a checkpoint and `keep` must not lose it.
+        # A kill between a checkpoint and `keep` must not lose it. What is kept was good when it was copied and stays.
         for step, path in list_checkpoints(directory):
-            self.keep(step, path)
+            if self._file(step).exists():
+                continue
+            try:
+                self.keep(step, path)
+            except CorruptCheckpoint as error:
+                log.warning("checkpoint of step %d not kept for the average: %s", step, error)
 
     def keep(self, step: int, path: Path) -> None:
-        """Take note of a checkpoint, a copy of its weights if it is one of those wanted."""
+        """Take note of a checkpoint, a copy of its weights if it is one of those wanted. Raises CorruptCheckpoint for
+        one that is wanted and damaged."""
         if step not in self.wanted:
             return
+        load_checkpoint(path)
         self.folder.mkdir(exist_ok=True)
         partial = self.folder / ".tmp"
         shutil.copyfile(path / "model.safetensors", partial)
+        fsync(partial)
         os.replace(partial, self._file(step))
+        fsync(self.folder)
 
     def average(self) -> dict[str, Tensor]:
         """The mean of each weight, summed in fp64 from the oldest on. Raises FileNotFoundError naming one that is

@@ -163,6 +163,9 @@ def test_bad_requests_are_refused() -> None:
     source, lengths = torch.zeros(1, 1, dtype=torch.int64), torch.tensor([1])
     with pytest.raises(ValueError, match="at least one hypothesis, not 0"):
         beam_search(model, source, lengths, 0, beam=0)
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="logits are not finite"):
+            beam_search(Fixed([0.5, bad]), source, lengths, 0)  # type: ignore[arg-type]
     with pytest.raises(Interrupted, match="decoding"):
         beam_search(model, source, lengths, 0, should_stop=lambda: True)
     with pytest.raises(Interrupted, match="decoding"):

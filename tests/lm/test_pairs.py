@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from lm.objectives.causal import IGNORE
+from lm.padding import padded
 from lm.pair_examples import PairExamples
 from lm.pairs import Pair, held_out, normal, read_pairs, split_pairs
 from lm.tokenizer import end_of_text_id, load_tokenizer, train_tokenizer
@@ -63,6 +64,10 @@ def test_files_that_are_not_parallel_broken_or_not_there(tmp_path: Path) -> None
     cut.write_bytes(gzip.compress(b"a\tb\n" * 9999)[:-20])
     with pytest.raises(ValueError, match=r"cut\.tsv\.gz: broken after line \d+: Compressed file ended"):
         read_pairs(cut)
+    damaged = tmp_path / "damaged.tsv.gz"
+    damaged.write_bytes(gzip.compress(b"a\tb\n")[:10] + b"\xff" * 20)  # no block of deflate begins so
+    with pytest.raises(ValueError, match=r"damaged\.tsv\.gz: broken after line 0: .*invalid block type"):
+        read_pairs(damaged)
     plain = tmp_path / "plain.tsv.gz"
     plain.write_bytes(b"a\tb\n")
     with pytest.raises(ValueError, match=r"plain\.tsv\.gz: broken after line 0: Not a gzipped file"):
@@ -170,6 +175,14 @@ def test_batches_hold_examples_of_like_length(words: Tokenizer) -> None:
     assert abs(np.corrcoef(np.arange(100), starts)[0, 1]) < 0.3  # not from short to long
 
 
+def test_in_some_epochs_every_example_comes(words: Tokenizer) -> None:
+    """Those left over by the batches of an epoch are not the longest each time."""
+    made = examples(words, random_pairs(100))
+    orders = [made.order(epoch * 64, 64, len(made), 0) for epoch in range(30)]
+    assert all(len(set(order.tolist())) == 64 for order in orders)
+    assert set(np.concatenate(orders).tolist()) == set(range(100))
+
+
 def test_fewer_pairs_than_a_batch_come_round_again(words: Tokenizer) -> None:
     made = examples(words, random_pairs(4))
     assert sorted(set(made.order(20, 10, 4, 0).tolist())) == [0, 1, 2, 3]
@@ -183,6 +196,12 @@ def test_the_fingerprint_is_that_of_the_content(words: Tokenizer) -> None:
     assert examples(words, pairs).fingerprint != examples(words, pairs[::-1]).fingerprint
     moved = [Pair("a b", "c"), Pair("d", "e")]
     assert examples(words, moved).fingerprint != examples(words, [Pair("a", "b c"), Pair("d", "e")]).fingerprint
+
+
+def test_padded_rows_keep_their_type() -> None:
+    whole = padded([np.array([1, 2, 3]), np.array([4])], 9)
+    assert (whole.dtype, whole.tolist()) == (np.int64, [[1, 2, 3], [4, 9, 9]])
+    assert padded([np.array([0.5]), np.array([])], 0).tolist() == [[0.5], [0.0]]
 
 
 def test_padding_stands_on_the_right_alone(words: Tokenizer) -> None:

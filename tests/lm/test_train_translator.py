@@ -22,9 +22,10 @@ from lm.objectives.seq2seq import Seq2SeqObjective
 from lm.pair_examples import PairExamples
 from lm.pairs import Pair
 from lm.stop import Interrupted
-from lm.tokenizer import load_tokenizer, token_byte_lengths
+from lm.tokenizer import load_tokenizer, token_byte_lengths, train_tokenizer
+from lm.tokenizers.config import WordConfig
 from lm.tokenizers.spelling import Spelling
-from lm.train.checkpoint import list_checkpoints, save_checkpoint
+from lm.train.checkpoint import CorruptCheckpoint, list_checkpoints, save_checkpoint
 from lm.train.hooks import Hooks
 from lm.train.last_checkpoints import LastCheckpoints
 from lm.train_translator import TRANSLATIONS, train_translator
@@ -122,6 +123,29 @@ def test_bits_per_byte_do_not_depend_on_the_batch(letters: Path) -> None:
         pair_bits_per_byte(model, examples, lengths, should_stop=lambda: True)
 
 
+def test_perplexity_leaves_the_spelling_of_unknown_words_out(tmp_path: Path) -> None:
+    """By hand from the logits: sums in fp64, spelling in the nats and bits alone, the end in the loss alone."""
+    train_tokenizer(["a b c d"], WordConfig(kind="word", vocab_size=20, min_frequency=1), tmp_path)
+    examples = encoded([Pair("a b", "a zebra c"), Pair("c", "d"), Pair("d a", "b okapi")], tmp_path)
+    lengths = token_byte_lengths(load_tokenizer(tmp_path))
+    model = build_model(Seq2SeqConfig(**{**RECURRENT, "source_vocab": len(lengths), "target_vocab": len(lengths)}))
+    got = pair_bits_per_byte(model, examples, lengths)
+    batch = examples.batch(np.lexsort((examples.target_lengths, examples.source_lengths)))
+    with torch.no_grad():
+        logits = model.eval()(batch["source"], batch["source_lengths"], batch["tokens"][:, :-1])
+    each = F.cross_entropy(logits.transpose(1, 2), batch["targets"], ignore_index=IGNORE, reduction="none").double()
+    nats = float(each[batch["targets"] != examples.target_end].sum())
+    spelling = float(batch["spelling_nats"].sum())
+    assert spelling > 10
+    assert got["spelling_nats"] == pytest.approx(spelling, rel=1e-12)
+    assert got["nats"] == pytest.approx(nats + spelling, rel=1e-12)
+    assert got["bits_per_byte"] == pytest.approx((nats + spelling) / np.log(2) / got["bytes"], rel=1e-12)
+    assert got["bytes"] == len("a zebra c" + "d" + "b okapi")
+    assert got["tokens"] == 6
+    assert got["perplexity_per_token"] == pytest.approx(np.exp(nats / 6), rel=1e-12)
+    assert got["loss"] == pytest.approx(float(each.sum()) / 9, rel=1e-12)
+
+
 def test_bleu_and_chrf_are_sacrebleus() -> None:
     perfect = corpus_scores(["Ein Mann schläft auf der Bank."], ["Ein Mann schläft auf der Bank."])
     assert perfect["bleu"] == pytest.approx(100)
@@ -179,6 +203,24 @@ def test_the_average_is_of_the_last_checkpoints_at_multiples_of_the_interval(tmp
         LastCheckpoints(tmp_path, steps=7, count=3, interval=4)
 
 
+def test_a_damaged_checkpoint_does_not_get_into_the_average(tmp_path: Path) -> None:
+    """Neither over a good copy, after a restart, nor as the only one: its step is made again or missed by name."""
+    weights = {step: {"w": torch.full((2,), float(step))} for step in (2, 4)}
+    paths = {step: save_checkpoint(tmp_path, step, weights[step], {}, {}) for step in (2, 4)}
+    LastCheckpoints(tmp_path, steps=4, count=2, interval=2)
+    (tmp_path / "averaged" / "step-00000004.safetensors").unlink()
+    for path in paths.values():
+        file = path / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:-4] + b"\x00\x00\x80\x7f")  # the last weight becomes infinite
+    kept = LastCheckpoints(tmp_path, steps=4, count=2, interval=2)
+    with pytest.raises(FileNotFoundError, match="checkpoint of step 4 is needed"):
+        kept.average()
+    with pytest.raises(CorruptCheckpoint, match=r"step-00000004/model\.safetensors: size or sha256 differs"):
+        kept.keep(4, paths[4])
+    kept.keep(4, save_checkpoint(tmp_path, 4, weights[4], {}, {}))
+    assert kept.average()["w"].tolist() == [3.0, 3.0]
+
+
 def test_the_best_weights_and_an_average_exclude_each_other() -> None:
     settings = TranslatorConfig.model_validate({"model": RECURRENT, "average": {"checkpoints": 2}})
     with pytest.raises(ValueError, match=r"average\.checkpoints and select: best exclude each other"):
@@ -202,6 +244,7 @@ def test_samples_are_translations_and_metrics_come_once(letters: Path, tmp_path:
         sample_interval=2,
         sample_prompts=("abc",),
         eval_interval=2,
+        eval_sequences=2,
         schedule=ScheduleConfig(shape="noam", warmup_steps=2),
     )
     samples: list[tuple[int, str]] = []
@@ -214,5 +257,7 @@ def test_samples_are_translations_and_metrics_come_once(letters: Path, tmp_path:
     result = train_translator(reversals(100, 0), reversals(5, 1), *given, hooks=hooks)
     assert samples == [(0, "abc"), (2, "abc"), (4, "abc")]
     assert evaluated == [0, 2, 4]
+    size = sum(len(pair.target) for pair in reversals(5, 1))
+    assert result["valid"]["bytes"] == result["untrained"]["bytes"] == size  # of all, the same for both
     assert result["train"]["pairs"] == 100
     assert len((tmp_path / "model" / TRANSLATIONS).read_text().splitlines()) == 2

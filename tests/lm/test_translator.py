@@ -109,6 +109,8 @@ def test_cove_is_what_the_encoder_says_beside_the_words_own_vector(letters: Path
     assert cove.width == 16
     assert not cove.model.training
     assert not any(p.requires_grad for p in cove.parameters())
+    assert model.training  # the caller's model is left as it was
+    assert all(p.requires_grad for p in model.parameters())
     given = torch.randn(1, 5, 3)
     both = cove(x, torch.tensor([5]), given)
     assert torch.equal(both[..., :3], given)
@@ -118,3 +120,13 @@ def test_cove_is_what_the_encoder_says_beside_the_words_own_vector(letters: Path
     transformer = build_model(TranslatorConfig.model_validate({"model": ATTENTIVE}).model)
     with pytest.raises(ValueError, match="CoVe needs a model of kind 'seq2seq', not 'transformer'"):
         cove_vectors(Translator(transformer, tokenizer, tokenizer), ["a"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cove_comes_from_a_gpu_as_from_the_cpu(letters: Path) -> None:
+    tokenizer = load_tokenizer(letters)
+    size = tokenizer.get_vocab_size()
+    model = build_model(Seq2SeqConfig(**{**RECURRENT, "source_vocab": size, "target_vocab": size}))
+    expected = cove_vectors(Translator(model, tokenizer, tokenizer), ["abca", "f"])
+    found = cove_vectors(Translator(model.to("cuda"), tokenizer, tokenizer), ["abca", "f"])
+    assert [row == pytest.approx(want, abs=1e-3) for row, want in zip(found, expected, strict=True)] == [True, True]
