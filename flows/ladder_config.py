@@ -7,12 +7,13 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from flows.config import SMOKE_FILES, TokensConfig
+from flows.config import TokensConfig
 from flows.loading import CONFIGS, load
 from flows.rungs import TOKENIZERS, WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung
 from lm.config import TrainConfig
 from tasks.evaluate import EvaluateConfig
 
+SMOKE_FILES = 300  # no classes have to be found among them, as a pipeline's smoke run must
 UNSCORABLE = {
     "stupid_backoff": "gives scores that do not sum to one, so it has no bits per byte",
     "mle": "gives what it never saw no probability, so its bits per byte on other text are infinite",
