@@ -1,5 +1,6 @@
 """The configuration of a ladder: one corpus, one tokenizer, one budget, and the models to be compared."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ UNSCORABLE = {
 }
 
 
-class ModelsConfig(TokensConfig):
+class ModelsConfig(TokensConfig, ABC):
     """From raw text to models: what they all share."""
 
     train: TrainConfig = Field(description="Budget, batch, optimiser: the same for every model with gradients.")
@@ -28,13 +29,13 @@ class ModelsConfig(TokensConfig):
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How much of the test documents is scored.")
     prompt: str = Field(default="", description="What each model goes on from, for the sample beside its figures.")
 
+    @abstractmethod
     def rungs(self) -> dict[str, Rung]:
         """The models by name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def key(self, name: str) -> str:
         """Where the file has the model of that name."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _every_model_can_be_scored(self) -> Self:
@@ -65,9 +66,9 @@ class ModelsConfig(TokensConfig):
         raw["evaluate"]["sequences"] = 4
         return self.model_validate(self.with_smaller(raw))
 
+    @abstractmethod
     def with_smaller(self, raw: dict[str, Any]) -> dict[str, Any]:
         """`raw` with each model cut down."""
-        raise NotImplementedError
 
 
 class LadderConfig(ModelsConfig):

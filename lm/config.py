@@ -1,12 +1,12 @@
 """Configuration of the lm library: one strict pydantic model per concept, importable without torch."""
 
-import difflib
 import math
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lm.hardware import resolve_device, resolve_precision
+from lm.presets import from_preset
 
 
 class StrictModel(BaseModel):
@@ -105,12 +105,7 @@ def gpt_preset(name: str, vocab: int | None = None, **overrides: Any) -> GPTConf
 
     Raises ValueError naming the nearest preset if there is none of that name.
     """
-    if name not in GPT_PRESETS:
-        near = difflib.get_close_matches(name, GPT_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(GPT_PRESETS)}")
-    replaced = {**GPT_PRESETS[name].model_dump(), **overrides}
-    return GPTConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+    return from_preset(GPT_PRESETS, name, vocab=vocab, **overrides)
 
 
 # --- n-gram -------------------------------------------------------------------------------------------------

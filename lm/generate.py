@@ -7,6 +7,8 @@ token costs one position.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from typing import Unpack
 
 import torch
 from tokenizers import Tokenizer
@@ -16,7 +18,7 @@ from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.nn.masks import Padding
 from lm.order import draw_seed
-from lm.sampling import Draw, before_stop, penalised, seen_tokens, shortlist
+from lm.sampling import Draw, Drawing, TextSettings, before_stop, drawn_as_text, penalised, seen_tokens, shortlist
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import encode_documents, end_of_text_id
 
@@ -139,21 +141,18 @@ def generate(
     prompt: Sequence[int],
     max_new_tokens: int,
     *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    repetition_penalty: float = 1.0,
     seed: int = 0,
     stop: int | None = None,
     use_cache: bool = True,
     should_stop: ShouldStop = never,
+    **drawing: Unpack[Drawing],
 ) -> Iterator[int]:
     """Yield new tokens, one at a time, ending before `stop` (a token id) or after `max_new_tokens`.
 
     The draw depends on `seed` alone. Where prompt and answer outgrow the context, the model goes on from the
     last half of it. `use_cache=False` recomputes everything for each token: slow, for comparison.
     """
-    draw = Draw(temperature, top_k, top_p, repetition_penalty)
+    draw = Draw(**drawing)
     for tokens in _decode(model, [prompt], max_new_tokens, draw, [seed], stop, use_cache, should_stop):
         yield tokens[0]
 
@@ -163,21 +162,18 @@ def generate_batch(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    repetition_penalty: float = 1.0,
     seed: int = 0,
     stop: int | None = None,
     use_cache: bool = True,
     should_stop: ShouldStop = never,
     ended: Ended = never_ended,
+    **drawing: Unpack[Drawing],
 ) -> list[list[int]]:
     """The new tokens of each prompt, as `generate` gives them for it alone with the seed `row_seed(seed, number)`.
 
     `ended(number, new)` is asked after each token whether a prompt has got enough.
     """
-    draw = Draw(temperature, top_k, top_p, repetition_penalty)
+    draw = Draw(**drawing)
     seeds = [row_seed(seed, number) for number in range(len(prompts))]
     new: list[list[int]] = [[] for _ in prompts]
     with column_major(model) if max_new_tokens >= WORTH_COPYING else nullcontext():
@@ -215,13 +211,10 @@ def generate_texts(
     prompts: Sequence[str] = ("",),
     max_new_tokens: int = 64,
     *,
-    temperature: float = 0.8,
-    top_k: int | None = 50,
-    top_p: float | None = None,
-    repetition_penalty: float = 1.0,
     seed: int = 0,
     stop: Sequence[str] = (),
     should_stop: ShouldStop = never,
+    **drawing: Unpack[Drawing],
 ) -> list[str]:
     """The model's continuation of each prompt as the beginning of a document (without the prompt).
 
@@ -240,14 +233,11 @@ def generate_texts(
         model,
         [[end, *ids.tolist()] for ids in encode_documents(tokenizer, list(prompts))],
         max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        repetition_penalty=repetition_penalty,
         seed=seed,
         stop=end,
         should_stop=should_stop,
         ended=ended if stop else never_ended,
+        **asdict(drawn_as_text(**drawing)),
     )
     return [before_stop(text_of(new), stop) for new in news]
 
@@ -257,27 +247,7 @@ def generate_text(
     tokenizer: Tokenizer,
     prompt: str = "",
     max_new_tokens: int = 64,
-    *,
-    temperature: float = 0.8,
-    top_k: int | None = 50,
-    top_p: float | None = None,
-    repetition_penalty: float = 1.0,
-    seed: int = 0,
-    stop: Sequence[str] = (),
-    should_stop: ShouldStop = never,
+    **settings: Unpack[TextSettings],
 ) -> str:
     """`generate_texts` of one prompt."""
-    [text] = generate_texts(
-        model,
-        tokenizer,
-        [prompt],
-        max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        repetition_penalty=repetition_penalty,
-        seed=seed,
-        stop=stop,
-        should_stop=should_stop,
-    )
-    return text
+    return generate_texts(model, tokenizer, [prompt], max_new_tokens, **settings)[0]

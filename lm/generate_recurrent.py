@@ -1,6 +1,8 @@
 """Text from a model with carried state: the state holds all that was read, so that each token costs the same."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Unpack
 
 import torch
 from tokenizers import Tokenizer
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from lm.nn.stateful import Stateful
 from lm.order import draw_seed
-from lm.sampling import Draw, before_stop, penalised, seen_tokens, shortlist
+from lm.sampling import Draw, Drawing, before_stop, drawn_as_text, penalised, seen_tokens, shortlist
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import encode_documents, end_of_text_id
 
@@ -18,13 +20,10 @@ def generate_recurrent(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    repetition_penalty: float = 1.0,
     seed: int = 0,
     stop: int | None = None,
     should_stop: ShouldStop = never,
+    **drawing: Unpack[Drawing],
 ) -> list[list[int]]:
     """The new tokens of each prompt, ending before `stop` (a token id) or after `max_new_tokens`.
 
@@ -36,7 +35,7 @@ def generate_recurrent(
     if getattr(model.config, "memory", None) == 0:
         raise ValueError("a model without memory forgets each token that it writes: it cannot go on token by token")
     device = model.token_embedding.weight.device
-    draw = Draw(temperature, top_k, top_p, repetition_penalty)
+    draw = Draw(**drawing)
     seen = seen_tokens(prompts, model.token_embedding.num_embeddings)
     draws = [torch.Generator().manual_seed(draw_seed(seed, "row", i)) for i in range(len(prompts))]
     new: list[list[int]] = [[] for _ in prompts]
@@ -48,7 +47,7 @@ def generate_recurrent(
             hidden, states = _read_prompts(model, prompts, should_stop)
             for _ in range(max_new_tokens):
                 check(should_stop, "generating")
-                logits = penalised(model.logits(hidden).float().cpu(), seen[live], repetition_penalty)
+                logits = penalised(model.logits(hidden).float().cpu(), seen[live], draw.repetition_penalty)
                 p, ids = shortlist(logits, draw)
                 chosen = [torch.multinomial(p[row], 1, generator=draws[n]) for row, n in enumerate(live)]
                 tokens = ids.gather(1, torch.stack(chosen))
@@ -87,13 +86,10 @@ def generate_texts(
     prompts: Sequence[str] = ("",),
     max_new_tokens: int = 64,
     *,
-    temperature: float = 0.8,
-    top_k: int | None = 50,
-    top_p: float | None = None,
-    repetition_penalty: float = 1.0,
     seed: int = 0,
     stop: Sequence[str] = (),
     should_stop: ShouldStop = never,
+    **drawing: Unpack[Drawing],
 ) -> list[str]:
     """The model's continuation of each prompt as the beginning of a document (without it), up to a stop string."""
     end = end_of_text_id(tokenizer)
@@ -102,12 +98,9 @@ def generate_texts(
         model,
         ids,
         max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        repetition_penalty=repetition_penalty,
         seed=seed,
         stop=end,
         should_stop=should_stop,
+        **asdict(drawn_as_text(**drawing)),
     )
     return [before_stop(str(tokenizer.decode(tokens, skip_special_tokens=False)), stop) for tokens in new]

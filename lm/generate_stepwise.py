@@ -1,7 +1,7 @@
 """Text from a model that says what comes next, one token at a time, whatever it keeps in mind between them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from tokenizers import Tokenizer
@@ -10,7 +10,7 @@ from torch import Tensor
 from lm.models.elmo import FORWARD, ELMo
 from lm.models.nnlm import NNLM
 from lm.models.xlnet import XLNet
-from lm.sampling import Draw, before_stop, penalised, seen_tokens, shortlist
+from lm.sampling import Draw, Drawing, before_stop, drawn_as_text, penalised, seen_tokens, shortlist
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import encode_documents, end_of_text_id
 
@@ -56,18 +56,15 @@ def continue_text(
     prompt: str = "",
     max_new_tokens: int = 64,
     *,
-    temperature: float = 0.8,
-    top_k: int | None = 50,
-    top_p: float | None = None,
-    repetition_penalty: float = 1.0,
     seed: int = 0,
     stop: Sequence[str] = (),
     should_stop: ShouldStop = never,
+    **drawing: Unpack[Drawing],
 ) -> str:
     """The continuation of `prompt` as the beginning of a document (without the prompt), up to a stop string."""
     end = end_of_text_id(tokenizer)
     ids = [end, *encode_documents(tokenizer, [prompt])[0].tolist()]
-    draw = Draw(temperature, top_k, top_p, repetition_penalty)
+    draw = drawn_as_text(**drawing)
     new = generate_stepwise(step, ids, max_new_tokens, draw, seed=seed, stop=end, should_stop=should_stop)
     return before_stop(str(tokenizer.decode(list(new), skip_special_tokens=False)), stop)  # an <unk> is shown
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lm.masking import Masked, Masking, frequency_neighbours
 from lm.masking_config import MaskingConfig, SegmentsConfig
+from lm.objectives.causal import IGNORE
 from lm.order import draw_seed
 from lm.sentence_pairs import plan
 from lm.sentences import find_sentences
@@ -21,7 +22,6 @@ from lm.special_tokens import special_ids, special_tokens
 from lm.tokens import TokenIndex
 from lm.words_in_tokens import Segment, WordStarts
 
-IGNORE = -100
 SIMILAR = 10  # tokens that may stand for another (hidden_by: similar)
 
 

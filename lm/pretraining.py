@@ -1,5 +1,6 @@
 """What can be pretrained on tokens: one class per kind, a model and how it reads. Importable without torch."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,15 +16,15 @@ from lm.models.transformer_xl_config import TransformerXLConfig, TransformerXLSt
 from lm.models.xlnet_config import PermutationConfig, XLNetConfig
 
 
-class Pretrainable(StrictModel):
+class Pretrainable(StrictModel, ABC):
     """What all have in common; `model` is the configuration of a kind that has a `vocab` and a `width`."""
 
     model: Any
 
     @property
+    @abstractmethod
     def tokens_per_example(self) -> int:
         """Tokens that one training example scores."""
-        raise NotImplementedError
 
     def with_vocab(self, vocab: int) -> Self:
         """The same for a tokenizer of so many tokens."""

@@ -3,9 +3,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
+
+from lm.stop import ShouldStop
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,34 @@ class Draw:
             raise ValueError(f"need temperature >= 0, top_k >= 1, 0 < top_p <= 1: {t}, {k}, {p}")
         if self.repetition_penalty <= 0:
             raise ValueError(f"need repetition_penalty > 0 (1: none): {self.repetition_penalty}")
+
+
+class Drawing(TypedDict, total=False):
+    """The settings of `Draw` as keywords."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    repetition_penalty: float
+
+
+class Sampling(Drawing, total=False):
+    """How a text is drawn: also the seed that decides (0), and strings before the first of which it ends."""
+
+    seed: int
+    stop: Sequence[str]
+
+
+class TextSettings(Sampling, total=False):
+    """The same, and whether to stop."""
+
+    should_stop: ShouldStop
+
+
+def drawn_as_text(**drawing: Unpack[Drawing]) -> Draw:
+    """What texts are drawn with unless something else is said: temperature 0.8, the 50 likeliest tokens."""
+    wanted: Drawing = {"temperature": 0.8, "top_k": 50, **drawing}
+    return Draw(**wanted)
 
 
 def seen_tokens(prompts: Sequence[Sequence[int]], vocab: int) -> Tensor:

@@ -21,7 +21,8 @@ from lm.models.rnn import RNNLM
 from lm.models.transformer_xl import TransformerXL
 from lm.models.xlnet import XLNet
 from lm.ngram.model import load_ngram
-from lm.texts.base import Sampling, Score, TextModel
+from lm.sampling import Sampling
+from lm.texts.base import Score, TextModel
 from lm.texts.bert import BertText
 from lm.texts.decoder import DecoderText
 from lm.texts.elmo import ELMoText

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from lm.masked_examples import IGNORE, MaskedExamples
+from lm.masked_examples import MaskedExamples
 from lm.models.bert import Bert
+from lm.objectives.causal import IGNORE
 from lm.objectives.masked import encode
 from lm.stop import ShouldStop, check, never
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from lm.interop.gpt2 import _read_weights
+from lm.interop.folders import read_weights, write_json
 from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.special_tokens import special_tokens
@@ -136,7 +136,7 @@ def import_bert(folder: Path) -> tuple[Bert, Tokenizer]:
     Raises ValueError if the folder holds something else, or weights that are missing or left over; FileNotFoundError
     if there are no safetensors.
     """
-    theirs = {_old_name(name): tensor for name, tensor in _read_weights(folder).items()}
+    theirs = {_old_name(name): tensor for name, tensor in read_weights(folder).items()}
     described = json.loads((folder / "config.json").read_text())
     config = config_from_hugging_face(described, _has_pair_head(theirs), folder)
     model, state = Bert(config), {}
@@ -176,12 +176,12 @@ def export_bert(model: Bert, tokenizer_dir: Path, folder: Path) -> None:
         theirs |= {name: part.contiguous().clone() for name, part in zip(row.theirs, parts, strict=True)}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(theirs, folder / "model.safetensors", metadata={"format": "pt"})
-    _write_json(folder / "config.json", config_to_hugging_face(config, special.pad))
+    write_json(folder / "config.json", config_to_hugging_face(config, special.pad))
     shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     roles = {"cls_token": special.cls, "sep_token": special.sep, "pad_token": special.pad, "mask_token": special.mask}
     named = {role: tokenizer.id_to_token(token) for role, token in roles.items()}
     unknown = {"unk_token": "[UNK]"} if tokenizer.token_to_id("[UNK]") is not None else {}
-    _write_json(
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -252,7 +252,3 @@ def config_to_hugging_face(config: BertConfig, pad: int) -> dict[str, Any]:
         "torch_dtype": "float32",
         **({"embedding_size": config.token_width, "num_hidden_groups": 1} if kind == "albert" else {}),
     }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from lm.config import GPTConfig
+from lm.interop.folders import read_weights, write_json
 from lm.models.gpt import GPT
 from lm.tokenizer import TOKENIZER_FILE, end_of_text_id, load_tokenizer
 
@@ -128,7 +129,7 @@ def import_gpt2(folder: Path) -> tuple[GPT, Tokenizer]:
     """
     config = config_from_hugging_face(json.loads((folder / "config.json").read_text()), folder)
     model, name = GPT(config), format_of(config).name
-    theirs = {name.removeprefix(PREFIX): tensor for name, tensor in _read_weights(folder).items()}
+    theirs = {name.removeprefix(PREFIX): tensor for name, tensor in read_weights(folder).items()}
     head = theirs.pop("lm_head.weight", None)
     state = {}
     rows = weight_rows(config)
@@ -157,9 +158,9 @@ def export_gpt2(model: GPT, tokenizer_dir: Path, folder: Path) -> None:
     save_file(theirs, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer = load_tokenizer(tokenizer_dir)
     end = end_of_text_id(tokenizer)
-    _write_json(folder / "config.json", config_to_hugging_face(model.config, end))
+    write_json(folder / "config.json", config_to_hugging_face(model.config, end))
     shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
-    _write_json(
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -215,22 +216,3 @@ def config_to_hugging_face(config: GPTConfig, end_of_text: int) -> dict[str, Any
         "torch_dtype": "float32",
         **there.fixed,
     }
-
-
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        if outside := [n for n in names if Path(n).name != n]:
-            raise ValueError(f"{index}: names files outside the folder: {outside[0]}")
-        return {k: v for name in names for k, v in load_file(folder / name).items()}
-    if not (folder / "model.safetensors").exists():
-        raise FileNotFoundError(
-            f"{folder}: no model.safetensors (pickled weights are never read: convert them with transformers' "
-            "save_pretrained)"
-        )
-    return load_file(folder / "model.safetensors")
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")

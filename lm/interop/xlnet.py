@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lm.interop.gpt2 import _read_weights, _write_json
+from lm.interop.folders import read_weights, write_json
 from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import XLNetConfig
 from lm.tokenizer import TOKENIZER_FILE, end_of_text_id, load_tokenizer
@@ -127,7 +127,7 @@ def import_xlnet(folder: Path) -> tuple[XLNet, Tokenizer]:
     """
     config = config_from_hugging_face(json.loads((folder / "config.json").read_text()), folder)
     model = XLNet(config)
-    theirs = {name: tensor.float() for name, tensor in _read_weights(folder).items()}
+    theirs = {name: tensor.float() for name, tensor in read_weights(folder).items()}
     model.load_state_dict(state_from_hugging_face(theirs, config, folder))
     return model, load_tokenizer(folder)
 
@@ -138,11 +138,11 @@ def export_xlnet(model: XLNet, tokenizer_dir: Path, folder: Path) -> None:
     save_file(state_to_hugging_face(model), folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer = load_tokenizer(tokenizer_dir)
     end = end_of_text_id(tokenizer)
-    _write_json(folder / "config.json", config_to_hugging_face(model.config, end))
+    write_json(folder / "config.json", config_to_hugging_face(model.config, end))
     shutil.copyfile(tokenizer_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     token = tokenizer.id_to_token(end)
     described = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": token, "eos_token": token}
-    _write_json(folder / "tokenizer_config.json", {**described, "clean_up_tokenization_spaces": False})
+    write_json(folder / "tokenizer_config.json", {**described, "clean_up_tokenization_spaces": False})
 
 
 def config_from_hugging_face(theirs: dict[str, Any], where: object) -> XLNetConfig:

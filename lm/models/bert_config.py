@@ -1,11 +1,11 @@
 """Sizes of BERT and its kin, which differ in values alone; importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
+from lm.presets import from_preset
 
 
 class BertConfig(StrictModel):
@@ -122,9 +122,4 @@ def bert_preset(name: str, vocab: int | None = None, **overrides: Any) -> BertCo
 
     Raises ValueError naming the nearest preset if there is none of that name.
     """
-    if name not in BERT_PRESETS:
-        near = difflib.get_close_matches(name, BERT_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(BERT_PRESETS)}")
-    replaced = {**BERT_PRESETS[name].model_dump(), **overrides}
-    return BertConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+    return from_preset(BERT_PRESETS, name, vocab=vocab, **overrides)

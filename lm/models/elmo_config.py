@@ -1,11 +1,11 @@
 """Sizes of ELMo's bidirectional language model; importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
+from lm.presets import from_preset
 
 CHARACTERS = 262
 """Ids that a word's characters can have (`lm.characters`)."""
@@ -81,9 +81,4 @@ def elmo_preset(name: str, vocab: int | None = None, **overrides: Any) -> ELMoCo
 
     Raises ValueError naming the nearest preset if there is none of that name.
     """
-    if name not in ELMO_PRESETS:
-        near = difflib.get_close_matches(name, ELMO_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(ELMO_PRESETS)}")
-    replaced = {**ELMO_PRESETS[name].model_dump(), **overrides}
-    return ELMoConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+    return from_preset(ELMO_PRESETS, name, vocab=vocab, **overrides)

@@ -1,11 +1,11 @@
 """Configuration of the modern preset, importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import OptimizerConfig, ScheduleConfig, StrictModel
+from lm.presets import from_preset
 
 
 class ModernConfig(StrictModel):
@@ -54,9 +54,4 @@ def modern_preset(name: str, vocab: int | None = None, **overrides: Any) -> Mode
 
     Raises ValueError naming the nearest preset if there is none of that name.
     """
-    if name not in MODERN_PRESETS:
-        near = difflib.get_close_matches(name, MODERN_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(MODERN_PRESETS)}")
-    replaced = {**MODERN_PRESETS[name].model_dump(), **overrides}
-    return ModernConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+    return from_preset(MODERN_PRESETS, name, vocab=vocab, **overrides)

@@ -1,11 +1,11 @@
 """Sizes of the neural probabilistic language model; importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
+from lm.presets import from_preset
 
 
 class NNLMConfig(StrictModel):
@@ -65,9 +65,4 @@ def nnlm_preset(name: str, vocab: int | None = None, **overrides: Any) -> NNLMCo
 
     Raises ValueError naming the nearest preset if there is none of that name.
     """
-    if name not in NNLM_PRESETS:
-        near = difflib.get_close_matches(name, NNLM_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(NNLM_PRESETS)}")
-    replaced = {**NNLM_PRESETS[name].model_dump(), **overrides}
-    return NNLMConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+    return from_preset(NNLM_PRESETS, name, vocab=vocab, **overrides)

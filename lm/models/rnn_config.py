@@ -1,11 +1,11 @@
 """Sizes of recurrent language models, and how their training text is cut; importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
+from lm.presets import from_preset
 
 GATES = {"elman": 1, "gru": 3, "lstm": 4}
 
@@ -148,9 +148,4 @@ def rnn_preset(name: str, vocab: int | None = None, **overrides: Any) -> RNNConf
 
     Raises ValueError naming the nearest preset if there is none of that name.
     """
-    if name not in RNN_PRESETS:
-        near = difflib.get_close_matches(name, RNN_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(RNN_PRESETS)}")
-    replaced = {**RNN_PRESETS[name].model_dump(), **overrides}
-    return RNNConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+    return from_preset(RNN_PRESETS, name, vocab=vocab, **overrides)

@@ -1,12 +1,12 @@
 """Sizes of recurrent encoder-decoders; importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
 from lm.models.rnn_config import GATES
+from lm.presets import from_preset
 
 
 class Seq2SeqConfig(StrictModel):
@@ -191,8 +191,4 @@ SEQ2SEQ_PRESETS: dict[str, Seq2SeqConfig] = {
 
 def seq2seq_preset(name: str, **overrides: Any) -> Seq2SeqConfig:
     """A preset by name with fields replaced. Raises ValueError naming the nearest if there is none of that name."""
-    if name not in SEQ2SEQ_PRESETS:
-        near = difflib.get_close_matches(name, SEQ2SEQ_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(SEQ2SEQ_PRESETS)}")
-    return Seq2SeqConfig.model_validate({**SEQ2SEQ_PRESETS[name].model_dump(), **overrides})
+    return from_preset(SEQ2SEQ_PRESETS, name, **overrides)

@@ -1,11 +1,11 @@
 """Sizes of the encoder-decoder Transformer; importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
+from lm.presets import from_preset
 
 
 class TransformerConfig(StrictModel):
@@ -75,8 +75,4 @@ TRANSFORMER_PRESETS: dict[str, TransformerConfig] = {
 
 def transformer_preset(name: str, **overrides: Any) -> TransformerConfig:
     """A preset by name with fields replaced. Raises ValueError naming the nearest if there is none of that name."""
-    if name not in TRANSFORMER_PRESETS:
-        near = difflib.get_close_matches(name, TRANSFORMER_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(TRANSFORMER_PRESETS)}")
-    return TransformerConfig.model_validate({**TRANSFORMER_PRESETS[name].model_dump(), **overrides})
+    return from_preset(TRANSFORMER_PRESETS, name, **overrides)

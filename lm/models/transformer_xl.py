@@ -19,11 +19,9 @@ from torch.nn import functional as F
 
 from lm.models.transformer_xl_config import TransformerXLConfig
 from lm.nn.masks import Band, Causal, Padding, compile_mask
+from lm.nn.memory import READ, new_memory, remember
 from lm.nn.relative import attend_by_scores, distances, relative_shift, sinusoids
 from lm.nn.stateful import Reading, Stateful, States
-
-READ = "read"
-"""The state that says how many tokens of the memory are there, int64 [batch]; the rest is hidden."""
 
 
 class RelativeAttention(nn.Module):
@@ -101,9 +99,8 @@ class TransformerXL(Stateful):
     def new_states(self, batch: int) -> dict[str, Tensor]:
         """The states of `batch` rows that have read nothing: {"read": int64 [batch], "0": [batch, memory, width], ...},
         a memory for each layer, whose last `read` positions count."""
-        like = self.token_embedding.weight
-        memory = {str(n): like.new_zeros(batch, self.config.memory, like.shape[1]) for n in range(self.config.layers)}
-        return {READ: torch.zeros(batch, dtype=torch.int64, device=like.device), **memory}
+        c = self.config
+        return new_memory(c.layers, batch, c.memory, self.token_embedding.weight)
 
     def read(self, tokens: Tensor, states: States | None = None) -> Reading:
         """Read `tokens`, int64 [batch, time], going on from `states` (None: nothing was read before).
@@ -121,7 +118,7 @@ class TransformerXL(Stateful):
         x = self.dropout(self.token_embedding(tokens) * math.sqrt(config.width))
         after = {READ: (given[READ] + time).clamp(max=config.memory)}
         for n, layer in enumerate(self.layers):
-            after[str(n)] = self._remember(given[str(n)], x)
+            after[str(n)] = remember(given[str(n)], x)
             x = layer(x, memory[n], r, self.u, self.v, visible)
         return Reading(x, self.dropout(x), after)
 
@@ -134,11 +131,6 @@ class TransformerXL(Stateful):
             mask = mask & Padding(place >= remembered - read[:, None])
         visible = compile_mask(mask, time, keys, device).tensor
         return Causal().visible(time, keys, device) if visible is None else visible, keys
-
-    def _remember(self, memory: Tensor, x: Tensor) -> Tensor:
-        """The last `memory` positions of what was there and what came."""
-        room = self.config.memory
-        return torch.cat([memory, x.detach().to(memory.dtype)], 1)[:, -room:] if room else memory
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token from hidden states: [..., width] -> [..., vocab]."""

@@ -1,11 +1,11 @@
 """Sizes of Transformer-XL; importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
+from lm.presets import from_preset
 
 
 class TransformerXLConfig(StrictModel):
@@ -71,9 +71,4 @@ def transformer_xl_preset(name: str, vocab: int | None = None, **overrides: Any)
 
     Raises ValueError naming the nearest preset if there is none of that name.
     """
-    if name not in TRANSFORMER_XL_PRESETS:
-        near = difflib.get_close_matches(name, TRANSFORMER_XL_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(TRANSFORMER_XL_PRESETS)}")
-    replaced = {**TRANSFORMER_XL_PRESETS[name].model_dump(), **overrides}
-    return TransformerXLConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+    return from_preset(TRANSFORMER_XL_PRESETS, name, vocab=vocab, **overrides)

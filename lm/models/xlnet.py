@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lm.models.transformer_xl import READ
 from lm.models.xlnet_config import XLNetConfig
+from lm.nn.memory import READ, new_memory, remember
 from lm.nn.relative import attend_by_scores, distances, relative_shift, shifted_at, sinusoids
 from lm.nn.stateful import States
 
@@ -151,9 +151,8 @@ class XLNet(nn.Module):
 
     def new_states(self, batch: int) -> dict[str, Tensor]:
         """A memory that has read nothing, as `TransformerXL.new_states` has it."""
-        like = self.token_embedding.weight
-        memory = {str(n): like.new_zeros(batch, self.config.memory, like.shape[1]) for n in range(self.config.layers)}
-        return {READ: torch.zeros(batch, dtype=torch.int64, device=like.device), **memory}
+        c = self.config
+        return new_memory(c.layers, batch, c.memory, self.token_embedding.weight)
 
     def read(
         self,
@@ -180,7 +179,7 @@ class XLNet(nn.Module):
         g = None if targets is None else self.dropout(self.mask_embedding.expand(*targets.shape, -1))
         after = {READ: (given[READ] + time).clamp(max=config.memory)}
         for n, layer in enumerate(self.layers):
-            after[str(n)] = self._remember(given[str(n)], h)
+            after[str(n)] = remember(given[str(n)], h)
             h, g = layer(h, g, memory[n], looks)
         return Streams(self.dropout(h), None if g is None else self.dropout(g), after)
 
@@ -216,11 +215,6 @@ class XLNet(nn.Module):
             behind = F.pad(segments, (remembered, 0))
             other = (segments[:, :, None] != behind[:, None])[:, None]
         return Looks(positions, content, query, targets, other)
-
-    def _remember(self, memory: Tensor, h: Tensor) -> Tensor:
-        """The last `memory` positions of what was there and what came."""
-        room = self.config.memory
-        return torch.cat([memory, h.detach().to(memory.dtype)], 1)[:, -room:] if room else memory
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of a token from the states of either stream: [..., width] -> [..., vocab]."""

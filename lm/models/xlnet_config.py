@@ -1,11 +1,11 @@
 """Sizes of XLNet, and how much of its training text is predicted; importable without torch."""
 
-import difflib
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
+from lm.presets import from_preset
 
 
 class XLNetConfig(StrictModel):
@@ -80,9 +80,4 @@ def xlnet_preset(name: str, vocab: int | None = None, **overrides: Any) -> XLNet
 
     Raises ValueError naming the nearest preset if there is none of that name.
     """
-    if name not in XLNET_PRESETS:
-        near = difflib.get_close_matches(name, XLNET_PRESETS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"unknown model preset {name!r}{hint} Presets: {', '.join(XLNET_PRESETS)}")
-    replaced = {**XLNET_PRESETS[name].model_dump(), **overrides}
-    return XLNetConfig(**{**replaced, "vocab": vocab} if vocab is not None else replaced)
+    return from_preset(XLNET_PRESETS, name, vocab=vocab, **overrides)

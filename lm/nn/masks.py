@@ -4,21 +4,22 @@ A mask says what is visible, not how it is computed: `compile_mask` turns one in
 where nothing but causality masks that is a flag and no tensor (the fast path of SDPA).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-class Mask:
+class Mask(ABC):
     """Visibility of keys for queries. Two masks joined by `&` show what both show."""
 
+    @abstractmethod
     def visible(self, queries: int, keys: int, device: torch.device) -> Tensor:
         """Boolean, broadcastable to [batch, heads, queries, keys], True where the query may look.
 
         The last query stands on the last key: with a cache there are more keys than queries.
         """
-        raise NotImplementedError
 
     def __and__(self, other: "Mask") -> "Mask":
         return Both(self, other)

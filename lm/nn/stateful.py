@@ -1,5 +1,6 @@
 """What models have in common that read on where they stopped: a state (RNN) or a memory (Transformer-XL) is carried."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,18 +20,18 @@ class Reading:
     states: dict[str, Tensor]
 
 
-class Stateful(nn.Module):
+class Stateful(nn.Module, ABC):
     """A language model whose `read` goes on from what an earlier `read` left."""
 
     token_embedding: nn.Embedding
 
+    @abstractmethod
     def read(self, tokens: Tensor, states: States | None = None) -> Reading:
         """Read `tokens`, int64 [batch, time], going on from `states` (None: nothing was read before)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token from hidden states: [..., width] -> [..., vocab]."""
-        raise NotImplementedError
 
     def hidden_states(self, tokens: Tensor, states: States | None = None) -> Tensor:
         """What a head is put on: the outputs of the last layer, [batch, time, width]."""

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lm.masked_examples import IGNORE
 from lm.models.bert import Bert
 from lm.nn.masks import Padding
+from lm.objectives.causal import IGNORE
 from lm.train.objective import Batch, Losses, Term
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypedDict, TypeVar, Unpack
+from typing import Generic, Protocol, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from lm.evaluate.perplexity import Sequences, bits_per_byte
 from lm.objectives.causal import token_nats
+from lm.sampling import Sampling
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import TextEncoder, end_of_text_id, token_byte_lengths
 from lm.tokenizers.spans import Encoded
@@ -37,18 +38,6 @@ def score_of(text: Encoded, nats: float) -> Score:
     """The score of a text whose tokens cost `nats`, what spelling unknown words costs not included."""
     spelled = float(text.spelling_nats.sum())
     return Score(len(text.ids), nats + spelled, int(text.bytes.sum()), spelled)
-
-
-class Sampling(TypedDict, total=False):
-    """How tokens are drawn: temperature (by default 0.8), top_k (50), top_p (none), repetition_penalty (1: none) and
-    the seed that decides (0). `stop`: the text ends before the first of these strings."""
-
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-    repetition_penalty: float
-    seed: int
-    stop: Sequence[str]
 
 
 class TextModel(Protocol):
@@ -96,7 +85,7 @@ def score_windows(
     end = end_of_text_id(scored.tokenizer)
     found = scored.encode(texts)
     encoded = [each.ids for each in found]
-    nats = np.array([each.spelling_nats.sum() for each in found])
+    nats = np.zeros(len(found))
     windows = [
         (owner, window, fresh)
         for owner, ids in enumerate(encoded)
@@ -114,10 +103,7 @@ def score_windows(
             losses = token_nats(scored.model(tokens[:, :-1]), tokens[:, 1:]).double().cpu().numpy()
         for row, (owner, window, fresh) in zip(losses, batch, strict=True):
             nats[owner] += row[len(window) - 1 - fresh : len(window) - 1].sum()
-    return [
-        Score(len(each.ids), float(sum_), int(each.bytes.sum()), float(each.spelling_nats.sum()))
-        for each, sum_ in zip(found, nats, strict=True)
-    ]
+    return [score_of(each, float(sum_)) for each, sum_ in zip(found, nats, strict=True)]
 
 
 def _windows(ids: np.ndarray, context: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -12,9 +12,10 @@ from lm.evaluate.pseudo_likelihood import Variant, pseudo_log_likelihood
 from lm.fill import fill_gaps
 from lm.models.bert import Bert
 from lm.nn.masks import Padding
+from lm.sampling import Sampling
 from lm.special_tokens import special_tokens
 from lm.stop import ShouldStop, check, never
-from lm.texts.base import Sampling, Score
+from lm.texts.base import Score
 from lm.tokenizer import encode_documents
 from lm.tokenizers.spelling import Spelling
 

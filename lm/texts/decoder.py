@@ -8,8 +8,9 @@ import torch
 from tokenizers import Tokenizer
 
 from lm.generate import Decoder, generate_text
+from lm.sampling import Sampling
 from lm.stop import ShouldStop, check, never
-from lm.texts.base import WINDOWS, Sampling, Score, TorchText, score_windows
+from lm.texts.base import WINDOWS, Score, TorchText, score_windows
 from lm.tokenizer import encode_documents, end_of_text_id
 from lm.tokenizers.spelling import Spelling
 

@@ -10,8 +10,9 @@ from lm.characters import boundary_characters, character_ids
 from lm.generate_stepwise import ForwardStep, continue_text
 from lm.models.elmo import FORWARD, ELMo
 from lm.objectives.causal import token_nats
+from lm.sampling import Sampling
 from lm.stop import ShouldStop, check, never
-from lm.texts.base import Sampling, Score, TorchText, score_of
+from lm.texts.base import Score, TorchText, score_of
 from lm.tokenizer import end_of_text_id
 
 SEGMENT = 1024  # words scored together

@@ -9,9 +9,9 @@ from lm.evaluate.perplexity import Sequences
 from lm.ngram.model import NgramModel
 from lm.ngram.score import ngram_bits_per_byte
 from lm.ngram.words import WordVocabulary
-from lm.sampling import before_stop
+from lm.sampling import Sampling, before_stop
 from lm.stop import ShouldStop, never
-from lm.texts.base import Sampling, Score, score_of
+from lm.texts.base import Score, score_of
 from lm.tokenizer import TextEncoder, token_byte_lengths
 from lm.tokenizers.spans import Encoded
 from lm.tokenizers.spelling import Spelling

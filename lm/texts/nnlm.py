@@ -9,8 +9,9 @@ import torch
 from lm.generate_stepwise import WindowStep, continue_text
 from lm.models.nnlm import NNLM
 from lm.objectives.causal import token_nats
+from lm.sampling import Sampling
 from lm.stop import ShouldStop, check, never
-from lm.texts.base import Sampling, Score, TorchText, score_of
+from lm.texts.base import Score, TorchText, score_of
 from lm.tokenizer import end_of_text_id
 
 SEGMENT = 1024  # tokens scored together

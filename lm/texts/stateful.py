@@ -9,8 +9,9 @@ from lm.evaluate.recurrent import score_tokens
 from lm.generate_recurrent import generate_texts
 from lm.models.rnn import RNNLM
 from lm.models.transformer_xl import TransformerXL
+from lm.sampling import Sampling
 from lm.stop import ShouldStop, never
-from lm.texts.base import Sampling, Score, TorchText, score_of
+from lm.texts.base import Score, TorchText, score_of
 from lm.tokenizer import end_of_text_id
 from lm.tokenizers.spelling import Spelling
 

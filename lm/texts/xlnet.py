@@ -5,8 +5,9 @@ from typing import Unpack
 
 from lm.generate_stepwise import LeftStep, continue_text
 from lm.models.xlnet import XLNet
+from lm.sampling import Sampling
 from lm.stop import ShouldStop, never
-from lm.texts.base import Sampling, Score, TorchText, score_windows
+from lm.texts.base import Score, TorchText, score_windows
 
 
 class XLNetText(TorchText[XLNet]):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lm.models.xlnet import READ, XLNet
+from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import PermutationConfig
+from lm.nn.memory import READ
 from lm.objectives.permutation import (
     RANK,
     TARGETS,

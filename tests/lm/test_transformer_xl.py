@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lm.evaluate.recurrent import score_tokens, stream_bits_per_byte
 from lm.generate_recurrent import generate_recurrent
-from lm.models.transformer_xl import READ, RelativeAttention, TransformerXL
+from lm.models.transformer_xl import RelativeAttention, TransformerXL
 from lm.models.transformer_xl_config import TRANSFORMER_XL_PRESETS, TransformerXLConfig, transformer_xl_preset
+from lm.nn.memory import READ
 from lm.nn.relative import attend_by_scores, distances, relative_shift, shifted_at, sinusoids
 from lm.nn.stateful import Carried
 from lm.objectives.recurrent import RecurrentObjective

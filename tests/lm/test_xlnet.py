@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lm.models.xlnet import READ, XLNet
+from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import XLNET_PRESETS, PermutationConfig, xlnet_preset
+from lm.nn.memory import READ
 from lm.objectives.permutation import visible_by_rank
 from tests.lm.small_xlnet import SMALL, changed, sharp, tokens
 

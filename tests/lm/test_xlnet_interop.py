@@ -23,8 +23,9 @@ from lm.interop.xlnet import (
     state_to_hugging_face,
     to_ours,
 )
-from lm.models.xlnet import READ, XLNet
+from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import XLNetConfig
+from lm.nn.memory import READ
 from lm.objectives.causal import IGNORE
 from lm.objectives.permutation import visible_by_rank
 from lm.tokenizer import load_tokenizer
