@@ -5,27 +5,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from flows import printing
+from flows import cli_models, printing  # noqa: F401  the commands for models register themselves
+from flows.cli_common import Config, Json, Overrides, app, err, fail, overrides, show_result, start_flow
 from flows.printing import out
 from tasks import home
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Textmill: from raw text to a fine-tuned language model, every stage resumable.",
-)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Config = Annotated[Path, typer.Argument(help="A YAML file such as configs/quickstart.yaml.", show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")]
 
 
 def main() -> None:
@@ -37,7 +25,7 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, _expected_errors()):
             raise
-        _fail(str(error))
+        fail(str(error))
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
@@ -64,73 +52,14 @@ def run(
     """Run the pipeline; starts local servers when none answer, and goes on where a former run stopped."""
     from flows.config import load_config
 
-    settings = load_config(config, _overrides(set_))
+    settings = load_config(config, overrides(set_))
     settings = settings.smoke() if smoke else settings
     if dry_run:
         from flows.plan import plan_pipeline
 
-        _print(plan_pipeline(settings), as_json, printing.show_plan)
+        show_result(plan_pipeline(settings), as_json, printing.show_plan)
         return
-    _run_flow("flows.pipeline:textmill_pipeline", settings, as_json)
-
-
-@app.command()
-def ladder(
-    config: Config,
-    set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Train models of several generations on one corpus and set them side by side; goes on where it stopped."""
-    from flows.ladder_config import load_ladder
-
-    settings = load_ladder(config, _overrides(set_))
-    _run_flow("flows.ladder:ladder_flow", settings.smoke() if smoke else settings, as_json)
-
-
-@app.command()
-def pretrain(
-    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/models/rnn.yaml.", show_default=False)],
-    set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Train one model of any generation and score it on held-out text; goes on where it stopped."""
-    from flows.ladder_config import load_model_config
-
-    settings = load_model_config(config, _overrides(set_))
-    _run_flow("flows.ladder:model_flow", settings.smoke() if smoke else settings, as_json)
-
-
-@app.command("train-translator")
-def train_translator(
-    config: Annotated[
-        Path, typer.Argument(help="A YAML file such as configs/translation/transformer.yaml.", show_default=False)
-    ],
-    set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Train a model that turns one text into another from pairs of texts; goes on where it stopped."""
-    from flows.translation_config import load_translation
-
-    settings = load_translation(config, _overrides(set_))
-    _run_flow("flows.translate:translator_flow", settings.smoke() if smoke else settings, as_json)
-
-
-@app.command()
-def translate(
-    model: Annotated[str, typer.Argument(help="A train_translator artifact, or a model folder.", show_default=False)],
-    file: Annotated[Path, typer.Argument(help="A text file, UTF-8, a source a line.", show_default=False)],
-    beam: Annotated[int, typer.Option(min=1, help="Hypotheses kept at each step; 1 is greedy.")] = 4,
-    alpha: Annotated[float, typer.Option(min=0.0, help="Strength of the length penalty.")] = 0.6,
-    as_json: Json = False,
-) -> None:
-    """Translate a file line by line."""
-    from flows.translate import translate_file
-
-    found = translate_file(_model_folder(model), file, beam, alpha, quiet=as_json)
-    _print(found, as_json, lambda data: [print(line["translation"]) for line in data["lines"]])
+    start_flow("flows.pipeline:textmill_pipeline", settings, as_json)
 
 
 @app.command()
@@ -148,9 +77,9 @@ def clean(
     from flows.clean import clean as run_clean
     from flows.clean import clean_config
 
-    settings = clean_config(inputs or [], config, _overrides(set_), workers)
+    settings = clean_config(inputs or [], config, overrides(set_), workers)
     manifest = run_clean(settings, out_, quiet=as_json)
-    _print(manifest, as_json, lambda data: printing.show_cleaned(data, out_))
+    show_result(manifest, as_json, lambda data: printing.show_cleaned(data, out_))
 
 
 @app.command()
@@ -178,7 +107,7 @@ def status(as_json: Json = False) -> None:
     """What runs: servers, pipeline runs, and what the store holds."""
     from flows.status import status as look
 
-    _print(look(), as_json, printing.show_status)
+    show_result(look(), as_json, printing.show_status)
 
 
 @app.command("ls")
@@ -190,7 +119,7 @@ def list_artifacts(
     """List artifacts: key, kind, stage, content digest, path, bytes, created."""
     from flows.artifacts import list_artifacts as look
 
-    _print(look(stage, parts), as_json, printing.show_artifacts)
+    show_result(look(stage, parts), as_json, printing.show_artifacts)
 
 
 @app.command()
@@ -201,7 +130,7 @@ def show(
     """An artifact's manifest and counts, and its lineage back to the sources."""
     from flows.artifacts import show as look
 
-    _print(look(artifact), as_json, printing.show_artifact)
+    show_result(look(artifact), as_json, printing.show_artifact)
 
 
 @app.command()
@@ -213,7 +142,7 @@ def why(
     """Why a document was dropped, by which rule at which value, in favour of which twin; or where it went."""
     from flows.why import why as look
 
-    _print(look(document, corpus), as_json, printing.show_why)
+    show_result(look(document, corpus), as_json, printing.show_why)
 
 
 @app.command()
@@ -232,8 +161,10 @@ def tune(
     """How many documents and bytes each rule would drop at other thresholds; nothing is changed or computed anew."""
     from flows.tune import tune as look
 
-    thresholds = {rule: _threshold(value) for rule, value in _overrides(set_).items()}
-    _print(look(corpus, thresholds, rulesets.split(",") if rulesets else None, examples), as_json, printing.show_tuning)
+    thresholds = {rule: _threshold(value) for rule, value in overrides(set_).items()}
+    show_result(
+        look(corpus, thresholds, rulesets.split(",") if rulesets else None, examples), as_json, printing.show_tuning
+    )
 
 
 @app.command()
@@ -247,110 +178,7 @@ def diff(
     """What changed between two corpora: documents new, gone, dropped now or kept now, with the reasons."""
     from flows.diff import diff as look
 
-    _print(look(before, after, write, examples), as_json, printing.show_diff)
-
-
-@app.command()
-def generate(
-    model: Annotated[str, typer.Argument(help="A pretrain artifact, or a model folder.")] = "pretrain",
-    prompt: Annotated[str, typer.Option(help="The beginning of the text.")] = "",
-    tokens: Annotated[int, typer.Option(min=1, help="New tokens at most.")] = 100,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=1, help="Draw from so many of the likeliest tokens.")] = 50,
-    top_p: Annotated[float | None, typer.Option(help="Of these, from the likeliest whose mass reaches this.")] = None,
-    penalty: Annotated[float, typer.Option(help="Above 1: tokens that were there are less likely.")] = 1.0,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this string; may be given often.")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
-) -> None:
-    """Let a model continue a prompt."""
-    from lm.text_model import Sampling, open_model
-
-    drawn: Sampling = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "repetition_penalty": penalty,
-        "stop": stop or (),
-        "seed": seed,
-    }
-    try:
-        text = open_model(_model_folder(model)).generate(prompt, tokens, **drawn)
-    except (FileNotFoundError, ValueError) as error:
-        _fail(str(error))
-    out.print(prompt + text, markup=False)
-
-
-@app.command("import")
-def import_(
-    source: Annotated[Path, typer.Argument(help="A Hugging Face folder.", show_default=False)],
-    folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
-) -> None:
-    """Take a Hugging Face model over as one of ours; a GPT can be gone on from (`pretrain.init_from`)."""
-    from flows.export import import_model
-
-    out.print(f"wrote {import_model(source, folder)}", markup=False)
-
-
-@app.command()
-def score(
-    model: Annotated[str, typer.Argument(help="A pretrain artifact, or a model folder.", show_default=False)],
-    file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
-    whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Bits per byte and perplexity of a file under a model; with --json the log-probability of every line."""
-    from flows.score import score_file
-
-    _print(score_file(_model_folder(model), file, whole, quiet=as_json), as_json, printing.show_score)
-
-
-@app.command()
-def neighbours(
-    model: Annotated[str, typer.Argument(help="A word_vectors artifact, or a model folder.", show_default=False)],
-    word: Annotated[str, typer.Argument(help="A word of its vocabulary.", show_default=False)],
-    count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    as_json: Json = False,
-) -> None:
-    """The words whose vectors are nearest to that of a word, with the cosine of the angle between them."""
-    from flows.vectors import neighbours as look
-
-    _print(look(_model_folder(model), word, count), as_json, printing.show_neighbours)
-
-
-@app.command()
-def embed(
-    model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
-    file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
-    whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
-    write: Annotated[Path | None, typer.Option("--out", help="Write the vectors to this .npy file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """A vector for each line of a file, its numbers with tabs between; with --out a NumPy array."""
-    from flows.vectors import embed_file
-
-    found = embed_file(_model_folder(model), file, whole, write)
-    if not as_json:
-        printing.show_embedded(found, write)
-        if found["unknown"]:
-            err.print(f"{found['unknown']:,} of {found['texts']:,} texts have no known word: their vectors are zeros")
-        return
-    _print(found, as_json, None)
-
-
-@app.command()
-def export(
-    model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", show_default=False)],
-    to: Annotated[
-        str,
-        typer.Option("--to", help="hf, onnx, arpa (n-grams) or word2vec (vectors).", show_default=False),
-    ],
-    as_json: Json = False,
-) -> None:
-    """Write a model in the files of other programs."""
-    from flows.export import export_model
-
-    _print(export_model(_model_folder(model), to, folder), as_json, printing.show_exported)
+    show_result(look(before, after, write, examples), as_json, printing.show_diff)
 
 
 @app.command()
@@ -366,7 +194,7 @@ def init(
         sys.stdout.write(text)
         return
     if write.exists():
-        _fail(f"{write} exists; remove it or choose another name")
+        fail(f"{write} exists; remove it or choose another name")
     write.parent.mkdir(parents=True, exist_ok=True)
     write.write_text(text, encoding="utf-8")
     out.print(f"wrote {write}; next: textmill run {write} --dry-run")
@@ -446,38 +274,12 @@ def _mute_native_exit() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def _run_flow(entrypoint: str, settings: Any, as_json: bool) -> None:
-    from flows.start import run_flow
-
-    summary = run_flow(entrypoint, settings, quiet=as_json)
-    _print(summary, as_json, printing.show_summary)
-    if summary["state"] != "Completed":
-        raise typer.Exit(1)
-
-
-def _overrides(given: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for item in given or []:
-        key, sign, value = item.partition("=")
-        if not sign:
-            _fail(f"--set {item}: write KEY=VALUE, for example --set pretrain.train.steps=200")
-        pairs[key] = value
-    return pairs
-
-
 def _threshold(value: str) -> float | str | tuple[str, ...]:
     try:
         return float(value)
     except ValueError:
         listed = value.startswith("[") and value.endswith("]")
         return tuple(word.strip() for word in value[1:-1].split(",")) if listed else value
-
-
-def _model_folder(name: str) -> Path:
-    from tasks.shared import open_store
-
-    folder = Path(name)
-    return folder if folder.is_dir() else open_store().checked(name).path
 
 
 def _send_journals() -> None:
@@ -488,18 +290,6 @@ def _send_journals() -> None:
     from tasks.store import Store
 
     ship_all(Store(home.store_path()), MlflowClient())
-
-
-def _print(data: Any, as_json: bool, human: Any) -> None:
-    if as_json:
-        print(json.dumps(data, indent=1, ensure_ascii=False, default=str))
-    else:
-        human(data)
-
-
-def _fail(message: str) -> NoReturn:
-    err.print(f"[red]error:[/] {escape(message)}")
-    sys.exit(1)
 
 
 if __name__ == "__main__":

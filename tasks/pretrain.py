@@ -1,6 +1,5 @@
 """Pretrain: a language model from token shards, going on from its last checkpoint after any interruption."""
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ from lm.pretraining import BertPretraining, Pretraining
 from tasks.stage import Work, library_versions, stage
 from tasks.store import Artifact
 from tasks.tokenizer import token_stems
-from tasks.training import training
+from tasks.training import training, write_result
 
 if TYPE_CHECKING:
     from lm.tokens import TokenIndex
@@ -73,9 +72,7 @@ def pretrain(
             should_stop,
         )
         result = run(given, work.scratch / "checkpoints", work.directory, hooks)
-    result = {name: value for name, value in result.items() if name not in ("resumed_from", "checkpoint")}
-    (work.directory / "result.json").write_text(json.dumps(result, indent=1))
-    work.counts |= {"parameters": result["parameters"], "tokens": result["tokens"], "steps": result["step"]}
+    write_result(work, result)
     work.counts |= {
         f"{name}_{figure}": figures[figure]
         for name, figures in result.items()

@@ -1,7 +1,7 @@
 """What pretraining and fine-tuning share: the trainer's hooks become journal entries, progress and sample files."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from lm.train.hooks import Hooks
 
 SAMPLES = "samples.jsonl"
+RESULT = "result.json"
+OF_THE_ATTEMPT = ("resumed_from", "checkpoint")
+"""Of what a training returns, what may differ between two equal ones."""
 
 
 @contextmanager
@@ -23,6 +26,13 @@ def training(work: Work) -> Iterator[tuple["Hooks", ShouldStop]]:
     torch.set_num_threads(work.resources.threads)
     with work.graceful_stop() as should_stop:
         yield _hooks(work), should_stop
+
+
+def write_result(work: Work, result: Mapping[str, Any]) -> None:
+    """What a training found as result.json, and its size and length among the counts."""
+    kept = {name: value for name, value in result.items() if name not in OF_THE_ATTEMPT}
+    (work.directory / RESULT).write_text(json.dumps(kept, indent=1))
+    work.counts |= {"parameters": result["parameters"], "tokens": result["tokens"], "steps": result["step"]}
 
 
 def _hooks(work: Work) -> "Hooks":

@@ -1,7 +1,6 @@
 """A translator from pairs of texts: the pairs, their tokenizers, and the trained model, each an artifact."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from lm.translator_config import TranslatorConfig
 from tasks.pretrain import UNSEEN_IN_RESULT, register
 from tasks.stage import Work, stage
 from tasks.store import Artifact
-from tasks.training import training
+from tasks.training import training, write_result
 
 TRAIN, VALID = "train.parquet", "valid.parquet"
 REGISTERED_NAME = "textmill-translator"
@@ -162,15 +161,11 @@ def train_translator(
             hooks=hooks,
             should_stop=should_stop,
         )
-    result = {name: value for name, value in result.items() if name not in ("resumed_from", "checkpoint")}
-    (work.directory / "result.json").write_text(json.dumps(result, indent=1))
+    write_result(work, result)
     work.counts |= {
-        "parameters": result["parameters"],
-        "tokens": result["tokens"],
         "valid_bits_per_byte": result["valid"]["bits_per_byte"],
         "valid_bleu": result["valid"]["bleu"],
         "valid_chrf": result["valid"]["chrf"],
         "copy_bleu": result["copy"]["bleu"],
-        "steps": result["step"],
     }
     register(work, REGISTERED_NAME, {**config.translator.model.model_dump(), "tokens": result["tokens"]})

@@ -7,10 +7,11 @@ import torch
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.export import export_model, import_model
+from flows.export import TARGETS, export_model, import_model
 from flows.loading import ConfigError
 from lm.artifact import load_model, save_model
 from lm.config import GPTConfig
+from lm.interop.hugging_face import EXPORT
 from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
@@ -62,3 +63,7 @@ def test_what_cannot_be_converted_is_said(folder: Path, tokenizer_dir: Path, tmp
     with pytest.raises(ConfigError, match="a model of ours already"):
         import_model(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_can_go_to_hugging_face_is_what_the_library_can_write() -> None:
+    assert TARGETS["hf"][0] == tuple(EXPORT)

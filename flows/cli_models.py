@@ -1,0 +1,172 @@
+"""Commands for models: train one, ask it, take it elsewhere. Each imports what it needs when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import printing
+from flows.cli_common import Config, Json, Overrides, app, err, fail, model_folder, overrides, show_result, start_flow
+from flows.printing import out
+
+
+@app.command()
+def ladder(
+    config: Config,
+    set_: Overrides = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train models of several generations on one corpus and set them side by side; goes on where it stopped."""
+    from flows.ladder_config import load_ladder
+
+    settings = load_ladder(config, overrides(set_))
+    start_flow("flows.ladder:ladder_flow", settings.smoke() if smoke else settings, as_json)
+
+
+@app.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/models/rnn.yaml.", show_default=False)],
+    set_: Overrides = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train one model of any generation and score it on held-out text; goes on where it stopped."""
+    from flows.ladder_config import load_model_config
+
+    settings = load_model_config(config, overrides(set_))
+    start_flow("flows.ladder:model_flow", settings.smoke() if smoke else settings, as_json)
+
+
+@app.command("train-translator")
+def train_translator(
+    config: Annotated[
+        Path, typer.Argument(help="A YAML file such as configs/translation/transformer.yaml.", show_default=False)
+    ],
+    set_: Overrides = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model that turns one text into another from pairs of texts; goes on where it stopped."""
+    from flows.translation_config import load_translation
+
+    settings = load_translation(config, overrides(set_))
+    start_flow("flows.translate:translator_flow", settings.smoke() if smoke else settings, as_json)
+
+
+@app.command()
+def translate(
+    model: Annotated[str, typer.Argument(help="A train_translator artifact, or a model folder.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A text file, UTF-8, a source a line.", show_default=False)],
+    beam: Annotated[int, typer.Option(min=1, help="Hypotheses kept at each step; 1 is greedy.")] = 4,
+    alpha: Annotated[float, typer.Option(min=0.0, help="Strength of the length penalty.")] = 0.6,
+    as_json: Json = False,
+) -> None:
+    """Translate a file line by line."""
+    from flows.translate import translate_file
+
+    found = translate_file(model_folder(model), file, beam, alpha, quiet=as_json)
+    show_result(found, as_json, lambda data: [print(line["translation"]) for line in data["lines"]])
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="A pretrain artifact, or a model folder.")] = "pretrain",
+    prompt: Annotated[str, typer.Option(help="The beginning of the text.")] = "",
+    tokens: Annotated[int, typer.Option(min=1, help="New tokens at most.")] = 100,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=1, help="Draw from so many of the likeliest tokens.")] = 50,
+    top_p: Annotated[float | None, typer.Option(help="Of these, from the likeliest whose mass reaches this.")] = None,
+    penalty: Annotated[float, typer.Option(help="Above 1: tokens that were there are less likely.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this string; may be given often.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+) -> None:
+    """Let a model continue a prompt."""
+    from lm.text_model import Sampling, open_model
+
+    drawn: Sampling = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "repetition_penalty": penalty,
+        "stop": stop or (),
+        "seed": seed,
+    }
+    try:
+        text = open_model(model_folder(model)).generate(prompt, tokens, **drawn)
+    except (FileNotFoundError, ValueError) as error:
+        fail(str(error))
+    out.print(prompt + text, markup=False)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A Hugging Face folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
+) -> None:
+    """Take a Hugging Face model over as one of ours; a GPT can be gone on from (`pretrain.init_from`)."""
+    from flows.export import import_model
+
+    out.print(f"wrote {import_model(source, folder)}", markup=False)
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Argument(help="A pretrain artifact, or a model folder.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
+    whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bits per byte and perplexity of a file under a model; with --json the log-probability of every line."""
+    from flows.score import score_file
+
+    show_result(score_file(model_folder(model), file, whole, quiet=as_json), as_json, printing.show_score)
+
+
+@app.command()
+def neighbours(
+    model: Annotated[str, typer.Argument(help="A word_vectors artifact, or a model folder.", show_default=False)],
+    word: Annotated[str, typer.Argument(help="A word of its vocabulary.", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """The words whose vectors are nearest to that of a word, with the cosine of the angle between them."""
+    from flows.vectors import neighbours as look
+
+    show_result(look(model_folder(model), word, count), as_json, printing.show_neighbours)
+
+
+@app.command()
+def embed(
+    model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
+    whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
+    write: Annotated[Path | None, typer.Option("--out", help="Write the vectors to this .npy file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A vector for each line of a file, its numbers with tabs between; with --out a NumPy array."""
+    from flows.vectors import embed_file
+
+    found = embed_file(model_folder(model), file, whole, write)
+    if not as_json:
+        printing.show_embedded(found, write)
+        if found["unknown"]:
+            err.print(f"{found['unknown']:,} of {found['texts']:,} texts have no known word: their vectors are zeros")
+        return
+    show_result(found, as_json, None)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option("--to", help="hf, onnx, arpa (n-grams) or word2vec (vectors).", show_default=False),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write a model in the files of other programs."""
+    from flows.export import export_model
+
+    show_result(export_model(model_folder(model), to, folder), as_json, printing.show_exported)
