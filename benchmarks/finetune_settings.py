@@ -8,6 +8,7 @@ neither is favoured. Test accuracy is not looked at. An interrupted search goes 
 import argparse
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -31,7 +32,10 @@ def main() -> None:
     store = Store(home.store_path())
     examples, model = store.checked("labelled"), store.checked("pretrain")
     work = arguments.work or home.home() / "finetune-settings"
-    train, valid = examples.file("train.parquet"), examples.file("valid.parquet")
+    data = work / "dev-only"
+    data.mkdir(parents=True, exist_ok=True)
+    for name in ("task.json", "train.parquet", "valid.parquet"):  # without test, which is not looked at
+        shutil.copyfile(examples.file(name), data / name)
     size = GPTConfig.model_validate_json(model.file("config.json").read_text())
     torch.set_num_threads(2)
     rows = []
@@ -48,7 +52,7 @@ def main() -> None:
                 done = directory / "metrics.json"
                 if not done.exists():
                     directory.mkdir(parents=True, exist_ok=True)
-                    finetune(train, valid, valid, model.path, settings, directory)  # dev in place of test
+                    finetune(data, model.path, settings, directory)
                 runs.append(json.loads(done.read_text())["valid"]["accuracy"])
             accuracies[system] = sum(runs) / len(runs)
         mean = sum(accuracies.values()) / 2

@@ -61,7 +61,7 @@ def evaluate(
     work.table("bits-per-byte", rows, f"Held-out text: {limit} sequences of {trained.config.context} tokens")
 
 
-@stage(version=1)
+@stage(version=2)
 def compare(
     work: Work, config: NoConfig, *, pretrained: list[Artifact], scratch: list[Artifact], baseline: Artifact
 ) -> None:

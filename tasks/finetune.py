@@ -2,15 +2,19 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from lm.config import StrictModel
 from lm.finetune.config import BaselineConfig, FinetuneConfig
-from tasks.labelled import SPLITS
+from tasks.files import read_json, write_json
 from tasks.pretrain import UNSEEN_IN_RESULT, register
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.training import training
 
 REGISTERED_NAME = "textmill-finetuned"
+METRICS = "metrics.json"
+SUMMARY = "summary.json"
 
 
 class FinetuneRequest(StrictModel):
@@ -24,36 +28,58 @@ class FinetuneRequest(StrictModel):
         return {name: value for name, value in settings.items() if name not in UNSEEN_IN_RESULT}
 
 
-@stage(version=1, libraries=("torch",))
+@stage(version=2, libraries=("torch", "tokenizers"))
 def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: Artifact) -> None:
-    """Train a classifier on a pretrained model, or on random weights of its size, and predict dev and test."""
+    """Teach a pretrained model, or random weights of its size, what a labelled set asks, and predict dev and test."""
     from lm.finetune.train import finetune as run
 
-    train, valid, test = (examples.file(f"{name}.parquet") for name in SPLITS)
     checkpoints = work.scratch / "checkpoints"
     with training(work) as (hooks, should_stop):
-        result = run(train, valid, test, model.path, config.settings, work.directory, hooks, should_stop, checkpoints)
-    work.counts |= {
-        "steps": result["steps"],
-        "parameters": result["parameters"],
-        "valid_accuracy": result["valid"]["accuracy"],
-        "test_accuracy": result["test"]["accuracy"],
-        "test_macro_f1": result["test"]["macro_f1"],
-    }
+        result = run(examples.path, model.path, config.settings, work.directory, hooks, should_stop, checkpoints)
+    work.counts |= {name: result[name] for name in ("steps", "parameters", "learning")} | figures(result)
     if config.settings.initialisation == "pretrained":
         register(work, REGISTERED_NAME, config.settings.model_dump())
 
 
-@stage(version=1, libraries=("scikit-learn",))
+@stage(version=2, libraries=("scikit-learn",))
 def bag_of_words(work: Work, config: BaselineConfig, *, examples: Artifact) -> None:
     """The baseline that any model must beat: tf-idf words and logistic regression."""
     from lm.finetune.baseline import bag_of_words as run
 
-    train, valid, test = (examples.file(f"{name}.parquet") for name in SPLITS)
-    result = run(train, valid, test, config, work.directory)
-    work.counts |= {
-        "features": result["features"],
-        "valid_accuracy": result["valid"]["accuracy"],
-        "test_accuracy": result["test"]["accuracy"],
-        "test_macro_f1": result["test"]["macro_f1"],
+    result = run(examples.path, config, work.directory)
+    work.counts |= {"features": result["features"]} | figures(result)
+
+
+def figures(result: dict[str, Any]) -> dict[str, float]:
+    """What metrics.json says in single numbers, as `valid_accuracy`."""
+    return {
+        f"{split}_{name}": value
+        for split in ("valid", "test")
+        for name, value in result.get(split, {}).items()
+        if isinstance(value, float)
     }
+
+
+class SummaryConfig(StrictModel):
+    """What is summed up."""
+
+    metric: str | None = Field(default=None, description="null: the task's first.")
+
+
+@stage(version=1)
+def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact]) -> None:
+    """One model over several seeds: every metric's mean, standard deviation and interval, and the best run."""
+    from lm.finetune.summary import summarise
+
+    results = [read_json(run.file(METRICS)) for run in runs]
+    found = summarise([run.path for run in runs], results, config.metric)
+    found["runs"] = [
+        {"artifact": run.name, "seed": result["seed"], **figures(result)}
+        for run, result in zip(runs, results, strict=True)
+    ]
+    write_json(work.directory / SUMMARY, found)
+    for split, of in found["splits"].items():
+        for name, spread in of.items():
+            work.counts |= {f"{split}_{name}_{what}": spread[what] for what in ("mean", "sd", "low", "high")}
+    rows = [{"split": s, "metric": m, **spread} for s, of in found["splits"].items() for m, spread in of.items()]
+    work.table("finetune-summary", rows, f"{found['task']} over {len(runs)} seeds")

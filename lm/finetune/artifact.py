@@ -1,58 +1,116 @@
-"""Classifier folders: a model folder of kind "gpt_classifier", whose config.json names the classes."""
+"""Fine-tuned models as folders of kind "finetuned": model.safetensors, config.json and the tokenizer.
+
+config.json names the task, the settings of the fine-tuning (every `auto` resolved) and of the backbone. Where adapters
+learned, they are merged: the folder needs no adapter to be used; `adapters.safetensors` holds them by themselves.
+"""
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from torch import nn
 
-from lm.config import GPTConfig
-from lm.finetune.heads import ClassificationModel
-from lm.models.gpt import GPT
+from lm.artifact import described
+from lm.finetune.backbone import MODULES, Backbone
+from lm.finetune.config import FinetuneConfig
+from lm.finetune.forms.base import TaskForm
+from lm.finetune.forms.choose import form_of
+from lm.finetune.heads import SequenceHead, TaskModel, TokenHead
+from lm.finetune.kinds import settings_of
+from lm.finetune.lora import merge_adapters
+from lm.labelled.folder import Task
 from lm.tokenizer import copy_tokenizer, load_tokenizer
 
-KIND = "gpt_classifier"
+KIND = "finetuned"
+ADAPTERS = "adapters.safetensors"
 
 
-def save_classifier(model: ClassificationModel, classes: Sequence[str], tokenizer_dir: Path, folder: Path) -> None:
-    """Write model.safetensors, config.json and the tokenizer of `tokenizer_dir` to `folder`."""
+def make_head(form: TaskForm, config: FinetuneConfig, backbone: Backbone, seed: int = 0) -> SequenceHead | TokenHead:
+    """The head of a form; `config` is resolved."""
+    if form.per_token:
+        return TokenHead(backbone.width, form.outputs, config.head_dropout, seed)
+    assert config.pooling != "auto"
+    return SequenceHead(
+        backbone.width,
+        form.outputs,
+        config.pooling,
+        config.head_dropout,
+        seed,
+        at_first=backbone.kind.encoder,
+        orders=form.orders,
+    )
+
+
+def save_finetuned(
+    model: TaskModel,
+    task: Task,
+    config: FinetuneConfig,
+    vocab: int,
+    threshold: float,
+    tokenizer_dir: Path,
+    folder: Path,
+) -> None:
+    """Write a folder; adapters of the model are merged by it.
+
+    Args:
+        vocab: of the backbone before new tokens came.
+        threshold: of questions that may have no answer.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if adapters := {n: p.detach().cpu().contiguous() for n, p in model.named_parameters() if n.endswith((".a", ".b"))}:
+        save_file(adapters, folder / ADAPTERS)
+        merge_adapters(model)
     partial = folder / "model.safetensors.tmp"
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, partial)
     os.replace(partial, folder / "model.safetensors")
     copy_tokenizer(tokenizer_dir, folder)
-    described = {
+    content = {
         "kind": KIND,
-        "classes": list(classes),
-        "head_dropout": model.dropout.p,
-        "pooling": model.pooling,
-        "backbone": model.backbone.config.model_dump(),
+        "task": task.model_dump(mode="json"),
+        "settings": config.model_dump(mode="json"),
+        "vocab": vocab,
+        "threshold": threshold,
+        "backbone": model.backbone.settings.model_dump(mode="json"),
     }
-    write_json(folder / "config.json", described)
+    write_json(folder / "config.json", content)
 
 
-def load_classifier(folder: Path) -> tuple[ClassificationModel, Tokenizer, list[str]]:
-    """The classifier (on the CPU, in eval mode), its tokenizer and its class names.
+def load_finetuned(folder: Path) -> tuple[TaskModel, TaskForm, Task, FinetuneConfig]:
+    """The model (on the CPU, in eval mode), its form with its tokenizer, its task and how it was fine-tuned.
 
-    Raises ValueError if the folder holds another kind of model.
+    Raises FileNotFoundError if there is no model, ValueError if it is one of another kind.
     """
-    path = folder / "config.json"
-    described = json.loads(path.read_text())
-    if described.get("kind") != KIND:
-        raise ValueError(f"{path}: not a {KIND!r} model: {described.get('kind')!r}")
-    backbone = GPT(GPTConfig(**described["backbone"]))
-    model = ClassificationModel(
-        backbone, len(described["classes"]), described["head_dropout"], pooling=described["pooling"]
-    )
+    config = described(folder)
+    if config.get("kind") != KIND:
+        raise ValueError(f"{folder / 'config.json'}: not a {KIND!r} model: {config.get('kind')!r}; fine-tune it first")
+    task = Task.model_validate(config["task"])
+    # what was learned stands in the weights: nothing is to be frozen or adapted any more
+    settings = FinetuneConfig.model_validate({**config["settings"], "lora": None, "freeze": 0})
+    sizes = settings_of(config["backbone"])
+    tokenizer = load_tokenizer(folder)
+    form = form_of(task.ask, settings, sizes, config["vocab"], tokenizer, threshold=config["threshold"])
+    backbone = Backbone(MODULES[sizes.kind](sizes))  # type: ignore[attr-defined]
+    model = TaskModel(backbone, make_head(form, settings, backbone))
     model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval(), load_tokenizer(folder), described["classes"]
+    return model.eval(), form, task, settings
+
+
+def tokenizer_of(form: TaskForm) -> Tokenizer:
+    """The tokenizer that a form reads with."""
+    return form.reader.tokenizer  # type: ignore[attr-defined]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write and rename into place."""
     partial = path.with_name(path.name + ".tmp")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's weights are."""
+    return next(model.parameters()).device

@@ -1,7 +1,5 @@
 """What a bag of words can do: word tf-idf and logistic regression, the strength of the penalty chosen on dev."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,51 +7,63 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from lm.finetune.artifact import write_json
 from lm.finetune.config import BaselineConfig
-from lm.finetune.inputs import class_names, read_labelled
 from lm.finetune.predictions import PREDICTIONS_FILE, Predictions, write_predictions
+from lm.finetune.run import as_predictions
+from lm.labelled.folder import LabelledSet, held_out_splits
+from lm.labelled.forms import Classification
 
 
-def bag_of_words(train: Path, valid: Path, test: Path, config: BaselineConfig, directory: Path) -> dict[str, Any]:
-    """Fit the baseline on `train`, choose C on `valid`, predict `valid` and `test`.
+def bag_of_words(data: Path, config: BaselineConfig, directory: Path) -> dict[str, Any]:
+    """Fit the baseline on the train split of a labelled set, choose C on valid, predict valid and test.
 
-    Writes predictions.parquet and metrics.json to `directory`, as `finetune` does, and returns the latter:
-    classes, features, inverse_penalty (the chosen C), and the scores of valid and test.
+    Writes predictions.parquet and metrics.json to `directory`, as `finetune` does, and returns the latter: classes,
+    features, inverse_penalty (the chosen C), and the scores of valid and test.
+    Raises ValueError if the task is no classification, or fewer than two classes occur in training.
     """
-    labelled = {"train": read_labelled(train), "valid": read_labelled(valid), "test": read_labelled(test)}
-    names = class_names(*labelled.values())
+    labelled = LabelledSet(data)
+    task = labelled.task
+    if not isinstance(task.ask, Classification):
+        raise ValueError(f"{task.name}: a bag of words classifies texts; this task is of form {task.ask.form}")
+    splits = held_out_splits(labelled)
+    rows: dict[str, list[dict[str, Any]]] = {split: labelled.read(split).to_pylist() for split in ("train", *splits)}
+    labels = {split: np.array([row["label"] for row in of], np.int64) for split, of in rows.items()}
+    if len(set(labels["train"].tolist())) < 2:
+        raise ValueError(f"{data / 'train.parquet'}: all examples have the same label: there is nothing to learn")
     # [LIB] and other marks are no words; one-letter words are (x, n, k say much about a library)
     words = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, config.ngrams), sublinear_tf=True)
-    features = {"train": words.fit_transform(labelled["train"].texts)}
-    features |= {split: words.transform(labelled[split].texts) for split in ("valid", "test")}
+    texts = {split: [_text(row) for row in of] for split, of in rows.items()}
+    features = {"train": words.fit_transform(texts["train"])}
+    features |= {split: words.transform(texts[split]) for split in splits}
 
     best: tuple[float, float, LogisticRegression] | None = None
     for c in sorted(config.inverse_penalty):
         model = LogisticRegression(C=c, max_iter=config.max_iterations)
-        model.fit(features["train"], labelled["train"].labels)
-        accuracy = float(model.score(features["valid"], labelled["valid"].labels))
+        model.fit(features["train"], labels["train"])
+        accuracy = float(model.score(features["valid"], labels["valid"]))
         if best is None or accuracy > best[0]:
             best = accuracy, c, model
     assert best is not None
     _, chosen, model = best
 
-    predictions = {
-        split: Predictions(
-            labelled[split].ids,
-            labelled[split].labels,
-            model.predict_proba(features[split]).astype(np.float32),
-        )
-        for split in ("valid", "test")
-    }
+    predictions: dict[str, Predictions] = {}
+    for split in splits:
+        p = np.zeros((len(rows[split]), len(task.ask.classes)), np.float32)
+        p[:, model.classes_] = model.predict_proba(features[split])  # a class that training lacks has none
+        answers = [{"predicted": int(of.argmax()), "probabilities": of.tolist()} for of in p]
+        predictions[split] = as_predictions(task, rows[split], answers)
     directory.mkdir(parents=True, exist_ok=True)
     write_predictions(directory / PREDICTIONS_FILE, predictions)
     result = {
-        "classes": names,
+        "classes": list(task.ask.classes),
         "features": len(words.vocabulary_),
         "inverse_penalty": chosen,
-        **{split: p.scores() for split, p in predictions.items()},
+        **{split: of.scores() for split, of in predictions.items()},
     }
-    partial = directory / "metrics.json.tmp"
-    partial.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(partial, directory / "metrics.json")
+    write_json(directory / "metrics.json", result)
     return result
+
+
+def _text(row: dict[str, Any]) -> str:
+    return row["text"] if row["text_b"] is None else f"{row['text']} {row['text_b']}"

@@ -1,18 +1,34 @@
 """Configuration of fine-tuning and of its baseline, importable without torch and scikit-learn."""
 
 import math
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lm.config import GPTConfig, OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
+from lm.config import OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
+from lm.finetune.kinds import context_of, kind_of, width_of
+
+Matrix = Literal["q", "k", "v", "out", "expand", "contract"]
+
+
+class LoRAConfig(StrictModel):
+    """Low-rank adapters (Hu et al. 2022): W + alpha / rank * B A, where W stays and A, B learn."""
+
+    rank: int = Field(default=8, ge=1, description="Rank of the product (r).")
+    alpha: float = Field(default=16.0, gt=0, description="The product is multiplied by alpha / rank.")
+    matrices: tuple[Matrix, ...] = Field(
+        default=("q", "v"),
+        min_length=1,
+        description="Which matrices of every layer: queries, keys, values and output of attention, and the two of the"
+        " feed-forward. q and v as in the paper.",
+    )
 
 
 class FinetuneConfig(StrictModel):
-    """One fine-tuning run of a GPT on sequence classification (GPT-1: Radford et al. 2018, sections 3.2, 4.1).
+    """One fine-tuning run of a pretrained model on a labelled set.
 
-    GPT-1's own values (openai/finetune-transformer-lm `train.py`) are named where ours differ: a model of a few
-    million parameters takes, and needs, larger steps.
+    Defaults are ours, for decoders of a few million parameters, which take and need larger steps; `lm.finetune.presets`
+    has those that were published with GPT-1 and BERT, named here in brackets.
     """
 
     initialisation: Literal["pretrained", "random"] = Field(
@@ -21,34 +37,96 @@ class FinetuneConfig(StrictModel):
         " size, with the same tokenizer: what pretraining is compared with.",
     )
     seed: int = Field(default=0, ge=0, description="Decides new weights, order of examples and dropout.")
-    epochs: float = Field(default=6.0, gt=0, description="Passes over the training examples (GPT-1: 3).")
-    batch: int = Field(default=16, ge=1, description="Examples of one optimiser step (GPT-1: 32).")
+    epochs: float = Field(default=6.0, gt=0, description="Passes over the training examples (GPT-1: 3, BERT: 2-4).")
+    batch: int = Field(default=16, ge=1, description="Examples of one optimiser step (GPT-1: 32, BERT: 16, 32).")
     micro_batch: int | Literal["auto"] = Field(
         default="auto", description="Examples that go through the model at a time; changes no gradient."
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="Peak, reached after warm-up (GPT-1: 6.25e-5).")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="Peak, reached after warm-up (GPT-1: 6.25e-5, BERT: 2e-5, 3e-5, 5e-5)."
+    )
+    schedule: Literal["linear", "cosine", "constant", "stlr"] = Field(
+        default="linear",
+        description="From the peak on: `linear` or `cosine` to zero, `constant`; `stlr`: ULMFiT's slanted triangle,"
+        " which has no warm-up besides its own rise.",
+    )
     warmup: float = Field(
-        default=0.1, ge=0, le=1, description="Fraction of all steps with rising learning rate (GPT-1: .002)."
+        default=0.1, ge=0, le=1, description="Fraction of all steps with rising learning rate (GPT-1: .002, BERT: .1)."
     )
-    weight_decay: float = Field(default=0.01, ge=0, description="Per unit of learning rate, on matrices (GPT-1: .01).")
-    clip: float = Field(default=1.0, ge=0, description="Largest global gradient norm; 0 clips nothing (GPT-1: 1).")
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Inside the backbone while fine-tuning (GPT-1: .1).")
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="Per unit of learning rate, on matrices (GPT-1, BERT: .01)."
+    )
+    clip: float = Field(default=1.0, ge=0, description="Largest global gradient norm; 0 clips nothing (both: 1).")
+    dropout: float | None = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Inside the backbone while fine-tuning (both: .1); null: its own. Recurrent models keep theirs.",
+    )
     head_dropout: float = Field(
-        default=0.1, ge=0, lt=1, description="On the hidden state that the head reads (GPT-1: .1)."
+        default=0.1, ge=0, lt=1, description="On the hidden state that the head reads (both: .1)."
     )
-    pooling: Literal["extract", "mean"] = Field(
-        default="mean",
-        description="What the head reads: `extract`, the hidden state of the extract token (GPT-1), or `mean`, that of"
-        " all tokens, from which a model of a few million parameters learns much faster.",
+    pooling: Literal["auto", "extract", "mean", "concat", "pooler"] = Field(
+        default="auto",
+        description="What the head of a whole text reads: `extract`, the state of the extract token (GPT-1) or of"
+        " [CLS]; `mean`, that of all tokens, from which a model of a few million parameters learns much faster;"
+        " `concat`, last, largest and mean (ULMFiT); `pooler`, tanh(W x + b) of the extract token's or [CLS]'s state,"
+        " with the weights of pretraining where there are any (BERT). `auto`: `pooler` for encoders, else `mean`.",
     )
-    auxiliary_weight: float = Field(
-        default=0.5, ge=0, description="Lambda of L3 = L2 + lambda * L1, the share of language modelling (GPT-1: .5)."
+    both_orders: bool | Literal["auto"] = Field(
+        default="auto",
+        description="Where a task says that the order of two texts means nothing: read both orders and add their states"
+        " (GPT-1). `auto`: all but encoders do.",
+    )
+    scored_piece: Literal["auto", "first", "last"] = Field(
+        default="auto",
+        description="Tagging: which piece of a word is labelled (BERT: the first). `auto`: the last in a causal model,"
+        " whose state there has read the whole word, else the first.",
+    )
+    auxiliary_weight: float | Literal["auto"] = Field(
+        default="auto",
+        description="Lambda of L3 = L2 + lambda * L1, the share of language modelling (GPT-1: .5). `auto`: .5 for"
+        " causal models, 0 for others, which have no such loss.",
+    )
+    class_weights: Literal["none", "balanced"] | tuple[float, ...] = Field(
+        default="none",
+        description="Classification and tagging: weight of each class in the loss, in the order of the task's classes;"
+        " `balanced`: examples / (classes * examples of the class).",
     )
     max_tokens: int | None = Field(
-        default=None, ge=3, description="Tokens of an input at most, start and extract included; null: the context."
+        default=None, ge=3, description="Tokens of an input at most, special ones included; null: the context."
+    )
+    stride: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tagging and question answering: by how many tokens the windows of a long text move on (BERT: 128)."
+        " null: half of what a window holds.",
+    )
+    max_question: int = Field(
+        default=64, ge=1, description="Question answering: tokens of the question at most (BERT: 64)."
+    )
+    max_answer: int = Field(default=30, ge=1, description="Question answering: tokens of an answer at most (BERT: 30).")
+    freeze: int | Literal["all"] = Field(
+        default=0,
+        description="The embeddings and so many layers above them do not learn; `all`: only the head does (a linear"
+        " probe). The rows of new tokens learn unless all is frozen.",
+    )
+    lora: LoRAConfig | None = Field(
+        default=None, description="Learn low-rank adapters and the head instead of the backbone's own weights."
+    )
+    layer_factor: float | None = Field(
+        default=None, ge=1, description="Each layer down learns at a rate so many times smaller (ULMFiT: 2.6)."
+    )
+    unfreeze_epochs: float | None = Field(
+        default=None,
+        gt=0,
+        description="The head learns alone; after each further so many epochs one more layer from the top (ULMFiT: 1).",
     )
     evaluations: int = Field(
         default=4, ge=1, description="How often the dev set is looked at; the best of these weights are kept."
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="End after so many of these without a better one; null: never before the end."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: a CUDA GPU if there is one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -62,19 +140,39 @@ class FinetuneConfig(StrictModel):
     )
     checkpoint_interval: int = Field(default=0, ge=0, description="Steps between checkpoints, 0: only by time.")
 
-    def train_config(self, model: GPTConfig, steps: int) -> TrainConfig:
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.auxiliary_weight, float) and self.auxiliary_weight < 0:
+            raise ValueError(f"auxiliary_weight must not be below 0: {self.auxiliary_weight}")
+        if isinstance(self.freeze, int) and self.freeze < 0:
+            raise ValueError(f"freeze must be `all` or a number of layers, at least 0: {self.freeze}")
+        if self.lora is not None and self.freeze != 0:
+            raise ValueError("lora freezes the whole backbone: leave freeze at 0")
+        if self.unfreeze_epochs is not None and (self.lora is not None or self.freeze == "all"):
+            raise ValueError("unfreeze_epochs needs layers that may learn: not with lora, nor with freeze: all")
+        if not isinstance(self.class_weights, str) and min(self.class_weights, default=1) < 0:
+            raise ValueError(f"class_weights must not be below 0: {self.class_weights}")
+        return self
+
+    def train_config(self, model: StrictModel, steps: int) -> TrainConfig:
         """The trainer's configuration for a run of `steps` updates, resolved for this machine and model."""
-        return TrainConfig(
+        warmup = 0 if self.schedule == "stlr" else int(self.warmup * steps)
+        shapes: dict[str, dict[str, Any]] = {
+            # warm-up, then linear to zero, as GPT-1 and BERT
+            "linear": {"shape": "wsd", "decay_part": 1 - self.warmup or 1.0},
+            "cosine": {"shape": "cosine"},
+            "constant": {"shape": "constant"},
+            "stlr": {"shape": "stlr"},
+        }
+        schedule = {**shapes[self.schedule], "warmup_steps": warmup, "final_fraction": 0}
+        config = TrainConfig(
             steps=steps,
             batch=self.batch,
             micro_batch=self.micro_batch,
             optimizer=OptimizerConfig(
                 learning_rate=self.learning_rate, weight_decay=self.weight_decay, beta1=0.9, beta2=0.999
             ),
-            # warm-up, then linear to zero, as GPT-1
-            schedule=ScheduleConfig(
-                shape="wsd", decay_part=1 - self.warmup or 1.0, warmup_steps=int(self.warmup * steps), final_fraction=0
-            ),
+            schedule=ScheduleConfig.model_validate(schedule),
             clip=self.clip,
             device=self.device,
             precision=self.precision,
@@ -86,12 +184,29 @@ class FinetuneConfig(StrictModel):
             checkpoint_seconds=self.checkpoint_seconds,
             keep_last=1,
             select="best",
-        ).resolve(model)
+        )
+        return config.resolve_for(width_of(model), model.vocab, context_of(model))  # type: ignore[attr-defined]
 
-    def resolve(self, model: GPTConfig) -> "FinetuneConfig":
-        """Replace every `auto` by what this machine and model make of it."""
+    def resolve(self, model: StrictModel) -> "FinetuneConfig":
+        """Replace every `auto` by what this machine and a model with these settings make of it.
+
+        Raises ValueError for what that kind of model cannot do.
+        """
+        kind = kind_of(model)
+        if not kind.causal and self.auxiliary_weight not in ("auto", 0):
+            raise ValueError(
+                f"auxiliary_weight is {self.auxiliary_weight}, but a model of kind {model.kind!r} does not predict"  # type: ignore[attr-defined]
+                " the next token: leave it out, or set it to 0"
+            )
         resolved = self.train_config(model, 1)
         update = {name: getattr(resolved, name) for name in ("device", "precision", "micro_batch")}
+        chosen = {
+            "pooling": "pooler" if kind.encoder else "mean",
+            "both_orders": not kind.encoder,
+            "scored_piece": "last" if kind.causal else "first",
+            "auxiliary_weight": 0.5 if kind.causal else 0.0,
+        }
+        update |= {name: value for name, value in chosen.items() if getattr(self, name) == "auto"}
         return self.model_copy(update=update)
 
 

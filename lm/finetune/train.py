@@ -1,31 +1,37 @@
-"""One fine-tuning run: a backbone (or random weights of its size), labelled texts, and the one trainer."""
+"""One fine-tuning run: a backbone (or random weights of its size), a labelled set, and the one trainer."""
 
 import math
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from tokenizers import Tokenizer
 
-from lm.artifact import load_model
-from lm.finetune.artifact import save_classifier, write_json
+from lm.finetune.artifact import make_head, save_finetuned, write_json
+from lm.finetune.backbone import Backbone, open_backbone, randomised, with_new_tokens
 from lm.finetune.config import FinetuneConfig
-from lm.finetune.heads import ClassificationModel, with_special_tokens
-from lm.finetune.inputs import ClassificationExamples, Labelled, class_names, read_labelled
-from lm.finetune.objective import ClassificationObjective
+from lm.finetune.forms.base import TaskForm
+from lm.finetune.forms.choose import form_of, new_tokens, texts_of, weights_of
+from lm.finetune.forms.questions import QuestionForm
+from lm.finetune.freeze import learning_count, prepare, task_groups, unfreezing
+from lm.finetune.heads import TaskModel, use_pretrained_pooler
+from lm.finetune.objective import FinetuneObjective
 from lm.finetune.predictions import PREDICTIONS_FILE, Predictions, write_predictions
-from lm.models.gpt import GPT
+from lm.finetune.run import answer, as_predictions
+from lm.finetune.scores import metric_of
+from lm.finetune.threshold import best_threshold
+from lm.labelled.folder import LabelledSet, held_out_splits
+from lm.labelled.forms import Classification, Form
 from lm.order import draw_seed
-from lm.stop import ShouldStop, check, never
+from lm.stop import ShouldStop, never
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
 
 
 def finetune(
-    train: Path,
-    valid: Path,
-    test: Path,
+    data: Path,
     backbone: Path,
     config: FinetuneConfig,
     directory: Path,
@@ -33,99 +39,140 @@ def finetune(
     should_stop: ShouldStop = never,
     checkpoints: Path | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune on `train`, keep the weights that are best on `valid`, predict `valid` and `test`.
+    """Fine-tune on the set's train split, keep the weights that are best on `valid`, predict `valid` and `test`.
 
     Args:
-        train, valid, test: Parquet files with columns id, text, label, label_name (`read_labelled`).
-        backbone: model folder, our own or a Hugging Face GPT-2's. With `initialisation: random` its configuration
-            and tokenizer are used, its weights are not.
-        directory: where the classifier (a model artifact of kind "gpt_classifier"), predictions.parquet and
-            metrics.json go.
-        hooks, should_stop: as for `Trainer`; evaluations report accuracy, error_rate, macro_f1 and nats on dev.
+        data: a labelled set (`lm.labelled.folder`) with the splits train and valid, and perhaps test.
+        backbone: model folder, our own or a Hugging Face one. With `initialisation: random` its configuration and
+            tokenizer are used, its weights are not.
+        directory: where the fine-tuned model (`lm.finetune.artifact`), predictions.parquet and metrics.json go.
+        hooks, should_stop: as for `Trainer`; evaluations report the task's metrics on dev, and as `error` one less the
+            first of them, by which the best weights are chosen.
         checkpoints: holds the run's state: called again after a kill or `Interrupted`, the run goes on there and ends
             in the same bits. None: `directory`/checkpoints, removed when the run is done.
 
-    Returns what metrics.json says: classes, initialisation, seed, steps, best_step, parameters, and the scores
-    (`Predictions.scores`) of valid and test.
+    Returns what metrics.json says: task, metric (its first), classes (of a classification), initialisation, seed,
+    steps, best_step, parameters, learning (how many of them learn), and the scores (`Predictions.scores`) of valid and
+    test.
+    Raises ValueError for a set or settings that do not fit the model.
     """
-    labelled = {"train": read_labelled(train), "valid": read_labelled(valid), "test": read_labelled(test)}
-    names = class_names(*labelled.values())
-    pretrained, tokenizer = load_model(backbone)
-    model = build_classifier(pretrained, len(names), config)
-    settings = pretrained.config
-    max_tokens = min(config.max_tokens or settings.context, settings.context)
-    examples = {
-        split: ClassificationExamples(part, tokenizer, settings.vocab, max_tokens) for split, part in labelled.items()
+    labelled = LabelledSet(data)
+    task = labelled.task
+    for name in task.metrics:
+        metric_of(task, name)
+    splits = held_out_splits(labelled)
+    examples: dict[str, list[dict[str, Any]]] = {
+        split: labelled.read(split).to_pylist() for split in ("train", *splits)
     }
-    steps = math.ceil(config.epochs * len(examples["train"]) / config.batch)
+    for split, rows in examples.items():
+        if not rows:
+            raise ValueError(f"{data / f'{split}.parquet'}: no examples")
+    pretrained, tokenizer = open_backbone(backbone)
+    config = config.resolve(pretrained.settings)
+    weights = weights_of(task.ask, config, examples["train"])
+    built = build(task.ask, has_pairs(examples["train"]), pretrained, tokenizer, config, weights)
+    model, form = built.model, built.form
+    items = {split: form.items(rows) for split, rows in examples.items()}
+    per_epoch = len(items["train"]) / config.batch
+    steps = math.ceil(config.epochs * len(items["train"]) / config.batch)
+    woken = unfreezing(model, config, per_epoch)
+
+    def predict(split: str) -> Predictions:
+        return as_predictions(task, examples[split], answer(model, form, items[split], should_stop=should_stop))
 
     def evaluate(current: torch.nn.Module) -> dict[str, float]:
-        scores = _predict(current, labelled["valid"], examples["valid"], should_stop).scores()
-        figures = {name: float(scores[name]) for name in ("accuracy", "macro_f1", "nats")}
-        return figures | {"error_rate": 1 - figures["accuracy"]}
+        found = predict("valid").scores()
+        figures = {name: float(value) for name, value in found.items() if isinstance(value, float)}
+        return figures | {"error": 1 - float(found[task.metrics[0]])}
 
-    trainer = Trainer(
+    result = Trainer(
         model=model,
-        objective=ClassificationObjective(config.auxiliary_weight),
-        examples=examples["train"],
-        config=config.train_config(settings, steps),
+        objective=FinetuneObjective(form, float(config.auxiliary_weight)),
+        examples=items["train"],
+        config=config.train_config(pretrained.settings, steps),
         steps=steps,
         directory=checkpoints or directory / "checkpoints",
         evaluate=evaluate,
         hooks=hooks or Hooks(),
         should_stop=should_stop,
-        best_metric="error_rate",
-    )
-    result = trainer.run()
+        best_metric="error",
+        groups=lambda _: task_groups(model, config),
+        patience=config.patience,
+        rate_scale=woken or constant_rate,
+    ).run()
     model.eval()
-    predictions = {split: _predict(model, labelled[split], examples[split], should_stop) for split in ("valid", "test")}
+    learning = learning_count(model)
+    predictions: dict[str, Predictions] = {split: predict(split) for split in splits}
+    threshold = 0.0
+    if isinstance(form, QuestionForm) and form.ask.unanswerable:
+        threshold = form.threshold = best_threshold(predictions["valid"])
+        predictions = {split: _under(form, of) for split, of in predictions.items()}
+    save_finetuned(model, task, config, pretrained.vocab, threshold, backbone, directory)
     summary = {
-        "classes": names,
+        "task": task.name,
+        "metric": task.metrics[0],
+        **({"classes": list(task.ask.classes)} if isinstance(task.ask, Classification) else {}),
         "initialisation": config.initialisation,
         "seed": config.seed,
         "steps": result.step,
         "best_step": result.best_step,
         "parameters": sum(p.numel() for p in model.parameters()),
+        "learning": learning,
+        "examples": len(examples["train"]),
+        **({"threshold": threshold} if threshold else {}),
         **{split: p.scores() for split, p in predictions.items()},
     }
     write_predictions(directory / PREDICTIONS_FILE, predictions)
-    save_classifier(model, names, backbone, directory)
     write_json(directory / "metrics.json", summary)
     if checkpoints is None:
         shutil.rmtree(directory / "checkpoints")
     return summary
 
 
-def build_classifier(backbone: GPT, classes: int, config: FinetuneConfig) -> ClassificationModel:
-    """The untrained classifier that a run starts from; `config.seed` decides everything that is new."""
-    if config.initialisation == "random":
-        backbone = GPT(backbone.config, seed=draw_seed(config.seed, "backbone"))
-    extended = with_special_tokens(backbone, draw_seed(config.seed, "special tokens"), config.dropout)
-    return ClassificationModel(extended, classes, config.head_dropout, draw_seed(config.seed, "head"), config.pooling)
+@dataclass(frozen=True)
+class Built:
+    """An untrained model for a task, and the form that makes its inputs."""
+
+    model: TaskModel
+    form: TaskForm
 
 
-@torch.no_grad()
-def predict(
-    model: ClassificationModel, examples: ClassificationExamples, batch: int = 64, should_stop: ShouldStop = never
-) -> np.ndarray:
-    """Class probabilities, float32 [n, classes], in the examples' order; the model should be in eval mode.
+def build(
+    ask: Form,
+    pairs: bool,
+    pretrained: Backbone,
+    tokenizer: Tokenizer,
+    config: FinetuneConfig,
+    class_weights: list[float] | None = None,
+) -> Built:
+    """The model that a run starts from; `config`, which is resolved, and its seed decide everything that is new.
 
-    Examples of like length go together, so that little is spent on padding.
+    The backbone gains nothing but the rows of new tokens, and those only in a model that has no [CLS] and [SEP].
     """
-    device = next(model.parameters()).device
-    out = np.empty((len(examples), model.head.out_features), np.float32)
-    by_length = np.argsort(examples.lengths, kind="stable")
-    for start in range(0, len(by_length), batch):
-        check(should_stop, "predicting")
-        chosen = by_length[start : start + batch]
-        inputs = examples.batch(chosen)
-        logits, _ = model(inputs["tokens"].to(device), inputs["lengths"].to(device))
-        out[chosen] = logits.float().softmax(dim=-1).cpu().numpy()
-    return out
+    form = form_of(ask, config, pretrained.settings, pretrained.vocab, tokenizer, class_weights or ())
+    start = pretrained
+    if config.initialisation == "random":
+        start = randomised(pretrained, draw_seed(config.seed, "backbone"))
+    rows = new_tokens(pretrained.settings, texts_of(ask, pairs))
+    extended = with_new_tokens(start, rows, draw_seed(config.seed, "special tokens"), config.dropout)
+    model = TaskModel(extended, make_head(form, config, extended, draw_seed(config.seed, "head")))
+    if config.initialisation == "pretrained":
+        use_pretrained_pooler(model.head, extended)
+    prepare(model, config, rows, draw_seed(config.seed, "adapters"))
+    return Built(model, form)
 
 
-def _predict(
-    model: torch.nn.Module, labelled: Labelled, examples: ClassificationExamples, should_stop: ShouldStop
-) -> Predictions:
-    assert isinstance(model, ClassificationModel)
-    return Predictions(labelled.ids, labelled.labels, predict(model, examples, should_stop=should_stop))
+def constant_rate(step: int) -> float:
+    """The rate scale of a run that only its schedule scales."""
+    return 1.0
+
+
+def has_pairs(rows: list[dict[str, Any]]) -> bool:
+    """Whether any example has a second text."""
+    return any(row.get("text_b") is not None for row in rows)
+
+
+def _under(form: QuestionForm, predictions: Predictions) -> Predictions:
+    """The same under the form's threshold."""
+    rows = [{**row, "predicted": form.said(dict(row))} for row in predictions.rows]
+    return Predictions(predictions.task, rows)

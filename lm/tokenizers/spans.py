@@ -29,6 +29,13 @@ def encode_spans(tokenizer: Tokenizer, texts: list[str], unknown: int | None, sp
     `unknown`: the id of the unknown token, whose text `spelling` pays for. A text without any token (only
     whitespace in WordPiece) leaves its bytes to nobody.
     """
+    found = token_offsets(tokenizer, texts)
+    return [_encoded(text, ids, spans, unknown, spelling) for text, (ids, spans) in zip(texts, found, strict=True)]
+
+
+def token_offsets(tokenizer: Tokenizer, texts: list[str]) -> list[tuple[np.ndarray, list[tuple[int, int]]]]:
+    """Token ids (int64) of each text, without special tokens, and where each token stands: begin and end in characters
+    of the text as it was given, which may include the space before a word."""
     parts, owners, offsets = [], [], []
     for owner, text in enumerate(texts):
         begin = 0
@@ -43,10 +50,7 @@ def encode_spans(tokenizer: Tokenizer, texts: list[str], unknown: int | None, sp
     for owner, offset, encoding in zip(owners, offsets, encodings, strict=True):
         ids[owner].extend(encoding.ids)
         spans[owner].extend((start + offset, end + offset) for start, end in encoding.offsets)
-    return [
-        _encoded(text, np.array(i, dtype=np.int64), s, unknown, spelling)
-        for text, i, s in zip(texts, ids, spans, strict=True)
-    ]
+    return [(np.array(i, dtype=np.int64), s) for i, s in zip(ids, spans, strict=True)]
 
 
 def _encoded(

@@ -43,37 +43,14 @@ from lm.train.objective import (
 )
 from lm.train.optim import clip_gradients, load_optimizer_tensors, make_optimizer, optimizer_tensors
 from lm.train.schedule import learning_rate_factor
+from lm.train.state import RunState, TrainResult
+from lm.train.trained import load_trained, trained_tensors
 
 log = logging.getLogger(__name__)
 
 
 class ResumeError(ValueError):
     """The checkpoint belongs to another run: other data, seed, batch or length."""
-
-
-@dataclass
-class RunState:
-    """Everything a checkpoint says besides tensors."""
-
-    step: int = 0
-    tokens: int = 0
-    evaluated: int = -1
-    sampled: int = -1
-    best_step: int | None = None
-    best_value: float | None = None
-    observed: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a finished run ended; the model itself was trained in place."""
-
-    step: int
-    tokens: int
-    best_step: int | None
-    best_value: float | None
-    resumed_from: int | None
-    checkpoint: Path
 
 
 @dataclass
@@ -85,6 +62,7 @@ class Trainer:
     seed)` gives text. Both run between updates with the model in eval mode, and may raise `Interrupted`. `order` says
     which examples stand where (`in_order` for a stream), `rate_scale(step)` is a further factor of the learning rate,
     `groups(model)` are the optimiser's parameter groups, such as `lm.finetune.schedule.discriminative_groups` gives.
+    After `patience` evaluations in a row without a better `best_metric` training ends (None: never before `steps`).
     """
 
     model: nn.Module
@@ -101,6 +79,7 @@ class Trainer:
     order: Order = examples_at
     rate_scale: Callable[[int], float] = lambda step: 1.0
     groups: Callable[[nn.Module], list[dict[str, Any]]] | None = None
+    patience: int | None = None
 
     def run(self) -> TrainResult:
         """Train to the last step, from the newest good checkpoint in `directory` if there is one.
@@ -126,7 +105,7 @@ class Trainer:
         try:
             while True:
                 self._between_steps()
-                if self.state.step == self.steps:
+                if self.state.step == self.steps or self._out_of_patience():
                     break
                 check(self.should_stop, f"training, after step {self.state.step}")
                 self._step()
@@ -220,7 +199,10 @@ class Trainer:
             if self.best_metric is not None and state.step > 0:
                 value = figures[self.best_metric]
                 if state.best_value is None or value < state.best_value:
-                    state.best_step, state.best_value, save = state.step, value, True
+                    state.best_step, state.best_value, state.stale, save = state.step, value, 0, True
+                else:
+                    state.stale += 1
+                    save |= self._out_of_patience()
                 if isinstance(self.optimizer, AveragedSGD):
                     self.optimizer.observe(value, state.observed)
         if self.sample is not None and due(int(config.sample_interval), state.sampled):
@@ -234,6 +216,9 @@ class Trainer:
             save |= 0 < config.checkpoint_seconds <= time.monotonic() - self.saved_at
         if save:
             self._save()
+
+    def _out_of_patience(self) -> bool:
+        return self.patience is not None and self.state.stale >= self.patience
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint to be of this run, by the names that a user knows."""
@@ -263,7 +248,7 @@ class Trainer:
     def _save(self) -> None:
         state = {**asdict(self.state), "identity": self._identity(), "environment": self._environment()}
         tensors = {**optimizer_tensors(self.model, self.optimizer), **self.carry}
-        path = save_checkpoint(self.directory, self.state.step, self.model.state_dict(), tensors, state)
+        path = save_checkpoint(self.directory, self.state.step, trained_tensors(self.model), tensors, state)
         self.saved, self.saved_at = self.state.step, time.monotonic()
         best = {self.state.best_step} if self.state.best_step is not None else set()
         prune_checkpoints(self.directory, self.config.keep_last, also=best)
@@ -282,7 +267,7 @@ class Trainer:
                 raise ResumeError(f"{checkpoint.path} is of another run ({'; '.join(changed)}): use another directory")
             if changed:
                 log.warning("resuming where the last bits may differ: %s", "; ".join(changed))
-        self.model.load_state_dict(checkpoint.model)
+        load_trained(self.model, checkpoint.model)
         moments, carry = split_carry(checkpoint.optimizer)
         load_optimizer_tensors(self.model, self.optimizer, moments)
         self.carry = {name: tensor.to(self.device) for name, tensor in carry.items()}
@@ -297,6 +282,6 @@ class Trainer:
             if self.state.best_step is None:
                 raise ValueError("select: best was asked for, but nothing was evaluated")
             best = load_checkpoint(dict(list_checkpoints(self.directory))[self.state.best_step])
-            self.model.load_state_dict(best.model)
+            load_trained(self.model, best.model)
             tensors = best.optimizer
         put_averages(self.model, tensors)
