@@ -315,7 +315,7 @@ def test_other_models_are_refused(backbone: Path, data: Path, tmp_path: Path) ->
         finetune(data, tmp_path / "classifier", QUICK, tmp_path / "again")
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs/config.json").write_text('{"model_type": "t5"}')
-    with pytest.raises(ValueError, match="of type 't5' is none of ours; gpt2, .*albert"):
+    with pytest.raises(ValueError, match=r"of type 't5' is none of ours; gpt2, .*albert"):
         open_backbone(tmp_path / "theirs")
 
 
@@ -364,7 +364,7 @@ def test_settings_that_do_not_fit_are_refused(values: dict[str, Any], message: s
 
 
 def test_an_encoder_has_no_auxiliary_loss() -> None:
-    with pytest.raises(ValueError, match="auxiliary_weight is 0.5, but a model of kind 'bert' does not predict"):
+    with pytest.raises(ValueError, match=r"auxiliary_weight is 0.5, but a model of kind 'bert' does not predict"):
         FinetuneConfig(auxiliary_weight=0.5).resolve(BertConfig())
 
 
