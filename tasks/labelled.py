@@ -4,48 +4,33 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import LabelledConfig
-from lm.labelled.folder import SPLITS, Task, write_labelled
-from lm.labelled.forms import Classification
 from tasks.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
+SPLITS = ("train", "valid", "test")
 CHOICE = ("per_class", "per_class_eval")  # what chooses among the candidates and changes none
 
 
-@stage(version=2)
+@stage(version=1)
 def labelled(work: Work, config: LabelledConfig, *, corpus: Artifact, split: Artifact) -> None:
-    """Write a labelled set (`lm.labelled.folder`): masked paragraphs and the libraries that they document."""
+    """Write train.parquet, valid.parquet and test.parquet: masked paragraphs with their label."""
     from data_quality.labelled import select_labelled
 
     candidates = config.model_dump(mode="json", exclude=set(CHOICE))
-    parts = build_parts(work, "labelled.shard", 2, candidates_part, shard_parts(corpus, config, candidates))
-    chosen = work.scratch / "chosen"
+    parts = build_parts(work, "labelled.shard", 1, candidates_part, shard_parts(corpus, config, candidates))
     counts = select_labelled(
         [part.path / "candidates.parquet" for part in parts],
         split.file("split.parquet"),
-        chosen,
+        work.directory,
         config,
         work.scratch / "spill",
         work.resources.memory_limit,
         work.resources.threads,
     )
-    write_set(chosen, [c.name for c in config.classes], work.directory)
     work.counts = {name: value for name, value in counts.items() if isinstance(value, int | float)}
     rows = [{"library": c.name, **{name: counts[f"{name}_classes"][c.name] for name in SPLITS}} for c in config.classes]
     work.table("examples", rows, "Labelled paragraphs of each library, by split")
-
-
-def write_set(chosen: Path, classes: list[str], directory: Path) -> None:
-    """The chosen examples in the layout of every labelled set."""
-    import pyarrow.parquet as pq
-
-    columns = ["id", "text", "label"]
-    task = Task(name="library", ask=Classification(classes=tuple(classes)), metrics=("accuracy", "macro_f1"))
-    tables = {split: pq.read_table(chosen / f"{split}.parquet", columns=columns).to_pylist() for split in SPLITS}
-    write_labelled(
-        directory, task, {split: [{**row, "text_b": None} for row in rows] for split, rows in tables.items()}
-    )
 
 
 def candidates_part(directory: Path, shard: str, config: LabelledConfig) -> dict[str, Any]:

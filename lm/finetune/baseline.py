@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from lm.finetune.artifact import write_json
 from lm.finetune.config import BaselineConfig
 from lm.finetune.predictions import PREDICTIONS_FILE, Predictions, write_predictions
-from lm.finetune.run import as_predictions
-from lm.labelled.folder import LabelledSet, held_out_splits
+from lm.finetune.run import as_predictions, held_out_splits
+from lm.labelled.folder import LabelledSet
 from lm.labelled.forms import Classification
 
 

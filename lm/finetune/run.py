@@ -10,7 +10,7 @@ from lm.finetune.artifact import device_of
 from lm.finetune.forms.base import Answer, Example, TaskForm
 from lm.finetune.heads import TaskModel
 from lm.finetune.predictions import Predictions, label_column
-from lm.labelled.folder import Task
+from lm.labelled.folder import LabelledSet, Split, Task
 from lm.stop import ShouldStop, check, never
 
 BATCH = 64
@@ -42,6 +42,11 @@ def answer(
 ) -> list[Answer]:
     """What the model says of each example."""
     return form.answers(items, outputs_of(model, form, items, batch, should_stop))
+
+
+def held_out_splits(labelled: LabelledSet) -> list[Split]:
+    """What is not trained on: valid and, where there is one, test."""
+    return ["valid", "test"] if labelled.has("test") else ["valid"]
 
 
 def as_predictions(task: Task, examples: Sequence[Example], answers: Sequence[Answer]) -> Predictions:

@@ -19,10 +19,10 @@ from lm.finetune.freeze import learning_count, prepare, task_groups, unfreezing
 from lm.finetune.heads import TaskModel, use_pretrained_pooler
 from lm.finetune.objective import FinetuneObjective
 from lm.finetune.predictions import PREDICTIONS_FILE, Predictions, write_predictions
-from lm.finetune.run import answer, as_predictions
+from lm.finetune.run import answer, as_predictions, held_out_splits
 from lm.finetune.scores import metric_of
 from lm.finetune.threshold import best_threshold
-from lm.labelled.folder import LabelledSet, held_out_splits
+from lm.labelled.folder import LabelledSet
 from lm.labelled.forms import Classification, Form
 from lm.order import draw_seed
 from lm.stop import ShouldStop, never

@@ -56,11 +56,6 @@ class LabelledSet:
         return table.cast(wanted)
 
 
-def held_out_splits(labelled: LabelledSet) -> list[Split]:
-    """What is not trained on: valid and, where there is one, test."""
-    return ["valid", "test"] if labelled.has("test") else ["valid"]
-
-
 def write_labelled(folder: Path, task: Task, splits: Mapping[Split, list[dict[str, Any]]]) -> None:
     """Write a set; rows are dictionaries of the form's columns. Raises ValueError for a row that does not fit."""
     folder.mkdir(parents=True, exist_ok=True)

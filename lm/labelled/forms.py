@@ -27,7 +27,6 @@ class Classification(Form):
 
     form: Literal["classification"] = "classification"
     classes: tuple[str, ...] = Field(min_length=2, description="Names of the labels; an example's label is its place.")
-    symmetric: bool = Field(default=False, description="Whether the order of the two texts means nothing (paraphrase).")
     columns: ClassVar = {"text": pa.string(), "text_b": pa.string(), "label": pa.int32()}
     nullable: ClassVar = ("text_b",)
 
