@@ -11,7 +11,7 @@ from data_quality.config import SignatureConfig
 from lm.config import StrictModel
 from lm.labelled import checks
 from lm.labelled.checks import Contradiction, Splits, Twin
-from lm.labelled.cut import flat, input_texts
+from lm.labelled.cut import input_texts
 from lm.labelled.examples import Example
 from lm.labelled.forms import AnyForm
 
@@ -189,10 +189,6 @@ def _refuse(found: Findings, config: ChecksConfig, duplicates: list[Twin], contr
 def excerpts(form: AnyForm, splits: Splits, found: Findings, shown: int) -> dict[str, Any]:
     """The first findings of each kind with the beginnings of their texts, for people and programs."""
     by_id = {(split, e["id"]): e for split, examples in splits.items() for e in examples}
-    columns = form.inputs
-
-    def text(split: str, name: str) -> str:
-        return checks.excerpt(form, by_id[split, name], columns)
 
     def twin(t: Twin) -> dict[str, Any]:
         return {
@@ -202,7 +198,7 @@ def excerpts(form: AnyForm, splits: Splits, found: Findings, shown: int) -> dict
             "jaccard": round(t.jaccard, 4),
             "same_answer": t.same,
             "answers": [checks.answer(form, by_id[s, n])[:80] for s, n in ((t.split, t.id), (t.other_split, t.other))],
-            "texts": [text(t.split, t.id), text(t.other_split, t.other)],
+            "texts": [checks.excerpt(form, by_id[s, n]) for s, n in ((t.split, t.id), (t.other_split, t.other))],
         }
 
     pairs = sorted({(t.split, t.other_split) for t in found.leaks})
@@ -231,7 +227,7 @@ def excerpts(form: AnyForm, splits: Splits, found: Findings, shown: int) -> dict
                 "groups": sum(c.split == split for c in found.contradictions),
                 "examples": sum(len(c.ids) for c in found.contradictions if c.split == split),
                 "first": [
-                    {"ids": c.ids, "answers": [said[:80] for said in c.answers], "text": flat(c.text)[:160]}
+                    {"ids": c.ids, "answers": [said[:80] for said in c.answers], "text": c.text}
                     for c in found.contradictions
                     if c.split == split
                 ][:shown],

@@ -93,8 +93,9 @@ def commit_of(hub: HubConfig) -> str:
         return resolve_revision(source)
     except SourceNotFound as error:
         raise BadInput(
-            f"{hub.id}: the hub cannot be asked ({error}). Without a network, name files instead: --set"
-            " train.files=[FILE] --set valid.files=[FILE], their columns with --set read.fields.NAME=COLUMN"
+            f"{hub.id}: the hub cannot be asked which commit it is at: {error.__cause__}. Check hub.id, or pin"
+            " hub.revision to a full commit. Without a network, name files instead: --set train.files=[FILE] --set"
+            " valid.files=[FILE], their columns with --set read.fields.NAME=COLUMN"
         ) from error
 
 

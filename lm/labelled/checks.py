@@ -3,7 +3,7 @@ contradictions, empty fields, labels that one split lacks. Nothing is changed he
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lm.labelled.cut import flat, input_texts, normal
 from lm.labelled.examples import Example
@@ -105,8 +105,7 @@ def contradictions(form: AnyForm, split: str, examples: Sequence[Example]) -> li
         if all(agree(form, group[0], other) for other in group[1:]):
             continue
         answers = tuple(answer(form, example) for example in group)
-        text = " ⇥ ".join(filter(None, (flat(group[0][name]) for name in form.inputs)))
-        found.append(Contradiction(split, tuple(example["id"] for example in group), answers, text))
+        found.append(Contradiction(split, tuple(example["id"] for example in group), answers, excerpt(form, group[0])))
     return found
 
 
@@ -193,8 +192,7 @@ def one_sided(table: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
     }
 
 
-def excerpt(form: AnyForm, example: Example, columns: Sequence[str], length: int = 160) -> str:
+def excerpt(form: AnyForm, example: Example, length: int = 160) -> str:
     """The beginning of what an example shows, for people."""
-    texts: list[Any] = [flat(example[name]) for name in columns]
-    text = " ⇥ ".join(" ".join(part.split()) for part in texts if part)
+    text = " ⇥ ".join(" ".join(part.split()) for name in form.inputs if (part := flat(example[name])))
     return text if len(text) <= length else text[: length - 1] + "…"

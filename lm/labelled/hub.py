@@ -22,7 +22,6 @@ def read_hub(hub: HubConfig, split: str, data_files: Sequence[str] = ()) -> Iter
     Raises BadInput for a set or a split that cannot be had, saying how to go on without the hub.
     """
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
 
     where, number = f"{hub.id}, {split}", 0
     try:
@@ -39,9 +38,7 @@ def read_hub(hub: HubConfig, split: str, data_files: Sequence[str] = ()) -> Iter
             number += 1
             named = {name: _names(value, features.get(name)) for name, value in values.items()}
             yield Record(f"{where}: record {number}", f"{split}: record {number}", named)
-    except BadInput:
-        raise
-    except (DatasetsError, OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+    except Exception as error:  # its own, those of readers of every format, and the HTTP client's
         raise BadInput(
             f"{where}: cannot be read from the hub after {number} records: {type(error).__name__}: {error}. Check"
             " hub.id, hub.config and the split; without a network, name files: --set train.files=[FILE] --set"
