@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
-DISCRIMINATORS = ("format", "kind")
+DISCRIMINATORS = ("format", "kind", "form")
 """The fields by which one of several models is chosen."""
 
 _PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyproject.toml, sources)
@@ -131,8 +131,8 @@ def _explain(item: Any, whole: type[BaseModel]) -> str:
 def _located(location: list[str], whole: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
     """A location as the file has it, and the models that its last key may belong to.
 
-    Where one of several models is meant, told apart by `format` or `kind`, pydantic puts that name behind the key of
-    the field or the number of the item: it chooses the model and goes.
+    Where one of several models is meant, told apart by `format`, `kind` or `form`, pydantic puts that name behind the
+    key of the field or the number of the item: it chooses the model and goes.
     """
     written: list[str] = []
     models: list[type[BaseModel]] = [whole]
@@ -149,7 +149,7 @@ def _located(location: list[str], whole: type[BaseModel]) -> tuple[list[str], li
 
 
 def _names(model: type[BaseModel]) -> tuple[Any, ...]:
-    """What `format` or `kind` must say for this model to be meant."""
+    """What `format`, `kind` or `form` must say for this model to be meant."""
     fields = [model.model_fields[name] for name in DISCRIMINATORS if name in model.model_fields]
     return tuple(value for field in fields for value in typing.get_args(field.annotation))
 
