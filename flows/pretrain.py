@@ -57,14 +57,23 @@ def tokens_under(initial: Artifact | None, config: TokensConfig, corpus: Corpus)
 def initial_model(config: PipelineConfig) -> Artifact | None:
     """The model that pretraining goes on from: an artifact, or a folder taken into the store."""
     name = config.pretrain.init_from
-    if name is None:
-        return None
+    return None if name is None else named_model(name, "pretrain.init_from")
+
+
+def named_model(name: str, key: str) -> Artifact:
+    """A model by the name of its artifact or its alias, or a folder, which is taken into the store.
+
+    Raises ConfigError, naming the configuration's `key`, for the name of a stage and for a folder that holds no model.
+    """
     folder = Path(name)
     if folder.is_dir():
-        return adopt_model(AdoptConfig.of(folder))
+        try:
+            return adopt_model(AdoptConfig.of(folder))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{key}: {folder} is no model's folder: {error.filename} is not there") from error
     if name in STAGES:
         raise ConfigError(
-            f"pretrain.init_from: {name!r} is a stage, and its newest artifact changes with every run; name one, "
+            f"{key}: {name!r} is a stage, and its newest artifact changes with every run; name one, "
             f"as `textmill ls {name}` lists them, or an alias or a folder"
         )
     return current_run().store.resolve(name)

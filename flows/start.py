@@ -118,10 +118,24 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         figures["accuracy from random weights"] = f"{second['mean']:.1%} ± {second['sd']:.1%}"
         figures["accuracy of a bag of words"] = f"{comparisons['pretrained - bag of words']['second']['mean']:.1%}"
         figures["difference"] = f"{gain['value']:+.1%} (95 % interval {gain['low']:+.1%} to {gain['high']:+.1%})"
+    if "finetune_summary" in made:
+        figures |= _tuned(json.loads(made["finetune_summary"].file("summary.json").read_text()))
     if "leaderboard" in made:
         for row in read_board(made["leaderboard"]):
             figures[row["model"]] = f"{row['bits_per_byte']:.4f} bits per byte, {row['parameters']:,} parameters"
     return figures
+
+
+def _tuned(summary: dict[str, Any]) -> dict[str, str]:
+    """What the seeds of a fine-tuning reach together."""
+    figures = {}
+    for split, of in summary["splits"].items():
+        for name, spread in of.items():
+            figures[f"{summary['task']}, {split} {name}"] = (
+                f"{spread['mean']:.3f} ± {spread['sd']:.3f} over {summary['seeds']} seeds "
+                f"(95 % interval {spread['low']:.3f} to {spread['high']:.3f})"
+            )
+    return figures | {"best run on dev": summary["runs"][summary["best"]]["artifact"]}
 
 
 def _last_sample(model: Artifact | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Take a model folder from outside, ours or a Hugging Face GPT-2, into the store as an artifact."""
+"""Take a model folder from outside, ours or one of Hugging Face that we read, into the store as an artifact."""
 
 import hashlib
 from pathlib import Path
@@ -42,8 +42,9 @@ class AdoptConfig(BaseModel):
 @stage(version=1)
 def adopt_model(work: Work, config: AdoptConfig) -> None:
     """Read the folder with the real loader and write it as a model folder of our own."""
-    from lm.artifact import load_model, save_model
+    from lm.artifact import save_model
+    from lm.finetune.backbone import open_backbone
 
-    model, _ = load_model(config.folder)
-    save_model(model, config.folder, work.directory)
-    work.counts["parameters"] = sum(p.numel() for p in model.parameters())
+    backbone, _ = open_backbone(config.folder)
+    save_model(backbone.model, config.folder, work.directory)
+    work.counts["parameters"] = sum(p.numel() for p in backbone.parameters())

@@ -7,11 +7,10 @@ learned, they are merged: the folder needs no adapter to be used; `adapters.safe
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import nn
 
 from lm.artifact import described
@@ -50,6 +49,7 @@ def save_finetuned(
     task: Task,
     config: FinetuneConfig,
     vocab: int,
+    pairs: bool,
     threshold: float,
     tokenizer_dir: Path,
     folder: Path,
@@ -58,6 +58,7 @@ def save_finetuned(
 
     Args:
         vocab: of the backbone before new tokens came.
+        pairs: whether it was taught on pairs of texts.
         threshold: of questions that may have no answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,14 +74,26 @@ def save_finetuned(
         "task": task.model_dump(mode="json"),
         "settings": config.model_dump(mode="json"),
         "vocab": vocab,
+        "pairs": pairs,
         "threshold": threshold,
         "backbone": model.backbone.settings.model_dump(mode="json"),
     }
     write_json(folder / "config.json", content)
 
 
-def load_finetuned(folder: Path) -> tuple[TaskModel, TaskForm, Task, FinetuneConfig]:
-    """The model (on the CPU, in eval mode), its form with its tokenizer, its task and how it was fine-tuned.
+class Finetuned(NamedTuple):
+    """What a folder holds: the model (on the CPU, in eval mode), its form with its tokenizer, its task, how it was
+    fine-tuned, and whether on pairs of texts."""
+
+    model: TaskModel
+    form: TaskForm
+    task: Task
+    settings: FinetuneConfig
+    pairs: bool
+
+
+def load_finetuned(folder: Path) -> Finetuned:
+    """The fine-tuned model of a folder.
 
     Raises FileNotFoundError if there is no model, ValueError if it is one of another kind.
     """
@@ -96,12 +109,7 @@ def load_finetuned(folder: Path) -> tuple[TaskModel, TaskForm, Task, FinetuneCon
     backbone = Backbone(MODULES[sizes.kind](sizes))  # type: ignore[attr-defined]
     model = TaskModel(backbone, make_head(form, settings, backbone))
     model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.eval(), form, task, settings
-
-
-def tokenizer_of(form: TaskForm) -> Tokenizer:
-    """The tokenizer that a form reads with."""
-    return form.reader.tokenizer  # type: ignore[attr-defined]
+    return Finetuned(model.eval(), form, task, settings, config["pairs"])
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

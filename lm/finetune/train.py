@@ -70,7 +70,8 @@ def finetune(
     pretrained, tokenizer = open_backbone(backbone)
     config = config.resolve(pretrained.settings)
     weights = weights_of(task.ask, config, examples["train"])
-    built = build(task.ask, has_pairs(examples["train"]), pretrained, tokenizer, config, weights)
+    pairs = has_pairs(examples["train"])
+    built = build(task.ask, pairs, pretrained, tokenizer, config, weights)
     model, form = built.model, built.form
     items = {split: form.items(rows) for split, rows in examples.items()}
     per_epoch = len(items["train"]) / config.batch
@@ -107,7 +108,7 @@ def finetune(
     if isinstance(form, QuestionForm) and form.ask.unanswerable:
         threshold = form.threshold = best_threshold(predictions["valid"])
         predictions = {split: _under(form, of) for split, of in predictions.items()}
-    save_finetuned(model, task, config, pretrained.vocab, threshold, backbone, directory)
+    save_finetuned(model, task, config, pretrained.vocab, pairs, threshold, backbone, directory)
     summary = {
         "task": task.name,
         "metric": task.metrics[0],

@@ -221,7 +221,8 @@ def test_outputs_describe_the_run(backbone: Path, data: Path, tmp_path: Path) ->
     # the first of the best on dev is what is kept and predicted with; the untrained model does not count
     best = min(seen[1:], key=lambda s: s[1]["error"])
     assert (result["best_step"], result["valid"]["accuracy"]) == (best[0], best[1]["accuracy"])
-    model, form, task, _ = load_finetuned(tmp_path)
+    model, form, task, _, pairs = load_finetuned(tmp_path)
+    assert not pairs
     assert task == LabelledSet(data).task
     for split in ("valid", "test"):
         rows = LabelledSet(data).read(split).to_pylist()  # type: ignore[arg-type]

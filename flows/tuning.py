@@ -1,0 +1,83 @@
+"""Fine-tuning a model on a task: its labelled set, a run for each seed, and what they reach together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+
+from flows.loading import ConfigError
+from flows.pretrain import named_model
+from flows.running import prefect_run
+from flows.task_config import load_task
+from flows.task_sets import build_task
+from flows.tuning_config import TuningConfig, shipped_tuning, task_file
+from lm.finetune.kinds import settings_of
+from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
+from tasks.files import read_json
+from tasks.finetune import FinetuneRequest, SummaryConfig, finetune, finetune_summary
+from tasks.run import current_run
+from tasks.store import Artifact
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The set, the runs in the order of the seeds, and what they reach together."""
+
+    examples: Artifact
+    runs: list[Artifact]
+    summary: Artifact
+
+    @property
+    def best(self) -> Artifact:
+        """The run that is best on dev."""
+        return self.runs[read_json(self.summary.file("summary.json"))["best"]]
+
+
+def build_tuned(config: TuningConfig) -> Tuned:
+    """Every stage in order; each is found in the store or built.
+
+    Raises:
+        ConfigError: no such task, set or model, or one that cannot be fine-tuned, or settings that do not fit it.
+    """
+    wanted, _ = config.needed()
+    examples = labelled_set_of(config)
+    model = named_model(wanted, "model")
+    try:
+        settings = config.settings.resolve(settings_of(read_json(model.file("config.json"))))
+    except ValueError as error:
+        raise ConfigError(f"{wanted}: {error}") from error
+    runs = []
+    for seed in config.seeds:
+        request = FinetuneRequest(settings=settings.model_copy(update={"seed": seed}))
+        try:
+            runs.append(finetune(request, label=f"{config.name} seed {seed}", examples=examples, model=model))
+        except ValueError as error:
+            raise ConfigError(f"{config.name}: {error}") from error
+    return Tuned(examples, runs, finetune_summary(SummaryConfig(), runs=runs))
+
+
+def labelled_set_of(config: TuningConfig) -> Artifact:
+    """The labelled set that a configuration names.
+
+    Raises:
+        ConfigError: there is none, or it cannot be used.
+    """
+    if config.task is not None:
+        task = load_task(task_file(config.task), {f"limits.{name}": str(n) for name, n in config.limits.items()})
+        return build_task(task)
+    assert config.data is not None
+    folder = Path(config.data)
+    if not folder.is_dir():
+        return current_run().store.resolve(config.data)
+    try:
+        return adopt_labelled(AdoptLabelledConfig.of(folder))
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(f"data: {error}") from error
+
+
+@flow(name="tuning", flow_run_name="finetune {config.name}", persist_result=False)
+def tuning_flow(config: TuningConfig = shipped_tuning()) -> dict[str, str]:  # noqa: B008
+    """Fine-tune a model on a task over several seeds; what is up to date is reused."""
+    with prefect_run("tuning", config):
+        made = build_tuned(config)
+    return {"summary": made.summary.name, "best": made.best.name}

@@ -1,0 +1,223 @@
+"""Fine-tuning through the mill: a set, a model and seeds to a summary; what is wrong is said; predictions of files."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from flows import cli  # noqa: F401  the commands register themselves
+from flows.cli_common import app
+from flows.loading import CONFIGS, ConfigError
+from flows.predict import predict_file
+from flows.tuning import build_tuned
+from flows.tuning_config import TuningConfig, load_tuning
+from lm.finetune.config import FinetuneConfig
+from lm.finetune.presets import FINETUNE_PRESETS
+from lm.finetune.train import finetune
+from tasks.files import read_json
+from tasks.progress import Display
+from tasks.run import Resources, Run, use_run
+from tasks.store import Store
+from tests.lm.finetune_cases import backbone_folder, examples, write_set
+
+SHIPPED = sorted((CONFIGS / "finetune").glob("*.yaml"))
+QUICK: dict[str, Any] = {"epochs": 2, "batch": 8, "learning_rate": 3e-3, "evaluations": 2, "device": "cpu"}
+
+
+def run_in(root: Path) -> Run:
+    return Run(Store(root / "store"), Resources(workers=1, threads=1), Display(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return backbone_folder(tmp_path_factory.mktemp("bert"), "bert")
+
+
+def tuning(**changes: Any) -> TuningConfig:
+    return TuningConfig.model_validate(
+        {"name": "test", "preset": "small-bert", "settings": QUICK, "seeds": [0, 1], **changes}
+    )
+
+
+def test_seeds_are_runs_and_sum_up_and_are_reused(bert: Path, tmp_path: Path) -> None:
+    data = write_set(tmp_path / "data", "pairs")
+    config = tuning(data=str(data), model=str(bert))
+    with use_run(run_in(tmp_path)) as run:
+        made = build_tuned(config)
+        assert [r.stage for r in run.records] == [
+            "adopt_labelled",
+            "adopt_model",
+            *["finetune"] * 2,
+            "finetune_summary",
+        ]
+        build_tuned(config)
+        assert {r.state for r in run.records[5:]} == {"cached"}
+        fewer = config.model_copy(update={"seeds": (1,)})
+        again = build_tuned(fewer)
+        assert again.runs == made.runs[1:]
+    summary = read_json(made.summary.file("summary.json"))
+    values = [read_json(r.file("metrics.json"))["valid"]["f1"] for r in made.runs]
+    found = summary["splits"]["valid"]["f1"]
+    assert found["values"] == values
+    assert found["mean"] == pytest.approx(sum(values) / 2)
+    assert found["low"] <= found["mean"] <= found["high"]
+    assert summary["best"] == values.index(max(values))
+    assert made.best == made.runs[summary["best"]]
+    assert set(summary["splits"]["test"]) == {"f1", "accuracy"}
+    counts = made.summary.counts()
+    assert counts["test_f1_mean"] == summary["splits"]["test"]["f1"]["mean"]
+    assert made.runs[0].manifest()["config"]["pooling"] == "pooler"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_configurations_train(path: Path, tmp_path: Path) -> None:
+    config = load_tuning(path)
+    assert config.settings == FINETUNE_PRESETS[config.preset]
+    model = {"small-bert": "bert", "bert": "bert", "ulmfit": "rnn"}.get(path.stem, "gpt")
+    named = {
+        "data": str(write_set(tmp_path / "data", "single", train=16, valid=8, test=0)),
+        "model": str(backbone_folder(tmp_path / "model", model)),
+    }
+    with use_run(run_in(tmp_path)):
+        made = build_tuned(load_tuning(path, named).smoke())
+    result = read_json(made.runs[0].file("metrics.json"))
+    assert result["steps"] == -(-16 // config.settings.batch)
+    assert 0 < result["learning"] < result["parameters"] or model != "bert"
+
+
+def test_a_task_of_files_is_learned(bert: Path, tmp_path: Path) -> None:
+    rows = [
+        {"text": row["text"], "topic": ("apples", "boats", "clouds")[row["label"]]} for row in examples("single", 40)
+    ]
+    with (tmp_path / "mine.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["text", "topic"])
+        writer.writeheader()
+        writer.writerows(rows)
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nask: {form: classification, classes: [apples, boats, clouds]}\n"
+        f"read: {{fields: {{label: topic}}}}\ntrain: {{files: [{tmp_path}/mine.csv]}}\ncut: {{valid: 0.3}}\n"
+    )
+    with use_run(run_in(tmp_path)):
+        made = build_tuned(tuning(task=str(tmp_path / "mine.yaml"), model=str(bert), seeds=[0], limits={"train": 16}))
+    result = read_json(made.runs[0].file("metrics.json"))
+    assert (result["task"], result["examples"]) == ("mine", 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, r"no model: give --model NAME"),
+        ({"model": "m"}, r"nothing to learn: give --task NAME"),
+        ({"model": "m", "task": "sst-1"}, r"sst-1 is no file and no shipped task; there are .*sst-2"),
+        ({"model": "m", "data": "EMPTY"}, r"data: .*task.json: not there: .* is no labelled set"),
+        ({"model": "finetune", "data": "DATA"}, r"model: 'finetune' is a stage, and its newest artifact changes"),
+        ({"model": "EMPTY", "data": "DATA"}, r"model: .* is no model's folder: .*config.json is not there"),
+        ({"model": "BERT", "data": "DATA", "settings": {"auxiliary_weight": 0.5}}, r"'bert' does not predict"),
+        ({"model": "BERT", "data": "DATA", "settings": {"freeze": 9}}, r"freeze is 9, but the model has 2 layers"),
+    ],
+)
+def test_what_is_wrong_is_said(changes: dict[str, Any], message: str, bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write_set(tmp_path / "data", "single")
+    names = {"EMPTY": str(tmp_path / "empty"), "DATA": str(tmp_path / "data"), "BERT": str(bert)}
+    given = {name: names.get(value, value) if isinstance(value, str) else value for name, value in changes.items()}
+    with use_run(run_in(tmp_path)), pytest.raises(ConfigError, match=message):
+        build_tuned(tuning(**given))
+
+
+def test_settings_are_checked_with_their_preset(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\npreset: gpt1\nsettings: {epochs: 4}\n")
+    settings = load_tuning(tmp_path / "mine.yaml").settings
+    assert (settings.epochs, settings.learning_rate, settings.pooling) == (4, 6.25e-5, "extract")
+    for key, value, message in (
+        ("settings.epoch", "3", r"settings.epoch: unknown key; did you mean 'settings.epochs'"),
+        ("preset", "gpt3", r"unknown model preset 'gpt3'; did you mean 'gpt1'"),
+        ("data", "folder", r"either task or data"),
+        ("limits.train", "100", r"limits are for a task"),
+    ):
+        given = {key: value} | ({"task": "sst-2"} if key == "data" else {})
+        with pytest.raises(ConfigError, match=message):
+            load_tuning(tmp_path / "mine.yaml", given)
+
+
+# --- predict ---------------------------------------------------------------------------------------------------------
+
+
+def tuned(name: str, root: Path, kind: str = "bert") -> Path:
+    settings = FinetuneConfig(**{**QUICK, "epochs": 1})
+    data = write_set(root / "data", name, test=0)
+    finetune(data, backbone_folder(root / "backbone", kind), settings, root / "tuned")
+    return root / "tuned"
+
+
+def test_predict_keeps_columns_and_says_labels(tmp_path: Path) -> None:
+    folder = tuned("single", tmp_path)
+    rows = [{"text": row["text"], "number": n, "label": "mine"} for n, row in enumerate(examples("single", 5))]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    done = CliRunner().invoke(app, ["predict", str(folder), str(tmp_path / "in.jsonl")])
+    assert done.exit_code == 0, done.output
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["number"] for row in said] == list(range(5))
+    for row in said:
+        assert row["given_label"] == "mine"
+        assert set(row["probabilities"]) == {"apples", "boats", "clouds"}
+        assert row["label"] == max(row["probabilities"], key=row["probabilities"].__getitem__)
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    with (tmp_path / "in.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["number", "text"])
+        writer.writeheader()
+        writer.writerows({name: row[name] for name in ("number", "text")} for row in rows)
+    written = tmp_path / "out" / "said.jsonl"
+    done = CliRunner().invoke(app, ["predict", str(folder), str(tmp_path / "in.csv"), "--out", str(written)])
+    assert done.exit_code == 0, done.output
+    again = [json.loads(line) for line in written.read_text().splitlines()]
+    assert [r["label"] for r in again] == [r["label"] for r in said]
+    assert [r["number"] for r in again] == list("01234")
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "keys"),
+    [
+        ("pairs", {"text": "red", "text_b": "sweet"}, {"label", "probabilities"}),
+        ("similarity", {"text": "red", "text_b": "sweet"}, {"score"}),
+        ("choice", {"question": "red and", "choices": ["round", "keel"]}, {"choice", "answer", "probabilities"}),
+        ("tagging", {"words": "Ada is in Rome"}, {"tags", "entities", "probabilities"}),
+        ("questions", {"context": "Ada is in Rome", "question": "who ?"}, {"answer", "start", "end", "probability"}),
+    ],
+)
+def test_every_form_answers_a_record(name: str, record: dict[str, Any], keys: set[str], tmp_path: Path) -> None:
+    folder = tuned(name, tmp_path)
+    file, bad = tmp_path / "in.jsonl", tmp_path / "bad.jsonl"
+    file.write_text(json.dumps(record) + "\n")
+    [said] = list(predict_file(folder, file, "cpu", quiet=True))
+    assert set(said) == keys | set(record)
+    if name == "tagging":
+        assert len(said["tags"]) == 4
+        assert all(
+            e["text"] == " ".join(["Ada", "is", "in", "Rome"][e["first"] : e["last"] + 1]) for e in said["entities"]
+        )
+    if name == "questions":
+        assert record["context"][said["start"] : said["end"]] == said["answer"]
+    needed = "choices" if name == "choice" else list(record)[-1]
+    bad.write_text(json.dumps(record) + "\n" + json.dumps({k: v for k, v in record.items() if k != needed}) + "\n")
+    with pytest.raises(ConfigError, match=f"bad.jsonl: line 2: no '{needed}': this model needs .*; the record has"):
+        list(predict_file(folder, bad, "cpu", quiet=True))
+    bad.write_text(json.dumps({**record, needed: 7}) + "\n")
+    with pytest.raises(ConfigError, match=f"line 1: '{needed}' is (int|no list of texts)"):
+        list(predict_file(folder, bad, "cpu", quiet=True))
+
+
+def test_predict_says_what_it_cannot_read(bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a 'finetuned' model: 'bert'; fine-tune it first"):
+        list(predict_file(bert, tmp_path / "in.jsonl", "cpu", quiet=True))
+    folder = tuned("single", tmp_path)
+    with pytest.raises(ConfigError, match=r"in.docx: records are read from .jsonl, .csv, .tsv, .parquet, also .gz"):
+        list(predict_file(folder, tmp_path / "in.docx", "cpu", quiet=True))
+    with pytest.raises(ConfigError, match=r"in.jsonl: no such file"):
+        list(predict_file(folder, tmp_path / "in.jsonl", "cpu", quiet=True))
+    (tmp_path / "in.jsonl").write_text('{"text": "red"}\n{"text"\n')
+    with pytest.raises(ConfigError, match=r"in.jsonl: line 2 is no JSON"):
+        list(predict_file(folder, tmp_path / "in.jsonl", "cpu", quiet=True))
