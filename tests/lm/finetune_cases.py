@@ -40,7 +40,19 @@ WORDS = {
 COMMON = ["the", "a", "of", "with", "under", "over", "and", "then", "some", "very"]
 PLACES = ["London", "Paris", "Rome"]
 PEOPLE = ["Ada", "Bob", "Eve"]
-EVERY = [*COMMON, *PLACES, *PEOPLE, *(word for of in WORDS.values() for word in of), "who", "where", "is", "seen", "?"]
+EVERY = [
+    "Smith",
+    "Bridge",
+    *COMMON,
+    *PLACES,
+    *PEOPLE,
+    *(word for of in WORDS.values() for word in of),
+    "who",
+    "where",
+    "is",
+    "seen",
+    "?",
+]
 
 
 def sentence(draw: random.Random, topic: str, low: int = 5, high: int = 12) -> str:
@@ -84,7 +96,14 @@ def choices(n: int, seed: int) -> list[dict[str, Any]]:
         topics = [others[0], others[1]][: 1 + i % 3 % 2]
         topics.insert(label, topic)
         row = {"context": sentence(draw, topic), "question": "and then" if i % 4 else ""}
-        rows.append({"id": f"{seed}-{i}", **row, "choices": [sentence(draw, t, 2, 5) for t in topics], "label": label})
+        rows.append(
+            {
+                "id": f"{seed}-{i}",
+                **row,
+                "choices": [f"{draw.choice(WORDS[t])} {sentence(draw, t, 1, 3)}" for t in topics],
+                "label": label,
+            }
+        )
     return rows
 
 
@@ -99,9 +118,9 @@ def tagged(n: int, seed: int) -> list[dict[str, Any]]:
             for _ in range(draw.randint(1, 3)):
                 words.append(draw.choice(COMMON))
                 tags.append("O")
-            kind, names = draw.choice([("PER", PEOPLE), ("LOC", PLACES)])
+            kind, names, second = draw.choice([("PER", PEOPLE, "Smith"), ("LOC", PLACES, "Bridge")])
             size = draw.randint(1, 2)
-            words += draw.choices(names, k=size)
+            words += [draw.choice(names), second][:size]
             tags += [f"B-{kind}", f"I-{kind}"][:size]
         rows.append({"id": f"{seed}-{i}", "words": words, "tags": tags})
     return rows
@@ -178,7 +197,7 @@ BACKBONES: dict[str, Any] = {
         GPTConfig(layers=2, width=32, heads=2, context=CONTEXT, vocab=vocab, norm="post"), seed=7
     ),
     "modern": lambda vocab: Modern(ModernConfig(layers=2, width=32, heads=2, context=CONTEXT, vocab=vocab), seed=7),
-    "bert": lambda vocab: Bert(BertConfig(layers=2, width=32, heads=2, context=CONTEXT, vocab=vocab), seed=7),
+    "bert": lambda vocab: Bert(BertConfig(layers=2, width=64, heads=2, context=CONTEXT, vocab=vocab), seed=7),
     "roberta": lambda vocab: Bert(
         BertConfig(
             layers=2,
@@ -209,7 +228,7 @@ ENCODERS = ("bert", "roberta", "albert")
 
 def tokenizer_folder(folder: Path, wordpiece: bool) -> Path:
     """A tokenizer of the words that the examples are made of."""
-    config = WordPieceConfig(kind="wordpiece", vocab_size=140) if wordpiece else ByteBPEConfig(vocab_size=300)
+    config = WordPieceConfig(kind="wordpiece", vocab_size=300) if wordpiece else ByteBPEConfig(vocab_size=300)
     train_tokenizer([" ".join(EVERY)] * 20, config, folder)
     return folder
 

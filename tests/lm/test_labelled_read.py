@@ -81,7 +81,12 @@ def test_parquet_and_several_files_in_a_row(tmp_path: Path) -> None:
     pq.write_table(table.set_column(2, "name", [["x", "y"]]), tmp_path / "b.parquet")
     fields = {"text": "sentence", "label": "gold", "id": "name"}
     made = examples(MOOD, tmp_path / "a.parquet", tmp_path / "b.parquet", fields=fields)
-    assert [(e["id"], e["text"], e["label"]) for e in made] == [("7", "a", 1), ("8", "", 0), ("x", "a", 1), ("y", "", 0)]
+    assert [(e["id"], e["text"], e["label"]) for e in made] == [
+        ("7", "a", 1),
+        ("8", "", 0),
+        ("x", "a", 1),
+        ("y", "", 0),
+    ]
 
 
 def test_two_members_of_gzip_and_two_frames_of_zstandard_are_one_file(tmp_path: Path) -> None:
@@ -317,7 +322,12 @@ def test_conversations_as_messages_or_prompt_and_response(tmp_path: Path) -> Non
         ("a.jsonl", '{"text": "a", "label": 0}\n{"text": \n', {}, r"a\.jsonl: line 2 is no JSON: .*one object a line"),
         ("a.jsonl", "[1]\n", {}, r"line 1 is no JSON object: '\[1\]'"),
         ("a.jsonl", '{"sentence": "a", "label": 0}', {"fields": {"text": "sentense"}}, "did you mean 'sentence'"),
-        ("a.jsonl", '{"label": 0}', {}, r"line 1: no column 'text' for text \(columns: 'label'\).*Set read\.fields\.text"),
+        (
+            "a.jsonl",
+            '{"label": 0}',
+            {},
+            r"line 1: no column 'text' for text \(columns: 'label'\).*Set read\.fields\.text",
+        ),
         ("a.jsonl", '{"text": 5, "label": 0}', {}, r"line 1: text \(column text\): 5 is no text"),
         ("a.jsonl", '{"text": "a", "label": -1}', {}, "label -1 means that there is none"),
         ("a.csv", "text,label\na,good\nb\n", {}, "line 3 has 1 values, 2 are needed.*read.quoting to false"),
