@@ -204,7 +204,6 @@ def test_each_head_overfits_32_examples(folders: Any, kind: str, name: str, tmp_
         evaluations=4,
         dropout=0,
         head_dropout=0,
-        auxiliary_weight=0,
         device="cpu",
         precision="fp32",
         **SETTINGS[name],
@@ -221,7 +220,15 @@ def test_each_head_overfits_32_examples(folders: Any, kind: str, name: str, tmp_
 def test_every_kind_of_backbone_learns(folders: Any, kind: str, tmp_path: Path) -> None:
     name, rate, epochs = ("single", 1e-2, 30) if kind == "rnn" else ("questions", 5e-3, 12)
     config = FinetuneConfig(
-        batch=8, learning_rate=rate, epochs=epochs, evaluations=3, dropout=0, head_dropout=0, device="cpu", precision="fp32"
+        batch=8,
+        learning_rate=rate,
+        epochs=epochs,
+        evaluations=3,
+        auxiliary_weight=0,
+        dropout=0,
+        head_dropout=0,
+        device="cpu",
+        precision="fp32",
     )
     data = write_set(tmp_path / "data", name, same=True, test=0)
     result = finetune(data, folders(kind), config, tmp_path / "out")
