@@ -14,6 +14,7 @@ from flows.config import PipelineConfig, TokensConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
 from flows.translation_config import TranslationConfig
+from flows.tuning_config import TuningConfig
 
 HEAD = """# Configuration
 
@@ -38,6 +39,12 @@ TRANSLATION = """
 The files of `textmill train-translator` have these keys. `extends` works here, too.
 """
 
+TUNING = """
+# A fine-tuning
+
+The files of `textmill finetune` have these keys; `--task`, `--data` and `--model` set the keys of those names.
+"""
+
 
 def configuration_page() -> str:
     """The whole page as Markdown."""
@@ -46,7 +53,8 @@ def configuration_page() -> str:
     own = {name for name in LadderConfig.model_fields if name not in TokensConfig.model_fields}
     ladder = "\n".join(_section(LadderConfig, "", seen, own))
     translation = "\n".join(_section(TranslationConfig, "", seen))
-    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n"
+    tuning = "\n".join(_section(TuningConfig, "", seen))
+    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TUNING}{tuning}\n"
 
 
 def _section(
