@@ -81,7 +81,12 @@ def test_parquet_and_several_files_in_a_row(tmp_path: Path) -> None:
     pq.write_table(table.set_column(2, "name", [["x", "y"]]), tmp_path / "b.parquet")
     fields = {"text": "sentence", "label": "gold", "id": "name"}
     made = examples(MOOD, tmp_path / "a.parquet", tmp_path / "b.parquet", fields=fields)
-    assert [(e["id"], e["text"], e["label"]) for e in made] == [("7", "a", 1), ("8", "", 0), ("x", "a", 1), ("y", "", 0)]
+    assert [(e["id"], e["text"], e["label"]) for e in made] == [
+        ("7", "a", 1),
+        ("8", "", 0),
+        ("x", "a", 1),
+        ("y", "", 0),
+    ]
 
 
 def test_two_members_of_gzip_and_two_frames_of_zstandard_are_one_file(tmp_path: Path) -> None:
@@ -109,8 +114,8 @@ def test_tables_without_a_header_have_numbered_or_given_columns(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("label", "place"),
-    [("good", 1), (1, 1), ("0", 0), ("+", 1), ("-", 0), (True, None), (1.0, None), ("1.0", None), ("01", None)]
-    + [(" 1", None), ("１", None), (2, None), ("Good", None), (None, None), (["good"], None)],
+    [("good", 1), (1, 1), ("0", 0), ("+", 1), ("-", 0)]
+    + [(wrong, None) for wrong in (True, 1.0, "1.0", "01", " 1", "１", 2, "Good", None, ["good"])],
 )
 def test_labels_are_names_or_whole_numbers(tmp_path: Path, label: Any, place: int | None) -> None:
     path = tmp_path / "a.jsonl"
@@ -125,8 +130,8 @@ def test_labels_are_names_or_whole_numbers(tmp_path: Path, label: Any, place: in
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [("3.8", 3.8), ("4", 4.0), (2, 2.0), ("1e0", 1.0), ("3,8", None), ("nan", None), ("1_0", None), (" 3", None)]
-    + [("6", None), (True, None), (None, None), ("", None)],
+    [("3.8", 3.8), ("4", 4.0), (2, 2.0), ("1e0", 1.0)]
+    + [(wrong, None) for wrong in ("3,8", "nan", "1_0", " 3", "6", True, None, "")],
 )
 def test_numbers_are_read_strictly(tmp_path: Path, value: Any, number: float | None) -> None:
     form = Regression(low=0, high=5)
@@ -267,7 +272,7 @@ def test_answers_in_other_tables(tmp_path: Path) -> None:
     path.write_text(json.dumps({**hub, "answers": "b"}))  # without a place: it is looked for
     assert examples(SQUAD, path)[0]["starts"] == [2]
     path.write_text(json.dumps({**hub, "answers": ["b"], "starts": [2.0]}))
-    with pytest.raises(BadInput, match="starts .*a whole number for each of 1 answers is needed, in characters"):
+    with pytest.raises(BadInput, match=r"starts .*a whole number for each of 1 answers is needed, in characters"):
         examples(SQUAD, path)
 
 
@@ -317,7 +322,12 @@ def test_conversations_as_messages_or_prompt_and_response(tmp_path: Path) -> Non
         ("a.jsonl", '{"text": "a", "label": 0}\n{"text": \n', {}, r"a\.jsonl: line 2 is no JSON: .*one object a line"),
         ("a.jsonl", "[1]\n", {}, r"line 1 is no JSON object: '\[1\]'"),
         ("a.jsonl", '{"sentence": "a", "label": 0}', {"fields": {"text": "sentense"}}, "did you mean 'sentence'"),
-        ("a.jsonl", '{"label": 0}', {}, r"line 1: no column 'text' for text \(columns: 'label'\).*Set read\.fields\.text"),
+        (
+            "a.jsonl",
+            '{"label": 0}',
+            {},
+            r"line 1: no column 'text' for text \(columns: 'label'\).*Set read\.fields\.text",
+        ),
         ("a.jsonl", '{"text": 5, "label": 0}', {}, r"line 1: text \(column text\): 5 is no text"),
         ("a.jsonl", '{"text": "a", "label": -1}', {}, "label -1 means that there is none"),
         ("a.csv", "text,label\na,good\nb\n", {}, "line 3 has 1 values, 2 are needed.*read.quoting to false"),
