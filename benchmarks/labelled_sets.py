@@ -3,8 +3,8 @@
     python -m benchmarks.labelled_sets              # one line for each of configs/tasks/local
     python -m benchmarks.labelled_sets rte cola     # these, with the findings themselves
 
-"All pairs" counts the training examples whose true Jaccard similarity with some held-out one reaches the threshold, by an
-index of all shingles and without any hashing into bands: what the near-twins found are a part of.
+"All pairs" counts the training examples whose true Jaccard similarity with some held-out one reaches the threshold, by
+an index of all shingles and without any hashing into bands: what the near-twins found are a part of.
 """
 
 import json
