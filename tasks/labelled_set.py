@@ -1,6 +1,7 @@
 """A labelled set of files or of the hub: read, cut, checked and written as a folder that a model can be tuned on."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,10 @@ def labelled_set(work: Work, config: LabelledSetRequest) -> None:
         Refused: findings that the config refuses.
     """
     form = config.task.ask
-    read = {name: _read(work, config, name) for name in SPLITS if getattr(config, name) is not None}
-    splits = _cut({name: part.examples for name, part in read.items()}, config)
-    _unique(splits)
     with work.graceful_stop() as should_stop:
+        read = {name: _read(work, config, name, should_stop) for name in SPLITS if getattr(config, name) is not None}
+        splits = _cut({name: part.examples for name, part in read.items()}, config)
+        _unique(splits)
         found = find(
             form,
             splits,
@@ -175,21 +176,20 @@ def labelled_set(work: Work, config: LabelledSetRequest) -> None:
     }
     _write_evidence(work.directory / EVIDENCE, found)
     write_json(work.directory / FINDINGS, said)
-    page = findings_page(said)
-    (work.directory / PAGE).write_text(page, encoding="utf-8")
-    work.markdown.append(("findings", page))
+    (work.directory / PAGE).write_text(findings_page(said), encoding="utf-8")
+    work.markdown.append(("findings", findings_page(said, texts=False)))  # texts, and what they tell, stay here
     write_labelled(work.directory, config.task, kept)  # type: ignore[arg-type]  # str for Split
     work.counts |= _counts(said)
 
 
-def _read(work: Work, config: LabelledSetRequest, name: str) -> Read:
+def _read(work: Work, config: LabelledSetRequest, name: str, should_stop: Callable[[], bool]) -> Read:
     files: SplitFiles = getattr(config, name)
     progress = work.progress.start(0, f"records of {name}")
     if files.hub is not None:
         records = read_hub(files.hub, files.split, files.data_files)
     else:
         records = read_files(files.paths, files.targets, config.read)
-    return read_examples(config.task.ask, records, config.read, name, progress)
+    return read_examples(config.task.ask, records, config.read, name, progress, should_stop)
 
 
 def _cut(given: dict[str, list[Example]], config: LabelledSetRequest) -> dict[str, list[Example]]:

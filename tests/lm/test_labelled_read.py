@@ -26,6 +26,7 @@ from lm.labelled.read_config import ReadConfig
 from lm.labelled.reading import Read, read_examples, read_files
 from lm.labelled.squad import checked_answers
 from lm.labelled.streams import BadInput, lines
+from lm.stop import Interrupted
 
 MOOD = Classification(classes=("bad", "good"))
 NAMES = Tagging(tags=("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
@@ -398,3 +399,13 @@ def test_several_errors_are_told_at_once_and_an_id_twice_is_one(tmp_path: Path) 
     path.write_text('{"text": "t", "label": 0, "id": 4}\n{"text": "u", "label": 0, "id": 4}\n')
     with pytest.raises(BadInput, match=r"line 2: id '4' is that of .*line 1 as well; take `id` out of read\.fields"):
         examples(MOOD, path, fields={"id": "id"})
+
+
+def test_reading_can_be_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "t", "label": 0}\n' * 5_000)
+    told: list[int] = []
+    records = read_files([path], [], ReadConfig())
+    with pytest.raises(Interrupted, match="asked to stop while reading train"):
+        read_examples(MOOD, records, ReadConfig(), "train", told.append, lambda: len(told) == 2)
+    assert told == [2_000, 2_000]

@@ -14,6 +14,7 @@ from flows.task_sets import build_task
 from lm.labelled.folder import LabelledSet
 from lm.labelled.streams import BadInput
 from tasks.labelled_checks import Refused
+from tasks.labelled_report import findings_page
 from tasks.labelled_set import EVIDENCE, FINDINGS, PAGE, labelled_set
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
@@ -72,6 +73,8 @@ def test_findings_have_their_evidence_and_are_removed(run: Run, folder: Path) ->
     assert counts["train_contradictions"] == 2
     assert counts["labels_unseen_in_training"] == 1
     page = made.file(PAGE).read_text(encoding="utf-8")
+    assert "Nobody agrees on this" in page
+    assert "Nobody agrees on this" not in findings_page(read, texts=False)  # what goes to a server
     assert "- leak-near and v1, Jaccard 0." in page
     assert "Labels held out, but never in training: odd." in page
     assert "Empty fields: 1, first empty (text)." in page
