@@ -56,13 +56,17 @@ class SplitFiles(BaseModel):
 
     @classmethod
     def on_hub(cls, hub: HubConfig, split: str, data_files: tuple[str, ...] = ()) -> "SplitFiles":
-        """A split of the hub at a commit, or of a folder with the hashes of all its files."""
+        """A split of the hub at a commit, or of a folder in the hub's place with the hashes of all its files.
+
+        Raises BadInput where the hub cannot be asked.
+        """
+        if not data_files and hub.revision == CONVERTED:
+            data_files = converted_files(hub, split)
         folder = Path(hub.id).expanduser()
         if folder.is_dir():
             found = sorted(path for path in folder.rglob("*") if path.is_file())
-            return cls(hub=hub, split=split, data_files=data_files, sha256=tuple(map(file_hash, found)))
-        if not data_files and hub.revision == CONVERTED:
-            data_files = converted_files(hub, split)
+            here = hub.model_copy(update={"id": str(folder), "revision": None})
+            return cls(hub=here, split=split, data_files=data_files, sha256=tuple(map(file_hash, found)))
         return cls(hub=hub.model_copy(update={"revision": commit_of(hub)}), split=split, data_files=data_files)
 
     def key_material(self) -> dict[str, Any]:
