@@ -11,8 +11,8 @@ NOTED = {
 }
 
 
-def findings_page(said: dict[str, Any]) -> str:
-    """Markdown: counts first, then the first few of each kind with their texts."""
+def findings_page(said: dict[str, Any], texts: bool = True) -> str:
+    """Markdown: counts first, then (`texts`) the first few of each kind with what they say."""
     splits = list(said["examples"])
     lines = [f"# {said['task']}: what the checks found", ""]
     rows = [("examples read", [said["examples"][name] for name in splits])]
@@ -20,14 +20,14 @@ def findings_page(said: dict[str, Any]) -> str:
     rows += [("examples in contradictions", [said["contradictions"][name]["examples"] for name in splits])]
     rows += [("kept", [said["kept"][name] for name in splits])]
     lines += _table(["", *splits], [[name, *map(_number, numbers)] for name, numbers in rows])
-    lines += _leaks(said)
+    lines += _leaks(said, texts)
     lines += _shared(said)
     lines += _balance(said, splits)
     lines += _smaller(said)
-    for split in splits:
+    for split in splits if texts else ():
         if first := said["duplicates"][split]["first"]:
             lines += ["", f"## Duplicates in {split}", "", *_twins(first[:PAGE_SHOWN])]
-    for split in splits:
+    for split in splits if texts else ():
         if first := said["contradictions"][split]["first"]:
             lines += ["", f"## Contradictions in {split}", ""]
             lines += [
@@ -37,7 +37,7 @@ def findings_page(said: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _leaks(said: dict[str, Any]) -> list[str]:
+def _leaks(said: dict[str, Any], texts: bool) -> list[str]:
     if not said["leaks"]:
         return ["", "No training example equals or nearly equals a held-out one."]
     rows = [
@@ -48,7 +48,7 @@ def _leaks(said: dict[str, Any]) -> list[str]:
     lines += _table(["examples of one that are in the other", "exact", "near", "of these with another answer"], rows)
     removed = said["removed"]
     lines += ["", f"Removed: {', '.join(f'{_number(count)} {name}' for name, count in removed.items())}."]
-    for pair, leak in said["leaks"].items():
+    for pair, leak in said["leaks"].items() if texts else ():
         for kind in ("exact", "near"):
             if first := leak[f"{kind}_first"]:
                 lines += ["", f"{pair}, {kind}:", "", *_twins(first[:PAGE_SHOWN])]

@@ -1,6 +1,7 @@
 """A labelled set of files or of the hub: read, cut, checked and written as a folder that a model can be tuned on."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,17 @@ class SplitFiles(BaseModel):
 
     @classmethod
     def on_hub(cls, hub: HubConfig, split: str, data_files: tuple[str, ...] = ()) -> "SplitFiles":
-        """A split of the hub at a commit, or of a folder with the hashes of all its files."""
+        """A split of the hub at a commit, or of a folder in the hub's place with the hashes of all its files.
+
+        Raises BadInput where the hub cannot be asked.
+        """
+        if not data_files and hub.revision == CONVERTED:
+            data_files = converted_files(hub, split)
         folder = Path(hub.id).expanduser()
         if folder.is_dir():
             found = sorted(path for path in folder.rglob("*") if path.is_file())
-            return cls(hub=hub, split=split, data_files=data_files, sha256=tuple(map(file_hash, found)))
-        if not data_files and hub.revision == CONVERTED:
-            data_files = converted_files(hub, split)
+            here = hub.model_copy(update={"id": str(folder), "revision": None})
+            return cls(hub=here, split=split, data_files=data_files, sha256=tuple(map(file_hash, found)))
         return cls(hub=hub.model_copy(update={"revision": commit_of(hub)}), split=split, data_files=data_files)
 
     def key_material(self) -> dict[str, Any]:
@@ -145,10 +150,10 @@ def labelled_set(work: Work, config: LabelledSetRequest) -> None:
         Refused: findings that the config refuses.
     """
     form = config.task.ask
-    read = {name: _read(work, config, name) for name in SPLITS if getattr(config, name) is not None}
-    splits = _cut({name: part.examples for name, part in read.items()}, config)
-    _unique(splits)
     with work.graceful_stop() as should_stop:
+        read = {name: _read(work, config, name, should_stop) for name in SPLITS if getattr(config, name) is not None}
+        splits = _cut({name: part.examples for name, part in read.items()}, config)
+        _unique(splits)
         found = find(
             form,
             splits,
@@ -175,21 +180,20 @@ def labelled_set(work: Work, config: LabelledSetRequest) -> None:
     }
     _write_evidence(work.directory / EVIDENCE, found)
     write_json(work.directory / FINDINGS, said)
-    page = findings_page(said)
-    (work.directory / PAGE).write_text(page, encoding="utf-8")
-    work.markdown.append(("findings", page))
+    (work.directory / PAGE).write_text(findings_page(said), encoding="utf-8")
+    work.markdown.append(("findings", findings_page(said, texts=False)))  # texts, and what they tell, stay here
     write_labelled(work.directory, config.task, kept)  # type: ignore[arg-type]  # str for Split
     work.counts |= _counts(said)
 
 
-def _read(work: Work, config: LabelledSetRequest, name: str) -> Read:
+def _read(work: Work, config: LabelledSetRequest, name: str, should_stop: Callable[[], bool]) -> Read:
     files: SplitFiles = getattr(config, name)
     progress = work.progress.start(0, f"records of {name}")
     if files.hub is not None:
         records = read_hub(files.hub, files.split, files.data_files)
     else:
         records = read_files(files.paths, files.targets, config.read)
-    return read_examples(config.task.ask, records, config.read, name, progress)
+    return read_examples(config.task.ask, records, config.read, name, progress, should_stop)
 
 
 def _cut(given: dict[str, list[Example]], config: LabelledSetRequest) -> dict[str, list[Example]]:

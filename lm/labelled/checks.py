@@ -146,7 +146,8 @@ def empty_fields(form: AnyForm, split: str, examples: Sequence[Example]) -> Iter
             if name in ("context", "question") and "choices" in example:
                 value = example["context"] + example["question"]
             parts = value if isinstance(value, list) else [value]
-            if not parts or any(not flat([part] if isinstance(part, dict) else part).strip() for part in parts):
+            texts = [part["content"] if isinstance(part, dict) else part or "" for part in parts]
+            if not texts or not all(map(str.strip, texts)):
                 yield split, example["id"], name
 
 

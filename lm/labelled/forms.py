@@ -34,7 +34,7 @@ class Form(StrictModel):
 class Classification(Form):
     """One label of several for a text, or for a pair of texts (`text_b`): sentiment, entailment, paraphrase."""
 
-    form: Literal["classification"] = "classification"
+    form: Literal["classification"] = Field(default="classification", description="Chooses this form.")
     classes: tuple[str, ...] = Field(min_length=2, description="Names of the labels; an example's label is its place.")
     symmetric: bool = Field(default=False, description="Whether the order of the two texts means nothing.")
     inputs: ClassVar = ("text", "text_b")
@@ -47,7 +47,7 @@ class Classification(Form):
 class Regression(Form):
     """A number for a text or a pair: how alike two sentences are."""
 
-    form: Literal["regression"] = "regression"
+    form: Literal["regression"] = Field(default="regression", description="Chooses this form.")
     low: float = Field(default=0.0, description="The least that a label can be.")
     high: float = Field(default=5.0, description="The most.")
     symmetric: bool = Field(default=False, description="Whether the order of the two texts means nothing.")
@@ -61,7 +61,7 @@ class Regression(Form):
 class MultipleChoice(Form):
     """The right one of several continuations or answers; `context` may be empty where `question` says all."""
 
-    form: Literal["multiple_choice"] = "multiple_choice"
+    form: Literal["multiple_choice"] = Field(default="multiple_choice", description="Chooses this form.")
     inputs: ClassVar = ("context", "question", "choices")
     usual_metrics: ClassVar = ("accuracy",)
     grouped_by: ClassVar = ("context",)
@@ -76,7 +76,7 @@ class MultipleChoice(Form):
 class Tagging(Form):
     """A tag for each word. Tags of spans are B-X, I-X (IOB2), as which every scheme is read."""
 
-    form: Literal["tagging"] = "tagging"
+    form: Literal["tagging"] = Field(default="tagging", description="Chooses this form.")
     tags: tuple[str, ...] = Field(min_length=2, description="All tags; those of spans and `O`, or parts of speech.")
     spans: bool = Field(default=True, description="Whether tags mark spans (entities), which are then what is scored.")
     joined: bool = Field(default=False, description="Words stand without spaces between them, as Chinese characters.")
@@ -94,7 +94,7 @@ class QuestionAnswering(Form):
     """The span of a context that answers a question. `answers` are all that are right, `starts` where each begins, in
     characters; both empty: it cannot be answered."""
 
-    form: Literal["question_answering"] = "question_answering"
+    form: Literal["question_answering"] = Field(default="question_answering", description="Chooses this form.")
     unanswerable: bool = Field(default=False, description="Whether there are questions without an answer (SQuAD 2.0).")
     inputs: ClassVar = ("context", "question")
     usual_metrics: ClassVar = ("f1", "exact_match")
@@ -110,7 +110,7 @@ class QuestionAnswering(Form):
 class Generation(Form):
     """A text and what it becomes: translation, summarisation."""
 
-    form: Literal["generation"] = "generation"
+    form: Literal["generation"] = Field(default="generation", description="Chooses this form.")
     inputs: ClassVar = ("source",)
     usual_metrics: ClassVar = ("bleu", "chrf")
     grouped_by: ClassVar = ("source", "target")
@@ -120,7 +120,7 @@ class Generation(Form):
 class Chat(Form):
     """A conversation; the assistant's turns are what is learned."""
 
-    form: Literal["chat"] = "chat"
+    form: Literal["chat"] = Field(default="chat", description="Chooses this form.")
     inputs: ClassVar = ("messages",)
     usual_metrics: ClassVar = ("bits_per_byte",)
     grouped_by: ClassVar = ("messages",)

@@ -10,6 +10,7 @@ from lm.labelled.forms import AnyForm
 from lm.labelled.read_config import ReadConfig
 from lm.labelled.records import Record, read_records
 from lm.labelled.streams import BadInput
+from lm.stop import ShouldStop, check, never
 
 ERRORS_SHOWN = 5
 TELL_EVERY = 2_000
@@ -37,10 +38,11 @@ def read_examples(
     config: ReadConfig,
     split: str,
     progress: Callable[[int], None] = lambda n: None,
+    should_stop: ShouldStop = never,
 ) -> Read:
     """Make examples of records. Without a field `id`, an example is named by its split and number: `train:17`.
 
-    Raises BadInput with the first few records that cannot be used, or for an id that comes twice.
+    Raises BadInput with the first few records that cannot be used, or for an id that comes twice; Interrupted.
     """
     notes, examples, errors = Notes(), [], []
     ids: dict[str, str] = {}
@@ -65,6 +67,7 @@ def read_examples(
             examples.append({"id": name, **example})
         if number % TELL_EVERY == 0:
             progress(TELL_EVERY)
+            check(should_stop, f"reading {split}")
     if errors:
         raise BadInput("\n".join(errors))
     return Read(examples, number, notes)

@@ -26,6 +26,7 @@ from lm.labelled.read_config import ReadConfig
 from lm.labelled.reading import Read, read_examples, read_files
 from lm.labelled.squad import checked_answers
 from lm.labelled.streams import BadInput, lines
+from lm.stop import Interrupted
 
 MOOD = Classification(classes=("bad", "good"))
 NAMES = Tagging(tags=("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))
@@ -114,8 +115,8 @@ def test_tables_without_a_header_have_numbered_or_given_columns(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("label", "place"),
-    [("good", 1), (1, 1), ("0", 0), ("+", 1), ("-", 0), (True, None), (1.0, None), ("1.0", None), ("01", None)]
-    + [(" 1", None), ("１", None), (2, None), ("Good", None), (None, None), (["good"], None)],
+    [("good", 1), (1, 1), ("0", 0), ("+", 1), ("-", 0)]
+    + [(wrong, None) for wrong in (True, 1.0, "1.0", "01", " 1", "１", 2, "Good", None, ["good"])],
 )
 def test_labels_are_names_or_whole_numbers(tmp_path: Path, label: Any, place: int | None) -> None:
     path = tmp_path / "a.jsonl"
@@ -130,8 +131,8 @@ def test_labels_are_names_or_whole_numbers(tmp_path: Path, label: Any, place: in
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [("3.8", 3.8), ("4", 4.0), (2, 2.0), ("1e0", 1.0), ("3,8", None), ("nan", None), ("1_0", None), (" 3", None)]
-    + [("6", None), (True, None), (None, None), ("", None)],
+    [("3.8", 3.8), ("4", 4.0), (2, 2.0), ("1e0", 1.0)]
+    + [(wrong, None) for wrong in ("3,8", "nan", "1_0", " 3", "6", True, None, "")],
 )
 def test_numbers_are_read_strictly(tmp_path: Path, value: Any, number: float | None) -> None:
     form = Regression(low=0, high=5)
@@ -272,7 +273,7 @@ def test_answers_in_other_tables(tmp_path: Path) -> None:
     path.write_text(json.dumps({**hub, "answers": "b"}))  # without a place: it is looked for
     assert examples(SQUAD, path)[0]["starts"] == [2]
     path.write_text(json.dumps({**hub, "answers": ["b"], "starts": [2.0]}))
-    with pytest.raises(BadInput, match="starts .*a whole number for each of 1 answers is needed, in characters"):
+    with pytest.raises(BadInput, match=r"starts .*a whole number for each of 1 answers is needed, in characters"):
         examples(SQUAD, path)
 
 
@@ -398,3 +399,13 @@ def test_several_errors_are_told_at_once_and_an_id_twice_is_one(tmp_path: Path) 
     path.write_text('{"text": "t", "label": 0, "id": 4}\n{"text": "u", "label": 0, "id": 4}\n')
     with pytest.raises(BadInput, match=r"line 2: id '4' is that of .*line 1 as well; take `id` out of read\.fields"):
         examples(MOOD, path, fields={"id": "id"})
+
+
+def test_reading_can_be_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "t", "label": 0}\n' * 5_000)
+    told: list[int] = []
+    records = read_files([path], [], ReadConfig())
+    with pytest.raises(Interrupted, match="asked to stop while reading train"):
+        read_examples(MOOD, records, ReadConfig(), "train", told.append, lambda: len(told) == 2)
+    assert told == [2_000, 2_000]
