@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 from lm.config import OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
 from lm.finetune.kinds import context_of, kind_of, width_of
 
+HOW = ("device", "precision", "micro_batch", "metrics_interval", "checkpoint_seconds", "checkpoint_interval")
+"""What changes no result, or as little as another machine does."""
 Matrix = Literal["q", "k", "v", "out", "expand", "contract"]
 
 
@@ -185,7 +187,18 @@ class FinetuneConfig(StrictModel):
             keep_last=1,
             select="best",
         )
-        return config.resolve_for(width_of(model), model.vocab, context_of(model))  # type: ignore[attr-defined]
+        width, tokens = width_of(model), context_of(model)
+        if self._predicts_tokens(model):
+            return config.resolve_for(width, model.vocab, tokens)  # type: ignore[attr-defined]
+        # no logits of tokens are held: what fills memory then is about as wide as a layer's states, all together
+        return config.resolve_for(width, 12 * width, min(self.max_tokens or tokens, tokens))
+
+    def _predicts_tokens(self, model: StrictModel) -> bool:
+        return self.auxiliary_weight != 0 and kind_of(model).causal
+
+    def shaping(self) -> "FinetuneConfig":
+        """The same without what says how, where and how watched it is computed, and not what."""
+        return self.model_copy(update={name: type(self).model_fields[name].default for name in HOW})
 
     def resolve(self, model: StrictModel) -> "FinetuneConfig":
         """Replace every `auto` by what this machine and a model with these settings make of it.

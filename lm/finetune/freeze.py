@@ -24,6 +24,7 @@ def prepare(model: TaskModel, config: FinetuneConfig, new_rows: int, seed: int) 
         add_adapters(model, config.lora, seed)
     layers = model.backbone.layers()
     if config.freeze == "all":
+        model.probe = True
         for p in model.backbone.parameters():
             p.requires_grad_(False)
     elif config.freeze:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lm.config import StrictModel
 from lm.finetune.backbone import Backbone
 from lm.finetune.schedule import concat_pooling
 from lm.models.bert import Bert
@@ -92,8 +93,12 @@ class TaskModel(nn.Module):
     def __init__(self, backbone: Backbone, head: SequenceHead | TokenHead) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
+        self.config: StrictModel | None = None
+        """What a checkpoint must have been made with; it is compared by the trainer."""
         self.constant: frozenset[str] = frozenset()
         """Tensors that training leaves as they are, by name: checkpoints are without them (`lm.train.trained`)."""
+        self.probe = False
+        """Whether nothing of the backbone ever learns: then it gives features, which no dropout changes."""
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The head's outputs and the hidden states, [rows, time, width], for a batch as `Framing.batch` makes it."""
@@ -105,9 +110,9 @@ class TaskModel(nn.Module):
         return self.head(hidden, lengths), hidden
 
     def train(self, mode: bool = True) -> "TaskModel":
-        """As usual; but a backbone of which nothing learns gives features, which do not change from step to step."""
+        """As usual, but for the backbone under a probe."""
         super().train(mode)
-        if mode and not any(p.requires_grad for p in self.backbone.parameters()):
+        if self.probe:
             self.backbone.eval()
         return self
 

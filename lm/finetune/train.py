@@ -160,6 +160,7 @@ def build(
     if config.initialisation == "pretrained":
         use_pretrained_pooler(model.head, extended)
     prepare(model, config, rows, draw_seed(config.seed, "adapters"))
+    model.config = config.shaping()
     return Built(model, form)
 
 

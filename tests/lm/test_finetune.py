@@ -29,6 +29,7 @@ from lm.models.gpt import GPT
 from lm.stop import Interrupted
 from lm.train.hooks import Hooks
 from lm.train.objective import combine, step_totals
+from lm.train.trainer import ResumeError
 from tests.lm.finetune_cases import ASKS, CLASSES, CONTEXT, backbone_folder, examples, write_set
 
 
@@ -261,6 +262,14 @@ def test_stopped_and_resumed_ends_in_the_same_bits(backbone: Path, data: Path, t
             stops += 1
     assert stops >= 3
     assert _outputs(tmp_path / "stopped") == _outputs(tmp_path / "undisturbed")
+
+
+def test_a_checkpoint_of_other_settings_is_refused(backbone: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        finetune(data, backbone, QUICK, tmp_path, should_stop=iter([False] * 3 + [True]).__next__)
+    other = QUICK.model_copy(update={"auxiliary_weight": 0.0})
+    with pytest.raises(ResumeError, match=r"model.auxiliary_weight was 0.5, is 0.0"):
+        finetune(data, backbone, other, tmp_path)
 
 
 class _Killed(Exception):

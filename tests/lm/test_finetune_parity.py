@@ -9,18 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lm.finetune.artifact import load_finetuned
 from lm.finetune.backbone import open_backbone
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.forms.tagging import NOT_SCORED
 from lm.finetune.objective import FinetuneObjective
-from lm.finetune.train import Built, build
+from lm.finetune.train import Built, build, finetune
 from lm.interop.bert import config_to_hugging_face, export_bert
 from lm.interop.gpt2 import export_gpt2
 from lm.models.bert import Bert
 from lm.models.gpt import GPT
 from lm.tokenizer import load_tokenizer
 from lm.train.objective import combine, step_totals
-from tests.lm.finetune_cases import ASKS, BACKBONES, examples, tokenizer_folder
+from tests.lm.finetune_cases import ASKS, BACKBONES, examples, tokenizer_folder, write_set
 
 transformers = pytest.importorskip("transformers")
 KINDS = {"bert": "Bert", "roberta": "Roberta", "albert": "Albert"}
@@ -169,6 +170,15 @@ def test_choices_with_language_modelling_equal_double_heads(folders: Any, kind: 
     )
     torch.testing.assert_close(loss, said.mc_loss + 0.5 * said.loss, atol=1e-9, rtol=0)
     torch.testing.assert_close(made.model(batch)[0].view(len(rows), 2), said.mc_logits, atol=1e-9, rtol=0)
+
+
+def test_a_hugging_face_folder_is_tuned_as_it_is(folders: Any, tmp_path: Path) -> None:
+    data = write_set(tmp_path / "data", "pairs", test=0)
+    config = FinetuneConfig(epochs=1, batch=16, device="cpu", precision="fp32")
+    finetune(data, folders("roberta"), config, tmp_path / "out")
+    model = load_finetuned(tmp_path / "out").model
+    assert isinstance(model.backbone.model, Bert)
+    assert model.backbone.model.config.position_offset == 1
 
 
 def test_a_pretrained_pooler_is_where_the_head_begins(folders: Any) -> None:
