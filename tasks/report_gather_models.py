@@ -115,11 +115,15 @@ def finetuning(
             "epochs": f"{config['epochs']:g}",
             "batch": str(config["batch"]),
             "learning rate": f"{config['learning_rate']:g}, warm-up over {config['warmup']:.0%} of the steps",
-            "dropout": f"{config['dropout']:g}, before the head {config['head_dropout']:g}",
+            "dropout": f"{_dropout(config)}, before the head {config['head_dropout']:g}",
             "weights kept": f"the best on the dev set of {config['evaluations']} evaluations",
             "device": f"{config['device']}, {config['precision']}",
         },
     )
+
+
+def _dropout(config: Mapping[str, Any]) -> str:
+    return "as in pretraining" if config["dropout"] is None else f"{config['dropout']:g}"
 
 
 def _system(name: str, role: Literal["pretrained", "scratch", "baseline"], runs: Sequence[Artifact]) -> System:

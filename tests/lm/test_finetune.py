@@ -1,47 +1,29 @@
-"""Fine-tuning: L3 by hand, what is new in a model, and runs that are killed and resumed."""
+"""Fine-tuning: what is new in a model, and L3 by hand."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from lm.config import GPTConfig
-from lm.finetune.artifact import load_finetuned
 from lm.finetune.backbone import Backbone, open_backbone, with_new_tokens
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.forms.text import ClassificationForm, TextItems
 from lm.finetune.heads import SequenceHead, TaskModel
 from lm.finetune.objective import FinetuneObjective
-from lm.finetune.predictions import read_predictions
-from lm.finetune.presets import FINETUNE_PRESETS, finetune_preset
-from lm.finetune.run import answer
-from lm.finetune.train import Built, build, finetune
-from lm.labelled.folder import LabelledSet
-from lm.models.bert_config import BertConfig
+from lm.finetune.train import Built, build
 from lm.models.gpt import GPT
-from lm.stop import Interrupted
-from lm.train.hooks import Hooks
 from lm.train.objective import combine, step_totals
-from lm.train.trainer import ResumeError
-from tests.lm.finetune_cases import ASKS, CLASSES, CONTEXT, backbone_folder, examples, write_set
+from tests.lm.finetune_cases import ASKS, backbone_folder, examples
 
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained GPT as a model artifact."""
     return backbone_folder(tmp_path_factory.mktemp("gpt"), "gpt")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_set(tmp_path_factory.mktemp("single"), "single")
 
 
 def _built(backbone: Path, name: str = "single", **values: Any) -> Built:
@@ -197,208 +179,3 @@ def test_class_weights_are_torchs_weighted_mean(backbone: Path) -> None:
     outputs, _ = built.model(batch)
     expected = torch.nn.functional.cross_entropy(outputs, batch["labels"], weight=weights)
     torch.testing.assert_close(form.loss(outputs, batch) / form.count(batch), expected, atol=1e-7, rtol=0)
-
-
-# --- runs ------------------------------------------------------------------------------------------------------------
-
-OUTPUTS = ["config.json", "metrics.json", "model.safetensors", "predictions.parquet"]
-QUICK = FinetuneConfig(
-    epochs=3, batch=8, learning_rate=3e-3, evaluations=3, device="cpu", precision="fp32", max_tokens=24
-)
-
-
-def _outputs(directory: Path) -> dict[str, bytes]:
-    return {name: (directory / name).read_bytes() for name in OUTPUTS}
-
-
-def test_outputs_describe_the_run(backbone: Path, data: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, dict[str, float]]] = []
-    hooks = Hooks(on_evaluate=lambda step, figures: seen.append((step, figures)))
-    result = finetune(data, backbone, QUICK, tmp_path, hooks)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == result
-    assert (result["classes"], result["metric"], result["examples"]) == (list(CLASSES), "accuracy", 32)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*OUTPUTS, "tokenizer.json", "tokenizer_config.json"])
-    assert [step for step, _ in seen] == [0, 4, 8, 12]
-    # the first of the best on dev is what is kept and predicted with; the untrained model does not count
-    best = min(seen[1:], key=lambda s: s[1]["error"])
-    assert (result["best_step"], result["valid"]["accuracy"]) == (best[0], best[1]["accuracy"])
-    model, form, task, _, pairs = load_finetuned(tmp_path)
-    assert not pairs
-    assert task == LabelledSet(data).task
-    for split in ("valid", "test"):
-        rows = LabelledSet(data).read(split).to_pylist()  # type: ignore[arg-type]
-        predictions = read_predictions(tmp_path / "predictions.parquet", split)
-        assert predictions.ids == [row["id"] for row in rows]
-        assert predictions.scores() == result[split]
-        again = answer(model, form, form.items(rows))
-        assert [a["probabilities"] for a in again] == [r["probabilities"] for r in predictions.rows]
-        np.testing.assert_allclose([sum(r["probabilities"]) for r in predictions.rows], 1, atol=1e-6)
-
-
-def test_seed_decides_everything(backbone: Path, data: Path, tmp_path: Path) -> None:
-    runs = []
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        config = QUICK.model_copy(update={"epochs": 1, "initialisation": "random", "seed": seed})
-        finetune(data, backbone, config, tmp_path / name)
-        runs.append(_outputs(tmp_path / name))
-    assert runs[0] == runs[1]
-    assert runs[0]["model.safetensors"] != runs[2]["model.safetensors"]
-
-
-def test_stopped_and_resumed_ends_in_the_same_bits(backbone: Path, data: Path, tmp_path: Path) -> None:
-    finetune(data, backbone, QUICK, tmp_path / "undisturbed")
-    polls = stops = 0
-
-    def every_fifth_time() -> bool:
-        nonlocal polls
-        polls += 1
-        return polls % 5 == 0
-
-    while True:
-        try:
-            finetune(data, backbone, QUICK, tmp_path / "stopped", should_stop=every_fifth_time)
-            break
-        except Interrupted:
-            stops += 1
-    assert stops >= 3
-    assert _outputs(tmp_path / "stopped") == _outputs(tmp_path / "undisturbed")
-
-
-def test_a_checkpoint_of_other_settings_is_refused(backbone: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(Interrupted):
-        finetune(data, backbone, QUICK, tmp_path, should_stop=iter([False] * 3 + [True]).__next__)
-    other = QUICK.model_copy(update={"auxiliary_weight": 0.0})
-    with pytest.raises(ResumeError, match=r"model.auxiliary_weight was 0.5, is 0.0"):
-        finetune(data, backbone, other, tmp_path)
-
-
-class _Killed(Exception):
-    pass
-
-
-def test_killed_without_warning_ends_in_the_same_bits(backbone: Path, data: Path, tmp_path: Path) -> None:
-    config = QUICK.model_copy(update={"checkpoint_interval": 2})
-    finetune(data, backbone, config, tmp_path / "undisturbed")
-    steps: list[int] = []
-
-    def kill_at(moment: int) -> Hooks:
-        """A hook that breaks off after a step, with no chance to leave a checkpoint."""
-
-        def progress(step: int, _: int) -> None:
-            steps.append(step)
-            if step == moment:
-                raise _Killed
-
-        return Hooks(on_progress=progress)
-
-    for moment in (1, 3, 7, 12):
-        with pytest.raises(_Killed):
-            finetune(data, backbone, config, tmp_path / "killed", kill_at(moment))
-    finetune(data, backbone, config, tmp_path / "killed", kill_at(-1))
-    # each run goes on from the last even step that was completed before the kill
-    assert steps == [1, 1, 2, 3, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11, 12, 11, 12]
-    assert _outputs(tmp_path / "killed") == _outputs(tmp_path / "undisturbed")
-
-
-def test_patience_ends_a_run_early_killed_or_not(backbone: Path, data: Path, tmp_path: Path) -> None:
-    """At a learning rate of nothing no evaluation is better than the first one after a step."""
-    config = QUICK.model_copy(update={"learning_rate": 1e-12, "evaluations": 6, "patience": 2, "epochs": 6})
-    steps: list[int] = []
-    result = finetune(data, backbone, config, tmp_path / "whole", Hooks(on_progress=lambda step, _: steps.append(step)))
-    assert (result["steps"], result["best_step"], steps[-1]) == (12, 4, 12)
-
-    def kill(step: int, figures: dict[str, float]) -> None:
-        if step == 12:
-            raise _Killed
-
-    with pytest.raises(_Killed):
-        finetune(data, backbone, config, tmp_path / "killed", Hooks(on_evaluate=kill))
-    finetune(data, backbone, config, tmp_path / "killed")
-    assert _outputs(tmp_path / "killed") == _outputs(tmp_path / "whole")
-
-
-def test_other_models_are_refused(backbone: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not a 'finetuned' model: 'gpt'; fine-tune it first"):
-        load_finetuned(backbone)
-    finetune(data, backbone, QUICK.model_copy(update={"epochs": 0.5}), tmp_path / "classifier")
-    with pytest.raises(ValueError, match="'finetuned' cannot be fine-tuned \\(it is fine-tuned already"):
-        finetune(data, tmp_path / "classifier", QUICK, tmp_path / "again")
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs/config.json").write_text('{"model_type": "t5"}')
-    with pytest.raises(ValueError, match=r"of type 't5' is none of ours; gpt2, .*albert"):
-        open_backbone(tmp_path / "theirs")
-
-
-def test_a_set_without_its_splits_is_refused(backbone: Path, data: Path, tmp_path: Path) -> None:
-    folder = write_set(tmp_path / "set", "single", test=0)
-    result = finetune(folder, backbone, QUICK.model_copy(update={"epochs": 0.5}), tmp_path / "out")
-    assert "test" not in result
-    (folder / "valid.parquet").unlink()
-    with pytest.raises(FileNotFoundError, match=r"valid.parquet: the set has no valid split"):
-        finetune(folder, backbone, QUICK, tmp_path / "again")
-
-
-# --- configuration ---------------------------------------------------------------------------------------------------
-
-
-def test_config_resolves_and_plans() -> None:
-    model = GPTConfig(layers=1, width=8, heads=1, context=8, vocab=16)
-    config = FinetuneConfig(batch=4, warmup=0.2, evaluations=5, precision="auto")
-    resolved = config.resolve(model)
-    assert "auto" not in json.loads(resolved.model_dump_json()).values()
-    assert (resolved.pooling, resolved.auxiliary_weight, resolved.scored_piece) == ("mean", 0.5, "last")
-    assert resolved.resolve(model) == resolved
-    encoder = config.resolve(BertConfig(layers=1, width=8, heads=1, vocab=16))
-    assert (encoder.pooling, encoder.auxiliary_weight, encoder.scored_piece) == ("pooler", 0.0, "first")
-    plan = resolved.train_config(model, 100)
-    assert (plan.schedule.warmup_steps, plan.eval_interval, plan.select) == (20, 20, "best")
-    assert FinetuneConfig(warmup=0).train_config(model, 10).schedule.warmup_steps == 0
-    assert FinetuneConfig(warmup=1).train_config(model, 10).schedule.warmup_steps == 10
-    assert FinetuneConfig(schedule="stlr").train_config(model, 10).schedule.shape == "stlr"
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"lamda": 1}, "Extra inputs"),
-        ({"auxiliary_weight": -0.5}, "auxiliary_weight must not be below 0"),
-        ({"freeze": -1}, "freeze must be `all` or a number of layers"),
-        ({"freeze": 2, "lora": {}}, "lora freezes the whole backbone"),
-        ({"unfreeze_epochs": 1, "freeze": "all"}, "unfreeze_epochs needs layers that may learn"),
-        ({"class_weights": [1, -1]}, "class_weights must not be below 0"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        FinetuneConfig.model_validate(values)
-
-
-def test_an_encoder_has_no_auxiliary_loss() -> None:
-    with pytest.raises(ValueError, match=r"auxiliary_weight is 0.5, but a model of kind 'bert' does not predict"):
-        FinetuneConfig(auxiliary_weight=0.5).resolve(BertConfig())
-
-
-def test_presets_by_name() -> None:
-    gpt1, bert = finetune_preset("gpt1"), finetune_preset("bert", learning_rate=5e-5)
-    assert (gpt1.learning_rate, gpt1.batch, gpt1.epochs, gpt1.auxiliary_weight) == (6.25e-5, 32, 3, 0.5)
-    assert (bert.learning_rate, bert.batch, bert.pooling) == (5e-5, 32, "pooler")
-    with pytest.raises(ValueError, match="did you mean 'gpt1'"):
-        finetune_preset("gpt-1")
-    for name, preset in FINETUNE_PRESETS.items():
-        model = BertConfig() if "bert" in name else GPTConfig()
-        assert preset.resolve(model).train_config(model, 50).steps == 50
-
-
-def test_config_is_importable_without_heavy_libraries() -> None:
-    code = "import sys, lm.finetune.presets; print([m for m in ('torch', 'sklearn', 'pyarrow') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_a_limit_is_the_context_at_most(backbone: Path) -> None:
-    pretrained, tokenizer = open_backbone(backbone)
-    config = FinetuneConfig(max_tokens=500).resolve(pretrained.settings)
-    form = build(ASKS["single"][0], False, pretrained, tokenizer, config).form
-    assert form.reader.limit == CONTEXT  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match="max_tokens is 5: a sequence of this task needs at least 8"):
-        build(ASKS["choice"][0], True, pretrained, tokenizer, config.model_copy(update={"max_tokens": 5}))
