@@ -79,6 +79,8 @@ def _measured(labelled: LabelledSet, rows: list[dict[str, Any]], kind: str, toke
     else:
         classes = np.arange(form.outputs)
         outputs = [np.where(tags[:, None] == classes, 5.0, 0.0) * (tags[:, None] != NOT_SCORED) for tags in items.tags]
+    if hasattr(items, "targets"):
+        form.max_answer = form.longest_answer(items)
     started = time.perf_counter()
     answers = form.answers(items, outputs)
     decoded = time.perf_counter() - started

@@ -107,7 +107,12 @@ class FinetuneConfig(StrictModel):
     max_question: int = Field(
         default=64, ge=1, description="Question answering: tokens of the question at most (BERT: 64)."
     )
-    max_answer: int = Field(default=30, ge=1, description="Question answering: tokens of an answer at most (BERT: 30).")
+    max_answer: int | None = Field(
+        default=None,
+        ge=1,
+        description="Question answering: tokens of an answer at most (BERT: 30). null: as many as the longest one that"
+        " is trained on; in Chinese that is often more than 30.",
+    )
     freeze: int | Literal["all"] = Field(
         default=0,
         description="The embeddings and so many layers above them do not learn; `all`: only the head does (a linear"

@@ -16,7 +16,9 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
         learning_rate=6.25e-5, batch=32, epochs=3, warmup=0.002, pooling="extract", auxiliary_weight=0.5
     ),
     # Devlin et al. 2019, appendix A.3: the best on dev of 2e-5, 3e-5, 5e-5 (and 16 or 32 examples, 2 to 4 epochs).
-    "bert": FinetuneConfig(learning_rate=2e-5, batch=32, epochs=3, pooling="pooler", auxiliary_weight=0.0),
+    "bert": FinetuneConfig(
+        learning_rate=2e-5, batch=32, epochs=3, pooling="pooler", auxiliary_weight=0.0, max_answer=30
+    ),
     # Howard & Ruder 2018, section 4.1: 50 epochs there, all layers after the first few.
     "ulmfit": FinetuneConfig(
         learning_rate=0.01,

@@ -74,6 +74,9 @@ def finetune(
     built = build(task.ask, pairs, pretrained, tokenizer, config, weights)
     model, form = built.model, built.form
     items = {split: form.items(rows) for split, rows in examples.items()}
+    if isinstance(form, QuestionForm) and config.max_answer is None:
+        form.max_answer = form.longest_answer(items["train"])
+        config = config.model_copy(update={"max_answer": form.max_answer})
     per_epoch = len(items["train"]) / config.batch
     steps = math.ceil(config.epochs * len(items["train"]) / config.batch)
     woken = unfreezing(model, config, per_epoch)

@@ -187,12 +187,20 @@ def test_wrong_offsets_are_found_again_or_left_out(readers: Any) -> None:
 
 def brute_force(form: QuestionForm, items: QuestionItems, outputs: list[np.ndarray]) -> tuple[float, str, float]:
     """The best span over all windows and all pairs, and the score of none."""
-    found, best = [], best_windows(items.places, form.causal)
+    found = []
+
+    def asked(i: int, j: int) -> int:
+        """The window that a span is asked of."""
+        holding = [(n, w) for n, w in enumerate(items.places) if w.begin <= i and j < w.end]
+        return max(holding, key=lambda of: min(i - of[1].begin, of[1].end - 1 - j) + 0.01 * (of[1].end - of[1].begin))[
+            0
+        ]
+
     for n, window in enumerate(items.places):
         scores, row = outputs[n], items.rows[n]
         for i in range(window.begin, window.end):
             for j in range(i, min(window.end, i + form.max_answer)):
-                if best[i] == n:
+                if asked(i, j) == n:
                     at = row.second - window.begin
                     total = float(scores[at + i, 0]) + float(scores[at + j, 1])
                     text = items.contexts[0][items.offsets[0][i][0] : items.offsets[0][j][1]].strip()

@@ -16,6 +16,8 @@ from lm.finetune.framing import framing_of, new_tokens
 from lm.finetune.kinds import context_of, kind_of
 from lm.labelled.forms import Classification, Form, MultipleChoice, QuestionAnswering, Regression, Tagging
 
+LONGEST = 30
+"""Tokens of an answer where nothing says how long answers are."""
 FEWEST = 8
 """Tokens that a sequence must have room for."""
 
@@ -61,7 +63,7 @@ def form_of(
     if isinstance(ask, Tagging):
         return TaggingForm(ask, reader, config.stride, config.scored_piece == "last", causal, class_weights)
     if isinstance(ask, QuestionAnswering):
-        lengths = {"max_question": config.max_question, "max_answer": config.max_answer}
+        lengths = {"max_question": config.max_question, "max_answer": config.max_answer or LONGEST}
         return QuestionForm(ask, reader, config.stride, **lengths, causal=causal, threshold=threshold)
     raise ValueError(f"a task of form {ask.form!r} is learned by the language model itself, not by a head on it")  # type: ignore[attr-defined]
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lm.finetune.forms.base import Answer, Example, Reader, fingerprint, softmax
 from lm.finetune.framing import Row
-from lm.finetune.windows import Window, best_windows, windows
+from lm.finetune.windows import Window, windows
 from lm.labelled.forms import QuestionAnswering
 from lm.tokenizer import encode_documents
 from lm.tokenizers.spans import token_offsets
@@ -112,6 +112,11 @@ class QuestionForm:
     def _null(self, row: Row) -> int:
         return 0 if self.reader.framing.at_first else len(row.tokens) - 1
 
+    @staticmethod
+    def longest_answer(items: QuestionItems) -> int:
+        """Tokens of the longest labelled answer; 1 if there is none."""
+        return int((items.targets[:, 1] - items.targets[:, 0]).max(initial=0)) + 1
+
     def count(self, batch: Batch) -> float:
         return float(batch["weights"].sum())
 
@@ -137,12 +142,11 @@ class QuestionForm:
         for owner, numbers in sorted(by_question.items()):
             spans: list[Span] = []
             null = min(float(outputs[n][self._null(items.rows[n])].sum()) for n in numbers)
-            best = best_windows([items.places[n] for n in numbers], self.causal)
+            places = [items.places[n] for n in numbers]
             for nth, n in enumerate(numbers):
-                row, window = items.rows[n], items.places[n]
+                row = items.rows[n]
                 scores = outputs[n][row.second : row.second + row.last]
-                mine = best[window.begin : window.end] == nth
-                spans += _best_spans(scores, mine, window.begin, self.max_answer)
+                spans += best_spans(scores, places, nth, self.max_answer, self.causal)
             spans.sort(key=lambda span: (-span.score, span.first, span.last))
             found.append(self._answer(items.contexts[owner], items.offsets[owner], spans[:BEST], null))
         return found
@@ -168,16 +172,39 @@ class QuestionForm:
         return "" if refused else str(answer["span"])
 
 
-def _best_spans(scores: np.ndarray, mine: np.ndarray, begin: int, longest: int) -> list[Span]:
-    """The best spans of a window, float [tokens, 2], that begin where this window is the one to ask."""
+def best_spans(
+    scores: np.ndarray, places: Sequence[Window], nth: int, longest: int, causal: bool = False
+) -> list[Span]:
+    """The best spans of the `nth` of a context's windows, of at most `longest` tokens, from their scores [tokens, 2].
+
+    A span that stands in several windows is asked of the one with most around it: the larger of its smaller side, plus
+    a hundredth of the window's length, or of its left side in a causal model; the first of equals.
+    """
     if not len(scores):
         return []
+    window, size = places[nth], len(scores)
+    first = np.arange(size)[:, None]
+    last = first + np.arange(min(longest, size))
+    inside = last < size
     start, end = scores[:, 0].astype(np.float64), scores[:, 1].astype(np.float64)
-    ahead = np.arange(len(start)) - np.arange(len(start))[:, None]
-    sums = np.where((ahead >= 0) & (ahead < longest) & mine[:, None], start[:, None] + end[None], -np.inf)
+    sums = np.where(inside, start[:, None] + end[np.minimum(last, size - 1)], -np.inf)
+    mine = _around(window, window.begin + first, window.begin + last, causal)
+    for m, other in enumerate(places):
+        if m != nth and other.begin < window.end and window.begin < other.end:
+            theirs = _around(other, window.begin + first, window.begin + last, causal)
+            sums[(theirs > mine) | ((theirs == mine) & (m < nth))] = -np.inf
     flat = np.argsort(-sums, axis=None, kind="stable")[:BEST]
-    chosen = [(int(n) // len(start), int(n) % len(start)) for n in flat]
-    return [Span(float(sums[i, j]), begin + i, begin + j) for i, j in chosen if np.isfinite(sums[i, j])]
+    chosen = [divmod(int(n), sums.shape[1]) for n in flat]
+    return [
+        Span(float(sums[i, k]), window.begin + i, window.begin + i + k) for i, k in chosen if np.isfinite(sums[i, k])
+    ]
+
+
+def _around(window: Window, first: np.ndarray, last: np.ndarray, causal: bool) -> np.ndarray:
+    """How much of a window stands around spans; -inf for those that are not in it."""
+    left, right = first - window.begin, window.end - 1 - last
+    much = left + 0.0 * right if causal else np.minimum(left, right) + 0.01 * (window.end - window.begin)
+    return np.where((left >= 0) & (right >= 0), much, -np.inf)
 
 
 def _located(
