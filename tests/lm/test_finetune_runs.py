@@ -1,6 +1,9 @@
 """Runs of fine-tuning: what they leave, and that a run that was stopped, killed or out of patience ends alike."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 
 from lm.finetune.artifact import load_finetuned
 from lm.finetune.backbone import open_backbone
-from lm.finetune.config import FinetuneConfig
+from lm.finetune.config import FinetuneConfig, LoRAConfig
 from lm.finetune.predictions import read_predictions
 from lm.finetune.run import answer
 from lm.finetune.train import finetune
@@ -127,6 +130,37 @@ def test_killed_without_warning_ends_in_the_same_bits(backbone: Path, data: Path
     # each run goes on from the last even step that was completed before the kill
     assert steps == [1, 1, 2, 3, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11, 12, 11, 12]
     assert _outputs(tmp_path / "killed") == _outputs(tmp_path / "undisturbed")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from lm.finetune.config import FinetuneConfig
+from lm.finetune.train import finetune
+from lm.train.hooks import Hooks
+
+def kill(step, steps):
+    if step == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+data, backbone, out, settings = sys.argv[1:]
+finetune(Path(data), Path(backbone), FinetuneConfig.model_validate_json(settings), Path(out), Hooks(on_progress=kill))
+"""
+
+
+def test_a_process_killed_in_the_middle_goes_on(backbone: Path, data: Path, tmp_path: Path) -> None:
+    config = QUICK.model_copy(update={"checkpoint_interval": 3, "lora": LoRAConfig(), "patience": 5})
+    given = [str(data), str(backbone), str(tmp_path / "killed"), config.model_dump_json()]
+    done = subprocess.run([sys.executable, "-c", KILLED, *given], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    seen: list[int] = []
+    finetune(data, backbone, config, tmp_path / "killed", Hooks(on_progress=lambda step, _: seen.append(step)))
+    assert seen[0] == 7
+    finetune(data, backbone, config, tmp_path / "whole")
+    assert _outputs(tmp_path / "killed") == _outputs(tmp_path / "whole")
 
 
 def test_patience_ends_a_run_early_killed_or_not(backbone: Path, data: Path, tmp_path: Path) -> None:
