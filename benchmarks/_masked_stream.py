@@ -10,6 +10,7 @@ import hashlib
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lm.masking_config import MaskingConfig
 from lm.objectives.causal import IGNORE
@@ -63,7 +64,7 @@ class MaskedStream:
         shown = np.where(fate < self.masking.masked, self.vocab + 2, shown)
         word = targets >= self.first
         words[rows, places] = np.where(word, shown, targets)
-        tokens = torch.from_numpy(framed(words, self.vocab))
+        tokens = framed(torch.from_numpy(words), self.vocab)
         return {
             "tokens": tokens,
             "real": torch.ones(tokens.shape, dtype=torch.bool),
@@ -72,6 +73,6 @@ class MaskedStream:
         }
 
 
-def framed(windows: np.ndarray, vocab: int) -> np.ndarray:
+def framed(windows: Tensor, vocab: int) -> Tensor:
     """Windows, int64 [batch, time], between [CLS] and [SEP]."""
-    return np.pad(windows, ((0, 0), (1, 1)), constant_values=((0, 0), (vocab, vocab + 1)))
+    return F.pad(F.pad(windows, (1, 0), value=vocab), (0, 1), value=vocab + 1)

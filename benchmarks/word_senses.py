@@ -187,7 +187,7 @@ def bert_reader(model: Bert, vocab: int) -> Reader:
         return seen
 
     def read(tokens: Tensor, places: Tensor) -> dict[str, Tensor]:
-        tokens = torch.from_numpy(framed(tokens.cpu().numpy(), vocab)).to(tokens.device)
+        tokens = framed(tokens, vocab)
         at = torch.arange(len(places), device=places.device), 1 + places
         x = model.token_embedding(tokens)
         found = {"layer 0": x[at]}
