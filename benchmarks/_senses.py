@@ -89,8 +89,12 @@ def told_apart(
         labels, numbers = np.array([s for *_, s in rows]), np.array([n for n, *_ in rows])
         tokens, places = windows(ids, rows)
         for name, vectors in reader(tokens.to(device), places.to(device)).items():
-            read = vectors.float().cpu().numpy()
-            found[name].append((nearest_purity(read, labels, numbers), cluster_purity(read, labels)))
+            plain = vectors.float().cpu().numpy()
+            variants = {name: plain}
+            if (plain != plain[0]).any():
+                variants[f"{name}, standardised"] = (plain - plain.mean(0)) / (plain.std(0) + 1e-6)
+            for kind, read in variants.items():
+                found[kind].append((nearest_purity(read, labels, numbers), cluster_purity(read, labels)))
     often = [len(rows) for rows in chosen.values()]
     lines: list[dict[str, Any]] = [{"pseudo-words": len(chosen), "occurrences": [min(often), max(often)]}]
     for name, pairs in found.items():

@@ -7,7 +7,9 @@ was not trained on, are told apart by their nearest neighbour among the occurren
 documents (cosine; purity of 1-NN, ties counted by their share), and by k-means with two clusters. Layer 0 is static,
 without positions: the same for all occurrences, chance by construction. `neighbours` is the mean of the static vectors
 of the five words on each side, to say what context alone gives without a language model. `upper layers` is the mean of
-BERT's upper half; `..., hidden` the same where the occurrence itself is a mask.
+BERT's upper half. `..., hidden` is what is known without the occurrence itself: a mask stands in its place, or ELMo has
+read up to it from either side. `..., standardised` has each number's mean and scale over the occurrences taken out
+(Timkey & van Schijndel 2021: few numbers, alike for all, otherwise decide a cosine).
 
 Needs corpus_en and corpus_zh below TEXTMILL_DATA. An English ELMo is then probed for parts of speech (CoNLL-2003): a
 softmax regression on each layer, and the most frequent tag of each word beside it. Prints lines of JSON. With
@@ -163,10 +165,15 @@ def elmo_reader(model: ELMo) -> Reader:
     """The vectors of occurrences by ELMo, between two ends of text."""
 
     def read(tokens: Tensor, places: Tensor) -> dict[str, Tensor]:
+        rows, at = torch.arange(len(places), device=places.device), 1 + places
         x = model.token_vectors(nn.functional.pad(tokens, (1, 1), value=0))
-        layers = model.contextual(x)[:, torch.arange(len(places)), 1 + places]
-        found = {f"layer {number}": layer for number, layer in enumerate(layers)}
-        return {**found, "all layers": torch.cat(list(layers), -1), "neighbours": neighbours(x, 1 + places)}
+        layers = model.contextual(x)
+        found = {f"layer {number}": layer[rows, at] for number, layer in enumerate(layers)}
+        found["all layers"] = torch.cat(list(found.values()), -1)
+        for number, layer in enumerate(layers[1:], start=1):
+            before, behind = layer[rows, at - 1].chunk(2, -1)[0], layer[rows, at + 1].chunk(2, -1)[1]
+            found[f"layer {number}, hidden"] = torch.cat([before, behind], -1)
+        return {**found, "neighbours": neighbours(x, at)}
 
     return read
 
