@@ -182,7 +182,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         schedule=ScheduleConfig(final_fraction=0.0),
         eval_interval=50 if overfit else steps // 20,
         sample_interval=0,
-        checkpoint_seconds=10,
+        checkpoint_seconds=options.checkpoint_seconds,
         keep_last=1,
     ).resolve_for(size.width, size.vocab, options.length)
     folder = work / "runs" / name
@@ -259,6 +259,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=5, help="ways in which the text is cut into pairs")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--checkpoint-seconds", type=float, default=10, help="between checkpoints")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("runs", nargs="+", choices=["overfit", "nsp", "sop", "mlm", "hidden", "causal", "zh"])
     options = parser.parse_args()

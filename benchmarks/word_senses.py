@@ -131,7 +131,7 @@ def train(
         optimizer=OptimizerConfig(
             learning_rate=options.rate, beta2=0.99, weight_decay=options.weight_decay
         ),
-        eval_interval=0, sample_interval=0, metrics_interval=100, checkpoint_seconds=20, keep_last=1,
+        eval_interval=0, sample_interval=0, metrics_interval=100, checkpoint_seconds=options.checkpoint_seconds, keep_last=1,
     ).resolve_for(model.config.width, model.config.vocab, CONTEXT)  # fmt: skip
     steps = config.total_steps(len(examples), CONTEXT)
     curve: list[float] = []
@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0], help="pairs, initial weights and order")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--probes", action=argparse.BooleanOptionalAction, default=True, help="ELMo's parts of speech")
+    parser.add_argument("--checkpoint-seconds", type=float, default=20, help="between checkpoints")
     parser.add_argument("--directory", type=Path, help="where words and checkpoints are kept")
     options = parser.parse_args()
     options.rate = options.rate or RATES[options.model]
