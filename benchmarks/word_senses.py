@@ -128,10 +128,9 @@ def train(
         examples = MaskedStream(text, CONTEXT, vocab, 2, masking, seed)
     config = TrainConfig(
         epochs=options.epochs, batch=options.batch, micro_batch=options.batch, precision=options.precision, seed=seed,
-        optimizer=OptimizerConfig(
-            learning_rate=options.rate, beta2=0.99, weight_decay=options.weight_decay
-        ),
-        eval_interval=0, sample_interval=0, metrics_interval=100, checkpoint_seconds=options.checkpoint_seconds, keep_last=1,
+        optimizer=OptimizerConfig(learning_rate=options.rate, beta2=0.99, weight_decay=options.weight_decay),
+        eval_interval=0, sample_interval=0, metrics_interval=100, keep_last=1,
+        checkpoint_seconds=options.checkpoint_seconds,
     ).resolve_for(model.config.width, model.config.vocab, CONTEXT)  # fmt: skip
     steps = config.total_steps(len(examples), CONTEXT)
     curve: list[float] = []
