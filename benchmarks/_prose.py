@@ -8,7 +8,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.documents import read_documents
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
 from lm.tokens import TokenIndex, build_index, tokenize_shard
@@ -32,6 +31,8 @@ WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,]\d+)*|[^\w\s]")
 def texts(corpus: str, sources: set[str] | None) -> Iterator[tuple[str, str]]:
     """(id, text) of the documents of those sources (None: of all), no text twice, in an order that depends on the ids
     alone."""
+    from benchmarks.documents import read_documents  # the packages that read corpora are not asked for without need
+
     found = {}
     for document in read_documents(corpus):
         if sources is None or document.source in sources:

@@ -52,7 +52,9 @@ def settings(name: str, dropout: float) -> Pretrainable:
         return GPTPretraining(model=gpt_preset("nano", dropout=dropout))
     if name == "nnlm":
         return NNLMPretraining(model=NNLMConfig(order=5, embedding=128, hidden=448, direct=False), sequence=CONTEXT)
-    model = RNNConfig(embedding=256, layers=2, tied=True, input_dropout=dropout, output_dropout=dropout, **RECURRENT[name])
+    model = RNNConfig(
+        embedding=256, layers=2, tied=True, input_dropout=dropout, output_dropout=dropout, **RECURRENT[name]
+    )
     return RNNPretraining(model=model, stream=StreamConfig(bptt=CONTEXT))
 
 

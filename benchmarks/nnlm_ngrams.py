@@ -63,7 +63,7 @@ def train_network(config: NNLMConfig, train: TokenIndex, options: argparse.Names
     Trainer(
         model, CausalObjective(), sequences, settings, steps, folder, hooks=Hooks(on_metrics=watch), best_metric=None
     ).run()
-    line = {"steps": steps, "loss": curve[:: max(1, len(curve) // 8)]}
+    line = {"steps": steps, "device": settings.device, "loss": curve[:: max(1, len(curve) // 8)]}
     print(json.dumps({**line, "tokens/s": round(float(np.median(speeds or [0.0])))}))
     return model.eval()
 

@@ -27,6 +27,7 @@ import torch
 from benchmarks import _dictionary
 from lm.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from lm.evaluate.translation import corpus_scores
+from lm.hardware import resolve_device
 from lm.pairs import Pair, read_pairs, split_pairs, without_leaks
 from lm.stop import Interrupted
 from lm.tokenizer import train_tokenizer
@@ -84,7 +85,7 @@ def trained(
 ) -> tuple[dict[str, Any], Translator] | None:
     """Train, or None if the time was over before the end."""
     folder = options.directory / f"{name}-{options.steps}-{options.seed}"
-    started = time.monotonic()
+    started, device = time.monotonic(), resolve_device("auto")
     curve: list[tuple[int, float]] = []
 
     def evaluated(step: int, figures: dict[str, float]) -> None:
@@ -106,7 +107,7 @@ def trained(
     except Interrupted as stopped:
         print(json.dumps({"run": name, "stopped": str(stopped), "go on": "the same command"}), flush=True)
         return None
-    return result, load_translator(folder / "model")
+    return {**result, "device": device}, load_translator(folder / "model", device)
 
 
 # --- letters --------------------------------------------------------------------------------------------------
@@ -141,7 +142,11 @@ def letters(options: argparse.Namespace) -> None:
             continue
         result, translator = done
         by_length = {n: round(exact(translator, some), 3) for n, some in asked.items()}
-        figures = {"parameters": result["parameters"], "bits": round(result["valid"]["bits_per_byte"], 4)}
+        figures = {
+            "parameters": result["parameters"],
+            "device": result["device"],
+            "bits": round(result["valid"]["bits_per_byte"], 4),
+        }
         print(json.dumps({"model": name, "seed": options.seed, **figures, "exact": by_length}), flush=True)
         if options.picture and name == "additive":
             word = "attention"
@@ -235,7 +240,7 @@ def translation(options: argparse.Namespace) -> None:
         done = trained(options, f"{options.pair}-{name}", tokenizers, pairs, settings, **more)
         if done is None:
             continue
-        kept = {key: done[0][key] for key in ("parameters", "tokens", "step", "valid", "copy")}
+        kept = {key: done[0][key] for key in ("parameters", "device", "tokens", "step", "valid", "copy")}
         print(json.dumps({"model": name, "pair": options.pair, "seed": options.seed, **kept}), flush=True)
         for asked in pairs[1][:4]:
             print(
