@@ -1,0 +1,1 @@
+"""Labelled examples: what a task asks, and the table its examples stand in."""
