@@ -70,7 +70,7 @@ def strings(count: int, low: int, high: int, seed: int) -> list[str]:
 
 def train_config(options: argparse.Namespace, **fields: Any) -> TrainConfig:
     rate = OptimizerConfig(learning_rate=options.rate, beta2=0.98, weight_decay=0.0)
-    falling = ScheduleConfig(shape="wsd", warmup_steps=100, decay_part=0.5, final_fraction=0.03)
+    falling = ScheduleConfig(shape="wsd", warmup_steps=options.warmup, decay_part=0.5, final_fraction=0.03)
     given = {"batch": options.batch, "optimizer": rate, "schedule": falling, "seed": options.seed, **fields}
     return TrainConfig(steps=options.steps, sample_interval=0, checkpoint_seconds=20, **given)
 
@@ -279,6 +279,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--warmup", type=int, default=100, help="steps")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=int, default=10, help="letters of a string to train on")
