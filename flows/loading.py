@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
-DISCRIMINATORS = ("format", "kind")
+DISCRIMINATORS = ("format", "kind", "form")
 """The fields by which one of several models is chosen."""
 
 _PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyproject.toml, sources)
@@ -32,9 +32,8 @@ def read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
         ConfigError: no such file (with the shipped ones), no YAML, no mapping, files that extend each other.
     """
     if not path.is_file():
-        near = [str(p) for p in sorted(CONFIGS.rglob("*.yaml"))]
         named = f" (extended by {extended_by[-1]})" if extended_by else ""
-        raise ConfigError(f"{path}: no such file{named}; shipped configurations: {', '.join(near)}")
+        raise ConfigError(f"{path}: no such file{named}; shipped configurations: {_shipped(path)}")
     if path.resolve() in extended_by:
         raise ConfigError(f"{path}: {EXTENDS} itself, by way of {extended_by[-1]}")
     try:
@@ -48,6 +47,15 @@ def read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(base := raw.pop(EXTENDS), str):
         raise ConfigError(f"{path}: {EXTENDS} must be the name of a file (given: {base!r})")
     return _merged(read(path.parent / base, (*extended_by, path.resolve())), raw)
+
+
+def _shipped(path: Path) -> str:
+    """The shipped files that a wrong name may have meant: those of its folder, or else the first level."""
+    folder = CONFIGS / path.parent.name
+    folder = folder if path.parent.name and folder.is_dir() else CONFIGS
+    files = [str(file) for file in sorted(folder.glob("*.yaml"))]
+    others = [f"more in {inside}" for inside in sorted(folder.iterdir()) if inside.is_dir()]
+    return ", ".join([*files, *others])
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,8 +139,8 @@ def _explain(item: Any, whole: type[BaseModel]) -> str:
 def _located(location: list[str], whole: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
     """A location as the file has it, and the models that its last key may belong to.
 
-    Where one of several models is meant, told apart by `format` or `kind`, pydantic puts that name behind the key of
-    the field or the number of the item: it chooses the model and goes.
+    Where one of several models is meant, told apart by `format`, `kind` or `form`, pydantic puts that name behind the
+    key of the field or the number of the item: it chooses the model and goes.
     """
     written: list[str] = []
     models: list[type[BaseModel]] = [whole]
@@ -149,7 +157,7 @@ def _located(location: list[str], whole: type[BaseModel]) -> tuple[list[str], li
 
 
 def _names(model: type[BaseModel]) -> tuple[Any, ...]:
-    """What `format` or `kind` must say for this model to be meant."""
+    """What `format`, `kind` or `form` must say for this model to be meant."""
     fields = [model.model_fields[name] for name in DISCRIMINATORS if name in model.model_fields]
     return tuple(value for field in fields for value in typing.get_args(field.annotation))
 

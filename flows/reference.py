@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from flows.config import PipelineConfig, TokensConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
+from flows.task_config import TaskConfig
 from flows.translation_config import TranslationConfig
 
 HEAD = """# Configuration
@@ -38,6 +39,12 @@ TRANSLATION = """
 The files of `textmill train-translator` have these keys. `extends` works here, too.
 """
 
+TASK = """
+# A task
+
+The files of `textmill task check` (configs/tasks) have these keys. `extends` works here, too.
+"""
+
 
 def configuration_page() -> str:
     """The whole page as Markdown."""
@@ -46,7 +53,8 @@ def configuration_page() -> str:
     own = {name for name in LadderConfig.model_fields if name not in TokensConfig.model_fields}
     ladder = "\n".join(_section(LadderConfig, "", seen, own))
     translation = "\n".join(_section(TranslationConfig, "", seen))
-    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n"
+    task = "\n".join(_section(TaskConfig, "", seen))
+    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n"
 
 
 def _section(
@@ -71,8 +79,10 @@ def _section(
         seen.add((inner, where))
         label = where
         for name in DISCRIMINATORS:  # one of several kinds of source or tokenizer
-            if name in inner.model_fields:
-                label = f"{where} with {name}: {typing.get_args(inner.model_fields[name].annotation)[0]}"
+            chosen = inner.model_fields.get(name)
+            if chosen is not None and typing.get_origin(chosen.annotation) is typing.Literal:
+                said = typing.get_args(chosen.annotation)
+                label = f"{where} with {name}: {said[0]}" if len(said) == 1 else where
         yield from _section(inner, label, seen)
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import LabelledConfig
+from lm.labelled.folder import Task, write_task
+from lm.labelled.forms import Classification
 from tasks.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -12,13 +14,13 @@ SPLITS = ("train", "valid", "test")
 CHOICE = ("per_class", "per_class_eval")  # what chooses among the candidates and changes none
 
 
-@stage(version=1)
+@stage(version=2)
 def labelled(work: Work, config: LabelledConfig, *, corpus: Artifact, split: Artifact) -> None:
-    """Write train.parquet, valid.parquet and test.parquet: masked paragraphs with their label."""
+    """Write train.parquet, valid.parquet and test.parquet: masked paragraphs with their label; a labelled set."""
     from data_quality.labelled import select_labelled
 
     candidates = config.model_dump(mode="json", exclude=set(CHOICE))
-    parts = build_parts(work, "labelled.shard", 1, candidates_part, shard_parts(corpus, config, candidates))
+    parts = build_parts(work, "labelled.shard", 2, candidates_part, shard_parts(corpus, config, candidates))
     counts = select_labelled(
         [part.path / "candidates.parquet" for part in parts],
         split.file("split.parquet"),
@@ -28,6 +30,8 @@ def labelled(work: Work, config: LabelledConfig, *, corpus: Artifact, split: Art
         work.resources.memory_limit,
         work.resources.threads,
     )
+    ask = Classification(classes=tuple(c.name for c in config.classes))
+    write_task(work.directory, Task(name="which-library", ask=ask, metrics=ask.default_metrics()))
     work.counts = {name: value for name, value in counts.items() if isinstance(value, int | float)}
     rows = [{"library": c.name, **{name: counts[f"{name}_classes"][c.name] for name in SPLITS}} for c in config.classes]
     work.table("examples", rows, "Labelled paragraphs of each library, by split")

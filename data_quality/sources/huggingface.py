@@ -17,11 +17,10 @@ def resolve_revision(source: HuggingFaceSource) -> str:
     if source.revision is not None and COMMIT.fullmatch(source.revision):
         return source.revision
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
         commit = HfApi().dataset_info(source.dataset, revision=source.revision, timeout=10).sha
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+    except Exception as error:  # the HTTP client's own, of whichever client the library has today
         raise SourceNotFound(
             f"source {source.name!r}: cannot ask the hub for dataset {source.dataset!r}: {error}. Check the id and the "
             "network, or pin `revision` to a full commit, which needs no question"

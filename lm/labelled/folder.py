@@ -46,14 +46,20 @@ class LabelledSet:
         return (self.folder / f"{split}.parquet").exists()
 
     def read(self, split: Split) -> pa.Table:
-        """The examples of a split, in the order of the file."""
+        """The examples of a split, in the order of the file; columns of no meaning to the form are left out."""
         path = self.folder / f"{split}.parquet"
         if not path.exists():
             raise FileNotFoundError(f"{path}: the set has no {split} split")
         table, wanted = pq.read_table(path), self.task.ask.table_schema()
-        if table.schema.names != wanted.names:
-            raise ValueError(f"{path}: columns {table.schema.names}, a set of this form has {wanted.names}")
-        return table.cast(wanted)
+        for name in self.task.ask.nullable:
+            if name not in table.schema.names:
+                table = table.append_column(name, pa.nulls(table.num_rows, wanted.field(name).type))
+        if missing := [name for name in wanted.names if name not in table.schema.names]:
+            raise ValueError(
+                f"{path}: no column {' and '.join(missing)}: it has {table.schema.names}, a set of this form"
+                f" {wanted.names}"
+            )
+        return table.select(wanted.names).cast(wanted)
 
 
 def write_labelled(folder: Path, task: Task, splits: Mapping[Split, list[dict[str, Any]]]) -> None:
@@ -67,6 +73,11 @@ def write_labelled(folder: Path, task: Task, splits: Mapping[Split, list[dict[st
         partial = folder / f"{split}.parquet.tmp"
         pq.write_table(table, partial, compression="zstd")
         os.replace(partial, folder / f"{split}.parquet")
+    write_task(folder, task)
+
+
+def write_task(folder: Path, task: Task) -> None:
+    """Write what a set asks beside its examples; a folder with it can be opened, so that it comes last."""
     partial = folder / f"{DESCRIPTION}.tmp"
     partial.write_text(json.dumps(task.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, folder / DESCRIPTION)

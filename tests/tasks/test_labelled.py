@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from flows.corpus import build_corpus
+from lm.labelled.folder import LabelledSet
+from lm.labelled.forms import Classification
 from tasks.labelled import labelled
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
@@ -22,6 +24,10 @@ def test_another_number_of_examples_finds_the_candidates_again(tmp_path: Path) -
         second = labelled(fewer, corpus=corpus.kept, split=corpus.split)
         other = config.task.model_copy(update={"max_chars": config.task.max_chars - 1})
         third = labelled(other, corpus=corpus.kept, split=corpus.split)
+    opened = LabelledSet(first.path)
+    assert opened.task.ask == Classification(classes=tuple(c.name for c in config.task.classes))
+    assert opened.read("train").num_rows == first.counts()["train"]
+    assert opened.read("test").schema.names == ["id", "text", "text_b", "label"]
     assert second.counts()["train"] < first.counts()["train"]
     assert second.manifest()["parts"] == first.manifest()["parts"]
     assert third.manifest()["parts"] != first.manifest()["parts"]

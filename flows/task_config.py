@@ -1,0 +1,161 @@
+"""The configuration of a task: what it asks, where its examples are, and what is checked before they are used."""
+
+import difflib
+import glob
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from flows.curation import Section
+from flows.loading import ConfigError, load
+from lm.labelled.folder import Task
+from lm.labelled.forms import AnyForm
+from lm.labelled.read_config import HubConfig, ReadConfig, SplitSource, fields_of
+from tasks.labelled_checks import ChecksConfig
+from tasks.labelled_set import CutConfig, LabelledSetRequest, SplitFiles
+from tasks.run import Resources
+
+
+class CutSection(Section):
+    """Splits that are not given are cut from `train`: each example by the hash of its group, so that texts that belong
+    together (pairs that share one, questions of one context) stay on one side, whatever else there is."""
+
+    valid: float = Field(default=0.1, ge=0, lt=1, description="Without `valid`: this share of groups.")
+    test: float = Field(default=0.0, ge=0, lt=1, description="Without `test`: this share of groups.")
+    salt: str = Field(default="task", description="Another word, another cut.")
+    columns: tuple[str, ...] = Field(
+        default=(),
+        description="Examples that share a text in one of these columns are of one group. None: both texts of a pair,"
+        " context, words, source and target.",
+    )
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if self.valid + self.test >= 1:
+            raise ValueError(f"valid {self.valid} + test {self.test} leaves nothing to train on")
+        return self
+
+
+class LimitsSection(Section):
+    """How many examples are kept, those with the least hash: 100 are among 1,000 are among all."""
+
+    train: int | None = Field(default=None, ge=1, description="Training examples; null: all.")
+    valid: int | None = Field(default=None, ge=1, description="Examples to choose a model by.")
+    test: int | None = Field(default=None, ge=1, description="Examples to test with.")
+    salt: str = Field(default="limit", description="Another word, other examples.")
+
+
+class TaskConfig(Section):
+    """A task that a model can be tuned on."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name of runs: letters, digits, dashes, dots.")
+    language: str = Field(default="en", description="BCP 47 tag of its texts.")
+    ask: AnyForm = Field(description="The form of its examples, and its labels.")
+    metrics: tuple[str, ...] = Field(
+        default=(), description="What is reported; the first chooses the best model. None: as is usual for the form."
+    )
+    hub: HubConfig | None = Field(default=None, description="Where splits are that name no files.")
+    read: ReadConfig = Field(default=ReadConfig(), description="How files, and records of the hub, become examples.")
+    train: SplitSource = Field(default=SplitSource(split="train"), description="Examples to learn from.")
+    valid: SplitSource | None = Field(
+        default=None, description="Examples to choose a model by. null: cut from `train` (see `cut`)."
+    )
+    test: SplitSource | None = Field(default=None, description="Examples to test with, once. null: none, or cut.")
+    cut: CutSection = Field(default=CutSection(), description="Splits that are not given.")
+    limits: LimitsSection = Field(default=LimitsSection(), description="Small parts of a set.")
+    checks: ChecksConfig = Field(default=ChecksConfig(), description="What is done about what the checks find.")
+    resources: Resources = Field(default=Resources(), description="What the machine gives; changes no result.")
+
+    @model_validator(mode="after")
+    def _fields_are_the_forms(self) -> Self:
+        known = fields_of(self.ask)
+        for where, names, valid in (
+            ("read.fields", tuple(self.read.fields), known),
+            ("cut.columns", self.cut.columns, tuple(self.ask.columns)),
+            ("checks.columns", self.checks.columns, self.ask.inputs),
+        ):
+            for name in names:
+                if name not in valid:
+                    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+                    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(valid)}"
+                    raise ValueError(f"{where}: a {self.ask.form} has no {name!r}; {hint}")
+        for name in ("train", "valid", "test"):
+            source: SplitSource | None = getattr(self, name)
+            if source is None or source.files:
+                continue
+            if self.hub is None or source.split is None:
+                raise ValueError(f"{name}: name files, or a split of the hub (hub.id and {name}.split)")
+        return self
+
+    def task(self) -> Task:
+        """What a set of it says that it asks."""
+        metrics = self.metrics or self.ask.default_metrics()
+        return Task(name=self.name, language=self.language, ask=self.ask, metrics=metrics)
+
+    def request(self) -> LabelledSetRequest:
+        """What the stage builds: files found and hashed, the hub's commit asked for.
+
+        Raises:
+            ConfigError: an environment variable that is not set, or a pattern that no file matches.
+            BadInput: a file that is not there, a hub that cannot be asked.
+        """
+        sources = {name: self._files(getattr(self, name)) for name in ("train", "valid", "test")}
+        assert sources["train"] is not None
+        return LabelledSetRequest(
+            task=self.task(),
+            read=self.read,
+            train=sources["train"],
+            valid=sources["valid"],
+            test=sources["test"],
+            cut=CutConfig(
+                valid=0.0 if self.valid else self.cut.valid,
+                test=0.0 if self.test else self.cut.test,
+                salt=self.cut.salt,
+                columns=self.cut.columns or self.ask.grouped_by,
+            ),
+            limits=self.limits.model_dump(include={"train", "valid", "test"}),
+            limit_salt=self.limits.salt,
+            checks=self.checks,
+        )
+
+    def _files(self, source: SplitSource | None) -> SplitFiles | None:
+        if source is None:
+            return None
+        if source.files:
+            return SplitFiles.of(_found(source.files), _found(source.targets))
+        assert self.hub is not None
+        assert source.split is not None
+        return SplitFiles.on_hub(self.hub, source.split, source.data_files)
+
+
+def _found(names: tuple[str, ...]) -> tuple[Path, ...]:
+    """Files by path or pattern, in the order given, those of a pattern sorted."""
+    paths: list[Path] = []
+    for name in names:
+        whole = os.path.expandvars(name)
+        if left := re.search(r"\$\{?(\w+)", whole):
+            raise ConfigError(
+                f"{name}: the environment variable {left[1]} is not set; set it, or name the file in full"
+            )
+        path = Path(whole).expanduser()
+        if path.exists() or not glob.has_magic(whole):
+            paths.append(path)
+            continue
+        matching = sorted(map(Path, glob.glob(str(path), recursive=True)))
+        if not matching:
+            raise ConfigError(f"{name}: no file matches")
+        paths += matching
+    return tuple(paths)
+
+
+def load_task(path: Path, overrides: Mapping[str, str] | None = None) -> TaskConfig:
+    """Read a task's YAML file and apply `--set` overrides.
+
+    Raises:
+        ConfigError: as `flows.loading.load` does.
+    """
+    return load(path, overrides, TaskConfig)

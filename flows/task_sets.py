@@ -1,0 +1,49 @@
+"""Labelled sets: built from a task's configuration, and looked at before they are used."""
+
+from pathlib import Path
+from typing import Any
+
+from flows.loading import ConfigError
+from flows.task_config import TaskConfig
+from lm.labelled.streams import BadInput
+from tasks.files import read_json
+from tasks.labelled_checks import Refused
+from tasks.labelled_set import FINDINGS, PAGE, labelled_set
+from tasks.progress import Display
+from tasks.run import Run, use_run
+from tasks.shared import open_store
+from tasks.store import Artifact
+
+
+def build_task(config: TaskConfig) -> Artifact:
+    """The set of a task, found in the store or built: a folder for `lm.labelled.folder.LabelledSet`.
+
+    Raises:
+        ConfigError: files, labels or findings that cannot be used, with what to do.
+    """
+    try:
+        return labelled_set(config.request(), label=f"labelled set {config.name}")
+    except (BadInput, Refused) as error:
+        raise ConfigError(str(error)) from error
+
+
+def check_task(config: TaskConfig, quiet: bool) -> dict[str, Any]:
+    """Build the set of a task, without a server, and return its findings with the artifact's name and page.
+
+    Raises:
+        ConfigError: as `build_task`.
+    """
+    run = Run(open_store(config.resources.store), config.resources.resolved(), Display(quiet=quiet))
+    with use_run(run):
+        made = build_task(config)
+    page = made.file(PAGE)
+    return {"artifact": made.name, "folder": str(made.path), "page": str(page), **read_json(made.file(FINDINGS))}
+
+
+def show_findings(said: dict[str, Any]) -> None:
+    """The page as the terminal shows it."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console(highlight=False).print(Markdown(Path(said["page"]).read_text(encoding="utf-8")))
+    print(f"\n{said['artifact']}: {said['folder']}")
