@@ -113,6 +113,7 @@ def train(
         "bits_per_byte": round(scored["bits_per_byte"], 4),
         "nats": round(scored["bits_per_byte"] * math.log(2), 4),
         **({"permutation_loss": round(scored["permutation_loss"], 4)} if "permutation_loss" in scored else {}),
+        "device": config.device,
         "tokens": steps * batch * context,
         "seconds": round(spent, 1),
         "tokens_per_second": round(float(np.median(speeds or [0.0]))),

@@ -82,6 +82,7 @@ def paired_steps(config: BertConfig, examples: MaskedExamples, batch: int, steps
         steps=steps,
         batch=batch,
         micro_batch=batch,
+        device="cpu",
         precision="bf16" if bf16 else "fp32",
         optimizer=OptimizerConfig(learning_rate=1e-4, weight_decay=0.01),
         eval_interval=0,

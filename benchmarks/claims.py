@@ -188,6 +188,7 @@ def memory(options: argparse.Namespace) -> None:
             for other in (0, 32, 64, 128, 256):
                 longer = TransformerXL(config.model_copy(update={"memory": other}))
                 longer.load_state_dict(model.state_dict())
+                longer.to(model.head_bias.device)
                 lanes = Lanes(ArrayPieces(valid_text, 32), LANES)
                 figures = stream_bits_per_byte(longer, lanes, np.ones(vocab, dtype=np.int64))
                 scored[other] = round(figures["bits_per_byte"], 4)

@@ -20,6 +20,7 @@ from torch import nn
 
 from benchmarks.shakespeare import BATCH, CONTEXT, SIZE, STEPS, Crops, PlainGPT, PlainLoop, shakespeare, validation_loss
 from lm.config import GPTConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from lm.hardware import resolve_device
 from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_SCHEDULE, ModernConfig
@@ -57,7 +58,7 @@ def trained(kind: str, ids: np.ndarray, options: argparse.Namespace, seed: int) 
 
 def plain(ids: np.ndarray, options: argparse.Namespace, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    loop = PlainLoop(PlainGPT(), ids, seed=seed)
+    loop = PlainLoop(PlainGPT(), ids, seed=seed, device=resolve_device("auto"))
     for _ in range(options.steps):
         loop.step()
     return loop.model
@@ -82,13 +83,14 @@ def main() -> None:
             model = plain(train, options, seed) if name == "nanogpt" else trained(name, train, options, seed)
             row = {
                 "model": name,
+                "device": next(model.parameters()).device.type,
                 "precision": "fp32" if name == "nanogpt" else options.precision,
                 "seed": seed,
                 "steps": options.steps,
                 "seconds": round(time.perf_counter() - wall, 1),
                 "processor_seconds": round(time.process_time() - used, 1),
                 "parameters": sum(p.numel() for p in model.parameters()),
-                "validation_loss": round(validation_loss(model.eval(), valid), 4),
+                "validation_loss": round(validation_loss(model.cpu().eval(), valid), 4),
             }
             print(json.dumps(row), flush=True)
 

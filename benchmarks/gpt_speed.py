@@ -81,7 +81,7 @@ def paired(ours: str, precision: str, plain: PlainLoop, ids: np.ndarray, steps: 
     model: nn.Module = GPT(GPTConfig(**SIZE)) if ours == "gpt2" else Modern(ModernConfig(**SIZE))
     optimizer = MODERN_OPTIMIZER if ours == "modern" else OptimizerConfig(learning_rate=1e-3)
     config = TrainConfig(
-        steps=steps, batch=BATCH, micro_batch=BATCH, precision=precision, optimizer=optimizer,
+        steps=steps, batch=BATCH, micro_batch=BATCH, device="cpu", precision=precision, optimizer=optimizer,
         eval_interval=0, sample_interval=0, checkpoint_seconds=0,
     ).resolve_for(SIZE["width"], SIZE["vocab"], CONTEXT)  # fmt: skip
     pairs, began = [], [clock()]

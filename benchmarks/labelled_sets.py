@@ -2,6 +2,7 @@
 
     python -m benchmarks.labelled_sets              # one line for each of configs/tasks/local
     python -m benchmarks.labelled_sets rte cola     # these, with the findings themselves
+    python -m benchmarks.labelled_sets --pairs 390000   # generated pairs of MNLI's size: seconds and memory
 
 "All pairs" counts the training examples whose true Jaccard similarity with some held-out one reaches the threshold, by
 an index of all shingles and without any hashing into bands: what the near-twins found are a part of.
@@ -9,6 +10,8 @@ an index of all shingles and without any hashing into bands: what the near-twins
 
 import json
 import os
+import random
+import resource
 import sys
 import tempfile
 import time
@@ -87,8 +90,38 @@ def line(path: Path) -> str:
     )
 
 
+def scale(count: int) -> str:
+    """Seconds and memory of a set of `count` generated pairs, three of one premise, and 10,000 that are held out."""
+    draw = random.Random(0)
+
+    def sentence(words: int) -> str:
+        return " ".join(f"w{draw.randrange(20_000)}" for _ in range(words))
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        use_run(Run(Store(Path(folder) / "store"), Resources(workers=1, threads=1), Display(quiet=True))),
+    ):
+        for split, number in (("train", count), ("valid", 10_000)):
+            with (Path(folder) / f"{split}.jsonl").open("w") as file:
+                premise = ""
+                for at in range(number):
+                    premise = premise if at % 3 else sentence(20)
+                    pair = {"premise": premise, "hypothesis": sentence(10), "label": at % 3}
+                    file.write(json.dumps(pair) + "\n")
+        files = {f"{split}.files": f"[{folder}/{split}.jsonl]" for split in ("train", "valid")}
+        config = load_task(CONFIGS / "tasks" / "mnli.yaml", files)
+        wall, used = time.perf_counter(), time.process_time()
+        build_task(config)
+        wall, used = time.perf_counter() - wall, time.process_time() - used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kB on Linux
+    return f"{count:,} pairs: {wall:.1f} s, {used:.1f} s of a core, {peak:.2f} GB"
+
+
 def main() -> None:
     """Print the table, or the pages of the sets that are named."""
+    if sys.argv[1:2] == ["--pairs"]:
+        print(scale(int(sys.argv[2])))
+        return
     if "TEXTMILL_DATA" not in os.environ:
         raise SystemExit("set TEXTMILL_DATA to the folder that has labelled/")
     paths = sorted((CONFIGS / "tasks" / "local").glob("*.yaml"))

@@ -15,11 +15,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from benchmarks._prose import ENGLISH, texts
+from benchmarks._prose import prose_shards
 from lm.config import NgramConfig, OptimizerConfig, TrainConfig
 from lm.evaluate.mixture import best_weight, log_probs_figures, mixed_log_probs, network_log_probs, ngram_log_probs
 from lm.evaluate.perplexity import bits_per_byte
@@ -31,45 +29,12 @@ from lm.ngram.model import load_ngram
 from lm.objectives.causal import CausalObjective
 from lm.order import draw_seed
 from lm.packing import PackedSequences
-from lm.tokenizer import load_tokenizer, token_byte_lengths, train_tokenizer
-from lm.tokenizers.config import ByteBPEConfig
-from lm.tokens import TokenIndex, build_index, tokenize_shard
+from lm.tokenizer import load_tokenizer, token_byte_lengths
+from lm.tokens import TokenIndex, build_index
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
 
 CONTEXT = 128
-
-
-def indexes(folder: Path, prose: bool, tokens: int, held_out: int) -> tuple[TokenIndex, TokenIndex, TokenIndex]:
-    """The token shards of training, tuning and test text, and in `folder` their tokenizer."""
-    if (folder / "test.json").exists():
-        return build_index([folder / "train"]), build_index([folder / "tune"]), build_index([folder / "test"])
-    documents = texts("corpus_en", ENGLISH if prose else None)
-    train, size = [], 0
-    for document in documents:
-        train.append(document)
-        size += len(document[1].encode())
-        if size > 3.6 * tokens:  # bytes of a token here, a little less than measured: cut by tokens below
-            break
-    train_tokenizer((text for _, text in train), ByteBPEConfig(vocab_size=4096), folder)
-    made = []
-    tokenizer = load_tokenizer(folder)
-    for name, wanted, source in (
-        ("train", tokens, iter(train)),
-        ("tune", held_out, documents),
-        ("test", held_out, documents),
-    ):
-        stem, chosen, count = folder / name, [], 0
-        for document in source:
-            chosen.append(document)
-            count += len(tokenizer.encode(document[1]).ids)
-            if count >= wanted:
-                break
-        table = pa.table({"id": [id for id, _ in chosen], "text": [text for _, text in chosen]})
-        pq.write_table(table, folder / f"{name}.documents.parquet", row_group_size=1000)
-        tokenize_shard(folder / f"{name}.documents.parquet", stem, folder)
-        made.append(build_index([stem]))
-    return made[0], made[1], made[2]
 
 
 def train_network(config: NNLMConfig, train: TokenIndex, options: argparse.Namespace, folder: Path) -> NNLM:
@@ -98,7 +63,7 @@ def train_network(config: NNLMConfig, train: TokenIndex, options: argparse.Names
     Trainer(
         model, CausalObjective(), sequences, settings, steps, folder, hooks=Hooks(on_metrics=watch), best_metric=None
     ).run()
-    line = {"steps": steps, "loss": curve[:: max(1, len(curve) // 8)]}
+    line = {"steps": steps, "device": settings.device, "loss": curve[:: max(1, len(curve) // 8)]}
     print(json.dumps({**line, "tokens/s": round(float(np.median(speeds or [0.0])))}))
     return model.eval()
 
@@ -125,7 +90,7 @@ def main() -> None:
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.directory or Path(temporary)
-        train, tune, test = indexes(folder, options.sources == "prose", options.tokens, options.held_out)
+        train, tune, test = prose_shards(folder, options.sources == "prose", options.tokens, options.held_out)
         lengths = token_byte_lengths(load_tokenizer(folder))
         tuning, scored = PackedSequences(tune, CONTEXT), PackedSequences(test, CONTEXT)
         print(json.dumps({"tokens": [each.tokens for each in (train, tune, test)], "vocab": train.vocab}), flush=True)

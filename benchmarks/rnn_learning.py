@@ -80,6 +80,7 @@ def train(model: RNNLM, text: np.ndarray, options: argparse.Namespace, seed: int
     return {
         "bits_per_character": round(bits, 4),
         "nats": round(bits * math.log(2), 4),
+        "device": config.device,  # type: ignore[dict-item]
         "seconds": round(seconds, 1),
         "characters_per_second": round(float(np.median(speeds or [0.0]))),
         "curve": curve,  # type: ignore[dict-item]

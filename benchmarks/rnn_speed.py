@@ -117,6 +117,7 @@ def paired_steps(cell: str, text: np.ndarray, size: tuple[Any, ...], steps: int)
         steps=steps,
         batch=batch,
         micro_batch=batch,
+        device="cpu",
         precision="fp32",
         optimizer=OptimizerConfig(learning_rate=3e-3),
         eval_interval=0,

@@ -27,6 +27,7 @@ import torch
 from benchmarks import _dictionary
 from lm.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from lm.evaluate.translation import corpus_scores
+from lm.hardware import resolve_device
 from lm.pairs import Pair, read_pairs, split_pairs, without_leaks
 from lm.stop import Interrupted
 from lm.tokenizer import train_tokenizer
@@ -69,7 +70,7 @@ def strings(count: int, low: int, high: int, seed: int) -> list[str]:
 
 def train_config(options: argparse.Namespace, **fields: Any) -> TrainConfig:
     rate = OptimizerConfig(learning_rate=options.rate, beta2=0.98, weight_decay=0.0)
-    falling = ScheduleConfig(shape="wsd", warmup_steps=100, decay_part=0.5, final_fraction=0.03)
+    falling = ScheduleConfig(shape="wsd", warmup_steps=options.warmup, decay_part=0.5, final_fraction=0.03)
     given = {"batch": options.batch, "optimizer": rate, "schedule": falling, "seed": options.seed, **fields}
     return TrainConfig(steps=options.steps, sample_interval=0, checkpoint_seconds=20, **given)
 
@@ -84,7 +85,7 @@ def trained(
 ) -> tuple[dict[str, Any], Translator] | None:
     """Train, or None if the time was over before the end."""
     folder = options.directory / f"{name}-{options.steps}-{options.seed}"
-    started = time.monotonic()
+    started, device = time.monotonic(), resolve_device("auto")
     curve: list[tuple[int, float]] = []
 
     def evaluated(step: int, figures: dict[str, float]) -> None:
@@ -106,7 +107,7 @@ def trained(
     except Interrupted as stopped:
         print(json.dumps({"run": name, "stopped": str(stopped), "go on": "the same command"}), flush=True)
         return None
-    return result, load_translator(folder / "model")
+    return {**result, "device": device}, load_translator(folder / "model", device)
 
 
 # --- letters --------------------------------------------------------------------------------------------------
@@ -141,7 +142,11 @@ def letters(options: argparse.Namespace) -> None:
             continue
         result, translator = done
         by_length = {n: round(exact(translator, some), 3) for n, some in asked.items()}
-        figures = {"parameters": result["parameters"], "bits": round(result["valid"]["bits_per_byte"], 4)}
+        figures = {
+            "parameters": result["parameters"],
+            "device": result["device"],
+            "bits": round(result["valid"]["bits_per_byte"], 4),
+        }
         print(json.dumps({"model": name, "seed": options.seed, **figures, "exact": by_length}), flush=True)
         if options.picture and name == "additive":
             word = "attention"
@@ -235,7 +240,7 @@ def translation(options: argparse.Namespace) -> None:
         done = trained(options, f"{options.pair}-{name}", tokenizers, pairs, settings, **more)
         if done is None:
             continue
-        kept = {key: done[0][key] for key in ("parameters", "tokens", "step", "valid", "copy")}
+        kept = {key: done[0][key] for key in ("parameters", "device", "tokens", "step", "valid", "copy")}
         print(json.dumps({"model": name, "pair": options.pair, "seed": options.seed, **kept}), flush=True)
         for asked in pairs[1][:4]:
             print(
@@ -274,6 +279,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--warmup", type=int, default=100, help="steps")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=int, default=10, help="letters of a string to train on")

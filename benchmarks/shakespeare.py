@@ -92,7 +92,7 @@ class PlainGPT(nn.Module):
                 nn.init.normal_(p, std=0.02 / math.sqrt(2 * SIZE["layers"]) if ends else 0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1]))
+        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
         for block in self.h:
             x = block(x)
         return F.linear(self.ln_f(x), self.wte.weight)
@@ -108,8 +108,9 @@ class PlainLoop:
         logits: Callable[[nn.Module, Tensor], Tensor] = lambda model, tokens: model(tokens),
         bf16: bool = False,
         seed: int = 0,
+        device: str = "cpu",
     ) -> None:
-        self.model, self.logits, self.bf16 = model, logits, bf16
+        self.model, self.logits, self.bf16, self.device = model.to(device), logits, bf16, device
         self.ids, self.generator = torch.from_numpy(ids), torch.Generator().manual_seed(seed)
         matrices = [p for p in model.parameters() if p.dim() >= 2]
         others = [p for p in model.parameters() if p.dim() < 2]
@@ -124,9 +125,9 @@ class PlainLoop:
         for group in self.optimizer.param_groups:
             group["lr"] = plain_rate(self.done)
         starts = torch.randint(len(self.ids) - CONTEXT, (BATCH,), generator=self.generator)
-        x = torch.stack([self.ids[i : i + CONTEXT] for i in starts])
-        y = torch.stack([self.ids[i + 1 : i + 1 + CONTEXT] for i in starts])
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        x = torch.stack([self.ids[i : i + CONTEXT] for i in starts]).to(self.device)
+        y = torch.stack([self.ids[i + 1 : i + 1 + CONTEXT] for i in starts]).to(self.device)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             logits = self.logits(self.model, x)
             loss = F.cross_entropy(logits.view(-1, logits.size(-1)), y.view(-1))
         loss.backward()

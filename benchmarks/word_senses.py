@@ -1,13 +1,17 @@
-"""Can vectors tell the senses of a word apart? Pseudo-words: `python -m benchmarks.word_senses [--language zh]`.
+"""Can vectors tell the senses of a word apart? `python -m benchmarks.word_senses [--model bert] [--language zh]`.
 
 Two frequent words become one, everywhere (banana·door): the text then has a word with two senses, and which one is
-meant is known (Gale, Church & Yarowsky 1992; Schütze 1992). ELMo is trained on that text alone. Then up to 40
-occurrences of each sense, in text that it was not trained on, are told apart by their nearest neighbour among the
-occurrences of the same pseudo-word in other documents (cosine; purity of 1-NN, ties counted by their share), and by
-k-means with two clusters. A static vector is the same for all occurrences: chance by construction. `neighbours` is the
-mean of the static vectors of the five words on each side, to say what context alone gives without a language model.
+meant is known (Gale, Church & Yarowsky 1992; Schütze 1992). ELMo, or a BERT of words with masked tokens (80/10/10,
+other masks in each epoch), is trained on that text alone. Then up to 40 occurrences of each sense, in documents that it
+was not trained on, are told apart by their nearest neighbour among the occurrences of the same pseudo-word in other
+documents (cosine; purity of 1-NN, ties counted by their share), and by k-means with two clusters. Layer 0 is static,
+without positions: the same for all occurrences, chance by construction. `neighbours` is the mean of the static vectors
+of the five words on each side, to say what context alone gives without a language model. `upper layers` is the mean of
+BERT's upper half. `..., hidden` is what is known without the occurrence itself: a mask stands in its place, or ELMo has
+read up to it from either side. `..., standardised` has each number's mean and scale over the occurrences taken out
+(Timkey & van Schijndel 2021: few numbers, alike for all, otherwise decide a cosine).
 
-Needs corpus_en and corpus_zh below TEXTMILL_DATA. The English model is then probed for parts of speech (CoNLL-2003): a
+Needs corpus_en and corpus_zh below TEXTMILL_DATA. An English ELMo is then probed for parts of speech (CoNLL-2003): a
 softmax regression on each layer, and the most frequent tag of each word beside it. Prints lines of JSON. With
 --directory the words are kept, and a training that was killed goes on from its last checkpoint.
 """
@@ -15,50 +19,66 @@ softmax regression on each layer, and the most frequent tag of each word beside 
 import argparse
 import gzip
 import json
-import os
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
 
+from benchmarks._elmo_probes import parts_of_speech, unseen_words
+from benchmarks._masked_stream import MaskedStream, framed
 from benchmarks._prose import LANGUAGES, texts
+from benchmarks._senses import OFTEN, SIDE, Reader, Senses, neighbours, told_apart
 from lm.characters import boundary_characters, character_ids
 from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.bilm import bilm_figures
+from lm.evaluate.masked import masked_figures
+from lm.masking_config import MaskingConfig
 from lm.memory import keep_freed_memory
+from lm.models.bert import Bert
+from lm.models.bert_config import BertConfig
 from lm.models.elmo import ELMo
 from lm.models.elmo_config import elmo_preset
 from lm.objectives.bilm import BiLMObjective
-from lm.order import draw_seed
+from lm.objectives.masked import MaskedObjective
+from lm.order import draw_seed, examples_at, numbered_by_epoch
 from lm.streams import ArrayPieces
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
 
 BETWEEN, UNKNOWN = "<|endoftext|>", "<unk>"
-CONTEXT, SIDE = 64, 32
-OFTEN, NEIGHBOURS = 40, 5
+CONTEXT = 2 * SIDE
+WATCHED = 50_000
+"""Words at the end of the training text that are not trained on: for perplexity and masked accuracy."""
+RATES = {"elmo": 4e-3, "bert": 1e-3}
+LAYERS = {"elmo": 2, "bert": 4}
 
 
-def read_words(language: str, wanted: int, kept: Path) -> list[list[str]]:
-    """Documents in words, `wanted` words in all; `kept` is a file that they are read from the next time."""
-    if kept.exists():
-        return [document.split(" ") for document in kept.read_text(encoding="utf-8").split("\n")]
-    corpus, sources, cut = LANGUAGES[language]
-    documents, count = [], 0
-    for _, text in texts(corpus, sources):
-        documents.append(cut(text))
-        count += len(documents[-1])
-        if count >= wanted:
-            break
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text("\n".join(" ".join(document) for document in documents if document), encoding="utf-8")
-    return read_words(language, wanted, kept)
+def read_words(language: str, folder: Path) -> list[list[str]]:
+    """All documents in words; `folder` has them the next time."""
+    kept = folder / f"words-{language}.txt.gz"
+    if not kept.exists():
+        corpus, sources, cut = LANGUAGES[language]
+        documents = [cut(text) for _, text in texts(corpus, sources)]
+        lines = "\n".join(" ".join(document) for document in documents if document)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".tmp")
+        partial.write_bytes(gzip.compress(lines.encode(), 6))
+        partial.replace(kept)
+    return [document.split(" ") for document in gzip.decompress(kept.read_bytes()).decode().split("\n")]
+
+
+def split(documents: list[list[str]], words: int, held_out: int) -> tuple[list[list[str]], list[list[str]]]:
+    """Documents of so many words to train on, and of so many more. Raises ValueError if there are not enough."""
+    ends = np.cumsum([len(document) for document in documents])
+    if words + held_out > ends[-1]:
+        raise ValueError(f"--words {words} and --held-out {held_out} are more than the {ends[-1]} words there are")
+    first, last = np.searchsorted(ends, [words, words + held_out]) + 1
+    return documents[:first], documents[first:last]
 
 
 def choose_pairs(documents: list[list[str]], language: str, pairs: int, seed: int) -> list[tuple[str, str]]:
@@ -76,217 +96,180 @@ def choose_pairs(documents: list[list[str]], language: str, pairs: int, seed: in
     return list(zip(words[::2], words[1::2], strict=True))
 
 
-def train_model(options: argparse.Namespace, stream: np.ndarray, words: list[str], folder: Path) -> ELMo:
-    """ELMo on the training text, its figures printed."""
-    config = elmo_preset("small", vocab=len(words), width=options.width)
+def new_elmo(options: argparse.Namespace, words: list[str], seed: int) -> ELMo:
+    """As wide as asked for, with the characters of the words."""
+    size = {"width": options.width, "layers": options.layers, "dropout": options.dropout}
+    config = elmo_preset("small" if options.width < 256 else "base", vocab=len(words), **size)
     characters = torch.from_numpy(character_ids(words, config.characters))
     characters[0] = torch.from_numpy(boundary_characters(config.characters))
-    cut = len(stream) - 50_000
-    pieces, watched = ArrayPieces(stream[:cut], CONTEXT), ArrayPieces(stream[cut:], CONTEXT)
-    settings = TrainConfig(
-        epochs=options.epochs,
-        batch=options.batch,
-        micro_batch=options.batch,
-        seed=options.seed,
-        optimizer=OptimizerConfig(learning_rate=options.rate, beta2=0.99, weight_decay=0.01),
-        eval_interval=0,
-        sample_interval=0,
-        metrics_interval=100,
-        checkpoint_seconds=20,
-    ).resolve_for(config.width, config.vocab, CONTEXT)
-    model = ELMo(config, draw_seed(options.seed, "init"), characters)
+    return ELMo(config, draw_seed(seed, "init"), characters)
+
+
+def new_bert(options: argparse.Namespace, words: list[str], seed: int) -> Bert:
+    """As deep and wide as asked for, with heads of 64; its vocabulary is the words and three more."""
+    config = BertConfig(
+        layers=options.layers, width=options.width, heads=max(2, options.width // 64), context=CONTEXT + 2,
+        vocab=len(words) + 3, segments=1, pair_head=False, dropout=options.dropout,
+    )  # fmt: skip
+    return Bert(config, draw_seed(seed, "init"))
+
+
+def train(
+    model: ELMo | Bert, options: argparse.Namespace, stream: np.ndarray, vocab: int, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Train on the stream but for its end; figures of that end, and of the training."""
+    text, watched = stream[:-WATCHED], stream[-WATCHED:]
+    masking = MaskingConfig()
+    if isinstance(model, ELMo):
+        objective, order, best = BiLMObjective(), examples_at, "loss_forward"
+        examples: Any = ArrayPieces(text, CONTEXT)
+    else:
+        objective, order, best = MaskedObjective(pair=False, boundary=False), numbered_by_epoch, "loss"  # type: ignore[assignment]
+        examples = MaskedStream(text, CONTEXT, vocab, 2, masking, seed)
+    config = TrainConfig(
+        epochs=options.epochs, batch=options.batch, micro_batch=options.batch, precision=options.precision, seed=seed,
+        optimizer=OptimizerConfig(learning_rate=options.rate, beta2=0.99, weight_decay=options.weight_decay),
+        eval_interval=0, sample_interval=0, metrics_interval=100, keep_last=1,
+        checkpoint_seconds=options.checkpoint_seconds,
+    ).resolve_for(model.config.width, model.config.vocab, CONTEXT)  # fmt: skip
+    steps = config.total_steps(len(examples), CONTEXT)
     curve: list[float] = []
-    steps = settings.total_steps(len(pieces), CONTEXT)
+    speeds: list[float] = []
+
+    def watch(_step: int, figures: dict[str, float]) -> None:
+        curve.append(round(figures[best], 3))
+        speeds.append(figures["tokens_per_second"])
+
     started = time.perf_counter()
-    hooks = Hooks(on_metrics=lambda step, figures: curve.append(round(figures["loss_forward"], 3)))
-    Trainer(model, BiLMObjective(), pieces, settings, steps, folder, hooks=hooks, best_metric=None).run()
-    seconds = time.perf_counter() - started
-    found = bilm_figures(model.eval(), watched, np.ones(len(words), dtype=np.int64))
-    line = {"steps": steps, "parameters": config.parameter_count(), "seconds": round(seconds, 1)}
-    line |= {"perplexity": [round(found[f"{way}perplexity_per_token"], 1) for way in ("", "backward_")]}
-    print(json.dumps({**line, "loss": curve[:: max(1, len(curve) // 8)]}), flush=True)
-    return model
+    hooks = Hooks(on_metrics=watch)
+    Trainer(model, objective, examples, config, steps, folder, hooks=hooks, best_metric=None, order=order).run()
+    line = {
+        "device": config.device,
+        "precision": config.precision,
+        "steps": steps,
+        "words read": steps * options.batch * CONTEXT,
+    }
+    line |= {"parameters": model.config.parameter_count(), "seconds": round(time.perf_counter() - started, 1)}
+    line |= {"tokens per second": round(float(np.median(speeds or [0.0])))}
+    if isinstance(model, ELMo):
+        found = bilm_figures(model.eval(), ArrayPieces(watched, CONTEXT), np.ones(vocab, dtype=np.int64))
+        line |= {"perplexity": [round(found[f"{way}perplexity_per_token"], 1) for way in ("", "backward_")]}
+    else:
+        found = masked_figures(model.eval(), MaskedStream(watched, CONTEXT, vocab, 2, masking, seed=0))  # type: ignore[arg-type]
+        line |= {key: round(found[key], 4) for key in ("masked_loss", "masked_accuracy")}
+    return {**line, "loss": curve[:: max(1, len(curve) // 8)]}
 
 
-def windows_of(
-    documents: list[list[str]], senses: dict[str, tuple[str, int]], rng: np.random.Generator
-) -> dict[str, list[tuple[int, int, int]]]:
-    """For each pseudo-word, (document, place, sense) of occurrences, as many of either sense, `OFTEN` at most, no
-    document twice for one sense."""
-    found: dict[str, dict[int, dict[int, list[int]]]] = defaultdict(lambda: {0: {}, 1: {}})
-    for number, document in enumerate(documents):
-        if len(document) <= 2 * SIDE:
-            continue
-        for place, word in enumerate(document):
-            if word in senses:
-                pseudo, sense = senses[word]
-                found[pseudo][sense].setdefault(number, []).append(place)
-    chosen = {}
-    for pseudo, by_sense in found.items():
-        count = min(OFTEN, *(len(documents) for documents in by_sense.values()))
-        rows = []
-        for sense, by_document in by_sense.items():
-            for number in rng.permutation(sorted(by_document))[:count]:
-                rows.append((int(number), int(rng.choice(by_document[int(number)])), sense))
-        chosen[pseudo] = rows
-    return chosen
+def elmo_reader(model: ELMo) -> Reader:
+    """The vectors of occurrences by ELMo, between two ends of text."""
+
+    def read(tokens: Tensor, places: Tensor) -> dict[str, Tensor]:
+        rows, at = torch.arange(len(places), device=places.device), 1 + places
+        x = model.token_vectors(nn.functional.pad(tokens, (1, 1), value=0))
+        layers = model.contextual(x)
+        found = {f"layer {number}": layer[rows, at] for number, layer in enumerate(layers)}
+        found["all layers"] = torch.cat(list(found.values()), -1)
+        for number, layer in enumerate(layers[1:], start=1):
+            before, behind = layer[rows, at - 1].chunk(2, -1)[0], layer[rows, at + 1].chunk(2, -1)[1]
+            found[f"layer {number}, hidden"] = torch.cat([before, behind], -1)
+        return {**found, "neighbours": neighbours(x, at)}
+
+    return read
 
 
-@torch.no_grad()
-def vectors_at(model: ELMo, ids: list[np.ndarray], rows: list[tuple[int, int, int]]) -> dict[str, np.ndarray]:
-    """What each layer says of the occurrences, float32 [occurrences, width], and the mean of their neighbours."""
-    windows, places = [], []
-    for number, place, _ in rows:
-        begin = min(max(0, place - SIDE), len(ids[number]) - 2 * SIDE)
-        windows.append(np.concatenate([[0], ids[number][begin : begin + 2 * SIDE], [0]]))
-        places.append(1 + place - begin)
-    tokens, at = torch.from_numpy(np.stack(windows)), torch.tensor(places)
-    x = model.token_vectors(tokens)
-    layers = model.contextual(x)[:, torch.arange(len(rows)), at]
-    around = torch.tensor([i for i in range(-NEIGHBOURS, NEIGHBOURS + 1) if i])
-    near = x[torch.arange(len(rows))[:, None], (at[:, None] + around).clamp(0, tokens.shape[1] - 1)].mean(1)
-    found = {f"layer {number}": layer.numpy() for number, layer in enumerate(layers)}
-    return {**found, "all layers": torch.cat(list(layers), -1).numpy(), "neighbours": near.numpy()}
+def bert_reader(model: Bert, vocab: int) -> Reader:
+    """The vectors of occurrences by a BERT of `vocab` words: as they stand there, and as a mask in their place."""
+
+    def contextual(tokens: Tensor, at: tuple[Tensor, Tensor]) -> list[Tensor]:
+        seen: list[Tensor] = []
+        hooks = [
+            block.register_forward_hook(lambda _block, _given, out: seen.append(out[at])) for block in model.blocks
+        ]
+        try:
+            model.hidden_states(tokens)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return seen
+
+    def read(tokens: Tensor, places: Tensor) -> dict[str, Tensor]:
+        tokens = framed(tokens, vocab)
+        at = torch.arange(len(places), device=places.device), 1 + places
+        x = model.token_embedding(tokens)
+        found = {"layer 0": x[at]}
+        for shown, name in (
+            (tokens, ""),
+            (tokens.index_put(at, torch.tensor(vocab + 2, device=tokens.device)), ", hidden"),
+        ):
+            layers = contextual(shown, at)
+            found |= {f"layer {number}{name}": layer for number, layer in enumerate(layers, start=1)}
+            found[f"upper layers{name}"] = torch.stack(layers[len(layers) // 2 :]).mean(0)
+        return {**found, "neighbours": neighbours(x, 1 + places)}
+
+    return read
 
 
-def nearest_purity(vectors: np.ndarray, senses: np.ndarray, documents: np.ndarray) -> float:
-    """Share of occurrences whose nearest other one, in another document, has the same sense."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    likeness = unit @ unit.T
-    likeness[documents[:, None] == documents[None]] = -np.inf
-    ties = likeness >= likeness.max(1, keepdims=True) - 1e-6
-    same = senses[:, None] == senses[None]
-    return float(((ties & same).sum(1) / ties.sum(1)).mean())
+def measure(options: argparse.Namespace, seed: int, folder: Path) -> None:
+    """Merge, train in `folder`, and print."""
 
+    def show(line: dict[str, Any]) -> None:
+        said = {"model": options.model, "language": options.language, "seed": seed, **line}
+        print(json.dumps(said, ensure_ascii=False), flush=True)
 
-def cluster_purity(vectors: np.ndarray, senses: np.ndarray) -> float:
-    """Share of occurrences in a cluster of mostly their sense, of two clusters of unit vectors."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    if len(np.unique(unit.round(5), axis=0)) < 2:
-        return float(max((senses == 0).mean(), (senses == 1).mean()))
-    cluster = KMeans(2, n_init=10, random_state=0).fit_predict(unit)
-    return sum(np.bincount(senses[cluster == c], minlength=2).max() for c in (0, 1)) / len(senses)
-
-
-def senses_told_apart(
-    model: ELMo, documents: list[list[str]], ids: list[np.ndarray], senses: dict[str, tuple[str, int]]
-) -> None:
-    """Print, for each kind of vector, the mean purity over pseudo-words."""
-    chosen = windows_of(documents, senses, np.random.default_rng(0))
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for rows in chosen.values():
-        labels, numbers = np.array([s for *_, s in rows]), np.array([n for n, *_ in rows])
-        for name, vectors in vectors_at(model, ids, rows).items():
-            found[name].append((nearest_purity(vectors, labels, numbers), cluster_purity(vectors, labels)))
-    occurrences = [len(rows) for rows in chosen.values()]
-    print(json.dumps({"pseudo-words": len(chosen), "occurrences": [min(occurrences), max(occurrences)]}))
-    for name, pairs in found.items():
-        nearest, clusters = np.array(pairs).T
-        line = {"vectors": name, "1-NN": round(float(nearest.mean()), 4), "k-means": round(float(clusters.mean()), 4)}
-        error = nearest.std(ddof=1) / np.sqrt(len(nearest))
-        print(json.dumps({**line, "standard error": round(float(error), 4), "worst": round(float(nearest.min()), 3)}))
-
-
-@torch.no_grad()
-def unseen_words(model: ELMo, words: list[str], documents: list[list[str]], count: int = 8) -> None:
-    """Print the nearest words of the vocabulary of long words that are not in it, by their characters alone."""
-    known = set(words)
-    others = Counter(w for document in documents for w in document if w not in known and len(w) > 8 and w.isalpha())
-    chosen = [word for word, _ in others.most_common(count)]
-    table = model.token_vectors(torch.arange(2, len(words))[None])[0]
-    vectors = model.word_vectors(torch.from_numpy(character_ids(chosen, model.config.characters))[None])[0]
-    likeness = torch.nn.functional.normalize(vectors, dim=-1) @ torch.nn.functional.normalize(table, dim=-1).T
-    near = {w: [words[2 + i] for i in row] for w, row in zip(chosen, likeness.topk(3).indices.tolist(), strict=True)}
-    print(json.dumps({"never seen, and its neighbours": near}, ensure_ascii=False))
-
-
-def conll(name: str, limit: int) -> list[tuple[list[str], list[str]]]:
-    """Sentences in lower-case words, and their tags."""
-    path = Path(os.environ["TEXTMILL_DATA"]) / f"labelled/ner_en/conll2003/{name}.conll.gz"
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        blocks = [block.splitlines() for block in file.read().split("\n\n")]
-    sentences = [[line.split(" ")[:2] for line in block if line] for block in blocks if block and block[0][:1] != "-"]
-    return [([w.lower() for w, _ in s], [t for _, t in s]) for s in sentences if s][:limit]
-
-
-@torch.no_grad()
-def tagged_vectors(model: ELMo, sentences: list[tuple[list[str], list[str]]]) -> tuple[list[np.ndarray], list[str]]:
-    """Of each layer, the vectors of all words in a row; and the tags."""
-    length = model.config.characters
-    edge = boundary_characters(length)[None]
-    parts = []
-    for words, _ in sentences:
-        rows = np.concatenate([edge, character_ids(words, length), edge])
-        parts.append(model.contextual(model.word_vectors(torch.from_numpy(rows)[None]))[:, 0, 1:-1])
-    return [layer.numpy() for layer in torch.cat(parts, 1)], [tag for _, tags in sentences for tag in tags]
-
-
-def parts_of_speech(model: ELMo) -> None:
-    """Print what a softmax regression makes of each layer."""
-    train, test = conll("train", 1200), conll("dev", 800)
-    seen: dict[str, Counter[str]] = defaultdict(Counter)
-    for words, tags in train:
-        for word, tag in zip(words, tags, strict=True):
-            seen[word][tag] += 1
-    most = Counter(tag for _, tags in train for tag in tags).most_common(1)[0][0]
-    pairs = [(w, t) for words, tags in test for w, t in zip(words, tags, strict=True)]
-    right = [(seen[w].most_common(1)[0][0] if w in seen else most) == t for w, t in pairs]
-    unseen = np.array([w not in seen for w, _ in pairs])
-    line = {"tags": "most frequent of the word", "accuracy": round(float(np.mean(right)), 4)}
-    print(json.dumps({**line, "words": len(pairs), "unseen": int(unseen.sum())}))
-    (layers, tags), (test_layers, test_tags) = tagged_vectors(model, train), tagged_vectors(model, test)
-    for number, (vectors, others) in enumerate(zip(layers, test_layers, strict=True)):
-        scale = StandardScaler().fit(vectors)
-        probe = LogisticRegression(C=0.1, max_iter=100, tol=1e-3).fit(scale.transform(vectors), tags)
-        hit = probe.predict(scale.transform(others)) == np.array(test_tags)
-        line = {"tags": f"layer {number}", "accuracy": round(float(hit.mean()), 4)}
-        print(json.dumps({**line, "on unseen words": round(float(hit[unseen].mean()), 4)}), flush=True)
+    train_text, held_out = split(read_words(options.language, folder), options.words, options.held_out)
+    pairs = choose_pairs(held_out, options.language, options.pairs, seed)
+    senses: Senses = {word: (f"{a}·{b}", sense) for a, b in pairs for sense, word in enumerate((a, b))}
+    merged = [[senses[w][0] if w in senses else w for w in document] for document in train_text + held_out]
+    count = len(train_text)
+    ranked = Counter(word for document in merged[:count] for word in document).most_common(options.vocab - 2)
+    words = [BETWEEN, UNKNOWN, *(word for word, _ in ranked)]
+    number = {word: i for i, word in enumerate(words)}
+    ids = [np.array([number.get(word, 1) for word in document], dtype=np.int64) for document in merged]
+    stream = np.concatenate([part for document in ids[:count] for part in ([0], document)])
+    show({"words": len(stream), "unknown": round(float((stream == 1).mean()), 4), "pairs": pairs[:5]})
+    new = new_elmo if options.model == "elmo" else new_bert
+    model = new(options, words, seed)
+    checkpoints = folder / f"{options.model}-{options.language}-{seed}"
+    show(train(model, options, stream, len(words), seed, checkpoints))
+    device = next(model.parameters()).device
+    reader = elmo_reader(model) if isinstance(model, ELMo) else bert_reader(model, len(words))
+    for line in told_apart(reader, device, held_out, ids[count:], senses):
+        show(line)
+    if isinstance(model, ELMo) and options.language == "en" and options.probes:
+        show(unseen_words(model.cpu(), words, merged[count:]))
+        for line in parts_of_speech(model):
+            show(line)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(RATES), default="elmo")
     parser.add_argument("--language", choices=list(LANGUAGES), default="en")
     parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--words", type=int, default=2_000_000, help="words to train on")
     parser.add_argument("--held-out", type=int, default=1_000_000, help="words to take occurrences from")
     parser.add_argument("--vocab", type=int, default=6000)
     parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--layers", type=int, help="ELMo: 2 in each direction, BERT: 4")
+    parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--epochs", type=float, default=1)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=4e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=16, help=f"windows of {CONTEXT} words")
+    parser.add_argument("--rate", type=float, help="ELMo: 4e-3, BERT: 1e-3")
+    parser.add_argument("--weight-decay", type=float, default=0.01)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0], help="pairs, initial weights and order")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--probes", action=argparse.BooleanOptionalAction, default=True, help="ELMo's parts of speech")
+    parser.add_argument("--checkpoint-seconds", type=float, default=20, help="between checkpoints")
     parser.add_argument("--directory", type=Path, help="where words and checkpoints are kept")
     options = parser.parse_args()
+    options.rate = options.rate or RATES[options.model]
+    options.layers = options.layers or LAYERS[options.model]
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
-        measure(options, options.directory or Path(temporary))
-
-
-def measure(options: argparse.Namespace, folder: Path) -> None:
-    """Read, merge, train in `folder`, and print."""
-    documents = read_words(options.language, options.words + options.held_out, folder / "words.txt")
-    train, count = 0, 0
-    while count < options.words:
-        count += len(documents[train])
-        train += 1
-    held_out = documents[train:]
-    pairs = choose_pairs(held_out, options.language, options.pairs, options.seed)
-    senses = {word: (f"{a}·{b}", sense) for a, b in pairs for sense, word in enumerate((a, b))}
-    merged = [[senses[w][0] if w in senses else w for w in document] for document in documents]
-    ranked = Counter(word for document in merged[:train] for word in document).most_common(options.vocab - 2)
-    words = [BETWEEN, UNKNOWN, *(word for word, _ in ranked)]
-    number = {word: i for i, word in enumerate(words)}
-    ids = [np.array([number.get(word, 1) for word in document], dtype=np.int64) for document in merged]
-    stream = np.concatenate([part for document in ids[:train] for part in ([0], document)])
-    line = {"words": len(stream), "unknown": round(float((stream == 1).mean()), 4), "pairs": pairs[:5]}
-    print(json.dumps(line, ensure_ascii=False), flush=True)
-    model = train_model(options, stream, words, folder / "checkpoints")
-    senses_told_apart(model, held_out, ids[train:], senses)
-    if options.language == "en":
-        unseen_words(model, words, merged[train:])
-        parts_of_speech(model)
+        for seed in options.seeds:
+            measure(options, seed, options.directory or Path(temporary))
 
 
 if __name__ == "__main__":

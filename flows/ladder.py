@@ -66,7 +66,7 @@ def build_model(name: str, rung: Rung, config: ModelsConfig, corpus: Corpus, tok
     if isinstance(rung, VectorsRung):
         return word_vectors(rung.settings(), label=name, **given)
     settings = rung.pretraining(config.tokenizer.train.vocab_size)
-    request = PretrainRequest(settings=settings, train=settings.resolve(config.train))
+    request = PretrainRequest(settings=settings, train=settings.resolve(rung.trained_with(config.train)))
     return pretrain(request, label=name, init_from=[], **given)
 
 

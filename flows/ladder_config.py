@@ -24,7 +24,9 @@ UNSCORABLE = {
 class ModelsConfig(TokensConfig, ABC):
     """From raw text to models: what they all share."""
 
-    train: TrainConfig = Field(description="Budget, batch, optimiser: the same for every model with gradients.")
+    train: TrainConfig = Field(
+        description="Budget, batch, optimiser: the same for every model with gradients, but for a rate of its own."
+    )
     context: int = Field(default=128, ge=2, description="Tokens of the test sequences; no model sees more at once.")
     evaluate: EvaluateConfig = Field(default=EvaluateConfig(), description="How much of the test documents is scored.")
     prompt: str = Field(default="", description="What each model goes on from, for the sample beside its figures.")

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from flows.config import ModelSection
 from flows.curation import Section
-from lm.config import GPTConfig, NgramConfig, OptimizerConfig, ScheduleConfig
+from lm.config import GPTConfig, NgramConfig, OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
 from lm.masking_config import MaskingConfig, SegmentsConfig
 from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
 from lm.models.elmo_config import ELMO_PRESETS, elmo_preset
@@ -48,14 +48,31 @@ class NgramRung(NgramConfig):
         return self
 
 
-class GPTRung(ModelSection):
+class OwnRate(StrictModel):
+    """The one setting of a training that every generation wants to be its own."""
+
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        description="Peak learning rate, in place of `train.optimizer.learning_rate`; null: that one.",
+    )
+
+    def trained_with(self, train: TrainConfig) -> TrainConfig:
+        """The training that all share, at this model's rate."""
+        if self.learning_rate is None:
+            return train
+        optimizer = train.optimizer.model_copy(update={"learning_rate": self.learning_rate})
+        return train.model_copy(update={"optimizer": optimizer})
+
+
+class GPTRung(ModelSection, OwnRate):
     """A GPT."""
 
     kind: Literal["gpt"] = Field(description="Which generation these settings are for.")
 
     def resolved(self, vocab: int) -> GPTConfig:
         """The model's full configuration with a vocabulary of `vocab` tokens."""
-        return ModelSection.model_validate(self.model_dump(exclude={"kind"})).resolved(vocab)
+        return ModelSection.model_validate(self.model_dump(exclude={"kind", "learning_rate"})).resolved(vocab)
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
@@ -66,7 +83,7 @@ class GPTRung(ModelSection):
         return self.model_copy(update={"preset": "pico", "layers": None, "width": None, "heads": None, "context": None})
 
 
-class PresetRung(Section):
+class PresetRung(Section, OwnRate):
     """A model by a preset, and what differs from it."""
 
     preset: str
@@ -81,7 +98,7 @@ class PresetRung(Section):
 
     def resolved(self, vocab: int) -> Any:
         """The model's full configuration with a vocabulary of `vocab` tokens."""
-        given = self.model_dump(exclude={"kind", "preset", *self.reading}, exclude_none=True)
+        given = self.model_dump(exclude={"kind", "preset", "learning_rate", *self.reading}, exclude_none=True)
         return type(self).of_preset(self.preset, vocab=vocab, **given)
 
 
@@ -239,7 +256,7 @@ class BertRung(PresetRung):
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained; the model has the heads that are asked for."""
-        given = self.model_dump(exclude={"kind", "preset", "masking", "segments"}, exclude_none=True)
+        given = self.model_dump(exclude={"kind", "preset", "learning_rate", *self.reading}, exclude_none=True)
         heads = {"pair_head": self.segments.pairs != "none", "boundary_head": self.masking.boundary}
         model: BertConfig = bert_preset(self.preset, vocab=vocab, **{**given, **heads})
         return BertPretraining(model=model, masking=self.masking, segments=self.segments)
@@ -270,6 +287,12 @@ class ModernRung(PresetRung):
     schedule: ScheduleConfig | None = Field(
         default=MODERN_SCHEDULE, description="In place of `train.schedule`; null: that one."
     )
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.learning_rate is not None and self.optimizer is not None:
+            raise ValueError("learning_rate: the modern decoder has its own optimiser: set optimizer.learning_rate")
+        return self
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""

@@ -1,6 +1,7 @@
 """A decoder that takes what has been learned since GPT-3, and nothing else. docs/models/modern.md has the reasons.
 
-x_0     = N(wte[tokens])                         N: root-mean-square norm, no gain
+e       = N(wte[tokens])                         N: root-mean-square norm, no gain
+x_0     = e + s * e shifted by one position      s: a number for each dimension, 0 at first
 q, k, v = heads of W_qkv N(x_l)                  no biases anywhere
 x_{l+.5} = x_l + W_o Attention(R N(q), R N(k), v)  R: rotary positions; N over each head: QK-norm
 x_{l+1} = x_{l+.5} + W_2 relu(W_1 N(x_{l+.5}))^2   squared ReLU
@@ -55,6 +56,23 @@ class Block(nn.Module):
         return self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2))
 
 
+def before(x: Tensor, visible: Compiled, cache: KVCache | None = None) -> Tensor:
+    """The vectors of the position before each, zero where attention may not look there or there is none.
+
+    `x`: [batch, time, width]; with a cache, whose last vector comes before the first, `x` is noted in it.
+    """
+    newest = None if cache is None else cache.newest
+    shifted = torch.cat([torch.zeros_like(x[:, :1]) if newest is None else newest, x[:, :-1]], 1)
+    if cache is not None:
+        cache.newest = x[:, -1:]
+    if visible.tensor is None:
+        return shifted
+    queries, keys = visible.tensor.shape[-2:]
+    seen = visible.tensor.diagonal(keys - queries - 1, -2, -1)
+    seen = F.pad(seen, (queries - seen.shape[-1], 0))  # the very first has none before it
+    return shifted * (seen[:, 0] if seen.dim() == 3 else seen)[..., None]
+
+
 class Modern(nn.Module):
     """The model. `seed` decides the initial weights, and nothing else does."""
 
@@ -64,6 +82,7 @@ class Modern(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab, config.width)
+        self.smear = nn.Parameter(torch.zeros(config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         if not config.tied:
             self.head = nn.Linear(config.width, config.vocab, bias=False)
@@ -99,8 +118,9 @@ class Modern(nn.Module):
             cos, sin = self.rotation[:, past : past + time]
         else:
             cos, sin = self.rotation[:, positions]
-        x = rms_norm(self.token_embedding(tokens))
         visible = compile_mask(Causal() if mask is None else Causal() & mask, time, past + time, tokens.device)
+        x = rms_norm(self.token_embedding(tokens))
+        x = x + self.smear * before(x, visible, cache)
         for layer, block in enumerate(self.blocks):
             x = block(x, (cos, sin), visible, cache, layer)
         if cache is not None:

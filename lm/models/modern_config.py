@@ -30,7 +30,7 @@ class ModernConfig(StrictModel):
 
     def parameter_count(self) -> int:
         """Trainable numbers."""
-        return (1 if self.tied else 2) * self.vocab * self.width + self.layers * 12 * self.width**2
+        return ((1 if self.tied else 2) * self.vocab + 1) * self.width + self.layers * 12 * self.width**2
 
 
 MODERN_PRESETS: dict[str, ModernConfig] = {
@@ -44,9 +44,9 @@ MODERN_PRESETS: dict[str, ModernConfig] = {
 
 # What it is trained with: Muon for matrices and AdamW for the rest; a constant rate, falling to zero in the last part.
 MODERN_OPTIMIZER = OptimizerConfig(
-    method="muon", learning_rate=0.02, muon_rate=0.02, muon_momentum=0.9, beta1=0.8, epsilon=1e-10, weight_decay=0.0
+    method="muon", learning_rate=0.02, muon_rate=0.025, muon_momentum=0.9, beta1=0.8, epsilon=1e-10, weight_decay=0.0
 )
-MODERN_SCHEDULE = ScheduleConfig(shape="wsd", warmup_steps=0, decay_part=0.5, final_fraction=0.0)
+MODERN_SCHEDULE = ScheduleConfig(shape="wsd", warmup_steps=0, decay_part=0.8, final_fraction=0.0)
 
 
 def modern_preset(name: str, vocab: int | None = None, **overrides: Any) -> ModernConfig:

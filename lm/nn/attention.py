@@ -22,6 +22,8 @@ class KVCache:
         self.keys = like.new_zeros(shape)
         self.values = like.new_zeros(shape)
         self.length = 0
+        self.newest: Tensor | None = None
+        """[batch, 1, width]: the vector of the last position, for a model that looks at the one before."""
 
     @property
     def capacity(self) -> int:
@@ -42,6 +44,7 @@ class KVCache:
     def select(self, rows: list[int]) -> None:
         """Keep these sequences of the batch only."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.newest = None if self.newest is None else self.newest[rows]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Compiled, dropout: float = 0.0) -> Tensor:

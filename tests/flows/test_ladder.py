@@ -11,6 +11,7 @@ import textmill
 from flows.ladder import Ladder, build_ladder
 from flows.ladder_config import LadderConfig, load_ladder, load_model_config
 from flows.loading import CONFIGS, ConfigError
+from lm.config import OptimizerConfig, TrainConfig
 from tasks import pool
 from tasks.journal import Journal
 from tasks.ladder import FIGURES, _seconds, read_board
@@ -126,7 +127,7 @@ def test_the_seconds_of_all_attempts_count(made: tuple[Ladder, Run, LadderConfig
 
 def test_the_shipped_one_is_read_and_faults_are_named() -> None:
     config = load_ladder(CONFIGS / "ladder.yaml")
-    assert len({type(rung) for rung in config.models.values()}) == 3
+    assert len({type(rung) for rung in config.models.values()}) == 4
     with pytest.raises(
         ConfigError, match=r"models\.unigram\.odrer: unknown key; did you mean 'models\.unigram\.order'"
     ):
@@ -135,12 +136,27 @@ def test_the_shipped_one_is_read_and_faults_are_named() -> None:
         load_ladder(CONFIGS / "ladder.yaml", {"models.unigram.kind": "markov"})
 
 
+def test_the_short_one_reads_less_and_has_the_same_models() -> None:
+    short, whole = (load_ladder(CONFIGS / f"{name}.yaml") for name in ("ladder-short", "ladder"))
+    assert short.models == whole.models
+    assert short.train.model_copy(update={"tokens": None, "epochs": 1}) == whole.train
+
+
+def test_a_model_has_the_rate_that_it_names() -> None:
+    models = load_ladder(CONFIGS / "ladder.yaml").models
+    shared = TrainConfig(steps=1, optimizer=OptimizerConfig(learning_rate=0.003))
+    assert models["gru"].trained_with(shared) == shared
+    assert models["lstm"].trained_with(shared).optimizer == OptimizerConfig(learning_rate=0.006)
+    with pytest.raises(ConfigError, match=r"learning_rate: the modern decoder has its own optimiser: set optimizer\."):
+        load_model_config(CONFIGS / "models" / "modern.yaml", {"model.learning_rate": "0.1"})
+
+
 def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
         ladder = build_ladder(load_ladder(CONFIGS / "ladder.yaml").smoke())
     pool.shut_down()
-    assert len(read_board(ladder.leaderboard)) == 8
+    assert len(read_board(ladder.leaderboard)) == 10
 
 
 @pytest.mark.parametrize("model", ["elmo", "bert"])

@@ -77,6 +77,15 @@ def test_c3_distinct_ngrams_grow_faster_than_the_vocabulary() -> None:
         assert trigrams / words > bigrams / words
 
 
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_c6_the_loss_of_a_step_is_made_of_what_stood_before_it_alone(cell: str) -> None:
+    """The third prediction in *machine*, of h, has a gradient for the vectors of m, a and c, and for no other letter's."""
+    model = RNNLM(RNNConfig(cell=cell, embedding=5, width=7, vocab=7), seed=0)  # type: ignore[arg-type]
+    loss = torch.nn.functional.cross_entropy(model(torch.arange(7)[None])[0, 2], torch.tensor(3))
+    (gradient,) = torch.autograd.grad(loss, model.token_embedding.weight)
+    assert (gradient != 0).any(1).tolist() == [True] * 3 + [False] * 4
+
+
 def test_c7_a_model_with_a_state_reads_any_length_with_the_same_weights() -> None:
     for model in (RNNLM(RNNConfig(embedding=5, width=7, vocab=9)), TransformerXL(MODELS["xl"][1](9))):
         count = sum(p.numel() for p in model.parameters())

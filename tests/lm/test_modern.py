@@ -72,7 +72,8 @@ def test_the_forward_pass_is_the_equations() -> None:
     model, tokens = jittered(), tokens_of(1, 7)[0]
     norm = lambda x: x / (x.square().mean() + 1e-6).sqrt()  # noqa: E731
     cos, sin = model.rotation[0, :, 0], model.rotation[1, :, 0]
-    stream = [norm(model.token_embedding.weight[t]) for t in tokens]
+    seen = [norm(model.token_embedding.weight[t]) for t in tokens]
+    stream = [x + model.smear * b for x, b in zip(seen, [0 * seen[0], *seen[:-1]], strict=True)]
     for block in model.blocks:
         heads, out = block.qkv.view(3, 3, 8, 24), []
         turn = lambda x, t: x * cos[t] + torch.cat([x[4:], x[:4]]) * sin[t]  # noqa: E731

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.loading import ConfigError
+from flows.task_config import TaskConfig
 from flows.task_sets import build_task
 from lm.labelled.folder import LabelledSet
 from lm.labelled.streams import BadInput
@@ -176,3 +177,28 @@ def test_a_folder_in_the_place_of_the_hub_is_read_and_is_in_the_key(run: Run, fo
     text = (folder / "train.jsonl").read_text()
     (folder / "train.jsonl").write_text(text.replace("Seen twice", "Seen once"))
     assert task(folder, **hub).request().key_material() != first.manifest()["config"]
+
+
+def test_questions_on_a_held_out_context_are_leaks_though_they_differ(run: Run, tmp_path: Path) -> None:
+    context = " ".join(f"word{n}" for n in range(60))
+    rows = {
+        "train": [("near", f"{context} end", "who was it?"), ("other", "quite another text with word3", "who was it?")],
+        "valid": [("v", f"{context} stop", "where was that?")],
+    }
+    for split, asked in rows.items():
+        lines = [
+            json.dumps({"id": i, "context": c, "question": q, "answers": ["word3"], "starts": [c.index("word3")]})
+            + "\n"
+            for i, c, q in asked
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("".join(lines))
+    config: dict[str, Any] = {
+        "name": "asked",
+        "ask": {"form": "question_answering"},
+        "read": {"fields": {"id": "id"}},
+        **{split: {"files": [str(tmp_path / f"{split}.jsonl")]} for split in rows},
+    }
+    made = labelled_set(TaskConfig.model_validate(config).request())
+    assert ids(made, "train") == ["other"]
+    only = {**config, "checks": {"columns": ["question"]}}  # their contexts are not compared
+    assert ids(labelled_set(TaskConfig.model_validate(only).request()), "train") == ["near", "other"]
