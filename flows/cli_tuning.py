@@ -33,15 +33,18 @@ def finetune(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A finetune artifact, or a model folder.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="A finetune or finetune_summary artifact, or a folder.", show_default=False)
+    ],
     file: Annotated[Path, typer.Argument(help="Records: jsonl, csv, tsv or parquet.", show_default=False)],
     write: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Ask a fine-tuned model about each record of a file: a line of JSON for each, with all its columns."""
-    from flows.predict import as_line, predict_file
+    from flows.predict import as_line, best_of, predict_file
 
-    lines = (as_line(record) + "\n" for record in predict_file(model_folder(model), file, device, quiet=write is None))
+    folder = best_of(model_folder(model))
+    lines = (as_line(record) + "\n" for record in predict_file(folder, file, device, quiet=write is None))
     if write is None:
         for line in lines:
             sys.stdout.write(line)

@@ -18,6 +18,18 @@ RECORDS_AT_ONCE = 256
 READ = ("jsonl", "csv", "tsv", "parquet")
 
 
+def best_of(folder: Path) -> Path:
+    """Of the summary of a fine-tuning the best run's folder; of a model its own."""
+    from tasks.files import read_json
+    from tasks.finetune import SUMMARY
+    from tasks.shared import open_store
+
+    if not (folder / SUMMARY).exists():
+        return folder
+    summary = read_json(folder / SUMMARY)
+    return open_store().checked(summary["runs"][summary["best"]]["artifact"]).path
+
+
 def predict_file(folder: Path, path: Path, device: str, quiet: bool) -> Iterator[dict[str, Any]]:
     """The records of a file (jsonl, csv, tsv, parquet; also .gz, .zst), one after the other, each with all its columns
     and what the model of a folder says of it (`lm.finetune.predictor.Predictor`).

@@ -14,6 +14,7 @@ from flows import cli, cli_tuning  # noqa: F401  the commands register themselve
 from flows.cli_common import app
 from flows.tuning import Tuned, build_tuned
 from flows.tuning_config import TuningConfig, load_tuning
+from tasks import home
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Store
@@ -46,7 +47,7 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     def without_a_server(entrypoint: str, settings: TuningConfig, as_json: bool) -> None:
         assert entrypoint == "flows.tuning:tuning_flow"
-        with use_run(Run(Store(place / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
+        with use_run(Run(Store(home.store_path()), Resources(workers=1, threads=1), Display(quiet=True))):
             made.append(build_tuned(settings))
 
     monkeypatch.setattr(cli_tuning, "start_flow", without_a_server)
@@ -66,6 +67,8 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     said: list[dict[str, Any]] = [json.loads(line) for line in (place / "said.jsonl").read_text().splitlines()]
     assert [row["number"] for row in said] == ["1", "2"]
     assert {row["label"] for row in said} <= {"good", "bad"}
+    run("textmill predict finetune_summary new.csv --out best.jsonl")
+    assert (place / "best.jsonl").read_bytes() == (place / "said.jsonl").read_bytes()
     (place / "tuned").symlink_to(tuned.best.path)
     exec(next(block for kind, block in BLOCKS if kind == "python"), {})
     assert "probabilities" in capsys.readouterr().out

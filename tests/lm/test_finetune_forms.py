@@ -112,6 +112,20 @@ def test_choices_read_as_the_papers_have_it(folders: Any) -> None:
     )  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("kind", ["gpt", "bert"])
+def test_a_long_context_of_choices_loses_its_end_and_not_the_question(folders: Any, kind: str) -> None:
+    form = built(folders(kind), "choice").form
+    tokenizer = load_tokenizer(folders(kind))
+    question, choice = "and then some", "mast"
+    example = {"id": "0", "context": "the sail under " * 40, "question": question, "choices": [choice, "keel"]}
+    for row, answer_text in zip(form.items([example]).rows[0], example["choices"], strict=True):
+        text = tokenizer.decode(row.tokens[:-1].tolist(), skip_special_tokens=False)
+        assert len(row.tokens) == 48
+        assert question in text
+        assert text.endswith(answer_text)
+        assert "the sail under the sail" in text
+
+
 # --- what must not change --------------------------------------------------------------------------------------------
 
 

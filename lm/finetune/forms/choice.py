@@ -2,7 +2,8 @@
 
 Decoders read the context and the question as the first text and the answer as the second (GPT-1: [z; q; $; a_k]).
 Encoders read the context first, then question and answer together: where the question is the beginning of a sentence,
-the answer is its end (SWAG); without a context the question is the first text.
+the answer is its end (SWAG); without a context the question is the first text. What does not fit is cut from the end of
+the context.
 """
 
 from collections.abc import Sequence
@@ -50,19 +51,24 @@ class ChoiceForm:
         self.reader = reader
 
     def items(self, examples: Sequence[Example]) -> ChoiceItems:
-        texts: list[tuple[str, str]] = []
-        for e in examples:
-            texts += [self._texts(e["context"] or "", e["question"] or "", choice) for choice in e["choices"]]
-        tokenizer = self.reader.tokenizer
-        first, second = (encode_documents(tokenizer, list(side)) for side in zip(*texts, strict=True))
-        framed = iter([self.reader.framing.pair(a, b, self.reader.limit) for a, b in zip(first, second, strict=True)])
+        parts = [self._parts(e["context"] or "", e["question"] or "", c) for e in examples for c in e["choices"]]
+        encoded = [encode_documents(self.reader.tokenizer, list(side)) for side in zip(*parts, strict=True)]
+        framed = iter([self._row(*ids) for ids in zip(*encoded, strict=True)])
         rows = [[next(framed) for _ in e["choices"]] for e in examples]
         return ChoiceItems(self.reader, rows, np.array([e.get("label", 0) for e in examples], np.int64))
 
-    def _texts(self, context: str, question: str, choice: str) -> tuple[str, str]:
+    def _parts(self, context: str, question: str, choice: str) -> tuple[str, str, str]:
+        """The first text in two parts, of which the second must not be cut, and the second text."""
         if not self.reader.framing.at_first:
-            return joined(context, question), choice
-        return (context, joined(question, choice)) if context else (question, choice)
+            return context, joined(context, question)[len(context) :], choice
+        return (context, "", joined(question, choice)) if context else (question, "", choice)
+
+    def _row(self, context: np.ndarray, question: np.ndarray, answer: np.ndarray) -> Row:
+        """Where all is too long the context loses its end, so that the question stands."""
+        framing, limit = self.reader.framing, self.reader.limit
+        if len(question):
+            context = context[: max(0, limit - framing.around(2) - len(question) - len(answer))]
+        return framing.pair(np.concatenate([context, question]), answer, limit)
 
     def count(self, batch: Batch) -> float:
         return float(len(batch["labels"]))
