@@ -202,7 +202,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "single": {"epochs": 20},
     "pairs": {"epochs": 20},
     "similarity": {"epochs": 30},
-    "choice": {"epochs": 45},
+    "choice": {"epochs": 40},
     "tagging": {"epochs": 15},
     "questions": {"epochs": 15},
     "unanswerable": {"epochs": 20},
