@@ -36,12 +36,12 @@ def train_identity(config: TrainConfig) -> dict[str, Any]:
 
 def trained_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """For each trained parameter how its group differs from the optimiser's defaults: its rate ("scale"), its decay."""
-    of = {
-        p: {k: v for k, v in group.items() if k not in ("params", "lr") and v != optimizer.defaults.get(k)}
-        for group in optimizer.param_groups
-        for p in group["params"]
-    }
-    return {f"training of {name}": json.loads(json.dumps(of[p])) for name, p in model.named_parameters() if p in of}
+    defaults = {"scale": 1.0, "clip": True, **optimizer.defaults}
+    options: dict[nn.Parameter, str] = {}
+    for group in optimizer.param_groups:
+        own = {k: v for k, v in group.items() if k not in ("params", "lr") and v != defaults.get(k)}
+        options |= dict.fromkeys(group["params"], json.dumps(own, sort_keys=True))
+    return {f"training of {name}": json.loads(options[p]) for name, p in model.named_parameters() if p in options}
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
