@@ -1,19 +1,27 @@
-"""What all tests share: an environment put back after each, one Prefect server and one S3 server for those in need."""
+"""What all tests share: an environment put back after each; one Prefect server, one S3 server and one process that
+forks others, for those in need."""
 
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+MEMORY = Path("/dev/shm")  # what is killed need not wait for a disk
+
+Answer = dict[str, Any]
+Ask = Callable[..., Answer]
 
 _START = """
 import json, os, sys
@@ -57,6 +65,33 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         yield environment | json.loads(started.stdout.splitlines()[-1])
     finally:
         subprocess.run([sys.executable, "-c", _STOP], env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[Ask]:
+    """fork_server(**request): what `tests.lm.fork_server` answers, a failure there is one here."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # Not as a module of its own: a spawned worker would import it again.
+    command = [sys.executable, "-c", "from tests.lm.fork_server import main; main()"]
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder,
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen([*command, folder], env=environment, text=True, stdin=-1, stdout=-1, stderr=errors) as server,
+    ):
+        assert server.stdin is not None
+        requests, answers = server.stdin, server.stdout
+
+        def ask(**request: Any) -> Answer:
+            print(json.dumps(request), file=requests, flush=True)
+            assert answers is not None
+            answer: Answer = json.loads(answers.readline() or '{"error": "the fork server ended"}')
+            if "error" in answer:
+                errors.seek(0)
+                pytest.fail(f"{answer['error']}\n{errors.read()}")
+            return answer
+
+        yield ask
+        requests.close()
 
 
 S3_SECRET = "a-secret-that-no-file-may-hold"

@@ -1,14 +1,6 @@
-"""A tiny corpus, its tokenizer and its token shards, made once per test; and a process that forks others."""
+"""A tiny corpus, its tokenizer and its token shards, made once per test."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,40 +8,6 @@ import torch
 from tests.lm.corpus import make_documents, write_documents
 
 torch.set_num_threads(1)
-
-ROOT = Path(__file__).parents[2]
-MEMORY = Path("/dev/shm")  # what is killed need not wait for a disk
-
-Answer = dict[str, Any]
-Ask = Callable[..., Answer]
-
-
-@pytest.fixture(scope="session")
-def fork_server() -> Iterator[Ask]:
-    """fork_server(**request): what `tests.lm.fork_server` answers, asked once; a failure there is one here."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    # Not as a module of its own: a spawned worker would import it again.
-    command = [sys.executable, "-c", "from tests.lm.fork_server import main; main()"]
-    with (
-        tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder,
-        tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen([*command, folder], env=environment, text=True, stdin=-1, stdout=-1, stderr=errors) as server,
-    ):
-        assert server.stdin is not None
-        requests, answers = server.stdin, server.stdout
-
-        @cache
-        def ask(**request: Any) -> Answer:
-            print(json.dumps(request), file=requests, flush=True)
-            assert answers is not None
-            answer: Answer = json.loads(answers.readline() or '{"error": "the fork server ended"}')
-            if "error" in answer:
-                errors.seek(0)
-                pytest.fail(f"{answer['error']}\n{errors.read()}")
-            return answer
-
-        yield ask
-        requests.close()
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 `main` reads requests, a JSON object a line, and answers each with another:
 
+    {"attempt": KIND, "folder", "journal", "moment", "workers"} -> {"signal"}
     {"kind", "moments", "workers", "start"} -> {"signals", "model", "metrics", "samples", "left", "broken"}
     {"call": "module:function", "arguments": [...]} -> {"returned": ...}
 
-The training of `kind` (`tests.lm.killed_runs`) in a folder under FOLDER is started once per moment, in a process of
-its own that kills itself with SIGKILL at that moment, and then once more to the end. A moment is `step:N`, after N
-updates or more, or `fsync:N`, `replace:N`, `remove:N`: at the N-th such call of that process, all of which are made by
-writing and pruning checkpoints. The answer: what ended the processes; the SHA-256 of the model's folder; the metrics as
-the journal has them, [key, step, value] each, and the samples, [step, prompt, text]; processes that outlived theirs,
-and files of broken-off writes. `start` is how data workers are: by a fork, unless it says otherwise. The second form
-is for what needs a process without threads, where a fork is safe.
+An attempt is a training of a kind (`tests.lm.killed_runs`) in `folder`, by a process of its own that kills itself with
+SIGKILL at a moment, if one is given: `step:N`, after N updates or more, or `fsync:N`, `replace:N`, `remove:N`, at the
+N-th such call of that process, all of which are made by writing and pruning checkpoints. The answer is what ended it.
+
+The second form is an attempt for each moment and one to the end. Its answer: what ended them; the SHA-256 of the
+model's folder; the metrics as the journal has them, [key, step, value] each, and the samples, [step, prompt, text];
+processes that outlived theirs, and files of broken-off writes. `start` is how data workers are started, if not by a
+fork. The third form is for what needs a process without threads, where a fork is safe.
 """
 
 import ctypes
@@ -26,6 +28,7 @@ import sys
 import tempfile
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +61,8 @@ def kill_at_call(owner: Any, name: str, call: int) -> None:
     setattr(owner, name, counted)
 
 
-def run(train: killed_runs.Train, folder: Path, moment: str | None, workers: int) -> None:
-    """One attempt: notes are taken as the stages of a pipeline take them."""
+def run(train: killed_runs.Train, folder: Path, notes: Path, moment: str | None, workers: int) -> None:
+    """One attempt: notes are taken as the stages of a pipeline take them, in the journal of the folder `notes`."""
     last: float = float("inf")
     if moment:
         what, _, number = moment.partition(":")
@@ -68,7 +71,7 @@ def run(train: killed_runs.Train, folder: Path, moment: str | None, workers: int
         else:
             owner, name = {"fsync": (os, "fsync"), "replace": (os, "replace"), "remove": (shutil, "rmtree")}[what]
             kill_at_call(owner, name, int(number))
-    journal = Journal(folder)
+    journal = Journal(notes)
 
     def sample(step: int, prompt: str, text: str) -> None:
         with (folder / "samples.jsonl").open("a") as file:
@@ -83,12 +86,12 @@ def run(train: killed_runs.Train, folder: Path, moment: str | None, workers: int
     train(folder, hooks, workers)
 
 
-def in_child(train: killed_runs.Train, folder: Path, moment: str | None, workers: int) -> int:
+def in_child(train: killed_runs.Train, folder: Path, notes: Path, moment: str | None, workers: int) -> int:
     """What ended a forked process that runs `run`: a signal, or 0. Raises RuntimeError if it failed by itself."""
     child = os.fork()
     if child == 0:
         try:
-            run(train, folder, moment, workers)
+            run(train, folder, notes, moment, workers)
             os._exit(0)
         except BaseException:  # noqa: BLE001 whatever it is, it must not go on as a second server
             traceback.print_exc()
@@ -116,15 +119,18 @@ def left_over() -> list[int]:
             time.sleep(0.002)
 
 
-def killed(kind: str, moments: list[str], workers: int, start: str, made: dict[str, Any]) -> dict[str, Any]:
-    batches.START_METHOD = start
-    if kind not in made:
-        made[kind] = killed_runs.KINDS[kind]()
-        gc.freeze()  # a collection in a child would else touch, and so copy, all that is here
+@cache
+def prepared(kind: str) -> killed_runs.Train:
+    train = killed_runs.KINDS[kind]()
+    gc.freeze()  # a collection in a child would else touch, and so copy, all that is here
+    return train
+
+
+def killed(kind: str, moments: list[str], workers: int) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(dir=killed_runs.ROOT[0]))
     signals, left = [], []
     for moment in (*moments, None):
-        signals.append(in_child(made[kind], folder, moment, workers))
+        signals.append(in_child(prepared(kind), folder, folder, moment, workers))
         left += left_over()
     model = hashlib.sha256()
     for path in sorted((folder / "model").rglob("*")):
@@ -148,12 +154,17 @@ def killed(kind: str, moments: list[str], workers: int, start: str, made: dict[s
     }
 
 
-def answer(request: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    batches.START_METHOD = request.get("start", "fork")
     if "call" in request:
         module, _, function = request["call"].partition(":")
-        batches.START_METHOD = "fork"
         return {"returned": getattr(importlib.import_module(module), function)(*request["arguments"])}
-    return killed(request["kind"], request["moments"], request["workers"], request.get("start", "fork"), made)
+    if "attempt" in request:
+        folder, notes = Path(request["folder"]), Path(request["journal"])
+        folder.mkdir(exist_ok=True)
+        train = prepared(request["attempt"])
+        return {"signal": in_child(train, folder, notes, request["moment"], request["workers"])}
+    return killed(request["kind"], request["moments"], request["workers"])
 
 
 def main() -> None:
@@ -161,11 +172,10 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     torch.set_num_threads(1)
     killed_runs.ROOT.append(Path(sys.argv[1]))
-    made: dict[str, Any] = {}
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            found = answer(request, made)
+            found = answer(request)
         except Exception:  # noqa: BLE001 the test is to say it
             found = {"error": traceback.format_exc()}
         print(json.dumps(found), flush=True)

@@ -3,11 +3,11 @@ same bits, the same metrics and the same samples, however many processes make it
 
 import random
 import signal
-from collections.abc import Sequence
+from functools import cache
 
 import pytest
 
-from tests.lm.conftest import Answer, Ask
+from tests.conftest import Answer, Ask
 
 STEPS = 20
 TIMES = 10
@@ -43,20 +43,22 @@ WORKERS = {
 WRITES = [*(f"fsync:{n}" for n in range(1, 7)), "replace:1", "remove:1", "remove:2"]
 
 
-def drawn_moments(kind: str, workers: int) -> list[str]:
+def drawn_moments(kind: str, workers: int) -> tuple[str, ...]:
     """Ten steps in rising order, three of the first seven replaced by a moment of writing a checkpoint."""
     draw = random.Random(f"{kind} {workers}")
     moments = [f"step:{n}" for n in sorted(draw.sample(range(1, STEPS + 1), TIMES))]
     for place in draw.sample(range(7), 3):
         moments[place] = draw.choice(WRITES)
-    return moments
+    return tuple(moments)
 
 
-def run(ask: Ask, kind: str, moments: Sequence[str] = (), workers: int = 0, start: str = "fork") -> Answer:
-    return ask(kind=kind, moments=tuple(moments), workers=workers, start=start)
+@cache
+def run(ask: Ask, kind: str, moments: tuple[str, ...] = (), workers: int = 0, start: str = "fork") -> Answer:
+    """What `tests.lm.fork_server` answers, asked once."""
+    return ask(kind=kind, moments=moments, workers=workers, start=start)
 
 
-def assert_same(killed: Answer, undisturbed: Answer, moments: list[str]) -> None:
+def assert_same(killed: Answer, undisturbed: Answer, moments: tuple[str, ...]) -> None:
     assert killed["signals"] == [int(signal.SIGKILL)] * len(moments) + [0], moments
     assert undisturbed["signals"] == [0]
     assert killed["model"] == undisturbed["model"]
@@ -79,19 +81,21 @@ def test_killed_ten_times_it_ends_in_the_same_bits_metrics_and_samples(
 @pytest.mark.parametrize(
     ("kind", "moments"),
     [
-        ("gpt", ["fsync:1", "fsync:5", "fsync:6", "fsync:9"]),
-        ("gpt", ["replace:1", "replace:3", "remove:2", "remove:6"]),
-        ("awd", ["fsync:5", "replace:2", "remove:3"]),
-        ("word2vec", ["fsync:3", "fsync:6", "fsync:7", "replace:1", "replace:2", "remove:2"]),
+        ("gpt", ("fsync:1", "fsync:5", "fsync:6", "fsync:9")),
+        ("gpt", ("replace:1", "replace:3", "remove:2", "remove:6")),
+        ("awd", ("fsync:5", "replace:2", "remove:3")),
+        ("word2vec", ("fsync:3", "fsync:6", "fsync:7", "replace:1", "replace:2", "remove:2")),
     ],
 )
-def test_killed_around_each_call_that_writes_a_checkpoint(fork_server: Ask, kind: str, moments: list[str]) -> None:
+def test_killed_around_each_call_that_writes_a_checkpoint(
+    fork_server: Ask, kind: str, moments: tuple[str, ...]
+) -> None:
     assert_same(run(fork_server, kind, moments), run(fork_server, kind), moments)
 
 
 def test_killed_with_workers_started_as_users_have_them(fork_server: Ask) -> None:
     """Spawned: they import torch, and are sent what they read."""
-    assert_same(run(fork_server, "bert", ["step:5"], 1, "spawn"), run(fork_server, "bert"), ["step:5"])
+    assert_same(run(fork_server, "bert", ("step:5",), 1, "spawn"), run(fork_server, "bert"), ("step:5",))
 
 
 def test_every_kind_that_trains_is_killed() -> None:
