@@ -12,16 +12,14 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.asked import Ask, asked
 
 ROOT = Path(__file__).parents[1]
 
 MEMORY = Path("/dev/shm")  # what is killed need not wait for a disk
-
-Answer = dict[str, Any]
-Ask = Callable[..., Answer]
 
 _START = """
 import json, os, sys
@@ -69,29 +67,28 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[Ask]:
-    """fork_server(**request): what `tests.lm.fork_server` answers, a failure there is one here."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    """fork_server(**request): what `tests.lm.fork_server` answers."""
+    settings = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     # Not as a module of its own: a spawned worker would import it again.
     command = [sys.executable, "-c", "from tests.lm.fork_server import main; main()"]
     with (
         tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder,
-        tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen([*command, folder], env=environment, text=True, stdin=-1, stdout=-1, stderr=errors) as server,
+        asked([*command, folder], os.environ | settings) as ask,
     ):
-        assert server.stdin is not None
-        requests, answers = server.stdin, server.stdout
-
-        def ask(**request: Any) -> Answer:
-            print(json.dumps(request), file=requests, flush=True)
-            assert answers is not None
-            answer: Answer = json.loads(answers.readline() or '{"error": "the fork server ended"}')
-            if "error" in answer:
-                errors.seek(0)
-                pytest.fail(f"{answer['error']}\n{errors.read()}")
-            return answer
-
         yield ask
-        requests.close()
+
+
+@pytest.fixture(scope="session")
+def stranger() -> Iterator[Callable[..., str]]:
+    """stranger(script, arguments, folder): what a script prints in a process that knows transformers and not Textmill."""
+    pytest.importorskip("transformers")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    settings = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, "-P", str(ROOT / "tests/stranger.py")]
+    with asked(command, environment | settings, Path("/")) as ask:
+        yield lambda script, *arguments, folder="/": ask(script=script, arguments=arguments, folder=str(folder))[
+            "output"
+        ]
 
 
 S3_SECRET = "a-secret-that-no-file-may-hold"

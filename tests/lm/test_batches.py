@@ -26,7 +26,7 @@ from lm.tokenizers.spelling import Spelling
 from lm.tokens import TokenIndex, build_index
 from lm.train.batches import Steps
 from lm.translator_config import PairLimits
-from tests.conftest import Ask
+from tests.asked import Ask
 from tests.lm.masked_corpus import documents, make_index
 
 CASES = "tests.lm.worker_cases"

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from tests.conftest import Answer, Ask
+from tests.asked import Answer, Ask
 
 STEPS = 20
 TIMES = 10

@@ -23,7 +23,7 @@ from tasks.journal import JOURNAL, Journal
 from tasks.progress import Display
 from tasks.run import Resources, pipeline_run
 from tasks.store import Store
-from tests.conftest import Ask
+from tests.asked import Ask
 from tests.tasks.conftest import ROOT, is_gone, wait_until
 
 EMPTY_MANIFEST = {"inputs": {}, "parts": [], "shards": [], "counts": {}}
