@@ -73,22 +73,24 @@ def fork_server() -> Iterator[Ask]:
     command = [sys.executable, "-c", "from tests.lm.fork_server import main; main()"]
     with (
         tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder,
-        asked([*command, folder], os.environ | settings) as ask,
+        asked([*command, folder], os.environ | settings, ROOT) as ask,
     ):
         yield ask
 
 
 @pytest.fixture(scope="session")
 def stranger() -> Iterator[Callable[..., str]]:
-    """stranger(script, arguments, folder): what a script prints in a process that knows transformers and not Textmill."""
+    """stranger(script, *arguments, folder="/"): what a script prints in a process that knows nothing of Textmill."""
     pytest.importorskip("transformers")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     settings = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, "-P", str(ROOT / "tests/stranger.py")]
     with asked(command, environment | settings, Path("/")) as ask:
-        yield lambda script, *arguments, folder="/": ask(script=script, arguments=arguments, folder=str(folder))[
-            "output"
-        ]
+
+        def run(script: str, *arguments: str, folder: Path | str = "/") -> str:
+            return str(ask(script=script, arguments=arguments, folder=str(folder))["output"])
+
+        yield run
 
 
 S3_SECRET = "a-secret-that-no-file-may-hold"

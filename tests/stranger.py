@@ -1,4 +1,4 @@
-"""A process that knows nothing of Textmill: `python stranger.py` imports transformers, and forks another for each script.
+"""A process that knows nothing of Textmill: it imports transformers, and forks another for each script.
 
 One request a line, {"script", "arguments", "folder"}, answered by {"output"}: what the script printed, run in `folder`
 with `sys.argv[1:]` as given; or {"error"}.
@@ -14,10 +14,11 @@ from contextlib import redirect_stdout
 
 import transformers
 
-USED = (
-    "AlbertForPreTraining BertForPreTraining GPT2LMHeadModel OpenAIGPTLMHeadModel RobertaForMaskedLM XLNetLMHeadModel"
-)
-for name in ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForPreTraining", "AutoTokenizer", *USED.split()):
+USED = """
+AutoModelForCausalLM AutoModelForMaskedLM AutoModelForPreTraining AutoTokenizer
+AlbertForPreTraining BertForPreTraining GPT2LMHeadModel OpenAIGPTLMHeadModel RobertaForMaskedLM XLNetLMHeadModel
+"""
+for name in USED.split():
     getattr(transformers, name)  # imports it, here instead of in each script
 
 OURS = {"textmill", "lm", "tasks", "flows", "data_quality"}
@@ -31,7 +32,7 @@ def run(script: str, arguments: list[str], folder: str) -> dict[str, str]:
             exec(compile(script, "script", "exec"), {"__name__": "__main__"})
         if known := OURS & {name.partition(".")[0] for name in sys.modules}:
             return {"error": f"the script knows {known}"}
-    except BaseException:
+    except BaseException:  # noqa: BLE001 whatever it is, the test is to say it
         return {"error": traceback.format_exc()}
     return {"output": output.getvalue()}
 
