@@ -4,7 +4,7 @@
 
     {"attempt": KIND, "folder", "journal", "moment", "workers"} -> {"signal"}
     {"kind", "moments", "workers", "start"} -> {"signals", "model", "metrics", "samples", "left", "broken"}
-    {"call": "module:function", "arguments": [...]} -> {"returned": ...}
+    {"call": "module:function", "arguments": [...]} -> {"signal", "returned"}
 
 An attempt is a training of a kind (`tests.lm.killed_runs`) in `folder`, by a process of its own that kills itself with
 SIGKILL at a moment, if one is given: `step:N`, after N updates or more, or `fsync:N`, `replace:N`, `remove:N`, at the
@@ -13,7 +13,7 @@ N-th such call of that process, all of which are made by writing and pruning che
 The second form is an attempt for each moment and one to the end. Its answer: what ended them; the SHA-256 of the
 model's folder; the metrics as the journal has them, [key, step, value] each, and the samples, [step, prompt, text];
 processes that outlived theirs, and files of broken-off writes. `start` is how data workers are started, if not by a
-fork. The third form is for what needs a process without threads, where a fork is safe.
+fork. The third form is for what needs a process of its own, or one without threads, where a fork is safe.
 """
 
 import ctypes
@@ -28,7 +28,8 @@ import sys
 import tempfile
 import time
 import traceback
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +87,28 @@ def run(train: killed_runs.Train, folder: Path, notes: Path, moment: str | None,
     train(folder, hooks, workers)
 
 
-def in_child(train: killed_runs.Train, folder: Path, notes: Path, moment: str | None, workers: int) -> int:
-    """What ended a forked process that runs `run`: a signal, or 0. Raises RuntimeError if it failed by itself."""
-    child = os.fork()
-    if child == 0:
-        try:
-            run(train, folder, notes, moment, workers)
-            os._exit(0)
-        except BaseException:  # noqa: BLE001 whatever it is, it must not go on as a second server
-            traceback.print_exc()
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise RuntimeError(f"{folder.name} {moment}: failed; see standard error")
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+def in_child(function: Callable[[], Any]) -> tuple[int, Any]:
+    """What ended a forked process that calls `function`, a signal or 0, and what it returned, as JSON has it.
+
+    Raises RuntimeError if it failed by itself.
+    """
+    with tempfile.TemporaryFile("w+", dir=killed_runs.ROOT[0]) as answer:
+        child = os.fork()
+        if child == 0:
+            try:
+                json.dump(function(), answer)
+                answer.flush()
+                os._exit(0)
+            except BaseException:  # noqa: BLE001 whatever it is, it must not go on as a second server
+                traceback.print_exc()
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            return os.WTERMSIG(status), None
+        if os.WEXITSTATUS(status):
+            raise RuntimeError("failed; see standard error")
+        answer.seek(0)
+        return 0, json.load(answer)
 
 
 def left_over() -> list[int]:
@@ -130,7 +139,7 @@ def killed(kind: str, moments: list[str], workers: int) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(dir=killed_runs.ROOT[0]))
     signals, left = [], []
     for moment in (*moments, None):
-        signals.append(in_child(prepared(kind), folder, folder, moment, workers))
+        signals.append(in_child(partial(run, prepared(kind), folder, folder, moment, workers))[0])
         left += left_over()
     model = hashlib.sha256()
     for path in sorted((folder / "model").rglob("*")):
@@ -157,13 +166,15 @@ def killed(kind: str, moments: list[str], workers: int) -> dict[str, Any]:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     batches.START_METHOD = request.get("start", "fork")
     if "call" in request:
-        module, _, function = request["call"].partition(":")
-        return {"returned": getattr(importlib.import_module(module), function)(*request["arguments"])}
+        module, _, name = request["call"].partition(":")
+        function = getattr(importlib.import_module(module), name)
+        signal_, returned = in_child(partial(function, *request["arguments"]))
+        return {"signal": signal_, "returned": returned}
     if "attempt" in request:
         folder, notes = Path(request["folder"]), Path(request["journal"])
         folder.mkdir(exist_ok=True)
         train = prepared(request["attempt"])
-        return {"signal": in_child(train, folder, notes, request["moment"], request["workers"])}
+        return {"signal": in_child(partial(run, train, folder, notes, request["moment"], request["workers"]))[0]}
     return killed(request["kind"], request["moments"], request["workers"])
 
 
