@@ -3,10 +3,10 @@ forks others, for those in need."""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 import uuid
@@ -19,7 +19,11 @@ from tests.asked import Ask, asked
 
 ROOT = Path(__file__).parents[1]
 
-MEMORY = Path("/dev/shm")  # what is killed need not wait for a disk
+MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    # Stores and checkpoints flush each file, thousands in all: a test need not wait for a disk. Pytest asks for this.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 
 _START = """
 import json, os, sys
@@ -66,15 +70,13 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
 
 
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator[Ask]:
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """fork_server(**request): what `tests.lm.fork_server` answers."""
     settings = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     # Not as a module of its own: a spawned worker would import it again.
     command = [sys.executable, "-c", "from tests.lm.fork_server import main; main()"]
-    with (
-        tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder,
-        asked([*command, folder], os.environ | settings, ROOT) as ask,
-    ):
+    folder = tmp_path_factory.mktemp("forked")
+    with asked([*command, str(folder)], os.environ | settings, ROOT) as ask:
         yield ask
 
 

@@ -95,7 +95,7 @@ def test_killed_around_each_call_that_writes_a_checkpoint(
 
 def test_killed_with_workers_started_as_users_have_them(fork_server: Ask) -> None:
     """Spawned: they import torch, and are sent what they read."""
-    assert_same(run(fork_server, "bert", ("step:5",), 1, "spawn"), run(fork_server, "bert"), ("step:5",))
+    assert_same(run(fork_server, "gpt", ("step:5",), 1, "spawn"), run(fork_server, "gpt"), ("step:5",))
 
 
 def test_every_kind_that_trains_is_killed() -> None:
