@@ -12,8 +12,9 @@ N-th such call of that process, all of which are made by writing and pruning che
 
 The second form is an attempt for each moment and one to the end. Its answer: what ended them; the SHA-256 of the
 model's folder; the metrics as the journal has them, [key, step, value] each, and the samples, [step, prompt, text];
-processes that outlived theirs, and files of broken-off writes. `start` is how data workers are started, if not by a
-fork. The third form is for what needs a process of its own, or one without threads, where a fork is safe.
+processes that outlived theirs, and files of broken-off writes. `start` is how data workers are started, in the last
+attempt always by a fork. The third form is for what needs a process of its own, or one without threads, where a fork is
+safe.
 """
 
 import ctypes
@@ -135,10 +136,11 @@ def prepared(kind: str) -> killed_runs.Train:
     return train
 
 
-def killed(kind: str, moments: list[str], workers: int) -> dict[str, Any]:
+def killed(kind: str, moments: list[str], workers: int, start: str) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(dir=killed_runs.ROOT[0]))
     signals, left = [], []
     for moment in (*moments, None):
+        batches.START_METHOD = start if moment else "fork"
         signals.append(in_child(partial(run, prepared(kind), folder, folder, moment, workers))[0])
         left += left_over()
     model = hashlib.sha256()
@@ -164,7 +166,7 @@ def killed(kind: str, moments: list[str], workers: int) -> dict[str, Any]:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    batches.START_METHOD = request.get("start", "fork")
+    batches.START_METHOD = "fork"  # no threads here, and torch need not be imported again
     if "call" in request:
         module, _, name = request["call"].partition(":")
         function = getattr(importlib.import_module(module), name)
@@ -175,7 +177,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         folder.mkdir(exist_ok=True)
         train = prepared(request["attempt"])
         return {"signal": in_child(partial(run, train, folder, notes, request["moment"], request["workers"]))[0]}
-    return killed(request["kind"], request["moments"], request["workers"])
+    return killed(request["kind"], request["moments"], request["workers"], request["start"])
 
 
 def main() -> None:
