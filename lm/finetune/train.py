@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lm.artifact import load_model
+from lm.artifact import load_model, weights_sha256
 from lm.finetune.artifact import save_classifier, write_json
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.heads import ClassificationModel, with_special_tokens
@@ -18,8 +18,12 @@ from lm.finetune.predictions import PREDICTIONS_FILE, Predictions, write_predict
 from lm.models.gpt import GPT
 from lm.order import draw_seed
 from lm.stop import ShouldStop, check, never
+from lm.tokens import tokenizer_sha256
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
+
+DECIDING = {"initialisation", "dropout", "head_dropout", "pooling", "auxiliary_weight", "max_tokens"}
+"""Settings that decide the result and are none of the trainer's."""
 
 
 def finetune(
@@ -75,6 +79,12 @@ def finetune(
         hooks=hooks or Hooks(),
         should_stop=should_stop,
         best_metric="error_rate",
+        settings={
+            "finetune": config.model_dump(mode="json", include=DECIDING),
+            "classes": names,
+            "backbone": weights_sha256(backbone),
+            "tokenizer": tokenizer_sha256(backbone),
+        },
     )
     result = trainer.run()
     model.eval()
