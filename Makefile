@@ -36,7 +36,7 @@ run: setup
 	$(BIN)/textmill run $(CONFIG)
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

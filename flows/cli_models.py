@@ -142,12 +142,15 @@ def embed(
     file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
     whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
     write: Annotated[Path | None, typer.Option("--out", help="Write the vectors to this .npy file.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(min=0, help="Of ELMo: 0 is the word alone; without it the mean of all layers.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """A vector for each line of a file, its numbers with tabs between; with --out a NumPy array."""
     from flows.vectors import embed_file
 
-    found = embed_file(model_folder(model), file, whole, write)
+    found = embed_file(model_folder(model), file, whole, write, layer)
     if not as_json:
         printing.show_embedded(found, write)
         if found["unknown"]:

@@ -33,21 +33,22 @@ def neighbours(folder: Path, word: str, count: int) -> dict[str, Any]:
     return {"model": str(folder), "kind": vectors.described["kind"], "word": word, "neighbours": rows}
 
 
-def embed_file(folder: Path, path: Path, whole: bool, out: Path | None) -> dict[str, Any]:
+def embed_file(folder: Path, path: Path, whole: bool, out: Path | None, layer: int | None = None) -> dict[str, Any]:
     """A vector for each line of a text file that is not blank, or for the whole file.
 
     Args:
         out: write the vectors to this `.npy` file (float32 [texts, dimensions]) and leave them out of what is returned.
+        layer: of ELMo, which layer's; None: the mean of all.
 
     Returns model, kind, dimensions, texts, unknown (texts of no known word: zeros), and `lines`: line (its number),
     words, known and vector of each.
 
     Raises:
-        ConfigError: a model that embeds nothing, no such file, text that is not UTF-8, or none.
+        ConfigError: a model that embeds nothing, no such layer or file, text that is not UTF-8, or none.
     """
     import numpy as np
 
-    kind, embed = open_embedder(folder)
+    kind, embed = open_embedder(folder, layer)
     lines: list[dict[str, Any]] = []
     try:
         texts: Iterator[tuple[int, str]] = texts_of(path, whole)
@@ -86,7 +87,7 @@ def open_vectors(folder: Path) -> "WordVectors":
         raise ConfigError(str(error)) from error
 
 
-def _static(folder: Path) -> Embed:
+def _static(folder: Path, layer: int | None) -> Embed:
     vectors = open_vectors(folder)
 
     def embed(texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -96,7 +97,21 @@ def _static(folder: Path) -> Embed:
     return embed
 
 
-def _contextual(folder: Path) -> Embed:
+def _elmo(folder: Path, layer: int | None) -> Embed:
+    from lm.text_model import open_model
+    from lm.texts.elmo import ELMoText
+
+    model = open_model(folder)
+    assert isinstance(model, ELMoText)
+
+    def embed(texts: Sequence[str]) -> list[dict[str, Any]]:
+        vectors, counts = model.embed_texts(texts, layer)
+        return [{"words": n, "known": n, "vector": row.tolist()} for n, row in zip(counts, vectors, strict=True)]
+
+    return embed
+
+
+def _contextual(folder: Path, layer: int | None) -> Embed:
     from lm.text_model import open_model
     from lm.texts.bert import BertText
     from lm.texts.decoder import DecoderText
@@ -113,9 +128,10 @@ def _contextual(folder: Path) -> Embed:
     return embed
 
 
-EMBED: dict[str, Callable[[Path], Embed]] = {
+EMBED: dict[str, Callable[[Path, int | None], Embed]] = {
     "word2vec": _static,
     "glove": _static,
+    "elmo": _elmo,
     "bert": _contextual,
     "gpt": _contextual,
     "modern": _contextual,
@@ -123,12 +139,14 @@ EMBED: dict[str, Callable[[Path], Embed]] = {
 """What makes vectors of texts, by the kind of the model."""
 
 
-def open_embedder(folder: Path) -> tuple[str, Embed]:
-    """The kind of a model folder, and what embeds with it. Raises ConfigError if nothing does."""
+def open_embedder(folder: Path, layer: int | None = None) -> tuple[str, Embed]:
+    """The kind of a model folder, and what embeds with it. Raises ConfigError if nothing does, or not by layers."""
     kind = model_kind(folder)
     if kind not in EMBED:
         raise ConfigError(f"{folder}: a model of kind {kind!r} gives texts no vectors; {', '.join(EMBED)} do")
-    return kind, EMBED[kind](folder)
+    if layer is not None and kind != "elmo":
+        raise ConfigError(f"{folder}: a model of kind {kind!r} has one vector of a text: leave out --layer, for elmo")
+    return kind, EMBED[kind](folder, layer)
 
 
 def model_kind(folder: Path) -> str:

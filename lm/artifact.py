@@ -1,5 +1,6 @@
 """Model folders: `model.safetensors`, `config.json` (with "kind"), `tokenizer.json`, `tokenizer_config.json`."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -93,6 +94,15 @@ def load_model(folder: Path) -> tuple[GPT, Tokenizer]:
         return load_torch(folder, GPT)
     model, tokenizer = import_gpt2(folder)
     return model.eval(), tokenizer
+
+
+def weights_sha256(folder: Path) -> str:
+    """The identity of a model folder's weights, ours or a Hugging Face one's, whatever its files are called."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def initial_weights(folder: Path, config: Any, tokenizer_dir: Path) -> dict[str, Tensor]:

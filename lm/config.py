@@ -257,6 +257,13 @@ class TrainConfig(StrictModel):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="The optimiser.")
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="The learning-rate schedule.")
     clip: float = Field(default=1.0, ge=0.0, description="Largest global gradient norm; 0 clips nothing (GPT-3: 1).")
+    data_workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Processes that make the batches of the next steps while the model trains; 0: each is made between"
+        " steps. Changes no result. Worth it where a step waits for its batch: masked and permuted examples on a GPU.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: a CUDA GPU if there is one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",

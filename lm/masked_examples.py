@@ -5,7 +5,7 @@ epoch * examples + number (`lm.order.numbered_by_epoch`).
 """
 
 import hashlib
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from torch import Tensor
 
 from lm.masking import Masked, Masking, frequency_neighbours
 from lm.masking_config import MaskingConfig, SegmentsConfig
+from lm.memo import Remembered
 from lm.objectives.causal import IGNORE
 from lm.order import draw_seed
 from lm.sentence_pairs import plan
 from lm.sentences import find_sentences
 from lm.special_tokens import special_ids, special_tokens
-from lm.tokens import TokenIndex
+from lm.tokens import TokenIndex, named_documents
 from lm.words_in_tokens import Segment, WordStarts
 
 SIMILAR = 10  # tokens that may stand for another (hidden_by: similar)
@@ -57,7 +58,7 @@ class MaskedExamples:
         self.similar = similar
         self.mask = Masking(masking, self.special.mask, self.ordinary, similar)
         self._shards = index.open()
-        self._plan = lru_cache(maxsize=2)(lambda number: plan(self.sentences, segments, seed, number))
+        self._plan = Remembered(partial(plan, self.sentences, segments, seed))
         self.passes = 1 if segments.pairs == "none" else segments.passes
         # Every pass has as many examples as the longest one: the others begin again.
         self._count = max(len(self._plan(number)) for number in range(self.passes))
@@ -76,11 +77,23 @@ class MaskedExamples:
     def __len__(self) -> int:
         return self._count
 
-    def example(self, number: int) -> tuple[Masked, int, int]:
-        """Example `number`, over the epochs: what is seen and asked, where segment B begins, the pair's class."""
+    def where(self, number: int) -> str:
+        """The documents that an example is made from: for messages."""
+        a_low, _, b_low, b_high, _ = self._row(number)[1].tolist()
+        lows = [a_low, *([b_low] if b_high > b_low else [])]
+        found = np.searchsorted(self.sentences.begin, lows, side="right") - 1
+        return named_documents(self.index, np.unique(found).tolist())
+
+    def _row(self, number: int) -> tuple[int, np.ndarray]:
+        """The pass over the text that an example is in, and what it consists of (`lm.sentence_pairs.plan`)."""
         epoch, place = divmod(int(number), self._count)
         rows = self._plan(epoch % self.passes)
-        a_low, a_high, b_low, b_high, label = rows[place % len(rows)].tolist()
+        return epoch, rows[place % len(rows)]
+
+    def example(self, number: int) -> tuple[Masked, int, int]:
+        """Example `number`, over the epochs: what is seen and asked, where segment B begins, the pair's class."""
+        epoch, row = self._row(number)
+        a_low, a_high, b_low, b_high, label = row.tolist()
         special = self.special
         end = np.array([special.sep])
         parts = [np.array([special.cls]), self.read(a_low, a_high), end]
@@ -93,7 +106,7 @@ class MaskedExamples:
         text &= ids != special.sep  # between documents
         starts = self.words(ids) if self.masking.unit == "word" else np.ones(len(ids), dtype=bool)
         times = epoch if self.masking.dynamic else epoch % self.segments.passes
-        draw = np.random.Generator(np.random.PCG64(draw_seed(self.seed, "mask", times, place)))
+        draw = np.random.Generator(np.random.PCG64(draw_seed(self.seed, "mask", times, int(number) % self._count)))
         return self.mask(ids, text, starts, draw), second, label
 
     def read(self, low: int, high: int) -> np.ndarray:

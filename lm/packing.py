@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm.tokens import TokenIndex
+from lm.tokens import TokenIndex, named_documents
 
 
 class PackedSequences:
@@ -66,6 +66,11 @@ class PackedSequences:
                 offset = int(self.index.start[document]) - begin
                 yield low - first, int(self.index.shard[document]), offset + low, offset + high
             document += 1
+
+    def where(self, number: int) -> str:
+        """The documents that a sequence is cut from: for messages."""
+        low, high = np.searchsorted(self._begin, [number * self.context, (number + 1) * self.context + 1])
+        return named_documents(self.index, range(max(0, int(low) - 1), min(int(high), len(self.index))))
 
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
         """{"tokens": int64 [len(indices), context + 1]}; for tokens without fixed bytes also "bytes" (int64) and

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from lm.memo import Remembered
 from lm.objectives.causal import IGNORE
 from lm.order import Permutation, draw_seed
 from lm.padding import padded
@@ -56,7 +56,7 @@ class PairExamples:
         self.source_lengths = np.array([len(x) for x in self.sources], dtype=np.int64)
         self.target_lengths = np.array([len(y) - 1 for y in self.targets], dtype=np.int64)
         self.fingerprint = self._fingerprint()
-        self._epoch = lru_cache(maxsize=2)(self._bucketed)
+        self._epoch = Remembered(self._bucketed)
 
     def _fingerprint(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
@@ -68,6 +68,10 @@ class PairExamples:
 
     def __len__(self) -> int:
         return len(self.kept)
+
+    def where(self, number: int) -> str:
+        """Which of the pairs given an example is: for messages."""
+        return f"pair {self.kept[number]}"
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The examples at `indices`, in that order."""

@@ -50,6 +50,7 @@ def pretrain(given: Given, checkpoints: Path, out_dir: Path, hooks: Hooks | None
         best_metric=recipe.best_metric,
         order=recipe.order,
         rate_scale=recipe.rate_scale,
+        settings=given.deciding,
     )
     result = trainer.run()
     with torch.autocast(trainer.device.type, torch.bfloat16, config.precision == "bf16"):

@@ -8,13 +8,13 @@ as many examples as there are lanes. At the end of an epoch each lane begins aga
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lm.memo import Remembered
 from lm.order import Permutation, draw_seed
 
 RESET = "reset"
@@ -89,8 +89,19 @@ class Lanes:
         epoch, step = divmod(int(steps[0]), self.steps)
         return {**self._segments(epoch, step, lanes), RESET: torch.full((len(lanes),), step == 0)}
 
+    def where(self, number: int) -> str:
+        """The text that an example is from, if the pieces can say: for messages."""
+        step, lane = divmod(number, self.lanes)
+        where = getattr(self.pieces, "where", None)
+        piece = int(self._numbers(*divmod(step, self.steps), np.array([lane])).flat[0])
+        return f"lane {lane}, step {step}" + (f", {where(piece)}" if where else "")
+
+    def _numbers(self, epoch: int, step: int, lanes: np.ndarray) -> np.ndarray:
+        """The pieces that lanes read at a step, int64 [lanes, pieces]."""
+        return (lanes * self.steps + step)[:, None]
+
     def _segments(self, epoch: int, step: int, lanes: np.ndarray) -> dict[str, Tensor]:
-        return self.pieces.batch(lanes * self.steps + step)
+        return self.pieces.batch(self._numbers(epoch, step, lanes)[:, 0])
 
 
 class RandomLanes(Lanes):
@@ -109,7 +120,7 @@ class RandomLanes(Lanes):
         self.lengths = random_lengths(self.length, bptt, draw_seed(seed, "bptt"))
         self.steps = len(self.lengths)
         self.fingerprint += f"/random {bptt} {seed}"
-        self._starts = lru_cache(maxsize=2)(self._starts_of)
+        self._starts = Remembered(self._starts_of)
 
     def _starts_of(self, epoch: int) -> np.ndarray:
         order = Permutation(self.steps, draw_seed(self.seed, "bptt"), epoch)[np.arange(self.steps)]
@@ -121,9 +132,12 @@ class RandomLanes(Lanes):
         start, end = self._starts(epoch)[step : step + 2]
         return float(end - start) / self.bptt
 
-    def _segments(self, epoch: int, step: int, lanes: np.ndarray) -> dict[str, Tensor]:
+    def _numbers(self, epoch: int, step: int, lanes: np.ndarray) -> np.ndarray:
         start, end = self._starts(epoch)[step : step + 2]
-        numbers = lanes[:, None] * self.length + np.arange(start, end)
+        return lanes[:, None] * self.length + np.arange(start, end)
+
+    def _segments(self, epoch: int, step: int, lanes: np.ndarray) -> dict[str, Tensor]:
+        numbers = self._numbers(epoch, step, lanes)
         batch = self.pieces.batch(numbers.ravel())
 
         def joined(pieces: Tensor) -> Tensor:

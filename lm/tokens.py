@@ -34,6 +34,7 @@ from lm.tokenizers.spans import encode_spans
 from lm.tokenizers.spelling import Spelling
 
 SPANS_SUFFIX = ".spans.parquet"
+NAMED = 5  # documents that a message names
 DOCUMENT_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -120,6 +121,20 @@ def tokenize_shard(
     return {"documents": count, "tokens": start, "bytes": total_bytes}
 
 
+class MappedShards(list[np.ndarray]):
+    """Files of tokens, memory-mapped (an empty one cannot be mapped and becomes an empty array). Another process that
+    they are sent to maps the files itself, instead of being sent what is in them."""
+
+    def __init__(self, paths: Sequence[Path], dtype: np.dtype[Any]) -> None:
+        super().__init__(
+            np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype) for path in paths
+        )
+        self.paths, self.dtype = paths, dtype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.paths, self.dtype)
+
+
 @dataclass(frozen=True)
 class TokenIndex:
     """Documents of token shards in training order; the arrays run in parallel, one entry per document."""
@@ -145,11 +160,15 @@ class TokenIndex:
         return int(self.length.sum())
 
     def open(self) -> list[np.ndarray]:
-        """The shards' tokens, memory-mapped (an empty shard cannot be mapped and becomes an empty array)."""
-        return [
-            np.memmap(path, dtype=self.dtype, mode="r") if path.stat().st_size else np.empty(0, self.dtype)
-            for path in (shard.with_name(shard.name + ".bin") for shard in self.shards)
-        ]
+        """The shards' tokens, memory-mapped."""
+        return MappedShards([shard.with_name(shard.name + ".bin") for shard in self.shards], self.dtype)
+
+    def document_id(self, number: int) -> str:
+        """The id of a document, read from its shard: for messages."""
+        stem = self.shards[self.shard[number]]
+        table = pq.read_table(stem.with_name(f"{stem.name}.parquet"), columns=["id", "start", "tokens"])
+        here = (table["start"].to_numpy() == self.start[number]) & (table["tokens"].to_numpy() == self.length[number])
+        return str(table["id"][int(here.argmax())])
 
     def spans(self) -> list[Spans] | None:
         """Of each shard, which tokens do not stand for the bytes that their id says; None: no token does not."""
@@ -166,6 +185,12 @@ class TokenIndex:
                 counts += np.bincount(tokens[start : start + length], minlength=self.vocab)
         counts[self.end_of_text] += len(self)
         return counts
+
+
+def named_documents(index: TokenIndex, numbers: Sequence[int]) -> str:
+    """Documents by their ids, the first few of them: for messages."""
+    named = ", ".join(repr(index.document_id(number)) for number in numbers[:NAMED])
+    return f"documents {named}" + (f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else "")
 
 
 def build_index(shards: Sequence[Path], copies: Callable[[pa.Array], np.ndarray] | None = None) -> TokenIndex:

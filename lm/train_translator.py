@@ -19,6 +19,7 @@ from lm.pairs import Pair
 from lm.stop import ShouldStop, never
 from lm.tokenizer import load_tokenizer, token_byte_lengths
 from lm.tokenizers.spelling import Spelling
+from lm.tokens import tokenizer_sha256
 from lm.train.hooks import Hooks
 from lm.train.last_checkpoints import LastCheckpoints
 from lm.train.trainer import Trainer
@@ -92,6 +93,11 @@ def train_translator(
         hooks=hooks,
         should_stop=should_stop,
         order=examples.order,
+        settings={
+            **settings.model_dump(mode="json", include={"limits", "label_smoothing", "average"}),
+            "source_tokenizer": tokenizer_sha256(source_dir),
+            "target_tokenizer": tokenizer_sha256(target_dir),
+        },
     )
     result = trainer.run()
     if kept is not None:

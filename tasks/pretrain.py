@@ -13,7 +13,7 @@ from tasks.training import training, write_result
 if TYPE_CHECKING:
     from lm.tokens import TokenIndex
 
-UNSEEN_IN_RESULT = ("checkpoint_seconds", "checkpoint_interval", "keep_last", "metrics_interval")
+UNSEEN_IN_RESULT = ("checkpoint_seconds", "checkpoint_interval", "keep_last", "metrics_interval", "data_workers")
 REGISTERED_NAME = "textmill-pretrained"
 
 

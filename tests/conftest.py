@@ -1,19 +1,29 @@
-"""What all tests share: an environment put back after each, one Prefect server and one S3 server for those in need."""
+"""What all tests share: an environment put back after each; one Prefect server, one S3 server and one process that
+forks others, for those in need."""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.asked import Ask, asked
+
 ROOT = Path(__file__).parents[1]
+
+MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    # Stores and checkpoints flush each file, thousands in all: a test need not wait for a disk. Pytest asks for this.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 
 _START = """
 import json, os, sys
@@ -57,6 +67,32 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         yield environment | json.loads(started.stdout.splitlines()[-1])
     finally:
         subprocess.run([sys.executable, "-c", _STOP], env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """fork_server(**request): what `tests.lm.fork_server` answers."""
+    settings = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # Not as a module of its own: a spawned worker would import it again.
+    command = [sys.executable, "-c", "from tests.lm.fork_server import main; main()"]
+    folder = tmp_path_factory.mktemp("forked")
+    with asked([*command, str(folder)], os.environ | settings, ROOT) as ask:
+        yield ask
+
+
+@pytest.fixture(scope="session")
+def stranger() -> Iterator[Callable[..., str]]:
+    """stranger(script, *arguments, folder="/"): what a script prints in a process that knows nothing of Textmill."""
+    pytest.importorskip("transformers")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    settings = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, "-P", str(ROOT / "tests/stranger.py")]
+    with asked(command, environment | settings, Path("/")) as ask:
+
+        def run(script: str, *arguments: str, folder: Path | str = "/") -> str:
+            return str(ask(script=script, arguments=arguments, folder=str(folder))["output"])
+
+        yield run
 
 
 S3_SECRET = "a-secret-that-no-file-may-hold"

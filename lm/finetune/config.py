@@ -201,10 +201,6 @@ class FinetuneConfig(StrictModel):
     def _predicts_tokens(self, model: StrictModel) -> bool:
         return self.auxiliary_weight != 0 and kind_of(model).causal
 
-    def shaping(self) -> "FinetuneConfig":
-        """The same without what says how, where and how watched it is computed, and not what."""
-        return self.model_copy(update={name: type(self).model_fields[name].default for name in HOW})
-
     def resolve(self, model: StrictModel) -> "FinetuneConfig":
         """Replace every `auto` by what this machine and a model with these settings make of it.
 

@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lm.config import StrictModel
 from lm.finetune.backbone import Backbone
 from lm.finetune.schedule import concat_pooling
 from lm.models.bert import Bert
@@ -93,8 +92,6 @@ class TaskModel(nn.Module):
     def __init__(self, backbone: Backbone, head: SequenceHead | TokenHead) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.config: StrictModel | None = None
-        """What a checkpoint must have been made with; it is compared by the trainer."""
         self.constant: frozenset[str] = frozenset()
         """Tensors that training leaves as they are, by name: checkpoints are without them (`lm.train.trained`)."""
         self.probe = False

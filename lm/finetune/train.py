@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from lm.artifact import weights_sha256
 from lm.finetune.artifact import make_head, save_finetuned, write_json
 from lm.finetune.backbone import Backbone, open_backbone, randomised, with_new_tokens
-from lm.finetune.config import FinetuneConfig
+from lm.finetune.config import HOW, FinetuneConfig
 from lm.finetune.forms.base import TaskForm
 from lm.finetune.forms.choose import form_of, new_tokens, texts_of, weights_of
 from lm.finetune.forms.questions import QuestionForm
@@ -26,6 +27,7 @@ from lm.labelled.folder import LabelledSet
 from lm.labelled.forms import Classification, Form
 from lm.order import draw_seed
 from lm.stop import ShouldStop, never
+from lm.tokens import tokenizer_sha256
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
 
@@ -103,6 +105,12 @@ def finetune(
         groups=lambda _: task_groups(model, config),
         patience=config.patience,
         rate_scale=woken or constant_rate,
+        settings={
+            "finetune": config.model_dump(mode="json", exclude=set(HOW)),
+            "task": task.ask.model_dump(mode="json"),
+            "backbone": weights_sha256(backbone),
+            "tokenizer": tokenizer_sha256(backbone),
+        },
     ).run()
     model.eval()
     learning = learning_count(model)
@@ -163,7 +171,6 @@ def build(
     if config.initialisation == "pretrained":
         use_pretrained_pooler(model.head, extended)
     prepare(model, config, rows, draw_seed(config.seed, "adapters"))
-    model.config = config.shaping()
     return Built(model, form)
 
 

@@ -60,6 +60,11 @@ class Permuted:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def where(self, number: int) -> str:
+        """The text that an example is from, if the examples can say: for messages."""
+        where = getattr(self.examples, "where", None)
+        return where(number if self.lanes else number % len(self.examples)) if where else "an unnamed text"
+
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
         """{"tokens": int64 [batch, context], "rank", "targets", and what else the examples have}."""
         numbers = np.asarray(indices)

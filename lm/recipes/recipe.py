@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import nn
 
-from lm.artifact import initial_weights
+from lm.artifact import initial_weights, weights_sha256
 from lm.config import TrainConfig
 from lm.order import Order, draw_seed, examples_at
 from lm.pretraining import Pretrainable
@@ -46,6 +46,13 @@ class Given:
     def token_bytes(self) -> np.ndarray:
         """The UTF-8 bytes that each token stands for, int [vocab]."""
         return token_byte_lengths(self.tokenizer)
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """What decides the result besides the training's own settings, the model and the examples, by name."""
+        read = self.settings.model_dump(mode="json", exclude={"kind", "model", "optimizer", "schedule"})
+        began = None if self.init_from is None else weights_sha256(self.init_from)
+        return {**read, "tokenizer": tokenizer_sha256(self.tokenizer_dir), "init_from": began}
 
     def new_model(self, of: Callable[..., nn.Module]) -> nn.Module:
         """`of(config, seed)`: the weights that the configuration's seed decides."""

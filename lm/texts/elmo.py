@@ -6,7 +6,7 @@ from typing import Unpack
 import numpy as np
 import torch
 
-from lm.characters import boundary_characters, character_ids
+from lm.characters import bare, boundary_characters, character_ids
 from lm.generate_stepwise import ForwardStep, continue_text
 from lm.models.elmo import FORWARD, ELMo
 from lm.objectives.causal import token_nats
@@ -15,7 +15,7 @@ from lm.stop import ShouldStop, check, never
 from lm.texts.base import Score, TorchText, score_of
 from lm.tokenizer import end_of_text_id
 
-SEGMENT = 1024  # words scored together
+SEGMENT = 1024  # words read together
 
 
 class ELMoText(TorchText[ELMo]):
@@ -51,10 +51,43 @@ class ELMoText(TorchText[ELMo]):
         """
         if not words or not all(words):
             raise ValueError("a sentence needs at least one word, and no word may be empty")
+        found: np.ndarray = self._layers(words).cpu().numpy()
+        return found
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text as the model reads them: as its tokenizer cuts them, each without the space before it;
+        a line end and other blanks that belong to no word are words of white space."""
+        return [bare(word) for word, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+
+    def embed_texts(
+        self, texts: Sequence[str], layer: int | None = None, should_stop: ShouldStop = never
+    ) -> tuple[np.ndarray, list[int]]:
+        """The mean over the words of each text, float32 [texts, 2 * width], of a layer (0: the word alone) or of the
+        mean of all layers; and how many words each has, white space not counted. A text without any is zeros; one of
+        more than `SEGMENT` words is read in pieces. Raises ValueError if there is no such layer."""
+        layers = self.model.config.layers
+        if layer is not None and not 0 <= layer <= layers:
+            raise ValueError(f"there is no layer {layer}: 0 is the word alone, 1 to {layers} read its sentence")
+        vectors = np.zeros((len(texts), 2 * self.model.config.width), dtype=np.float32)
+        counts = []
+        for row, text in zip(vectors, texts, strict=True):
+            words = self.words(text)
+            real = torch.tensor([not word.isspace() for word in words], dtype=torch.bool)
+            total = torch.zeros(len(row), dtype=torch.float64)
+            for start in range(0, len(words), SEGMENT):
+                check(should_stop, "embedding")
+                read = self._layers(words[start : start + SEGMENT]).cpu().double()
+                chosen = read.mean(0) if layer is None else read[layer]
+                total += chosen[real[start : start + SEGMENT]].sum(0)
+            counts.append(int(real.sum()))
+            row[:] = (total / max(1, counts[-1])).numpy()
+        return vectors, counts
+
+    def _layers(self, words: Sequence[str]) -> torch.Tensor:
+        """What `embed` gives, as a tensor on the model's device."""
         length = self.model.config.characters
         edge = boundary_characters(length)[None]
         rows = torch.from_numpy(np.concatenate([edge, character_ids(words, length), edge]))[None]
         with torch.no_grad():
             x = self.model.word_vectors(rows.to(self.model.softmax.weight.device))
-            found: np.ndarray = self.model.contextual(x)[:, 0, 1:-1].float().cpu().numpy()
-        return found
+            return self.model.contextual(x)[:, 0, 1:-1].float()

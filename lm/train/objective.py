@@ -79,12 +79,11 @@ class Examples(Protocol):
         ...
 
 
-def micro_batches(examples: Examples, chosen: np.ndarray, size: int, carry: Mapping[str, Tensor]) -> list[Batch]:
-    """The chosen examples in batches of at most `size`, each row with what is carried for it (`joined_carry`)."""
-    return [
-        {**examples.batch(chosen[i : i + size]), **{name: rows[i : i + size] for name, rows in carry.items()}}
-        for i in range(0, len(chosen), size)
-    ]
+def with_carry(parts: list[Batch], carry: Mapping[str, Tensor]) -> list[Batch]:
+    """The micro-batches of a step, each row with what is carried for it (`joined_carry`)."""
+    rows = [len(next(iter(part.values()))) for part in parts]
+    carried = {name: tensor.split(rows) for name, tensor in carry.items()}
+    return [{**part, **{name: of[n] for name, of in carried.items()}} for n, part in enumerate(parts)]
 
 
 def joined_carry(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ rate is `schedule(n)`: a run that was killed and resumed therefore ends in the s
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from lm.config import StrictModel, TrainConfig
 from lm.order import Order, draw_seed, examples_at
 from lm.stop import Interrupted, ShouldStop, check, never
 from lm.train.averaging import AveragedSGD, averaged_weights, put_averages
+from lm.train.batches import Reading, Steps, readings
 from lm.train.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -31,15 +32,16 @@ from lm.train.checkpoint import (
 )
 from lm.train.guard import require_finite
 from lm.train.hooks import Hooks
+from lm.train.identity import differences, flat, listed, train_identity, trained_parameters
 from lm.train.objective import (
     Batch,
     Examples,
     Objective,
     combine,
     joined_carry,
-    micro_batches,
     split_carry,
     step_totals,
+    with_carry,
 )
 from lm.train.optim import clip_gradients, load_optimizer_tensors, make_optimizer, optimizer_tensors
 from lm.train.schedule import learning_rate_factor
@@ -62,6 +64,7 @@ class Trainer:
     seed)` gives text. Both run between updates with the model in eval mode, and may raise `Interrupted`. `order` says
     which examples stand where (`in_order` for a stream), `rate_scale(step)` is a further factor of the learning rate,
     `groups(model)` are the optimiser's parameter groups, such as `lm.finetune.schedule.discriminative_groups` gives.
+    `settings` are what else decides the result, by name: a checkpoint of others is refused.
     After `patience` evaluations in a row without a better `best_metric` training ends (None: never before `steps`).
     """
 
@@ -79,13 +82,14 @@ class Trainer:
     order: Order = examples_at
     rate_scale: Callable[[int], float] = lambda step: 1.0
     groups: Callable[[nn.Module], list[dict[str, Any]]] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     patience: int | None = None
 
     def run(self) -> TrainResult:
         """Train to the last step, from the newest good checkpoint in `directory` if there is one.
 
         Raises Interrupted (with a checkpoint written) when asked to stop, NonFiniteError before an update
-        that would break the weights, ResumeError if the checkpoint is of another run.
+        that would break the weights, ResumeError if the checkpoint is of another run, and as `readings` does.
         """
         config = self.config = self.config.resolve_steps(self.steps)
         if config.precision == "auto" or "auto" in (config.device, config.micro_batch):
@@ -96,32 +100,34 @@ class Trainer:
         self.model.to(self.device)
         groups = None if self.groups is None else self.groups(self.model)
         self.optimizer = make_optimizer(self.model, config.optimizer, config.precision, groups)
+        self.identity = self._identity()
         self.state, self.saved = RunState(), -1
         self.carry: dict[str, torch.Tensor] = {}
         if checkpoint := latest_checkpoint(self.directory):
             self._restore(checkpoint)
         resumed_from = self.saved if checkpoint else None
         self.saved_at, self.window = time.monotonic(), (0, 0.0)
-        try:
-            while True:
-                self._between_steps()
-                if self.state.step == self.steps or self._out_of_patience():
-                    break
-                check(self.should_stop, f"training, after step {self.state.step}")
-                self._step()
-        except Interrupted:
-            self._save()
-            raise
+        steps = Steps(self.examples, self.order, config.batch, int(config.micro_batch), config.seed)
+        with closing(readings(steps, self.state.step, self.steps, config.data_workers, self.should_stop)) as read:
+            try:
+                while True:
+                    self._between_steps()
+                    if self.state.step == self.steps or self._out_of_patience():
+                        break
+                    check(self.should_stop, f"training, after step {self.state.step}")
+                    self._step(read)
+            except Interrupted:
+                self._save()
+                raise
         self._hand_back()
-        s = self.state
-        final = self.directory / f"step-{s.step:08d}"
-        return TrainResult(s.step, s.tokens, s.best_step, s.best_value, resumed_from, final)
+        s, path = self.state, self.directory / f"step-{self.state.step:08d}"
+        return TrainResult(s.step, s.tokens, s.best_step, s.best_value, resumed_from, path)
 
-    def _step(self) -> None:
-        """One update from the examples of this step."""
+    def _step(self, readings: Iterator[Reading]) -> None:
+        """One update from what is read in this step."""
         config, step, started = self.config, self.state.step, time.perf_counter()
-        chosen = self.order(step * config.batch, config.batch, len(self.examples), config.seed)
-        batches = micro_batches(self.examples, chosen, int(config.micro_batch), self.carry)
+        read = next(readings)
+        batches = with_carry(read.parts, self.carry)
         totals = step_totals(self.objective, batches)
         rate = float(config.optimizer.learning_rate) * learning_rate_factor(step, self.steps, config.schedule)
         rate *= self.rate_scale(step)
@@ -132,15 +138,14 @@ class Trainer:
         torch.manual_seed(draw_seed(config.seed, step, "dropout"))
         sums = self._accumulate(batches, totals)
         grad_norm = clip_gradients(self.model, self.optimizer, config.clip)
-        require_finite(step, sums["loss"], grad_norm, chosen)
+        require_finite(step, sums["loss"], grad_norm, read.chosen)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
         tokens = sum(self.objective.tokens(batch) for batch in batches)
         self.state.step += 1
         self.state.tokens += tokens
-        seconds = time.perf_counter() - started
-        self.window = (self.window[0] + tokens, self.window[1] + seconds)
+        self.window = (self.window[0] + tokens, self.window[1] + time.perf_counter() - started)
         if self.state.step % config.metrics_interval == 0 or self.state.step == self.steps:
             figures = {**sums, "learning_rate": rate, "grad_norm": grad_norm, "tokens": self.state.tokens}
             figures["tokens_per_second"] = self.window[0] / self.window[1]
@@ -221,19 +226,18 @@ class Trainer:
         return self.patience is not None and self.state.stale >= self.patience
 
     def _identity(self) -> dict[str, Any]:
-        """What must be equal for a checkpoint to be of this run, by the names that a user knows."""
-        config, model = self.config, getattr(self.model, "config", None)
-        described = {"optimizer": config.optimizer, "schedule": config.schedule}
-        described |= {"model": model} if isinstance(model, StrictModel) else {}
-        return {
+        """What must be equal for a checkpoint to be of this run."""
+        model = getattr(self.model, "config", None)
+        named = {
             "data": self.examples.fingerprint,
-            "seed": config.seed,
-            "batch": config.batch,
+            "objective": type(self.objective).__qualname__,
+            "order": getattr(self.order, "__qualname__", type(self.order).__qualname__),
             "steps": self.steps,
-            "clip": config.clip,
-            "select": config.select,
-            **{f"{part}.{key}": v for part, of in described.items() for key, v in of.model_dump(mode="json").items()},
+            **train_identity(self.config),
+            **({"model": model} if isinstance(model, StrictModel) else {}),
+            **self.settings,
         }
+        return flat(named) | trained_parameters(self.model, self.optimizer)
 
     def _environment(self) -> dict[str, Any]:
         """What must be equal for the bits to be equal; a difference is logged, not refused."""
@@ -241,32 +245,26 @@ class Trainer:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "device": self.config.device,
-            "precision": self.config.precision,
             "micro_batch": self.config.micro_batch,
         }
 
     def _save(self) -> None:
-        state = {**asdict(self.state), "identity": self._identity(), "environment": self._environment()}
+        state = {**asdict(self.state), "identity": self.identity, "environment": self._environment()}
         tensors = {**optimizer_tensors(self.model, self.optimizer), **self.carry}
         path = save_checkpoint(self.directory, self.state.step, trained_tensors(self.model), tensors, state)
         self.saved, self.saved_at = self.state.step, time.monotonic()
-        best = {self.state.best_step} if self.state.best_step is not None else set()
-        prune_checkpoints(self.directory, self.config.keep_last, also=best)
+        best = self.state.best_step
+        prune_checkpoints(self.directory, self.config.keep_last, also=set() if best is None else {best})
         self.hooks.on_checkpoint(self.state.step, path)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = dict(checkpoint.state)
         identity, environment = saved.pop("identity"), saved.pop("environment")
-        for what, now, complain in (
-            (identity, self._identity(), True),
-            (environment, self._environment(), False),
-        ):
-            keys = [k for k in what if what[k] != now.get(k)]  # what an older version did not note is not asked
-            changed = [f"{k} was {what.get(k)!r}, is {now.get(k)!r}" for k in keys]
-            if changed and complain:
-                raise ResumeError(f"{checkpoint.path} is of another run ({'; '.join(changed)}): use another directory")
-            if changed:
-                log.warning("resuming where the last bits may differ: %s", "; ".join(changed))
+        if changed := differences(identity, self.identity):
+            raise ResumeError(f"{checkpoint.path} is of another run ({listed(changed)}): use another directory")
+        now = self._environment()
+        if changed := differences({k: v for k, v in environment.items() if k in now}, now):
+            log.warning("resuming where the last bits may differ: %s", listed(changed))
         load_trained(self.model, checkpoint.model)
         moments, carry = split_carry(checkpoint.optimizer)
         load_optimizer_tensors(self.model, self.optimizer, moments)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import textmill as notebook
@@ -15,9 +16,16 @@ from flows.export import export_model
 from flows.loading import ConfigError
 from flows.pretrain import build_tokens
 from flows.vectors import embed_file, neighbours
+from lm.artifact import save_model
+from lm.characters import vocabulary_characters
 from lm.config import NgramConfig
 from lm.interop.word2vec import read_word2vec
+from lm.models.elmo import ELMo
+from lm.models.elmo_config import ELMoConfig
 from lm.ngram.build import build_word_ngram
+from lm.text_model import open_model
+from lm.texts.elmo import ELMoText
+from lm.tokenizer import load_tokenizer
 from lm.vectors.config import parse_vectors_config
 from tasks import pool
 from tasks.ngram import ngram
@@ -115,6 +123,41 @@ def test_lines_become_vectors(textmill: Any, made: tuple[Path, dict[str, Artifac
     assert [line["words"] for line in whole["lines"]] == [6]
 
 
+@pytest.fixture(scope="module")
+def elmo(made: tuple[Path, dict[str, Artifact]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of an ELMo, as it is before training."""
+    tokenizer, folder = made[1]["glove"].path, tmp_path_factory.mktemp("elmo")
+    characters = torch.from_numpy(vocabulary_characters(load_tokenizer(tokenizer), 12))
+    size = ELMoConfig(
+        characters=12, filters=((1, 4), (2, 4)), width=6, cell_width=None, clip=None, vocab=len(characters)
+    )
+    save_model(ELMo(size, 0, characters), tokenizer, folder)
+    return folder
+
+
+def test_lines_become_vectors_of_an_elmo(textmill: Any, elmo: Path, tmp_path: Path) -> None:
+    """The mean of all layers, or one of them; words that were never seen have vectors too."""
+    file = tmp_path / "text.txt"
+    file.write_text("the rose\n\nthe tide, xyzzy\n")
+    model = open_model(elmo)
+    assert isinstance(model, ELMoText)
+    for layer, option in ((None, []), (0, ["--layer", "0"]), (2, ["--layer", "2"])):
+        found = json.loads(textmill("embed", str(elmo), str(file), *option, "--json"))
+        assert (found["kind"], found["dimensions"], found["unknown"]) == ("elmo", 12, 0)
+        assert [(line["line"], line["words"], line["known"]) for line in found["lines"]] == [(1, 2, 2), (3, 4, 4)]
+        expected, _ = model.embed_texts(["the rose", "the tide, xyzzy"], layer)
+        np.testing.assert_allclose([line["vector"] for line in found["lines"]], expected, rtol=1e-6)
+
+
+def test_layers_that_are_not_there(made: tuple[Path, dict[str, Artifact]], elmo: Path, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("the rose")
+    with pytest.raises(ConfigError, match=r"text\.txt: there is no layer 3: 0 is the word alone, 1 to 2 read its"):
+        embed_file(elmo, file, False, None, 3)
+    with pytest.raises(ConfigError, match="a model of kind 'glove' has one vector of a text: leave out --layer"):
+        embed_file(made[1]["glove"].path, file, False, None, 0)
+
+
 def test_export_writes_what_others_read(textmill: Any, made: tuple[Path, dict[str, Artifact]], tmp_path: Path) -> None:
     textmill("export", made[1]["word2vec"].name, str(tmp_path / "w"), "--to", "word2vec")
     text, binary = (read_word2vec(tmp_path / "w" / name) for name in ("vectors.txt", "vectors.bin"))
@@ -139,7 +182,7 @@ def test_faults_are_named(
         neighbours(counted, "crane", 3)
     (tmp_path / "text.txt").write_text("a text")
     with pytest.raises(
-        ConfigError, match="a model of kind 'ngram' gives texts no vectors; word2vec, glove, bert, gpt, modern do"
+        ConfigError, match="a model of kind 'ngram' gives texts no vectors; word2vec, glove, elmo, bert, gpt, modern do"
     ):
         embed_file(counted, tmp_path / "text.txt", False, None)
     with pytest.raises(ConfigError, match=r"nothing\.txt: No such file or directory"):

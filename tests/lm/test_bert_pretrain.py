@@ -1,9 +1,5 @@
-"""A masked language model from token shards to a folder, what can be done with it, and killed runs."""
+"""A masked language model from token shards to a folder, and what can be done with it."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -198,43 +194,3 @@ def test_roberta_is_trained_and_filled(tmp_path: Path) -> None:
     assert len(model.fill("ba [MASK] lo", 2)) == 1
     ids, gaps = framed(model.tokenizer, "ba [MASK] lo")
     assert model.tokenizer.decode(ids[gaps[0] + 1 : -1]) == " lo"
-
-
-KILLED = """
-import os, sys, signal
-from pathlib import Path
-import torch, torch._dynamo
-from lm.recipes.bert import recipe
-from lm.train.hooks import Hooks
-from tests.lm.test_bert_pretrain import given, make_index, documents, settings, pretrain
-torch.set_num_threads(1)
-root = Path(sys.argv[1])
-(root / "corpus").mkdir()
-corpus = make_index(root / "corpus", documents(5))
-ready = given(corpus, settings(), steps=24, micro_batch=3, checkpoint_interval=4, checkpoint_seconds=0, eval_interval=8)
-
-def run(name, kill):
-    child = os.fork()
-    if child == 0:
-        stop = lambda step, _: step == kill and os.kill(os.getpid(), signal.SIGKILL)
-        pretrain(ready, root / name / "checkpoints", root / name / "model", Hooks(on_progress=stop))
-        os._exit(0)
-    print(os.waitpid(child, 0)[1], flush=True)
-
-recipe(ready)  # what is compiled is loaded once, and not in every child
-run("whole", None)
-for moment in (1, 4, 5, 7, 10, 14, 15, 19, 23, 24, None):
-    run("killed", moment)
-"""
-
-
-def test_a_run_that_was_killed_ten_times_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """24 steps of 8 are more than an epoch over the examples: masks and order go on as if nothing had been."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["0", *[str(int(signal.SIGKILL))] * 10, "0"]
-    whole, killed = ((tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "killed"))
-    assert whole == killed

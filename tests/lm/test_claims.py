@@ -79,7 +79,7 @@ def test_c3_distinct_ngrams_grow_faster_than_the_vocabulary() -> None:
 
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_c6_the_loss_of_a_step_is_made_of_what_stood_before_it_alone(cell: str) -> None:
-    """The third prediction in *machine*, of h, has a gradient for the vectors of m, a and c, and for no other letter's."""
+    """The third prediction in *machine* has a gradient for the vectors of m, a and c, and for no other letter's."""
     model = RNNLM(RNNConfig(cell=cell, embedding=5, width=7, vocab=7), seed=0)  # type: ignore[arg-type]
     loss = torch.nn.functional.cross_entropy(model(torch.arange(7)[None])[0, 2], torch.tensor(3))
     (gradient,) = torch.autograd.grad(loss, model.token_embedding.weight)

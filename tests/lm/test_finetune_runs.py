@@ -100,7 +100,7 @@ def test_a_checkpoint_of_other_settings_is_refused(backbone: Path, data: Path, t
     with pytest.raises(Interrupted):
         finetune(data, backbone, QUICK, tmp_path, should_stop=iter([False] * 3 + [True]).__next__)
     other = QUICK.model_copy(update={"auxiliary_weight": 0.0})
-    with pytest.raises(ResumeError, match=r"model.auxiliary_weight was 0.5, is 0.0"):
+    with pytest.raises(ResumeError, match=r"finetune.auxiliary_weight was 0.5, is 0.0"):
         finetune(data, backbone, other, tmp_path)
 
 

@@ -1,60 +1,107 @@
-"""SIGKILL at any moment, also inside the writing of a checkpoint, then resume: the same bits."""
+"""SIGKILL at moments drawn at random, some of them inside the writing of a checkpoint: every kind of model ends in the
+same bits, the same metrics and the same samples, however many processes make its batches, and none of those is left."""
 
-import os
+import random
 import signal
-import subprocess
-import sys
-from pathlib import Path
+from functools import cache
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("killed_run.py")
-RUNS = {
-    "gpt-undisturbed": [],
-    "gpt-between-steps": ["step:1", "step:8", "step:20"],
-    # a checkpoint flushes its four files, its folder and the parent: between, after and before the rename
-    "gpt-flushing": ["fsync:1", "fsync:5", "fsync:6", "fsync:9"],
-    "gpt-renaming-and-pruning": ["replace:1", "replace:3", "remove:2", "remove:6"],
-    # carried states, the average of the weights and the evaluations that began it are in the checkpoint
-    "recurrent-undisturbed": [],
-    "recurrent-ten-times": [f"step:{n}" for n in (2, 4, 5, 7, 10, 11, 13, 16, 17, 19)],
-    "recurrent-writing": ["fsync:5", "replace:2", "remove:3"],
-    "nnlm-undisturbed": [],
-    "nnlm-ten-times": [f"step:{n}" for n in (1, 3, 6, 8, 9, 12, 14, 15, 18, 20)],
-    "elmo-undisturbed": [],
-    "elmo-ten-times": [f"step:{n}" for n in (2, 3, 5, 7, 9, 11, 12, 15, 16, 19)],
-    # the memory of each layer is in the checkpoint
-    "xl-undisturbed": [],
-    "xl-ten-times": [f"step:{n}" for n in (1, 3, 4, 7, 8, 11, 12, 14, 18, 19)],
-    # orders follow from the number of the example: epochs of 23 end in the middle of steps
-    "xlnet-undisturbed": [],
-    "xlnet-ten-times": [f"step:{n}" for n in (2, 3, 5, 6, 9, 10, 13, 15, 17, 20)],
-    "modern-undisturbed": [],
-    "modern-ten-times": [f"step:{n}" for n in (2, 4, 5, 7, 10, 11, 13, 16, 17, 19)],
-    "gpt1-undisturbed": [],
-    "gpt1-killed": ["step:4", "fsync:5", "step:17"],
-    "gpt3-undisturbed": [],
-    "gpt3-killed": ["step:4", "fsync:5", "step:17"],
+from tests.asked import Answer, Ask
+
+STEPS = 20
+TIMES = 10
+
+WORKERS = {
+    "gpt": (0, 1, 2),
+    "gpt1": (1,),
+    "gpt3": (1,),
+    "modern": (1,),
+    "elman": (1,),
+    "gru": (1,),
+    "lstm": (1,),
+    "awd": (2,),
+    "nnlm": (1,),
+    "elmo": (1,),
+    "bert": (0, 1, 2),
+    "roberta": (1,),
+    "albert": (1,),
+    "spanbert": (1,),
+    "macbert": (1,),
+    "xl": (1,),
+    "xlnet": (2,),
+    "xlnet_memory": (1,),
+    "seq2seq": (1,),
+    "transformer": (2,),
+    "word2vec": (0,),
+    "glove": (0,),
 }
+"""Of each kind, how many data workers its killed runs have. Word vectors have none: their text is in memory."""
+
+# A checkpoint flushes its four files, its folder and the parent, which it is renamed into in between; then an older one
+# is removed.
+WRITES = [*(f"fsync:{n}" for n in range(1, 7)), "replace:1", "remove:1", "remove:2"]
 
 
-@pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[str, str]]]:
-    root = tmp_path_factory.mktemp("killed")
-    arguments = [f"{name}={','.join(moments)}" for name, moments in RUNS.items()]
-    command = [sys.executable, str(SCRIPT), str(root), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()]
-    return root, {name: (signals, digest) for name, signals, digest in rows}
+def drawn_moments(kind: str, workers: int) -> tuple[str, ...]:
+    """Ten steps in rising order, three of the first seven replaced by a moment of writing a checkpoint."""
+    draw = random.Random(f"{kind} {workers}")
+    moments = [f"step:{n}" for n in sorted(draw.sample(range(1, STEPS + 1), TIMES))]
+    for place in draw.sample(range(7), 3):
+        moments[place] = draw.choice(WRITES)
+    return tuple(moments)
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_killed_and_resumed_ends_in_the_same_bits(ended: tuple[Path, dict[str, tuple[str, str]]], name: str) -> None:
-    root, runs = ended
-    signals, digest = runs[name]
-    assert signals == ",".join([str(int(signal.SIGKILL))] * len(RUNS[name]) + ["0"])
-    assert digest == runs[f"{name.partition('-')[0]}-undisturbed"][1]
-    assert not list((root / name).glob(".tmp-*"))
-    assert not list((root / name).glob("corrupt-*"))
+@cache
+def run(ask: Ask, kind: str, moments: tuple[str, ...] = (), workers: int = 0, start: str = "fork") -> Answer:
+    """What `tests.lm.fork_server` answers, asked once."""
+    return ask(kind=kind, moments=moments, workers=workers, start=start)
+
+
+def assert_same(killed: Answer, undisturbed: Answer, moments: tuple[str, ...]) -> None:
+    assert killed["signals"] == [int(signal.SIGKILL)] * len(moments) + [0], moments
+    assert undisturbed["signals"] == [0]
+    assert killed["model"] == undisturbed["model"]
+    points = [(key, step) for key, step, _ in killed["metrics"]]
+    assert len(points) == len(set(points)) > 0
+    assert sorted(killed["metrics"]) == sorted(undisturbed["metrics"])
+    # a sample may be taken again, and is then the same
+    assert {tuple(sample) for sample in killed["samples"]} == {tuple(sample) for sample in undisturbed["samples"]}
+    assert killed["left"] == killed["broken"] == []
+
+
+@pytest.mark.parametrize(("kind", "workers"), [(kind, n) for kind, counts in WORKERS.items() for n in counts])
+def test_killed_ten_times_it_ends_in_the_same_bits_metrics_and_samples(
+    fork_server: Ask, kind: str, workers: int
+) -> None:
+    moments = drawn_moments(kind, workers)
+    assert_same(run(fork_server, kind, moments, workers), run(fork_server, kind), moments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "moments"),
+    [
+        ("gpt", ("fsync:1", "fsync:5", "fsync:6", "fsync:9")),
+        ("gpt", ("replace:1", "replace:3", "remove:2", "remove:6")),
+        ("awd", ("fsync:5", "replace:2", "remove:3")),
+        ("word2vec", ("fsync:3", "fsync:6", "fsync:7", "replace:1", "replace:2", "remove:2")),
+    ],
+)
+def test_killed_around_each_call_that_writes_a_checkpoint(
+    fork_server: Ask, kind: str, moments: tuple[str, ...]
+) -> None:
+    assert_same(run(fork_server, kind, moments), run(fork_server, kind), moments)
+
+
+def test_killed_with_workers_started_as_users_have_them(fork_server: Ask) -> None:
+    """Spawned: they import torch, and are sent what they read."""
+    assert_same(run(fork_server, "gpt", ("step:5",), 1, "spawn"), run(fork_server, "gpt"), ("step:5",))
+
+
+def test_every_kind_that_trains_is_killed() -> None:
+    from lm.pretrain import RECIPES
+    from tests.lm.killed_runs import KINDS
+
+    assert set(WORKERS) == set(KINDS)
+    made = {settings["model"]["kind"] for kind in KINDS.values() for settings in [kind.args[-1]] if "model" in settings}
+    assert made | {"bert"} >= set(RECIPES)

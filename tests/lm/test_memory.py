@@ -1,34 +1,33 @@
 """Freed memory is kept: a tensor of the same size costs no new pages."""
 
-import subprocess
+import resource
 import sys
-from pathlib import Path
 
 import pytest
+import torch
 
-FAULTS = """
-import resource, torch
 from lm.memory import keep_freed_memory
+from tests.asked import Ask
 
-def faults():
+
+def faults() -> int:
+    """Pages that a few large tensors cost, one after the other."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
+    for _ in range(5):
         torch.empty(12_000_000).fill_(1.0)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-torch.set_num_threads(1)
-given_back = faults()
-print(keep_freed_memory())
-faults()
-print(given_back, faults())
-"""
+
+def before_and_after() -> tuple[int, bool, int]:
+    """What they cost, whether freed memory could be kept, and what they cost then; for a process of its own."""
+    given_back = faults()
+    kept = keep_freed_memory()
+    faults()
+    return given_back, kept, faults()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone")
-def test_freed_memory_is_used_again() -> None:
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", FAULTS], cwd=root, capture_output=True, text=True, check=True)
-    kept, counts = done.stdout.splitlines()
-    given_back, after = map(int, counts.split())
-    assert kept == "True"
+def test_freed_memory_is_used_again(fork_server: Ask) -> None:
+    given_back, kept, after = fork_server(call=f"{__name__}:before_and_after", arguments=())["returned"]
+    assert kept
     assert after * 10 < given_back

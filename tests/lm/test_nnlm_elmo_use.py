@@ -245,6 +245,29 @@ def test_words_where_they_stand(elmo_folder: Path) -> None:
     np.testing.assert_allclose(model.embed(["the", "learns"]), layers, rtol=1e-4, atol=1e-5)
 
 
+def test_texts_as_means_of_their_words(elmo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = open_model(elmo_folder)
+    assert isinstance(model, ELMoText)
+    texts = ["The glorp, learns 模型", "", " \n ", "a\nb"]
+    words = [["The", "glorp", ",", "learns", " ", "模", "型"], [], [" ", "\n", " "], ["a", "\n", "b"]]
+    assert [model.words(text) for text in texts] == words
+    for layer in (None, 0, 1, 2):
+        vectors, counts = model.embed_texts(texts, layer)
+        assert (vectors.shape, vectors.dtype, counts) == ((4, 32), np.float32, [6, 0, 0, 2])
+        for row, read in zip(vectors, words, strict=True):
+            real = [n for n, word in enumerate(read) if not word.isspace()]
+            of_words = model.embed(read)[:, real] if real else np.zeros((3, 1, 32))
+            expected = (of_words.mean(0) if layer is None else of_words[layer]).mean(0)
+            np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-7)
+    alone = model.embed_texts(texts[:1])[0]
+    assert (model.embed_texts(texts)[0][0] == alone[0]).all()  # whatever is embedded beside it
+    monkeypatch.setattr("lm.texts.elmo.SEGMENT", 4)
+    pieces = np.concatenate([model.embed(words[0][:4]), model.embed(words[0][4:])], axis=1)[:, [0, 1, 2, 3, 5, 6]]
+    np.testing.assert_allclose(model.embed_texts(texts[:1], 2)[0][0], pieces[2].mean(0), rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match="there is no layer 3: 0 is the word alone, 1 to 2 read its sentence"):
+        model.embed_texts(texts, 3)
+
+
 def test_a_sentence_without_words_is_refused(elmo_folder: Path) -> None:
     model = open_model(elmo_folder)
     assert isinstance(model, ELMoText)

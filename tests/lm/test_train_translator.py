@@ -1,10 +1,6 @@
 """Translators from pairs: they learn, resume to the same bits, average, score and are kept whole in a folder."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +28,6 @@ from lm.train_translator import TRANSLATIONS, train_translator
 from lm.translator import build_model, load_translator
 from lm.translator_config import PairLimits, TranslatorConfig
 from tests.lm.letters import ATTENTIVE, RECURRENT, letter_tokenizer, reversals
-
-SCRIPT = Path(__file__).with_name("killed_translator.py")
 
 
 @pytest.fixture(scope="module")
@@ -160,24 +154,6 @@ def test_bleu_and_chrf_are_sacrebleus() -> None:
 
 
 # --- checkpoints ----------------------------------------------------------------------------------------------
-
-
-def test_killed_ten_times_it_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """SIGKILL after any step: averages of checkpoints, order, dropout and translations are as if nothing happened."""
-    ten = ",".join(f"step:{n}" for n in (1, 2, 4, 5, 6, 8, 9, 10, 11, 12))
-    runs = [
-        f"{kind}-{name}={moments}" for kind in ("seq2seq", "transformer") for name, moments in (("a", ""), ("b", ten))
-    ]
-    command = [sys.executable, str(SCRIPT), str(tmp_path), *runs]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = {name: (signals, digest) for name, signals, digest in map(str.split, done.stdout.splitlines())}
-    for kind in ("seq2seq", "transformer"):
-        signals, digest = found[f"{kind}-b"]
-        assert signals == ",".join([str(int(signal.SIGKILL))] * 10 + ["0"])
-        assert digest == found[f"{kind}-a"][1]
-    assert found["seq2seq-a"][1] != found["transformer-a"][1]
 
 
 def test_the_average_is_of_the_last_checkpoints_at_multiples_of_the_interval(tmp_path: Path) -> None:

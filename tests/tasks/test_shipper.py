@@ -23,6 +23,7 @@ from tasks.journal import JOURNAL, Journal
 from tasks.progress import Display
 from tasks.run import Resources, pipeline_run
 from tasks.store import Store
+from tests.asked import Ask
 from tests.tasks.conftest import ROOT, is_gone, wait_until
 
 EMPTY_MANIFEST = {"inputs": {}, "parts": [], "shards": [], "counts": {}}
@@ -135,6 +136,42 @@ def test_a_pipeline_becomes_a_parent_run_with_children(store: Store, client: Mlf
     assert [(tag.key, tag.value) for tag in dataset_input.tags] == [("mlflow.data.context", "pretrain")]
     assert [file.path for file in client.list_artifacts(child.info.run_id, "samples")] == ["samples/sample.txt"]
     assert client.get_experiment_by_name("textmill").tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_a_training_that_was_killed_has_the_metrics_of_one_that_was_not(
+    store: Store, client: MlflowClient, tmp_path: Path, fork_server: Ask
+) -> None:
+    """Each attempt is another process and another pipeline run, and what it journaled is sent before the next one."""
+    attempts = {"whole": (None,), "killed": ("step:4", "fsync:3", "step:11", "replace:1", "step:19", None)}
+    found = {}
+    for key, moments in attempts.items():
+        signals = []
+        for number, moment in enumerate(moments):
+            pipeline = Pipeline(store, f"20260101-{key}-{number}")
+            notes = pipeline.stage(key, key * 6)
+            notes.close()
+            ended = fork_server(
+                attempt="gpt",
+                folder=str(tmp_path / key),
+                journal=str(notes.path.parent),
+                moment=moment,
+                workers=2 if moments[1:] else 0,
+            )
+            signals.append(ended["signal"])
+            pipeline.end()
+            shipper.ship_run(store, pipeline.directory, client)
+        assert signals == [9] * (len(moments) - 1) + [0]
+        experiment = client.get_experiment_by_name("textmill")
+        assert experiment is not None
+        [run] = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{key}'")
+        names = [name for name in run.data.metrics if not name.endswith("tokens_per_second")]
+        history = [(name, step, value) for name in names for step, value in points(client, run, name)]
+        points_of = [(name, step) for name, step, _ in history]
+        assert len(points_of) == len(set(points_of))
+        found[key] = set(history)
+    assert {step for name, step, _ in found["whole"] if name == "train/loss"} == set(range(1, 21))
+    assert any(name == "valid/bits_per_byte" for name, _, _ in found["whole"])
+    assert found["killed"] == found["whole"]
 
 
 def test_a_model_is_registered_once_under_its_alias(store: Store, client: MlflowClient) -> None:
