@@ -14,6 +14,8 @@ from lm.artifact import save_model
 from lm.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.train import finetune
+from lm.labelled.folder import Task, write_labelled
+from lm.labelled.forms import Classification
 from lm.models.gpt import GPT
 from lm.objectives.causal import CausalObjective
 from lm.order import in_order
@@ -261,18 +263,17 @@ def test_a_translator(tmp_path: Path) -> None:
 
 
 def test_fine_tuning(corpora: dict[str, Corpus], tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     fresh = given(corpora["one"], {"model": {**SMALL, "context": 16}})
     for seed in (1, 2):
         save_model(GPT(fresh.settings.model, seed=seed), corpora["one"][1], tmp_path / f"backbone{seed}")
-    rows = {"id": ["a", "b"], "text": ["ba de", "ki lo"], "label": [0, 1], "label_name": ["x", "y"]}
-    pq.write_table(pa.table(rows), file := tmp_path / "labelled.parquet")
+    rows = [{"id": text, "text": text, "text_b": None, "label": label} for label, text in enumerate(("ba de", "ki lo"))]
+    task = Task(name="two", ask=Classification(classes=("x", "y")), metrics=("accuracy",))
+    write_labelled(tmp_path / "set", task, {"train": rows, "valid": rows})
 
     def train(backbone: int = 1, should_stop: Any = lambda: False, **changed: Any) -> None:
         config = FinetuneConfig.model_validate({"batch": 2, "epochs": 3, "precision": "fp32", **changed})
-        finetune(file, file, file, tmp_path / f"backbone{backbone}", config, tmp_path / "out", should_stop=should_stop)
+        model, data = tmp_path / f"backbone{backbone}", tmp_path / "set"
+        finetune(data, model, config, tmp_path / "out", should_stop=should_stop)
 
     with pytest.raises(Interrupted):
         train(should_stop=StopAt(6))
