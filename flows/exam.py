@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from pydantic import Field
 
+from flows import services
 from flows.exam_config import expanded, files, load_exam
 from flows.loading import ConfigError
 from flows.running import prefect_run
@@ -49,7 +50,8 @@ def evaluate(
     run = Run(place, resources.resolved(), Display(quiet=quiet))
     if all(_known(run, *each) for each in requests):
         return _answered(model, given, [_take(run, given, *each) for each in requests], [True] * len(exams))
-    with pipeline_run("evaluate", config, resources, store=place, display=Display(quiet=quiet)) as opened:
+    display, follow = Display(quiet=quiet), services.answers("mlflow")
+    with pipeline_run("evaluate", config, resources, store=place, display=display, follow=follow) as opened:
         taken = [_take(opened, given, *each) for each in requests]
     cached = [record.state == "cached" for record in opened.records]
     return _answered(model, given, taken, cached)

@@ -15,9 +15,9 @@ def show_exams(found: dict[str, Any]) -> None:
     for exam in found["exams"]:
         known = "  [dim]asked before[/]" if exam["cached"] else ""
         out.print(f"\n  [bold]{escape(exam['name'])}[/]  {exam['items']:,} items  {exam['artifact']}{known}")
-        figures = list(exam["figures"].items())
+        figures = sorted(exam["figures"].items(), key=lambda item: "/" in item[0])  # what is over all comes first
         for name, figure in figures[:MOST]:
-            out.print(f"    {name:<44} {number(figure['value']):>10}  {interval(figure):<20} n {figure['n']:,}")
+            out.print(f"    {name:<52} {number(figure['value']):>10}  {interval(figure):<20} n {figure['n']:,}")
         if len(figures) > MOST:
             out.print(f"    ... {len(figures) - MOST} more with --json")
         for name, value in exam["definition"].items():

@@ -93,6 +93,11 @@ def status() -> dict[str, dict[str, object]]:
     return {name: _status_of(name) for name in SERVICES}
 
 
+def answers(service: str) -> bool:
+    """Whether a server answers now."""
+    return _answers(service, url(service))
+
+
 def url(service: str) -> str:
     """The address of a service in the environment ("" for the worker, which has none)."""
     return os.environ.get(_URL_VARIABLE.get(service, ""), "")

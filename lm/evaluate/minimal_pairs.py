@@ -2,8 +2,9 @@
 
 A causal model (and an n-gram) decides by ln p(sentence) as the beginning of a document, summed over its tokens; a
 masked model by its pseudo-log-likelihood in one of two variants (`lm.evaluate.pseudo_likelihood`). Where both
-sentences are equally likely the decision is wrong: chance is then what it seems to be. The decision per byte, ln p /
-UTF-8 bytes, is reported beside: pairs of unlike length differ by it.
+sentences are equally likely the decision is wrong; BLiMP itself has a few pairs that are twice the same sentence, which
+are part of the number `equal`. The decision per byte, ln p / UTF-8 bytes, is reported beside: pairs of unlike length
+differ by it.
 """
 
 import csv
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lm.evaluate.decisions import Figure, by_group, decisions_table, share
+from lm.evaluate.decisions import Figure, by_group, decisions_table, plain, share
 from lm.evaluate.pseudo_likelihood import Variant
 from lm.stop import ShouldStop, never
 from lm.text_model import TextModel
@@ -63,8 +64,6 @@ def read_minimal_pairs(path: Path) -> list[Pair]:
         good, bad = row.get("sentence_good"), row.get("sentence_bad")
         if not isinstance(good, str) or not isinstance(bad, str) or not good.strip() or not bad.strip():
             raise ValueError(f"{path}, line {line}: needs sentence_good and sentence_bad, it has {', '.join(row)}")
-        if good == bad:
-            raise ValueError(f"{path}, line {line}: the two sentences are the same: {good!r}")
         paradigm = str(row.get("UID") or stem)
         pairs.append(Pair(f"{paradigm}/{numbers[paradigm]}", good, bad, paradigm, str(row.get("field") or "")))
         numbers[paradigm] += 1
@@ -106,10 +105,11 @@ def minimal_pair_figures(table: pa.Table) -> dict[str, Figure]:
 
     `mean_of_paradigms` weighs every paradigm alike, as BLiMP's overall score does.
     """
-    paradigms = by_group(table)
+    paradigms, logs = by_group(table), [table[name].to_numpy() for name in ("good_log_prob", "bad_log_prob")]
     values = [float(each["value"] or 0.0) for each in paradigms.values()]
     return {
         "accuracy": share(table["score"].to_numpy()),
+        "equal": plain(float((logs[0] == logs[1]).sum()), table.num_rows),
         "accuracy_per_byte": share(table["per_byte"].to_numpy()),
         "mean_of_paradigms": {"value": float(np.mean(values)), "low": None, "high": None, "n": len(values)},
         **{f"field/{name}": found for name, found in by_group(table, "field").items() if name},

@@ -89,5 +89,7 @@ def _windows(length: int, window: Window) -> Iterator[tuple[int, int, int]]:
     done = 1
     while done < length:
         end = min(length, window.context + 1 if done == 1 else done + window.stride)
-        yield max(0, end - window.context - 1), end, end - done
+        # The last window reaches back for a whole context, unless windows shall not overlap at all.
+        begin = max(0, end - window.context - 1) if window.stride < window.context else done - 1
+        yield begin, end, end - done
         done = end
