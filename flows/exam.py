@@ -50,7 +50,7 @@ def evaluate(
     run = Run(place, resources.resolved(), Display(quiet=quiet))
     if all(_known(run, *each) for each in requests):
         return _answered(model, given, [_take(run, given, *each) for each in requests], [True] * len(exams))
-    display, follow = Display(quiet=quiet), services.answers("mlflow")
+    display, follow = Display(quiet=quiet), services.is_up("mlflow")
     with pipeline_run("evaluate", config, resources, store=place, display=display, follow=follow) as opened:
         taken = [_take(opened, given, *each) for each in requests]
     cached = [record.state == "cached" for record in opened.records]
@@ -117,24 +117,25 @@ def _training(store: Store, model: Given, asked: AnyExam) -> Inputs:
         paths = ", or give `paths`" if asked.kind == "patterns" else ""
         raise ConfigError(f"{asked.name}: asks about the training documents, which a folder does not name: name an"
                           f" artifact{paths}")  # fmt: skip
-    found: Inputs = {}
-    for name, stages in (("tokens", ("tokenize",)), ("split", ("split",))):
-        found[name] = [_ancestor(store, model, stages, asked)]
-    found["corpus"] = _inputs(store, found["tokens"][0], "corpus")
+    trained = _trained(store, model, asked)
+    found = {name: _inputs(store, trained, name) for name in ("tokens", "split")}
+    found["corpus"] = _inputs(store, found["tokens"][0], "corpus") if found["tokens"] else []
+    if gone := [name for name, there in found.items() if not there]:
+        raise ConfigError(f"{asked.name}: the {gone[0]} that {model.name} was made from are no longer in the store")
     return found
 
 
-def _ancestor(store: Store, artifact: Artifact, stages: tuple[str, ...], asked: AnyExam) -> Artifact:
-    """The nearest artifact of one of the stages that an artifact was made from."""
+def _trained(store: Store, artifact: Artifact, asked: AnyExam) -> Artifact:
+    """The nearest artifact, itself included, that was made from tokens and a split of their documents."""
     level, seen = [artifact], set()
     while level:
         for each in level:
-            if each.stage in stages:
+            if {"tokens", "split"} <= set(each.manifest()["inputs"]):
                 return each
         seen |= {each.key for each in level}
         next_ = [made for each in level for name in each.manifest()["inputs"] for made in _inputs(store, each, name)]
         level = [each for each in next_ if each.key not in seen]
-    raise ConfigError(f"{asked.name}: {artifact.name} was not made from a {stages[0]} artifact that is still there")
+    raise ConfigError(f"{asked.name}: {artifact.name} was not trained on tokens that its lineage names")
 
 
 def _inputs(store: Store, artifact: Artifact, name: str) -> list[Artifact]:

@@ -1,21 +1,18 @@
 """From a name or a YAML file to an exam, and from its paths to files."""
 
+import difflib
 import glob
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
-from pydantic import RootModel
-
-from flows.loading import CONFIGS, ConfigError, load
+from flows.loading import CONFIGS, ConfigError, override, parse, read
+from tasks.exam_config import EXAMS as KINDS
 from tasks.exam_config import AnyExam
 
 EXAMS = CONFIGS / "exams"
-
-
-class _ExamFile(RootModel[AnyExam]):
-    """What a file holds."""
 
 
 def shipped_exams() -> list[str]:
@@ -32,7 +29,15 @@ def load_exam(name: str, overrides: Mapping[str, str] | None = None) -> AnyExam:
     path = EXAMS / f"{name}.yaml" if name in shipped_exams() else Path(name)
     if not path.is_file():
         raise ConfigError(f"{name}: no such exam; shipped are {', '.join(shipped_exams())}, or name a YAML file")
-    return load(path, overrides, _ExamFile).root
+    raw = read(path)
+    for key, value in (overrides or {}).items():
+        override(raw, key, value)
+    kind = raw.get("kind")
+    if kind not in KINDS:
+        near = difflib.get_close_matches(str(kind), KINDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+        raise ConfigError(f"{path}: kind: no exam of kind {kind!r}; {hint}")
+    return cast(AnyExam, parse(raw, str(path), KINDS[kind]))
 
 
 def expanded(name: str) -> str:

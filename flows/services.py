@@ -93,9 +93,10 @@ def status() -> dict[str, dict[str, object]]:
     return {name: _status_of(name) for name in SERVICES}
 
 
-def answers(service: str) -> bool:
-    """Whether a server answers now."""
-    return _answers(service, url(service))
+def is_up(service: str) -> bool:
+    """Whether a service can be used now: one of ours that runs, or one that the user named and that answers."""
+    home.configure_environment()
+    return bool(_status_of(service)["running"])
 
 
 def url(service: str) -> str:

@@ -180,7 +180,22 @@ AnyExam = Annotated[
     | Contamination,
     Field(discriminator="kind"),
 ]
-KINDS_OF_EXAM = (
-    "minimal_pairs", "few_shot", "patterns", "perplexity", "word_similarity", "analogies", "sentence_similarity",
-    "tag_probe", "sense_probe", "memorised", "pronouns", "hurtful_words", "contamination",
-)  # fmt: skip
+EXAMS: dict[str, type[StrictModel]] = {
+    each.model_fields["kind"].default: each
+    for each in (
+        MinimalPairs,
+        FewShot,
+        Patterns,
+        Perplexity,
+        WordSimilarity,
+        Analogies,
+        SentenceSimilarity,
+        TagProbe,
+        SenseProbe,
+        Memorised,
+        Pronouns,
+        HurtfulWords,
+        Contamination,
+    )
+}
+"""By kind."""

@@ -36,6 +36,7 @@ COLUMNS = {
     "predicted": pa.int32(),
     "choices": pa.list_(pa.string()),
     "log_probs": pa.list_(pa.float64()),
+    "right_bits_per_byte": pa.float64(),  # of the right choice: what examples do long before it is the likeliest
     "dropped": pa.int32(),
 }
 
@@ -154,6 +155,7 @@ def pattern_decisions(
                     "predicted": predicted,
                     "choices": list(item.choices),
                     "log_probs": [-score.nats for score in scores],
+                    "right_bits_per_byte": scores[item.label].nats / np.log(2) / scores[item.label].bytes,
                     "dropped": k - len(examples),
                 }
             )
@@ -162,13 +164,15 @@ def pattern_decisions(
 
 
 def pattern_figures(table: pa.Table) -> dict[str, Figure]:
-    """`shots_K`, the accuracy over all kinds with K examples, and `KIND/K`; `gain_K`: the mean over items of what K
-    examples add to none. Chance is 1/4."""
+    """`shots_K`, the accuracy over all kinds with K examples, `bits_per_byte_K`, what the right choice costs there,
+    and `KIND/K`, the accuracy of one kind; `gain_K`: the mean over items of what K examples add to none. Chance is
+    1/4."""
     found: dict[str, Figure] = {}
     shots, score = table["shots"].to_numpy(), table["score"].to_numpy()
     numbers = sorted(set(shots.tolist()))
     for k in numbers:
         found[f"shots_{k}"] = share(score[shots == k])
+        found[f"bits_per_byte_{k}"] = mean(table["right_bits_per_byte"].to_numpy()[shots == k])
     for k in numbers[1:] if numbers and numbers[0] == 0 else ():
         found[f"gain_{k}"] = mean(score[shots == k] - score[shots == 0])
     groups = np.array(table["group"].to_pylist(), dtype=object)

@@ -28,7 +28,8 @@ class NgramText:
     def __init__(self, model: NgramModel, spelling: Spelling) -> None:
         self.model = model
         names = model.names
-        self._encoder = None if isinstance(names, WordVocabulary) else TextEncoder(names, spelling)
+        self.tokenizer = None if isinstance(names, WordVocabulary) else names
+        self._encoder = None if self.tokenizer is None else TextEncoder(self.tokenizer, spelling)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Ids and what they stand for; words stand for no bytes."""
