@@ -51,6 +51,15 @@ class FewShot(_Exam):
     )
 
 
+class Cloze(_Exam):
+    """The last word of each text (LAMBADA-like): is it what the model would write, and how likely is it?"""
+
+    kind: Literal["cloze"] = "cloze"
+    paths: Paths
+    least: int = Field(default=5, ge=2, description="A text with fewer words is left out.")
+    limit: Limit = None
+
+
 class Patterns(_Exam):
     """Going on with a format that the prompt shows."""
 
@@ -167,6 +176,7 @@ class Contamination(_Exam):
 AnyExam = Annotated[
     MinimalPairs
     | FewShot
+    | Cloze
     | Patterns
     | Perplexity
     | WordSimilarity
@@ -185,6 +195,7 @@ EXAMS: dict[str, type[StrictModel]] = {
     for each in (
         MinimalPairs,
         FewShot,
+        Cloze,
         Patterns,
         Perplexity,
         WordSimilarity,

@@ -168,6 +168,23 @@ def few_shot(room: Room) -> Result:
     return table, few_shot_figures(table, template), definition
 
 
+def cloze(room: Room) -> Result:
+    from lm.evaluate.few_shot import Few, few_shot_decisions, few_shot_figures
+    from lm.evaluate.prompts import last_word_items, load_template
+
+    ask: exam_config.Cloze = room.exam
+    template, texts = load_template("cloze"), list(room.texts())
+    ids = unique([id for id, _ in texts])
+    named = [(id, text) for id, (_, text) in zip(ids, texts, strict=True)]
+    items = last_word_items(template, named, ask.least)[: ask.limit]
+    if not items:
+        raise ValueError(f"no text has {ask.least} words (`least`)")
+    progress = room.work.progress.start(len(items), "items")
+    table = few_shot_decisions(room.model(), items, [], Few(template, 0), progress, room.should_stop)
+    definition = {"answer": "greedy text up to the next space or sign", "beginning": "behind <|endoftext|>"}
+    return table, few_shot_figures(table, template), definition
+
+
 def patterns(room: Room) -> Result:
     from itertools import islice
 
@@ -395,6 +412,7 @@ RUN: dict[str, Callable[[Room], Result]] = {
     for run in (
         minimal_pairs,
         few_shot,
+        cloze,
         patterns,
         perplexity,
         word_similarity,

@@ -133,6 +133,19 @@ class Item:
             raise ValueError(f"item {self.id}: label {self.label} is none of {len(self.choices)} choices")
 
 
+def last_word_items(template: Template, texts: Sequence[tuple[str, str]], least: int = 5) -> list[Item]:
+    """Of each (id, text) of at least `least` words: what is before its last word, and that word, without the signs
+    behind it (as LAMBADA's passages: Paperno et al. 2016). Texts that are too short make no item."""
+    items = []
+    for id, text in texts:
+        words = text.split()
+        if len(words) < least or not (last := words[-1].rstrip(".,;:!?\"'”’)")):
+            continue
+        before = text.rstrip()[: -len(words[-1])].rstrip()
+        items.append(Item(id, "all", filled(template.example, source=before), (last,), key=text))
+    return items
+
+
 def items_of(template: Template, task: Task, rows: Sequence[Mapping[str, Any]]) -> list[Item]:
     """The rows of a labelled set, written as the template says. Raises ValueError for what does not fit."""
     template.check_fits(task)

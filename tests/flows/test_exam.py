@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.compare_exams import compare_exams
-from flows.exam import evaluate
+from flows.exam import ExamsConfig, evaluate, exams_flow
 from flows.exam_config import load_exam, shipped_exams
 from flows.loading import ConfigError
 from lm.config import NgramConfig
@@ -32,6 +32,7 @@ from tests.lm import exam_models
 from tests.lm.corpus import write_documents
 from tests.lm.exam_models import PROSE
 
+SENSES = (("captain", "apples"), ("garden", "letters"))
 QUIET = Resources(workers=1, threads=1)
 
 
@@ -169,7 +170,10 @@ def test_prompts_and_perplexity_and_patterns(here: Path, tmp_path: Path) -> None
         paths=[str(tmp_path / "words.txt")],
     )
     (tmp_path / "words.txt").write_text(" ".join(f"{a}{b}{c}n" for a in "bdk" for b in "aeiou" for c in "lmrstvw"))
-    found = {each["name"]: each for each in asked("three", few, held, formats)["exams"]}
+    last = write_exam(tmp_path, "last", kind="cloze", paths=[str(tmp_path / "held.txt")])
+    found = {each["name"]: each for each in asked("three", few, held, formats, last)["exams"]}
+    assert found["last"]["items"] == len(PROSE)
+    assert found["last"]["figures"]["exact"]["n"] == len(PROSE)
     assert found["few"]["items"] == 3
     assert found["few"]["definition"]["examples"] == 2
     assert found["held"]["figures"]["bits_per_byte"]["value"] > 0
@@ -204,6 +208,13 @@ def test_vectors_and_sentences_and_tags(here: Path, tmp_path: Path) -> None:
     exam_models.gpt(tmp_path)
     [probe] = asked(str(tmp_path / "gpt"), tags)["exams"]
     assert probe["figures"]["most_frequent"]["value"] == 1.0
+    (tmp_path / "senses.txt").write_text("\n".join(f"the {w} saw {s} today" for w, s in SENSES * 10))
+    senses = write_exam(
+        tmp_path, "senses", kind="sense_probe", paths=[str(tmp_path / "senses.txt")], pairs=[["apples", "letters"]]
+    )
+    [told] = asked(str(tmp_path / "gpt"), senses)["exams"]
+    assert told["figures"]["most_frequent"]["value"] == 0.5
+    assert told["figures"]["layer_2"]["n"] == 10
     with pytest.raises(ConfigError, match="sts is a set of regression; tag_probe asks tagging"):
         asked(str(tmp_path / "gpt"), tags, labelled=str(tmp_path / "sts"))
     with pytest.raises(ConfigError, match="a model of kind 'ngram' gives texts no vectors"):
@@ -228,6 +239,13 @@ def test_what_a_model_was_trained_on_is_found_by_its_lineage(here: Path, tmp_pat
     exam_models.gpt(tmp_path)
     with pytest.raises(ConfigError, match="leaks: asks about the training documents, which a folder does not name"):
         asked(str(tmp_path / "gpt"), leaks)
+
+
+def test_the_flow_asks_every_model_everything(here: Path, pairs: str) -> None:
+    made = exams_flow.fn(ExamsConfig(models=("one", "three"), exams=(pairs,), resources=QUIET))
+    store = Store(here / "store")
+    assert sorted(made) == ["one order", "three order"]
+    assert all(store.resolve(name).stage == "exam" for name in made.values())
 
 
 def test_the_commands(here: Path, pairs: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from lm.evaluate.answers import exact_match, token_f1
 from lm.evaluate.continuations import Continuations
 from lm.evaluate.few_shot import Few, few_shot_decisions, few_shot_figures, normalised
-from lm.evaluate.prompts import Item, Template, items_of, load_template, prompt, shipped_templates
+from lm.evaluate.prompts import Item, Template, items_of, last_word_items, load_template, prompt, shipped_templates
 from lm.evaluate.shots import draw_shots, is_near
 from lm.labelled.folder import Task
 from lm.labelled.forms import Classification, Generation, MultipleChoice, QuestionAnswering
@@ -234,3 +234,12 @@ def test_faults(tmp_path: Path) -> None:
     template = Template(name="x", form="classification", example="{text}", answer="{answer}")
     with pytest.raises(ValueError, match="a masked language model defines no probability"):
         few_shot_decisions(exam_models.bert(tmp_path), items, items, Few(template, 0))
+
+
+def test_the_last_word_of_a_text_is_asked() -> None:
+    texts = [("a", 'He said: "I am going home."'), ("b", "too short"), ("c", "one two three four  five\n")]
+    items = last_word_items(load_template("cloze"), texts)
+    assert [(item.id, item.question, item.answers) for item in items] == [
+        ("a", 'He said: "I am going', ("home",)),
+        ("c", "one two three four", ("five",)),
+    ]
