@@ -116,7 +116,8 @@ def exam(
     import torch
 
     from lm.evaluate.decisions import write_decisions
-    from tasks.exam_kinds import RUN, Room
+    from tasks.exam_kinds import RUN
+    from tasks.exam_room import Room
 
     torch.set_num_threads(work.resources.threads)
     folder = model[0].path if model else _of(config.model_folder)

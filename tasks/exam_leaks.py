@@ -11,7 +11,7 @@ from data_quality.benchmarks import Item
 from data_quality.config import DecontaminateConfig
 from data_quality.decontaminate import Index, build_index, normal_words
 from tasks import exam_config
-from tasks.exam_kinds import Result, Room, read_texts, unique
+from tasks.exam_room import Result, Room, read_texts, unique
 
 BODY = ("text", "text_b", "context", "question", "source")
 """Columns of labelled sets whose words make an item's text; answers may stand anywhere."""

@@ -3,83 +3,29 @@
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.compare_exams import compare_exams
-from flows.exam import ExamsConfig, evaluate, exams_flow
-from flows.exam_config import load_exam, shipped_exams
+from flows.exam import ExamsConfig, exams_flow
+from flows.exam_config import load_exam
 from flows.loading import ConfigError
-from lm.config import NgramConfig
 from lm.labelled.folder import Task, write_labelled
-from lm.labelled.forms import Classification, MultipleChoice, Regression, Tagging
-from lm.tokenizer import train_tokenizer
-from lm.tokenizers.config import ByteBPEConfig
-from lm.tokens import tokenize_shard
-from lm.vectors.config import Word2VecConfig
-from tasks.ngram import ngram
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
-from tasks.stage import NoConfig, Work, stage
-from tasks.store import Artifact, Store
-from tasks.vectors import word_vectors
+from lm.labelled.forms import Classification, Regression, Tagging
+from tasks.store import Store
+from tests.flows.exam_home import QUIET, asked, make_store, write_exam
 from tests.lm import exam_models
-from tests.lm.corpus import write_documents
 from tests.lm.exam_models import PROSE
 
 SENSES = (("captain", "apples"), ("garden", "letters"))
-QUIET = Resources(workers=1, threads=1)
-
-
-@stage(version=1)
-def exam_corpus(work: Work, config: NoConfig) -> None:
-    """One shard of documents."""
-    texts = {f"doc-{n:02d}": f"{text} {PROSE[(n + 1) % 6]} Number {n} of them." for n, text in enumerate(PROSE * 5)}
-    write_documents(work.directory / "00000.parquet", texts)
-    work.shards = [{"path": "00000.parquet", "digest": "1", "counts": {}}]
-
-
-@stage(version=1)
-def exam_split(work: Work, config: NoConfig, *, corpus: Artifact) -> None:
-    """All but the last six documents are trained on."""
-    [shard] = corpus.shards()
-    ids = pq.read_table(shard.path)["id"].to_pylist()
-    splits = ["train" if n < 24 else "test" for n in range(len(ids))]
-    pq.write_table(pa.table({"id": ids, "split": splits}), work.directory / "split.parquet")
-
-
-@stage(version=1)
-def exam_tokenizer(work: Work, config: NoConfig) -> None:
-    """A tokenizer of the prose."""
-    train_tokenizer(PROSE * 4, ByteBPEConfig(vocab_size=420), work.directory)
-
-
-@stage(version=1)
-def exam_tokens(work: Work, config: NoConfig, *, corpus: Artifact, tokenizer: Artifact) -> None:
-    """The documents in tokens."""
-    [shard] = corpus.shards()
-    tokenize_shard(shard.path, work.directory / "tokens", tokenizer.path)
-    work.shards = [{"path": "tokens.bin", "digest": "1", "counts": {}}]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose store holds a corpus, two n-gram models of it, `one` and `three`, by alias, and word vectors."""
     root = tmp_path_factory.mktemp("exam")
-    store = Store(root / "store")
-    with use_run(Run(store, QUIET, Display(quiet=True))):
-        corpus, tokenizer = exam_corpus(NoConfig()), exam_tokenizer(NoConfig())
-        tokens = exam_tokens(NoConfig(), corpus=corpus, tokenizer=tokenizer)
-        given = {"tokens": tokens, "split": exam_split(NoConfig(), corpus=corpus), "tokenizer": tokenizer}
-        for name, order in (("one", 1), ("three", 3)):
-            store.set_alias(name, ngram(NgramConfig(order=order), **given))
-        vectors = word_vectors(Word2VecConfig(kind="word2vec", dimensions=8, epochs=1, min_count=1, sample=0), **given)
-        store.set_alias("vectors", vectors)
+    make_store(root)
     return root
 
 
@@ -89,22 +35,11 @@ def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def write_exam(folder: Path, name: str, **exam: Any) -> str:
-    """A YAML file (JSON is YAML); returns its path."""
-    path = folder / f"{name}.yaml"
-    path.write_text(json.dumps({"name": name, **exam}))
-    return str(path)
-
-
 @pytest.fixture
 def pairs(tmp_path: Path) -> str:
     rows = [{"sentence_good": text, "sentence_bad": " ".join(reversed(text.split()))} for text in PROSE]
     (tmp_path / "order.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return write_exam(tmp_path, "order", kind="minimal_pairs", paths=[str(tmp_path / "order.jsonl")])
-
-
-def asked(model: str, *exams: str, **settings: str) -> dict[str, Any]:
-    return evaluate(model, [load_exam(each, settings) for each in exams], QUIET, quiet=True)
 
 
 def test_asking_again_is_free_whatever_the_model_is_called(here: Path, pairs: str) -> None:
@@ -281,60 +216,3 @@ def test_faults_name_the_exam_and_what_is_wrong(here: Path, pairs: str, tmp_path
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"order: .*config\.json: no model there"):
         asked(str(tmp_path / "empty"), pairs)
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Development data for the shipped exams, small."""
-    folder = tmp_path / "data" / "labelled"
-    (folder / "blimp").mkdir(parents=True)
-    (folder / "word_similarity").mkdir()
-    rows = [{"sentence_good": text, "sentence_bad": text[::-1], "UID": "order", "field": "syntax"} for text in PROSE]
-    with pa.output_stream(str(folder / "blimp" / "order.jsonl.zst"), compression="zstd") as stream:
-        stream.write("\n".join(map(json.dumps, rows)).encode())
-    words = sorted({word.strip(".,;") for text in PROSE for word in text.lower().split()})
-    pairs = "\n".join(f"{a}\t{b}\t{n}" for n, (a, b) in enumerate(pairwise(words)))
-    for name in ("wordsim353.tsv", "simlex999.txt"):
-        (folder / "word_similarity" / name).write_text(pairs)
-    (folder / "word_similarity" / "questions-words.txt").write_text(": all\nthe a the a\na the a the\n")
-    (tmp_path / "words.txt").write_text(" ".join(f"{a}{b}{c}n" for a in "bdk" for b in "aeiou" for c in "lmrstvw"))
-    monkeypatch.setenv("TEXTMILL_DATA", str(tmp_path / "data"))
-    for name, classes in (("two", ("negative", "positive")), ("six", ("DESC", "ENTY", "ABBR", "HUM", "LOC", "NUM"))):
-        task = Task(name=name, ask=Classification(classes=classes), metrics=("accuracy",))
-        examples = [{"id": str(n), "text": text, "text_b": None, "label": n % 2} for n, text in enumerate(PROSE)]
-        write_labelled(tmp_path / name, task, {"train": examples, "valid": examples[:2]})
-    stories = [{"id": str(n), "context": text, "question": "Who?", "choices": ["he", "she"], "label": n % 2}
-               for n, text in enumerate(PROSE)]  # fmt: skip
-    write_labelled(tmp_path / "stories", Task(name="stories", ask=MultipleChoice(), metrics=("accuracy",)),
-                   {"train": stories, "valid": stories[:2]})  # fmt: skip
-    return tmp_path
-
-
-SMALL = {
-    "analogies": {},
-    "wordsim": {},
-    "blimp": {},
-    "blimp-contamination": {},
-    "hurtful-words": {"texts": "1", "tokens": "4"},
-    "memorised": {"prompted": "1", "unprompted": "1", "prompt_tokens": "4", "tokens": "9", "span": "3"},
-    "multiple-choice": {"labelled": "stories"},
-    "patterns": {"items": "2", "paths": "words.txt"},
-    "pronouns": {},
-    "sentiment": {"labelled": "two"},
-    "topic": {"labelled": "six"},
-}
-"""What each shipped exam is cut down by; names of files and folders are those of `data`."""
-
-
-@pytest.mark.parametrize("name", shipped_exams())
-def test_every_shipped_exam_is_taken(name: str, here: Path, data: Path) -> None:
-    settings = dict(SMALL[name])
-    if "labelled" in settings:
-        settings["labelled"] = str(data / settings["labelled"])
-    if "paths" in settings:
-        settings["paths"] = f"[{data / settings['paths']}]"
-    model = "vectors" if name in ("analogies", "wordsim") else "three"
-    found = asked(model, name, **settings)["exams"][0]
-    assert found["name"] == name
-    assert found["items"] > 0
-    assert all(isinstance(each["value"], float | int) for each in found["figures"].values())
