@@ -8,8 +8,9 @@ pairs (BLiMP, `limit` pairs of each paradigm) and one of multiple choice (Social
 model through our own loader. Printed: how many items both decide alike, the largest difference of a log-probability,
 and every item that they decide differently. Needs TEXTMILL_DATA.
 
-Two policies of the harness are matched, not ours by default: a prompt that is not empty stands without <|endoftext|>
-(`begin: false`), and of two equal log-probabilities the first wins (BLiMP has pairs that are twice the same sentence).
+Three policies of the harness are matched, not ours by default: a space stands before every sentence of BLiMP and is
+scored (both are asked with it and without); a prompt that is not empty stands without <|endoftext|> (`begin: false`);
+of two equal log-probabilities the first wins (BLiMP has pairs that are twice the same sentence).
 """
 
 import argparse
@@ -40,9 +41,16 @@ validation_split: validation
 output_type: multiple_choice
 num_fewshot: 0
 metric_list: [{{metric: acc}}]
+target_delimiter: "{delimiter}"
 """
 PAIRS = 'doc_to_text: ""\ndoc_to_target: 0\ndoc_to_choice: "{{[sentence_good, sentence_bad]}}"\n'
 CHOICE = 'doc_to_text: "{{context}}\\nAnswer:"\ndoc_to_target: "{{label}}"\ndoc_to_choice: "{{choices}}"\n'
+TASKS = {
+    "pairs_as_they_are": ("blimp", PAIRS, ""),
+    "pairs_with_space": ("blimp", PAIRS, " "),
+    "local_choice": ("choice", CHOICE, " "),
+}
+"""By name: file, how it is asked, and what the harness puts between prompt and answer (a space, if nothing is said)."""
 TEMPLATE = Template(name="local", form="multiple_choice", example="{context}\nAnswer:")
 
 
@@ -102,8 +110,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=300, help="items of each file")
     arguments = parser.parse_args()
     data = Path(os.environ["TEXTMILL_DATA"]) / "labelled"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         (folder / "tasks").mkdir()
         rows = [row for path in sorted((data / "blimp").iterdir()) for row in lines(path)[: arguments.limit]]
         (folder / "blimp.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
@@ -113,25 +121,25 @@ def main() -> None:
             if len(row["choices"]) == 3
         ][: arguments.limit]
         (folder / "choice.jsonl").write_text("\n".join(json.dumps(row) for row in choices) + "\n")
-        for task, file, how in (("local_pairs", "blimp", PAIRS), ("local_choice", "choice", CHOICE)):
-            text = TASK.format(name=task, data=folder / f"{file}.jsonl") + how
-            (folder / "tasks" / f"{task}.yaml").write_text(text)
+        for name, (file, how, delimiter) in TASKS.items():
+            text = TASK.format(name=name, data=folder / f"{file}.jsonl", delimiter=delimiter) + how
+            (folder / "tasks" / f"{name}.yaml").write_text(text)
         export_model(arguments.model, "hf", folder / "hf")
-        theirs = harness(
-            arguments.harness, folder / "hf", folder / "tasks", ["local_pairs", "local_choice"], folder / "out"
-        )
+        theirs = harness(arguments.harness, folder / "hf", folder / "tasks", list(TASKS), folder / "out")
         model = open_model(arguments.model)
-        started = time.perf_counter()
-        pairs = minimal_pair_decisions(model, read_minimal_pairs(folder / "blimp.jsonl"))
-        logs = [[row["good_log_prob"], row["bad_log_prob"]] for row in pairs.to_pylist()]
-        report("minimal pairs", theirs["local_pairs"], logs, [0] * len(logs), time.perf_counter() - started)
+        pairs = read_minimal_pairs(folder / "blimp.jsonl")
+        for name, before in (("pairs_as_they_are", ""), ("pairs_with_space", " ")):
+            started = time.perf_counter()
+            answered = minimal_pair_decisions(model, pairs, before=before).to_pylist()
+            logs = [[row["good_log_prob"], row["bad_log_prob"]] for row in answered]
+            report(name, theirs[name], logs, [0] * len(logs), time.perf_counter() - started)
         started = time.perf_counter()
         task = Task(name="choice", ask=MultipleChoice(), metrics=("accuracy",))
         items = items_of(TEMPLATE, task, [{**row, "question": ""} for row in choices])
         asked = few_shot_decisions(model, items, [], Few(TEMPLATE, shots=0, begin=False))
         labels = [row["label"] for row in choices]
         report(
-            "multiple choice",
+            "local_choice",
             theirs["local_choice"],
             asked["log_probs"].to_pylist(),
             labels,

@@ -31,6 +31,11 @@ class MinimalPairs(_Exam):
         description="How a masked model is asked: Salazar et al. 2020, or with the rest of a word masked, too (Kauf &"
         " Ivanova 2023).",
     )
+    before: str = Field(
+        default="",
+        description="What stands before each sentence. lm-evaluation-harness puts a space there, which makes the first"
+        " word another token.",
+    )
     limit: Limit = None
 
 

@@ -13,12 +13,16 @@ def minimal_pairs(room: Room) -> Result:
     ask: exam_config.MinimalPairs = room.exam
     model = room.model()
     pairs = [pair for path in room.paths() for pair in read_minimal_pairs(path)[: ask.limit]]
-    table = minimal_pair_decisions(model, pairs, ask.variant, room.should_stop)
+    table = minimal_pair_decisions(model, pairs, ask.variant, ask.before, room.should_stop)
     masked = model.kind == "bert"
     decided = (
         f"pseudo-log-likelihood, {ask.variant}" if masked else "sum of ln p(token | all before) behind <|endoftext|>"
     )
-    return table, minimal_pair_figures(table), {"decided by": decided, "equal": "counts as wrong"}
+    return (
+        table,
+        minimal_pair_figures(table),
+        {"decided by": decided, "before each sentence": repr(ask.before), "equal": "counts as wrong"},
+    )
 
 
 def few_shot(room: Room) -> Result:

@@ -73,13 +73,20 @@ def read_minimal_pairs(path: Path) -> list[Pair]:
 
 
 def minimal_pair_decisions(
-    model: TextModel, pairs: Sequence[Pair], variant: Variant = "within_word_l2r", should_stop: ShouldStop = never
+    model: TextModel,
+    pairs: Sequence[Pair],
+    variant: Variant = "within_word_l2r",
+    before: str = "",
+    should_stop: ShouldStop = never,
 ) -> pa.Table:
-    """A row for each pair. `variant`: how a masked model is asked; others have one way."""
+    """A row for each pair. `variant`: how a masked model is asked; others have one way. `before`: what stands before
+    each sentence, such as the space that lm-evaluation-harness puts there and scores."""
     rows: list[dict[str, Any]] = []
     for start in range(0, len(pairs), TOGETHER):
         part = pairs[start : start + TOGETHER]
-        logs = _log_probs(model, [text for pair in part for text in (pair.good, pair.bad)], variant, should_stop)
+        logs = _log_probs(
+            model, [before + text for pair in part for text in (pair.good, pair.bad)], variant, should_stop
+        )
         for pair, (good, bad) in zip(part, logs.reshape(-1, 2).tolist(), strict=True):
             sizes = len(pair.good.encode()), len(pair.bad.encode())
             rows.append(
