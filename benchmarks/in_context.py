@@ -29,7 +29,6 @@ from lm.tokenizers.spelling import Spelling
 SIZES = [(1, 32), (2, 64), (4, 128)]
 CONTEXT, BATCH, VOCAB = 256, 16, 1024
 SHOTS = (0, 1, 4, 16)
-ITEMS = 150  # of each format
 DOCUMENTS, LONGEST = 1200, 4000
 
 
@@ -57,6 +56,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--sizes", type=int, nargs="+", default=[0, 1, 2], help="which of the three")
+    parser.add_argument("--items", type=int, default=150, help="of each format")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -72,7 +72,7 @@ def main() -> None:
         formats = tokens_of(tokenizer, pages(known, needed // 150, seed), seed)[:needed]
         halves = zip(*(np.array_split(each, 2000) for each in (running, formats)), strict=True)
         text = np.concatenate([part for pair in halves for part in pair])
-        items = [item for kind in PATTERNS for item in pattern_items(kind, unseen, ITEMS, seed=0)]
+        items = [item for kind in PATTERNS for item in pattern_items(kind, unseen, arguments.items, seed=0)]
         for layers, width in (SIZES[number] for number in arguments.sizes):
             model = gpt(VOCAB, layers, width, CONTEXT, seed)
             settings = {"context": CONTEXT, "steps": arguments.steps, "batch": BATCH, "rate": 2e-3, "seed": seed}

@@ -4,33 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-from pydantic import Field
-
 from flows import services
-from flows.exam_config import expanded, files, load_exam
+from flows.exam_config import expanded, files
 from flows.loading import ConfigError
-from flows.running import prefect_run
-from lm.config import StrictModel
 from tasks.exam import Content, ExamRequest, exam, read_exam
 from tasks.exam_config import AnyExam
 from tasks.files import read_json
 from tasks.progress import Display
-from tasks.run import Resources, Run, current_run, pipeline_run
+from tasks.run import Resources, Run, pipeline_run
 from tasks.shared import open_store
 from tasks.store import Artifact, Store
 
 NEEDS_TRAINING = ("memorised", "contamination")
 Given = Artifact | Path
 """A model or a labelled set: an artifact, or a folder."""
-
-
-class ExamsConfig(StrictModel):
-    """Which models are asked what."""
-
-    models: tuple[str, ...] = Field(min_length=1, description="Model artifacts, aliases or folders.")
-    exams: tuple[str, ...] = Field(min_length=1, description="Shipped exams or YAML files.")
-    resources: Resources = Field(default=Resources(), description="Threads, and where the store is.")
 
 
 def evaluate(
@@ -49,26 +36,12 @@ def evaluate(
     requests = [request(place, given, each) for each in exams]
     run = Run(place, resources.resolved(), Display(quiet=quiet))
     if all(_known(run, *each) for each in requests):
-        return _answered(model, given, [_take(run, given, *each) for each in requests], [True] * len(exams))
+        return _answered(model, given, [take(run, given, *each) for each in requests], [True] * len(exams))
     display, follow = Display(quiet=quiet), services.is_up("mlflow")
     with pipeline_run("evaluate", config, resources, store=place, display=display, follow=follow) as opened:
-        taken = [_take(opened, given, *each) for each in requests]
+        taken = [take(opened, given, *each) for each in requests]
     cached = [record.state == "cached" for record in opened.records]
     return _answered(model, given, taken, cached)
-
-
-@flow(name="exams", flow_run_name="exams of {config.models}", persist_result=False)
-def exams_flow(config: ExamsConfig) -> dict[str, str]:
-    """Put models to exams; what was asked before is reused."""
-    made: dict[str, str] = {}
-    with prefect_run("exams", config):
-        run = current_run()
-        asked = [load_exam(name) for name in config.exams]
-        for model in config.models:
-            given = resolved(run.store, model)
-            for each in asked:
-                made[f"{model} {each.name}"] = _take(run, given, *request(run.store, given, each)).name
-    return made
 
 
 def resolved(store: Store, name: str) -> Given:
@@ -151,7 +124,7 @@ def _known(run: Run, asked: ExamRequest, inputs: Inputs) -> bool:
         return run.store.find(exam.name, Call(exam, asked, {**inputs}, "", run).key()) is not None
 
 
-def _take(run: Run, model: Given, asked: ExamRequest, inputs: Inputs) -> Artifact:
+def take(run: Run, model: Given, asked: ExamRequest, inputs: Inputs) -> Artifact:
     from tasks.run import use_run
 
     try:

@@ -77,10 +77,10 @@ def write_texts(
                 should_stop=should_stop,
             )
         else:
-            texts += [
-                model.generate(prompt, tokens, temperature=temperature, top_k=None, seed=draw_seed(draw, number))
-                for number, prompt in enumerate(part)
-            ]
+            for number, prompt in enumerate(part):
+                check(should_stop, "writing")
+                own = draw_seed(draw, number)
+                texts.append(model.generate(prompt, tokens, temperature=temperature, top_k=None, seed=own))
     return [Written(id, prompt, text, truth) for (id, prompt, truth), text in zip(prompts, texts, strict=True)]
 
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.compare_exams import compare_exams
-from flows.exam import ExamsConfig, exams_flow
 from flows.exam_config import load_exam
+from flows.exams import ExamsConfig, exams_flow
 from flows.loading import ConfigError
 from lm.labelled.folder import Task, write_labelled
 from lm.labelled.forms import Classification, Regression, Tagging
