@@ -1,5 +1,4 @@
-"""An exam is an artifact: what a model answered, item by item, keyed by model, task and protocol. Asking again is
-free."""
+"""An exam is an artifact: what a model answered, item by item, keyed by model, task and protocol."""
 
 import hashlib
 from pathlib import Path

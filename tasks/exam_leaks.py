@@ -1,5 +1,4 @@
-"""Which items of an exam stand in the documents that a model was trained on: 13 words in a row, as GPT-3's authors
-asked.
+"""Which items of an exam stand in a model's training documents: 13 words in a row, as GPT-3's authors asked.
 
 The model's lineage says which documents these are. Items are compared as in `data_quality/decontaminate.py`: words in
 lower case without punctuation, characters for Chinese; a shorter item must occur as a whole.

@@ -1,5 +1,4 @@
-"""Who sits an exam, and what is at hand there: the model, the labelled set, files, and what the model was trained
-on."""
+"""Who sits an exam, and what is at hand there: the model, a labelled set, files, the model's training documents."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

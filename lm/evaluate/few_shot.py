@@ -1,5 +1,4 @@
-"""In-context learning (Brown et al. 2020): a task is put into the prompt with k solved examples, and nothing is
-trained.
+"""In-context learning (Brown et al. 2020): a task stands in the prompt with k solved examples; nothing is trained.
 
 `choose`    the choice of the greatest ln p behind the prompt, normalised in one of four ways; all four are reported
 `generate`  greedy text up to a stop string, scored by exact match, F1 or BLEU, with ln p of the right answer beside it

@@ -1,5 +1,4 @@
-"""Tasks that even a small model can do in context: going on with a format that the prompt shows (C20: few > one >
-zero).
+"""Tasks that even a small model can do in context: going on with a format that the prompt shows.
 
 The formats are those that running text and records have; the words come from the corpus that the model read, so that
 nothing but the pattern is new. Every item has a format of its own and examples of its own: without examples nothing

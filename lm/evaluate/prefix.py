@@ -1,5 +1,4 @@
-"""Answers behind a prompt under a decoder: the prompt is read once, and what the next one begins with is not read
-again.
+"""Answers behind prompts under a decoder: what a prompt begins with and the last one did, too, is not read again.
 
 Keys and values of the prompt are kept (`KVCache`); the answers are read together, each behind a copy of them. So four
 choices behind a prompt of 400 tokens cost one prompt and four answers, and an instruction that all prompts begin with

@@ -6,8 +6,8 @@ per word            exp(-ln p(texts) / their words), words as in `lm.evaluate.wo
 counted per token           exp(-ln p(tokens) / tokens), without the spelling of unknown words; of use for one
 tokenizer only
 
-The same model has as many perplexities as there are definitions (16 nats apart in one harness's issue list, by its
-beginning alone); these four, the context, the stride and the beginning always go together.
+The same model has as many perplexities as there are definitions: these four, the context, the stride and the beginning
+always go together.
 """
 
 import math

@@ -1,5 +1,4 @@
-"""Texts of any length under a causal model that sees a window: every token is scored once, behind what its window
-shows.
+"""Texts of any length under a causal model that sees a window: every token is scored once, in one window.
 
 The first window scores all of its tokens; each later one is moved on by `stride` and scores the last `stride`, which
 see at least `context` - `stride` tokens. A stride of 1 shows each token a whole context (and costs a forward pass for
