@@ -2,9 +2,8 @@
 
 bits per byte       -log2 p(texts) / their UTF-8 bytes
 bits per character  -log2 p(texts) / their Unicode code points
-per word            exp(-ln p(texts) / their words), words as in `lm.evaluate.words`: white space is paid for, not
-counted per token           exp(-ln p(tokens) / tokens), without the spelling of unknown words; of use for one
-tokenizer only
+per word            exp(-ln p(texts) / their words), words as in `lm.evaluate.words`; spaces are paid for, not counted
+per token           exp(-ln p(tokens) / tokens), without the spelling of unknown words; of use for one tokenizer only
 
 The same model has as many perplexities as there are definitions: these four, the context, the stride and the beginning
 always go together.
