@@ -46,7 +46,7 @@ def _sat(store: Store, given: Given) -> dict[str, Artifact]:
     for each in every:
         manifest = each.manifest()
         asked = [item["digest"] for item in manifest["inputs"]["model"]]
-        if who in (asked[0] if asked else manifest["config"]["model"],):
+        if who == (asked[0] if asked else manifest["config"]["model"]):
             found[_asked(each)] = each
     return found
 
