@@ -93,6 +93,12 @@ def status() -> dict[str, dict[str, object]]:
     return {name: _status_of(name) for name in SERVICES}
 
 
+def is_up(service: str) -> bool:
+    """Whether a service can be used now: one of ours that runs, or one that the user named and that answers."""
+    home.configure_environment()
+    return bool(_status_of(service)["running"])
+
+
 def url(service: str) -> str:
     """The address of a service in the environment ("" for the worker, which has none)."""
     return os.environ.get(_URL_VARIABLE.get(service, ""), "")

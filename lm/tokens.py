@@ -9,7 +9,7 @@ on is an index over shards, ordered by the hash of the document id, so that shar
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,6 +238,19 @@ def build_index(shards: Sequence[Path], copies: Callable[[pa.Array], np.ndarray]
         content.hexdigest(),
         np.array(headers[0]["token_bytes"], dtype=np.int64) if "token_bytes" in headers[0] else None,
     )
+
+
+def shard_documents(stems: Sequence[Path], wanted: set[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    """(id, token ids) of each document of token shards, or of the `wanted` ones, in the order of the shards; int64."""
+    for stem in stems:
+        header = _header(stem)
+        path = stem.with_name(stem.name + ".bin")
+        tokens = np.memmap(path, dtype=header["dtype"], mode="r") if header["tokens"] else np.empty(0, np.uint16)
+        table = pq.read_table(stem.with_name(stem.name + ".parquet"), columns=["id", "start", "tokens"])
+        columns = (table[name].to_pylist() for name in ("id", "start", "tokens"))
+        for id, start, length in zip(*columns, strict=True):
+            if wanted is None or id in wanted:
+                yield id, tokens[start : start + length].astype(np.int64)
 
 
 def _order_key(id: str, copy: int) -> bytes:

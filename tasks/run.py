@@ -106,6 +106,7 @@ class Run:
     flow_run_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     plan: "Plan | None" = None
+    follow: bool = True  # whether a shipper follows the run; else its journals wait for the next one, or `textmill up`
     records: list[StageRecord] = field(default_factory=list)
     calls: dict[str, "Call"] = field(default_factory=dict)
     stage_seconds: float = 0.0
@@ -141,7 +142,7 @@ class Run:
             return
         with (self.directory / "stages.jsonl").open("a") as handle:
             handle.write(json.dumps({"stage": stage, "key": key, "state": "started"}) + "\n")
-        if self._shipper is None:
+        if self._shipper is None and self.follow:
             self._shipper = self._start_shipper(subprocess.PIPE)
 
     def ship_in_background(self) -> None:
@@ -219,6 +220,7 @@ def pipeline_run(
     display: Display | None = None,
     flow_run_id: str | None = None,
     flow_run_name: str | None = None,
+    follow: bool = True,
 ) -> Iterator[Run]:
     """Open the record of a pipeline run, reusing that of a dead run with the same flow and config.
 
@@ -226,6 +228,7 @@ def pipeline_run(
         flow: the flow's name.
         config: its whole configuration as JSON-able data.
         flow_run_id: the Prefect flow run, when there is one.
+        follow: whether MLflow is told while it runs.
     """
     store = store or open_store(resources.store)
     identity = hashlib.sha256(canonical_json([flow, config])).hexdigest()[:16]
@@ -250,7 +253,7 @@ def pipeline_run(
         tags["textmill.prefect_flow_run"] = flow_run_id
     journal = Journal(directory)
     journal.start(name=flow_run_name or flow, tags=tags, params=flat(config), parent=None)
-    run = Run(store, resources.resolved(), display or Display(), directory, flow_run_id, tags)
+    run = Run(store, resources.resolved(), display or Display(), directory, flow_run_id, tags, follow=follow)
     state = "failed"
     try:
         with use_run(run), beating(store, directory):

@@ -16,7 +16,8 @@ from lm.sampling import Sampling
 from lm.special_tokens import special_tokens
 from lm.stop import ShouldStop, check, never
 from lm.texts.base import Score
-from lm.tokenizer import encode_documents
+from lm.tokenizer import TextEncoder, encode_documents
+from lm.tokenizers.spans import Encoded
 from lm.tokenizers.spelling import Spelling
 
 BATCH = 32
@@ -33,6 +34,8 @@ class BertText:
 
     def __init__(self, model: Bert, tokenizer: Tokenizer, spelling: Spelling | None = None) -> None:
         self.model, self.tokenizer = model, tokenizer
+        self.context: int | None = model.config.context
+        self._encoder = TextEncoder(tokenizer, spelling or Spelling.learn({}))
 
     def fill(self, text: str, count: int = 5) -> list[list[tuple[str, float]]]:
         """For each [MASK] of the text the likeliest tokens with their probabilities (`lm.fill.fill_gaps`)."""
@@ -64,6 +67,12 @@ class BertText:
     ) -> list[np.ndarray]:
         """ln p of each token of each text given the rest (`lm.evaluate.pseudo_likelihood`)."""
         return pseudo_log_likelihood(self.model, self.tokenizer, texts, variant, should_stop=should_stop)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        return self._encoder(texts)
+
+    def token_nats(self, sequences: Sequence[np.ndarray], should_stop: ShouldStop = never) -> list[np.ndarray]:
+        raise ValueError(NO_PROBABILITY)
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         raise ValueError(NO_PROBABILITY)

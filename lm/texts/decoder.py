@@ -10,9 +10,12 @@ from tokenizers import Tokenizer
 from lm.generate import Decoder, generate_text
 from lm.sampling import Sampling
 from lm.stop import ShouldStop, check, never
-from lm.texts.base import WINDOWS, Score, TorchText, score_windows
+from lm.texts.base import TorchText
+from lm.texts.windows import half, window_nats
 from lm.tokenizer import encode_documents, end_of_text_id
 from lm.tokenizers.spelling import Spelling
+
+WINDOWS = 16  # texts that are embedded together
 
 
 class DecoderText(TorchText[Decoder]):
@@ -21,9 +24,12 @@ class DecoderText(TorchText[Decoder]):
     def __init__(self, model: Decoder, tokenizer: Tokenizer, spelling: Spelling) -> None:
         super().__init__(model, tokenizer, spelling)
         self.kind: str = model.config.kind
+        self.context: int = model.config.context
 
-    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
-        return score_windows(self, self.model.config.context, texts, should_stop)
+    def token_nats(self, sequences: Sequence[np.ndarray], should_stop: ShouldStop = never) -> list[np.ndarray]:
+        config, device = self.model.config, self.model.token_embedding.weight.device
+        whole = [np.concatenate([[end_of_text_id(self.tokenizer)], ids]) for ids in sequences]
+        return window_nats(self.model, whole, half(config.context), config.vocab, device, should_stop)
 
     def embed(self, texts: Sequence[str], should_stop: ShouldStop = never) -> np.ndarray:
         """The mean of the last layer's states over the tokens of each text, float32 [texts, width]; what does not fit

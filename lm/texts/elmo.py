@@ -12,7 +12,7 @@ from lm.models.elmo import FORWARD, ELMo
 from lm.objectives.causal import token_nats
 from lm.sampling import Sampling
 from lm.stop import ShouldStop, check, never
-from lm.texts.base import Score, TorchText, score_of
+from lm.texts.base import TorchText
 from lm.tokenizer import end_of_text_id
 
 SEGMENT = 1024  # words read together
@@ -24,21 +24,21 @@ class ELMoText(TorchText[ELMo]):
 
     kind = "elmo"
 
-    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+    def token_nats(self, sequences: Sequence[np.ndarray], should_stop: ShouldStop = never) -> list[np.ndarray]:
         end = end_of_text_id(self.tokenizer)
-        return [score_of(each, self._nats([end, *each.ids], should_stop)) for each in self.encode(texts)]
+        return [self._nats([end, *ids], should_stop) for ids in sequences]
 
-    def _nats(self, ids: Sequence[int], should_stop: ShouldStop) -> float:
+    def _nats(self, ids: Sequence[int], should_stop: ShouldStop) -> np.ndarray:
         """-ln p of all but the first by the forward model, its state carried from segment to segment."""
         tokens = torch.as_tensor(np.asarray(ids))
-        states, nats = None, 0.0
+        states, nats = None, [np.empty(0)]
         for start in range(0, len(tokens) - 1, SEGMENT):
             check(should_stop, "scoring")
             part = tokens[None, start : start + SEGMENT + 1].to(self.model.softmax.weight.device)
             with torch.no_grad():
                 outputs, states = self.model.read(self.model.token_vectors(part[:, :-1]), FORWARD, states)
-                nats += float(token_nats(self.model.logits(outputs[-1]), part[:, 1:]).double().sum())
-        return nats
+                nats.append(token_nats(self.model.logits(outputs[-1]), part[:, 1:])[0].double().cpu().numpy())
+        return np.concatenate(nats)
 
     def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
         return continue_text(ForwardStep(self.model), self.tokenizer, prompt, max_new_tokens, **sampling)

@@ -1,6 +1,7 @@
 """An n-gram model as its users see it."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Unpack
 
 import numpy as np
@@ -22,28 +23,32 @@ class NgramText:
 
     kind = "ngram"
 
+    context = None
+
     def __init__(self, model: NgramModel, spelling: Spelling) -> None:
         self.model = model
         names = model.names
-        self.encode = None if isinstance(names, WordVocabulary) else TextEncoder(names, spelling)
+        self.tokenizer = None if isinstance(names, WordVocabulary) else names
+        self._encoder = None if self.tokenizer is None else TextEncoder(self.tokenizer, spelling)
 
-    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
-        if not self.model.is_distribution:
-            raise ValueError(f"{self.model.smoothing} gives scores that do not sum to one: it has no bits per byte")
-        found = self._encoded(texts)
-        offsets = np.cumsum([0, *(len(each.ids) for each in found)])
-        ids = np.concatenate([np.empty(0, dtype=np.int64), *(each.ids for each in found)])
-        logs = self.model.log_probs(ids, offsets)
-        return [
-            score_of(each, -float(logs[a:b].sum())) for each, a, b in zip(found, offsets[:-1], offsets[1:], strict=True)
-        ]
-
-    def _encoded(self, texts: Sequence[str]) -> list[Encoded]:
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Ids and what they stand for; words stand for no bytes."""
-        if self.encode is not None:
-            return self.encode(texts)
+        if self._encoder is not None:
+            return self._encoder(texts)
         words = [self.model.encode(text) for text in texts]
         return [Encoded(ids, np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids))) for ids in words]
+
+    def token_nats(self, sequences: Sequence[np.ndarray], should_stop: ShouldStop = never) -> list[np.ndarray]:
+        if not self.model.is_distribution:
+            raise ValueError(f"{self.model.smoothing} gives scores that do not sum to one: it has no bits per byte")
+        offsets = np.cumsum([0, *map(len, sequences)])
+        logs = self.model.log_probs(np.concatenate([np.empty(0, dtype=np.int64), *sequences]), offsets)
+        return [-logs[a:b] for a, b in pairwise(offsets.tolist())]
+
+    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+        found = self.encode(texts)
+        nats = self.token_nats([each.ids for each in found], should_stop)
+        return [score_of(text, float(each.sum())) for text, each in zip(found, nats, strict=True)]
 
     def bits_per_byte(
         self, sequences: Sequences, limit: int | None = None, should_stop: ShouldStop = never

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Unpack
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from lm.evaluate.recurrent import score_tokens
@@ -11,7 +12,7 @@ from lm.models.rnn import RNNLM
 from lm.models.transformer_xl import TransformerXL
 from lm.sampling import Sampling
 from lm.stop import ShouldStop, never
-from lm.texts.base import Score, TorchText, score_of
+from lm.texts.base import TorchText
 from lm.tokenizer import end_of_text_id
 from lm.tokenizers.spelling import Spelling
 
@@ -27,13 +28,11 @@ class StatefulText(TorchText[RNNLM | TransformerXL]):
         self.kind: str = model.config.kind
         self.segment = max(64, model.config.memory) if isinstance(model, TransformerXL) else SEGMENT
 
-    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
+    def token_nats(self, sequences: Sequence[np.ndarray], should_stop: ShouldStop = never) -> list[np.ndarray]:
         end = end_of_text_id(self.tokenizer)
         return [
-            score_of(each, float(score_tokens(self.model, [end, *each.ids], self.segment, should_stop).sum()))
-            if len(each.ids)
-            else score_of(each, 0.0)
-            for each in self.encode(texts)
+            score_tokens(self.model, [end, *ids], self.segment, should_stop) if len(ids) else np.zeros(0)
+            for ids in sequences
         ]
 
     def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:

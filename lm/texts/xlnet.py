@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from typing import Unpack
 
+import numpy as np
+from tokenizers import Tokenizer
+
 from lm.generate_stepwise import LeftStep, continue_text
 from lm.models.xlnet import XLNet
 from lm.sampling import Sampling
 from lm.stop import ShouldStop, never
-from lm.texts.base import Score, TorchText, score_windows
+from lm.texts.base import TorchText
+from lm.texts.windows import half, window_nats
+from lm.tokenizer import end_of_text_id
+from lm.tokenizers.spelling import Spelling
 
 
 class XLNetText(TorchText[XLNet]):
@@ -15,8 +21,14 @@ class XLNetText(TorchText[XLNet]):
 
     kind = "xlnet"
 
-    def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
-        return score_windows(self, self.model.config.context, texts, should_stop)
+    def __init__(self, model: XLNet, tokenizer: Tokenizer, spelling: Spelling) -> None:
+        super().__init__(model, tokenizer, spelling)
+        self.context: int = model.config.context
+
+    def token_nats(self, sequences: Sequence[np.ndarray], should_stop: ShouldStop = never) -> list[np.ndarray]:
+        config, device = self.model.config, next(self.model.parameters()).device
+        whole = [np.concatenate([[end_of_text_id(self.tokenizer)], ids]) for ids in sequences]
+        return window_nats(self.model, whole, half(config.context), config.vocab, device, should_stop)
 
     def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
         return continue_text(LeftStep(self.model), self.tokenizer, prompt, max_new_tokens, **sampling)

@@ -1,0 +1,102 @@
+"""`textmill compare A B`: two models on the exams that both sat, or two exam artifacts, item by item."""
+
+from typing import Any
+
+from flows.exam import Given, resolved
+from flows.loading import ConfigError
+from tasks.exam import Content, read_exam
+from tasks.files import canonical_json
+from tasks.store import Artifact, Store
+
+SHOWN = 5
+GROUPS = 20
+
+
+def compare_exams(store: Store, first: str, second: str, task: str | None = None) -> dict[str, Any]:
+    """Compare two models (artifacts, aliases, folders) on every exam that both sat, or two exam artifacts.
+
+    Returns first, second and `exams`: name, items, difference (mean score of the first less that of the second, with
+    its paired bootstrap interval and p), groups (the same of each), figures (of both), changed (how many items the
+    first and the second have better) and examples of these.
+
+    Raises:
+        ConfigError: no exam that both sat, or one of another task.
+    """
+    a, b = resolved(store, first), resolved(store, second)
+    taken = [_sat(store, each) for each in (a, b)]
+    both = [key for key in taken[0] if key in taken[1]]
+    found = [_compared(taken[0][key], taken[1][key]) for key in both]
+    found = [each for each in found if task is None or each["name"] == task]
+    if not found:
+        names = [sorted({read_exam(each)["name"] for each in side.values()}) for side in taken]
+        wanted = f" called {task!r}" if task else ""
+        each = zip((first, second), names, strict=True)
+        said = "; ".join(f"{who} sat {', '.join(have) or 'none'}" for who, have in each)
+        raise ConfigError(f"there is no exam{wanted} that both sat ({said}): `textmill evaluate MODEL TASK`")
+    return {"first": first, "second": second, "exams": found}
+
+
+def _sat(store: Store, given: Given) -> dict[str, Artifact]:
+    """The exams of a model by what was asked; of several answers to the same the newest. An exam is itself."""
+    if isinstance(given, Artifact) and given.stage == "exam":
+        return {_asked(given): given}
+    who = given.digest if isinstance(given, Artifact) else Content.of_model(given).key_material()
+    found = {}
+    every = sorted(store.list("exam"), key=lambda each: (each.path / "manifest.json").stat().st_mtime_ns)
+    for each in every:
+        manifest = each.manifest()
+        asked = [item["digest"] for item in manifest["inputs"]["model"]]
+        if who == (asked[0] if asked else manifest["config"]["model"]):
+            found[_asked(each)] = each
+    return found
+
+
+def _asked(artifact: Artifact) -> str:
+    """What was asked, without who was: the labelled set's content, the files' and the protocol."""
+    manifest = artifact.manifest()
+    config = {name: value for name, value in manifest["config"].items() if name not in ("model", "device")}
+    labelled = [item["digest"] for item in manifest["inputs"]["labelled"]]
+    return canonical_json([config, labelled]).decode()
+
+
+def _compared(first: Artifact, second: Artifact) -> dict[str, Any]:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from lm.evaluate.decisions import DECISIONS
+    from lm.evaluate.metrics import paired_bootstrap
+
+    tables = [pq.read_table(each.file(DECISIONS), columns=["id", "group", "score"]) for each in (first, second)]
+    a, b = ({row["id"]: row for row in table.to_pylist()} for table in tables)
+    ids = [id for id in a if id in b]
+    described = [read_exam(each) for each in (first, second)]
+    if not ids:
+        raise ConfigError(f"{first.name} and {second.name} have no item in common: they are not of the same task")
+    scores = np.array([[a[id]["score"], b[id]["score"]] for id in ids])
+    groups = [a[id]["group"] for id in ids]
+    better = np.flatnonzero(scores[:, 0] > scores[:, 1]), np.flatnonzero(scores[:, 0] < scores[:, 1])
+    names = list(dict.fromkeys(groups))
+    rows = {name: np.array([group == name for group in groups]) for name in names}
+    return {
+        "name": described[0]["name"],
+        "first": first.name,
+        "second": second.name,
+        "items": len(ids),
+        "only_one": len(a) + len(b) - 2 * len(ids),
+        "difference": paired_bootstrap(scores[:, 0], scores[:, 1])._asdict(),
+        "groups": {
+            name: {"items": int(here.sum()), **paired_bootstrap(scores[here, 0], scores[here, 1], draws=2000)._asdict()}
+            for name, here in list(rows.items())[:GROUPS]
+            if len(names) > 1
+        },
+        "changed": {"first_better": len(better[0]), "second_better": len(better[1])},
+        "examples": {
+            side: [ids[at] for at in found[:SHOWN].tolist()]
+            for side, found in zip(("first_better", "second_better"), better, strict=True)
+        },
+        "figures": {
+            name: [each["figures"][name]["value"] for each in described]
+            for name in described[0]["figures"]
+            if name in described[1]["figures"]
+        },
+    }
