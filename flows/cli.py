@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from flows import cli_models, cli_tasks, printing  # noqa: F401  the commands for models and tasks register themselves
+from flows import cli_chat, cli_models, cli_tasks, printing  # noqa: F401  these files register their commands
 from flows.cli_common import Config, Json, Overrides, app, err, fail, overrides, show_result, start_flow
 from flows.printing import out
 from tasks import home

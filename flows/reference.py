@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from flows.config import PipelineConfig, TokensConfig
+from flows.instruct_config import InstructConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
 from flows.task_config import TaskConfig
@@ -45,6 +46,13 @@ TASK = """
 The files of `textmill task check` (configs/tasks) have these keys. `extends` works here, too.
 """
 
+INSTRUCT = """
+# Instruction tuning
+
+The files of `textmill instruct` have these keys; `--task`, `--data` and `--model` set the keys of those names. `extends`
+works here, too.
+"""
+
 
 def configuration_page() -> str:
     """The whole page as Markdown."""
@@ -54,7 +62,8 @@ def configuration_page() -> str:
     ladder = "\n".join(_section(LadderConfig, "", seen, own))
     translation = "\n".join(_section(TranslationConfig, "", seen))
     task = "\n".join(_section(TaskConfig, "", seen))
-    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n"
+    instruct = "\n".join(_section(InstructConfig, "", seen))
+    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n{INSTRUCT}{instruct}\n"
 
 
 def _section(
