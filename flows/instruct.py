@@ -7,9 +7,9 @@ from prefect import flow
 from pydantic import ValidationError
 
 from flows.instruct_config import InstructConfig, shipped_instruct
-from flows.loading import CONFIGS, ConfigError
+from flows.loading import ConfigError
 from flows.running import prefect_run
-from flows.task_config import load_task
+from flows.task_config import load_shipped_task
 from flows.task_sets import build_task
 from lm.chat.messages import BadConversation
 from lm.config import GPTConfig, TrainConfig
@@ -54,8 +54,7 @@ def _labelled_set(config: InstructConfig) -> Artifact:
     if config.task is None:
         assert config.data is not None
         return current_run().store.resolve(config.data)
-    path = Path(config.task) if Path(config.task).is_file() else CONFIGS / "tasks" / f"{config.task}.yaml"
-    return build_task(load_task(path, {f"limits.{name}": str(number) for name, number in config.limits.items()}))
+    return build_task(load_shipped_task(config.task, config.limits, "chat", "generation"))
 
 
 def _model(name: str) -> Artifact:

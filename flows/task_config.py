@@ -12,7 +12,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from flows.curation import Section
-from flows.loading import ConfigError, load
+from flows.loading import CONFIGS, ConfigError, load
 from lm.labelled.folder import Task
 from lm.labelled.forms import AnyForm
 from lm.labelled.read_config import HubConfig, ReadConfig, SplitSource, fields_of
@@ -182,3 +182,16 @@ def load_task(path: Path, overrides: Mapping[str, str] | None = None) -> TaskCon
         ConfigError: as `flows.loading.load` does.
     """
     return load(path, overrides, TaskConfig)
+
+
+def load_shipped_task(name: str, limits: Mapping[str, int], *forms: str) -> TaskConfig:
+    """A task by the path of its YAML file or by the name of a shipped one, with limits of its splits.
+
+    Raises:
+        ConfigError: as `load_task`, and for a task of another form than these.
+    """
+    path = Path(name) if Path(name).is_file() else CONFIGS / "tasks" / f"{name}.yaml"
+    task = load_task(path, {f"limits.{split}": str(count) for split, count in limits.items()})
+    if task.ask.form not in forms:
+        raise ConfigError(f"{path}: a task of form {task.ask.form}; {' or '.join(forms)} is needed")
+    return task

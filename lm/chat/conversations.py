@@ -136,9 +136,9 @@ class _Reading:
         """A pair without the last tokens of its source."""
         source = row["source"]
         starts = token_starts(self.tokenizer.tokenizer, source)
-        left = len(starts)
+        left, times = len(starts), self.config.prompt.count(SOURCE)
         while not self._fits(tokens):
-            left -= max(1, len(tokens) - 1 - self.context)
+            left -= max(1, (len(tokens) - 1 - self.context) // times)
             if left < 1:
                 return None
             messages = self._messages(row, source[: starts[left]].rstrip())

@@ -2,8 +2,8 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -18,7 +18,8 @@ from lm.tokenizers.spelling import SPELLING_FILE, Spelling
 PROBE = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
 
 
-class Conversation(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Conversation:
     """A conversation in tokens; all arrays are [tokens]."""
 
     ids: np.ndarray  # int64

@@ -15,7 +15,7 @@ WORDS_OF_SUMMARY = (3, 30)
 WORDS_OF_BODY = 20
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _SENTENCE_INSIDE = re.compile(r"[.!?] +[A-Z]")
-_NO_PROSE = re.compile(r"\s*(\.\. |>>>|[-=~*#|+`]{2,}|:\w+)")
+_NO_PROSE = re.compile(r"\s*(\.\. |>>>|[-=~*#|+`]{2,}|:\w+|[\w.]+\([^\n]*\)( *->[^\n]*)?\s*$)")  # also a signature
 _UNDERLINED = re.compile(r"[^\n]*\n\s*[-=~*^]{3,}\s*$")
 
 

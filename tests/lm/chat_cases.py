@@ -14,7 +14,7 @@ from lm.models.modern_config import ModernConfig
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
 
-COLOURS = {"grass": "green", "sky": "blue", "snow": "white", "blood": "red", "草": "绿色", "天空": "蓝色"}
+COLOURS = {"grass": "green", "sky": "blue", "snow": "white", "天空": "蓝色"}
 
 
 def turn(role: str, content: str) -> dict[str, str]:

@@ -71,6 +71,8 @@ def test_transformers_gives_the_same_ids_and_the_same_mask(
     folder, chat = tokenizers[kind]
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
     texts = ["plain words", "模型 学习data数据，测试！", " two  spaces\n\n", "don't 3.14 (x)", "Crème İ 😀", "\nthe the the"]
+    if kind.startswith("wordpiece"):  # drops white space, where transformers then finds no token to begin the mask with
+        texts = [text.strip() for text in texts]
     for number, text in enumerate(texts):
         said = conversation(text, texts[number - 1], "and?", texts[number - 2], system=texts[number - 3])
         [ours] = chat.conversations([said])
