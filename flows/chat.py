@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Unpack
 from flows.loading import ConfigError
 
 if TYPE_CHECKING:
-    from lm.chat.answer import ChatModel
     from lm.sampling import Drawing
 
 
 class Chat:
     """A conversation, turn by turn. The n-th answer is drawn with the seed + n: the same words, the same answers."""
 
-    def __init__(
-        self, folder: Path, system: str | None, tokens: int, seed: int, **drawing: "Unpack[Drawing]"
-    ) -> None:
+    def __init__(self, folder: Path, system: str | None, tokens: int, seed: int, **drawing: "Unpack[Drawing]") -> None:
         from lm.chat.answer import ChatModel
 
         try:

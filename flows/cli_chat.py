@@ -12,9 +12,7 @@ from flows.printing import out
 
 @app.command()
 def instruct(
-    config: Annotated[
-        Path, typer.Argument(help="A YAML file such as configs/instruct/chat.yaml.", show_default=False)
-    ],
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/instruct/chat.yaml.", show_default=False)],
     task: Annotated[str | None, typer.Option(help="A task's YAML file, or a shipped one's name.")] = None,
     data: Annotated[str | None, typer.Option(help="Instead, a labelled set: an artifact.")] = None,
     model: Annotated[str | None, typer.Option(help="The pretrained model: an artifact, an alias or a folder.")] = None,
@@ -57,4 +55,4 @@ def chat(
         return
     answers = [chat.say(text) for text in message]
     found = {"messages": chat.messages, "answers": answers}
-    show_result(found, as_json, lambda data: [out.print(answer, markup=False) for answer in data["answers"]])
+    show_result(found, as_json, lambda data: out.print("\n".join(data["answers"]), markup=False))

@@ -21,7 +21,7 @@ from tasks.run import current_run
 from tasks.stage import STAGES
 from tasks.store import Artifact
 
-KINDS = {"gpt": GPTConfig, "modern": ModernConfig}
+KINDS: dict[str, type[GPTConfig] | type[ModernConfig]] = {"gpt": GPTConfig, "modern": ModernConfig}
 
 
 @dataclass(frozen=True)

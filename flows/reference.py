@@ -49,8 +49,8 @@ The files of `textmill task check` (configs/tasks) have these keys. `extends` wo
 INSTRUCT = """
 # Instruction tuning
 
-The files of `textmill instruct` have these keys; `--task`, `--data` and `--model` set the keys of those names. `extends`
-works here, too.
+The files of `textmill instruct` have these keys; `--task`, `--data` and `--model` set the keys of those names.
+`extends` works here, too.
 """
 
 

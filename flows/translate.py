@@ -41,7 +41,7 @@ def build_translation(config: TranslationConfig) -> Translation:
     Raises:
         ConfigError: a file that is not there, or a task that cannot be used.
     """
-    made = _pairs(config.pairs)
+    made = pairs_of(config.pairs)
     own = config.tokenizers
     source = pair_tokenizer(
         PairTokenizerConfig(side="both" if own.shared else "source", train=own.train),
@@ -58,7 +58,7 @@ def build_translation(config: TranslationConfig) -> Translation:
     return Translation(made, source, target, model)
 
 
-def _pairs(given: PairsSection) -> Artifact:
+def pairs_of(given: PairsSection) -> Artifact:
     """The pairs: of files, or of a task, whose labelled set has the same files and columns."""
     if given.task is not None:
         limits = {} if given.max_pairs is None else dict.fromkeys(("train", "valid"), given.max_pairs)

@@ -1,5 +1,7 @@
 """A decoder with a larger vocabulary: what it knew is kept, the rows of new tokens are new."""
 
+from typing import Any
+
 import torch
 
 from lm.generate import Decoder
@@ -12,7 +14,7 @@ def with_vocabulary(model: Decoder, known: int, vocab: int, seed: int, dropout: 
     The rows of the others, in the embedding and in a head of its own, are those of a new model of this seed, also where
     the model had spare rows. `dropout` replaces that of a model that has any.
     """
-    update = {"vocab": max(vocab, model.config.vocab)}
+    update: dict[str, Any] = {"vocab": max(vocab, model.config.vocab)}
     if "dropout" in type(model.config).model_fields:
         update |= {"dropout": dropout}
     larger = type(model)(model.config.model_copy(update=update), seed=seed)  # type: ignore[arg-type]

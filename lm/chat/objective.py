@@ -42,9 +42,7 @@ def answer_nats(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     Scores over the vocabulary are computed where something is learned, and nowhere else.
     """
     decoder = cast(Decoder, model)
-    hidden = decoder.hidden_states(
-        batch["tokens"], Document(batch["conversations"]), positions=batch["positions"]
-    )
+    hidden = decoder.hidden_states(batch["tokens"], Document(batch["conversations"]), positions=batch["positions"])
     learned = batch["targets"] != IGNORE
     logits = decoder.logits(hidden[learned])
     logits = logits if logits.dtype == torch.float64 else logits.float()

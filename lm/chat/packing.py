@@ -44,9 +44,9 @@ class PackedConversations:
 
     A conversation of n tokens takes n - 1 places of a sequence of at most `context`: at each, a token is read and the
     next one predicted; its last token is read by nobody. A batch holds, all [batch, time] and padded on the right:
-    `tokens` int64, what is read; `targets` int64, what is learned, IGNORE elsewhere; `conversations` int64, equal within
-    a conversation, -1 for padding; `positions` int64, from 0 in each; `bytes` int64 and `spelling_nats` float64 of each
-    target. `packing=False`: a sequence for each.
+    `tokens` int64, what is read; `targets` int64, what is learned, IGNORE elsewhere; `conversations` int64, equal
+    within a conversation, -1 for padding; `positions` int64, from 0 in each; `bytes` int64 and `spelling_nats` float64
+    of each target. `packing=False`: a sequence for each.
     """
 
     def __init__(self, conversations: Sequence[Conversation], context: int, packing: bool = True) -> None:

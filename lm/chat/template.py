@@ -9,12 +9,12 @@ hold the characters `<|user|>` gets no token), text, and which of both is the as
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 from jinja2 import TemplateError
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
-from jinja2.nodes import CallBlock
+from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
 from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -63,16 +63,16 @@ class _Marks(NamedTuple):
 class _Generation(Extension):
     """The `{% generation %}` block: what it renders, between marks."""
 
-    tags = frozenset({"generation"})
+    tags = {"generation"}  # noqa: RUF012  as Jinja declares it
 
-    def parse(self, parser: Parser) -> CallBlock:
+    def parse(self, parser: Parser) -> Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
 
     def _marked(self, caller: Macro) -> str:
-        begin, end = self.environment.globals["generation_marks"]
-        return f"{begin}{caller()}{end}"
+        marks = cast(_Marks, self.environment.globals["generation_marks"])
+        return f"{marks.begin}{caller()}{marks.end}"
 
 
 class ChatTemplate:
@@ -111,7 +111,7 @@ class ChatTemplate:
         return "".join(piece.text for piece in self.pieces(messages, add_generation_prompt))
 
     def _rendered(self, messages: list[dict[str, str]], marks: _Marks, prompt: bool) -> str:
-        self._globals["generation_marks"] = (marks.begin, marks.end)
+        self._globals["generation_marks"] = marks
         try:
             return self._template.render(messages=messages, add_generation_prompt=prompt)
         except SecurityError as error:

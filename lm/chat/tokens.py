@@ -42,15 +42,15 @@ class ChatTokenizer:
     def __init__(self, tokenizer: Tokenizer, template: str, spelling: Spelling) -> None:
         self.tokenizer = tokenizer
         self._encode = TextEncoder(tokenizer, spelling)
-        names = [str(tokenizer.id_to_token(i)) for i in sorted(special_ids(tokenizer))]
-        self.template = ChatTemplate(template, names)
+        self._ids = {str(tokenizer.id_to_token(i)): i for i in sorted(special_ids(tokenizer))}
+        self.template = ChatTemplate(template, list(self._ids))
         learned = [piece for piece in self.template.pieces(PROBE) if piece.learned]
         if not learned:
             raise ValueError(
                 "the chat template does not say what the assistant's part is: put {% generation %} before it and"
                 " {% endgeneration %} behind"
             )
-        self.end = int(tokenizer.token_to_id(learned[-1].text))
+        self.end = int(self._ids[learned[-1].text])
         """The token that ends the assistant's turn."""
 
     @classmethod
@@ -79,7 +79,7 @@ class ChatTokenizer:
             ids, learned, size, nats = [], [], [], []
             for piece in pieces:
                 if piece.special:
-                    one = np.array([self.tokenizer.token_to_id(piece.text)], np.int64)
+                    one = np.array([self._ids[piece.text]], np.int64)
                     parts = (one, np.zeros(1, np.int64), np.zeros(1))
                 else:
                     parts = next(texts)
@@ -105,7 +105,7 @@ def make_chat_tokenizer(source: Path, folder: Path) -> ChatTokenizer:
     if template is None:
         begin = tokenizer.id_to_token(end_of_text_id(tokenizer))
         tokenizer.add_special_tokens(special(TURN_TOKENS))
-        template = turns_template(begin)
+        template = turns_template(str(begin))
     save_tokenizer(tokenizer, folder, template)
     if (source / SPELLING_FILE).exists():
         shutil.copyfile(source / SPELLING_FILE, folder / SPELLING_FILE)

@@ -58,8 +58,8 @@ class ReadConfig(StrictModel):
         description="Which column holds a field of the form: `{text: sentence}`. `a.b` steps into an object; a list of"
         " columns becomes the choices, or is joined by spaces where a text is wanted. A field that is not named is the"
         " column of its name. `id`: examples are named by it; without it they are numbered. Conversations: `messages`,"
-        " or `prompt` and `response` (and `system`). For `conll`, `squad`, `lines` and `docstrings`, which have fields of"
-        " their own, only `id` counts.",
+        " or `prompt` and `response` (and `system`). For `conll`, `squad`, `lines` and `docstrings`, which have fields"
+        " of their own, only `id` counts.",
     )
     labels: dict[str, str] = Field(
         default_factory=dict,

@@ -1,8 +1,8 @@
 """Instruction tuning through the mill: shipped configurations, messages, the command that talks."""
 
 import json
-import pty
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -17,14 +17,14 @@ from flows.instruct import build_instructed
 from flows.instruct_config import InstructConfig, load_instruct, shipped_instruct
 from flows.loading import CONFIGS, ConfigError
 from flows.task_config import load_task
-from flows.task_sets import build_task
-from flows.translate import build_translation
+from flows.translate import pairs_of
 from flows.translation_config import load_translation
 from lm.labelled.folder import LabelledSet
 from tasks.instruct import InstructRequest
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Store
+from tasks.translation import TRAIN, VALID, load_pairs
 from tests.lm.chat_cases import backbone_folder, chats, conversation, turn
 
 SHIPPED = sorted((CONFIGS / "instruct").glob("*.yaml"))
@@ -36,6 +36,7 @@ def run_in(root: Path) -> Run:
 
 
 def chat_task(folder: Path, rows: list[list[dict[str, str]]] | None = None) -> str:
+    folder.mkdir(exist_ok=True)
     given = [row["messages"] for row in chats(24, 1)] if rows is None else rows
     lines = [json.dumps({"messages": messages}, ensure_ascii=False) + "\n" for messages in given]
     (folder / "chats.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -51,7 +52,7 @@ def docs_task(folder: Path) -> str:
     path = folder / "docs.yaml"
     path.write_text(
         f"extends: {CONFIGS}/tasks/summarise-docs.yaml\n"
-        "train: {packages: [networkx]}\nvalid: {packages: [beartype]}\ntest: null\nlimits: {train: 24, valid: 6}\n"
+        "train: {packages: [fsspec]}\nvalid: {packages: [ftfy]}\ntest: null\nlimits: {train: 24, valid: 6}\n"
     )
     return str(path)
 
@@ -75,26 +76,27 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.model.path
 
 
-def test_docstrings_become_a_set_by_package_and_teach_both_kinds_of_models(tmp_path: Path) -> None:
+def test_docstrings_become_a_set_by_package_and_teach(tmp_path: Path) -> None:
     task = docs_task(tmp_path)
     config = load_instruct(CONFIGS / "instruct" / "summarise-docs.yaml", {"task": task}).smoke()
     start = str(backbone_folder(tmp_path / "gpt", context=96))
-    config = config.model_copy(update={"model": start, "limits": {"train": 12, "valid": 4}})
+    config = config.model_copy(update={"model": start, "limits": {}})
     translation = load_translation(
         CONFIGS / "translation" / "transformer.yaml",
         {"pairs.train": "null", "pairs.valid": "null", "pairs.task": task},
     )
     with use_run(run_in(tmp_path)):
         made = build_instructed(config)
-        pairs = build_translation(translation.smoke().model_copy(update={"name": "docs"})).pairs
+        pairs = pairs_of(translation.pairs)
     result = json.loads(made.model.file("result.json").read_text())
-    assert result["train"]["given"] == 12
+    assert result["train"]["given"] == 24
     rows = [json.loads(line) for line in made.model.file("answers.jsonl").read_text().splitlines()]
     assert rows[0]["messages"][0]["content"].startswith("Summarise: ")
-    for artifact in (made.examples, pairs):
-        read = LabelledSet(artifact.path)
-        assert {id.partition(".")[0] for id in read.read("train")["id"].to_pylist()} == {"networkx"}
-        assert {id.partition(".")[0] for id in read.read("valid")["id"].to_pylist()} == {"beartype"}
+    assert pairs.key == made.examples.key
+    assert (len(load_pairs(pairs.file(TRAIN))), len(load_pairs(pairs.file(VALID)))) == (24, 6)
+    read = LabelledSet(pairs.path)
+    assert {id.partition(".")[0] for id in read.read("train")["id"].to_pylist()} == {"fsspec"}
+    assert {id.partition(".")[0] for id in read.read("valid")["id"].to_pylist()} == {"ftfy"}
 
 
 def test_another_model_or_setting_is_another_run_and_watching_is_not(tmp_path: Path) -> None:
@@ -151,15 +153,19 @@ def test_a_wrong_key_or_value_is_named(override: dict[str, str], message: str) -
 
 def test_what_cannot_be_learned_or_taught_is_said(tmp_path: Path) -> None:
     model = str(backbone_folder(tmp_path / "gpt"))
-    bad = [conversation("x", ""), *[conversation(f"What {n}?", "y") for n in range(9)]]
-    twice = [*conversation("x", "y"), turn("assistant", "z")]
+    bad = [conversation(f"What {n}?", "") for n in range(40)]
+    twice = [[*conversation(f"What {n}?", "y"), turn("assistant", "z")] for n in range(40)]
     (tmp_path / "labels.yaml").write_text(
         "name: labels\nask: {form: classification, classes: [a, b]}\ntrain: {files: [x.jsonl]}\n"
     )
     (tmp_path / "empty").mkdir()
     for task, start, message in (
-        (chat_task(tmp_path, bad), model, "conversations that cannot be learned:\n.*:1: message 1 .'assistant'.: an empty"),
-        (chat_task(tmp_path, [twice, *bad[1:]]), model, "message 2 .'assistant'.: two assistant turns in a row"),
+        (
+            chat_task(tmp_path / "bad", bad),
+            model,
+            "conversations that cannot be learned:\n.*message 1 .'assistant'.: an empty",
+        ),
+        (chat_task(tmp_path / "twice", twice), model, "message 2 .'assistant'.: two assistant turns in a row"),
         (str(tmp_path / "labels.yaml"), model, "a task of form classification; chat or generation is needed"),
         ("no-such", model, r"no-such\.yaml: no such file; shipped configurations"),
         (chat_task(tmp_path), str(tmp_path / "empty"), r"model: .*empty is no model's folder: .*config\.json is not"),
@@ -210,7 +216,9 @@ def test_a_terminal_is_talked_on(taught: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "TEXTMILL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "TERM": "dumb"}
     command = [sys.executable, "-c", "from flows.cli import main; main()", "chat", str(taught), "--tokens", "3"]
     os.write(ours, b"What colour is snow?\n\n")
-    done = subprocess.run(command, env=environment, stdin=theirs, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, env=environment, stdin=theirs, capture_output=True, text=True, check=False, timeout=60
+    )
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 0, done.stderr

@@ -70,7 +70,14 @@ def test_transformers_gives_the_same_ids_and_the_same_mask(
     transformers = pytest.importorskip("transformers")
     folder, chat = tokenizers[kind]
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
-    texts = ["plain words", "模型 学习data数据，测试！", " two  spaces\n\n", "don't 3.14 (x)", "Crème İ 😀", "\nthe the the"]
+    texts = [
+        "plain words",
+        "模型 学习data数据，测试！",
+        " two  spaces\n\n",
+        "don't 3.14 (x)",
+        "Crème İ 😀",
+        "\nthe the the",
+    ]
     if kind.startswith("wordpiece"):  # drops white space, where transformers then finds no token to begin the mask with
         texts = [text.strip() for text in texts]
     for number, text in enumerate(texts):
@@ -94,7 +101,11 @@ def test_what_a_message_says_is_text(contents: list[str]) -> None:
     asked, answer = contents
     pieces = TEMPLATE.pieces(conversation(asked, answer))
     assert [piece.text for piece in pieces if piece.special] == [
-        "<|endoftext|>", "<|user|>", "<|end|>", "<|assistant|>", "<|end|>",
+        "<|endoftext|>",
+        "<|user|>",
+        "<|end|>",
+        "<|assistant|>",
+        "<|end|>",
     ]
     assert [(piece.text, piece.learned) for piece in pieces if not piece.special] == [
         (text, learned) for text, learned in ((asked, False), (answer, True)) if text
@@ -127,7 +138,10 @@ def test_tokens_are_appended_and_the_template_stays_with_the_tokenizer(tmp_path:
         ([turn("robot", "x"), turn("assistant", "y")], "e7: message 0 .'robot'.: an unknown role; there are system"),
         (conversation("x", "y")[1:], "e7: message 0 .'assistant'.: the assistant answers a user, and no user has"),
         ([turn("system", "s"), turn("assistant", "y")], "e7: message 1 .'assistant'.: the assistant answers a user"),
-        ([*conversation("x", "y"), turn("assistant", "z")], "e7: message 2 .'assistant'.: two assistant turns in a row"),
+        (
+            [*conversation("x", "y"), turn("assistant", "z")],
+            "e7: message 2 .'assistant'.: two assistant turns in a row",
+        ),
         ([turn("user", "x"), *conversation("x", "y")], "e7: message 1 .'user'.: two user turns in a row"),
         (conversation("x", " \n"), "e7: message 1 .'assistant'.: an empty response"),
         (conversation("x"), "e7: message 0 .'user'.: the last message is not the assistant's"),
@@ -150,7 +164,7 @@ def test_what_is_no_conversation_is_refused_by_example_and_role(messages: list[d
         ("{{ strftime_now('%Y') }}", "'strftime_now' is undefined"),
         ("{% for i in range(10**8) %}{% endfor %}", "Range too big"),
         (
-            "{% for m in messages %}\n{{ m.role }}: {% generation %}{{ m.content }}<|end|>{% endgeneration %}{% endfor %}",
+            "{% for m in messages %}a: {% generation %}{{ m.content }}<|end|>{% endgeneration %}{% endfor %}",
             "must begin behind a special token",
         ),
         (
@@ -180,10 +194,12 @@ def test_templates_of_others_work(tmp_path: Path) -> None:
     tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     source = (
         "{%- for m in messages %}\n"
-        "    {%- if loop.first and m.role != 'system' %}{{ '<|im_start|>system ' ~ {'a': '中'} | tojson }}<|im_end|>{% endif %}\n"
+        "    {%- if loop.first and m.role != 'system' %}\n"
+        "{{- '<|im_start|>system ' ~ {'a': '中'} | tojson }}<|im_end|>{% endif %}\n"
         "    {%- if m.role == 'assistant' %}\n"
         "<|im_start|>{% generation %}{{ m.content | trim }}<|im_end|>{% endgeneration %}\n"
-        "    {%- else %}{% if m.role == 'x' %}{% continue %}{% endif %}<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>\n"
+        "    {%- else %}{% if m.role == 'x' %}{% continue %}{% endif %}"
+        "<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>\n"
         "    {%- endif %}\n"
         "{%- endfor %}\n"
     )

@@ -1,4 +1,4 @@
-"""Instruction tuning: packing that nobody notices, only answers learned, resumed in the same bits, a model that answers."""
+"""Instruction tuning: packing that nobody notices, only answers that are learned, a model that answers."""
 
 import json
 from dataclasses import replace
@@ -63,7 +63,9 @@ def drawn(count: int, seed: int, longest: int = 16) -> list[Conversation]:
         size = int(draw.integers(3, longest + 1))
         learned = draw.random(size) < 0.5
         learned[-1], learned[0] = True, False
-        found.append(Conversation(draw.integers(0, 40, size), learned, learned * draw.integers(0, 4, size), np.zeros(size)))
+        found.append(
+            Conversation(draw.integers(0, 40, size), learned, learned * draw.integers(0, 4, size), np.zeros(size))
+        )
     return found
 
 
@@ -206,7 +208,9 @@ def test_what_does_not_fit_is_cut_at_a_turn_and_counted(tmp_path: Path, chat_tok
     exact = len(read.kept[1].tokens) - 1
     assert len(read_talks(given, "train", chat_tokenizer, ChatConfig(), exact).kept[1].messages) == 4
     assert len(read_talks(given, "train", chat_tokenizer, ChatConfig(), exact - 1).kept[1].messages) == 2
-    with pytest.raises(BadConversation, match="(?s)e1: .* tokens do not fit a context of 40, 'assistant' speaking.*e2: "):
+    with pytest.raises(
+        BadConversation, match=r"(?s)e1: .* tokens do not fit a context of 40, 'assistant' speaking.*e2: "
+    ):
         read_talks(given, "train", chat_tokenizer, ChatConfig(too_long="refuse"), 40)
     with pytest.raises(BadConversation, match="train: no conversation is left: of 3 none fits a context of 4 tokens"):
         read_talks(given, "train", chat_tokenizer, ChatConfig(), 4)
@@ -217,7 +221,7 @@ def test_what_does_not_fit_is_cut_at_a_turn_and_counted(tmp_path: Path, chat_tok
 def test_bad_conversations_are_named_together(tmp_path: Path, chat_tokenizer: Any) -> None:
     twice = [*conversation("x", "y"), turn("assistant", "z")]
     given = the_set(tmp_path / "set", conversation("x", ""), conversation("x", "y"), twice, *[[turn("robot", "a")]] * 5)
-    with pytest.raises(BadConversation, match="(?s)e0: message 1.*empty.*e2: message 2.*two assistant.*and 2 more"):
+    with pytest.raises(BadConversation, match=r"(?s)e0: message 1.*empty.*e2: message 2.*two assistant.*and 2 more"):
         read_talks(given, "train", chat_tokenizer, ChatConfig(), 40)
     task = Task(name="t", ask=Classification(classes=("a", "b")), metrics=("accuracy",))
     write_labelled(tmp_path / "labels", task, {"train": [{"id": "1", "text": "x", "text_b": None, "label": 0}]})
@@ -330,7 +334,9 @@ def test_the_modern_decoder_learns_too(tmp_path: Path) -> None:
     )
     assert result["valid"]["bits_per_byte"] < result["untrained"]["bits_per_byte"]
     assert result["valid"]["answers"] == 2
-    assert load_torch(tmp_path / "model", Modern)[0].config.vocab == load_decoder(tmp_path / "backbone").config.vocab + 4
+    assert (
+        load_torch(tmp_path / "model", Modern)[0].config.vocab == load_decoder(tmp_path / "backbone").config.vocab + 4
+    )
 
 
 def test_what_cannot_converse_is_said(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_they_are_examples_of_a_set_with_what_was_left_out_counted(tmp_path: Pat
     paths = [module(tmp_path, CODE), module(tmp_path, "def (:", "broken.py")]
     config = ReadConfig(fields={"id": "id"})
     read = read_examples(Generation(), read_files(paths, (), config), config, "train")
-    assert [example["id"] for example in read.examples][0] == "box.inner.deep.numbers:1"
+    assert read.examples[0]["id"] == "box.inner.deep.numbers:1"
     assert read.examples[1] == {"id": "box.inner.deep.numbers.Sum:8", "source": BODY, "target": "Sum of some numbers"}
     assert read.notes.counts == {
         "docstrings_without_body": 1,

@@ -41,7 +41,18 @@ def test_it_is_what_rouge_score_gives(text: str, reference: str, value: float) -
 
 def test_words_of_other_scripts_count() -> None:
     assert words("Crème brûlée, 3 mal: 深度学习のAI模型!") == [
-        "crème", "brûlée", "3", "mal", "深", "度", "学", "习", "の", "ai", "模", "型",
+        "crème",
+        "brûlée",
+        "3",
+        "mal",
+        "深",
+        "度",
+        "学",
+        "习",
+        "の",
+        "ai",
+        "模",
+        "型",
     ]
     assert rouge_l("绿色的草", "草是绿色") == pytest.approx(2 * 2 / 8)
 
