@@ -107,7 +107,7 @@ def main() -> None:
         result = instruct(root / "set", given.model, settings, config, root / "c", root / "m", hooks=hooks)
         took = time.perf_counter() - started
         times = {packing: seconds_per_epoch(root / "set", given.model, packing) for packing in (True, False)}
-    print(f"train {result['train']}\nvalid {result['dev']}\nsteps {result['step']}, best {result['best_step']}")
+    print(f"train {result['train']}\nvalid {result['valid']}\nsteps {result['step']}, best {result['best_step']}")
     print(f"bits per byte of answers: {result['untrained']['bits_per_byte']:.3f} before, ", end="")
     print(f"{result['valid']['bits_per_byte']:.3f} after")
     print(f"exact match: {result['valid']['exact_match']:.1f} %, always {frequent!r}: ", end="")

@@ -40,9 +40,13 @@ def instruct(work: Work, config: InstructRequest, *, examples: Artifact, model: 
             should_stop=should_stop,
         )
     write_result(work, result)
-    valid = result["valid"]
     work.counts |= {f"train_{name}": number for name, number in result["train"].items()}
-    work.counts |= {f"valid_{name}": valid[name] for name in ("bits_per_byte", *COMPARED) if name in valid}
+    work.counts |= {
+        f"{split}_{name}": result[split][name]
+        for split in ("valid", "test")
+        for name in ("bits_per_byte", *COMPARED)
+        if name in result.get(split, {})
+    }
     work.counts["untrained_bits_per_byte"] = result["untrained"]["bits_per_byte"]
     register(work, REGISTERED_NAME, {**config.chat.model_dump(), "tokens": result["tokens"]})
 

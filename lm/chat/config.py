@@ -35,8 +35,8 @@ class ChatConfig(StrictModel):
     answers: int | None = Field(
         default=200,
         ge=0,
-        description="Dev prompts that are answered at the end and compared with the true answers: the first; null: all"
-        " of them.",
+        description="Prompts of each held-out split that are answered at the end and compared with the true answers:"
+        " the first; null: all of them.",
     )
     answer_tokens: int = Field(default=100, ge=1, description="Tokens of such an answer at most.")
     samples: int = Field(default=4, ge=0, description="Dev prompts answered during training, to be read.")

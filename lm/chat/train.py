@@ -24,7 +24,7 @@ from lm.config import TrainConfig
 from lm.evaluate.rouge import corpus_rouge_l
 from lm.evaluate.translation import corpus_scores
 from lm.generate import Decoder
-from lm.labelled.folder import LabelledSet
+from lm.labelled.folder import SPLITS, LabelledSet
 from lm.memory import keep_freed_memory
 from lm.models.modern import Modern
 from lm.order import draw_seed
@@ -49,16 +49,16 @@ def instruct(
     should_stop: ShouldStop = never,
 ) -> dict[str, Any]:
     """Teach the model of the folder `backbone` the answers of the labelled set in `examples`; write a model folder to
-    `out_dir`, with the chat template in its tokenizer_config.json and the answers to dev prompts (answers.jsonl).
+    `out_dir`, with the chat template in its tokenizer_config.json and the answers to held-out prompts (answers.jsonl).
 
     Goes on from the newest good checkpoint in `checkpoints`, to the same bits. A model without a chat template gets
     ours, and embeddings of its four tokens, drawn from the seed. Dev is watched by the bits per byte of its answers;
     samples are answers to its first prompts (`settings.samples`), the first of them by the model before any update.
 
-    Returns counts and figures: how the run ended (`TrainResult`), `parameters`, `train` and `dev` (conversations, cut,
-    left out, sequences, tokens), `valid` (of the final weights, with what `answered` says of the answers) and
-    `untrained` (before any update). Raises as `Trainer.run` and `read_talks` do, and ValueError for a model that is no
-    decoder.
+    Returns counts and figures: how the run ended (`TrainResult`), `parameters`, `train` (conversations, cut, left out,
+    sequences, tokens), `valid` and, where the set has one, `test` (the same, figures of the final weights, and what
+    `answered` says of the answers), and `untrained`: figures of valid before any update. Raises as `Trainer.run` and
+    `read_talks` do, and ValueError for a model that is no decoder.
     """
     keep_freed_memory()
     labelled = LabelledSet(examples)
@@ -78,14 +78,15 @@ def instruct(
         config = config.resolve_for(model.config.width, model.config.vocab, context)
         read = {
             split: read_talks(labelled, split, tokenizer, settings, context, should_stop)
-            for split in ("train", "valid")
+            for split in SPLITS
+            if split in ("train", "valid") or labelled.has(split)
         }
         packed = {
             split: PackedConversations([talk.tokens for talk in talks.kept], context, settings.packing)
             for split, talks in read.items()
         }
-        asked = _prompts(read["valid"].kept, tokenizer, context)
-        shown = {_flat(messages): messages for messages, _ in asked[: settings.samples]}
+        asked = {split: _prompts(talks.kept, tokenizer, context) for split, talks in read.items() if split != "train"}
+        shown = {_flat(messages): messages for messages, _ in asked["valid"][: settings.samples]}
         config = config.model_copy(update={"sample_prompts": tuple(shown), "sample_tokens": settings.answer_tokens})
 
         def evaluate(current: nn.Module) -> dict[str, float]:
@@ -109,25 +110,28 @@ def instruct(
         )
         result = trainer.run()
         with torch.autocast(trainer.device.type, torch.bfloat16, config.precision == "bf16"):
-            final = answers_bits_per_byte(model, packed["valid"], should_stop=should_stop)
             untrained = answers_bits_per_byte(first().to(trainer.device), packed["valid"], should_stop=should_stop)
-            compared = asked if settings.answers is None else asked[: settings.answers]
-            found = ChatModel(model, tokenizer).answers(
-                [messages for messages, _ in compared],
-                settings.answer_tokens,
-                temperature=0.0,
-                should_stop=should_stop,
-            )
+            final, rows = {}, []
+            for split, pairs in asked.items():
+                figures = answers_bits_per_byte(model, packed[split], should_stop=should_stop)
+                wanted = [answer for _, answer in pairs[: settings.answers]]
+                prompts = [messages for messages, _ in pairs[: settings.answers]]
+                found = ChatModel(model, tokenizer).answers(
+                    prompts, settings.answer_tokens, temperature=0.0, should_stop=should_stop
+                )
+                final[split] = {**figures, **answered(found, wanted, settings.bleu_tokenizer)}
+                rows += [
+                    {"split": split, "messages": list(messages), "wanted": true, "answer": answer}
+                    for messages, true, answer in zip(prompts, wanted, found, strict=True)
+                ]
         save_model(model, folder, out_dir)
-    wanted = [answer for _, answer in compared]
-    _write_answers(out_dir / ANSWERS, [messages for messages, _ in compared], wanted, found)
+    _write_answers(out_dir / ANSWERS, rows)
     return {
         **asdict(result),
         "checkpoint": result.checkpoint.name,
         "parameters": sum(p.numel() for p in model.parameters()),
         "train": _counts(read["train"], packed["train"]),
-        "dev": _counts(read["valid"], packed["valid"]),
-        "valid": {**final, **answered(found, wanted, settings.bleu_tokenizer)},
+        **{split: {**_counts(read[split], packed[split]), **figures} for split, figures in final.items()},
         "untrained": untrained,
     }
 
@@ -173,16 +177,12 @@ def _counts(talks: Talks, packed: PackedConversations) -> dict[str, Any]:
         **talks.counts,
         "conversations": len(talks.kept),
         "sequences": len(packed),
-        "tokens": packed.places,
+        "tokens_read": packed.places,
         "learned_tokens": packed.learned,
     }
 
 
-def _write_answers(path: Path, given: Sequence[Messages], wanted: Sequence[str], found: Sequence[str]) -> None:
-    rows = [
-        {"messages": list(messages), "wanted": true, "answer": answer}
-        for messages, true, answer in zip(given, wanted, found, strict=True)
-    ]
+def _write_answers(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     partial = path.with_suffix(".tmp")
     partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     os.replace(partial, path)

@@ -40,7 +40,7 @@ def chats(count: int, seed: int) -> list[dict[str, Any]]:
 
 def chat_set(folder: Path, train: int = 24, valid: int = 6) -> Path:
     task = Task(name="colours", ask=Chat(), metrics=("bits_per_byte",))
-    write_labelled(folder, task, {"train": chats(train, 1), "valid": chats(valid, 2)})
+    write_labelled(folder, task, {"train": chats(train, 1), "valid": chats(valid, 2), "test": chats(3, 4)})
     return folder
 
 

@@ -270,9 +270,11 @@ def test_a_model_learns_to_answer(taught: tuple[Path, dict[str, Any], list[tuple
     assert result["valid"]["rouge_l"] == 100.0
     assert result["train"]["conversations"] == 48 > result["train"]["sequences"]
     assert [step for step, _, _ in samples] == [0, 0, 90, 90]
+    assert result["test"]["exact_match"] == 100.0
+    assert result["test"]["given"] == result["test"]["answers"] == 3
     rows = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    assert [row["split"] for row in rows] == ["valid"] * 6 + ["test"] * 3
     assert [row["answer"] for row in rows] == [row["wanted"] for row in rows]
-    assert len(rows) == 6
     assert samples[2][1] == f"user: {rows[0]['messages'][0]['content']}"
     assert samples[2][2] == rows[0]["wanted"]
 
