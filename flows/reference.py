@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from flows.config import PipelineConfig, TokensConfig
+from flows.instruct_config import InstructConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
 from flows.task_config import TaskConfig
@@ -52,6 +53,13 @@ TASK = """
 The files of `textmill task check` (configs/tasks) have these keys. `extends` works here, too.
 """
 
+INSTRUCT = """
+# Instruction tuning
+
+The files of `textmill instruct` have these keys; `--task`, `--data` and `--model` set the keys of those names.
+`extends` works here, too.
+"""
+
 
 def configuration_page() -> str:
     """The whole page as Markdown."""
@@ -62,7 +70,9 @@ def configuration_page() -> str:
     translation = "\n".join(_section(TranslationConfig, "", seen))
     task = "\n".join(_section(TaskConfig, "", seen))
     tuning = "\n".join(_section(TuningConfig, "", seen))
-    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n{TUNING}{tuning}\n"
+    instruct = "\n".join(_section(InstructConfig, "", seen))
+    parts = (LADDER + ladder, TRANSLATION + translation, TASK + task, TUNING + tuning, INSTRUCT + instruct)
+    return "\n".join([pipeline, *parts]) + "\n"
 
 
 def _section(

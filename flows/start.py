@@ -79,7 +79,7 @@ def _summarised(run: Run | None, seconds: float) -> dict[str, Any]:
         "outside_stages_seconds": seconds - run.stage_seconds,
         "stages": stages,
         "figures": _figures(made),
-        "sample": _last_sample(made.get("pretrain") or made.get("train_translator")),
+        "sample": _last_sample(made.get("instruct") or made.get("pretrain") or made.get("train_translator")),
     }
 
 
@@ -111,6 +111,14 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         figures["model"] = f"{found['parameters']:,} parameters, trained on {found['tokens']:,} tokens"
         figures["BLEU of validation sources"] = f"{found['valid_bleu']:.1f} (copied: {found['copy_bleu']:.1f})"
         figures["chrF"] = f"{found['valid_chrf']:.1f}"
+    if "instruct" in counts:
+        found = counts["instruct"]
+        figures["model"] = f"{found['parameters']:,} parameters, trained on {found['tokens']:,} tokens"
+        before, after = found["untrained_bits_per_byte"], found["valid_bits_per_byte"]
+        figures["bits per byte of validation answers"] = f"{after:.4f} (before: {before:.4f})"
+        for name in ("exact_match", "rouge_l"):
+            if f"valid_{name}" in found:
+                figures[f"{name} of answers"] = f"{found[f'valid_{name}']:.1f} %"
     if "compare" in made:
         comparisons = json.loads(made["compare"].file("comparison.json").read_text())
         first, second, gain = (comparisons["pretrained - scratch"][name] for name in ("first", "second", "difference"))
@@ -144,7 +152,7 @@ def _last_sample(model: Artifact | None) -> str | None:
     samples = read_samples(model.path / SAMPLES) if model else []
     if not samples:
         return None
-    between = " -> " if model and model.stage == "train_translator" else ""
+    between = {"train_translator": " -> ", "instruct": "\nassistant: "}.get(model.stage if model else "", "")
     return f"{samples[-1]['prompt']}{between}{samples[-1]['text']}"
 
 

@@ -5,13 +5,14 @@ import glob
 import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from flows.curation import Section
-from flows.loading import ConfigError, load
+from flows.loading import CONFIGS, ConfigError, load
 from lm.labelled.folder import Task
 from lm.labelled.forms import AnyForm
 from lm.labelled.read_config import HubConfig, ReadConfig, SplitSource, fields_of
@@ -85,7 +86,9 @@ class TaskConfig(Section):
                     raise ValueError(f"{where}: a {self.ask.form} has no {name!r}; {hint}")
         for name in ("train", "valid", "test"):
             source: SplitSource | None = getattr(self, name)
-            if source is None or source.files:
+            if source is not None and source.files and source.packages:
+                raise ValueError(f"{name}: give either files or packages, not both")
+            if source is None or source.files or source.packages:
                 continue
             if self.hub is None or source.split is None:
                 raise ValueError(f"{name}: name files, or a split of the hub (hub.id and {name}.split)")
@@ -127,6 +130,8 @@ class TaskConfig(Section):
             return None
         if source.files:
             return SplitFiles.of(_found(source.files), _found(source.targets))
+        if source.packages:
+            return SplitFiles.of(_of_packages(source.packages))
         assert self.hub is not None
         assert source.split is not None
         return SplitFiles.on_hub(self.hub, source.split, source.data_files)
@@ -152,6 +157,24 @@ def _found(names: tuple[str, ...]) -> tuple[Path, ...]:
     return tuple(paths)
 
 
+def _of_packages(packages: tuple[str, ...]) -> tuple[Path, ...]:
+    """The Python files of installed packages, in the order of their names; nothing is imported. Raises ConfigError for
+    a package that is not installed."""
+    from data_quality.config import PythonDocsSource
+    from data_quality.sources.base import SourceNotFound
+    from data_quality.sources.python_docs import find_files
+
+    source = PythonDocsSource(format="python_docs", packages=packages)
+    try:
+        found = sorted((relative, path) for path, relative, _ in find_files(source))
+    except SourceNotFound as error:
+        raise ConfigError(str(error)) from error
+    kept = [
+        Path(path) for relative, path in found if not any(fnmatchcase(relative, pattern) for pattern in source.exclude)
+    ]
+    return tuple(kept)
+
+
 def load_task(path: Path, overrides: Mapping[str, str] | None = None) -> TaskConfig:
     """Read a task's YAML file and apply `--set` overrides.
 
@@ -159,3 +182,16 @@ def load_task(path: Path, overrides: Mapping[str, str] | None = None) -> TaskCon
         ConfigError: as `flows.loading.load` does.
     """
     return load(path, overrides, TaskConfig)
+
+
+def load_shipped_task(name: str, limits: Mapping[str, int], *forms: str) -> TaskConfig:
+    """A task by the path of its YAML file or by the name of a shipped one, with limits of its splits.
+
+    Raises:
+        ConfigError: as `load_task`, and for a task of another form than these.
+    """
+    path = Path(name) if Path(name).is_file() else CONFIGS / "tasks" / f"{name}.yaml"
+    task = load_task(path, {f"limits.{split}": str(count) for split, count in limits.items()})
+    if task.ask.form not in forms:
+        raise ConfigError(f"{path}: a task of form {task.ask.form}; {' or '.join(forms)} is needed")
+    return task

@@ -10,7 +10,9 @@ from rich.progress import Progress
 
 from flows.loading import ConfigError
 from flows.running import prefect_run
-from flows.translation_config import TranslationConfig, shipped_translation
+from flows.task_config import load_shipped_task
+from flows.task_sets import build_task
+from flows.translation_config import PairsSection, TranslationConfig, shipped_translation
 from tasks.store import Artifact
 from tasks.translation import (
     PairSource,
@@ -37,16 +39,9 @@ def build_translation(config: TranslationConfig) -> Translation:
     """Every stage in order; each is found in the store or built.
 
     Raises:
-        ConfigError: a file that is not there.
+        ConfigError: a file that is not there, or a task that cannot be used.
     """
-    given = config.pairs
-    try:
-        train = PairSource.of(given.train.paths(), given.train.fields)
-        valid = None if given.valid is None else PairSource.of(given.valid.paths(), given.valid.fields)
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
-    kept = given.model_dump(include={"valid_fraction", "salt", "max_pairs"})
-    made = pairs(PairsRequest(train=train, valid=valid, **kept))
+    made = pairs_of(config.pairs)
     own = config.tokenizers
     source = pair_tokenizer(
         PairTokenizerConfig(side="both" if own.shared else "source", train=own.train),
@@ -61,6 +56,21 @@ def build_translation(config: TranslationConfig) -> Translation:
     request = TranslatorRequest(translator=translator, train=train_config)
     model = train_translator(request, label=config.translator.model.kind, pairs=made, source=source, target=target)
     return Translation(made, source, target, model)
+
+
+def pairs_of(given: PairsSection) -> Artifact:
+    """The pairs: of files, or of a task, whose labelled set has the same files and columns."""
+    if given.task is not None:
+        limits = {} if given.max_pairs is None else dict.fromkeys(("train", "valid"), given.max_pairs)
+        return build_task(load_shipped_task(given.task, limits, "generation"))
+    assert given.train is not None
+    try:
+        train = PairSource.of(given.train.paths(), given.train.fields)
+        valid = None if given.valid is None else PairSource.of(given.valid.paths(), given.valid.fields)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    kept = given.model_dump(include={"valid_fraction", "salt", "max_pairs"})
+    return pairs(PairsRequest(train=train, valid=valid, **kept))
 
 
 @flow(name="translator", flow_run_name="translator {config.name}", persist_result=False)

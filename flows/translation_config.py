@@ -53,7 +53,14 @@ def _expanded(name: str) -> Path:
 class PairsSection(Section):
     """What is learned from, and what is held out."""
 
-    train: PairFiles = Field(description="Pairs to train on. `${NAME}` in a path is an environment variable.")
+    train: PairFiles | None = Field(
+        default=None, description="Pairs to train on. `${NAME}` in a path is an environment variable."
+    )
+    task: str | None = Field(
+        default=None,
+        description="Instead, a task of form `generation`, which has both: its YAML file, or the name of a shipped one"
+        " (`textmill task ls`).",
+    )
     valid: PairFiles | None = Field(
         default=None,
         description="Pairs to watch and score; null: a part of `train`. Training pairs that share a side with one of"
@@ -66,7 +73,17 @@ class PairsSection(Section):
         description="Without `valid`: the part of all sources that is held out, by their hash.",
     )
     salt: str = Field(default="pairs", description="Without `valid`: another word, another part.")
-    max_pairs: int | None = Field(default=None, ge=1, description="Read only so many pairs of each file, the first.")
+    max_pairs: int | None = Field(
+        default=None, ge=1, description="Read only so many pairs of each file, the first; of a task's splits any."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.train is None) == (self.task is None):
+            raise ValueError("give either train (files of pairs) or task")
+        if self.task is not None and self.valid is not None:
+            raise ValueError("a task has validation pairs of its own: take valid out")
+        return self
 
 
 class PairTokenizersSection(Section):

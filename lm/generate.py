@@ -20,7 +20,7 @@ from lm.nn.masks import Padding
 from lm.order import draw_seed
 from lm.sampling import Draw, Drawing, TextSettings, before_stop, drawn_as_text, penalised, seen_tokens, shortlist
 from lm.stop import ShouldStop, check, never
-from lm.tokenizer import encode_documents, end_of_text_id
+from lm.tokenizer import encode_documents, end_of_text_id, end_of_turn_id
 
 Decoder = GPT | Modern
 WORTH_COPYING = 16  # tokens
@@ -218,16 +218,18 @@ def generate_texts(
 ) -> list[str]:
     """The model's continuation of each prompt as the beginning of a document (without the prompt).
 
-    It ends before the first of the `stop` strings, at the end of the document or after `max_new_tokens`.
+    It ends before the first of the `stop` strings, at the end of the document (for a model of conversations also of a
+    turn) or after `max_new_tokens`.
     """
-    end = end_of_text_id(tokenizer)
+    end, turn = end_of_text_id(tokenizer), end_of_turn_id(tokenizer)
     before_stop("", stop)  # is it one?
 
     def text_of(new: list[int]) -> str:
-        return str(tokenizer.decode(new, skip_special_tokens=False))  # an <unk> is shown
+        shown = new[:-1] if turn is not None and new[-1:] == [turn] else new
+        return str(tokenizer.decode(shown, skip_special_tokens=False))  # an <unk> is shown
 
     def ended(number: int, new: list[int]) -> bool:
-        return before_stop(text := text_of(new), stop) != text
+        return new[-1] == turn or (bool(stop) and before_stop(text := text_of(new), stop) != text)
 
     news = generate_batch(
         model,
@@ -236,7 +238,7 @@ def generate_texts(
         seed=seed,
         stop=end,
         should_stop=should_stop,
-        ended=ended if stop else never_ended,
+        ended=ended if stop or turn is not None else never_ended,
         **asdict(drawn_as_text(**drawing)),
     )
     return [before_stop(text_of(new), stop) for new in news]

@@ -23,6 +23,10 @@ from lm.tokenizers.spelling import SPELLING_FILE, Spelling
 
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
+"""Where Hugging Face folders may have the chat template instead of in tokenizer_config.json."""
+TURN_END = "<|end|>"
+"""The special token behind each turn of a conversation (`lm.chat`); only tokenizers with a chat template have it."""
 ENDS = (END_OF_TEXT, "</s>", "[SEP]")
 """The special token that ends a document, by name: ours and GPT-2's, RoBERTa's, BERT's."""
 TRAIN: dict[str, Callable[[Iterable[str], Any, ShouldStop], Trained]] = {
@@ -76,8 +80,9 @@ def train_tokenizer(
     return {**counts, "vocab_size": trained.tokenizer.get_vocab_size()}
 
 
-def save_tokenizer(tokenizer: Tokenizer, out_dir: Path) -> None:
-    """Write the two files that make a folder which Hugging Face's `AutoTokenizer` loads."""
+def save_tokenizer(tokenizer: Tokenizer, out_dir: Path, chat_template: str | None = None) -> None:
+    """Write the two files that make a folder which Hugging Face's `AutoTokenizer` loads, with the Jinja of its
+    `apply_chat_template` if there is one."""
     out_dir.mkdir(parents=True, exist_ok=True)
     end = tokenizer.id_to_token(end_of_text_id(tokenizer))
     vocab = tokenizer.get_vocab()
@@ -91,6 +96,7 @@ def save_tokenizer(tokenizer: Tokenizer, out_dir: Path) -> None:
         **({"unk_token": UNKNOWN} if UNKNOWN in vocab else {}),
         **({role: name for role, name in ROLES[not bert].items() if name in vocab} if bert or roberta else {}),
         "clean_up_tokenization_spaces": False,
+        **({} if chat_template is None else {"chat_template": chat_template}),
     }
     _publish(out_dir / TOKENIZER_CONFIG_FILE, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
     _publish(out_dir / TOKENIZER_FILE, tokenizer.to_str(pretty=True))
@@ -98,10 +104,27 @@ def save_tokenizer(tokenizer: Tokenizer, out_dir: Path) -> None:
 
 def copy_tokenizer(directory: Path, folder: Path) -> None:
     """Put the tokenizer of `directory` (our own or a Hugging Face folder) into a model's folder, byte by byte."""
-    save_tokenizer(load_tokenizer(directory), folder)
+    save_tokenizer(load_tokenizer(directory), folder, chat_template(directory))
     for name in (TOKENIZER_FILE, SPELLING_FILE):
         if (directory / name).exists():
             shutil.copyfile(directory / name, folder / name)
+
+
+def chat_template(directory: Path) -> str | None:
+    """The chat template beside a tokenizer, of ours or in a Hugging Face folder; None if there is none.
+
+    Raises ValueError for several templates none of which is called `default`.
+    """
+    alone, config = directory / CHAT_TEMPLATE_FILE, directory / TOKENIZER_CONFIG_FILE
+    if alone.exists():
+        return alone.read_text(encoding="utf-8")
+    found = json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.exists() else None
+    if isinstance(found, list):
+        named = {each["name"]: each["template"] for each in found}
+        if "default" not in named:
+            raise ValueError(f"{config}: several chat templates ({', '.join(named)}), none called default")
+        found = named["default"]
+    return None if found is None else str(found)
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -152,6 +175,12 @@ def end_of_text_id(tokenizer: Tokenizer) -> int:
         if token is not None:
             return int(token)
     raise ValueError(f"the tokenizer has no {END_OF_TEXT} token, nor {' nor '.join(ENDS[1:])}")
+
+
+def end_of_turn_id(tokenizer: Tokenizer) -> int | None:
+    """The id of the token that ends a turn of a conversation; None for a tokenizer without conversations."""
+    added = tokenizer.get_added_tokens_decoder()
+    return next((int(i) for i, token in added.items() if token.special and token.content == TURN_END), None)
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:

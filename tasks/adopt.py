@@ -28,10 +28,14 @@ class AdoptConfig(BaseModel):
         Raises:
             FileNotFoundError: naming the file that is missing.
         """
+        from lm.tokenizer import chat_template
+
         hashes = {}
         for name in (*MODEL_FILES, *([SPELLING_FILE] if (folder / SPELLING_FILE).exists() else [])):
             with (folder / name).open("rb") as handle:
                 hashes[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+        if (template := chat_template(folder)) is not None:
+            hashes["chat_template"] = hashlib.sha256(template.encode()).hexdigest()
         return cls(folder=folder, sha256=hashes)
 
     def key_material(self) -> dict[str, Any]:

@@ -4,6 +4,10 @@ from typing import Any
 
 PAGE_SHOWN = 5
 NOTED = {
+    "files_not_parsed": "Python files that could not be parsed, left out",
+    "docstrings_without_summary": "docstrings whose first paragraph is no single sentence of 3 to 30 words, left out",
+    "docstrings_without_body": "docstrings with too little below their first line, left out",
+    "summaries_in_body": "docstrings whose body repeats their first line, left out",
     "answers_moved": "answers whose offset was wrong, moved to the only place where they stand",
     "answers_left_out": "answers left out: their offset was wrong and they stand nowhere or in several places",
     "questions_left_out": "questions left out with their answers",

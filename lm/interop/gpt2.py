@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from lm.config import GPTConfig
 from lm.interop.folders import read_weights, write_json
 from lm.models.gpt import GPT
-from lm.tokenizer import TOKENIZER_FILE, end_of_text_id, load_tokenizer
+from lm.tokenizer import TOKENIZER_FILE, chat_template, end_of_text_id, end_of_turn_id, load_tokenizer
 
 
 class Row(NamedTuple):
@@ -147,7 +147,8 @@ def import_gpt2(folder: Path) -> tuple[GPT, Tokenizer]:
 
 
 def export_gpt2(model: GPT, tokenizer_dir: Path, folder: Path) -> None:
-    """Write a folder that `AutoModelForCausalLM` and `AutoTokenizer` load without Textmill. Raises as `format_of`."""
+    """Write a folder that `AutoModelForCausalLM` and `AutoTokenizer` load without Textmill, with the chat template if
+    there is one; `generate` there then ends with a turn. Raises as `format_of`."""
     rows = weight_rows(model.config)
     folder.mkdir(parents=True, exist_ok=True)
     ours = model.state_dict()
@@ -168,8 +169,11 @@ def export_gpt2(model: GPT, tokenizer_dir: Path, folder: Path) -> None:
             "eos_token": tokenizer.id_to_token(end),
             "model_max_length": model.config.context,
             "clean_up_tokenization_spaces": False,
+            **({} if (template := chat_template(tokenizer_dir)) is None else {"chat_template": template}),
         },
     )
+    if (turn := end_of_turn_id(tokenizer)) is not None:
+        write_json(folder / "generation_config.json", {"bos_token_id": end, "eos_token_id": [turn, end]})
 
 
 def config_from_hugging_face(theirs: dict[str, Any], folder: Path) -> GPTConfig:

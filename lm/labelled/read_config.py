@@ -8,7 +8,7 @@ from lm.config import StrictModel
 from lm.labelled.forms import AnyForm, Chat
 
 Scheme = Literal["iob1", "iob2", "bioes", "none"]
-Format = Literal["auto", "jsonl", "csv", "tsv", "parquet", "conll", "squad", "lines"]
+Format = Literal["auto", "jsonl", "csv", "tsv", "parquet", "conll", "squad", "lines", "docstrings"]
 CHAT_FIELDS = ("system", "prompt", "response")
 
 
@@ -35,6 +35,10 @@ class SplitSource(StrictModel):
     targets: tuple[str, ...] = Field(
         default=(), description="`lines`: files whose line n is what line n of `files` becomes."
     )
+    packages: tuple[str, ...] = Field(
+        default=(),
+        description="Instead of files, the Python files of these installed packages, tests left out (`docstrings`).",
+    )
     split: str | None = Field(default=None, description="The split on the hub.")
     data_files: tuple[str, ...] = Field(
         default=(), description="Files of the hub's repository to read instead of those that belong to the split."
@@ -47,15 +51,15 @@ class ReadConfig(StrictModel):
     format: Format = Field(
         default="auto",
         description="`auto`: as the name says (.jsonl, .csv, .tsv, .parquet, .conll, .json for SQuAD, .txt for"
-        " `lines`).",
+        " `lines`, .py for `docstrings`: pairs of a docstring's body and its first line).",
     )
     fields: dict[str, str | tuple[str, ...]] = Field(
         default_factory=dict,
         description="Which column holds a field of the form: `{text: sentence}`. `a.b` steps into an object; a list of"
         " columns becomes the choices, or is joined by spaces where a text is wanted. A field that is not named is the"
         " column of its name. `id`: examples are named by it; without it they are numbered. Conversations: `messages`,"
-        " or `prompt` and `response` (and `system`). For `conll`, `squad` and `lines`, which have fields of their own,"
-        " only `id` counts.",
+        " or `prompt` and `response` (and `system`). For `conll`, `squad`, `lines` and `docstrings`, which have fields"
+        " of their own, only `id` counts.",
     )
     labels: dict[str, str] = Field(
         default_factory=dict,

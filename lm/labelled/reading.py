@@ -48,6 +48,9 @@ def read_examples(
     ids: dict[str, str] = {}
     number = 0
     for number, record in enumerate(records, 1):
+        if record.left_out is not None:
+            notes.add(record.left_out, record.short)
+            continue
         fields = Fields(record, config)
         try:
             example = make_example(form, fields, notes)

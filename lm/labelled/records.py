@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lm.labelled.conll import read_conll
+from lm.labelled.docstrings import read_docstrings
 from lm.labelled.read_config import ReadConfig
 from lm.labelled.squad import read_squad
 from lm.labelled.streams import BadInput, ending, lines
@@ -25,6 +26,7 @@ FORMATS = {
     "iob": "conll",
     "json": "squad",
     "txt": "lines",
+    "py": "docstrings",
 }
 """What the ending of a name means."""
 
@@ -36,6 +38,7 @@ class Record(NamedTuple):
     short: str  # with the file's name only, for what is written into an artifact
     values: dict[str, Any]
     named: bool = False  # by the form's own names, so that `read.fields` says nothing of them (but for `id`)
+    left_out: str | None = None  # why it is no example
 
 
 def read_records(path: Path, config: ReadConfig, target: Path | None = None) -> Iterator[Record]:
@@ -51,11 +54,17 @@ def read_records(path: Path, config: ReadConfig, target: Path | None = None) -> 
     if not form:
         raise BadInput(
             f"{path}: its format cannot be told by its name: set read.format to one of jsonl, csv, tsv, parquet,"
-            " conll, squad, lines"
+            " conll, squad, lines, docstrings"
         )
     if form == "lines":
         for number, values in _line_pairs(path, target):
             yield Record(f"{path}: line {number}", f"{path.name}: line {number}", values, named=True)
+        return
+    if form == "docstrings":
+        for found in read_docstrings(path):
+            values = {"id": found.name, "source": found.source, "target": found.target}
+            short = f"{path.name}: line {found.line}"
+            yield Record(f"{path}: line {found.line}", short, values, named=True, left_out=found.left_out)
         return
     for place, values in READERS[form](path, config):
         yield Record(f"{path}: {place}", f"{path.name}: {place}", values, named=form in ("conll", "squad"))

@@ -73,3 +73,13 @@ def utf8_offsets(text: str) -> np.ndarray:
     code = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     size = 1 + (code > 0x7F).astype(np.int64) + (code > 0x7FF) + (code > 0xFFFF)
     return np.concatenate([[0], np.cumsum(size)])
+
+
+def token_starts(tokenizer: Tokenizer, text: str) -> np.ndarray:
+    """Where each token of a text begins, in its characters, int64 [tokens]; never falling."""
+    offset, starts = 0, [np.zeros(0, dtype=np.int64)]
+    for part in pieces(tokenizer, text):
+        encoding = tokenizer.encode(part, add_special_tokens=False)
+        starts.append(np.array([start + offset for start, _ in encoding.offsets], dtype=np.int64))
+        offset += len(part)
+    return np.maximum.accumulate(np.concatenate(starts))

@@ -39,6 +39,7 @@ READ: dict[str, dict[str, int]] = {
     "squad-shifts": {"train": 7_936 + 9_877},
     "sst-2": {"train": 6_920, "valid": 872},
     "sts-b": {"train": 3_000, "valid": 750},
+    "trec-chat": {"train": 5_452},
     "trec": {"train": 5_452},
 }
 """Records of each file, as the README of the data counts them."""
@@ -49,7 +50,11 @@ NOTED = {
 }
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+OF_PACKAGES = ("summarise-docs",)
+"""Made of what is installed; nothing is asked of the hub."""
+
+
+@pytest.mark.parametrize("path", [path for path in SHIPPED if path.stem not in OF_PACKAGES], ids=lambda path: path.stem)
 def test_a_shipped_task_names_its_set_and_how_to_do_without_the_hub(path: Path) -> None:
     config = load_task(path)
     assert config.name == path.stem
@@ -76,11 +81,32 @@ def test_every_form_and_both_languages_are_shipped() -> None:
         "generation",
     }
     assert {config.language for config in configs} == {"en", "zh"}
-    assert len(configs) == 23
+    assert len(configs) == 24
+
+
+@pytest.mark.parametrize("name", OF_PACKAGES)
+def test_a_task_of_packages_has_each_on_one_side(name: str) -> None:
+    path = CONFIGS / "tasks" / f"{name}.yaml"
+    config = load_task(path)
+    splits = [set(source.packages) for source in (config.train, config.valid, config.test) if source is not None]
+    assert len(splits) == 3
+    assert sum(map(len, splits)) == len(set().union(*splits))
+    assert f"textmill task check configs/tasks/{path.name}" in path.read_text(encoding="utf-8")
+    own = load_task(path, {"train.packages": "[]", "train.files": "[src/a.py]", "valid.packages": "[ftfy]"})
+    assert (own.train.files, own.train.packages) == (("src/a.py",), ())
+    with pytest.raises(ConfigError, match="train: give either files or packages, not both"):
+        load_task(path, {"train.files": "[src/a.py]"})
+    with pytest.raises(ConfigError, match="package 'numpyy' is not installed; did you mean"):
+        load_task(path, {"train.packages": "[numpyy]"}).request()
+    paths = (
+        load_task(path, {"train.packages": "[ftfy]", "valid.packages": "[ftfy]", "test": "null"}).request().train.paths
+    )
+    assert "__init__.py" in {path.name for path in paths}
+    assert all(path.suffix == ".py" for path in paths)
 
 
 def test_local_variants_are_those_that_are_tested() -> None:
-    assert [path.stem for path in LOCAL] == sorted(READ)
+    assert sorted(path.stem for path in LOCAL) == sorted(READ)
 
 
 @pytest.mark.skipif("TEXTMILL_DATA" not in os.environ, reason="needs TEXTMILL_DATA")

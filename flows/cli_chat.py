@@ -1,0 +1,58 @@
+"""Commands that teach a model to converse and talk to it. Each imports what it needs when it runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli_common import Json, Overrides, app, fail, model_folder, overrides, show_result, start_flow
+from flows.printing import out
+
+
+@app.command()
+def instruct(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/instruct/chat.yaml.", show_default=False)],
+    task: Annotated[str | None, typer.Option(help="A task's YAML file, or a shipped one's name.")] = None,
+    data: Annotated[str | None, typer.Option(help="Instead, a labelled set: an artifact.")] = None,
+    model: Annotated[str | None, typer.Option(help="The pretrained model: an artifact, an alias or a folder.")] = None,
+    set_: Overrides = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Teach a pretrained model to answer, from conversations or pairs; goes on where it stopped."""
+    from flows.instruct_config import load_instruct
+
+    named = {name: value for name, value in (("task", task), ("data", data), ("model", model)) if value is not None}
+    settings = load_instruct(config, overrides(set_) | {name: f'"{value}"' for name, value in named.items()})
+    settings.needed()
+    start_flow("flows.instruct:instruct_flow", settings.smoke() if smoke else settings, as_json)
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="An instruct artifact, or a model folder.")] = "instruct",
+    message: Annotated[list[str] | None, typer.Option(help="Say this and end; may be given often, in turn.")] = None,
+    system: Annotated[str | None, typer.Option(help="Said before everything else.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 200,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=1, help="Draw from so many of the likeliest tokens.")] = 50,
+    top_p: Annotated[float | None, typer.Option(help="Of these, from the likeliest whose mass reaches this.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other answers.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Talk to a model that was taught to answer: on a terminal line by line, or with --message."""
+    from flows.chat import Chat, talk
+
+    if not message and not sys.stdin.isatty():
+        fail("there is no terminal to talk on: say something with --message TEXT")
+    if not message and as_json:
+        fail("--json prints one document: say something with --message TEXT")
+    chat = Chat(model_folder(model), system, tokens, seed, temperature=temperature, top_k=top_k, top_p=top_p)
+    if not message:
+        out.print("An empty line ends the conversation.", style="dim")
+        talk(chat, lambda: input("> "), lambda answer: out.print(answer, markup=False))
+        return
+    answers = [chat.say(text) for text in message]
+    found = {"messages": chat.messages, "answers": answers}
+    show_result(found, as_json, lambda data: out.print("\n".join(data["answers"]), markup=False))
