@@ -165,7 +165,9 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", show_default=False)],
     to: Annotated[
         str,
-        typer.Option("--to", help="hf, onnx, arpa (n-grams) or word2vec (vectors).", show_default=False),
+        typer.Option(
+            "--to", help="hf, onnx, arpa (n-grams), word2vec (vectors) or mlflow (fine-tuned).", show_default=False
+        ),
     ],
     as_json: Json = False,
 ) -> None:
