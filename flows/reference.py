@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from flows.config import PipelineConfig, TokensConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
+from flows.search_config import SearchTuningConfig
 from flows.task_config import TaskConfig
 from flows.translation_config import TranslationConfig
 from flows.tuning_config import TuningConfig
@@ -46,6 +47,12 @@ TUNING = """
 The files of `textmill finetune` have these keys; `--task`, `--data` and `--model` set the keys of those names.
 """
 
+SEARCH = """
+# A search
+
+The files of `textmill search` have the keys of a fine-tuning, and these.
+"""
+
 TASK = """
 # A task
 
@@ -62,7 +69,9 @@ def configuration_page() -> str:
     translation = "\n".join(_section(TranslationConfig, "", seen))
     task = "\n".join(_section(TaskConfig, "", seen))
     tuning = "\n".join(_section(TuningConfig, "", seen))
-    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n{TUNING}{tuning}\n"
+    search = "\n".join(_section(SearchTuningConfig, "", seen, {"search"}))
+    training = f"{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n{TUNING}{tuning}\n{SEARCH}{search}"
+    return f"{pipeline}\n{training}\n"
 
 
 def _section(

@@ -74,11 +74,16 @@ class SummaryConfig(StrictModel):
     metric: str | None = Field(default=None, description="null: the task's first.")
 
 
-@stage(version=2)
-def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact]) -> None:
-    """One model over several seeds: every metric's mean, standard deviation and interval, and the best run, which is
-    registered in MLflow."""
+@stage(version=2, libraries=("torch", "tokenizers"))
+def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact], examples: Artifact) -> None:
+    """One model over several seeds: every metric's mean, standard deviation and interval, a report, and the best run,
+    which is registered in MLflow."""
+    import torch
+
     from lm.finetune.summary import summarise
+    from tasks.finetune_page import REPORT, finetune_page
+
+    torch.set_num_threads(work.resources.threads)
 
     results = [read_json(run.file(METRICS)) for run in runs]
     found = summarise([run.path for run in runs], results, config.metric)
@@ -91,6 +96,9 @@ def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact])
         for name, spread in of.items():
             work.counts |= {f"{split}_{name}_{what}": spread[what] for what in ("mean", "sd", "low", "high")}
     best = runs[found["best"]]
+    page = finetune_page(found, best.path, examples.path)
+    (work.directory / REPORT).write_text(page, encoding="utf-8")
+    work.journal.write("file", path=REPORT, directory="report")
     name = registered_name(found["task"])
     work.journal.write("serve", name=name, alias=BEST, path=str(best.path), key=best.key)
     rows = [{"split": s, "metric": m, **spread} for s, of in found["splits"].items() for m, spread in of.items()]
