@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from lm.evaluate.metrics_calibration import Bin
 from tasks.report_figures import HALF, WIDE
-from tasks.report_format import count, share, visible
+from tasks.report_format import THIN, count, share, visible
 from tasks.report_svg import Plot, Scale, line, picture, rectangle, tag, text
 
 FONT = 12.0
@@ -20,7 +20,7 @@ def reliability_diagram(bins: Sequence[Bin]) -> Markup:
 
     Below it the number of predictions in each bin, the largest 1.
     """
-    plot = Plot(Scale(0, 1, 62, HALF - 22), Scale(0, 1, 262, 30))
+    plot = Plot(Scale(0, 1, 56, HALF - 28), Scale(0, 1, 262, 30))
     shapes = []
     for b in bins:
         if not b.predictions:
@@ -35,7 +35,7 @@ def reliability_diagram(bins: Sequence[Bin]) -> Markup:
             tag("circle", tag("title", tip), cx=plot.x(b.confidence), cy=plot.y(b.accuracy), r=3.5, class_="accent")
         )
     diagonal = line(plot.x(0), plot.y(0), plot.x(1), plot.y(1), "baseline")
-    frame = plot.frame("probability of what was predicted", "share that is right", share, share)
+    frame = plot.frame("probability of what was predicted", "share that is right", _percent, _percent)
     most = max((b.predictions for b in bins), default=0) or 1
     top, high = 312.0, 34.0
     for b in bins:
@@ -70,6 +70,10 @@ def saliency_picture(tokens: Sequence[str], scores: Sequence[float], target: str
         drawn.append(text(0, y + 16, f"and {count(left_out)} tokens more", "tick"))
     height = y + LINE + 2
     return picture(width, height, f"What the score of {target} hangs on, token by token", *drawn)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f}{THIN}%"
 
 
 def _width(written: str) -> float:

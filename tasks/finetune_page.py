@@ -12,7 +12,7 @@ from lm.labelled.folder import LabelledSet, Split
 from lm.labelled.forms import Regression, Tagging
 from tasks.finetune_figures import reliability_diagram, saliency_picture
 from tasks.finetune_findings import MOST_ERRORS, PICTURES, Shown, calibration, confusion, pictured, ranked, shown
-from tasks.report_format import decimal
+from tasks.report_format import decimal, short
 from tasks.report_page import environment, style_sheet
 from tasks.report_results import confusion as confusion_picture
 
@@ -64,7 +64,6 @@ def finetune_page(summary: Mapping[str, Any], best: Path, examples: Path) -> str
     errors = _examples(predictor, dev, wrong[:MOST_ERRORS], by_id)
     sure = _examples(predictor, dev, [place for place in right if place not in wrong[:MOST_ERRORS]][:PICTURES], by_id)
     style, style_hash = style_sheet()
-    first_run = summary["runs"][0]
     return (
         environment()
         .get_template("finetune_page.html.jinja")
@@ -75,9 +74,10 @@ def finetune_page(summary: Mapping[str, Any], best: Path, examples: Path) -> str
             tiles=_tiles(summary),
             figures=[{"split": SPLITS[s], "metric": m, **spread} for s, m, spread in _spreads(summary)],
             runs=summary["runs"],
-            run_columns=[name for name in first_run if name not in ("artifact", "seed")],
+            run_columns=[(s, m) for s, m, _ in _spreads(summary)],
             best=summary["best"],
             parts=[_part(split, of) for split, of in predictions.items()],
+            split_names=SPLITS,
             far=isinstance(task.ask, Regression),
             errors=errors,
             wrong=len(wrong),
@@ -140,7 +140,7 @@ def _lead(summary: Mapping[str, Any], predictor: Predictor) -> str:
     kind = predictor.model.backbone.settings.kind  # type: ignore[attr-defined]
     parameters = sum(p.numel() for p in predictor.model.parameters())
     return (
-        f"A {kind} of {parameters / 1e6:.1f} million parameters, from {start}: {settings.epochs:g} epochs, batch "
+        f"A {kind} of {short(parameters)} parameters, from {start}: {settings.epochs:g} epochs, batch "
         f"{settings.batch}, learning rate {settings.learning_rate:g}, {summary['seeds']} "
         f"seed{'s' if summary['seeds'] > 1 else ''}."
     )

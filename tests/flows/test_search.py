@@ -58,10 +58,10 @@ def states(run: Run, stage: str) -> list[str]:
 
 
 def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not(named: dict[str, str], tmp_path: Path) -> None:
-    """Killed in the middle of the fourth of eight runs; what is built then is built once, and all is the same."""
+    """Killed in the middle of the fourth of eight runs, each of which looks at dev three times; all ends the same."""
     config = searching(named, GRID)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.flows.search_driver", tmp_path / "store", config.model_dump_json(), "7"],
+        [sys.executable, "-m", "tests.flows.search_driver", tmp_path / "store", config.model_dump_json(), "11"],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
