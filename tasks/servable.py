@@ -14,7 +14,8 @@ from lm.finetune.artifact import KIND
 from lm.finetune.predictor import INPUTS
 from lm.labelled.folder import Task
 from lm.labelled.forms import Classification, Form, MultipleChoice, QuestionAnswering, Regression, Tagging
-from lm.tokenizer import SPELLING_FILE, TOKENIZER_FILE
+from lm.tokenizer import TOKENIZER_FILE
+from lm.tokenizers.spelling import SPELLING_FILE
 
 FILES = ("config.json", "model.safetensors", TOKENIZER_FILE, SPELLING_FILE, "tokenizer_config.json")
 """Of the folder: the model, and neither figures nor predictions, which quote the set."""
