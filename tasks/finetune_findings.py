@@ -106,7 +106,7 @@ def ranked(predictions: Predictions) -> tuple[list[int], list[int]]:
 
 def shown(task: Task, row: Row, example: Row) -> Shown:
     """A row beside its example."""
-    texts = {name: cut(_text(example[name])) for name in task.ask.inputs if example.get(name)}
+    texts = {name: cut(_text(task, name, example[name])) for name in task.ask.inputs if example.get(name)}
     sure: float | None = None
     words: list[tuple[str, str, str]] = []
     if isinstance(task.ask, Classification):
@@ -128,10 +128,12 @@ def shown(task: Task, row: Row, example: Row) -> Shown:
     return Shown(row["id"], texts, right, said, sure, words)
 
 
-def _text(value: Any) -> str:
+def _text(task: Task, name: str, value: Any) -> str:
+    """A column as it is read; of several choices with a sign between them."""
     if isinstance(value, str):
         return value
-    return (" " if all(len(item) > 1 for item in value[:4]) else " · ").join(value)
+    joined = isinstance(task.ask, Tagging) and task.ask.joined
+    return {"words": "" if joined else " ", "choices": " · "}[name].join(value)
 
 
 def pictured(predictor: Any, task: Task, row: Row, example: Row) -> Saliency | None:
@@ -140,7 +142,8 @@ def pictured(predictor: Any, task: Task, row: Row, example: Row) -> Saliency | N
     None where the model has no embeddings to derive by, and for a text with an e-mail address, whose pieces would show.
     """
     given = {name: example[name] for name in task.ask.inputs if name in example}
-    if any(without_addresses(_text(value)) != _text(value) for value in given.values() if value):
+    texts = [_text(task, name, value) for name, value in given.items() if value]
+    if any(without_addresses(text) != text for text in texts):
         return None
     word = 0
     if isinstance(task.ask, Tagging):
