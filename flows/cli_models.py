@@ -173,5 +173,6 @@ def export(
 ) -> None:
     """Write a model in the files of other programs."""
     from flows.export import export_model
+    from flows.predict import best_of
 
-    show_result(export_model(model_folder(model), to, folder), as_json, printing.show_exported)
+    show_result(export_model(best_of(model_folder(model)), to, folder), as_json, printing.show_exported)

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/howto/search.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 QUICK: dict[str, Any] = {"epochs": 1, "batch": 8, "evaluations": 2, "device": "cpu"}
-GRID = {"space": {"learning_rate": [1e-5, 1e-2], "batch": [4, 8]}}
+GRID = {"space": {"learning_rate": [1e-5, 1e-2]}}
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def states(run: Run, stage: str) -> list[str]:
 
 
 def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not(named: dict[str, str], tmp_path: Path) -> None:
-    """Killed in the middle of the fourth of eight runs, each of which looks at dev three times; all ends the same."""
+    """Killed in the middle of the third of four runs, each of which looks at dev three times; all ends the same."""
     config = searching(named, GRID)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.flows.search_driver", tmp_path / "store", config.model_dump_json(), "11"],
+        [sys.executable, "-m", "tests.flows.search_driver", tmp_path / "store", config.model_dump_json(), "8"],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
@@ -69,8 +69,8 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not(named: dict[
     assert done.returncode == -signal.SIGKILL
     with use_run(run_in(tmp_path)) as run:
         found = build_searched(config)
-    assert states(run, "finetune") == ["cached"] * 3 + ["built"] * 5
-    assert states(run, "search_trial") == ["cached"] + ["built"] * 3
+    assert states(run, "finetune") == ["cached"] * 2 + ["built"] * 2
+    assert states(run, "search_trial") == ["cached", "built"]
     with use_run(run_in(tmp_path)) as again:
         build_searched(config)
     assert {record.state for record in again.records} == {"cached"}
