@@ -1,5 +1,6 @@
 # make run   the quickstart, end to end, from a fresh clone        make up / down   servers and a worker
 # make test  the tests        make lint  style, types, imports     make setup       the environment alone
+# make test-servers  the tests that start servers and clusters
 
 # The first that works: a name on PATH may be a shim with nothing behind it. Not the environment's own, which stands first
 # on PATH where it is activated: it would be cleared by itself.
@@ -10,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CONFIG ?= configs/quickstart.yaml
 
-.PHONY: setup run test lint up down bench clean
+.PHONY: setup run test test-servers lint up down bench clean
 .DEFAULT_GOAL := run
 
 # The environment belongs to one lock, one project file, one place and one interpreter: the stamp is named
@@ -36,7 +37,11 @@ run: setup
 	$(BIN)/textmill run $(CONFIG)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not server"
+
+# The rest: what starts real servers of Prefect and MLflow, or a Dask cluster, and waits for them.
+test-servers: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m server
 
 lint: setup
 	$(BIN)/ruff check .

@@ -172,6 +172,7 @@ def test_why_imports_neither_prefect_nor_mlflow_nor_torch(home: Path) -> None:
 
 def test_every_command_of_the_readme_and_docs_exists() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands |= {group.name for group in app.registered_groups if group.name}
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         named = set(re.findall(r"`(?:\.venv/bin/)?textmill ([a-z][a-z-]*)", page.read_text(encoding="utf-8")))
         assert named <= commands, f"{page.name} names {named - commands}"
