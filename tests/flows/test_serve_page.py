@@ -134,6 +134,7 @@ def tuned(root: Path) -> Tuned:
         return build_tuned(TuningConfig.model_validate({**config, "data": str(data), "model": str(model)}))
 
 
+@pytest.mark.server
 def test_the_page_runs(
     registry: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,7 +181,7 @@ def kept_path() -> Iterator[None]:
     sys.path[:] = former
 
 
-@pytest.mark.parametrize("name", ["pairs", "similarity", "choice", "tagging", "questions"])
+@pytest.mark.parametrize("name", ["single", "pairs", "similarity", "choice", "tagging", "questions"])
 def test_every_form_is_served(name: str, tmp_path: Path) -> None:
     """Over HTTP, by the application that `mlflow models serve` starts."""
     import uvicorn
