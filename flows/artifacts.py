@@ -33,6 +33,7 @@ def show(name: str) -> dict[str, Any]:
     manifest = artifact.manifest()
     return {
         **_row(artifact, "part" if "." in artifact.stage else "artifact"),
+        "report": str(report) if (report := artifact.path / "report.html").exists() else None,
         "counts": manifest["counts"],
         "seconds": _cost(artifact).get("seconds"),
         "peak_memory": _cost(artifact).get("peak_process_bytes"),

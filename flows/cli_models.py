@@ -165,11 +165,14 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", show_default=False)],
     to: Annotated[
         str,
-        typer.Option("--to", help="hf, onnx, arpa (n-grams) or word2vec (vectors).", show_default=False),
+        typer.Option(
+            "--to", help="hf, onnx, arpa (n-grams), word2vec (vectors) or mlflow (fine-tuned).", show_default=False
+        ),
     ],
     as_json: Json = False,
 ) -> None:
     """Write a model in the files of other programs."""
     from flows.export import export_model
+    from flows.predict import best_of
 
-    show_result(export_model(model_folder(model), to, folder), as_json, printing.show_exported)
+    show_result(export_model(best_of(model_folder(model)), to, folder), as_json, printing.show_exported)

@@ -9,26 +9,55 @@ import typer
 
 from flows.cli_common import Json, Overrides, app, model_folder, overrides, start_flow
 
+TaskName = Annotated[str | None, typer.Option(help="A task's YAML file, or a shipped one's name.")]
+Data = Annotated[str | None, typer.Option(help="Instead, a labelled set: an artifact or a folder.")]
+Model = Annotated[str | None, typer.Option(help="The pretrained model: an artifact, an alias or a folder.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")]
+
 
 @app.command()
 def finetune(
     config: Annotated[
         Path, typer.Argument(help="A YAML file such as configs/finetune/small-bert.yaml.", show_default=False)
     ],
-    task: Annotated[str | None, typer.Option(help="A task's YAML file, or a shipped one's name.")] = None,
-    data: Annotated[str | None, typer.Option(help="Instead, a labelled set: an artifact or a folder.")] = None,
-    model: Annotated[str | None, typer.Option(help="The pretrained model: an artifact, an alias or a folder.")] = None,
+    task: TaskName = None,
+    data: Data = None,
+    model: Model = None,
     set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    smoke: Smoke = False,
     as_json: Json = False,
 ) -> None:
     """Teach a pretrained model a task, over several seeds; goes on where it stopped."""
     from flows.tuning_config import load_tuning
 
-    named = {name: value for name, value in (("task", task), ("data", data), ("model", model)) if value is not None}
-    settings = load_tuning(config, overrides(set_) | {name: f'"{value}"' for name, value in named.items()})
+    settings = load_tuning(config, overrides(set_) | _named(task=task, data=data, model=model))
     settings.needed()
     start_flow("flows.tuning:tuning_flow", settings.smoke() if smoke else settings, as_json)
+
+
+@app.command()
+def search(
+    config: Annotated[
+        Path, typer.Argument(help="A YAML file such as configs/search/small-bert.yaml.", show_default=False)
+    ],
+    task: TaskName = None,
+    data: Data = None,
+    model: Model = None,
+    set_: Overrides = None,
+    smoke: Smoke = False,
+    as_json: Json = False,
+) -> None:
+    """Look for the settings of a fine-tuning that are best on dev; goes on where it stopped."""
+    from flows.search_config import load_search
+
+    settings = load_search(config, overrides(set_) | _named(task=task, data=data, model=model))
+    settings.needed()
+    start_flow("flows.search:search_flow", settings.smoke() if smoke else settings, as_json)
+
+
+def _named(**given: str | None) -> dict[str, str]:
+    """Options as overrides of the keys of their names."""
+    return {name: f'"{value}"' for name, value in given.items() if value is not None}
 
 
 @app.command()

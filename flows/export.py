@@ -38,10 +38,19 @@ def _onnx(folder: Path, out: Path) -> None:
     export_onnx(folder, out)
 
 
+def _mlflow(folder: Path, out: Path) -> None:
+    import mlflow
+
+    from tasks.servable import servable
+
+    mlflow.pyfunc.save_model(out, **servable(folder))
+
+
 TARGETS: dict[str, tuple[tuple[str, ...], Export]] = {
     "hf": (("gpt", "bert", "xlnet"), _hf),
     "onnx": (("gpt", "modern"), _onnx),
     "arpa": (("ngram",), _arpa),
+    "mlflow": (("finetuned",), _mlflow),
     "word2vec": (("word2vec", "glove"), _word2vec),
 }
 """By the name of the target: the kinds of model that it can hold, and what writes it."""
@@ -61,7 +70,7 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
         instead = f"; --to {' or '.join(able)} can" if able else ""
         raise ConfigError(f"{folder}: {target} holds models of kind {' and '.join(kinds)}, not {kind!r}{instead}")
     _convert(write, folder, out)
-    files = {str(path): path.stat().st_size for path in sorted(out.iterdir())}
+    files = {str(path): path.stat().st_size for path in sorted(out.iterdir()) if path.is_file()}
     return {"model": str(folder), "kind": kind, "target": target, "files": files}
 
 

@@ -85,6 +85,8 @@ def show_artifact(artifact: dict[str, Any]) -> None:
     """One artifact with its lineage."""
     shown = {name: artifact[name] for name in ("stage", "key", "content_digest", "path")}
     shown["created"] = when(artifact["created"])
+    if artifact["report"] is not None:
+        shown["report"] = artifact["report"]
     if artifact["seconds"] is not None:
         shown |= {"seconds": f"{artifact['seconds']:.1f}", "peak_memory": size(artifact["peak_memory"])}
     for name, value in shown.items():

@@ -14,6 +14,7 @@ from flows.config import PipelineConfig, TokensConfig
 from flows.instruct_config import InstructConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
+from flows.search_config import SearchTuningConfig
 from flows.task_config import TaskConfig
 from flows.translation_config import TranslationConfig
 from flows.tuning_config import TuningConfig
@@ -47,6 +48,12 @@ TUNING = """
 The files of `textmill finetune` have these keys; `--task`, `--data` and `--model` set the keys of those names.
 """
 
+SEARCH = """
+# A search
+
+The files of `textmill search` have the keys of a fine-tuning, and these.
+"""
+
 TASK = """
 # A task
 
@@ -61,18 +68,27 @@ The files of `textmill instruct` have these keys; `--task`, `--data` and `--mode
 """
 
 
+def beside(config: type[BaseModel], shared: type[BaseModel]) -> set[str]:
+    """The keys that a configuration has beside those of another, which the page has already."""
+    return {name for name in config.model_fields if name not in shared.model_fields}
+
+
+PARTS: tuple[tuple[str, type[BaseModel], set[str] | None], ...] = (
+    (HEAD, PipelineConfig, None),
+    (LADDER, LadderConfig, beside(LadderConfig, TokensConfig)),
+    (TRANSLATION, TranslationConfig, None),
+    (TASK, TaskConfig, None),
+    (TUNING, TuningConfig, None),
+    (SEARCH, SearchTuningConfig, beside(SearchTuningConfig, TuningConfig)),
+    (INSTRUCT, InstructConfig, None),
+)
+"""What is said first, a configuration, and which of its keys (None: all)."""
+
+
 def configuration_page() -> str:
     """The whole page as Markdown."""
     seen: set[tuple[type[BaseModel], str]] = set()
-    pipeline = HEAD + "\n".join(_section(PipelineConfig, "", seen))
-    own = {name for name in LadderConfig.model_fields if name not in TokensConfig.model_fields}
-    ladder = "\n".join(_section(LadderConfig, "", seen, own))
-    translation = "\n".join(_section(TranslationConfig, "", seen))
-    task = "\n".join(_section(TaskConfig, "", seen))
-    tuning = "\n".join(_section(TuningConfig, "", seen))
-    instruct = "\n".join(_section(InstructConfig, "", seen))
-    parts = (LADDER + ladder, TRANSLATION + translation, TASK + task, TUNING + tuning, INSTRUCT + instruct)
-    return "\n".join([pipeline, *parts]) + "\n"
+    return "\n".join(head + "\n".join(_section(config, "", seen, own)) for head, config, own in PARTS) + "\n"
 
 
 def _section(
@@ -120,6 +136,8 @@ def _type(annotation: Any) -> str:
         return "null"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
+    if annotation is Any:
+        return "value"
     return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(annotation, str(annotation))
 
 

@@ -126,6 +126,8 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         figures["accuracy from random weights"] = f"{second['mean']:.1%} ± {second['sd']:.1%}"
         figures["accuracy of a bag of words"] = f"{comparisons['pretrained - bag of words']['second']['mean']:.1%}"
         figures["difference"] = f"{gain['value']:+.1%} (95 % interval {gain['low']:+.1%} to {gain['high']:+.1%})"
+    if "search" in made:
+        figures |= _searched(json.loads(made["search"].file("search.json").read_text()))
     if "finetune_summary" in made:
         figures |= _tuned(json.loads(made["finetune_summary"].file("summary.json").read_text()))
     if "leaderboard" in made:
@@ -144,6 +146,18 @@ def _tuned(summary: dict[str, Any]) -> dict[str, str]:
                 f"(95 % interval {spread['low']:.3f} to {spread['high']:.3f})"
             )
     return figures | {"best run on dev": summary["runs"][summary["best"]]["artifact"]}
+
+
+def _searched(found: dict[str, Any]) -> dict[str, str]:
+    """What each trial of a search reached on dev."""
+    figures = {}
+    for number, trial in enumerate(found["trials"]):
+        said = ", ".join(f"{name} {value}" for name, value in trial["values"].items())
+        chosen = "  chosen" if number == found["best"] else ""
+        figures[said] = f"dev {trial['metric']} {trial['mean']:.3f} ± {trial['sd']:.3f}{chosen}"
+    for values in found["diverged"]:
+        figures[", ".join(f"{name} {value}" for name, value in values.items())] = "diverged"
+    return figures
 
 
 def _last_sample(model: Artifact | None) -> str | None:
@@ -173,6 +187,6 @@ def _links(run: Run | None) -> dict[str, str]:
     if run and run.flow_run_id:
         links["Prefect"] = f"{prefect}/runs/flow-run/{run.flow_run_id}"
     for record in run.records if run else []:
-        if record.stage == "report":
+        if record.stage in ("report", "finetune_summary"):
             links["report"] = str(record.artifact.path / "report.html")
     return links

@@ -1,5 +1,6 @@
 """Fine-tuning a model on a task: its labelled set, a run for each seed, and what they reach together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flows.running import prefect_run
 from flows.task_config import load_task
 from flows.task_sets import build_task
 from flows.tuning_config import TuningConfig, shipped_tuning, task_file
+from lm.finetune.config import FinetuneConfig
 from lm.finetune.kinds import settings_of
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
 from tasks.files import read_json
@@ -39,21 +41,33 @@ def build_tuned(config: TuningConfig) -> Tuned:
     Raises:
         ConfigError: no such task, set or model, or one that cannot be fine-tuned, or settings that do not fit it.
     """
+    examples, model = opened(config)
+    runs = tune(config.settings, config.seeds, config.name, examples, model)
+    return Tuned(examples, runs, finetune_summary(SummaryConfig(), runs=runs, examples=examples))
+
+
+def opened(config: TuningConfig) -> tuple[Artifact, Artifact]:
+    """The labelled set and the model. Raises ConfigError as `build_tuned` does."""
     wanted, _ = config.needed()
-    examples = labelled_set_of(config)
-    model = named_model(wanted, "model")
+    return labelled_set_of(config), named_model(wanted, "model")
+
+
+def tune(
+    settings: FinetuneConfig, seeds: Sequence[int], label: str, examples: Artifact, model: Artifact
+) -> list[Artifact]:
+    """A run for each seed. Raises ConfigError for settings that do not fit the model or the set."""
     try:
-        settings = config.settings.resolve(settings_of(read_json(model.file("config.json"))))
+        settings = settings.resolve(settings_of(read_json(model.file("config.json"))))
     except ValueError as error:
-        raise ConfigError(f"{wanted}: {error}") from error
+        raise ConfigError(f"{label}: {error}") from error
     runs = []
-    for seed in config.seeds:
+    for seed in seeds:
         request = FinetuneRequest(settings=settings.model_copy(update={"seed": seed}))
         try:
-            runs.append(finetune(request, label=f"{config.name} seed {seed}", examples=examples, model=model))
+            runs.append(finetune(request, label=f"{label} seed {seed}", examples=examples, model=model))
         except ValueError as error:
-            raise ConfigError(f"{config.name}: {error}") from error
-    return Tuned(examples, runs, finetune_summary(SummaryConfig(), runs=runs))
+            raise ConfigError(f"{label}: {error}") from error
+    return runs
 
 
 def labelled_set_of(config: TuningConfig) -> Artifact:

@@ -1,5 +1,6 @@
 """Fine-tune: one run (initialisation, seed) is one artifact, so that a study resumes run by run."""
 
+import re
 from typing import Any
 
 from pydantic import Field
@@ -15,6 +16,8 @@ from tasks.training import training
 REGISTERED_NAME = "textmill-finetuned"
 METRICS = "metrics.json"
 SUMMARY = "summary.json"
+BEST = "best"
+"""In MLflow the alias of a task's model that is best on dev, of the last fine-tuning."""
 
 
 class FinetuneRequest(StrictModel):
@@ -60,16 +63,27 @@ def figures(result: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def registered_name(task: str) -> str:
+    """What a task's models are called in MLflow, which allows neither `/` nor `:` in a name."""
+    return "textmill-" + re.sub(r"[/:]", "-", task)
+
+
 class SummaryConfig(StrictModel):
     """What is summed up."""
 
     metric: str | None = Field(default=None, description="null: the task's first.")
 
 
-@stage(version=1)
-def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact]) -> None:
-    """One model over several seeds: every metric's mean, standard deviation and interval, and the best run."""
+@stage(version=2, libraries=("torch", "tokenizers"))
+def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact], examples: Artifact) -> None:
+    """One model over several seeds: every metric's mean, standard deviation and interval, a report, and the best run,
+    which is registered in MLflow."""
+    import torch
+
     from lm.finetune.summary import summarise
+    from tasks.finetune_page import REPORT, finetune_page
+
+    torch.set_num_threads(work.resources.threads)
 
     results = [read_json(run.file(METRICS)) for run in runs]
     found = summarise([run.path for run in runs], results, config.metric)
@@ -81,5 +95,11 @@ def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact])
     for split, of in found["splits"].items():
         for name, spread in of.items():
             work.counts |= {f"{split}_{name}_{what}": spread[what] for what in ("mean", "sd", "low", "high")}
+    best = runs[found["best"]]
+    page = finetune_page(found, best.path, examples.path)
+    (work.directory / REPORT).write_text(page, encoding="utf-8")
+    work.journal.write("file", path=REPORT, directory="report")
+    name = registered_name(found["task"])
+    work.journal.write("serve", name=name, alias=BEST, path=str(best.path), key=best.key)
     rows = [{"split": s, "metric": m, **spread} for s, of in found["splits"].items() for m, spread in of.items()]
     work.table("finetune-summary", rows, f"{found['task']} over {len(runs)} seeds")

@@ -7,7 +7,8 @@ The kinds of event:
     metric    key, value, step, time (ms)
     input     name, digest, source, context                      a dataset the stage read
     file      path, directory                                    a file to upload
-    model     name, alias, path, key                             a model to register
+    model     name, alias, path, key                             a model to register, by reference
+    serve     name, alias, path, key                             a fine-tuned model to upload and register
     end       status: FINISHED | FAILED | KILLED
 """
 

@@ -82,7 +82,7 @@ LIMITS = Limits()
 
 def render_report(data: ReportData) -> str:
     """The whole page as HTML, to be written as UTF-8. Equal data gives equal text; absent data leaves sections out."""
-    style, style_hash = _style()
+    style, style_hash = style_sheet()
     drops = sorted(data.drops, key=lambda d: (-d.documents, d.name))
     sources = sorted(data.sources, key=lambda s: (-s.raw_bytes, s.name))
     drawings = [(h, report_figures.lengths(h)) for h in data.lengths[: LIMITS.histograms]]
@@ -109,7 +109,7 @@ def render_report(data: ReportData) -> str:
         "further": data.commands or data.environment,
     }
     stage_of = {node.key: node.stage for node in data.lineage}
-    page = _environment().get_template("report_page.html.jinja")
+    page = environment().get_template("report_page.html.jinja")
     return page.render(
         data=data,
         limits=LIMITS,
@@ -139,7 +139,8 @@ def render_report(data: ReportData) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of this folder: everything is escaped and passes through `visible`."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -185,7 +186,7 @@ def _shown(value: Any) -> Any:
 
 
 @cache
-def _style() -> tuple[Markup, str]:
+def style_sheet() -> tuple[Markup, str]:
     """The style sheet, and its hash as the content security policy wants it."""
     style = (HERE / "report_page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

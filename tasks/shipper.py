@@ -135,6 +135,7 @@ class _Sender:
             "input": self._input,
             "file": self._file,
             "model": self._model,
+            "serve": self._serve,
             "end": self._end,
         }
         for event in events:
@@ -202,6 +203,32 @@ class _Sender:
             )
             registered = mlflow.register_model(f"models:/{model.model_id}", event["name"]).version
         self.client.set_registered_model_alias(event["name"], event["alias"], registered)
+
+    def _serve(self, event: dict[str, Any]) -> None:
+        """Upload a fine-tuned model as one that MLflow can serve, and register it."""
+        import mlflow
+
+        from tasks.servable import servable
+
+        version = self._registered_version(event)
+        if version is None:
+            try:
+                arguments = servable(Path(event["path"]))
+            except (OSError, ValueError) as error:
+                logger.warning("cannot be registered to be served: %s", error)  # collected meanwhile
+                return
+            logged = mlflow.models.Model.log(
+                artifact_path=None,
+                name="model",
+                flavor=mlflow.pyfunc,
+                run_id=self.run_id,
+                registered_model_name=event["name"],
+                tags={"textmill.key": event["key"], "textmill.path": event["path"]},
+                **arguments,
+            )
+            version = str(logged.registered_model_version)
+        self.client.set_model_version_tag(event["name"], version, "textmill.key", event["key"])
+        self.client.set_registered_model_alias(event["name"], event["alias"], version)
 
     def _registered_version(self, event: dict[str, Any]) -> str | None:
         """The version already registered for this run, so that a repeated event registers nothing twice."""

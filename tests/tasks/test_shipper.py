@@ -190,6 +190,20 @@ def test_a_model_is_registered_once_under_its_alias(store: Store, client: Mlflow
     assert len(client.search_logged_models([experiment.experiment_id])) == 2
 
 
+def test_a_model_that_was_collected_is_not_registered_and_keeps_nothing_back(
+    store: Store, client: MlflowClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = Pipeline(store)
+    journal = pipeline.stage("finetune_summary", "k" * 32)
+    journal.write("serve", name="textmill-x", alias="best", path=str(tmp_path / "gone"), key="g" * 32)
+    journal.metrics({"valid_accuracy_mean": 0.5}, 0)
+    shipper.ship_run(store, pipeline.directory, client)
+    assert "cannot be registered to be served:" in caplog.text
+    assert "gone" in caplog.text
+    assert not client.search_model_versions("name = 'textmill-x'")
+    assert points(client, runs(client)["finetune_summary"], "valid_accuracy_mean") == [(0, 0.5)]
+
+
 def test_sending_again_changes_nothing(store: Store, client: MlflowClient) -> None:
     pipeline = Pipeline(store)
     journal = pipeline.stage("pretrain", "k" * 32)

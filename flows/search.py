@@ -1,0 +1,81 @@
+"""A search for the settings of a fine-tuning. Every run of a trial is an artifact: a search that was killed asks
+nothing twice, and one that is made longer, or finer, has what both share."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+
+from flows.loading import ConfigError
+from flows.running import prefect_run
+from flows.search_config import SearchTuningConfig, shipped_search
+from flows.tuning import Tuned, opened, tune
+from lm.finetune.search import Trials, proposals
+from lm.finetune.search_config import Values, with_values
+from lm.train.guard import NonFiniteError
+from tasks.files import read_json
+from tasks.finetune import SummaryConfig, finetune_summary
+from tasks.search import SEARCH, SearchRequest, TrialConfig, search, search_trial
+from tasks.store import Artifact
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The trials that ended, the table of them, and the fine-tuning that was chosen."""
+
+    trials: list[Artifact]
+    search: Artifact
+    chosen: Tuned
+
+
+def build_searched(config: SearchTuningConfig) -> Searched:
+    """Every trial in order, each with all seeds; then the summary of the chosen one, which alone is registered.
+
+    Raises:
+        ConfigError: as `flows.tuning.build_tuned`; the package that proposes is not there; all trials diverged.
+    """
+    try:
+        config.search.check(config.settings)
+        talk = proposals(config.search)
+        values: Values | None = next(talk)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"search: {error}") from error
+    examples, model = opened(config)
+    trials: list[Artifact] = []
+    runs: list[list[Artifact]] = []
+    diverged: list[Values] = []
+    number = 0
+    while values is not None:
+        number += 1
+        label = f"{config.name} trial {number}"
+        score = None
+        try:
+            ran = tune(with_values(config.settings, values), config.seeds, label, examples, model)
+        except NonFiniteError:
+            diverged.append(values)
+        else:
+            runs.append(ran)
+            trials.append(search_trial(TrialConfig(values=values), label=label, runs=ran))
+            score = read_json(trials[-1].file("trial.json"))["mean"]
+        values = _next(talk, score)
+    if not trials:
+        raise ConfigError(f"search: the loss of all {number} trials became infinite: search among smaller rates")
+    table = search(SearchRequest(search=config.search, diverged=tuple(diverged)), trials=trials)
+    best = runs[read_json(table.file(SEARCH))["best"]]
+    return Searched(
+        trials, table, Tuned(examples, best, finetune_summary(SummaryConfig(), runs=best, examples=examples))
+    )
+
+
+def _next(talk: Trials, score: float | None) -> Values | None:
+    try:
+        return talk.send(score)
+    except StopIteration:
+        return None
+
+
+@flow(name="search", flow_run_name="search {config.name}", persist_result=False)
+def search_flow(config: SearchTuningConfig = shipped_search()) -> dict[str, str]:  # noqa: B008
+    """Search the settings of a fine-tuning on dev; what was tried before is reused."""
+    with prefect_run("search", config):
+        made = build_searched(config)
+    return {"search": made.search.name, "summary": made.chosen.summary.name, "best": made.chosen.best.name}

@@ -1,0 +1,36 @@
+"""The configuration of a search: a fine-tuning, and which of its settings are looked for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from flows.loading import CONFIGS, load
+from flows.tuning_config import TuningConfig
+from lm.finetune.search_config import SearchConfig
+
+
+class SearchTuningConfig(TuningConfig):
+    """A model, what it is to learn, and the settings among which the best are looked for."""
+
+    search: SearchConfig = Field(description="What is tried.")
+
+    def smoke(self) -> "SearchTuningConfig":
+        """The same with data and budget cut down: two values of each setting, and two trials of an estimator."""
+        space = {
+            key: choices if not isinstance(choices, tuple) else choices[:2]
+            for key, choices in self.search.space.items()
+        }
+        less = self.search.model_copy(update={"space": space, "trials": 2})
+        small = super().smoke()
+        return SearchTuningConfig.model_validate({**dict(small), "search": less})
+
+
+def load_search(path: Path, overrides: Mapping[str, str] | None = None) -> SearchTuningConfig:
+    """Read a search's YAML file and apply `--set` overrides. Raises ConfigError as `flows.loading.load` does."""
+    return load(path, overrides, SearchTuningConfig)
+
+
+def shipped_search() -> SearchTuningConfig:
+    """What the flow runs when nothing else is said; it needs a model and a task."""
+    return load_search(CONFIGS / "search" / "small-bert.yaml")
