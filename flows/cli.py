@@ -10,7 +10,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from flows import cli_exams, cli_models, cli_tasks, cli_tuning, printing  # noqa: F401  commands register themselves
+from flows import (  # noqa: F401  commands register themselves
+    cli_exams,
+    cli_models,
+    cli_studies,
+    cli_tasks,
+    cli_tuning,
+    printing,
+)
 from flows.cli_common import Config, Json, Overrides, app, err, fail, overrides, show_result, start_flow
 from flows.printing import out
 from tasks import home
