@@ -68,10 +68,9 @@ class StudyConfig(Section):
     def _fits_together(self) -> Self:
         if self.baseline not in self.systems:
             raise ValueError(f"baseline: {self.baseline!r} is no system; there are {', '.join(self.systems)}")
-        sizes = {str(size) for size in self.labels}
         for where, at in (("", self.settings_at), *((f"systems.{n}.", s.settings_at) for n, s in self.systems.items())):
-            if other := sorted(set(at) - sizes):
-                raise ValueError(f"{where}settings_at: {other[0]} is none of the labels, {', '.join(sorted(sizes))}")
+            if other := [size for size in at if size != "all" and not size.isdecimal()]:
+                raise ValueError(f"{where}settings_at: {other[0]!r} is no number of labels, nor `all`")
         for name, system in self.systems.items():
             for task in system.tasks or ():
                 if task not in self.tasks:

@@ -53,8 +53,8 @@ def against(
 
 def resolution(items: int) -> dict[float, float]:
     """The smallest difference of two accuracies on the same `items` that is significant at 5 %, for several shares of
-    items that only one of the two gets right: z * sqrt(share / items), the normal approximation of McNemar's test (1947)
-    where the difference is small beside the share.
+    items that only one of the two gets right: z * sqrt(share / items), the normal approximation of McNemar's test
+    (1947) where the difference is small beside the share.
 
     Raises ValueError for no items.
     """

@@ -162,7 +162,7 @@ def test_a_killed_study_goes_on_and_ends_alike(task: Path, gpt: Path, tmp_path: 
     ("changes", "message"),
     [
         ({"baseline": "none"}, r"baseline: 'none' is no system; there are words, gpt, random"),
-        ({"settings_at": {"7": {}}}, r"settings_at: 7 is none of the labels"),
+        ({"settings_at": {"few": {}}}, r"settings_at: 'few' is no number of labels, nor `all`"),
         ({"systems": {"words": {"kind": "finetune"}}}, r"a system of kind finetune names a `model`"),
         ({"systems": {"words": {"model": "gpt", "settings": {"epoch": 3}}}}, r"systems.words: .*epoch"),
         ({"systems": {"words": {"kind": "bag_of_words", "tasks": ["x"]}}}, r"tasks: 'x' is none of"),
@@ -177,7 +177,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(task: Path, gpt: Path,
     with use_run(run_in(tmp_path)) as run:
         with pytest.raises(ConfigError, match=r"no model 'gpt': give --model gpt=NAME .*; there are none yet"):
             build_study(config(task, gpt, models={}))
-        with pytest.raises(ConfigError, match="'accurate' is no metric|accurate"):
+        with pytest.raises(ConfigError, match="accurate"):
             build_study(config(task, gpt, labels=[8], systems={"words": {"kind": "bag_of_words"}}, metric="accurate"))
         assert "finetune" not in [record.stage for record in run.records]
 
