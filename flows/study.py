@@ -79,7 +79,7 @@ def _parts(config: StudyConfig) -> Iterator[Part]:
     seen: dict[str, set[str]] = {}
     for labels in config.labels:
         for name in config.tasks:
-            limits = {split: str(n) for split, n in config.held_out.items()}
+            limits: dict[str, str] = {str(split): str(n) for split, n in config.held_out.items()}
             if labels != "all":
                 limits["train"] = str(labels)
             task = load_task(task_file(name), {f"limits.{split}": n for split, n in limits.items()})
