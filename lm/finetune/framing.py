@@ -49,6 +49,11 @@ class Framing:
         """How many tokens are no text."""
         return 2 + (len(self.between) if texts == 2 else 0)
 
+    @property
+    def before(self) -> int:
+        """How many of them stand before the first text."""
+        return 1
+
     def single(self, text: Sequence[int] | np.ndarray, limit: int) -> Row:
         """At most `limit` tokens; of the text the first ones stay."""
         kept = text[: max(0, limit - self.around(1))]
@@ -84,6 +89,10 @@ class WordFraming(Framing):
         super().__init__(0, (), 0, 0, segments=False, at_first=False)
 
     def around(self, texts: int) -> int:
+        return 0
+
+    @property
+    def before(self) -> int:
         return 0
 
     def single(self, text: Sequence[int] | np.ndarray, limit: int) -> Row:

@@ -25,7 +25,7 @@ LEFT_OUT = "keel"
 
 
 def feature_folder(folder: Path, kind: str) -> Path:
-    """An untrained model of a kind in `folder`/model; word2vec's words are a tokenizer's, GloVe's stand between blanks."""
+    """An untrained model of a kind in `folder`/model. word2vec's words are a tokenizer's, GloVe's between blanks."""
     known = [word for word in EVERY if word != LEFT_OUT]
     tokenizer = folder / "tokenizer"
     if kind == "cove":
@@ -35,13 +35,14 @@ def feature_folder(folder: Path, kind: str) -> Path:
     vocab = load_tokenizer(tokenizer).get_vocab_size()
     if kind == "elmo":
         config = ELMoConfig(
-            characters=12, character_width=4, filters=((1, 8), (2, 8)), highways=1, width=12, cell_width=None, clip=None,
-            vocab=vocab,
+            characters=12, character_width=4, filters=((1, 8), (2, 8)), highways=1, width=12, cell_width=None,
+            clip=None, vocab=vocab,
         )  # fmt: skip
         table = torch.from_numpy(vocabulary_characters(load_tokenizer(tokenizer), 12))
         save_model(louder(ELMo(config, seed=3, characters=table)), tokenizer, folder / "model")
     elif kind == "cove":
-        sizes = {"source_vocab": vocab, "target_vocab": vocab, "embedding": 12, "width": 8, "bidirectional": True}
+        sizes = {"source_vocab": vocab, "target_vocab": vocab, "embedding": 12, "width": 8}
+        sizes |= {"bidirectional": True, "attention": "general"}
         save_translator(
             louder(Seq2Seq(Seq2SeqConfig.model_validate(sizes), seed=3)), tokenizer, tokenizer, folder / "model"
         )  # type: ignore[arg-type]

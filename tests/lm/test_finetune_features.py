@@ -1,4 +1,4 @@
-"""Frozen features: as their models give them, learned on without a change of them, killed and resumed, saved and used."""
+"""Frozen features: as their models give them, learned on without a change of them, resumed, saved and used."""
 
 import signal
 from pathlib import Path

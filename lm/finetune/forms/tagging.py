@@ -81,6 +81,7 @@ class TaggingForm:
         number = {tag: n for n, tag in enumerate(self.ask.tags)}
         spelled = _pieces(self.reader, [e["words"] for e in examples], self.ask.joined)
         rows, tags, owners, words = [], [], [], []
+        before = self.reader.framing.before
         for owner, (example, pieces) in enumerate(zip(examples, spelled, strict=True)):
             kept = [of[: self.size] for of in pieces]  # a word longer than a window loses its end
             begins = np.cumsum([0, *(len(of) for of in kept)])
@@ -90,7 +91,7 @@ class TaggingForm:
             wins = best_windows(found, self.causal)[scored]
             for n, window in enumerate(found):
                 row = self.reader.framing.single(ids[window.begin : window.end], self.reader.limit)
-                here = [(w, 1 + int(scored[w]) - window.begin) for w, best in enumerate(wins) if best == n]
+                here = [(w, before + int(scored[w]) - window.begin) for w, best in enumerate(wins) if best == n]
                 line = np.full(len(row.tokens), NOT_SCORED, np.int64)
                 if "tags" in example:
                     for word, place in here:
