@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from flows.config import PipelineConfig, TokensConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
+from flows.study_config import StudyConfig
 from flows.task_config import TaskConfig
 from flows.translation_config import TranslationConfig
 from flows.tuning_config import TuningConfig
@@ -30,7 +31,8 @@ LADDER = """
 # One model, and the ladder
 
 The files of `textmill pretrain` and of `textmill ladder` have the keys above but for `model`, `pretrain`, `task` and
-`finetune`, and the following; `textmill pretrain` has one `model` in place of `models`, with the same keys.
+`finetune`, and the following; `textmill pretrain` has one `model` in place of `models`, with the same keys, and
+`init_from`: the artifact or folder of a model of the same kind to go on from, with its sizes and its tokenizer.
 A file that says `extends: FILE` has the keys of that one, but for those that it says itself.
 """
 
@@ -44,6 +46,12 @@ TUNING = """
 # A fine-tuning
 
 The files of `textmill finetune` have these keys; `--task`, `--data` and `--model` set the keys of those names.
+"""
+
+STUDY = """
+# A study
+
+The files of `textmill study` have these keys; `--model NAME=MODEL` sets one of `models`. `extends` works here, too.
 """
 
 TASK = """
@@ -62,7 +70,8 @@ def configuration_page() -> str:
     translation = "\n".join(_section(TranslationConfig, "", seen))
     task = "\n".join(_section(TaskConfig, "", seen))
     tuning = "\n".join(_section(TuningConfig, "", seen))
-    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n{TUNING}{tuning}\n"
+    study = "\n".join(_section(StudyConfig, "", seen))
+    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n{TUNING}{tuning}\n{STUDY}{study}\n"
 
 
 def _section(
@@ -110,7 +119,8 @@ def _type(annotation: Any) -> str:
         return "null"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(annotation, str(annotation))
+    plain = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value"}
+    return plain.get(annotation, str(annotation))
 
 
 def _default(field: FieldInfo) -> str:

@@ -10,7 +10,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from flows import cli  # noqa: F401  the commands register themselves
+from flows.cli_common import app
 from flows.loading import CONFIGS, ConfigError
 from flows.study import build_study
 from flows.study_config import StudyConfig, load_study
@@ -54,7 +58,7 @@ def config(task: Path, gpt: Path, **changes: Any) -> StudyConfig:
         "name": "test",
         "tasks": [str(task)],
         "models": {"gpt": str(gpt)},
-        "labels": [8, 16, 1000, "all"],
+        "labels": [8, 1000, "all"],
         "seeds": [0, 1],
         "baseline": "words",
         "systems": {
@@ -73,36 +77,37 @@ def test_a_study_is_a_table_and_a_picture_and_is_reused(task: Path, gpt: Path, t
         made = build_study(asked)
         built = [record.stage for record in run.records if record.state == "built"]
         # 1,000 labels are more than there are: they are `all`, once
-        assert (built.count("finetune"), built.count("bag_of_words"), built.count("study")) == (12, 3, 1)
+        assert (built.count("finetune"), built.count("bag_of_words"), built.count("study")) == (8, 2, 1)
         before = len(run.records)
         assert build_study(asked).report == made.report
         assert {record.state for record in run.records[before:]} == {"cached"}
     said = read_json(made.report.file("study.json"))
+    by_all = said["rows"][-1]["examples"]
+    assert 8 < by_all < 90
     assert [(row["examples"], row["system"]) for row in said["rows"][:4]] == [
         (8, "words"),
         (8, "gpt"),
         (8, "random"),
-        (16, "words"),
+        (by_all, "words"),
     ]
     by_place = {(row["labels"], row["system"]): row for row in said["rows"]}
-    assert by_place["all", "words"]["examples"] > 16
-    row = by_place[16, "gpt"]
+    row = by_place["all", "gpt"]
     values = [read_json(run.file("metrics.json"))["test"]["accuracy"] for run in made.runs[6:8]]
     assert row["values"] == pytest.approx(values)
     assert row["mean"] == pytest.approx(np.mean(values))
     assert row["sd"] == pytest.approx(np.std(values, ddof=1))
     assert row["low"] <= row["mean"] <= row["high"]
-    base = by_place[16, "words"]
+    base = by_place["all", "words"]
     assert base["against"] is None
     assert row["against"]["value"] == pytest.approx(row["mean"] - base["mean"])
     assert row["against"]["resolved"] == (not row["against"]["low"] <= 0 <= row["against"]["high"])
     page = made.report.file("study.md").read_text()
-    assert "| 16 | gpt |" in page
+    assert f"| {by_all} | gpt |" in page
     assert f"What {row['items']} items can tell apart" in page
     picture = ElementTree.fromstring(made.report.file("topics.svg").read_text())
     circles = picture.findall(".//{http://www.w3.org/2000/svg}circle")
     assert len(circles) == len(said["rows"])
-    assert made.report.counts()["topics/16/gpt/accuracy"] == row["mean"]
+    assert made.report.counts()[f"topics/{by_all}/gpt/accuracy"] == row["mean"]
 
 
 def test_fewer_labels_are_among_more(task: Path, gpt: Path, tmp_path: Path) -> None:
@@ -216,3 +221,14 @@ def test_figures_of_a_system_are_those_of_its_predictions(task: Path, gpt: Path,
     assert both[0]["value"] == pytest.approx(-both[1]["value"])
     with pytest.raises(ValueError, match="no predictions for split 'train'"):
         reached(gpts, "train")
+
+
+def test_the_command_line_says_which_model_is_missing(task: Path, gpt: Path, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(config(task, gpt, models={}).model_dump(mode="json")))
+    done = CliRunner().invoke(app, ["study", str(file), "--model", "gpt"])
+    assert done.exit_code == 1
+    assert "--model gpt: write NAME=MODEL" in done.output
+    done = CliRunner().invoke(app, ["study", str(file), "--model", "bert=x"])
+    assert isinstance(done.exception, ConfigError)
+    assert "no model 'gpt': give --model gpt=NAME" in str(done.exception)
