@@ -114,7 +114,7 @@ def test_fewer_labels_are_among_more(task: Path, gpt: Path, tmp_path: Path) -> N
     import pyarrow.parquet as pq
 
     with use_run(run_in(tmp_path)) as run:
-        build_study(config(task, gpt, systems={"words": {"kind": "bag_of_words"}}))
+        build_study(config(task, gpt, labels=[8, 16, "all"], systems={"words": {"kind": "bag_of_words"}}))
         sets = [record.artifact for record in run.records if record.stage == "labelled_set"]
     ids = [set(pq.read_table(made.file("train.parquet"), columns=["id"])["id"].to_pylist()) for made in sets]
     assert len(ids[0]) == 8

@@ -66,7 +66,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Ar
 
 
 def test_the_second_stage_goes_on_with_the_tasks_texts(stages: tuple[Store, Artifact, Artifact, Path]) -> None:
-    store, first, second, _ = stages
+    _, first, second, _ = stages
     assert [given["key"] for given in second.manifest()["inputs"]["init_from"]] == [first.key]
     assert [given["key"] for given in second.manifest()["inputs"]["tokenizer"]] == [first.key]
     before, after = (load_file(model.file("model.safetensors")) for model in (first, second))
