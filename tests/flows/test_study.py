@@ -232,3 +232,12 @@ def test_the_command_line_says_which_model_is_missing(task: Path, gpt: Path, tmp
     done = CliRunner().invoke(app, ["study", str(file), "--model", "bert=x"])
     assert isinstance(done.exception, ConfigError)
     assert "no model 'gpt': give --model gpt=NAME" in str(done.exception)
+
+
+def test_the_page_has_a_study_that_can_be_run(task: Path, gpt: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/study.md").read_text(encoding="utf-8")
+    given = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    study = StudyConfig.model_validate(given)
+    assert study.settings_of(study.systems["gpt"], 100).epochs == 20
+    for path in SHIPPED:
+        assert f"`configs/studies/{path.name}`" in page

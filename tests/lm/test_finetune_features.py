@@ -224,3 +224,9 @@ def test_a_killed_process_goes_on_and_ends_in_the_same_bits(
         assert fork_server(call=train, arguments=[*given, str(tmp_path / name), 0])["signal"] == 0
     for name in OUTPUTS:
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_settings_of_other_models_are_what_they_were() -> None:
+    """A run of before there were features has the same key, and its model's folder the same bytes."""
+    assert "features_lstm" not in FinetuneConfig().model_dump()
+    assert FinetuneConfig(features_lstm=8).model_dump()["features_lstm"] == 8
