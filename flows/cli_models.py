@@ -104,7 +104,7 @@ def import_(
     source: Annotated[Path, typer.Argument(help="A Hugging Face folder.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
 ) -> None:
-    """Take a Hugging Face model over as one of ours; a GPT can be gone on from (`pretrain.init_from`)."""
+    """Take a Hugging Face model over as one of ours; it can be gone on from (`init_from`)."""
     from flows.export import import_model
 
     out.print(f"wrote {import_model(source, folder)}", markup=False)

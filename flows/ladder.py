@@ -6,10 +6,13 @@ from prefect import flow
 
 from flows.corpus import Corpus, build_corpus
 from flows.ladder_config import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder, shipped_model
-from flows.pretrain import Tokens, tokens_under
+from flows.loading import ConfigError
+from flows.pretrain import Tokens, named_model, tokens_under
 from flows.rungs import WITHOUT_PROBABILITY, NgramRung, Rung, VectorsRung
 from flows.running import prefect_run
 from lm.hardware import resolve_device, resolve_precision
+from lm.pretraining import Pretraining
+from tasks.files import read_json
 from tasks.ladder import HeldOutConfig, LeaderboardConfig, held_out, leaderboard
 from tasks.ngram import ngram
 from tasks.pretrain import PretrainRequest, pretrain
@@ -29,7 +32,8 @@ class Ladder:
 def build_models(config: ModelsConfig) -> tuple[list[Artifact], list[Artifact]]:
     """Every model that is configured, and what each that defines a probability says of the test documents."""
     corpus = build_corpus(config)
-    tokens = tokens_under(None, config, corpus)
+    initial = None if config.initial is None else named_model(config.initial, "init_from")
+    tokens = tokens_under(initial, config, corpus)
     rungs = config.rungs()
     models = [build_model(name, rung, config, corpus, tokens) for name, rung in rungs.items()]
     wanted = HeldOutConfig(
@@ -66,8 +70,35 @@ def build_model(name: str, rung: Rung, config: ModelsConfig, corpus: Corpus, tok
     if isinstance(rung, VectorsRung):
         return word_vectors(rung.settings(), label=name, **given)
     settings = rung.pretraining(config.tokenizer.train.vocab_size)
+    if tokens.init_from is not None:
+        settings = as_initial(settings, tokens.init_from, config.context)
     request = PretrainRequest(settings=settings, train=settings.resolve(rung.trained_with(config.train)))
-    return pretrain(request, label=name, init_from=[], **given)
+    return pretrain(request, label=name, init_from=[tokens.init_from] if tokens.init_from else [], **given)
+
+
+def as_initial(settings: Pretraining, initial: Artifact, context: int) -> Pretraining:
+    """The settings with the sizes of the model to go on from.
+
+    Raises:
+        ConfigError: it is of another kind, lacks a head that is trained, or sees less than `context`, the test
+            sequences.
+    """
+    described = read_json(initial.file("config.json"))
+    if (kind := described.get("kind")) != settings.model.kind:
+        raise ConfigError(
+            f"init_from: {initial.name} is of kind {kind!r} and the model of kind {settings.model.kind!r}: name one of"
+            " the same kind"
+        )
+    try:
+        found: Pretraining = settings.with_model(described)
+    except ValueError as error:
+        raise ConfigError(f"init_from: {initial.name} does not fit `model`: {error}") from error
+    if (own := getattr(found.model, "context", context)) < context:
+        raise ConfigError(
+            f"init_from: {initial.name} has a context of {own} tokens, less than the {context} of the test sequences"
+            " (`context`)"
+        )
+    return found
 
 
 def machine(config: ModelsConfig) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from flows.config import TokensConfig
 from flows.loading import CONFIGS, load
-from flows.rungs import TOKENIZERS, WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung
+from flows.rungs import TOKENIZERS, WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung, TrainedRung
 from lm.config import TrainConfig
 from tasks.evaluate import EvaluateConfig
 
@@ -34,6 +34,11 @@ class ModelsConfig(TokensConfig, ABC):
     @abstractmethod
     def rungs(self) -> dict[str, Rung]:
         """The models by name."""
+
+    @property
+    def initial(self) -> str | None:
+        """The model that training goes on from, by name."""
+        return None
 
     @abstractmethod
     def key(self, name: str) -> str:
@@ -102,6 +107,23 @@ class ModelConfig(ModelsConfig):
     """One model of any kind."""
 
     model: Rung = Field(description="What is trained.")
+    init_from: str | None = Field(
+        default=None,
+        description="Artifact (`pretrain/<key>`, an alias) or folder of a model of the same kind to go on from, with"
+        " its sizes and its tokenizer: continued pretraining, such as ULMFiT's second stage. null: random weights.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_gone_on_from(self) -> Self:
+        if self.init_from is not None and not isinstance(self.model, TrainedRung):
+            raise ValueError(
+                f"init_from: a model of kind {self.model.kind} is made anew from all its text: leave it out"
+            )
+        return self
+
+    @property
+    def initial(self) -> str | None:
+        return self.init_from
 
     def rungs(self) -> dict[str, Rung]:
         return {self.name: self.model}

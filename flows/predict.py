@@ -47,7 +47,8 @@ def predict_file(folder: Path, path: Path, device: str, quiet: bool) -> Iterator
         raise ConfigError(str(error)) from error
     if FORMATS.get(ending(path)) not in READ:
         raise ConfigError(f"{path}: records are read from {', '.join(f'.{name}' for name in READ)}, also .gz and .zst")
-    with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with Progress(console=console, disable=quiet, transient=True) as progress:
         task = progress.add_task("predicting", total=None)
         records = _records(path)
         while batch := list(islice(records, RECORDS_AT_ONCE)):
@@ -60,6 +61,8 @@ def predict_file(folder: Path, path: Path, device: str, quiet: bool) -> Iterator
             for record, said in zip(batch, found, strict=True):
                 yield _kept(record.values, said) | said
             progress.advance(task, len(batch))
+    if said_of_words := predictor.not_known():
+        console.print(said_of_words, markup=False)
 
 
 def _kept(values: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from flows.instruct_config import InstructConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
 from flows.search_config import SearchTuningConfig
+from flows.study_config import StudyConfig
 from flows.task_config import TaskConfig
 from flows.translation_config import TranslationConfig
 from flows.tuning_config import TuningConfig
@@ -32,7 +33,8 @@ LADDER = """
 # One model, and the ladder
 
 The files of `textmill pretrain` and of `textmill ladder` have the keys above but for `model`, `pretrain`, `task` and
-`finetune`, and the following; `textmill pretrain` has one `model` in place of `models`, with the same keys.
+`finetune`, and the following; `textmill pretrain` has one `model` in place of `models`, with the same keys, and
+`init_from`: the artifact or folder of a model of the same kind to go on from, with its sizes and its tokenizer.
 A file that says `extends: FILE` has the keys of that one, but for those that it says itself.
 """
 
@@ -52,6 +54,12 @@ SEARCH = """
 # A search
 
 The files of `textmill search` have the keys of a fine-tuning, and these.
+"""
+
+STUDY = """
+# A study
+
+The files of `textmill study` have these keys; `--model NAME=MODEL` sets one of `models`. `extends` works here, too.
 """
 
 TASK = """
@@ -80,6 +88,7 @@ PARTS: tuple[tuple[str, type[BaseModel], set[str] | None], ...] = (
     (TASK, TaskConfig, None),
     (TUNING, TuningConfig, None),
     (SEARCH, SearchTuningConfig, beside(SearchTuningConfig, TuningConfig)),
+    (STUDY, StudyConfig, None),
     (INSTRUCT, InstructConfig, None),
 )
 """What is said first, a configuration, and which of its keys (None: all)."""
@@ -139,6 +148,8 @@ def _type(annotation: Any) -> str:
     if annotation is Any:
         return "value"
     return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(annotation, str(annotation))
+    plain = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value"}
+    return plain.get(annotation, str(annotation))
 
 
 def _default(field: FieldInfo) -> str:

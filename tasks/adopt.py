@@ -1,6 +1,7 @@
 """Take a model folder from outside, ours or one of Hugging Face that we read, into the store as an artifact."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,20 @@ from tasks.stage import Work, stage
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 SPELLING_FILE = "spelling.json"
 """Beside a tokenizer with an unknown token, of ours."""
+VECTORS_FILES = ("config.json", "vectors.safetensors", "words.json")
+TRANSLATOR_FILES = ("config.json", "model.safetensors", "source/tokenizer.json", "target/tokenizer.json")
+BESIDE = ("tokenizer.json", "tokenizer_config.json", SPELLING_FILE)
+"""Beside word vectors, and in each of a translator's two folders, where they are there."""
+
+
+def files_of(folder: Path) -> list[str]:
+    """The files that make a model folder, of which some may be missing."""
+    if (folder / "words.json").exists():
+        return [*VECTORS_FILES, *(name for name in BESIDE if (folder / name).exists())]
+    if (folder / "source").is_dir():
+        sides = [f"{side}/{name}" for side in ("source", "target") for name in BESIDE]
+        return [*TRANSLATOR_FILES, *(n for n in sides if n not in TRANSLATOR_FILES and (folder / n).exists())]
+    return [*MODEL_FILES, *([SPELLING_FILE] if (folder / SPELLING_FILE).exists() else [])]
 
 
 class AdoptConfig(BaseModel):
@@ -31,7 +46,7 @@ class AdoptConfig(BaseModel):
         from lm.tokenizer import chat_template
 
         hashes = {}
-        for name in (*MODEL_FILES, *([SPELLING_FILE] if (folder / SPELLING_FILE).exists() else [])):
+        for name in files_of(folder):
             with (folder / name).open("rb") as handle:
                 hashes[name] = hashlib.file_digest(handle, "sha256").hexdigest()
         if (template := chat_template(folder)) is not None:
@@ -45,10 +60,16 @@ class AdoptConfig(BaseModel):
 
 @stage(version=1)
 def adopt_model(work: Work, config: AdoptConfig) -> None:
-    """Read the folder with the real loader and write it as a model folder of our own."""
+    """Read the folder with the real loader and write it as a model folder of our own; word vectors and translators are
+    ours already, and taken as they are."""
     from lm.artifact import save_model
     from lm.finetune.backbone import open_backbone
 
     backbone, _ = open_backbone(config.folder)
-    save_model(backbone.model, config.folder, work.directory)
+    if set(config.sha256) <= {*MODEL_FILES, SPELLING_FILE}:
+        save_model(backbone.model, config.folder, work.directory)
+    else:
+        for name in config.sha256:
+            (work.directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(config.folder / name, work.directory / name)
     work.counts["parameters"] = sum(p.numel() for p in backbone.parameters())

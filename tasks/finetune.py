@@ -40,6 +40,10 @@ def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: 
     with training(work) as (hooks, should_stop):
         result = run(examples.path, model.path, config.settings, work.directory, hooks, should_stop, checkpoints)
     work.counts |= {name: result[name] for name in ("steps", "parameters", "learning")} | figures(result)
+    for split, words in result.get("words", {}).items():
+        work.counts |= {
+            f"{split}_{name}": count for name, count in (("words", words["words"]), ("unknown_words", words["unknown"]))
+        }
     if config.settings.initialisation == "pretrained":
         register(work, REGISTERED_NAME, config.settings.model_dump())
 

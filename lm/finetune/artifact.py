@@ -16,10 +16,14 @@ from torch import nn
 from lm.artifact import described
 from lm.finetune.backbone import MODULES, Backbone
 from lm.finetune.config import FinetuneConfig
+from lm.finetune.features.backbone import Features, new_features, words_of
+from lm.finetune.features.head import FeatureHead
+from lm.finetune.features.words import copy_words
 from lm.finetune.forms.base import TaskForm
 from lm.finetune.forms.choose import form_of
-from lm.finetune.heads import SequenceHead, TaskModel, TokenHead
-from lm.finetune.kinds import settings_of
+from lm.finetune.forms.text import TextForm
+from lm.finetune.heads import Head, SequenceHead, TaskModel, TokenHead
+from lm.finetune.kinds import kind_of, settings_of
 from lm.finetune.lora import merge_adapters
 from lm.labelled.folder import Task
 from lm.tokenizer import copy_tokenizer, load_tokenizer
@@ -28,8 +32,10 @@ KIND = "finetuned"
 ADAPTERS = "adapters.safetensors"
 
 
-def make_head(form: TaskForm, config: FinetuneConfig, backbone: Backbone, seed: int = 0) -> SequenceHead | TokenHead:
+def make_head(form: TaskForm, config: FinetuneConfig, backbone: Backbone, seed: int = 0) -> Head:
     """The head of a form; `config` is resolved."""
+    if isinstance(backbone, Features):
+        return _feature_head(form, config, backbone, seed)
     if form.per_token:
         return TokenHead(backbone.width, form.outputs, config.head_dropout, seed)
     assert config.pooling != "auto"
@@ -41,6 +47,23 @@ def make_head(form: TaskForm, config: FinetuneConfig, backbone: Backbone, seed: 
         seed,
         at_first=backbone.kind.encoder,
         orders=form.orders,
+    )
+
+
+def _feature_head(form: TaskForm, config: FinetuneConfig, backbone: Features, seed: int) -> FeatureHead:
+    assert config.pooling in ("mean", "concat")
+    pair = isinstance(form, TextForm) and form.texts == 2
+    return FeatureHead(
+        backbone.width,
+        backbone.depth,
+        form.outputs,
+        per_token=form.per_token,
+        pooling=config.pooling,
+        lstm=config.features_lstm,
+        dropout=config.head_dropout,
+        seed=seed,
+        texts=2 if pair else 1,
+        symmetric=isinstance(form, TextForm) and form.symmetric,
     )
 
 
@@ -68,7 +91,7 @@ def save_finetuned(
     partial = folder / "model.safetensors.tmp"
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, partial)
     os.replace(partial, folder / "model.safetensors")
-    copy_tokenizer(tokenizer_dir, folder)
+    (copy_words if model.backbone.kind.features else copy_tokenizer)(tokenizer_dir, folder)
     content = {
         "kind": KIND,
         "task": task.model_dump(mode="json"),
@@ -104,9 +127,14 @@ def load_finetuned(folder: Path) -> Finetuned:
     # what was learned stands in the weights: nothing is to be frozen or adapted any more
     settings = FinetuneConfig.model_validate({**config["settings"], "lora": None, "freeze": 0})
     sizes = settings_of(config["backbone"])
-    tokenizer = load_tokenizer(folder)
-    form = form_of(task.ask, settings, sizes, config["vocab"], tokenizer, threshold=config["threshold"])
-    backbone = Backbone(MODULES[sizes.kind](sizes))  # type: ignore[attr-defined]
+    kept = {"threshold": config["threshold"], "pairs": config["pairs"]}
+    backbone: Backbone
+    if kind_of(sizes).features:
+        words = words_of(sizes, folder)
+        form, backbone = form_of(task.ask, settings, sizes, config["vocab"], words, **kept), new_features(sizes, words)
+    else:
+        form = form_of(task.ask, settings, sizes, config["vocab"], load_tokenizer(folder), **kept)
+        backbone = Backbone(MODULES[sizes.kind](sizes))  # type: ignore[attr-defined]
     model = TaskModel(backbone, make_head(form, settings, backbone))
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return Finetuned(model.eval(), form, task, settings, config["pairs"])

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lm.artifact import CONFIGS, described, load_torch
@@ -86,18 +86,22 @@ class Backbone(nn.Module):
         return layers
 
 
-def open_backbone(folder: Path) -> tuple[Backbone, Tokenizer]:
+def open_backbone(folder: Path) -> tuple[Backbone, Any]:
     """The backbone (on the CPU, in eval mode) and tokenizer of a model folder, ours or one of Hugging Face that
-    `textmill import` reads.
+    `textmill import` reads; of one that gives features its `lm.finetune.features.words.Words`.
 
     Raises FileNotFoundError or ValueError saying what is missing or cannot be fine-tuned.
     """
     config = described(folder)
     if "kind" in config:
         try:
-            settings_of(config)
+            kind = kind_of(settings_of(config))
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from error
+        if kind.features:
+            from lm.finetune.features.backbone import open_features  # which is one of these
+
+            return open_features(folder)
         model, tokenizer = load_torch(folder, MODULES[config["kind"]])
     elif (theirs := config.get("model_type")) in IMPORT:
         model, tokenizer = IMPORT[theirs](folder)
@@ -137,4 +141,4 @@ def randomised(backbone: Backbone, seed: int) -> Backbone:
     return Backbone(type(backbone.model)(backbone.settings, seed=seed))
 
 
-assert set(KINDS) <= set(MODULES)
+assert {name for name, kind in KINDS.items() if not kind.features} <= set(MODULES)

@@ -129,6 +129,13 @@ class FinetuneConfig(StrictModel):
         gt=0,
         description="The head learns alone; after each further so many epochs one more layer from the top (ULMFiT: 1).",
     )
+    features_lstm: int | None = Field(
+        default=None,
+        ge=1,
+        exclude_if=lambda width: width is None,
+        description="Models that give features (ELMo, word2vec, GloVe, CoVe): units in each direction of a BiLSTM on"
+        " them, which learns; null: none, a text is the mean of its words.",
+    )
     evaluations: int = Field(
         default=4, ge=1, description="How often the dev set is looked at; the best of these weights are kept."
     )
@@ -213,15 +220,31 @@ class FinetuneConfig(StrictModel):
                 " the next token: leave it out, or set it to 0"
             )
         resolved = self.train_config(model, 1)
+        self._fits_features(model)
         update = {name: getattr(resolved, name) for name in ("device", "precision", "micro_batch")}
         chosen = {
             "pooling": "pooler" if kind.encoder else "mean",
-            "both_orders": not kind.encoder,
+            "both_orders": not kind.encoder and not kind.features,
             "scored_piece": "last" if kind.causal else "first",
             "auxiliary_weight": 0.5 if kind.causal else 0.0,
         }
         update |= {name: value for name, value in chosen.items() if getattr(self, name) == "auto"}
         return self.model_copy(update=update)
+
+    def _fits_features(self, model: StrictModel) -> None:
+        features = kind_of(model).features
+        name = model.kind  # type: ignore[attr-defined]
+        if not features and self.features_lstm is not None:
+            raise ValueError(f"features_lstm is for models that stay as they are; a {name} learns: leave it out")
+        if not features:
+            return
+        for key in ("freeze", "lora", "layer_factor", "unfreeze_epochs"):
+            if getattr(self, key) not in (0, None, "all"):
+                raise ValueError(f"{key}: nothing of a {name} learns; it gives features of words: leave it out")
+        if self.pooling in ("extract", "pooler"):
+            raise ValueError(
+                f"pooling is {self.pooling}, but the texts of a {name} get no token for it: `mean` or `concat`"
+            )
 
 
 class BaselineConfig(StrictModel):

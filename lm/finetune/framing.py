@@ -10,11 +10,10 @@ RoBERTa has no segments, and two of its separators between the texts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from lm.config import StrictModel
@@ -50,6 +49,11 @@ class Framing:
         """How many tokens are no text."""
         return 2 + (len(self.between) if texts == 2 else 0)
 
+    @property
+    def before(self) -> int:
+        """How many of them stand before the first text."""
+        return 1
+
     def single(self, text: Sequence[int] | np.ndarray, limit: int) -> Row:
         """At most `limit` tokens; of the text the first ones stay."""
         kept = text[: max(0, limit - self.around(1))]
@@ -78,6 +82,25 @@ class Framing:
         return {name: torch.from_numpy(array) for name, array in found.items()}
 
 
+class WordFraming(Framing):
+    """Nothing but the text's own words: two texts are two sequences."""
+
+    def __init__(self) -> None:
+        super().__init__(0, (), 0, 0, segments=False, at_first=False)
+
+    def around(self, texts: int) -> int:
+        return 0
+
+    @property
+    def before(self) -> int:
+        return 0
+
+    def single(self, text: Sequence[int] | np.ndarray, limit: int) -> Row:
+        """At most `limit` words, the first ones."""
+        tokens = np.array(text[:limit], np.int64)
+        return Row(tokens, len(tokens), 0)
+
+
 def truncated(
     first: Sequence[int] | np.ndarray, second: Sequence[int] | np.ndarray, room: int
 ) -> tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]:
@@ -94,11 +117,14 @@ def truncated(
 
 def new_tokens(settings: StrictModel, texts: int) -> int:
     """How many tokens a model of that kind needs besides its own, for so many texts in one sequence."""
-    return 0 if kind_of(settings).encoder else len(NEW_TOKENS) - (texts == 1)
+    kind = kind_of(settings)
+    return 0 if kind.encoder or kind.features else len(NEW_TOKENS) - (texts == 1)
 
 
-def framing_of(settings: StrictModel, tokenizer: Tokenizer, vocab: int) -> Framing:
+def framing_of(settings: StrictModel, tokenizer: Any, vocab: int) -> Framing:
     """The framing of a backbone with these settings, whose vocabulary had `vocab` tokens before new ones came."""
+    if kind_of(settings).features:
+        return WordFraming()
     if not kind_of(settings).encoder:
         return Framing(vocab, (vocab + 2,), vocab + 1, 0, segments=settings.kind == "xlnet", at_first=False)  # type: ignore[attr-defined]
     assert isinstance(settings, BertConfig)

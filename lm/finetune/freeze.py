@@ -23,7 +23,7 @@ def prepare(model: TaskModel, config: FinetuneConfig, new_rows: int, seed: int) 
     if config.lora is not None:
         add_adapters(model, config.lora, seed)
     layers = model.backbone.layers()
-    if config.freeze == "all":
+    if config.freeze == "all" or model.backbone.kind.features:
         model.probe = True
         for p in model.backbone.parameters():
             p.requires_grad_(False)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lm.finetune.backbone import Backbone
+from lm.finetune.features.head import FeatureHead
 from lm.finetune.schedule import concat_pooling
 from lm.models.bert import Bert
 
@@ -86,10 +87,13 @@ def _initialise(head: nn.Module, seed: int) -> None:
             module.bias.zero_()
 
 
+Head = SequenceHead | TokenHead | FeatureHead
+
+
 class TaskModel(nn.Module):
     """A backbone, which has the new tokens already, and a head."""
 
-    def __init__(self, backbone: Backbone, head: SequenceHead | TokenHead) -> None:
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
         self.constant: frozenset[str] = frozenset()
@@ -98,7 +102,8 @@ class TaskModel(nn.Module):
         """Whether nothing of the backbone ever learns: then it gives features, which no dropout changes."""
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The head's outputs and the hidden states, [rows, time, width], for a batch as `Framing.batch` makes it."""
+        """The head's outputs and the hidden states, [rows, time, width], of features [depth, rows, time, width], for a
+        batch as `Framing.batch` makes it."""
         tokens, lengths = batch["tokens"], batch["lengths"]
         real = None
         if not self.backbone.kind.causal:
@@ -115,7 +120,7 @@ class TaskModel(nn.Module):
 
 
 @torch.no_grad()
-def use_pretrained_pooler(head: SequenceHead | TokenHead, backbone: Backbone) -> None:
+def use_pretrained_pooler(head: Head, backbone: Backbone) -> None:
     """Begin with the pooler of pretraining, where head and backbone have one."""
     model = backbone.model
     if isinstance(head, SequenceHead) and head.pooler is not None and isinstance(model, Bert) and model.pair_head:

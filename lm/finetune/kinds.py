@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lm.config import GPTConfig, StrictModel
+from lm.finetune.features.settings import WordTableConfig
 from lm.models.bert_config import BertConfig
+from lm.models.elmo_config import ELMoConfig
 from lm.models.modern_config import ModernConfig
 from lm.models.rnn_config import RNNConfig
+from lm.models.seq2seq_config import Seq2SeqConfig
 from lm.models.transformer_xl_config import TransformerXLConfig
 from lm.models.xlnet_config import XLNetConfig
 
@@ -19,6 +22,8 @@ class Kind(NamedTuple):
     """Each state has read what stands before it, so that the model can go on predicting text while it learns a task."""
     encoder: bool
     """Its tokenizer has [CLS] and [SEP], and its pretraining knew them; the others get new tokens (GPT-1)."""
+    features: bool = False
+    """It stays as it is and gives vectors of words (`lm.finetune.features`); nothing is added to its texts."""
 
 
 KINDS = {
@@ -28,6 +33,10 @@ KINDS = {
     "transformer_xl": Kind(TransformerXLConfig, causal=True, encoder=False),
     "xlnet": Kind(XLNetConfig, causal=False, encoder=False),
     "bert": Kind(BertConfig, causal=False, encoder=True),
+    "elmo": Kind(ELMoConfig, causal=False, encoder=False, features=True),
+    "word2vec": Kind(WordTableConfig, causal=False, encoder=False, features=True),
+    "glove": Kind(WordTableConfig, causal=False, encoder=False, features=True),
+    "seq2seq": Kind(Seq2SeqConfig, causal=False, encoder=False, features=True),
 }
 FREE_LENGTH = 512
 """Tokens of an input at most for a kind that has no context of its own, unless something else is said."""
@@ -42,7 +51,8 @@ def settings_of(described: Mapping[str, Any]) -> StrictModel:
     if kind not in KINDS:
         advice = " (it is fine-tuned already: start from its backbone)" if kind == "finetuned" else ""
         raise ValueError(f"a model of kind {kind!r} cannot be fine-tuned{advice}; {', '.join(KINDS)} can")
-    return KINDS[kind].settings.model_validate(described)
+    settings = KINDS[kind].settings
+    return WordTableConfig.of(described) if settings is WordTableConfig else settings.model_validate(described)
 
 
 def kind_of(settings: StrictModel) -> Kind:
@@ -51,7 +61,13 @@ def kind_of(settings: StrictModel) -> Kind:
 
 
 def width_of(settings: StrictModel) -> int:
-    """Width of its hidden states."""
+    """Width of its hidden states, or of the vectors that it gives."""
+    if isinstance(settings, WordTableConfig):
+        return settings.dimensions
+    if isinstance(settings, ELMoConfig):
+        return 2 * settings.width
+    if isinstance(settings, Seq2SeqConfig):
+        return settings.embedding + settings.memory
     return int(settings.widths[-1] if isinstance(settings, RNNConfig) else settings.width)  # type: ignore[attr-defined]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from lm.evaluate.metrics_entities import entities
 from lm.finetune.artifact import device_of, load_finetuned
+from lm.finetune.features.words import Words
 from lm.finetune.forms.base import Answer, Example
 from lm.finetune.run import answer
 from lm.labelled.folder import Task
@@ -32,6 +33,11 @@ class Predictor:
     def inputs(self) -> tuple[str, ...]:
         """The columns that a record must have."""
         return tuple(name for name, _ in INPUTS[type(self.task.ask)](self.pairs))
+
+    def not_known(self) -> str | None:
+        """What is to be said of words of the records so far that a model which gives features does not know."""
+        words = getattr(self.model.backbone, "words", None)
+        return words.not_known() if isinstance(words, Words) else None
 
     def __call__(self, records: Iterable[Record], should_stop: ShouldStop = never) -> list[dict[str, Any]]:
         """What the model says of each record, in their order.

@@ -19,6 +19,10 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
     "bert": FinetuneConfig(
         learning_rate=2e-5, batch=32, epochs=3, pooling="pooler", auxiliary_weight=0.0, max_answer=30
     ),
+    # Ours: frozen features (ELMo, word2vec, GloVe, CoVe), of which a mix and a linear layer learn.
+    "features": FinetuneConfig(
+        learning_rate=0.01, batch=32, epochs=10, pooling="mean", auxiliary_weight=0.0, head_dropout=0.2
+    ),
     # Howard & Ruder 2018, section 4.1: 50 epochs there, all layers after the first few.
     "ulmfit": FinetuneConfig(
         learning_rate=0.01,

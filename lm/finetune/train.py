@@ -13,6 +13,8 @@ from lm.artifact import weights_sha256
 from lm.finetune.artifact import make_head, save_finetuned, write_json
 from lm.finetune.backbone import Backbone, open_backbone, randomised, with_new_tokens
 from lm.finetune.config import HOW, FinetuneConfig
+from lm.finetune.features.backbone import Features, new_features
+from lm.finetune.features.words import Words, words_sha256
 from lm.finetune.forms.base import TaskForm
 from lm.finetune.forms.choose import form_of, new_tokens, texts_of, weights_of
 from lm.finetune.forms.questions import QuestionForm
@@ -54,7 +56,8 @@ def finetune(
             in the same bits. None: `directory`/checkpoints, removed when the run is done.
 
     Returns what metrics.json says: task, metric (its first), classes (of a classification), initialisation, seed,
-    steps, best_step, parameters, learning (how many of them learn), and the scores (`Predictions.scores`) of valid and
+    steps, best_step, parameters, learning (how many of them learn), of models that give features `words` (how many
+    each split has, and how many of them are unknown), and the scores (`Predictions.scores`) of valid and
     test.
     Raises ValueError for a set or settings that do not fit the model.
     """
@@ -75,7 +78,15 @@ def finetune(
     pairs = has_pairs(examples["train"])
     built = build(task.ask, pairs, pretrained, tokenizer, config, weights)
     model, form = built.model, built.form
-    items = {split: form.items(rows) for split, rows in examples.items()}
+    items, words = {}, {}
+    for split, rows in examples.items():
+        before = counted(tokenizer)
+        items[split] = form.items(rows)
+        words[split] = {name: after - before[name] for name, after in counted(tokenizer).items()}
+    if words["train"] and words["train"]["unknown"] == words["train"]["words"]:
+        raise ValueError(
+            f"{backbone}: none of the {words['train']['words']:,} words to learn from is in its vocabulary"
+        )
     if isinstance(form, QuestionForm) and config.max_answer is None:
         form.max_answer = form.longest_answer(items["train"])
         config = config.model_copy(update={"max_answer": form.max_answer})
@@ -109,7 +120,7 @@ def finetune(
             "finetune": config.model_dump(mode="json", exclude=set(HOW)),
             "task": task.ask.model_dump(mode="json"),
             "backbone": weights_sha256(backbone),
-            "tokenizer": tokenizer_sha256(backbone),
+            "tokenizer": words_sha256(backbone) if pretrained.kind.features else tokenizer_sha256(backbone),
         },
     ).run()
     model.eval()
@@ -131,6 +142,7 @@ def finetune(
         "parameters": sum(p.numel() for p in model.parameters()),
         "learning": learning,
         "examples": len(examples["train"]),
+        **({"words": words} if pretrained.kind.features else {}),
         **({"threshold": threshold} if threshold else {}),
         **{split: p.scores() for split, p in predictions.items()},
     }
@@ -153,7 +165,7 @@ def build(
     ask: Form,
     pairs: bool,
     pretrained: Backbone,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | Words,
     config: FinetuneConfig,
     class_weights: list[float] | None = None,
 ) -> Built:
@@ -161,7 +173,9 @@ def build(
 
     The backbone gains nothing but the rows of new tokens, and those only in a model that has no [CLS] and [SEP].
     """
-    form = form_of(ask, config, pretrained.settings, pretrained.vocab, tokenizer, class_weights or ())
+    form = form_of(ask, config, pretrained.settings, pretrained.vocab, tokenizer, class_weights or (), pairs=pairs)
+    if isinstance(pretrained, Features):
+        return _on_features(form, pretrained, config)
     start = pretrained
     if config.initialisation == "random":
         start = randomised(pretrained, draw_seed(config.seed, "backbone"))
@@ -172,6 +186,20 @@ def build(
         use_pretrained_pooler(model.head, extended)
     prepare(model, config, rows, draw_seed(config.seed, "adapters"))
     return Built(model, form)
+
+
+def _on_features(form: TaskForm, given: Features, config: FinetuneConfig) -> Built:
+    start = given
+    if config.initialisation == "random":
+        start = new_features(given.settings, given.words, draw_seed(config.seed, "backbone"))
+    model = TaskModel(start, make_head(form, config, start, draw_seed(config.seed, "head")))
+    prepare(model, config, 0, 0)
+    return Built(model, form)
+
+
+def counted(tokenizer: Tokenizer | Words) -> dict[str, int]:
+    """How many words a model that gives features has been given so far, and how many it did not know."""
+    return {"words": tokenizer.read, "unknown": tokenizer.unknown} if isinstance(tokenizer, Words) else {}
 
 
 def constant_rate(step: int) -> float:

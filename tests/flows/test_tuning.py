@@ -21,6 +21,8 @@ from tasks.files import read_json
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Store
+from tests.lm.feature_cases import KINDS as FEATURES
+from tests.lm.feature_cases import feature_folder
 from tests.lm.finetune_cases import backbone_folder, examples, write_set
 
 SHIPPED = sorted((CONFIGS / "finetune").glob("*.yaml"))
@@ -76,16 +78,17 @@ def test_seeds_are_runs_and_sum_up_and_are_reused(bert: Path, tmp_path: Path) ->
 def test_shipped_configurations_train(path: Path, tmp_path: Path) -> None:
     config = load_tuning(path)
     assert config.settings == FINETUNE_PRESETS[config.preset]
-    model = {"small-bert": "bert", "bert": "bert", "ulmfit": "rnn"}.get(path.stem, "gpt")
+    kind = {"small-bert": "bert", "bert": "bert", "ulmfit": "rnn", "features": "elmo"}.get(path.stem, "gpt")
+    folder = feature_folder if kind == "elmo" else backbone_folder
     named = {
         "data": str(write_set(tmp_path / "data", "single", train=16, valid=8, test=0)),
-        "model": str(backbone_folder(tmp_path / "model", model)),
+        "model": str(folder(tmp_path / "model", kind)),
     }
     with use_run(run_in(tmp_path)):
         made = build_tuned(load_tuning(path, named).smoke())
     result = read_json(made.runs[0].file("metrics.json"))
     assert result["steps"] == -(-16 // config.settings.batch)
-    assert 0 < result["learning"] < result["parameters"] or model != "bert"
+    assert 0 < result["learning"] < result["parameters"] or kind != "bert"
 
 
 def test_a_task_of_files_is_learned(bert: Path, tmp_path: Path) -> None:
@@ -221,3 +224,21 @@ def test_predict_says_what_it_cannot_read(bert: Path, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "red"}\n{"text"\n')
     with pytest.raises(ConfigError, match=r"in.jsonl: line 2 is no JSON"):
         list(predict_file(folder, tmp_path / "in.jsonl", "cpu", quiet=True))
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+def test_folders_that_give_features_are_taken_trained_on_and_used(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_set(tmp_path / "data", "single", train=16, valid=8, test=0)
+    folder = feature_folder(tmp_path / "model", kind)
+    asked = tuning(data=str(data), model=str(folder), preset="features", seeds=[0])
+    with use_run(run_in(tmp_path)) as run:
+        made = build_tuned(asked)
+        assert [r.stage for r in run.records][:2] == ["adopt_labelled", "adopt_model"]
+    assert made.runs[0].counts()["train_words"] > made.runs[0].counts()["train_unknown_words"]
+    (tmp_path / "in.jsonl").write_text('{"text": "a zebra"}\n')
+    [said] = list(predict_file(made.best.path, tmp_path / "in.jsonl", "cpu", quiet=True))
+    assert set(said["probabilities"]) == {"apples", "boats", "clouds"}
+    told = capsys.readouterr().err
+    assert ("1 of 2 words (50.0%) are not in the model's vocabulary" in told) == (kind != "cove")

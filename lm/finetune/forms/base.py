@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lm.finetune.framing import Framing, Row
+from lm.tokenizer import encode_documents, unknown_id
 from lm.train.objective import Batch
 
 Example = Mapping[str, Any]
@@ -23,10 +24,23 @@ Answer = dict[str, Any]
 class Reader:
     """What all forms need to make sequences of texts."""
 
-    tokenizer: Tokenizer
+    tokenizer: Any
+    """A Tokenizer, or the `Words` of a model that gives features."""
     framing: Framing
     limit: int
     """Tokens of a sequence at most."""
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of each text, int64."""
+        if isinstance(self.tokenizer, Tokenizer):
+            return encode_documents(self.tokenizer, list(texts))
+        found: list[np.ndarray] = self.tokenizer.encode(texts)
+        return found
+
+    @property
+    def unknown(self) -> int | None:
+        """The id that stands for what has none; None if everything has one."""
+        return unknown_id(self.tokenizer) if isinstance(self.tokenizer, Tokenizer) else int(self.tokenizer.nothing)
 
 
 class Items(Protocol):

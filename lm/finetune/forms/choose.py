@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 
 from lm.config import StrictModel
 from lm.finetune.config import FinetuneConfig
+from lm.finetune.features.words import Words
 from lm.finetune.forms.base import Example, Reader, TaskForm
 from lm.finetune.forms.choice import ChoiceForm
 from lm.finetune.forms.questions import QuestionForm
@@ -34,9 +35,10 @@ def form_of(
     config: FinetuneConfig,
     settings: StrictModel,
     vocab: int,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | Words,
     class_weights: Sequence[float] = (),
     threshold: float = 0.0,
+    pairs: bool = False,
 ) -> TaskForm:
     """The form of what a task asks.
 
@@ -44,8 +46,9 @@ def form_of(
         config: resolved (`FinetuneConfig.resolve`).
         settings, vocab: of the backbone; its vocabulary before new tokens came.
         threshold: of questions that may have no answer.
+        pairs: whether examples have a second text.
 
-    Raises ValueError for a form that no head learns, and for too few tokens.
+    Raises ValueError for a form that no head learns, one that such a model cannot learn, and for too few tokens.
     """
     context = context_of(settings)
     limit = min(config.max_tokens or context, context)
@@ -53,11 +56,16 @@ def form_of(
     least = FEWEST if isinstance(ask, QuestionAnswering | MultipleChoice) else framing.around(1) + 1
     if limit < least:
         raise ValueError(f"max_tokens is {limit}: a sequence of this task needs at least {least}")
+    if kind_of(settings).features and isinstance(ask, QuestionAnswering | MultipleChoice):
+        raise ValueError(
+            f"a model of kind {settings.kind!r} gives features of words for labels, numbers and tags; for a task of"  # type: ignore[attr-defined]
+            f" form {ask.form} take a model that reads two texts together, such as a gpt or bert"
+        )
     reader, causal = Reader(tokenizer, framing, limit), kind_of(settings).causal
     if isinstance(ask, Classification):
-        return ClassificationForm(ask, reader, bool(config.both_orders), class_weights)
+        return ClassificationForm(ask, reader, bool(config.both_orders), class_weights, pairs)
     if isinstance(ask, Regression):
-        return RegressionForm(ask, reader, bool(config.both_orders))
+        return RegressionForm(ask, reader, bool(config.both_orders), pairs)
     if isinstance(ask, MultipleChoice):
         return ChoiceForm(reader)
     if isinstance(ask, Tagging):

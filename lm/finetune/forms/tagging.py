@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,7 +12,6 @@ from lm.finetune.framing import Row
 from lm.finetune.windows import best_windows, windows
 from lm.labelled.forms import Tagging
 from lm.padding import padded
-from lm.tokenizer import encode_documents, unknown_id
 from lm.train.objective import Batch
 
 NOT_SCORED = -100
@@ -81,8 +79,9 @@ class TaggingForm:
 
     def items(self, examples: Sequence[Example]) -> TaggingItems:
         number = {tag: n for n, tag in enumerate(self.ask.tags)}
-        spelled = _pieces(self.reader.tokenizer, [e["words"] for e in examples], self.ask.joined)
+        spelled = _pieces(self.reader, [e["words"] for e in examples], self.ask.joined)
         rows, tags, owners, words = [], [], [], []
+        before = self.reader.framing.before
         for owner, (example, pieces) in enumerate(zip(examples, spelled, strict=True)):
             kept = [of[: self.size] for of in pieces]  # a word longer than a window loses its end
             begins = np.cumsum([0, *(len(of) for of in kept)])
@@ -92,7 +91,7 @@ class TaggingForm:
             wins = best_windows(found, self.causal)[scored]
             for n, window in enumerate(found):
                 row = self.reader.framing.single(ids[window.begin : window.end], self.reader.limit)
-                here = [(w, 1 + int(scored[w]) - window.begin) for w, best in enumerate(wins) if best == n]
+                here = [(w, before + int(scored[w]) - window.begin) for w, best in enumerate(wins) if best == n]
                 line = np.full(len(row.tokens), NOT_SCORED, np.int64)
                 if "tags" in example:
                     for word, place in here:
@@ -136,7 +135,7 @@ class TaggingForm:
         return found
 
 
-def _pieces(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], joined: bool) -> list[list[np.ndarray]]:
+def _pieces(reader: Reader, sentences: Sequence[Sequence[str]], joined: bool) -> list[list[np.ndarray]]:
     """The tokens of each word of each sentence, each at least one; all words but the first have a space before them,
     unless words stand without.
 
@@ -147,8 +146,8 @@ def _pieces(tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], joined: bo
     empty = next((n for n, words in enumerate(sentences) if not all(words)), None)
     if empty is not None:
         raise ValueError(f"example {empty}: a word without a character cannot be tagged: {list(sentences[empty])[:8]}")
-    ids = dict(zip(distinct, encode_documents(tokenizer, distinct), strict=True))
-    unknown = unknown_id(tokenizer)
+    ids = dict(zip(distinct, reader.encode(distinct), strict=True))
+    unknown = reader.unknown
     for text, found in ids.items():
         if not len(found):
             if unknown is None:

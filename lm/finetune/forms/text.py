@@ -8,9 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lm.finetune.forms.base import Answer, Example, Reader, fingerprint, lengths_of, softmax
-from lm.finetune.framing import Row
+from lm.finetune.framing import Row, WordFraming
 from lm.labelled.forms import Classification, Regression
-from lm.tokenizer import encode_documents
 from lm.train.objective import Batch
 
 
@@ -42,8 +41,13 @@ class TextForm:
     outputs: int
     per_token = False
 
-    def __init__(self, ask: Classification | Regression, reader: Reader, both_orders: bool) -> None:
+    def __init__(
+        self, ask: Classification | Regression, reader: Reader, both_orders: bool, pairs: bool = False
+    ) -> None:
         self.reader = reader
+        self.texts = 2 if pairs else 1
+        """How many texts an example has, for a model that reads them apart."""
+        self.symmetric = ask.symmetric
         self.orders = 2 if both_orders and ask.symmetric else 1
 
     def rows(self, examples: Sequence[Example]) -> list[tuple[Row, ...]]:
@@ -53,8 +57,11 @@ class TextForm:
         task gets the same bits when they are swapped.
         """
         framing, limit = self.reader.framing, self.reader.limit
-        first = encode_documents(self.reader.tokenizer, [e["text"] for e in examples])
-        second = encode_documents(self.reader.tokenizer, [e.get("text_b") or "" for e in examples])
+        first = self.reader.encode([e["text"] for e in examples])
+        second = self.reader.encode([e.get("text_b") or "" for e in examples])
+        if isinstance(framing, WordFraming):
+            both = (tuple(framing.single(of, limit) for of in pair) for pair in zip(first, second, strict=True))
+            return [pair[: self.texts] for pair in both]
         rows: list[tuple[Row, ...]] = []
         for example, a, b in zip(examples, first, second, strict=True):
             if example.get("text_b") is None:
@@ -79,9 +86,14 @@ class ClassificationForm(TextForm):
     name = "classification"
 
     def __init__(
-        self, ask: Classification, reader: Reader, both_orders: bool = True, class_weights: Sequence[float] = ()
+        self,
+        ask: Classification,
+        reader: Reader,
+        both_orders: bool = True,
+        class_weights: Sequence[float] = (),
+        pairs: bool = False,
     ) -> None:
-        super().__init__(ask, reader, both_orders)
+        super().__init__(ask, reader, both_orders, pairs)
         self.outputs = len(ask.classes)
         self.class_weights = np.array(class_weights or [1.0] * self.outputs, np.float32)
 
@@ -106,8 +118,8 @@ class RegressionForm(TextForm):
     name = "regression"
     outputs = 1
 
-    def __init__(self, ask: Regression, reader: Reader, both_orders: bool = True) -> None:
-        super().__init__(ask, reader, both_orders)
+    def __init__(self, ask: Regression, reader: Reader, both_orders: bool = True, pairs: bool = False) -> None:
+        super().__init__(ask, reader, both_orders, pairs)
         self.low, self.range = ask.low, ask.high - ask.low
 
     def items(self, examples: Sequence[Example]) -> TextItems:

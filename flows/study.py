@@ -1,0 +1,128 @@
+"""A study: systems x numbers of labels x seeds, each run an artifact, then one table and one picture of them all.
+
+What was done is found in the store, so that a study that was killed goes on with the run that it was in.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from prefect import flow
+
+from flows.loading import ConfigError
+from flows.pretrain import named_model
+from flows.running import prefect_run
+from flows.study_config import Labels, StudyConfig, SystemSection, shipped_study
+from flows.task_config import TaskConfig, load_task
+from flows.task_sets import build_task
+from flows.tuning_config import task_file
+from lm.finetune.config import FinetuneConfig
+from lm.finetune.kinds import settings_of
+from tasks.files import read_json
+from tasks.finetune import FinetuneRequest, bag_of_words, finetune
+from tasks.store import Artifact
+from tasks.study import Cell, StudyRequest, example_count, study
+
+
+class Part(NamedTuple):
+    """One system at one number of labels of one task."""
+
+    task: TaskConfig
+    labels: Labels
+    examples: Artifact
+    system: str
+
+
+@dataclass(frozen=True)
+class Studied:
+    """The runs in the order in which they are made, and what they show."""
+
+    runs: list[Artifact]
+    report: Artifact
+
+
+def build_study(config: StudyConfig) -> Studied:
+    """Every run in order, fewest labels first; each is found in the store or built.
+
+    Raises:
+        ConfigError: no such task or model, or one that cannot do what a system asks.
+    """
+    _models(config)
+    cells, runs = [], []
+    for part in _parts(config):
+        made = _runs(config, part)
+        runs += made
+        cells.append(
+            Cell(
+                task=part.task.name,
+                labels=part.labels,
+                examples=example_count(part.examples, "train"),
+                system=part.system,
+                runs=len(made),
+            )
+        )
+    request = StudyRequest(name=config.name, baseline=config.baseline, metric=config.metric, cells=tuple(cells))
+    try:
+        return Studied(runs, study(request, label=f"study {config.name}", runs=runs))
+    except ValueError as error:
+        raise ConfigError(f"{config.name}: {error}") from error
+
+
+def _models(config: StudyConfig) -> dict[str, Artifact]:
+    """Every model that a system names: what is missing is said before anything is trained."""
+    wanted = {s.model: config.model_of(s) for s in config.systems.values() if s.model is not None}
+    return {name: named_model(place, f"models.{name}") for name, place in wanted.items()}
+
+
+def _parts(config: StudyConfig) -> Iterator[Part]:
+    """Tasks in turn within each number of labels; a number that a set does not have is left out."""
+    seen: dict[str, set[str]] = {}
+    for labels in config.labels:
+        for name in config.tasks:
+            limits: dict[str, str] = {str(split): str(n) for split, n in config.held_out.items()}
+            if labels != "all":
+                limits["train"] = str(labels)
+            task = load_task(task_file(name), {f"limits.{split}": n for split, n in limits.items()})
+            examples = build_task(task)
+            if examples.key in seen.setdefault(name, set()):
+                continue
+            seen[name].add(examples.key)
+            if labels != "all" and "all" in config.labels and example_count(examples, "train") < labels:
+                continue  # they are all there are
+            for system, of in config.systems.items():
+                if of.tasks is None or name in of.tasks:
+                    yield Part(task, labels, examples, system)
+
+
+def _runs(config: StudyConfig, part: Part) -> list[Artifact]:
+    system = config.systems[part.system]
+    label = f"{part.task.name} {part.labels} {part.system}"
+    try:
+        if system.kind == "bag_of_words":
+            return [bag_of_words(system.baseline, label=label, examples=part.examples)]
+        model, settings = _resolved(config, system, part.labels)
+        return [
+            finetune(
+                FinetuneRequest(settings=settings.model_copy(update={"seed": seed})),
+                label=f"{label} seed {seed}",
+                examples=part.examples,
+                model=model,
+            )
+            for seed in config.seeds
+        ]
+    except ValueError as error:
+        raise ConfigError(f"{label}: {error}") from error
+
+
+def _resolved(config: StudyConfig, system: SystemSection, labels: Labels) -> tuple[Artifact, FinetuneConfig]:
+    model = named_model(config.model_of(system), f"models.{system.model}")
+    settings = config.settings_of(system, labels)
+    return model, settings.resolve(settings_of(read_json(model.file("config.json"))))
+
+
+@flow(name="study", flow_run_name="study {config.name}", persist_result=False)
+def study_flow(config: StudyConfig = shipped_study()) -> dict[str, str]:  # noqa: B008
+    """Compare systems over numbers of labels and seeds; what is up to date is reused."""
+    with prefect_run("study", config):
+        made = build_study(config)
+    return {"study": made.report.name}
