@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from flows.config import PipelineConfig, TokensConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
+from flows.scaling_config import ScalingConfig
 from flows.task_config import TaskConfig
 from flows.translation_config import TranslationConfig
 
@@ -31,6 +32,13 @@ LADDER = """
 The files of `textmill pretrain` and of `textmill ladder` have the keys above but for `model`, `pretrain`, `task` and
 `finetune`, and the following; `textmill pretrain` has one `model` in place of `models`, with the same keys.
 A file that says `extends: FILE` has the keys of that one, but for those that it says itself.
+"""
+
+SCALING = """
+# A scaling study
+
+The files of `textmill scaling` have the keys of a pipeline's up to `tokenizer`, and these; `train` says all but how
+long.
 """
 
 TRANSLATION = """
@@ -52,9 +60,11 @@ def configuration_page() -> str:
     pipeline = HEAD + "\n".join(_section(PipelineConfig, "", seen))
     own = {name for name in LadderConfig.model_fields if name not in TokensConfig.model_fields}
     ladder = "\n".join(_section(LadderConfig, "", seen, own))
+    study = {name for name in ScalingConfig.model_fields if name not in TokensConfig.model_fields}
+    scaling = "\n".join(_section(ScalingConfig, "", seen, study))
     translation = "\n".join(_section(TranslationConfig, "", seen))
     task = "\n".join(_section(TaskConfig, "", seen))
-    return f"{pipeline}\n{LADDER}{ladder}\n{TRANSLATION}{translation}\n{TASK}{task}\n"
+    return f"{pipeline}\n{LADDER}{ladder}\n{SCALING}{scaling}\n{TRANSLATION}{translation}\n{TASK}{task}\n"
 
 
 def _section(
