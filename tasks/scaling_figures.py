@@ -56,7 +56,7 @@ def loss_on_both_texts(rows: Sequence[Row]) -> Markup:
         left = place * width
         plot = Plot(_log([row["body"] for row in rows], left + 54, left + width - 12), _linear(values, 280, 56))
         shapes = [
-            plot.frame("parameters of the body", "bits per byte" if not place else "", short, _plain, _ends(plot))
+            plot.frame("parameters of the body", "bits per byte" if not place else "", short, _plain, plot.x.ticks(3))
         ]
         for key, style, fill in (("own_bits_per_byte", "own", "warm"), ("bits_per_byte", "held", "accent")):
             points = [(plot.x(row["body"]), plot.y(row[key])) for row in series]
@@ -84,7 +84,7 @@ def _panel(place: int, found: Row, quantity: str, other: str | None, law: str, l
     losses += [value for value in (said["low"], said["value"], said["high"]) if value < 2 * max(losses)]
     x = _log([*(run[quantity] for run in runs), target[quantity]], left + 56, left + PANEL - 16)
     plot = Plot(x, _linear(losses, HEIGHT - 72, 40))
-    shapes = [plot.frame(label, "bits per byte" if not place else "", short, _plain, _ends(plot))]
+    shapes = [plot.frame(label, "bits per byte" if not place else "", short, _plain, plot.x.ticks(5))]
     ranks = sorted({run[other] for run in runs}) if other else []
     for rank in ranks:
         shapes.append(_curve(plot, partial(_joint, found["laws"]["joint"], quantity, rank), "joint"))
@@ -127,10 +127,6 @@ def _log(values: Sequence[float], start: float, end: float) -> Scale:
 def _linear(values: Sequence[float], bottom: float, top: float) -> Scale:
     margin = 0.06 * (max(values) - min(values)) or 0.1
     return Scale(min(values) - margin, max(values) + margin, bottom, top)
-
-
-def _ends(plot: Plot) -> list[float]:
-    return plot.x.ticks(5)
 
 
 def _plain(value: float) -> str:

@@ -236,12 +236,12 @@ def test_faults_of_a_file_are_named() -> None:
 
 
 def test_the_rate_falls_with_the_width_from_its_most() -> None:
-    config = load_scaling(CONFIGS / "scaling.yaml")
-    rates = [config.rung(size).learning_rate for size in config.sizes]
-    assert rates[0] == config.rate.most == 0.01  # type: ignore[union-attr]
-    assert config.rung(SizeConfig(layers=1, width=64)).learning_rate == 0.005
-    assert config.rung(SizeConfig(layers=1, width=256, heads=4)).learning_rate == 0.0025
-    assert rates == sorted(rates, reverse=True)
+    rate = {"value": 0.004, "at_width": 64, "power": 0.5, "most": 0.01}
+    config = load_scaling(CONFIGS / "scaling.yaml", {"rate": json.dumps(rate)})
+    wanted = {4: 0.01, 16: 0.008, 64: 0.004, 256: 0.002}
+    for width, value in wanted.items():
+        assert config.rung(SizeConfig(layers=1, width=width)).learning_rate == pytest.approx(value)
+        assert config.rung(SizeConfig(layers=1, width=width), 2.0).learning_rate == pytest.approx(2 * value)
 
 
 def test_the_command_hands_on_what_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
