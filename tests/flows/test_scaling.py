@@ -212,7 +212,10 @@ def test_a_subset_has_what_fits_and_nothing_else(made: tuple[Scaling, Run, Scali
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": {"layers": 2, "width": 24}}, r"target: 14,496 parameters .* are 2\.\d\d times the largest of `sizes`"),
+        (
+            {"target": {"layers": 2, "width": 24}},
+            r"target: 14,496 parameters .* are 2\.\d\d times the largest of `sizes`",
+        ),
         ({"sizes": [*SIZES, {"layers": 1, "width": 20, "heads": 3}]}, "sizes.3: width 20 is not a multiple of heads 3"),
         ({"sizes": [SIZES[0]] * 3}, "sizes, budgets: a law needs at least three that differ"),
         ({"budgets": [1, 1, 2]}, "sizes, budgets: a law needs at least three that differ"),
@@ -242,6 +245,18 @@ def test_the_rate_falls_with_the_width_from_its_most() -> None:
     for width, value in wanted.items():
         assert config.rung(SizeConfig(layers=1, width=width)).learning_rate == pytest.approx(value)
         assert config.rung(SizeConfig(layers=1, width=width), 2.0).learning_rate == pytest.approx(2 * value)
+
+
+def test_the_short_one_is_a_part_of_the_whole_and_its_target_is_as_much_larger() -> None:
+    short, whole = (load_scaling(CONFIGS / f"{name}.yaml") for name in ("scaling-short", "scaling"))
+    assert set(short.sizes) < set(whole.sizes)
+    for config in (short, whole):
+        assert 4.3 < config.body(config.target) / max(config.body(size) for size in config.sizes) < 4.7
+    different = {"name", "sizes", "target"}
+    assert short.model_dump(exclude=different) == whole.model_dump(exclude=different)
+    budget = short.budgets[-1]
+    assert short.rung(short.sizes[0]) == whole.rung(whole.sizes[0])
+    assert short.trained_for(budget) == whole.trained_for(budget)
 
 
 def test_the_command_hands_on_what_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
