@@ -24,11 +24,11 @@ Config = Annotated[Path, typer.Argument(help="A YAML file such as configs/quicks
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")]
 
 
-def start_flow(entrypoint: str, settings: Any, as_json: bool) -> None:
+def start_flow(entrypoint: str, settings: Any, as_json: bool, **parameters: bool) -> None:
     """Run a flow in this process and show its summary; exit status 1 if it did not complete."""
     from flows.start import run_flow
 
-    summary = run_flow(entrypoint, settings, quiet=as_json)
+    summary = run_flow(entrypoint, settings, quiet=as_json, **parameters)
     show_result(summary, as_json, printing.show_summary)
     if summary["state"] != "Completed":
         raise typer.Exit(1)

@@ -25,6 +25,24 @@ def ladder(
 
 
 @app.command()
+def scaling(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/scaling.yaml.", show_default=False)],
+    set_: Overrides = None,
+    predict_only: Annotated[
+        bool, typer.Option("--predict-only", help="Stop when the larger model is predicted, before it is trained.")
+    ] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit laws of loss against size, data and compute, predict a larger model, train it; goes on where it stopped."""
+    from flows.scaling_config import load_scaling
+
+    settings = load_scaling(config, overrides(set_))
+    settings = settings.smoke() if smoke else settings
+    start_flow("flows.scaling:scaling_flow", settings, as_json, predict_only=predict_only)
+
+
+@app.command()
 def pretrain(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/models/rnn.yaml.", show_default=False)],
     set_: Overrides = None,

@@ -14,6 +14,7 @@ from flows.config import PipelineConfig, TokensConfig
 from flows.instruct_config import InstructConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
+from flows.scaling_config import ScalingConfig
 from flows.search_config import SearchTuningConfig
 from flows.study_config import StudyConfig
 from flows.task_config import TaskConfig
@@ -36,6 +37,13 @@ The files of `textmill pretrain` and of `textmill ladder` have the keys above bu
 `finetune`, and the following; `textmill pretrain` has one `model` in place of `models`, with the same keys, and
 `init_from`: the artifact or folder of a model of the same kind to go on from, with its sizes and its tokenizer.
 A file that says `extends: FILE` has the keys of that one, but for those that it says itself.
+"""
+
+SCALING = """
+# A scaling study
+
+The files of `textmill scaling` have the keys of a pipeline's up to `tokenizer`, and these; `train` says all but how
+long.
 """
 
 TRANSLATION = """
@@ -84,6 +92,7 @@ def beside(config: type[BaseModel], shared: type[BaseModel]) -> set[str]:
 PARTS: tuple[tuple[str, type[BaseModel], set[str] | None], ...] = (
     (HEAD, PipelineConfig, None),
     (LADDER, LadderConfig, beside(LadderConfig, TokensConfig)),
+    (SCALING, ScalingConfig, beside(ScalingConfig, TokensConfig)),
     (TRANSLATION, TranslationConfig, None),
     (TASK, TaskConfig, None),
     (TUNING, TuningConfig, None),

@@ -11,15 +11,17 @@ from typing import Any
 
 from flows import running, services
 from tasks import home
+from tasks.files import read_json
 from tasks.ladder import read_board
 from tasks.progress import cancelled_in_ui
 from tasks.run import Run
+from tasks.scaling import PAGE, PREDICTION
 from tasks.shipper import EXPERIMENT
 from tasks.store import Artifact
 
 
-def run_flow(entrypoint: str, config: running.Settings, quiet: bool) -> dict[str, Any]:
-    """Run a flow (`flows.pipeline:textmill_pipeline`) as a Prefect flow run in this process.
+def run_flow(entrypoint: str, config: running.Settings, quiet: bool, **parameters: bool) -> dict[str, Any]:
+    """Run a flow (`flows.pipeline:textmill_pipeline`) as a Prefect flow run in this process, with further parameters.
 
     The Prefect server is waited for (started if none answers); MLflow is only started: what it is to be told waits in
     journals. Returns the summary that `textmill run --json` prints.
@@ -37,7 +39,7 @@ def run_flow(entrypoint: str, config: running.Settings, quiet: bool) -> dict[str
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     started = time.perf_counter()
     try:
-        state = flow(config, return_state=True)
+        state = flow(config, **parameters, return_state=True)
     finally:
         if cancelled_in_ui.is_set() and running.last_run is not None:
             _mark_cancelled(running.last_run)
@@ -91,7 +93,7 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         read, kept = counts["ingest"], counts["filter_corpus"]
         figures["documents read"] = f"{read['documents']:,} ({read['text_bytes'] / 1e6:.1f} MB of text)"
         figures["documents kept"] = f"{kept['documents']:,} ({kept['bytes'] / 1e6:.1f} MB)"
-    if "pretrain" in counts and "leaderboard" not in counts:
+    if "pretrain" in counts and not {"leaderboard", "predict_loss"} & set(counts):
         trained = counts["pretrain"]
         figures["model"] = f"{trained['parameters']:,} parameters, trained on {trained['tokens']:,} tokens"
     if "evaluate" in counts:
@@ -130,6 +132,8 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         figures |= _searched(json.loads(made["search"].file("search.json").read_text()))
     if "finetune_summary" in made:
         figures |= _tuned(json.loads(made["finetune_summary"].file("summary.json").read_text()))
+    if "predict_loss" in made:
+        figures |= scaling_figures(made["predict_loss"], made.get("scaling_table"))
     if "leaderboard" in made:
         for row in read_board(made["leaderboard"]):
             figures[row["model"]] = f"{row['bits_per_byte']:.4f} bits per byte, {row['parameters']:,} parameters"
@@ -157,6 +161,23 @@ def _searched(found: dict[str, Any]) -> dict[str, str]:
         figures[said] = f"dev {trial['metric']} {trial['mean']:.3f} ± {trial['sd']:.3f}{chosen}"
     for values in found["diverged"]:
         figures[", ".join(f"{name} {value}" for name, value in values.items())] = "diverged"
+    return figures
+
+
+def scaling_figures(prediction: Artifact, table: Artifact | None) -> dict[str, str]:
+    """Of a scaling study: the larger model as it was predicted and, once it is trained, as it was measured."""
+    found = read_json(prediction.file(PREDICTION))
+    said, target = found["predicted"]["joint"], found["target"]
+    size = f"{target['body']:,} parameters without embeddings, {target['tokens']:,} tokens"
+    share = f"{100 * found['confidence']:g} % interval"
+    figures = {
+        "runs that laws go through": f"{len(found['runs'])}, R² {found['laws']['joint']['r_squared']:.4f} of L(N, D)",
+        "larger model": size,
+        "predicted bits per byte": f"{said['value']:.4f} ({share} {said['low']:.4f} to {said['high']:.4f})",
+    }
+    if table is not None:
+        figures["measured bits per byte"] = f"{table.counts()['measured_bits_per_byte']:.4f}"
+        figures["table and picture"] = str(table.path / PAGE)
     return figures
 
 

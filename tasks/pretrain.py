@@ -44,11 +44,14 @@ def pretrain(
     tokenizer: Artifact,
     init_from: list[Artifact],
     mixture: Artifact | None = None,
+    prediction: Artifact | None = None,
 ) -> None:
     """Train on the training documents; the artifact is a model folder with results and samples beside it.
 
     Args:
         mixture: how often each training document is read in an epoch (copies.parquet); None: once.
+        prediction: what was said of this model before it was trained. It is not read: as an input it had to be there
+            first, and the lineage says so.
     """
     from lm.artifact import described
     from lm.pretrain import pretrain as run

@@ -8,7 +8,7 @@ from flows.config import SMOKE_FILES, PipelineConfig, load_config, quickstart
 from flows.loading import CONFIGS, ConfigError, read
 from flows.reference import configuration_page
 
-SHIPPED = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder")))
+SHIPPED = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder", "scaling")))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

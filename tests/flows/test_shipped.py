@@ -17,8 +17,8 @@ from tasks.run import Resources, Run, use_run
 from tasks.store import Store
 
 PIPELINES = sorted(
-    path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder"))
-)  # those: test_clean.py, test_ladder.py
+    path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder", "scaling"))
+)  # those: test_clean.py, test_ladder.py, test_scaling.py
 MODELS = sorted(path for path in (CONFIGS / "models").glob("*.yaml") if path.name != "base.yaml")
 
 

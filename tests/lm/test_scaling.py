@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lm.scaling import fit_power_law
+from lm.scaling import fit_power_law, frontier
 
 SIZES = [1e4, 3e4, 1e5, 4e5, 1e6, 5e6, 2e7]
 
@@ -63,3 +63,24 @@ def test_the_seed_decides_and_the_surroundings_do_not() -> None:
 def test_what_is_no_law_is_refused(sizes: list[float], losses: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_power_law(sizes, losses)
+
+
+def test_the_predicted_interval_holds_single_runs_about_as_often_as_it_says() -> None:
+    sizes, inside, values = np.geomspace(1e4, 1e6, 12), 0, []
+    for seed in range(100):
+        noise = np.random.default_rng(seed).normal(0, 0.02, 13)
+        law = fit_power_law(sizes, 5.0 * sizes**-0.1 * np.exp(noise[:12]), resamples=100)
+        said = law.predict(5e6)
+        inside += said.low <= 5.0 * 5e6**-0.1 * np.exp(noise[12]) <= said.high
+        values.append(said.value)
+    assert 0.85 < inside / 100 <= 0.99
+    assert np.mean(values) == pytest.approx(5.0 * 5e6**-0.1, rel=0.01)
+
+
+def test_the_frontier_is_what_no_cheaper_run_beats() -> None:
+    compute, losses = [1.0, 2.0, 2.0, 4.0, 8.0, 16.0], [3.0, 2.9, 2.5, 2.7, 2.5, 2.0]
+    assert frontier(compute, losses) == [0, 2, 5]
+    dominated = [
+        any(c <= compute[i] and loss < losses[i] for c, loss in zip(compute, losses, strict=True)) for i in range(6)
+    ]
+    assert set(frontier(compute, losses)) == {0, 2, 5} <= {i for i in range(6) if not dominated[i]}
