@@ -154,13 +154,18 @@ def _tuned(summary: dict[str, Any]) -> dict[str, str]:
 
 def _searched(found: dict[str, Any]) -> dict[str, str]:
     """What each trial of a search reached on dev."""
+
+    def written(values: dict[str, Any]) -> str:
+        shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in values.items()}
+        return ", ".join(f"{name} {value}" for name, value in shown.items())
+
     figures = {}
     for number, trial in enumerate(found["trials"]):
-        said = ", ".join(f"{name} {value}" for name, value in trial["values"].items())
+        said = f"{number + 1}: {written(trial['values'])}"
         chosen = "  chosen" if number == found["best"] else ""
         figures[said] = f"dev {trial['metric']} {trial['mean']:.3f} ± {trial['sd']:.3f}{chosen}"
     for values in found["diverged"]:
-        figures[", ".join(f"{name} {value}" for name, value in values.items())] = "diverged"
+        figures[written(values)] = "diverged"
     return figures
 
 

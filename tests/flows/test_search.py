@@ -99,7 +99,7 @@ def test_dev_alone_decides_and_the_chosen_runs_are_summed_up(named: dict[str, st
     shown = _searched(table)
     assert len(shown) == 3
     assert [name for name, said in shown.items() if said.endswith("chosen")] == [
-        f"learning_rate {table['settings']['learning_rate']}"
+        f"{table['best'] + 1}: learning_rate {table['settings']['learning_rate']:g}"
     ]
 
 
