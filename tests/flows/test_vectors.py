@@ -190,7 +190,7 @@ def test_faults_are_named(
     (tmp_path / "text.txt").write_text("\n \n")
     with pytest.raises(ConfigError, match=r"text\.txt: there is no text to embed"):
         embed_file(vectors, tmp_path / "text.txt", False, None)
-    with pytest.raises(ConfigError, match="--to onyx: no such target; there are hf, onnx, arpa, word2vec"):
+    with pytest.raises(ConfigError, match="--to onyx: no such target; there are hf, onnx, arpa, mlflow, word2vec"):
         export_model(vectors, "onyx", tmp_path / "out")
     with pytest.raises(ConfigError, match="arpa holds models of kind ngram, not 'word2vec'; --to word2vec can"):
         export_model(vectors, "arpa", tmp_path / "out")

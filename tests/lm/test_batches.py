@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lm.finetune.inputs import ClassificationExamples, Labelled
 
 from lm.config import TrainConfig
 from lm.masked_examples import MaskedExamples
@@ -90,11 +89,6 @@ def pairs(index: TokenIndex, tokenizer: Path) -> PairExamples:
     return PairExamples(given, loaded, loaded, PairLimits(), Spelling.load(tokenizer))
 
 
-def labelled(index: TokenIndex, tokenizer: Path) -> ClassificationExamples:
-    given = Labelled(Path("x"), ["a", "b"], ["ba de", "ki"], np.array([0, 1]), {0: "x", 1: "y"})
-    return ClassificationExamples(given, load_tokenizer(tokenizer), 300, 16)
-
-
 PERMUTATION = PermutationConfig(predict=4)
 KINDS: dict[str, tuple[Callable[[TokenIndex, Path], Any], Any]] = {
     "packed": (lambda index, _: PackedSequences(index, 16), examples_at),
@@ -112,7 +106,6 @@ KINDS: dict[str, tuple[Callable[[TokenIndex, Path], Any], Any]] = {
         numbered_by_epoch,
     ),
     "pairs": (pairs, None),
-    "labelled": (labelled, examples_at),
 }
 
 

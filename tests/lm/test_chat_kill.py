@@ -1,30 +1,29 @@
 """Instruction tuning killed at any moment and started again ends in the same bits."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("killed_chat.py")
-RUNS = {
-    "gpt-undisturbed": [],
-    "gpt-killed": ["step:1", "fsync:5", "step:11"],
-    "modern-undisturbed": [],
-    "modern-killed": ["step:10"],
-}
+import pytest
+
+from tests.asked import Ask
+from tests.lm.chat_cases import backbone_folder, chat_set
+
+FILES = ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "answers.jsonl")
 
 
-def test_killed_and_resumed_ends_in_the_same_bits(tmp_path: Path) -> None:
-    arguments = [f"{name}={','.join(moments)}" for name, moments in RUNS.items()]
-    command = [sys.executable, str(SCRIPT), str(tmp_path), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = {name: (signals, digest) for name, signals, digest in map(str.split, done.stdout.splitlines())}
-    for name, moments in RUNS.items():
-        signals, digest = found[name]
-        assert signals == ",".join([str(int(signal.SIGKILL))] * len(moments) + ["0"])
-        assert digest == found[f"{name.partition('-')[0]}-undisturbed"][1]
-        assert not list((tmp_path / name).glob(".tmp-*"))
-    assert found["gpt-killed"][1] != found["modern-killed"][1]
+@pytest.mark.parametrize(("kind", "moments"), [("gpt", ["step:1", "fsync:5", "step:11"]), ("modern", ["step:10"])])
+def test_killed_and_resumed_ends_in_the_same_bits(
+    kind: str, moments: list[str], tmp_path: Path, fork_server: Ask
+) -> None:
+    given = [str(chat_set(tmp_path / "set")), str(backbone_folder(tmp_path / "model", kind))]
+
+    def ended(name: str, moment: str = "") -> int:
+        (tmp_path / name).mkdir(exist_ok=True)
+        answer = fork_server(call="tests.lm.killed_chat:train", arguments=[*given, str(tmp_path / name), moment])
+        return int(answer["signal"])
+
+    assert [ended("killed", moment) for moment in moments] == [signal.SIGKILL] * len(moments)
+    assert [ended("killed"), ended("whole")] == [0, 0]
+    for name in FILES:
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert not list((tmp_path / "killed").glob(".tmp-*"))
