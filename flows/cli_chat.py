@@ -6,25 +6,38 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_common import Json, Overrides, app, fail, model_folder, overrides, show_result, start_flow
+from flows.cli_common import (
+    Data,
+    Json,
+    Model,
+    Overrides,
+    Smoke,
+    TaskName,
+    app,
+    fail,
+    model_folder,
+    named,
+    overrides,
+    show_result,
+    start_flow,
+)
 from flows.printing import out
 
 
 @app.command()
 def instruct(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/instruct/chat.yaml.", show_default=False)],
-    task: Annotated[str | None, typer.Option(help="A task's YAML file, or a shipped one's name.")] = None,
-    data: Annotated[str | None, typer.Option(help="Instead, a labelled set: an artifact.")] = None,
-    model: Annotated[str | None, typer.Option(help="The pretrained model: an artifact, an alias or a folder.")] = None,
+    task: TaskName = None,
+    data: Data = None,
+    model: Model = None,
     set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    smoke: Smoke = False,
     as_json: Json = False,
 ) -> None:
     """Teach a pretrained model to answer, from conversations or pairs; goes on where it stopped."""
     from flows.instruct_config import load_instruct
 
-    named = {name: value for name, value in (("task", task), ("data", data), ("model", model)) if value is not None}
-    settings = load_instruct(config, overrides(set_) | {name: f'"{value}"' for name, value in named.items()})
+    settings = load_instruct(config, overrides(set_) | named(task=task, data=data, model=model))
     settings.needed()
     start_flow("flows.instruct:instruct_flow", settings.smoke() if smoke else settings, as_json)
 

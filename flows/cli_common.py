@@ -22,6 +22,10 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Config = Annotated[Path, typer.Argument(help="A YAML file such as configs/quickstart.yaml.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")]
+TaskName = Annotated[str | None, typer.Option(help="A task's YAML file, or a shipped one's name.")]
+Data = Annotated[str | None, typer.Option(help="Instead, a labelled set: an artifact or a folder.")]
+Model = Annotated[str | None, typer.Option(help="The pretrained model: an artifact, an alias or a folder.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")]
 
 
 def start_flow(entrypoint: str, settings: Any, as_json: bool, **parameters: bool) -> None:
@@ -43,6 +47,11 @@ def overrides(given: list[str] | None) -> dict[str, str]:
             fail(f"--set {item}: write KEY=VALUE, for example --set pretrain.train.steps=200")
         pairs[key] = value
     return pairs
+
+
+def named(**given: str | None) -> dict[str, str]:
+    """Options that were given as overrides of the keys of their names."""
+    return {name: f'"{value}"' for name, value in given.items() if value is not None}
 
 
 def model_folder(name: str) -> Path:

@@ -7,12 +7,19 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_common import Json, Overrides, app, model_folder, overrides, start_flow
-
-TaskName = Annotated[str | None, typer.Option(help="A task's YAML file, or a shipped one's name.")]
-Data = Annotated[str | None, typer.Option(help="Instead, a labelled set: an artifact or a folder.")]
-Model = Annotated[str | None, typer.Option(help="The pretrained model: an artifact, an alias or a folder.")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")]
+from flows.cli_common import (
+    Data,
+    Json,
+    Model,
+    Overrides,
+    Smoke,
+    TaskName,
+    app,
+    model_folder,
+    named,
+    overrides,
+    start_flow,
+)
 
 
 @app.command()
@@ -30,7 +37,7 @@ def finetune(
     """Teach a pretrained model a task, over several seeds; goes on where it stopped."""
     from flows.tuning_config import load_tuning
 
-    settings = load_tuning(config, overrides(set_) | _named(task=task, data=data, model=model))
+    settings = load_tuning(config, overrides(set_) | named(task=task, data=data, model=model))
     settings.needed()
     start_flow("flows.tuning:tuning_flow", settings.smoke() if smoke else settings, as_json)
 
@@ -50,14 +57,9 @@ def search(
     """Look for the settings of a fine-tuning that are best on dev; goes on where it stopped."""
     from flows.search_config import load_search
 
-    settings = load_search(config, overrides(set_) | _named(task=task, data=data, model=model))
+    settings = load_search(config, overrides(set_) | named(task=task, data=data, model=model))
     settings.needed()
     start_flow("flows.search:search_flow", settings.smoke() if smoke else settings, as_json)
-
-
-def _named(**given: str | None) -> dict[str, str]:
-    """Options as overrides of the keys of their names."""
-    return {name: f'"{value}"' for name, value in given.items() if value is not None}
 
 
 @app.command()

@@ -1,24 +1,20 @@
 """Instruction tuning: a set of conversations or pairs, a pretrained decoder, and the model that answers."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from prefect import flow
 from pydantic import ValidationError
 
 from flows.instruct_config import InstructConfig, shipped_instruct
 from flows.loading import ConfigError
+from flows.pretrain import named_model
 from flows.running import prefect_run
-from flows.task_config import load_shipped_task
-from flows.task_sets import build_task
+from flows.task_sets import labelled_set_of
 from lm.chat.messages import BadConversation
 from lm.config import GPTConfig, TrainConfig
 from lm.models.modern_config import ModernConfig
-from tasks.adopt import AdoptConfig, adopt_model
 from tasks.files import read_json
 from tasks.instruct import InstructRequest, instruct
-from tasks.run import current_run
-from tasks.stage import STAGES
 from tasks.store import Artifact
 
 KINDS: dict[str, type[GPTConfig] | type[ModernConfig]] = {"gpt": GPTConfig, "modern": ModernConfig}
@@ -40,36 +36,14 @@ def build_instructed(config: InstructConfig) -> Instructed:
         ConfigError: no such task, set or model, a model that cannot converse, or conversations that cannot be used.
     """
     wanted, _ = config.needed()
-    examples = _labelled_set(config)
-    start = _model(wanted)
+    examples = labelled_set_of(config, "chat", "generation")
+    start = named_model(wanted, "model")
     request = InstructRequest(chat=config.chat, train=_resolved(config.train, start, wanted))
     try:
         made = instruct(request, label=f"instruct {config.name}", examples=examples, model=start)
     except BadConversation as error:
         raise ConfigError(f"{config.name}: conversations that cannot be learned:\n{error}") from error
     return Instructed(examples, start, made)
-
-
-def _labelled_set(config: InstructConfig) -> Artifact:
-    if config.task is None:
-        assert config.data is not None
-        return current_run().store.resolve(config.data)
-    return build_task(load_shipped_task(config.task, config.limits, "chat", "generation"))
-
-
-def _model(name: str) -> Artifact:
-    folder = Path(name)
-    if folder.is_dir():
-        try:
-            return adopt_model(AdoptConfig.of(folder))
-        except FileNotFoundError as error:
-            raise ConfigError(f"model: {folder} is no model's folder: {error.filename} is not there") from error
-    if name in STAGES:
-        raise ConfigError(
-            f"model: {name!r} is a stage, and its newest artifact changes with every run; name one, as"
-            f" `textmill ls {name}` lists them, or an alias or a folder"
-        )
-    return current_run().store.resolve(name)
 
 
 def _resolved(train: TrainConfig, start: Artifact, name: str) -> TrainConfig:

@@ -13,9 +13,8 @@ from flows.loading import ConfigError
 from flows.pretrain import named_model
 from flows.running import prefect_run
 from flows.study_config import Labels, StudyConfig, SystemSection, shipped_study
-from flows.task_config import TaskConfig, load_task
+from flows.task_config import TaskConfig, load_shipped_task
 from flows.task_sets import build_task
-from flows.tuning_config import task_file
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.kinds import settings_of
 from tasks.files import read_json
@@ -79,10 +78,10 @@ def _parts(config: StudyConfig) -> Iterator[Part]:
     seen: dict[str, set[str]] = {}
     for labels in config.labels:
         for name in config.tasks:
-            limits: dict[str, str] = {str(split): str(n) for split, n in config.held_out.items()}
+            limits: dict[str, int] = {str(split): n for split, n in config.held_out.items()}
             if labels != "all":
-                limits["train"] = str(labels)
-            task = load_task(task_file(name), {f"limits.{split}": n for split, n in limits.items()})
+                limits["train"] = labels
+            task = load_shipped_task(name, limits)
             examples = build_task(task)
             if examples.key in seen.setdefault(name, set()):
                 continue

@@ -188,10 +188,14 @@ def load_shipped_task(name: str, limits: Mapping[str, int], *forms: str) -> Task
     """A task by the path of its YAML file or by the name of a shipped one, with limits of its splits.
 
     Raises:
-        ConfigError: as `load_task`, and for a task of another form than these.
+        ConfigError: as `load_task`; no such file or task, with the shipped ones; one of another form than these.
     """
-    path = Path(name) if Path(name).is_file() else CONFIGS / "tasks" / f"{name}.yaml"
+    shipped = CONFIGS / "tasks"
+    path = next((path for path in (Path(name), shipped / f"{name}.yaml") if path.is_file()), None)
+    if path is None:
+        names = ", ".join(str(p.relative_to(shipped).with_suffix("")) for p in sorted(shipped.rglob("*.yaml")))
+        raise ConfigError(f"task: {name} is no file and no shipped task; there are {names}")
     task = load_task(path, {f"limits.{split}": str(count) for split, count in limits.items()})
-    if task.ask.form not in forms:
+    if forms and task.ask.form not in forms:
         raise ConfigError(f"{path}: a task of form {task.ask.form}; {' or '.join(forms)} is needed")
     return task

@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from flows.learning_config import LearningConfig
 from flows.loading import ConfigError
-from flows.task_config import TaskConfig
+from flows.task_config import TaskConfig, load_shipped_task
 from lm.labelled.streams import BadInput
+from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
 from tasks.files import read_json
 from tasks.labelled_checks import Refused
 from tasks.labelled_set import FINDINGS, PAGE, labelled_set
 from tasks.progress import Display
-from tasks.run import Run, use_run
+from tasks.run import Run, current_run, use_run
 from tasks.shared import open_store
 from tasks.store import Artifact
 
@@ -25,6 +27,24 @@ def build_task(config: TaskConfig) -> Artifact:
         return labelled_set(config.request(), label=f"labelled set {config.name}")
     except (BadInput, Refused) as error:
         raise ConfigError(str(error)) from error
+
+
+def labelled_set_of(config: LearningConfig, *forms: str) -> Artifact:
+    """The labelled set that a configuration names; of a task, one of these forms, if any are given.
+
+    Raises:
+        ConfigError: there is none, or it cannot be used.
+    """
+    if config.task is not None:
+        return build_task(load_shipped_task(config.task, config.limits, *forms))
+    assert config.data is not None
+    folder = Path(config.data)
+    if not folder.is_dir():
+        return current_run().store.resolve(config.data)
+    try:
+        return adopt_labelled(AdoptLabelledConfig.of(folder))
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(f"data: {error}") from error
 
 
 def check_task(config: TaskConfig, quiet: bool) -> dict[str, Any]:

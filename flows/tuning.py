@@ -2,22 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from prefect import flow
 
 from flows.loading import ConfigError
 from flows.pretrain import named_model
 from flows.running import prefect_run
-from flows.task_config import load_task
-from flows.task_sets import build_task
-from flows.tuning_config import TuningConfig, shipped_tuning, task_file
+from flows.task_sets import labelled_set_of
+from flows.tuning_config import TuningConfig, shipped_tuning
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.kinds import settings_of
-from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
 from tasks.files import read_json
 from tasks.finetune import FinetuneRequest, SummaryConfig, finetune, finetune_summary
-from tasks.run import current_run
 from tasks.store import Artifact
 
 
@@ -68,25 +64,6 @@ def tune(
         except ValueError as error:
             raise ConfigError(f"{label}: {error}") from error
     return runs
-
-
-def labelled_set_of(config: TuningConfig) -> Artifact:
-    """The labelled set that a configuration names.
-
-    Raises:
-        ConfigError: there is none, or it cannot be used.
-    """
-    if config.task is not None:
-        task = load_task(task_file(config.task), {f"limits.{name}": str(n) for name, n in config.limits.items()})
-        return build_task(task)
-    assert config.data is not None
-    folder = Path(config.data)
-    if not folder.is_dir():
-        return current_run().store.resolve(config.data)
-    try:
-        return adopt_labelled(AdoptLabelledConfig.of(folder))
-    except (FileNotFoundError, ValueError) as error:
-        raise ConfigError(f"data: {error}") from error
 
 
 @flow(name="tuning", flow_run_name="finetune {config.name}", persist_result=False)

@@ -1,5 +1,6 @@
 """What users see of any model: it scores texts and continues them; what the kinds share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, Unpack
@@ -73,7 +74,7 @@ class TextModel(Protocol):
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class TorchText(Generic[Model]):
+class TorchText(ABC, Generic[Model]):
     """What the models that are torch modules share."""
 
     context: int | None = None
@@ -85,8 +86,9 @@ class TorchText(Generic[Model]):
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         return self._encoder(texts)
 
+    @abstractmethod
     def token_nats(self, sequences: Sequence[np.ndarray], should_stop: ShouldStop = never) -> list[np.ndarray]:
-        raise NotImplementedError
+        """As `TextModel.token_nats`."""
 
     def score(self, texts: Sequence[str], should_stop: ShouldStop = never) -> list[Score]:
         found = self.encode(texts)

@@ -166,7 +166,7 @@ def test_what_cannot_be_learned_or_taught_is_said(tmp_path: Path) -> None:
         ),
         (chat_task(tmp_path / "twice", twice), model, "message 2 .'assistant'.: two assistant turns in a row"),
         (str(tmp_path / "labels.yaml"), model, "a task of form classification; chat or generation is needed"),
-        ("no-such", model, r"no-such\.yaml: no such file; shipped configurations"),
+        ("no-such", model, "task: no-such is no file and no shipped task; there are .*sst-2.*summarise-docs"),
         (chat_task(tmp_path), str(tmp_path / "empty"), r"model: .*empty is no model's folder: .*config\.json is not"),
         (chat_task(tmp_path), "pretrain", "model: 'pretrain' is a stage, and its newest artifact changes"),
     ):
