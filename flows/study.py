@@ -58,9 +58,10 @@ def build_study(config: StudyConfig) -> Studied:
                 examples=example_count(part.examples, "train"),
                 system=part.system,
                 runs=len(made),
+                against=config.systems[part.system].against or config.baseline,
             )
         )
-    request = StudyRequest(name=config.name, baseline=config.baseline, metric=config.metric, cells=tuple(cells))
+    request = StudyRequest(name=config.name, metric=config.metric, cells=tuple(cells))
     try:
         return Studied(runs, study(request, label=f"study {config.name}", runs=runs))
     except ValueError as error:

@@ -30,6 +30,9 @@ class SystemSection(Section):
         default={}, description="What differs further at a number of labels, by that number (`'100'`, `all`)."
     )
     tasks: tuple[str, ...] | None = Field(default=None, description="Only these of the tasks; null: all.")
+    against: str | None = Field(
+        default=None, description="The system that it is compared with at the same labels; null: the `baseline`."
+    )
     baseline: BaselineConfig = Field(default=BaselineConfig(), description="Of a bag of words.")
 
     @model_validator(mode="after")
@@ -72,6 +75,9 @@ class StudyConfig(Section):
             if other := [size for size in at if size != "all" and not size.isdecimal()]:
                 raise ValueError(f"{where}settings_at: {other[0]!r} is no number of labels, nor `all`")
         for name, system in self.systems.items():
+            if system.against is not None and system.against not in self.systems:
+                there = ", ".join(self.systems)
+                raise ValueError(f"systems.{name}.against: {system.against!r} is no system; there are {there}")
             for task in system.tasks or ():
                 if task not in self.tasks:
                     raise ValueError(f"systems.{name}.tasks: {task!r} is none of {', '.join(self.tasks)}")

@@ -26,13 +26,13 @@ class Cell(StrictModel):
     examples: int = Field(ge=1, description="How many there were.")
     system: str = Field(description="Name of the system.")
     runs: int = Field(ge=1, description="How many of the runs are its own, one for each seed.")
+    against: str = Field(description="The system that it is compared with, at the same labels; itself: none.")
 
 
 class StudyRequest(StrictModel):
     """Which runs belong together, in the order of the runs."""
 
     name: str = Field(description="Name of the study.")
-    baseline: str = Field(description="The system that others are compared with.")
     metric: str | None = Field(description="null: each task's first.")
     cells: tuple[Cell, ...] = Field(min_length=1, description="In the order of the runs.")
 
@@ -49,7 +49,7 @@ def example_count(examples: Artifact, split: str) -> int:
     return int(pq.read_metadata(examples.file(f"{split}.parquet")).num_rows)
 
 
-@stage(version=1)
+@stage(version=2)
 def study(work: Work, config: StudyRequest, *, runs: list[Artifact]) -> None:
     """Write study.json (a row for each cell), study.md and a picture for each task."""
     from lm.finetune.study import resolution
@@ -71,14 +71,14 @@ def study(work: Work, config: StudyRequest, *, runs: list[Artifact]) -> None:
             "resolution": {str(share): value for share, value in resolution(items).items()},
             "resolves": {"least": min(smallest), "most": max(smallest)} if smallest else None,
         }
-    said = {"name": config.name, "baseline": config.baseline, "tasks": tasks, "rows": found}
+    said = {"name": config.name, "tasks": tasks, "rows": found}
     write_json(work.directory / STUDY, said)
     (work.directory / PAGE).write_text(page(said), encoding="utf-8")
     work.journal.write("file", path=PAGE, directory="study")
     for row in found:
         work.counts[f"{row['task']}/{row['examples']}/{row['system']}/{row['metric']}"] = row["mean"]
     shown = [{name: row[name] for name in ("task", "examples", "system", "mean", "sd", "low", "high")} for row in found]
-    work.table("study", shown, f"{config.name}: {config.baseline} is the baseline")
+    work.table("study", shown, config.name)
 
 
 def _rows(config: StudyRequest, runs: list[Artifact]) -> Iterator[Row]:
@@ -91,19 +91,17 @@ def _rows(config: StudyRequest, runs: list[Artifact]) -> Iterator[Row]:
     for cell, of in own.items():
         results = [read_json(run.file("metrics.json")) for run in of]
         split = "test" if "test" in results[0] else "valid"
-        base = [
-            c for c in config.cells if (c.task, c.examples, c.system) == (cell.task, cell.examples, config.baseline)
-        ]
+        base = [c for c in config.cells if (c.task, c.examples, c.system) == (cell.task, cell.examples, cell.against)]
         difference = None
-        if base and cell.system != config.baseline:
+        if base and cell.system != cell.against:
             difference = against(files[cell], files[base[0]], split, config.metric)
         yield {
-            **cell.model_dump(mode="json"),
+            **cell.model_dump(mode="json", exclude={"against"}),
             "split": split,
             "parameters": results[0].get("parameters"),
             "learning": results[0].get("learning"),
             **reached(files[cell], split, config.metric),
-            "against": difference,
+            "against": difference and {"system": cell.against, **difference},
             "artifacts": [run.name for run in of],
         }
 

@@ -10,7 +10,7 @@ def page(said: dict[str, Any]) -> str:
     for task, about in said["tasks"].items():
         lines += [f"## {task}", "", f"![{about['metric']} against labels]({about['picture']})", ""]
         rows = [row for row in said["rows"] if row["task"] == task]
-        lines += [*_table(rows, said["baseline"]), "", *_resolution(about), ""]
+        lines += [*_table(rows), "", *_resolution(about), ""]
     lines += [
         "± is the standard deviation over seeds. Intervals are 95 % bootstrap intervals over the items: they say how"
         " sure a figure is for items like these, not how other seeds would do. A difference in bold has an interval"
@@ -25,9 +25,9 @@ def page(said: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(rows: list[dict[str, Any]], baseline: str) -> Iterator[str]:
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
     first = rows[0]
-    yield f"| labels | system | {first['metric']} ({first['split']}) | 95 % interval | seeds | less {baseline} | p |"
+    yield f"| labels | system | {first['metric']} ({first['split']}) | 95 % interval | seeds | difference | p |"
     yield "|---:|---|---:|---|---:|---|---:|"
     for row in sorted(rows, key=lambda row: (row["examples"], -row["mean"])):
         spread = f" ± {row['sd']:.3f}" if len(row["values"]) > 1 else ""
@@ -40,7 +40,8 @@ def _difference(found: dict[str, Any] | None) -> str:
         return "| "
     value = f"{found['value']:+.3f}"
     shown = f"**{value}**" if found["resolved"] else value
-    return f"{shown} ({found['low']:+.3f} to {found['high']:+.3f}) | {found['p_value']:.3f}"
+    between = f"({found['low']:+.3f} to {found['high']:+.3f})"
+    return f"{shown} {between} to {found['system']} | {found['p_value']:.3f}"
 
 
 def _resolution(about: dict[str, Any]) -> Iterator[str]:

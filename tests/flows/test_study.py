@@ -64,7 +64,7 @@ def config(task: Path, gpt: Path, **changes: Any) -> StudyConfig:
         "systems": {
             "words": {"kind": "bag_of_words"},
             "gpt": {"model": "gpt", "settings": quick},
-            "random": {"model": "gpt", "settings": {**quick, "initialisation": "random"}},
+            "random": {"model": "gpt", "against": "gpt", "settings": {**quick, "initialisation": "random"}},
         },
         **changes,
     }
@@ -101,8 +101,12 @@ def test_a_study_is_a_table_and_a_picture_and_is_reused(task: Path, gpt: Path, t
     assert base["against"] is None
     assert row["against"]["value"] == pytest.approx(row["mean"] - base["mean"])
     assert row["against"]["resolved"] == (not row["against"]["low"] <= 0 <= row["against"]["high"])
+    other = by_place["all", "random"]
+    assert (row["against"]["system"], other["against"]["system"]) == ("words", "gpt")
+    assert other["against"]["value"] == pytest.approx(other["mean"] - row["mean"])
     page = made.report.file("study.md").read_text()
     assert f"| {by_all} | gpt |" in page
+    assert ") to gpt |" in page
     assert f"What {row['items']} items can tell apart" in page
     picture = ElementTree.fromstring(made.report.file("topics.svg").read_text())
     circles = picture.findall(".//{http://www.w3.org/2000/svg}circle")
@@ -167,6 +171,10 @@ def test_a_killed_study_goes_on_and_ends_alike(task: Path, gpt: Path, tmp_path: 
     ("changes", "message"),
     [
         ({"baseline": "none"}, r"baseline: 'none' is no system; there are words, gpt, random"),
+        (
+            {"systems": {"words": {"kind": "bag_of_words", "against": "x"}}},
+            r"words.against: 'x' is no system; .* words",
+        ),
         ({"settings_at": {"few": {}}}, r"settings_at: 'few' is no number of labels, nor `all`"),
         ({"systems": {"words": {"kind": "finetune"}}}, r"a system of kind finetune names a `model`"),
         ({"systems": {"words": {"model": "gpt", "settings": {"epoch": 3}}}}, r"systems.words: .*epoch"),
