@@ -12,11 +12,12 @@ from prefect import flow
 from flows.loading import ConfigError
 from flows.pretrain import named_model
 from flows.running import prefect_run
-from flows.study_config import Labels, StudyConfig, SystemSection, shipped_study
+from flows.study_config import Labels, StudyConfig, shipped_study
 from flows.task_config import TaskConfig, load_shipped_task
 from flows.task_sets import build_task
-from lm.finetune.config import FinetuneConfig
 from lm.finetune.kinds import settings_of
+from lm.finetune.scores import metric_of
+from lm.train.guard import NonFiniteError
 from tasks.files import read_json
 from tasks.finetune import FinetuneRequest, bag_of_words, finetune
 from tasks.store import Artifact
@@ -46,26 +47,46 @@ def build_study(config: StudyConfig) -> Studied:
     Raises:
         ConfigError: no such task or model, or one that cannot do what a system asks.
     """
-    _models(config)
-    cells, runs = [], []
-    for part in _parts(config):
-        made = _runs(config, part)
-        runs += made
-        cells.append(
-            Cell(
-                task=part.task.name,
-                labels=part.labels,
-                examples=example_count(part.examples, "train"),
-                system=part.system,
-                runs=len(made),
-                against=config.systems[part.system].against or config.baseline,
-            )
-        )
-    request = StudyRequest(name=config.name, metric=config.metric, cells=tuple(cells))
+    models = _models(config)
+    parts = list(_parts(config))
+    cells = tuple(_cell(config, part) for part in parts)
+    request = StudyRequest(name=config.name, metric=config.metric, cells=cells)
+    runs, diverged = [], []
+    for part in parts:
+        try:
+            runs += _runs(config, part, models)
+        except NonFiniteError as error:
+            diverged.append(f"{_label(part)}: {error}")
+    if diverged:
+        there = f"the other {len(parts) - len(diverged)} of {len(parts)} are done and kept"
+        raise ConfigError("\n".join([f"{config.name}: {there}; with a smaller rate these may end, too:", *diverged]))
+    return Studied(runs, study(request, label=f"study {config.name}", runs=runs))
+
+
+def _label(part: Part) -> str:
+    return f"{part.task.name} {part.labels} {part.system}"
+
+
+def _cell(config: StudyConfig, part: Part) -> Cell:
+    """What will be known of a part. Raises ConfigError for what can be seen to be wrong before anything is trained."""
+    system = config.systems[part.system]
     try:
-        return Studied(runs, study(request, label=f"study {config.name}", runs=runs))
+        metric_of(part.task.task(), config.metric)
     except ValueError as error:
-        raise ConfigError(f"{config.name}: {error}") from error
+        raise ConfigError(f"{config.name}: metric: {error}") from error
+    if system.kind == "bag_of_words" and part.task.ask.form != "classification":
+        raise ConfigError(
+            f"systems.{part.system}: a bag of words classifies texts, and {part.task.name} is of form"
+            f" {part.task.ask.form}: name under `tasks` those that it is for"
+        )
+    return Cell(
+        task=part.task.name,
+        labels=part.labels,
+        examples=example_count(part.examples, "train"),
+        system=part.system,
+        runs=1 if system.kind == "bag_of_words" else len(config.seeds),
+        against=system.against or config.baseline,
+    )
 
 
 def _models(config: StudyConfig) -> dict[str, Artifact]:
@@ -76,7 +97,7 @@ def _models(config: StudyConfig) -> dict[str, Artifact]:
 
 def _parts(config: StudyConfig) -> Iterator[Part]:
     """Tasks in turn within each number of labels; a number that a set does not have is left out."""
-    seen: dict[str, set[str]] = {}
+    seen: set[tuple[str, int]] = set()
     for labels in config.labels:
         for name in config.tasks:
             limits: dict[str, int] = {str(split): n for split, n in config.held_out.items()}
@@ -84,23 +105,25 @@ def _parts(config: StudyConfig) -> Iterator[Part]:
                 limits["train"] = labels
             task = load_shipped_task(name, limits)
             examples = build_task(task)
-            if examples.key in seen.setdefault(name, set()):
-                continue
-            seen[name].add(examples.key)
-            if labels != "all" and "all" in config.labels and example_count(examples, "train") < labels:
+            count = example_count(examples, "train")
+            if labels != "all" and "all" in config.labels and count < labels:
                 continue  # they are all there are
+            if (name, count) in seen:
+                continue  # as many examples of a task are the same ones
+            seen.add((name, count))
             for system, of in config.systems.items():
                 if of.tasks is None or name in of.tasks:
                     yield Part(task, labels, examples, system)
 
 
-def _runs(config: StudyConfig, part: Part) -> list[Artifact]:
-    system = config.systems[part.system]
-    label = f"{part.task.name} {part.labels} {part.system}"
+def _runs(config: StudyConfig, part: Part, models: dict[str, Artifact]) -> list[Artifact]:
+    system, label = config.systems[part.system], _label(part)
     try:
         if system.kind == "bag_of_words":
             return [bag_of_words(system.baseline, label=label, examples=part.examples)]
-        model, settings = _resolved(config, system, part.labels)
+        assert system.model is not None
+        model = models[system.model]
+        settings = config.settings_of(system, part.labels).resolve(settings_of(read_json(model.file("config.json"))))
         return [
             finetune(
                 FinetuneRequest(settings=settings.model_copy(update={"seed": seed})),
@@ -112,12 +135,6 @@ def _runs(config: StudyConfig, part: Part) -> list[Artifact]:
         ]
     except ValueError as error:
         raise ConfigError(f"{label}: {error}") from error
-
-
-def _resolved(config: StudyConfig, system: SystemSection, labels: Labels) -> tuple[Artifact, FinetuneConfig]:
-    model = named_model(config.model_of(system), f"models.{system.model}")
-    settings = config.settings_of(system, labels)
-    return model, settings.resolve(settings_of(read_json(model.file("config.json"))))
 
 
 @flow(name="study", flow_run_name="study {config.name}", persist_result=False)

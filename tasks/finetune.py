@@ -31,7 +31,7 @@ class FinetuneRequest(StrictModel):
         return {name: value for name, value in settings.items() if name not in UNSEEN_IN_RESULT}
 
 
-@stage(version=2, libraries=("torch", "tokenizers"))
+@stage(version=3, libraries=("torch", "tokenizers"))
 def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: Artifact) -> None:
     """Teach a pretrained model, or random weights of its size, what a labelled set asks, and predict dev and test."""
     from lm.finetune.train import finetune as run
@@ -40,6 +40,8 @@ def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: 
     with training(work) as (hooks, should_stop):
         result = run(examples.path, model.path, config.settings, work.directory, hooks, should_stop, checkpoints)
     work.counts |= {name: result[name] for name in ("steps", "parameters", "learning")} | figures(result)
+    for split, lost in result["lost"].items():
+        work.counts |= {f"{split}_examples_{how}": count for how, count in lost.items()}
     for split, words in result.get("words", {}).items():
         work.counts |= {
             f"{split}_{name}": count for name, count in (("words", words["words"]), ("unknown_words", words["unknown"]))
@@ -48,7 +50,7 @@ def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: 
         register(work, REGISTERED_NAME, config.settings.model_dump())
 
 
-@stage(version=2, libraries=("scikit-learn",))
+@stage(version=3, libraries=("scikit-learn",))
 def bag_of_words(work: Work, config: BaselineConfig, *, examples: Artifact) -> None:
     """The baseline that any model must beat: tf-idf words and logistic regression."""
     from lm.finetune.baseline import bag_of_words as run
@@ -78,7 +80,7 @@ class SummaryConfig(StrictModel):
     metric: str | None = Field(default=None, description="null: the task's first.")
 
 
-@stage(version=2, libraries=("torch", "tokenizers"))
+@stage(version=3, libraries=("torch", "tokenizers"))
 def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact], examples: Artifact) -> None:
     """One model over several seeds: every metric's mean, standard deviation and interval, a report, and the best run,
     which is registered in MLflow."""

@@ -73,6 +73,7 @@ def finetune_page(summary: Mapping[str, Any], best: Path, examples: Path) -> str
             lead=_lead(summary, predictor),
             tiles=_tiles(summary),
             figures=[{"split": SPLITS[s], "metric": m, **spread} for s, m, spread in _spreads(summary)],
+            lost=_lost(summary["lost"]),
             runs=summary["runs"],
             run_columns=[(s, m) for s, m, _ in _spreads(summary)],
             best=summary["best"],
@@ -132,6 +133,16 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         )
         for split, metric, spread in _spreads(summary)
     ][:6]
+
+
+def _lost(lost: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What did not fit, a phrase for each kind and split."""
+    said = {
+        "cut": "with a text too long for the model, whose end it did not read",
+        "unreachable": "with an answer that stands in no window of the context, or not in the context at all",
+    }
+    names = {"train": "training", "valid": "dev", "test": "test"}
+    return [f"{count:,} {names[split]} examples {said[how]}" for split, of in lost.items() for how, count in of.items()]
 
 
 def _lead(summary: Mapping[str, Any], predictor: Predictor) -> str:

@@ -49,7 +49,7 @@ def example_count(examples: Artifact, split: str) -> int:
     return int(pq.read_metadata(examples.file(f"{split}.parquet")).num_rows)
 
 
-@stage(version=2)
+@stage(version=3)
 def study(work: Work, config: StudyRequest, *, runs: list[Artifact]) -> None:
     """Write study.json (a row for each cell), study.md and a picture for each task."""
     from lm.finetune.study import resolution
@@ -82,8 +82,9 @@ def study(work: Work, config: StudyRequest, *, runs: list[Artifact]) -> None:
 
 
 def _rows(config: StudyRequest, runs: list[Artifact]) -> Iterator[Row]:
-    from lm.finetune.predictions import PREDICTIONS_FILE
-    from lm.finetune.study import against, reached
+    from lm.finetune.predictions import PREDICTIONS_FILE, read_predictions
+    from lm.finetune.study import against
+    from lm.finetune.summary import reached
 
     left = iter(runs)
     own = {cell: [next(left) for _ in range(cell.runs)] for cell in config.cells}
@@ -91,16 +92,21 @@ def _rows(config: StudyRequest, runs: list[Artifact]) -> Iterator[Row]:
     for cell, of in own.items():
         results = [read_json(run.file("metrics.json")) for run in of]
         split = "test" if "test" in results[0] else "valid"
+        systems = [read_predictions(path, split) for path in files[cell]]
+        metric = config.metric or systems[0].task.metrics[0]
         base = [c for c in config.cells if (c.task, c.examples, c.system) == (cell.task, cell.examples, cell.against)]
         difference = None
         if base and cell.system != cell.against:
-            difference = against(files[cell], files[base[0]], split, config.metric)
+            difference = against(files[cell], files[base[0]], split, metric)
         yield {
             **cell.model_dump(mode="json", exclude={"against"}),
             "split": split,
+            "lost": results[0].get("lost", {}),
             "parameters": results[0].get("parameters"),
             "learning": results[0].get("learning"),
-            **reached(files[cell], split, config.metric),
+            "items": len(systems[0].rows),
+            "metric": metric,
+            **reached(systems, metric),
             "against": difference and {"system": cell.against, **difference},
             "artifacts": [run.name for run in of],
         }

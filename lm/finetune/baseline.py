@@ -11,12 +11,13 @@ from lm.finetune.artifact import write_json
 from lm.finetune.config import BaselineConfig
 from lm.finetune.predictions import PREDICTIONS_FILE, Predictions, write_predictions
 from lm.finetune.run import as_predictions, held_out_splits
-from lm.labelled.folder import LabelledSet
+from lm.finetune.scores import score
+from lm.labelled.folder import LabelledSet, Split
 from lm.labelled.forms import Classification
 
 
 def bag_of_words(data: Path, config: BaselineConfig, directory: Path) -> dict[str, Any]:
-    """Fit the baseline on the train split of a labelled set, choose C on valid, predict valid and test.
+    """Fit the baseline on the train split of a labelled set, choose C on valid by the task's first metric, predict.
 
     Writes predictions.parquet and metrics.json to `directory`, as `finetune` does, and returns the latter: classes,
     features, inverse_penalty (the chosen C), and the scores of valid and test.
@@ -26,6 +27,7 @@ def bag_of_words(data: Path, config: BaselineConfig, directory: Path) -> dict[st
     task = labelled.task
     if not isinstance(task.ask, Classification):
         raise ValueError(f"{task.name}: a bag of words classifies texts; this task is of form {task.ask.form}")
+    classes = len(task.ask.classes)
     splits = held_out_splits(labelled)
     rows: dict[str, list[dict[str, Any]]] = {split: labelled.read(split).to_pylist() for split in ("train", *splits)}
     labels = {split: np.array([row["label"] for row in of], np.int64) for split, of in rows.items()}
@@ -37,22 +39,22 @@ def bag_of_words(data: Path, config: BaselineConfig, directory: Path) -> dict[st
     features = {"train": words.fit_transform(texts["train"])}
     features |= {split: words.transform(texts[split]) for split in splits}
 
+    def predicted(model: LogisticRegression, split: Split) -> Predictions:
+        p = np.zeros((len(rows[split]), classes), np.float32)
+        p[:, model.classes_] = model.predict_proba(features[split])  # a class that training lacks has none
+        answers = [{"predicted": int(of.argmax()), "probabilities": of.tolist()} for of in p]
+        return as_predictions(task, rows[split], answers)
+
     best: tuple[float, float, LogisticRegression] | None = None
     for c in sorted(config.inverse_penalty):
         model = LogisticRegression(C=c, max_iter=config.max_iterations)
         model.fit(features["train"], labels["train"])
-        accuracy = float(model.score(features["valid"], labels["valid"]))
-        if best is None or accuracy > best[0]:
-            best = accuracy, c, model
+        reached = score(task, predicted(model, "valid").rows)
+        if best is None or reached > best[0]:
+            best = reached, c, model
     assert best is not None
     _, chosen, model = best
-
-    predictions: dict[str, Predictions] = {}
-    for split in splits:
-        p = np.zeros((len(rows[split]), len(task.ask.classes)), np.float32)
-        p[:, model.classes_] = model.predict_proba(features[split])  # a class that training lacks has none
-        answers = [{"predicted": int(of.argmax()), "probabilities": of.tolist()} for of in p]
-        predictions[split] = as_predictions(task, rows[split], answers)
+    predictions: dict[str, Predictions] = {split: predicted(model, split) for split in splits}
     directory.mkdir(parents=True, exist_ok=True)
     write_predictions(directory / PREDICTIONS_FILE, predictions)
     result = {

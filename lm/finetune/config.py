@@ -73,7 +73,8 @@ class FinetuneConfig(StrictModel):
         description="What the head of a whole text reads: `extract`, the state of the extract token (GPT-1) or of"
         " [CLS]; `mean`, that of all tokens, from which a model of a few million parameters learns much faster;"
         " `concat`, last, largest and mean (ULMFiT); `pooler`, tanh(W x + b) of the extract token's or [CLS]'s state,"
-        " with the weights of pretraining where there are any (BERT). `auto`: `pooler` for encoders, else `mean`.",
+        " with the weights of pretraining where there are any (BERT). `auto`: `pooler` for encoders that learn, else"
+        " `mean`.",
     )
     both_orders: bool | Literal["auto"] = Field(
         default="auto",
@@ -145,8 +146,8 @@ class FinetuneConfig(StrictModel):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: a CUDA GPU if there is one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto",
-        description="`bf16`: matrix products by autocast, in predictions too; weights and loss stay fp32. `auto`: bf16"
-        " where the hardware multiplies it natively.",
+        description="`bf16`: matrix products of training, and of its looks at dev, by autocast; weights, loss and the"
+        " predictions that are reported stay fp32. `auto`: bf16 where the hardware multiplies it natively.",
     )
     metrics_interval: int = Field(default=10, ge=1, description="Steps between reports of loss and speed.")
     checkpoint_seconds: float = Field(
@@ -223,7 +224,8 @@ class FinetuneConfig(StrictModel):
         self._fits_features(model)
         update = {name: getattr(resolved, name) for name in ("device", "precision", "micro_batch")}
         chosen = {
-            "pooling": "pooler" if kind.encoder else "mean",
+            # a head on frozen states is to be linear; a pooler would learn a layer of its own
+            "pooling": "pooler" if kind.encoder and self.freeze != "all" else "mean",
             "both_orders": not kind.encoder and not kind.features,
             "scored_piece": "last" if kind.causal else "first",
             "auxiliary_weight": 0.5 if kind.causal else 0.0,

@@ -56,15 +56,14 @@ def finetune(
             in the same bits. None: `directory`/checkpoints, removed when the run is done.
 
     Returns what metrics.json says: task, metric (its first), classes (of a classification), initialisation, seed,
-    steps, best_step, parameters, learning (how many of them learn), of models that give features `words` (how many
+    steps, best_step, parameters, learning (how many of them learn), `lost` (of each split, how many examples did not
+    fit: `lm.finetune.forms.base.Items`), of models that give features `words` (how many
     each split has, and how many of them are unknown), and the scores (`Predictions.scores`) of valid and
     test.
     Raises ValueError for a set or settings that do not fit the model.
     """
     labelled = LabelledSet(data)
     task = labelled.task
-    for name in task.metrics:
-        metric_of(task, name)
     splits = held_out_splits(labelled)
     examples: dict[str, list[dict[str, Any]]] = {
         split: labelled.read(split).to_pylist() for split in ("train", *splits)
@@ -76,8 +75,13 @@ def finetune(
     config = config.resolve(pretrained.settings)
     weights = weights_of(task.ask, config, examples["train"])
     pairs = has_pairs(examples["train"])
+    if other := [split for split in splits if has_pairs(examples[split]) and not pairs]:
+        raise ValueError(f"{data / f'{other[0]}.parquet'}: has a second text (text_b), which no training example has")
     built = build(task.ask, pairs, pretrained, tokenizer, config, weights)
+    for name in task.metrics:
+        metric_of(task, name)
     model, form = built.model, built.form
+    learning = learning_count(model)
     items, words = {}, {}
     for split, rows in examples.items():
         before = counted(tokenizer)
@@ -124,11 +128,10 @@ def finetune(
         },
     ).run()
     model.eval()
-    learning = learning_count(model)
     predictions: dict[str, Predictions] = {split: predict(split) for split in splits}
     threshold = 0.0
     if isinstance(form, QuestionForm) and form.ask.unanswerable:
-        threshold = form.threshold = best_threshold(predictions["valid"])
+        threshold = form.threshold = best_threshold(predictions["valid"], task.metrics[0])
         predictions = {split: _under(form, of) for split, of in predictions.items()}
     save_finetuned(model, task, config, pretrained.vocab, pairs, threshold, backbone, directory)
     summary = {
@@ -142,6 +145,7 @@ def finetune(
         "parameters": sum(p.numel() for p in model.parameters()),
         "learning": learning,
         "examples": len(examples["train"]),
+        "lost": {split: found for split, of in items.items() if (found := {k: n for k, n in of.lost.items() if n})},
         **({"words": words} if pretrained.kind.features else {}),
         **({"threshold": threshold} if threshold else {}),
         **{split: p.scores() for split, p in predictions.items()},

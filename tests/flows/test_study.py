@@ -18,7 +18,9 @@ from flows.cli_common import app
 from flows.loading import CONFIGS, ConfigError
 from flows.study import build_study
 from flows.study_config import StudyConfig, load_study
-from lm.finetune.study import against, reached, resolution
+from lm.finetune.predictions import read_predictions
+from lm.finetune.study import against, resolution
+from lm.finetune.summary import reached
 from tasks.files import read_json
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
@@ -114,6 +116,39 @@ def test_a_study_is_a_table_and_a_picture_and_is_reused(task: Path, gpt: Path, t
     assert made.report.counts()[f"topics/{by_all}/gpt/accuracy"] == row["mean"]
 
 
+def test_as_many_labels_as_there_are_is_all_of_them(task: Path, gpt: Path, tmp_path: Path) -> None:
+    words = {"words": {"kind": "bag_of_words"}}
+    with use_run(run_in(tmp_path)):
+        made = build_study(config(task, gpt, labels=["all"], systems=words))
+        there = read_json(made.report.file("study.json"))["rows"][0]["examples"]
+        for labels in ([there, "all"], [there, there + 1000]):
+            again = build_study(config(task, gpt, labels=labels, systems=words))
+            assert [row["examples"] for row in read_json(again.report.file("study.json"))["rows"]] == [there]
+
+
+def test_a_run_that_diverges_does_not_stop_the_others(
+    task: Path, gpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import study
+    from lm.train.guard import NonFiniteError
+
+    def diverging(request: Any, **given: Any) -> Any:
+        if request.settings.initialisation == "pretrained":
+            raise NonFiniteError("the loss of step 3 is nan")
+        return real(request, **given)
+
+    real = study.finetune
+    monkeypatch.setattr(study, "finetune", diverging)
+    with (
+        use_run(run_in(tmp_path)) as run,
+        pytest.raises(
+            ConfigError, match=r"(?s)the other 2 of 3 are done and kept; .*topics 8 gpt: the loss of step 3 is nan"
+        ),
+    ):
+        build_study(config(task, gpt, labels=[8]))
+    assert [record.stage for record in run.records if record.state == "built"].count("finetune") == 2
+
+
 def test_fewer_labels_are_among_more(task: Path, gpt: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
@@ -191,7 +226,20 @@ def test_what_is_wrong_is_said_before_anything_is_trained(task: Path, gpt: Path,
         with pytest.raises(ConfigError, match=r"no model 'gpt': give --model gpt=NAME .*; there are none yet"):
             build_study(config(task, gpt, models={}))
         with pytest.raises(ConfigError, match="accurate"):
-            build_study(config(task, gpt, labels=[8], systems={"words": {"kind": "bag_of_words"}}, metric="accurate"))
+            build_study(config(task, gpt, metric="accurate"))
+        score = task.with_name("score.yaml")
+        score.write_text(
+            "name: score\nask: {form: regression, low: 0, high: 2}\ncut: {valid: 0.2}\n"
+            f"read: {{fields: {{label: topic}}}}\ntrain: {{files: [{task.with_name('scores.tsv')}]}}\n"
+        )
+        topics = task.with_name("topics.tsv").read_text()
+        for number, name in enumerate(("apples", "boats", "clouds")):
+            topics = topics.replace(f"\t{name}", f"\t{number}")
+        task.with_name("scores.tsv").write_text(topics)
+        with pytest.raises(
+            ConfigError, match=r"systems.words: a bag of words classifies texts, and score is of form reg"
+        ):
+            build_study(config(task, gpt, tasks=[str(score)]))
         assert "finetune" not in [record.stage for record in run.records]
 
 
@@ -223,12 +271,12 @@ def test_figures_of_a_system_are_those_of_its_predictions(task: Path, gpt: Path,
     with use_run(run_in(tmp_path)):
         made = build_study(config(task, gpt, labels=[8]))
     words, gpts = [made.runs[0].file("predictions.parquet")], [r.file("predictions.parquet") for r in made.runs[1:3]]
-    found = reached(gpts, "test")
+    found = reached([read_predictions(path, "test") for path in gpts], "accuracy")
     assert found["mean"] == pytest.approx(np.mean(found["values"]))
     both = against(gpts, words, "test"), against(words, gpts, "test")
     assert both[0]["value"] == pytest.approx(-both[1]["value"])
     with pytest.raises(ValueError, match="no predictions for split 'train'"):
-        reached(gpts, "train")
+        read_predictions(gpts[0], "train")
 
 
 def test_the_command_line_says_which_model_is_missing(task: Path, gpt: Path, tmp_path: Path) -> None:

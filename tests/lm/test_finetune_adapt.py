@@ -1,5 +1,6 @@
 """What learns and what does not: frozen layers, linear probes, low-rank adapters, layer-wise rates, waking layers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,9 @@ def test_checkpoints_hold_what_learns_alone(folders: Any, tmp_path: Path) -> Non
         checkpoint = latest_checkpoint(tmp_path / name / "checkpoints")
         assert checkpoint is not None
         seen[name] = set(checkpoint.model)
-    head = {"head.linear.weight", "head.linear.bias", "head.pooler.weight", "head.pooler.bias"}
+    head = {"head.linear.weight", "head.linear.bias"}
     assert seen["probe"] == head
+    head |= {"head.pooler.weight", "head.pooler.bias"}
     assert head < seen["lora"]
     assert all(name.endswith((".a", ".b")) for name in seen["lora"] - head)
     assert "backbone.model.blocks.0.attention.qkv.weight" in seen["all"]
@@ -251,4 +253,8 @@ def test_layers_wake_one_by_one_and_a_resumed_run_does_too(folders: Any, tmp_pat
     with pytest.raises(Killed):
         finetune(data, folders("bert"), config, tmp_path / "killed", Hooks(on_progress=kill))
     finetune(data, folders("bert"), config, tmp_path / "killed")
-    assert (tmp_path / "killed/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+    for name in ("model.safetensors", "metrics.json"):
+        assert (tmp_path / f"killed/{name}").read_bytes() == (tmp_path / f"whole/{name}").read_bytes()
+    # what learns is what may wake, whenever a run ends
+    first, last = (json.loads((tmp_path / f"{name}/metrics.json").read_text()) for name in ("one", "whole"))
+    assert first["learning"] == last["learning"]

@@ -52,7 +52,11 @@ class Page(HTMLParser):
 
 
 def page_of(
-    root: Path, name: str, kind: str = "bert", change: Callable[[list[dict[str, Any]]], None] | None = None
+    root: Path,
+    name: str,
+    kind: str = "bert",
+    change: Callable[[list[dict[str, Any]]], None] | None = None,
+    **settings: Any,
 ) -> tuple[str, Path]:
     """The report of one run, and its folder; `change` edits the dev examples before."""
     data = write_set(root / "data", name, train=16, valid=12, test=9)
@@ -61,12 +65,22 @@ def page_of(
         rows = table.to_pylist()
         change(rows)
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), data / "valid.parquet")
-    finetune(data, backbone_folder(root / "model", kind), FinetuneConfig(**QUICK), root / "tuned")
+    finetune(data, backbone_folder(root / "model", kind), FinetuneConfig(**QUICK, **settings), root / "tuned")
     result = read_json(root / "tuned" / "metrics.json")
     summary = summarise([root / "tuned"], [result])
     found = {f"{s}_{m}": result[s][m] for s in ("valid", "test") for m in summary["splits"][s]}
     summary["runs"] = [{"artifact": "finetune/k", "seed": 0, **found}]
     return finetune_page(summary, root / "tuned", data), root / "tuned"
+
+
+def test_what_did_not_fit_is_said(tmp_path: Path) -> None:
+    html, folder = page_of(tmp_path, "single", max_tokens=8)
+    lost = read_json(folder / "metrics.json")["lost"]
+    said = f"{lost['valid']['cut']} dev examples with a text too long for the model, whose end it did not read"
+    assert f"Not everything fitted: {lost['train']['cut']} training examples with" in Page(html).text
+    assert said in Page(html).text
+    html, _ = page_of(tmp_path / "whole", "tagging")
+    assert "Not everything fitted" not in Page(html).text
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,9 @@ class Items(Protocol):
 
     fingerprint: str
     lengths: np.ndarray
+    lost: dict[str, int]
+    """How many examples did not fit: `cut`, which lost a part of a text; of questions `unreachable`, whose answer
+    stands in no window, or not in the context."""
 
     def __len__(self) -> int: ...
 

@@ -25,8 +25,8 @@ class ChoiceItems:
     """Examples of any number of choices. A batch is that of `Framing.batch`, a row for each choice of each example,
     with `choices` (how many) and `labels`, int64 [n]."""
 
-    def __init__(self, reader: Reader, rows: list[list[Row]], labels: np.ndarray) -> None:
-        self.reader, self.rows, self.labels = reader, rows, labels
+    def __init__(self, reader: Reader, rows: list[list[Row]], labels: np.ndarray, cut: int) -> None:
+        self.reader, self.rows, self.labels, self.lost = reader, rows, labels, {"cut": cut}
         self.lengths = lengths_of(rows)
         self.choices = np.array([len(of) for of in rows], np.int64)
         tokens = [row.tokens for of in rows for row in of]
@@ -55,7 +55,10 @@ class ChoiceForm:
         encoded = [encode_documents(self.reader.tokenizer, list(side)) for side in zip(*parts, strict=True)]
         framed = iter([self._row(*ids) for ids in zip(*encoded, strict=True)])
         rows = [[next(framed) for _ in e["choices"]] for e in examples]
-        return ChoiceItems(self.reader, rows, np.array([e.get("label", 0) for e in examples], np.int64))
+        room = self.reader.limit - self.reader.framing.around(2)
+        over = iter([sum(map(len, ids)) > room for ids in zip(*encoded, strict=True)])
+        cut = sum([any([next(over) for _ in e["choices"]]) for e in examples])
+        return ChoiceItems(self.reader, rows, np.array([e.get("label", 0) for e in examples], np.int64), cut)
 
     def _parts(self, context: str, question: str, choice: str) -> tuple[str, str, str]:
         """The first text in two parts, of which the second must not be cut, and the second text."""

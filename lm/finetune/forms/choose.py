@@ -73,7 +73,10 @@ def form_of(
     if isinstance(ask, QuestionAnswering):
         lengths = {"max_question": config.max_question, "max_answer": config.max_answer or LONGEST}
         return QuestionForm(ask, reader, config.stride, **lengths, causal=causal, threshold=threshold)
-    raise ValueError(f"a task of form {ask.form!r} is learned by the language model itself, not by a head on it")  # type: ignore[attr-defined]
+    raise ValueError(
+        f"a task of form {ask.form!r} is learned by the language model itself, not by a head on it: `textmill instruct`"  # type: ignore[attr-defined]
+        " teaches a decoder to answer, `textmill train-translator` an encoder-decoder"
+    )
 
 
 def weights_of(ask: Form, config: FinetuneConfig, examples: Sequence[Example]) -> list[float]:

@@ -49,8 +49,9 @@ class QuestionItems:
         places: list[Window],
         contexts: list[str],
         offsets: list[list[tuple[int, int]]],
+        lost: dict[str, int],
     ) -> None:
-        self.reader, self.rows, self.targets = reader, rows, targets
+        self.reader, self.rows, self.targets, self.lost = reader, rows, targets, lost
         self.owners, self.places, self.contexts, self.offsets = owners, places, contexts, offsets
         self.lengths = np.array([len(row.tokens) for row in rows], np.int64)
         self.fingerprint = fingerprint([self.lengths, targets, *(row.tokens for row in rows)])
@@ -89,10 +90,13 @@ class QuestionForm:
         questions = encode_documents(self.reader.tokenizer, [e["question"] for e in examples])
         contexts = token_offsets(self.reader.tokenizer, [e["context"] for e in examples])
         rows, targets, owners, places = [], [], [], []
+        lost = {"cut": 0, "unreachable": 0}
         for owner, (example, question, (ids, offsets)) in enumerate(zip(examples, questions, contexts, strict=True)):
-            question = question[: min(self.max_question, room // 2)]
+            longest = min(self.max_question, room // 2)
+            lost["cut"] += len(question) > longest
+            question = question[:longest]
             size = room - len(question)
-            answer, weight = None, 1
+            answer, weight, reached = None, 1, False
             if example.get("answers"):
                 answer = _located(example["context"], example["answers"], example["starts"], offsets)
                 weight = int(answer is not None)
@@ -101,13 +105,15 @@ class QuestionForm:
                 start = end = self._null(row)
                 if answer is not None and window.begin <= answer[0] and answer[1] < window.end:
                     start, end = (row.second + place - window.begin for place in answer)
+                    reached = True
                 rows.append(row)
                 targets.append((start, end, weight))
                 owners.append(owner)
                 places.append(window)
+            lost["unreachable"] += bool(example.get("answers")) and not reached
         table = np.array(targets, np.int64).reshape(-1, 3)
         spans = [offsets for _, offsets in contexts]
-        return QuestionItems(self.reader, rows, table, owners, places, [e["context"] for e in examples], spans)
+        return QuestionItems(self.reader, rows, table, owners, places, [e["context"] for e in examples], spans, lost)
 
     def _null(self, row: Row) -> int:
         return 0 if self.reader.framing.at_first else len(row.tokens) - 1

@@ -34,6 +34,7 @@ class TaggingItems:
         words: list[list[tuple[int, int]]],
         sizes: list[int],
         weights: np.ndarray,
+        cut: int,
     ) -> None:
         self.reader, self.rows, self.tags, self.owners, self.words, self.sizes = (
             reader,
@@ -43,7 +44,7 @@ class TaggingItems:
             words,
             sizes,
         )
-        self.weights = weights
+        self.weights, self.lost = weights, {"cut": cut}
         self.lengths = np.array([len(row.tokens) for row in rows], np.int64)
         self.fingerprint = fingerprint([self.lengths, weights, *(row.tokens for row in rows), *tags])
 
@@ -80,10 +81,11 @@ class TaggingForm:
     def items(self, examples: Sequence[Example]) -> TaggingItems:
         number = {tag: n for n, tag in enumerate(self.ask.tags)}
         spelled = _pieces(self.reader, [e["words"] for e in examples], self.ask.joined)
-        rows, tags, owners, words = [], [], [], []
+        rows, tags, owners, words, cut = [], [], [], [], 0
         before = self.reader.framing.before
         for owner, (example, pieces) in enumerate(zip(examples, spelled, strict=True)):
             kept = [of[: self.size] for of in pieces]  # a word longer than a window loses its end
+            cut += any(len(of) > self.size for of in pieces)
             begins = np.cumsum([0, *(len(of) for of in kept)])
             scored = begins[1:] - 1 if self.last_piece else begins[:-1]
             ids = np.concatenate([np.empty(0, np.int64), *kept])
@@ -101,7 +103,7 @@ class TaggingForm:
                 owners.append(owner)
                 words.append(here)
         sizes = [len(e["words"]) for e in examples]
-        return TaggingItems(self.reader, rows, tags, owners, words, sizes, self.class_weights)
+        return TaggingItems(self.reader, rows, tags, owners, words, sizes, self.class_weights, cut)
 
     def count(self, batch: Batch) -> float:
         return float(batch["weights"].sum())

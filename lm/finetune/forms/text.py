@@ -17,8 +17,10 @@ class TextItems:
     """Texts or pairs. A batch is that of `Framing.batch` with `labels` and `weights`, [n]; with both orders its rows
     are all examples in one order, then all in the other."""
 
-    def __init__(self, reader: Reader, rows: list[tuple[Row, ...]], labels: np.ndarray, weights: np.ndarray) -> None:
-        self.reader, self.rows, self.labels, self.weights = reader, rows, labels, weights
+    def __init__(
+        self, reader: Reader, rows: list[tuple[Row, ...]], labels: np.ndarray, weights: np.ndarray, cut: int
+    ) -> None:
+        self.reader, self.rows, self.labels, self.weights, self.lost = reader, rows, labels, weights, {"cut": cut}
         self.lengths = lengths_of(rows)
         tokens = [row.tokens for of in rows for row in of]
         self.fingerprint = fingerprint([self.lengths, labels, weights, *tokens])
@@ -50,8 +52,8 @@ class TextForm:
         self.symmetric = ask.symmetric
         self.orders = 2 if both_orders and ask.symmetric else 1
 
-    def rows(self, examples: Sequence[Example]) -> list[tuple[Row, ...]]:
-        """The sequences of each example.
+    def rows(self, examples: Sequence[Example]) -> tuple[list[tuple[Row, ...]], int]:
+        """The sequences of each example, and how many examples lost a part of a text.
 
         Two orders are always made from the same one of them, whichever way round the texts came, so that a symmetric
         task gets the same bits when they are swapped.
@@ -60,10 +62,13 @@ class TextForm:
         first = self.reader.encode([e["text"] for e in examples])
         second = self.reader.encode([e.get("text_b") or "" for e in examples])
         if isinstance(framing, WordFraming):
-            both = (tuple(framing.single(of, limit) for of in pair) for pair in zip(first, second, strict=True))
-            return [pair[: self.texts] for pair in both]
+            texts = [pair[: self.texts] for pair in zip(first, second, strict=True)]
+            cut = sum(any(len(text) > limit for text in of) for of in texts)
+            return [tuple(framing.single(text, limit) for text in of) for of in texts], cut
         rows: list[tuple[Row, ...]] = []
+        cut = 0
         for example, a, b in zip(examples, first, second, strict=True):
+            cut += len(a) + len(b) + framing.around(1 if example.get("text_b") is None else 2) > limit
             if example.get("text_b") is None:
                 rows.append((framing.single(a, limit),) * self.orders)
             elif self.orders == 1:
@@ -71,7 +76,7 @@ class TextForm:
             else:
                 low, high = sorted((a.tolist(), b.tolist()))
                 rows.append((framing.pair(low, high, limit), framing.pair(high, low, limit)))
-        return rows
+        return rows, cut
 
     def count(self, batch: Batch) -> float:
         return float(batch["weights"].sum())
@@ -99,7 +104,8 @@ class ClassificationForm(TextForm):
 
     def items(self, examples: Sequence[Example]) -> TextItems:
         labels = np.array([e.get("label", 0) for e in examples], np.int64)
-        return TextItems(self.reader, self.rows(examples), labels, self.class_weights[labels])
+        rows, cut = self.rows(examples)
+        return TextItems(self.reader, rows, labels, self.class_weights[labels], cut)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         weight = batch["weights"]
@@ -124,7 +130,8 @@ class RegressionForm(TextForm):
 
     def items(self, examples: Sequence[Example]) -> TextItems:
         labels = np.array([(e.get("label", self.low) - self.low) / self.range for e in examples], np.float32)
-        return TextItems(self.reader, self.rows(examples), labels, np.ones(len(labels), np.float32))
+        rows, cut = self.rows(examples)
+        return TextItems(self.reader, rows, labels, np.ones(len(labels), np.float32), cut)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         return F.mse_loss(outputs[:, 0], batch["labels"].to(outputs.dtype), reduction="sum")
