@@ -51,7 +51,8 @@ def overrides(given: list[str] | None) -> dict[str, str]:
 
 def named(**given: str | None) -> dict[str, str]:
     """Options that were given as overrides of the keys of their names."""
-    return {name: f'"{value}"' for name, value in given.items() if value is not None}
+    # as JSON, which is YAML: in quotes of YAML's own a backslash would begin an escape
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in given.items() if value is not None}
 
 
 def model_folder(name: str) -> Path:

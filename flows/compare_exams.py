@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from flows.exam import Given, resolved
+from flows.given import given_model
 from flows.loading import ConfigError
-from tasks.exam import Content, read_exam
+from tasks.exam import read_exam
 from tasks.files import canonical_json
+from tasks.progress import Display
+from tasks.run import Plan, Resources, Run, use_run
 from tasks.store import Artifact, Store
 
 SHOWN = 5
@@ -22,7 +24,8 @@ def compare_exams(store: Store, first: str, second: str, task: str | None = None
     Raises:
         ConfigError: no exam that both sat, or one of another task.
     """
-    a, b = resolved(store, first), resolved(store, second)
+    with use_run(Run(store, Resources().resolved(), Display(quiet=True), plan=Plan())):  # nothing is made here
+        a, b = given_model(first), given_model(second)
     taken = [_sat(store, each) for each in (a, b)]
     both = [key for key in taken[0] if key in taken[1]]
     found = [_compared(taken[0][key], taken[1][key]) for key in both]
@@ -36,27 +39,24 @@ def compare_exams(store: Store, first: str, second: str, task: str | None = None
     return {"first": first, "second": second, "exams": found}
 
 
-def _sat(store: Store, given: Given) -> dict[str, Artifact]:
+def _sat(store: Store, given: Artifact) -> dict[str, Artifact]:
     """The exams of a model by what was asked; of several answers to the same the newest. An exam is itself."""
-    if isinstance(given, Artifact) and given.stage == "exam":
+    if given.stage == "exam":
         return {_asked(given): given}
-    who = given.digest if isinstance(given, Artifact) else Content.of_model(given).key_material()
     found = {}
     every = sorted(store.list("exam"), key=lambda each: (each.path / "manifest.json").stat().st_mtime_ns)
     for each in every:
-        manifest = each.manifest()
-        asked = [item["digest"] for item in manifest["inputs"]["model"]]
-        if who == (asked[0] if asked else manifest["config"]["model"]):
+        if given.digest and given.digest in [item["digest"] for item in each.manifest()["inputs"]["model"]]:
             found[_asked(each)] = each
     return found
 
 
 def _asked(artifact: Artifact) -> str:
-    """What was asked, without who was: the labelled set's content, the files' and the protocol."""
+    """What was asked, without who was: the labelled set's content, the files', the protocol and its version."""
     manifest = artifact.manifest()
-    config = {name: value for name, value in manifest["config"].items() if name not in ("model", "device")}
+    config = {name: manifest["config"][name] for name in ("exam", "template", "files")}
     labelled = [item["digest"] for item in manifest["inputs"]["labelled"]]
-    return canonical_json([config, labelled]).decode()
+    return canonical_json([manifest["version"], config, labelled]).decode()
 
 
 def _compared(first: Artifact, second: Artifact) -> dict[str, Any]:

@@ -1,9 +1,6 @@
-"""From a name or a YAML file to an exam, and from its paths to files."""
+"""From a name or a YAML file to an exam."""
 
 import difflib
-import glob
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -38,25 +35,3 @@ def load_exam(name: str, overrides: Mapping[str, str] | None = None) -> AnyExam:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
         raise ConfigError(f"{path}: kind: no exam of kind {kind!r}; {hint}")
     return cast(AnyExam, parse(raw, str(path), KINDS[kind]))
-
-
-def expanded(name: str) -> str:
-    """A path with environment variables put in. Raises ConfigError for one that is not set."""
-    whole = os.path.expandvars(name)
-    if left := re.search(r"\$\{?(\w+)", whole):
-        raise ConfigError(f"{name}: the environment variable {left[1]} is not set; set it, or name the file in full")
-    return str(Path(whole).expanduser())
-
-
-def files(names: tuple[str, ...]) -> tuple[Path, ...]:
-    """The files that paths and patterns mean, those of each in order of name. Raises ConfigError for one that means
-    none."""
-    found: list[Path] = []
-    for name in names:
-        whole = expanded(name)
-        matched = sorted(glob.glob(whole)) if glob.has_magic(whole) else [whole]
-        here = [Path(path) for path in matched if Path(path).is_file()]
-        if not here:
-            raise ConfigError(f"{whole}: no such file")
-        found += here
-    return tuple(dict.fromkeys(found))

@@ -3,11 +3,12 @@
 from prefect import flow
 from pydantic import Field
 
-from flows.exam import request, resolved, take
+from flows.exam import take
 from flows.exam_config import load_exam
+from flows.given import given_model
 from flows.running import prefect_run
 from lm.config import StrictModel
-from tasks.run import Resources, current_run
+from tasks.run import Resources
 
 
 class ExamsConfig(StrictModel):
@@ -23,10 +24,9 @@ def exams_flow(config: ExamsConfig) -> dict[str, str]:
     """Put models to exams; what was asked before is reused."""
     made: dict[str, str] = {}
     with prefect_run("exams", config):
-        run = current_run()
         asked = [load_exam(name) for name in config.exams]
         for model in config.models:
-            given = resolved(run.store, model)
+            given = given_model(model)
             for each in asked:
-                made[f"{model} {each.name}"] = take(run, given, *request(run.store, given, each)).name
+                made[f"{model} {each.name}"] = take(given, each).name
     return made

@@ -1,8 +1,11 @@
 """From a YAML file and `--set KEY=VALUE` to a strict model; errors name the file, the key and the nearest valid one."""
 
 import difflib
+import glob
+import os
+import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -167,3 +170,31 @@ def nested_models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type):
         return [annotation] if issubclass(annotation, BaseModel) else []
     return [model for argument in typing.get_args(annotation) for model in nested_models(argument)]
+
+
+def expanded(name: str) -> str:
+    """A path with environment variables and `~` put in. Raises ConfigError for a variable that is not set."""
+    whole = os.path.expandvars(name)
+    if left := re.search(r"\$\{?(\w+)", whole):
+        raise ConfigError(f"{name}: the environment variable {left[1]} is not set; set it, or name the file in full")
+    return str(Path(whole).expanduser())
+
+
+def files_named(names: Iterable[str]) -> tuple[Path, ...]:
+    """The files that paths and patterns (`**` too) mean, in the order given, those of a pattern in order of name, none
+    twice. A path without a pattern is taken as it is, whether or not there is such a file.
+
+    Raises:
+        ConfigError: a variable that is not set, a pattern that no file matches.
+    """
+    found: list[Path] = []
+    for name in names:
+        whole = expanded(name)
+        if Path(whole).exists() or not glob.has_magic(whole):
+            found.append(Path(whole))
+            continue
+        matching = sorted(path for path in map(Path, glob.glob(whole, recursive=True)) if path.is_file())
+        if not matching:
+            raise ConfigError(f"{name}: no file matches")
+        found += matching
+    return tuple(dict.fromkeys(found))

@@ -1,9 +1,6 @@
 """The configuration of a task: what it asks, where its examples are, and what is checked before they are used."""
 
 import difflib
-import glob
-import os
-import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from flows.curation import Section
-from flows.loading import CONFIGS, ConfigError, load
+from flows.loading import CONFIGS, ConfigError, files_named, load
 from lm.labelled.folder import Task
 from lm.labelled.forms import AnyForm
 from lm.labelled.read_config import HubConfig, ReadConfig, SplitSource, fields_of
@@ -129,32 +126,12 @@ class TaskConfig(Section):
         if source is None:
             return None
         if source.files:
-            return SplitFiles.of(_found(source.files), _found(source.targets))
+            return SplitFiles.of(files_named(source.files), files_named(source.targets))
         if source.packages:
             return SplitFiles.of(_of_packages(source.packages))
         assert self.hub is not None
         assert source.split is not None
         return SplitFiles.on_hub(self.hub, source.split, source.data_files)
-
-
-def _found(names: tuple[str, ...]) -> tuple[Path, ...]:
-    """Files by path or pattern, in the order given, those of a pattern sorted."""
-    paths: list[Path] = []
-    for name in names:
-        whole = os.path.expandvars(name)
-        if left := re.search(r"\$\{?(\w+)", whole):
-            raise ConfigError(
-                f"{name}: the environment variable {left[1]} is not set; set it, or name the file in full"
-            )
-        path = Path(whole).expanduser()
-        if path.exists() or not glob.has_magic(whole):
-            paths.append(path)
-            continue
-        matching = sorted(map(Path, glob.glob(str(path), recursive=True)))
-        if not matching:
-            raise ConfigError(f"{name}: no file matches")
-        paths += matching
-    return tuple(paths)
 
 
 def _of_packages(packages: tuple[str, ...]) -> tuple[Path, ...]:

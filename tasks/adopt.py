@@ -7,19 +7,26 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.files import file_sha256
 from tasks.stage import Work, stage
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 SPELLING_FILE = "spelling.json"
 """Beside a tokenizer with an unknown token, of ours."""
+TEMPLATE = "chat_template"
+"""Not a file but what one says: the hash of a template, wherever it stands."""
 VECTORS_FILES = ("config.json", "vectors.safetensors", "words.json")
 TRANSLATOR_FILES = ("config.json", "model.safetensors", "source/tokenizer.json", "target/tokenizer.json")
+NAMES = ("tokenizer.json", "tokenizer_config.json", SPELLING_FILE, "vocabulary.json")
+"""Beside the arrays of an n-gram: what its numbers stand for."""
 BESIDE = ("tokenizer.json", "tokenizer_config.json", SPELLING_FILE)
 """Beside word vectors, and in each of a translator's two folders, where they are there."""
 
 
 def files_of(folder: Path) -> list[str]:
     """The files that make a model folder, of which some may be missing."""
+    if arrays := sorted(path.name for path in folder.glob("*.npy")):  # an n-gram
+        return ["config.json", *arrays, *(name for name in NAMES if (folder / name).exists())]
     if (folder / "words.json").exists():
         return [*VECTORS_FILES, *(name for name in BESIDE if (folder / name).exists())]
     if (folder / "source").is_dir():
@@ -45,12 +52,9 @@ class AdoptConfig(BaseModel):
         """
         from lm.tokenizer import chat_template
 
-        hashes = {}
-        for name in files_of(folder):
-            with (folder / name).open("rb") as handle:
-                hashes[name] = hashlib.file_digest(handle, "sha256").hexdigest()
+        hashes = {name: file_sha256(folder / name) for name in files_of(folder)}
         if (template := chat_template(folder)) is not None:
-            hashes["chat_template"] = hashlib.sha256(template.encode()).hexdigest()
+            hashes[TEMPLATE] = hashlib.sha256(template.encode()).hexdigest()
         return cls(folder=folder, sha256=hashes)
 
     def key_material(self) -> dict[str, Any]:
@@ -60,16 +64,33 @@ class AdoptConfig(BaseModel):
 
 @stage(version=1)
 def adopt_model(work: Work, config: AdoptConfig) -> None:
-    """Read the folder with the real loader and write it as a model folder of our own; word vectors and translators are
-    ours already, and taken as they are."""
-    from lm.artifact import save_model
-    from lm.finetune.backbone import open_backbone
+    """Read the folder with the real loader and write it as a model folder of our own; n-grams, word vectors and
+    translators are ours already, and taken as they are."""
+    from lm.artifact import described, load_torch, save_model
+    from lm.finetune.backbone import MODULES, open_backbone
+    from lm.finetune.kinds import KINDS
+    from lm.ngram.model import load_ngram
+    from lm.text_model import NGRAM
 
-    backbone, _ = open_backbone(config.folder)
-    if set(config.sha256) <= {*MODEL_FILES, SPELLING_FILE}:
-        save_model(backbone.model, config.folder, work.directory)
+    kind = described(config.folder).get("kind")
+    if kind == NGRAM:
+        work.counts["parameters"] = load_ngram(config.folder).parameter_count()
+        _copy(config, work.directory)
+        return
+    if kind in MODULES and kind not in KINDS:  # it can be asked for texts, and learns no task
+        module = model = load_torch(config.folder, MODULES[kind])[0]
     else:
-        for name in config.sha256:
-            (work.directory / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(config.folder / name, work.directory / name)
-    work.counts["parameters"] = sum(p.numel() for p in backbone.parameters())
+        module, _ = open_backbone(config.folder)
+        model = module.model
+    if set(config.sha256) <= {*MODEL_FILES, SPELLING_FILE, TEMPLATE}:
+        save_model(model, config.folder, work.directory)
+    else:
+        _copy(config, work.directory)
+    work.counts["parameters"] = sum(p.numel() for p in module.parameters())
+
+
+def _copy(config: AdoptConfig, to: Path) -> None:
+    for name in config.sha256:
+        if name != TEMPLATE:
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(config.folder / name, to / name)

@@ -1,6 +1,5 @@
 """Take a labelled set's folder from outside into the store as an artifact."""
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lm.labelled.folder import DESCRIPTION, SPLITS, LabelledSet
+from tasks.files import file_sha256
 from tasks.stage import Work, stage
 
 
@@ -23,11 +23,8 @@ class AdoptLabelledConfig(BaseModel):
     def of(cls, folder: Path) -> "AdoptLabelledConfig":
         """Fingerprint a folder. Raises FileNotFoundError or ValueError if it is no labelled set."""
         labelled = LabelledSet(folder)
-        hashes = {}
-        for name in (DESCRIPTION, *(f"{split}.parquet" for split in SPLITS if labelled.has(split))):
-            with (folder / name).open("rb") as handle:
-                hashes[name] = hashlib.file_digest(handle, "sha256").hexdigest()
-        return cls(folder=folder, sha256=hashes)
+        names = (DESCRIPTION, *(f"{split}.parquet" for split in SPLITS if labelled.has(split)))
+        return cls(folder=folder, sha256={name: file_sha256(folder / name) for name in names})
 
     def key_material(self) -> dict[str, Any]:
         """The files' hashes."""

@@ -10,9 +10,16 @@ Paths = Annotated[
     tuple[str, ...], Field(min_length=1, description="Files or patterns; `${NAME}` is the environment's.")
 ]
 Labelled = Annotated[
-    str, Field(description="A labelled set: a labelled_set artifact, an alias, or a folder with task.json.")
+    str,
+    Field(
+        description="A labelled set: the name of a shipped task (configs/tasks) or a task's YAML file, from which it is"
+        " built; an artifact, an alias, or a folder with task.json."
+    ),
 ]
-Limit = Annotated[int | None, Field(default=None, ge=1, description="Ask so many items at most, the first.")]
+Limit = Annotated[
+    int | None,
+    Field(default=None, ge=1, description="Ask so many items at most, of all files together: those of least hash."),
+]
 Split = Annotated[Literal["train", "valid", "test"], Field(description="Which split is asked.")]
 Seed = Annotated[int, Field(description="Decides every draw.")]
 
@@ -62,6 +69,7 @@ class Cloze(_Exam):
     kind: Literal["cloze"] = "cloze"
     paths: Paths
     least: int = Field(default=5, ge=2, description="A text with fewer words is left out.")
+    language: str = Field(default="en", description="BCP 47 tag of the texts: how answers are compared.")
     limit: Limit = None
 
 
@@ -122,8 +130,8 @@ class TagProbe(_Exam):
     kind: Literal["tag_probe"] = "tag_probe"
     labelled: Labelled
     split: Split = "valid"
-    train: int = Field(default=1000, ge=1, description="Sentences that the probe learns from, the first.")
-    limit: int = Field(default=500, ge=1, description="Sentences that it is asked, the first.")
+    train: int = Field(default=1000, ge=1, description="Sentences that the probe learns from, at most.")
+    limit: int = Field(default=500, ge=1, description="Sentences that it is asked, at most.")
 
 
 class SenseProbe(_Exam):
@@ -171,7 +179,7 @@ class Contamination(_Exam):
 
     kind: Literal["contamination"] = "contamination"
     paths: tuple[str, ...] = Field(default=(), description="Minimal pairs, or texts in .jsonl, .parquet or .txt.")
-    labelled: str | None = Field(default=None, description="Or a labelled set.")
+    labelled: str | None = Field(default=None, description="Or a labelled set, as elsewhere.")
     split: Split = "valid"
     words: int = Field(default=13, ge=2, description="Words in a row, or characters of Chinese, that count.")
     minimum: int = Field(default=6, ge=1, description="Items with fewer words are not looked for.")

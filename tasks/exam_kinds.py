@@ -1,10 +1,13 @@
 """How each kind of exam is taken: from a model and its task to decisions, figures, and what the figures mean."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tasks import exam_config
-from tasks.exam_room import Result, Room, unique
+from tasks.exam_room import Result, Room, limited
+from tasks.exam_training import first_by_hash, text_documents, token_documents
 from tasks.exam_vectors import analogies, sense_probe, sentence_similarity, tag_probe, word_similarity
+
+DOCUMENTS = 20_000
 
 
 def minimal_pairs(room: Room) -> Result:
@@ -12,7 +15,8 @@ def minimal_pairs(room: Room) -> Result:
 
     ask: exam_config.MinimalPairs = room.exam
     model = room.model()
-    pairs = [pair for path in room.paths() for pair in read_minimal_pairs(path)[: ask.limit]]
+    pairs = [pair for path in room.paths() for pair in read_minimal_pairs(path)]
+    pairs = limited(pairs, ask.limit, lambda pair: pair.id)
     table = minimal_pair_decisions(model, pairs, ask.variant, ask.before, room.should_stop)
     masked = model.kind == "bert"
     decided = (
@@ -32,9 +36,11 @@ def few_shot(room: Room) -> Result:
     ask: exam_config.FewShot = room.exam
     template, labelled = room.request.template, room.examples()
     assert template is not None
-    items = items_of(template, labelled.task, labelled.read(ask.split).to_pylist()[: ask.limit])
+    rows = limited(labelled.read(ask.split).to_pylist(), ask.limit, lambda row: str(row["id"]))
+    items = items_of(template, labelled.task, rows)
     train = items_of(template, labelled.task, labelled.read("train").to_pylist()) if ask.shots else []
-    few = Few(template, ask.shots, ask.seed, ask.begin)
+    language = labelled.task.language
+    few = Few(template, ask.shots, ask.seed, ask.begin, language=language)
     progress = room.work.progress.start(len(items), "items")
     table = few_shot_decisions(room.model(), items, train, few, progress, room.should_stop)
     definition = {
@@ -44,7 +50,7 @@ def few_shot(room: Room) -> Result:
         "decided by": {"choose": template.normalise, "generate": "greedy text", "hint": "ln p"}[template.ask],
         "beginning": "behind <|endoftext|>" if ask.begin else "the prompt alone",
     }
-    return table, few_shot_figures(table, template), definition
+    return table, few_shot_figures(table, template, language), definition
 
 
 def cloze(room: Room) -> Result:
@@ -52,27 +58,24 @@ def cloze(room: Room) -> Result:
     from lm.evaluate.prompts import last_word_items, load_template
 
     ask: exam_config.Cloze = room.exam
-    template, texts = load_template("cloze"), list(room.texts())
-    ids = unique([id for id, _ in texts])
-    named = [(id, text) for id, (_, text) in zip(ids, texts, strict=True)]
-    items = last_word_items(template, named, ask.least)[: ask.limit]
+    template = load_template("cloze")
+    items = limited(last_word_items(template, room.texts(), ask.least), ask.limit, lambda item: item.id)
     if not items:
         raise ValueError(f"no text has {ask.least} words (`least`)")
     progress = room.work.progress.start(len(items), "items")
-    table = few_shot_decisions(room.model(), items, [], Few(template, 0), progress, room.should_stop)
+    few = Few(template, 0, language=ask.language)
+    table = few_shot_decisions(room.model(), items, [], few, progress, room.should_stop)
     definition = {"answer": "greedy text up to the next space or sign", "beginning": "behind <|endoftext|>"}
     return table, few_shot_figures(table, template), definition
 
 
 def patterns(room: Room) -> Result:
-    from itertools import islice
-
     import pyarrow as pa
 
     from lm.evaluate.patterns import frequent_words, pattern_decisions, pattern_figures, pattern_items
 
     ask: exam_config.Patterns = room.exam
-    texts = room.texts() if room.request.files else islice(room.training_texts(), 20_000)
+    texts = room.texts() if room.request.files else _some_documents(room)
     words = frequent_words(text for _, text in texts)
     model = room.model()
     progress = room.work.progress.start(ask.items * len(ask.patterns), "items")
@@ -84,14 +87,19 @@ def patterns(room: Room) -> Result:
     return table, pattern_figures(table), {"decided by": "ln p per byte", "chance": 0.25, "words": len(words)}
 
 
+def _some_documents(room: Room) -> Iterator[tuple[str, str]]:
+    """Enough of what the model has read for its frequent words."""
+    return text_documents(room.trainings, first_by_hash(room.training_ids(), DOCUMENTS))
+
+
 def perplexity(room: Room) -> Result:
     from lm.evaluate.report import Definition, perplexity_decisions, perplexity_figures
 
     ask: exam_config.Perplexity = room.exam
     definition, model = Definition(ask.context, ask.stride, ask.begin), room.model()
-    texts = list(room.texts())[: ask.limit]
-    ids = unique([id for id, _ in texts])
-    table = perplexity_decisions(model, [text for _, text in texts], definition, ids, room.should_stop)
+    texts = limited(room.texts(), ask.limit, lambda named: named[0])
+    ids, written = [id for id, _ in texts], [text for _, text in texts]
+    table = perplexity_decisions(model, written, definition, ids, room.should_stop)
     return table, perplexity_figures(table), definition.described(model)
 
 
@@ -100,41 +108,32 @@ def memorised(room: Room) -> Result:
 
     from lm.evaluate.memorised import memorised_decisions, memorised_figures, write_texts
     from lm.order import Permutation, draw_seed
-    from lm.tokens import shard_documents
-    from tasks.tokenizer import token_stems
 
     ask: exam_config.Memorised = room.exam
-    model, wanted = room.model(), room.training_ids()
-    assert room.tokens is not None
-    stems = token_stems(room.tokens)
-    long = sorted(id for id, ids in shard_documents(stems, wanted) if len(ids) >= ask.prompt_tokens + ask.span)
+    model, least = room.model(), ask.prompt_tokens + ask.span
+    long = sorted({id for id, ids in token_documents(room.trainings) if len(ids) >= least})
     if len(long) < ask.prompted:
-        needed = ask.prompt_tokens + ask.span
-        raise ValueError(f"{len(long)} training documents have {needed} tokens: {ask.prompted} prompts are asked for")
+        raise ValueError(f"{len(long)} training documents have {least} tokens: {ask.prompted} prompts are asked for")
     order = Permutation(max(len(long), 1), draw_seed(ask.seed, "prompts"))
     chosen = {long[at] for at in order[np.arange(ask.prompted)].tolist()} if ask.prompted else set()
     decode = getattr(model, "tokenizer", None)
     if chosen and decode is None:
         raise ValueError(f"a model of kind {model.kind!r} has no tokenizer to cut prompts with: set prompted to 0")
-    prompts = [
-        (
-            f"prompted/{id}",
-            str(decode.decode(ids[: ask.prompt_tokens].tolist(), skip_special_tokens=False)) if decode else "",
-            str(decode.decode(ids[ask.prompt_tokens :][: ask.tokens].tolist(), skip_special_tokens=False))
-            if decode
-            else "",
-        )
-        for id, ids in shard_documents(stems, chosen)
-    ]
-    prompts.sort()
+    begun = {id: ids for id, ids in token_documents(room.trainings, chosen) if len(ids) >= least}
+    prompts = []
+    for id, ids in sorted(begun.items()):
+        assert decode is not None
+        parts = ids[: ask.prompt_tokens], ids[ask.prompt_tokens :][: ask.tokens]
+        before, after = (str(decode.decode(part.tolist(), skip_special_tokens=False)) for part in parts)
+        prompts.append((f"prompted/{id}", before, after))
     empty = [(f"unprompted/{number}", "", "") for number in range(ask.unprompted)]
     written = write_texts(model, empty, ask.tokens, ask.seed, 1.0, room.should_stop)
     written += write_texts(model, prompts, ask.tokens, ask.seed, 0.0, room.should_stop)
     table = memorised_decisions(
         model,
         written,
-        shard_documents(stems, wanted),
-        room.training_texts() if ask.words else (),
+        token_documents(room.trainings),
+        text_documents(room.trainings) if ask.words else (),
         ask.span,
         room.should_stop,
     )
@@ -142,7 +141,7 @@ def memorised(room: Room) -> Result:
         "run": f"{ask.span} tokens (words) in a row, verbatim, in a training document",
         "unprompted": "temperature 1, whole vocabulary",
         "prompted": f"greedy, behind the first {ask.prompt_tokens} tokens of training documents",
-        "training documents": len(wanted),
+        **room.what_was_read(),
     }
     return table, memorised_figures(table), definition
 

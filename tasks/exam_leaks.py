@@ -4,13 +4,17 @@ The model's lineage says which documents these are. Items are compared as in `da
 lower case without punctuation, characters for Chinese; a shorter item must occur as a whole.
 """
 
+from pathlib import Path
 from typing import Any
 
 from data_quality.benchmarks import Item
 from data_quality.config import DecontaminateConfig
 from data_quality.decontaminate import Index, build_index, normal_words
+from lm.labelled.read_config import ReadConfig
+from lm.labelled.records import has_columns, read_records
 from tasks import exam_config
-from tasks.exam_room import Result, Room, read_texts, unique
+from tasks.exam_room import Result, Room, limited, numbered, read_texts
+from tasks.exam_training import text_documents
 
 BODY = ("text", "text_b", "context", "question", "source")
 """Columns of labelled sets whose words make an item's text; answers may stand anywhere."""
@@ -24,7 +28,7 @@ def leaks(room: Room) -> Result:
     from lm.stop import check
 
     ask: exam_config.Contamination = room.exam
-    texts = _items(room)[: ask.limit]
+    texts = limited(_items(room), ask.limit, lambda item: item[0])
     words = [len(normal_words(text)) for _, text in texts]
     sought = [(id, text) for (id, text), count in zip(texts, words, strict=True) if count >= ask.minimum]
     if not sought:
@@ -36,10 +40,11 @@ def leaks(room: Room) -> Result:
     build_index((Item(id, id, text) for id, text in sought), folder, wanted)
     index = Index(folder)
     where: dict[str, str] = {}
-    for document, text in room.training_texts():
+    for document, text in text_documents(room.trainings):
         check(room.should_stop, "looking for items")
         for match in index.matches(text):
-            where.setdefault(index.ids[match.item], document)
+            item = index.ids[match.item]
+            where[item] = min(document, where.get(item, document))  # whatever the order of shards
     rows: list[dict[str, Any]] = [
         {
             "id": id,
@@ -60,15 +65,13 @@ def leaks(room: Room) -> Result:
     definition = {
         "found": f"{ask.words} words (characters of Chinese) in a row stand in a training document",
         "not looked for": f"items of fewer than {ask.minimum} words",
-        "training documents": len(room.training_ids()),
+        **room.what_was_read(),
     }
     return table, figures, definition
 
 
 def _items(room: Room) -> list[tuple[str, str]]:
     """(id, text) of each item of the files or of the labelled set."""
-    from lm.evaluate.minimal_pairs import read_minimal_pairs
-
     ask: exam_config.Contamination = room.exam
     found: list[tuple[str, str]] = []
     if room.labelled is not None:
@@ -76,9 +79,16 @@ def _items(room: Room) -> list[tuple[str, str]]:
             parts = [row[name] for name in BODY if row.get(name)] or [" ".join(row.get("words") or [])]
             found.append((row["id"], "\n".join(parts)))
     for path in room.paths() if room.request.files else ():
-        try:
-            found += [(pair.id, pair.good) for pair in read_minimal_pairs(path)]
-        except ValueError:  # no pairs: plain texts
-            found += list(read_texts(path, whole=False))
-    ids = unique([id for id, _ in found])
-    return [(id, text) for id, (_, text) in zip(ids, found, strict=True)]
+        found += _of_file(path)
+    return numbered(found)
+
+
+def _of_file(path: Path) -> list[tuple[str, str]]:
+    """The good sentences of a file of minimal pairs, as its columns say, or the texts of another."""
+    from lm.evaluate.minimal_pairs import BAD, GOOD, read_minimal_pairs
+
+    if has_columns(path):
+        first = next(read_records(path, ReadConfig()), None)
+        if first is not None and {GOOD, BAD} & set(first.values):
+            return [(pair.id, pair.good) for pair in read_minimal_pairs(path)]
+    return list(read_texts(path, whole=False))

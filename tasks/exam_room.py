@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from lm.labelled.cut import point
+from lm.labelled.read_config import ReadConfig
+from lm.labelled.records import has_columns, read_records
+from lm.labelled.streams import lines, whole_text
+from tasks.exam_training import Training, all_ids
 from tasks.files import read_json
 from tasks.stage import Work
-from tasks.store import Artifact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 Result = tuple["pa.Table", dict[str, Any], dict[str, Any]]
 """Decisions, figures by name, definition."""
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -29,9 +34,7 @@ class Room:
     request: "ExamRequest"
     folder: Path
     labelled: Path | None
-    tokens: Artifact | None
-    split: Artifact | None
-    corpus: Artifact | None
+    trainings: list[Training]
     should_stop: Callable[[], bool]
 
     @property
@@ -68,76 +71,64 @@ class Room:
         assert self.request.files is not None
         return self.request.files.paths
 
-    def texts(self) -> Iterator[tuple[str, str]]:
-        """(id, text) of each text of the files."""
-        for path in self.paths():
-            yield from read_texts(path, getattr(self.exam, "whole", False))
+    def texts(self) -> list[tuple[str, str]]:
+        """(id, text) of each text of the files, each id once."""
+        whole = getattr(self.exam, "whole", False)
+        return numbered([each for path in self.paths() for each in read_texts(path, whole)])
 
     def training_ids(self) -> set[str]:
-        """Of the documents that the model was trained on."""
-        import pyarrow.parquet as pq
+        """Of the documents that the model has read."""
+        return all_ids(self.trainings)
 
-        if self.split is None:
-            raise ValueError("the model's training documents are not known: it is no artifact of a pipeline")
-        table = pq.read_table(self.split.file("split.parquet"), columns=["id"], filters=[("split", "=", "train")])
-        return set(table["id"].to_pylist())
-
-    def training_texts(self) -> Iterator[tuple[str, str]]:
-        """(id, text) of each training document."""
-        import pyarrow.parquet as pq
-
-        wanted = self.training_ids()
-        assert self.corpus is not None
-        for shard in self.corpus.shards():
-            for batch in pq.ParquetFile(shard.path).iter_batches(columns=["id", "text"], batch_size=1000):
-                for id, text in zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True):
-                    if id in wanted:
-                        yield id, text
+    def what_was_read(self) -> dict[str, Any]:
+        """For the definition of an exam that asks about it."""
+        unknown = {"not known": f"what {', '.join(self.request.unknown)} learned from"} if self.request.unknown else {}
+        return {"training documents": len(self.training_ids()), **unknown}
 
 
 def read_texts(path: Path, whole: bool) -> Iterator[tuple[str, str]]:
-    """(id, text) of a .jsonl or .parquet file (column `text`, and `id` where there is one) or of a .txt file, a text a
-    line unless `whole`; plain, .gz or .zst. Raises ValueError naming the file and line."""
-    import json
-
-    import pyarrow.parquet as pq
-
-    from lm.evaluate.minimal_pairs import decoded
-
-    name = path.name.removesuffix(".gz").removesuffix(".zst")
-    if name.endswith(".parquet"):
-        table = pq.read_table(path)
-        if "text" not in table.column_names:
-            raise ValueError(f"{path}: no column text; it has {', '.join(table.column_names)}")
-        ids = table["id"].to_pylist() if "id" in table.column_names else range(table.num_rows)
-        yield from ((str(id), text) for id, text in zip(ids, table["text"].to_pylist(), strict=True) if text)
-    elif name.endswith((".jsonl", ".ndjson")):
-        for number, line in enumerate(decoded(path).split("\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                text = row["text"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: no JSON object with a text: {line[:60]!r}") from error
+    """(id, text) of a file with columns (.jsonl, .csv, .tsv, .parquet; `text`, and `id` where there is one), or of any
+    other, a text a line unless `whole`; plain, .gz or .zst. Raises ValueError naming the file and line."""
+    if has_columns(path):
+        for number, record in enumerate(read_records(path, ReadConfig()), start=1):
+            if "text" not in record.values:
+                raise ValueError(f"{record.where}: no column text; it has {', '.join(map(str, record.values))}")
+            text = record.values["text"]
+            if text is not None and not isinstance(text, str):
+                raise ValueError(f"{record.where}: {text!r} is no text")
             if text:
-                yield str(row.get("id", f"{path.name}:{number}")), str(text)
+                yield str(record.values.get("id", f"{path.name}:{number}")), text
     elif whole:
-        yield path.name, decoded(path)
+        try:
+            yield path.name, whole_text(path).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not UTF-8: {error.reason} (byte {error.start + 1})") from error
     else:
-        for number, line in enumerate(decoded(path).split("\n"), start=1):
-            if line.strip():
-                yield f"{path.name}:{number}", line.rstrip("\r")
+        yield from ((f"{path.name}:{number}", line) for number, line in lines(path) if line.strip())
 
 
-def unique(ids: Sequence[str]) -> list[str]:
-    """The ids, those that come again numbered: files may have lines of the same name."""
+def numbered(found: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Items by id; an id that comes again is numbered, since files may have lines of the same name."""
     seen: dict[str, int] = {}
-    found = []
-    for id in ids:
+    result = []
+    for id, text in found:
         seen[id] = seen.get(id, 0) + 1
-        found.append(id if seen[id] == 1 else f"{id}#{seen[id]}")
-    return found
+        result.append((id if seen[id] == 1 else f"{id}#{seen[id]}", text))
+    return result
+
+
+def by_hash(items: Sequence[Item], id_of: Callable[[Item], str]) -> list[Item]:
+    """Items in the order of the hash of their ids: sets are often sorted, by class or by difficulty."""
+    return sorted(items, key=lambda item: (point(id_of(item), "exam"), id_of(item)))
+
+
+def limited(items: Sequence[Item], count: int | None, id_of: Callable[[Item], str]) -> list[Item]:
+    """`count` items, the first by hash, in the order of the set: those of a smaller count are among those of a larger
+    one."""
+    if count is None or count >= len(items):
+        return list(items)
+    kept = {id_of(item) for item in by_hash(items, id_of)[:count]}
+    return [item for item in items if id_of(item) in kept]
 
 
 def form_of(room: Room, form: str, split: "Split") -> list[dict[str, Any]]:

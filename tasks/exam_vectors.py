@@ -1,13 +1,18 @@
 """Exams that look at vectors: of words, of texts, and of words where they stand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tasks import exam_config
-from tasks.exam_room import Result, Room, form_of
+from tasks.exam_room import Result, Room, by_hash, form_of, limited
 
 VECTORS = ("word2vec", "glove")
 """Kinds with one vector for each word."""
+
+
+def row_id(row: Mapping[str, Any]) -> str:
+    """The id of a row of a labelled set."""
+    return str(row["id"])
 
 
 def word_similarity(room: Room) -> Result:
@@ -57,7 +62,7 @@ def sentence_similarity(room: Room) -> Result:
     ask: exam_config.SentenceSimilarity = room.exam
     rows = [
         (row["id"], row["text"], row["text_b"] or "", row["label"])
-        for row in form_of(room, "regression", ask.split)[: ask.limit]
+        for row in limited(form_of(room, "regression", ask.split), ask.limit, row_id)
     ]
     table = similarity_decisions(embedder(room), rows)
     return table, similarity_figures(table), {"likeness": "cosine of mean vectors"}
@@ -67,8 +72,9 @@ def tag_probe(room: Room) -> Result:
     from lm.evaluate.probes import probe_figures, tag_decisions
 
     ask: exam_config.TagProbe = room.exam
-    train = [(row["words"], row["tags"]) for row in form_of(room, "tagging", "train")[: ask.train]]
-    test = [(row["words"], row["tags"]) for row in form_of(room, "tagging", ask.split)[: ask.limit]]
+    learned = limited(form_of(room, "tagging", "train"), ask.train, row_id)
+    asked = limited(form_of(room, "tagging", ask.split), ask.limit, row_id)
+    train, test = ([(row["words"], row["tags"]) for row in rows] for rows in (learned, asked))
     joined = bool(getattr(room.examples().task.ask, "joined", False))
     table = tag_decisions(room.model(), train, test, joined, room.should_stop)
     return table, probe_figures(table), {"probe": "softmax regression on frozen states", "layer_0": "embeddings"}
@@ -78,7 +84,7 @@ def sense_probe(room: Room) -> Result:
     from lm.evaluate.probes import probe_figures, sense_decisions
 
     ask: exam_config.SenseProbe = room.exam
-    sentences = [text.split() for _, text in room.texts()]
+    sentences = [text.split() for _, text in by_hash(room.texts(), lambda named: named[0])]
     table = sense_decisions(room.model(), sentences, ask.pairs, ask.stand_in, ask.most, room.should_stop)
     return table, probe_figures(table), {"stand-in": ask.stand_in, "chance": 0.5, "layer_0": "embeddings"}
 

@@ -1,5 +1,7 @@
-"""JSON on disk: canonical for hashing, whole or absent for reading."""
+"""Files: their hashes, and JSON on disk: canonical for hashing, whole or absent for reading."""
 
+import errno
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -32,6 +34,14 @@ def write_json(path: Path, value: Any) -> None:
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(temporary, path)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content. Raises FileNotFoundError, whose `filename` is the path, if it is no file."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def fsync_directory(path: Path) -> None:

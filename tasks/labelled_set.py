@@ -1,7 +1,6 @@
 """A labelled set of files or of the hub: read, cut, checked and written as a folder that a model can be tuned on."""
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,14 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from lm.labelled.cut import cut, first_by_hash
+from lm.labelled.docstrings import module_name
 from lm.labelled.examples import Example
 from lm.labelled.folder import SPLITS, Task, write_labelled
 from lm.labelled.hub import CONVERTED, converted_files, read_hub
 from lm.labelled.read_config import HubConfig, ReadConfig
 from lm.labelled.reading import Read, read_examples, read_files
 from lm.labelled.streams import BadInput
-from tasks.files import write_json
+from tasks.files import file_sha256, write_json
 from tasks.labelled_checks import ChecksConfig, Findings, apply, excerpts, find
 from tasks.labelled_report import findings_page
 from tasks.stage import Work, stage
@@ -38,13 +38,15 @@ _EVIDENCE = pa.schema(
 
 
 class SplitFiles(BaseModel):
-    """Files of a split with the hashes of their content, or where the hub has it; paths do not shape the result."""
+    """Files of a split with the hashes of their content, or where the hub has it. Folders do not shape the result; the
+    names of files do: findings and the names of examples are made of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     paths: tuple[Path, ...] = ()
     targets: tuple[Path, ...] = ()
     sha256: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     hub: HubConfig | None = None
     split: str = ""
     data_files: tuple[str, ...] = ()
@@ -52,7 +54,8 @@ class SplitFiles(BaseModel):
     @classmethod
     def of(cls, paths: tuple[Path, ...], targets: tuple[Path, ...] = ()) -> "SplitFiles":
         """Fingerprint files. Raises BadInput naming the one that is not there."""
-        return cls(paths=paths, targets=targets, sha256=tuple(map(file_hash, (*paths, *targets))))
+        files = (*paths, *targets)
+        return cls(paths=paths, targets=targets, sha256=_hashes(files), names=tuple(map(_name, files)))
 
     @classmethod
     def on_hub(cls, hub: HubConfig, split: str, data_files: tuple[str, ...] = ()) -> "SplitFiles":
@@ -66,25 +69,30 @@ class SplitFiles(BaseModel):
         if folder.is_dir():
             found = sorted(path for path in folder.rglob("*") if path.is_file())
             here = hub.model_copy(update={"id": str(folder), "revision": None})
-            return cls(hub=here, split=split, data_files=data_files, sha256=tuple(map(file_hash, found)))
+            names = tuple(path.relative_to(folder).as_posix() for path in found)
+            return cls(hub=here, split=split, data_files=data_files, sha256=_hashes(found), names=names)
         return cls(hub=hub.model_copy(update={"revision": commit_of(hub)}), split=split, data_files=data_files)
 
     def key_material(self) -> dict[str, Any]:
-        """Content, and how it is read: the names' endings say that."""
-        endings = ["".join(path.suffixes[-2:]) for path in (*self.paths, *self.targets)]
-        here = {"sha256": self.sha256, "endings": endings, "targets": len(self.targets)}
+        """Content and names, which also say how it is read."""
+        here = {"sha256": self.sha256, "names": self.names, "targets": len(self.targets)}
         if self.hub is None:
             return here
         where = self.hub.model_dump(mode="json", exclude={"id"} if self.sha256 else set())
         return {**here, "hub": where, "split": self.split, "data_files": self.data_files}
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file. Raises BadInput if there is none."""
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file")
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _hashes(paths: Sequence[Path]) -> tuple[str, ...]:
+    """SHA-256 of each file. Raises BadInput if there is none."""
+    try:
+        return tuple(map(file_sha256, paths))
+    except FileNotFoundError as error:
+        raise BadInput(f"{error.filename}: no such file") from error
+
+
+def _name(path: Path) -> str:
+    """What of a file's path is in the result: its name, and of a Python file its module's, which names docstrings."""
+    return f"{path.name} {module_name(path)}" if path.suffix == ".py" else path.name
 
 
 def commit_of(hub: HubConfig) -> str:
@@ -138,7 +146,7 @@ class LabelledSetRequest(BaseModel):
         return {**self.model_dump(mode="json", exclude={"train", "valid", "test"}), **splits}
 
 
-@stage(version=1, libraries=("unicode",))
+@stage(version=2, libraries=("unicode",))
 def labelled_set(work: Work, config: LabelledSetRequest) -> None:
     """Write the set's folder with findings.json, findings.md and evidence.parquet (every twin and contradiction).
 

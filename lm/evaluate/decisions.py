@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lm.evaluate.metrics import Interval, wilson
+from lm.evaluate.bootstrap import Interval
+from lm.evaluate.metrics import wilson
 
 DECISIONS = "decisions.parquet"
 COMMON = pa.schema([("id", pa.string()), ("group", pa.string()), ("score", pa.float64())])

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lm.evaluate.answers import exact_match, token_f1
 from lm.evaluate.continuations import Continuations
 from lm.evaluate.decisions import Figure, by_group, decisions_table, mean, plain, share
+from lm.evaluate.metrics_answers import best, chinese_parts, scores_of
 from lm.evaluate.prompts import Item, Normalise, Template, filled, prompt
 from lm.evaluate.shots import draw_shots
 from lm.stop import ShouldStop, check, never
@@ -49,13 +49,15 @@ HINT = {**SHARED, "with_hint": pa.float64(), "without": pa.float64(), "bytes": p
 
 @dataclass(frozen=True)
 class Few:
-    """How items are put: the template, how many examples, the seed that draws them."""
+    """How items are put: the template, how many examples, the seed that draws them. `language` (BCP 47) says how
+    written answers are compared."""
 
     template: Template
     shots: int
     seed: int = 0
     begin: bool = True
     cached: bool = True
+    language: str = "en"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def few_shot_decisions(
     return decisions_table(rows, {"choose": CHOOSE, "generate": GENERATE, "hint": HINT}[few.template.ask])
 
 
-def few_shot_figures(table: pa.Table, template: Template) -> dict[str, Figure]:
+def few_shot_figures(table: pa.Table, template: Template, language: str = "en") -> dict[str, Figure]:
     """The figures of a table: accuracy and its kin for `choose`, the metric for `generate`, the gain for `hint`; and
     how many prompts lost examples or were cut."""
     found: dict[str, Figure] = {}
@@ -104,7 +106,7 @@ def few_shot_figures(table: pa.Table, template: Template) -> dict[str, Figure]:
     elif template.ask == "generate":
         found[template.metric] = mean(table["score"].to_numpy())
         if template.metric == "bleu":
-            found |= _bleu(table)
+            found |= _bleu(table, language)
         found["exact"] = share(table["exact"].to_numpy())
         found["f1"] = mean(table["f1"].to_numpy())
         words = int(np.sum(table["words"].to_numpy()))
@@ -187,10 +189,12 @@ def _generate(scorer: Continuations, few: Few, asked: _Asked) -> dict[str, Any]:
     text = scorer.model.generate(before.rstrip(" "), template.tokens, temperature=0.0, top_k=1, seed=0)
     answer = _until(text.strip(), template.stop)
     [right] = scorer.score(before, _answers(template, item))
-    exact, f1 = exact_match(answer, item.answers), token_f1(answer, item.answers)
-    score = {"exact": exact, "f1": f1, "bleu": 0.0}[template.metric]
+    rules = scores_of(few.language, unanswerable=False)
+    exact, f1 = (best(rules[name], item.answers, answer) for name in ("exact_match", "f1"))
     if template.metric == "bleu":
-        score = _sentence_bleu(answer, item.answers)
+        score = _sentence_bleu(answer, item.answers, few.language)
+    else:
+        score = exact if template.metric == "exact" else f1
     return {
         **asked.row,
         "score": score,
@@ -199,7 +203,7 @@ def _generate(scorer: Continuations, few: Few, asked: _Asked) -> dict[str, Any]:
         "exact": exact,
         "f1": f1,
         "log_prob": -right.nats,
-        "words": max(1, len(item.answers[0].split())),
+        "words": max(1, len(chinese_parts(item.answers[0]) if few.language[:2] == "zh" else item.answers[0].split())),
     }
 
 
@@ -209,18 +213,24 @@ def _until(text: str, stop: Sequence[str]) -> str:
     return text[: min(ends)] if ends else text
 
 
-def _sentence_bleu(answer: str, right: Sequence[str]) -> float:
+def _sentence_bleu(answer: str, right: Sequence[str], language: str) -> float:
     from sacrebleu.metrics import BLEU
 
-    return float(BLEU(effective_order=True).sentence_score(answer, list(right)).score) / 100
+    bleu = BLEU(effective_order=True, tokenize=_bleu_words(language))
+    return float(bleu.sentence_score(answer, list(right)).score) / 100
 
 
-def _bleu(table: pa.Table) -> dict[str, Figure]:
+def _bleu_words(language: str) -> str:
+    """How sacrebleu takes words: by character where texts have no spaces."""
+    return {"zh": "zh", "ja": "char"}.get(language.split("-")[0], "13a")
+
+
+def _bleu(table: pa.Table, language: str) -> dict[str, Figure]:
     """BLEU of the corpus, in percent; the mean of sentences is no BLEU that anybody reports."""
     from lm.evaluate.translation import corpus_scores
 
     right = [each[0] for each in table["right"].to_pylist()]
-    scores = corpus_scores(table["answer"].to_pylist(), right)
+    scores = corpus_scores(table["answer"].to_pylist(), right, _bleu_words(language))
     return {"bleu": plain(scores["bleu"], len(right)), "chrf": plain(scores["chrf"], len(right))}
 
 

@@ -11,25 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-
-class Interval(NamedTuple):
-    """A share with its confidence interval, all in [0, 1]."""
-
-    value: float
-    low: float
-    high: float
-
-
-class Difference(NamedTuple):
-    """How much better the first of two systems is on the same items, with its bootstrap interval.
-
-    `p_value` is two-sided: how often resampling turns the sign of the difference.
-    """
-
-    value: float
-    low: float
-    high: float
-    p_value: float
+from lm.evaluate.bootstrap import Difference, Interval, difference_of
 
 
 class Spread(NamedTuple):
@@ -81,25 +63,18 @@ def macro_f1(labels: ArrayLike, predicted: ArrayLike, classes: int) -> float:
     return float(f1_scores(labels, predicted, classes)[(counts.sum(0) + counts.sum(1)) > 0].mean())
 
 
-def paired_bootstrap(
-    first: ArrayLike, second: ArrayLike, draws: int = 10_000, confidence: float = 0.95, seed: int = 0
-) -> Difference:
+def paired_bootstrap(first: ArrayLike, second: ArrayLike, draws: int = 10_000, confidence: float = 0.95) -> Difference:
     """Difference of the means of two systems' per-item scores, items resampled in pairs (Efron; Koehn 2004).
 
     Args:
         first, second: (n,) score of each system on the same items in the same order (1 = right, 0 = wrong).
-        draws: bootstrap samples; the interval is the percentile interval.
+        draws: bootstrap samples, many because means are cheap; the interval is the percentile interval.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"need two score lists of the same items, got shapes {a.shape} and {b.shape}")
-    difference = a - b
-    generator = np.random.Generator(np.random.Philox(seed))
-    means = np.array([difference[generator.integers(len(a), size=len(a))].mean() for _ in range(draws)])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    below, above = (1 + int((means <= 0).sum())) / (1 + draws), (1 + int((means >= 0).sum())) / (1 + draws)
-    return Difference(float(difference.mean()), float(low), float(high), min(1.0, 2 * min(below, above)))
+    by = a - b
+    return difference_of(lambda chosen: float(by[chosen].mean()), len(by), draws, confidence)
 
 
 def over_seeds(values: Sequence[float]) -> Spread:

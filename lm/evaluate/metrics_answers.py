@@ -50,6 +50,13 @@ def chinese_f1(answer: str, predicted: str) -> float:
     return _f1(_longest_common_run(parts, said), len(parts), len(said))
 
 
+def chinese_f1_or_none(answer: str, predicted: str) -> float:
+    """The same; 1 if neither has a part (no answer, and none was given), as SQuAD 2.0 counts it."""
+    if not chinese_parts(answer) and not chinese_parts(predicted):
+        return 1.0
+    return chinese_f1(answer, predicted)
+
+
 def chinese_parts(text: str) -> list[str]:
     """Characters and words, in lower case, without punctuation."""
     spaced = "".join("" if c in CMRC_PUNCTUATION else f" {c} " if CHINESE.match(c) else c for c in text.lower().strip())
@@ -68,9 +75,9 @@ def best(score: Score, answers: Sequence[str], predicted: str, unanswerable: boo
 
 
 def scores_of(language: str, unanswerable: bool) -> dict[str, Score]:
-    """exact_match and f1 by the rules of a language."""
+    """exact_match and f1 by the rules of a language. `unanswerable`: whether no answer may be the right one."""
     if language.split("-")[0] == "zh":
-        return {"exact_match": chinese_exact_match, "f1": chinese_f1}
+        return {"exact_match": chinese_exact_match, "f1": chinese_f1_or_none if unanswerable else chinese_f1}
     return {"exact_match": exact_match, "f1": token_f1_or_none if unanswerable else token_f1}
 
 

@@ -33,11 +33,18 @@ def pearson(first: ArrayLike, second: ArrayLike) -> float:
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
     """Correlation of ranks, equal numbers sharing the mean of theirs; 0 where either list is constant."""
-    return pearson(_ranks(np.asarray(first, np.float64)), _ranks(np.asarray(second, np.float64)))
+    return pearson(ranks(np.asarray(first, np.float64)), ranks(np.asarray(second, np.float64)))
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rank of each number from 1, equal ones sharing the mean of theirs."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[group]
-    return ranks
+    found: NDArray[np.float64] = (last - (counts - 1) / 2)[group]
+    return found
+
+
+def rank_distances(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each item how far apart its two ranks are, in shares of all ranks."""
+    distances: NDArray[np.float64] = np.abs(ranks(first) - ranks(second)) / max(len(first), 1)
+    return distances

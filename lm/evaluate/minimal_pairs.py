@@ -7,12 +7,8 @@ are part of the number `equal`. The decision per byte, ln p / UTF-8 bytes, is re
 differ by it.
 """
 
-import csv
-import gzip
-import io
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +18,13 @@ import pyarrow as pa
 
 from lm.evaluate.decisions import Figure, by_group, decisions_table, plain, share
 from lm.evaluate.pseudo_likelihood import Variant
+from lm.labelled.read_config import ReadConfig
+from lm.labelled.records import WITH_COLUMNS, has_columns, read_records
 from lm.stop import ShouldStop, never
 from lm.text_model import TextModel
 from lm.texts.bert import BertText
 
+GOOD, BAD = "sentence_good", "sentence_bad"
 TOGETHER = 256  # pairs that are scored at once
 COLUMNS = {
     "field": pa.string(),
@@ -51,19 +50,21 @@ class Pair:
 
 
 def read_minimal_pairs(path: Path) -> list[Pair]:
-    """Pairs of a JSON-lines file (`.jsonl`) or a table (`.csv`, `.tsv`), plain, `.gz` or `.zst`.
+    """Pairs of a file that `lm.labelled.records` reads: `.jsonl`, `.csv`, `.tsv`, `.parquet`, plain, `.gz` or `.zst`.
 
     Columns sentence_good and sentence_bad; UID (else the file's name) and field (else empty) where there are.
     Raises ValueError naming the line that is not so.
     """
-    name = path.name.removesuffix(".gz").removesuffix(".zst")
-    stem, _, ending = name.rpartition(".")
+    if not has_columns(path):
+        raise ValueError(f"{path}: minimal pairs are read from files of columns: {', '.join(WITH_COLUMNS)}")
+    stem = path.name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[0]
     pairs = []
     numbers: Counter[str] = Counter()
-    for line, row in _rows(path, ending):
-        good, bad = row.get("sentence_good"), row.get("sentence_bad")
+    for record in read_records(path, ReadConfig()):
+        row = record.values
+        good, bad = row.get(GOOD), row.get(BAD)
         if not isinstance(good, str) or not isinstance(bad, str) or not good.strip() or not bad.strip():
-            raise ValueError(f"{path}, line {line}: needs sentence_good and sentence_bad, it has {', '.join(row)}")
+            raise ValueError(f"{record.where}: needs {GOOD} and {BAD}, it has {', '.join(row)}")
         paradigm = str(row.get("UID") or stem)
         pairs.append(Pair(f"{paradigm}/{numbers[paradigm]}", good, bad, paradigm, str(row.get("field") or "")))
         numbers[paradigm] += 1
@@ -128,40 +129,3 @@ def _log_probs(model: TextModel, texts: list[str], variant: Variant, should_stop
     if isinstance(model, BertText):
         return np.array([each.sum() for each in model.pseudo_log_likelihood(texts, variant, should_stop)])
     return -np.array([score.nats for score in model.score(texts, should_stop)])
-
-
-def _rows(path: Path, ending: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, row) of each."""
-    text = decoded(path)
-    if ending in ("csv", "tsv"):
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if ending == "tsv" else ",")
-        for row in reader:
-            yield reader.line_num, row
-        return
-    if ending not in ("jsonl", "ndjson"):
-        raise ValueError(f"{path}: minimal pairs are read from .jsonl, .csv and .tsv (plain, .gz, .zst)")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: no JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise ValueError(f"{path}, line {number}: not an object: {line[:60]!r}")
-        yield number, found
-
-
-def decoded(path: Path) -> str:
-    """The text of a UTF-8 file, plain or compressed (`.gz`, `.zst`). Raises ValueError naming the file."""
-    try:
-        if path.name.endswith(".gz"):
-            data = gzip.decompress(path.read_bytes())
-        elif path.name.endswith(".zst"):
-            with pa.input_stream(str(path), compression="zstd") as stream:
-                data = stream.read()
-        else:
-            data = path.read_bytes()
-        return str(data.decode("utf-8-sig"))
-    except (OSError, EOFError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: not readable as UTF-8 text: {error}") from error

@@ -2,7 +2,8 @@
 
 bits per byte       -log2 p(texts) / their UTF-8 bytes
 bits per character  -log2 p(texts) / their Unicode code points
-per word            exp(-ln p(texts) / their words), words as in `lm.evaluate.words`; spaces are paid for, not counted
+per word            exp(-ln p(texts) / their words), words as in `lm.evaluate.words`; spaces are paid for, not counted;
+                    of a text whose first token is not scored, the words behind that token
 per token           exp(-ln p(tokens) / tokens), without the spelling of unknown words; of use for one tokenizer only
 
 The same model has as many perplexities as there are definitions: these four, the context, the stride and the beginning
@@ -80,9 +81,11 @@ def perplexity_decisions(
     nats = _nats(model, encoded, definition, should_stop)
     rows = []
     for number, (text, found, costs) in enumerate(zip(texts, encoded, nats, strict=True)):
-        scored = slice(len(found.ids) - len(costs), None)
+        skipped = len(found.ids) - len(costs)
+        scored = slice(skipped, None)
         size, spelling = int(found.bytes[scored].sum()), float(found.spelling_nats[scored].sum())
-        unscored = len(text.encode()) - size if len(found.ids) > len(costs) else 0
+        seen = int(found.bytes[:skipped].sum())  # of a first token that is not scored
+        scored_text = text.encode()[seen:].decode(errors="ignore") if seen else text
         total = float(costs.sum()) + spelling
         rows.append(
             {
@@ -91,8 +94,8 @@ def perplexity_decisions(
                 "score": -total / math.log(2) / size if size else 0.0,
                 "tokens": len(costs),
                 "bytes": size,
-                "characters": len(text) if not unscored else len(text.encode()[unscored:].decode(errors="ignore")),
-                "words": word_count([text]),
+                "characters": len(scored_text),
+                "words": word_count([scored_text]),
                 "nats": total,
                 "spelling_nats": spelling,
             }

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from lm.evaluate.decisions import Figure, decisions_table
-from lm.evaluate.similarity import spearman
+from lm.evaluate.metrics_labels import pearson, rank_distances, spearman
 
 COLUMNS = {"cosine": pa.float64(), "human": pa.float64()}
 DRAWS = 1000
@@ -28,7 +28,7 @@ def similarity_decisions(embed: Embed, rows: Sequence[tuple[str, str, str, float
     first, second = (directions(embed(texts)) for texts in ([row[1] for row in rows], [row[2] for row in rows]))
     cosines = (first * second).sum(axis=1)
     human = np.array([row[3] for row in rows], dtype=np.float64)
-    distance = np.abs(_ranks(cosines) - _ranks(human)) / len(rows)
+    distance = rank_distances(cosines, human)
     return decisions_table(
         [
             {"id": row[0], "group": "all", "score": -float(d), "cosine": float(c), "human": row[3]}
@@ -56,21 +56,8 @@ def similarity_figures(table: pa.Table, seed: int = 0) -> dict[str, Figure]:
     return found
 
 
-def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation; 0 where one side does not vary."""
-    a, b = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale > 0 else 0.0
-
-
 def directions(vectors: np.ndarray) -> np.ndarray:
     """At length 1, float64; a vector of zeros stays one."""
     wide = vectors.astype(np.float64)
     lengths = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
     return np.asarray(wide / np.where(lengths > 0, lengths, 1))
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    ranks = np.empty(len(values))
-    ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
-    return ranks

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lm.evaluate.metrics_labels import spearman
 from lm.stop import ShouldStop, check, never
 from lm.vectors.neighbours import WordVectors
 from lm.vectors.vocabulary import SPACE
@@ -58,20 +59,6 @@ def agreement(vectors: WordVectors, pairs: list[tuple[str, str, float]]) -> Agre
     first, second = (vectors.directions[pairs_of_rows[:, side]].astype(np.float64) for side in (0, 1))
     cosines = (first * second).sum(axis=1)
     return Agreement(spearman(cosines, np.array([score for _, _, score in known])), len(known), len(pairs))
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's ρ: Pearson's correlation of the ranks, equal values sharing the mean of theirs."""
-    a, b = (ranks - ranks.mean() for ranks in (_ranks(x), _ranks(y)))
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale > 0 else 0.0
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    means: np.ndarray = ends - (counts - 1) / 2
-    return means[inverse]
 
 
 def read_analogies(path: Path) -> dict[str, list[tuple[str, str, str, str]]]:

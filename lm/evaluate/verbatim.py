@@ -93,11 +93,12 @@ class Verbatim:
         for at, first, last in zip(candidates.tolist(), low.tolist(), high.tolist(), strict=True):
             for entry in range(first, last):
                 owner, place = int(self._owners[entry]), int(self._places[entry])
-                if self._found[owner][place] and (self._document[owner] or (place,))[0] <= place:
+                known = self._document[owner]
+                if self._found[owner][place] and known is not None and known[:2] <= (place, document):
                     continue
                 if np.array_equal(ids[at : at + self.span], self.texts[owner][place : place + self.span]):
                     self._found[owner][place] = True
-                    if (known := self._document[owner]) is None or place < known[0]:
+                    if known is None or (place, document) < known[:2]:
                         self._document[owner] = (place, document, at)
 
     def search(self, documents: Iterable[tuple[str, np.ndarray]], should_stop: ShouldStop = never) -> list[Found]:
@@ -108,7 +109,8 @@ class Verbatim:
         return self.found()
 
     def found(self) -> list[Found]:
-        """What was found so far; the evidence is of the first run that stands in the corpus, the first document."""
+        """What was found so far; the evidence is of the first run that stands in the corpus, and of the documents that
+        have it the one with the least id, whatever their order."""
         results = []
         for ids, runs, where in zip(self.texts, self._found, self._document, strict=True):
             edges = np.zeros(len(ids) + 1, dtype=np.int64)

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from lm.evaluate.decisions import decisions_table
+from lm.evaluate.metrics_labels import rank_distances
 from lm.evaluate.similarity import folded_rows
 from lm.vectors.neighbours import WordVectors
 
@@ -20,8 +21,8 @@ def similarity_rows(vectors: WordVectors, lists: Sequence[tuple[str, Sequence[tu
         places = np.array([[rows[x.lower()], rows[y.lower()]] for _, x, y, _ in known]).reshape(-1, 2)
         first, second = (vectors.directions[places[:, side]].astype(np.float64) for side in (0, 1))
         cosines = (first * second).sum(axis=1)
-        human = np.array([score for *_, score in known])
-        distance = np.abs(cosines.argsort().argsort() - human.argsort(kind="stable").argsort()) / max(len(known), 1)
+        human = np.array([score for *_, score in known], dtype=np.float64)
+        distance = rank_distances(cosines, human)
         found += [
             {
                 "id": f"{name}/{n}:{x}-{y}",

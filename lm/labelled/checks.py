@@ -3,6 +3,7 @@ contradictions, empty fields, labels that one split lacks. Nothing is changed he
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 from lm.labelled.cut import flat, input_texts, normal
@@ -71,6 +72,18 @@ def agree(form: AnyForm, one: Example, other: Example) -> bool:
     return answer(form, one) == answer(form, other)
 
 
+def all_agree(form: AnyForm, group: Sequence[Example]) -> bool:
+    """Whether no two of several contradict each other. Two that agree with a third need not agree: 1.0 and 1.8 are both
+    near 1.4."""
+    if isinstance(form, OPEN_ENDED):
+        return True
+    if isinstance(form, Regression):
+        least, most = (chosen(group, key=lambda example: example["label"]) for chosen in (min, max))
+        return agree(form, least, most)
+    different = list({answer(form, example): example for example in group}.values())
+    return all(agree(form, one, other) for one, other in combinations(different, 2))
+
+
 def same_answer(form: AnyForm, one: Example, other: Example) -> bool:
     """Whether two are answered alike; of texts that may become several, whether both became the same."""
     return answer(form, one) == answer(form, other) if isinstance(form, OPEN_ENDED) else agree(form, one, other)
@@ -102,7 +115,7 @@ def contradictions(form: AnyForm, split: str, examples: Sequence[Example]) -> li
     """Examples that show the same and have answers of which two do not agree."""
     found = []
     for group in by_key(form, examples).values():
-        if all(agree(form, group[0], other) for other in group[1:]):
+        if all_agree(form, group):
             continue
         answers = tuple(answer(form, example) for example in group)
         found.append(Contradiction(split, tuple(example["id"] for example in group), answers, excerpt(form, group[0])))

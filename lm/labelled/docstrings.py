@@ -40,7 +40,7 @@ def read_docstrings(path: Path) -> Iterator[Found]:
     """
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
-    module = _module_name(path)
+    module = module_name(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes such as "\d" are common
@@ -66,8 +66,8 @@ def _documented(tree: ast.Module, module: str) -> Iterator[tuple[Documented, str
         stack += [(child, name) for child in reversed(below)]
 
 
-def _module_name(path: Path) -> str:
-    """Dotted, from the highest folder that is a package: below it there may be folders that are none."""
+def module_name(path: Path) -> str:
+    """The dotted name of a Python file's module, from the highest folder that is a package: those below may be none."""
     top = next((folder for folder in reversed(path.parents) if (folder / "__init__.py").exists()), path.parent)
     parts = [] if top == path.parent and not (top / "__init__.py").exists() else [top.name]
     parts += [*path.parent.relative_to(top).parts, *([] if path.stem == "__init__" else [path.stem])]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lm.chat.messages import ROLES, BadConversation, check_messages
 from lm.labelled.conll import to_iob2
 from lm.labelled.fields import Fields
 from lm.labelled.forms import (
@@ -18,9 +19,9 @@ from lm.labelled.forms import (
     Tagging,
 )
 from lm.labelled.squad import checked_answers
+from lm.labelled.streams import BadInput
 
 Example = dict[str, Any]
-ROLES = ("system", "user", "assistant")
 SHOWN = 20
 
 
@@ -84,8 +85,8 @@ def _tagging(form: Tagging, fields: Fields, notes: Notes) -> Example:
         tags, wrong = to_iob2(named, fields.config.scheme if form.spans else "none")
     except ValueError as error:
         raise fields.bad("tags", f"{error}; set read.scheme") from error
-    for tag in set(tags).difference(form.tags):
-        fields.choice("tags", tag, form.tags, "tag")
+    if (unknown := next((tag for tag in tags if tag not in form.tags), None)) is not None:
+        raise fields.bad("tags", f"{unknown!r} is no tag ({', '.join(form.tags)}); name it in read.labels")
     notes.add("tags_mended", fields.record.short, wrong)
     return {"words": words, "tags": tags}
 
@@ -122,7 +123,8 @@ def _chat(form: Chat, fields: Fields, notes: Notes) -> Example:
             for role, name in zip(ROLES, ("system", "prompt", "response"), strict=True)
             if name != "system" or fields.has("system")
         ]
-        return {"messages": [message for message in messages if message["role"] != "system" or message["content"]]}
+        messages = [message for message in messages if message["role"] != "system" or message["content"]]
+        return {"messages": _checked(fields, messages)}
     messages = fields.value("messages")
     if not isinstance(messages, list) or not messages:
         raise fields.bad("messages", "a list of objects with role and content is needed, or prompt and response")
@@ -134,9 +136,16 @@ def _chat(form: Chat, fields: Fields, notes: Notes) -> Example:
                 "messages", f"message {number}: a role of {', '.join(ROLES)} and a text as content are needed"
             )
         made.append({"role": role, "content": content})
-    if made[-1]["role"] != "assistant":
-        raise fields.bad("messages", "the last message is not the assistant's: there is nothing to learn behind it")
-    return {"messages": made}
+    return {"messages": _checked(fields, made)}
+
+
+def _checked(fields: Fields, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """What `instruct` would refuse is refused here."""
+    try:
+        check_messages(messages, fields.record.where)
+    except BadConversation as error:
+        raise BadInput(str(error)) from error
+    return messages
 
 
 MAKERS: dict[type, Callable[..., Example | None]] = {

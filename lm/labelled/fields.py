@@ -75,22 +75,26 @@ class Fields:
         return [self._text(field, item) for item in value]
 
     def choice(self, field: str, value: Any, names: Sequence[str], what: str) -> int:
-        """The place of a label among `names`: by `read.labels`, by name, or by number from 0."""
+        """The place of a label among `names`: by `read.labels`, by name, or by number from 0.
+
+        Where a name is itself a whole number, numbers are names: 0 of the classes 1 to 5 would else be class 1, and so
+        would 1.
+        """
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise self.bad(field, f"{_shown(value)} is no label: a name or a whole number is needed")
         said = self.config.labels.get(str(value), str(value))
         if said in names:
             return list(names).index(said)
-        if _WHOLE.fullmatch(said) and int(said) < len(names):
+        by_place = not any(map(_WHOLE.fullmatch, names))
+        if by_place and _WHOLE.fullmatch(said) and int(said) < len(names):
             return int(said)
         if said == "-1":
             raise self.bad(
                 field, "label -1 means that there is none; test splits of the hub are often so: leave it out"
             )
         listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        raise self.bad(
-            field, f"{_shown(value)} is no {what} ({listed}) and no number below {len(names)}; name it in read.labels"
-        )
+        number = f" and no number below {len(names)}" if by_place else ""
+        raise self.bad(field, f"{_shown(value)} is no {what} ({listed}){number}; name it in read.labels")
 
     def number(self, field: str, low: float, high: float) -> float:
         """A finite number within bounds."""

@@ -1,8 +1,8 @@
 """How labelled files are read: one reader for each format, and which column is which field. Torch-free."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from lm.config import StrictModel
 from lm.labelled.forms import AnyForm, Chat
@@ -68,7 +68,8 @@ class ReadConfig(StrictModel):
     )
     header: bool = Field(default=True, description="`csv`, `tsv`: the first line names the columns.")
     columns: tuple[str, ...] = Field(
-        default=(), description="`csv`, `tsv` without a header: names of the columns. None: they are 0, 1, 2, ..."
+        default=(),
+        description="`csv`, `tsv` without a header (`header: false`): their names. None: 0, 1, 2, ...",
     )
     delimiter: str | None = Field(
         default=None, min_length=1, max_length=1, description="`csv`, `tsv`: null: a comma, a tab."
@@ -100,6 +101,15 @@ class ReadConfig(StrictModel):
         if not isinstance(given, dict):
             return given
         return {str(key): _name(value) for key, value in given.items()}
+
+    @model_validator(mode="after")
+    def _columns_or_a_header(self) -> Self:
+        if self.columns and self.header:
+            raise ValueError(
+                "columns: names the columns of a file without a header: set header: false; with a header, read.fields"
+                " says which column is which"
+            )
+        return self
 
 
 def _name(value: Any) -> Any:

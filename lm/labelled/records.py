@@ -29,6 +29,8 @@ FORMATS = {
     "py": "docstrings",
 }
 """What the ending of a name means."""
+WITH_COLUMNS = ("jsonl", "csv", "tsv", "parquet")
+"""Formats whose records name their fields."""
 
 
 class Record(NamedTuple):
@@ -39,6 +41,11 @@ class Record(NamedTuple):
     values: dict[str, Any]
     named: bool = False  # by the form's own names, so that `read.fields` says nothing of them (but for `id`)
     left_out: str | None = None  # why it is no example
+
+
+def has_columns(path: Path) -> bool:
+    """Whether a file's name says that its records name their fields."""
+    return FORMATS.get(ending(path)) in WITH_COLUMNS
 
 
 def read_records(path: Path, config: ReadConfig, target: Path | None = None) -> Iterator[Record]:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli_common import named
 from flows.config import SMOKE_FILES, PipelineConfig, load_config, quickstart
-from flows.loading import CONFIGS, ConfigError, read
+from flows.loading import CONFIGS, ConfigError, files_named, load, read
 from flows.reference import configuration_page
+from lm.config import StrictModel
 
 SHIPPED = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder", "scaling")))
 
@@ -128,3 +130,26 @@ def test_a_file_extends_another(tmp_path: Path) -> None:
     above.write_text("extends: [1]\n")
     with pytest.raises(ConfigError, match=r"extends must be the name of a file \(given: \[1\]\)"):
         read(above)
+
+
+@pytest.mark.parametrize("value", [r"C:\temp\new", 'a "quoted" name', "line\nbreak", "文件 😀", "null"])
+def test_an_option_arrives_as_it_was_given(value: str, tmp_path: Path) -> None:
+    class Named(StrictModel):
+        model: str
+
+    (tmp_path / "empty.yaml").write_text("{}")
+    assert load(tmp_path / "empty.yaml", named(model=value), Named).model == value
+
+
+def test_files_are_named_by_path_and_pattern(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("one.txt", "a/two.txt", "a/b/three.txt"):
+        (tmp_path / name).touch()
+    every = files_named([f"{tmp_path}/**/*.txt"])
+    assert [path.name for path in every] == ["three.txt", "two.txt", "one.txt"]
+    gone = tmp_path / "gone.txt"
+    assert files_named([str(gone), f"{tmp_path}/*.txt"]) == (gone, tmp_path / "one.txt")
+    with pytest.raises(ConfigError, match=r"none\*: no file matches"):
+        files_named([f"{tmp_path}/none*"])
+    with pytest.raises(ConfigError, match="the environment variable NOT_SET_HERE is not set; set it, or name the file"):
+        files_named(["${NOT_SET_HERE}/a.txt"])

@@ -172,7 +172,9 @@ def test_what_a_model_was_trained_on_is_found_by_its_lineage(here: Path, tmp_pat
     assert found["leaks"]["items"] == 2
     assert found["leaks"]["figures"]["found"]["value"] == 0.5
     exam_models.gpt(tmp_path)
-    with pytest.raises(ConfigError, match="leaks: asks about the training documents, which a folder does not name"):
+    with pytest.raises(
+        ConfigError, match=r"leaks: asks about the training documents, and the lineage of adopt_model/.* names none"
+    ):
         asked(str(tmp_path / "gpt"), leaks)
 
 
@@ -208,11 +210,11 @@ def test_faults_name_the_exam_and_what_is_wrong(here: Path, pairs: str, tmp_path
     with pytest.raises(ConfigError, match="the environment variable NOT_SET is not set"):
         asked("one", pairs, paths="['${NOT_SET}/a.jsonl']")
     (tmp_path / "bad.jsonl").write_text("{}\n")
-    with pytest.raises(ConfigError, match=r"order: .*bad\.jsonl, line 1: needs sentence_good"):
+    with pytest.raises(ConfigError, match=r"order: .*bad\.jsonl: line 1: needs sentence_good"):
         asked("one", pairs, paths=f"[{tmp_path / 'bad.jsonl'}]")
     few = write_exam(tmp_path, "few", kind="few_shot", labelled=str(tmp_path), template="sentiment")
     with pytest.raises(ConfigError, match=r"few: .*task\.json: not there: .* is no labelled set"):
         asked("one", few)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match=r"order: .*config\.json: no model there"):
+    with pytest.raises(ConfigError, match=r"empty is no model's folder: .*config\.json is not there"):
         asked(str(tmp_path / "empty"), pairs)

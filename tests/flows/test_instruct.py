@@ -162,7 +162,7 @@ def test_what_cannot_be_learned_or_taught_is_said(tmp_path: Path) -> None:
         (
             chat_task(tmp_path / "bad", bad),
             model,
-            "conversations that cannot be learned:\n.*message 1 .'assistant'.: an empty",
+            "chats.jsonl: line 1: message 1 .'assistant'.: an empty",
         ),
         (chat_task(tmp_path / "twice", twice), model, "message 2 .'assistant'.: two assistant turns in a row"),
         (str(tmp_path / "labels.yaml"), model, "a task of form classification; chat or generation is needed"),

@@ -1,84 +1,99 @@
-"""Every shipped exam is taken, on small data in the places of the development data."""
+"""Every shipped exam is taken by its name, on small data in the places of the development data."""
 
-import json
-from itertools import pairwise
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from flows.exam_config import shipped_exams
-from lm.labelled.folder import Task, write_labelled
-from lm.labelled.forms import Classification, MultipleChoice
+from flows.exam_config import load_exam, shipped_exams
+from tasks.exam_config import EXAMS
+from tasks.store import Store
+from tests.flows.exam_data import write_data
 from tests.flows.exam_home import asked, make_store
-from tests.lm.exam_models import PROSE
+from tests.lm import exam_models
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("exam")
     make_store(root)
+    write_data(root / "data")
+    exam_models.gpt(root, context=120)
+    (root / "words.txt").write_text(" ".join(f"{a}{b}{c}n" for a in "bdk" for b in "aeiou" for c in "lmrstvw"))
     return root
 
 
 @pytest.fixture
 def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TEXTMILL_HOME", str(home))
+    monkeypatch.setenv("TEXTMILL_DATA", str(home / "data"))
+    monkeypatch.chdir(home)
     return home
 
 
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Development data for the shipped exams, small."""
-    folder = tmp_path / "data" / "labelled"
-    (folder / "blimp").mkdir(parents=True)
-    (folder / "word_similarity").mkdir()
-    rows = [{"sentence_good": text, "sentence_bad": text[::-1], "UID": "order", "field": "syntax"} for text in PROSE]
-    with pa.output_stream(str(folder / "blimp" / "order.jsonl.zst"), compression="zstd") as stream:
-        stream.write("\n".join(map(json.dumps, rows)).encode())
-    words = sorted({word.strip(".,;") for text in PROSE for word in text.lower().split()})
-    pairs = "\n".join(f"{a}\t{b}\t{n}" for n, (a, b) in enumerate(pairwise(words)))
-    for name in ("wordsim353.tsv", "simlex999.txt"):
-        (folder / "word_similarity" / name).write_text(pairs)
-    (folder / "word_similarity" / "questions-words.txt").write_text(": all\nthe a the a\na the a the\n")
-    (tmp_path / "words.txt").write_text(" ".join(f"{a}{b}{c}n" for a in "bdk" for b in "aeiou" for c in "lmrstvw"))
-    monkeypatch.setenv("TEXTMILL_DATA", str(tmp_path / "data"))
-    for name, classes in (("two", ("negative", "positive")), ("six", ("DESC", "ENTY", "ABBR", "HUM", "LOC", "NUM"))):
-        task = Task(name=name, ask=Classification(classes=classes), metrics=("accuracy",))
-        examples = [{"id": str(n), "text": text, "text_b": None, "label": n % 2} for n, text in enumerate(PROSE)]
-        write_labelled(tmp_path / name, task, {"train": examples, "valid": examples[:2]})
-    stories = [{"id": str(n), "context": text, "question": "Who?", "choices": ["he", "she"], "label": n % 2}
-               for n, text in enumerate(PROSE)]  # fmt: skip
-    write_labelled(tmp_path / "stories", Task(name="stories", ask=MultipleChoice(), metrics=("accuracy",)),
-                   {"train": stories, "valid": stories[:2]})  # fmt: skip
-    return tmp_path
-
-
 SMALL = {
-    "analogies": {},
-    "wordsim": {},
-    "blimp": {},
-    "blimp-contamination": {},
     "hurtful-words": {"texts": "1", "tokens": "4"},
     "memorised": {"prompted": "1", "unprompted": "1", "prompt_tokens": "4", "tokens": "9", "span": "3"},
-    "multiple-choice": {"labelled": "stories"},
-    "patterns": {"items": "2", "paths": "words.txt"},
-    "pronouns": {},
-    "sentiment": {"labelled": "two"},
-    "topic": {"labelled": "six"},
+    "patterns": {"items": "2", "paths": "[words.txt]"},
+    "summary": {"labelled": "data/docs.yaml", "limit": "6"},
+    "translation": {"limit": "2", "shots": "1"},
 }
-"""What each shipped exam is cut down by; names of files and folders are those of `data`."""
+"""What is cut down, where the data are not small themselves."""
+NEEDS = {"analogies": "vectors", "wordsim": "vectors", "tag-probe": "gpt", "sense-probe": "gpt", "summary": "gpt"}
+"""Which model sits an exam; others: trigrams."""
+SAID = {
+    "cloze": ("exact", "answer_nats_per_word"),
+    "multiple-choice": ("accuracy", "accuracy_unconditional", "chance"),
+    "perplexity": (
+        "bits_per_byte",
+        "bits_per_character",
+        "perplexity_per_word",
+        "perplexity_per_token",
+    ),
+    "question-answering": ("exact", "f1"),
+    "sense-probe": ("best", "most_frequent", "layer_0"),
+    "sentence-similarity": ("spearman", "pearson"),
+    "sentiment": ("accuracy", "accuracy/negative"),
+    "summary": ("gain_nats", "gain_bits_per_byte", "likelier_with_hint"),
+    "tag-probe": ("best", "most_frequent", "layer_2"),
+    "topic": ("accuracy", "chance"),
+    "translation": ("bleu", "chrf"),
+}
+"""Figures that an exam is asked for."""
 
 
 @pytest.mark.parametrize("name", shipped_exams())
-def test_every_shipped_exam_is_taken(name: str, here: Path, data: Path) -> None:
-    settings = dict(SMALL[name])
-    if "labelled" in settings:
-        settings["labelled"] = str(data / settings["labelled"])
-    if "paths" in settings:
-        settings["paths"] = f"[{data / settings['paths']}]"
-    model = "vectors" if name in ("analogies", "wordsim") else "three"
-    found = asked(model, name, **settings)["exams"][0]
+def test_every_shipped_exam_is_taken(name: str, here: Path) -> None:
+    model = NEEDS.get(name, "vectors" if name == "sentence-similarity" else "three")
+    found = asked(model, name, **SMALL.get(name, {}))["exams"][0]
     assert found["name"] == name
     assert found["items"] > 0
     assert all(isinstance(each["value"], float | int) for each in found["figures"].values())
+    assert set(SAID.get(name, ())) <= set(found["figures"])
+    assert asked(model, name, **SMALL.get(name, {}))["exams"][0]["cached"]
+
+
+def test_every_kind_of_exam_is_shipped() -> None:
+    assert {load_exam(name).kind for name in shipped_exams()} == set(EXAMS)
+
+
+def test_a_perplexity_says_what_was_seen(here: Path) -> None:
+    [found] = asked("gpt", "perplexity")["exams"]
+    assert found["definition"] == {
+        "context": 120,
+        "stride": 60,
+        "beginning": "each text behind <|endoftext|>, its first token scored",
+        "end_of_text": "not scored",
+        "texts": "each by itself, not packed",
+    }
+    [other] = asked("gpt", "perplexity", stride="1", begin="false")["exams"]
+    assert other["definition"]["stride"] == 1
+    assert other["definition"]["beginning"] == "the first token of each text is seen, not scored"
+    assert other["artifact"] != found["artifact"]
+
+
+def test_a_set_is_built_once_for_all_exams(here: Path) -> None:
+    asked("three", "sentiment")
+    store = Store(here / "store")
+    sets = len(store.list("labelled_set"))
+    asked("one", "sentiment", shots="2")
+    assert len(store.list("labelled_set")) == sets

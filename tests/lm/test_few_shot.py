@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lm.evaluate.answers import exact_match, token_f1
 from lm.evaluate.continuations import Continuations
 from lm.evaluate.few_shot import Few, few_shot_decisions, few_shot_figures, normalised
 from lm.evaluate.prompts import Item, Template, items_of, last_word_items, load_template, prompt, shipped_templates
@@ -184,12 +183,15 @@ def test_the_hint_is_a_difference_of_log_probabilities(tmp_path: Path) -> None:
     assert few_shot_figures(table, template)["gain_nats"]["value"] == pytest.approx(row["score"])
 
 
-def test_answers_are_compared_as_squad_does() -> None:
-    assert exact_match("The  Cat!", ["a cat"]) == 1
-    assert exact_match("cat", ["dog"]) == 0
-    assert token_f1("the red cat sat", ["a red dog", "red cat"]) == pytest.approx(2 * 2 / 5)
-    assert token_f1("", [""]) == 1
-    assert token_f1("天地", ["天地人"]) == pytest.approx(4 / 5)
+def test_written_answers_are_compared_by_the_rules_of_their_language(tmp_path: Path) -> None:
+    template = load_template("question-answering")
+    model = exam_models.ngram(tmp_path, order=5)  # goes on as PROSE does
+    asked = Item("1", "all", PROSE[0].rsplit(" ", 2)[0], ("the old stone", "Stone Wall!"))
+    [row] = few_shot_decisions(model, [asked], [], Few(template, 0)).to_pylist()
+    assert (row["answer"], row["exact"], row["f1"]) == ("stone wall.", 1.0, 1.0)  # SQuAD: no case, no signs
+    [row] = few_shot_decisions(model, [asked], [], Few(template, 0, language="zh")).to_pylist()
+    assert row["exact"] == 0.0  # CMRC leaves the full stop of English where it is
+    assert row["f1"] == pytest.approx(2 * 1 / 4)  # its longest common run: "stone" of two words and two
 
 
 @pytest.mark.parametrize(

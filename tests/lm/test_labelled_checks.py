@@ -59,6 +59,24 @@ def test_contradictions_name_all_examples_of_a_text() -> None:
     ]
 
 
+def test_two_that_agree_with_a_third_may_contradict_each_other() -> None:
+    form = Regression(low=0, high=5)
+    texts = {"text": "one", "text_b": "two"}
+    middle, low, high = ({"id": id, **texts, "label": at} for id, at in (("m", 1.4), ("l", 1.0), ("h", 1.8)))
+    assert agree(form, middle, low)
+    assert agree(form, middle, high)
+    [found] = contradictions(form, "train", [middle, low, high])
+    assert (found.ids, found.answers) == (("m", "l", "h"), ("1.4", "1", "1.8"))
+    assert contradictions(form, "train", [middle, low]) == []
+    asked = {"context": "Ann and Ben came.", "question": "Who came?", "starts": [0]}
+    said = (["Ann", "Ben"], ["Ann"], ["Ben"])
+    both, ann, ben = ({"id": str(number), **asked, "answers": answers} for number, answers in enumerate(said))
+    [found] = contradictions(QuestionAnswering(), "train", [both, ann, ben])
+    assert found.ids == ("0", "1", "2")
+    assert contradictions(QuestionAnswering(), "train", [both, ann]) == []
+    assert contradictions(Generation(), "train", [{"id": n, "source": "a", "target": n} for n in "xy"]) == []
+
+
 def test_overlaps_say_whether_the_answer_is_the_same() -> None:
     held = {"valid": [mood("v", "FINE film", 0), mood("w", "dull", 1)]}
     assert [(t.id, t.other, t.same) for t in overlaps(MOOD, "train", TRAIN, "valid", held)] == [

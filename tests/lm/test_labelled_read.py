@@ -164,7 +164,7 @@ def test_multiple_choice_from_columns_lists_and_letters(tmp_path: Path) -> None:
     [example] = examples(form, tests, fields=fields, labels={"A": 0, "B": 1})
     assert (example["choices"], example["label"]) == (["x", "y"], 1)
     tests.write_text(json.dumps({"context": "c", "choices": ["x", "y"], "label": 2}))
-    with pytest.raises(BadInput, match=r"2 is no number of a choice \(0, 1\) and no number below 2"):
+    with pytest.raises(BadInput, match=r"2 is no number of a choice \(0, 1\); name it in read.labels"):
         examples(form, tests)
 
 
@@ -311,10 +311,38 @@ def test_conversations_as_messages_or_prompt_and_response(tmp_path: Path) -> Non
         ([], "a list of objects with role and content is needed"),
         ([{"from": "human"}], "message 0: a role of system, user, assistant and a text"),
         (turns[:1], "the last message is not the assistant's"),
+        ([turns[0], *turns], r"message 1 \('user'\): two user turns in a row"),  # what `instruct` refuses
+        ([*turns, {"role": "system", "content": "x"}, *turns], "the system speaks first or not at all"),
+        ([turns[0], {"role": "assistant", "content": " "}], "an empty response: there is nothing to learn"),
     ):
         path.write_text(json.dumps({"messages": messages}))
         with pytest.raises(BadInput, match=message):
             examples(Chat(), path)
+    path.write_text(json.dumps({"prompt": "Hi", "response": ""}))
+    with pytest.raises(BadInput, match=r"line 1: message 1 \('assistant'\): an empty response"):
+        examples(Chat(), path)
+
+
+def test_numbers_are_names_where_a_class_is_called_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    stars = Classification(classes=("1", "2", "3", "4", "5"))
+    path.write_text("".join(json.dumps({"text": "t", "label": label}) + "\n" for label in (1, "5")))
+    assert [example["label"] for example in examples(stars, path)] == [0, 4]
+    path.write_text(json.dumps({"text": "t", "label": 0}))  # else the place of "1", as which 1 was read above
+    with pytest.raises(BadInput, match=r"0 is no class \(1, 2, 3, 4, 5\); name it in read.labels"):
+        examples(stars, path)
+    assert examples(stars, path, labels={0: 1})[0]["label"] == 0
+    assert examples(MOOD, path)[0]["label"] == 0
+
+
+def test_names_of_columns_are_for_files_without_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Sentence,Mood\na,good\n")
+    with pytest.raises(ValueError, match="columns: names the columns of a file without a header: set header: false"):
+        examples(MOOD, path, columns=["text", "label"])
+    path.write_text("a,good\nb,bad\n")
+    found = examples(MOOD, path, columns=["text", "label"], header=False)
+    assert [example["text"] for example in found] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -368,6 +396,10 @@ def test_tags_that_a_task_does_not_have(tmp_path: Path, line: str, config: dict[
     with pytest.raises(BadInput, match=message):
         examples(NAMES, path, **config)
     records = tmp_path / "a.jsonl"
+    kinds = [f"B-K{number}" for number in range(9)]
+    records.write_text(json.dumps({"words": kinds, "tags": kinds}))
+    with pytest.raises(BadInput, match="'B-K0' is no tag"):  # the first, whatever a set's order is in this process
+        examples(NAMES, records)
     records.write_text(json.dumps({"words": ["a", "b"], "tags": ["O"]}))
     with pytest.raises(BadInput, match="1 tags for 2 words"):
         examples(NAMES, records)

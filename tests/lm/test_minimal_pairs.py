@@ -99,13 +99,13 @@ def test_twice_the_same_sentence_is_a_wrong_decision_that_is_counted(tmp_path: P
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"sentence_good": "A."}\n', "line 1: needs sentence_good and sentence_bad, it has sentence_good"),
-        ("a.jsonl", b'{"sentence_good": "A.", "sentence_bad": "B."}\n{', "line 2: no JSON"),
-        ("a.jsonl", b"[1]\n", "line 1: not an object"),
+        ("a.jsonl", b'{"sentence_good": "A.", "sentence_bad": "B."}\n{', "line 2 is no JSON"),
+        ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
         ("a.csv", b"good,bad\nA,B\n", "line 2: needs sentence_good and sentence_bad, it has good, bad"),
         ("a.jsonl", b"\n", "there are no pairs in it"),
-        ("a.jsonl", b"\xff", "not readable as UTF-8 text"),
-        ("a.jsonl.zst", b"no zstd", "not readable as UTF-8 text"),
-        ("a.txt", b"A cat.", "read from .jsonl, .csv and .tsv"),
+        ("a.jsonl", b"\xff", "line 1 is not UTF-8"),
+        ("a.jsonl.zst", b"no zstd", "damaged after 0 bytes"),
+        ("a.txt", b"A cat.", "read from files of columns: jsonl, csv, tsv, parquet"),
     ],
 )
 def test_faults_name_file_and_line(name: str, content: bytes, message: str, tmp_path: Path) -> None:

@@ -99,6 +99,15 @@ def test_spearman_and_pearson_equal_scipys() -> None:
         similarity_decisions(lambda texts: np.zeros((len(texts), 2)), rows[:2])
 
 
+def test_equal_scores_share_their_rank() -> None:
+    vectors = {"a": np.array([1.0, 0.0]), "b": np.array([0.0, 1.0]), "c": np.array([1.0, 1.0])}
+    scored = (("a", "a", 5.0), ("b", "b", 5.0), ("a", "c", 3.0), ("c", "b", 3.0), ("a", "b", 0.0))
+    rows = [(str(number), *pair) for number, pair in enumerate(scored)]
+    for order in (rows, rows[::-1]):
+        table = similarity_decisions(lambda texts: np.stack([vectors[text] for text in texts]), order)
+        assert table["score"].to_pylist() == [0.0] * 5  # people and cosines rank alike, ties and all
+
+
 WORDS = [f"{a}{b}n" for a in ("ba", "do", "ki", "mu", "pe", "ro", "su") for b in "aeioudlrst"]
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lm.evaluate.report import Definition, perplexity_decisions, perplexity_figures
+from lm.evaluate.words import word_count
 from lm.texts.decoder import DecoderText
 from lm.texts.windows import Window, window_nats
 from lm.tokenizer import encode_documents, end_of_text_id
@@ -57,6 +58,19 @@ def test_a_stride_of_the_context_cuts_plain_windows(model: DecoderText) -> None:
     ids = ids_of(model, LONG)
     plain = [costs(model, ids[begin : begin + 9]) for begin in range(0, len(ids) - 1, 8)]
     np.testing.assert_allclose(windows(model, LONG, 8, 8), np.concatenate(plain), rtol=1e-4)
+
+
+def test_a_first_token_that_is_not_scored_is_not_counted(model: DecoderText) -> None:
+    """Neither are its nats: a text of one token more, whose other figures are the same, has the same figures."""
+    table = perplexity_decisions(model, [PROSE[0]], Definition(begin=False))
+    [row], figures = table.to_pylist(), perplexity_figures(table)
+    [first] = model.tokenizer.decode_batch([model.encode([PROSE[0]])[0].ids[:1].tolist()])
+    rest = PROSE[0].removeprefix(first)
+    assert (row["characters"], row["words"]) == (len(rest), word_count([rest]))
+    assert row["nats"] == pytest.approx(costs(model, ids_of(model, PROSE[0])[1:]).sum(), rel=1e-4)
+    assert figures["perplexity_per_word"]["value"] == pytest.approx(math.exp(row["nats"] / word_count([rest])))
+    long = perplexity_decisions(model, ["The harbour"], Definition(begin=False)).to_pylist()[0]
+    assert long["words"] == word_count(["The harbour"]) - 1
 
 
 def test_more_sight_is_what_a_smaller_stride_gives(model: DecoderText) -> None:

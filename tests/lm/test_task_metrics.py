@@ -150,6 +150,10 @@ def test_chinese_answers_are_compared_by_character() -> None:
     assert chinese_f1("光绪二十五年", "二十五年") == pytest.approx(2 * 1 * (4 / 6) / (1 + 4 / 6))
     assert chinese_f1("甲", "乙") == chinese_f1("", "乙") == 0
     assert scores_of("zh-Hans", False)["f1"] is chinese_f1
+    none = scores_of("zh", True)["f1"]  # SQuAD 2.0's rule: no answer is right where there is none
+    assert best(none, [], "", unanswerable=True) == 1
+    assert best(none, [], "甲", unanswerable=True) == best(none, ["甲"], "", unanswerable=True) == 0
+    assert best(none, ["范廷颂"], "范廷", unanswerable=True) == pytest.approx(2 * 2 / 5)
 
 
 # --- calibration -----------------------------------------------------------------------------------------------------

@@ -45,11 +45,14 @@ def test_equal_hashes_of_different_runs_do_not_count(monkeypatch: pytest.MonkeyP
     assert not found[0].runs.any()
 
 
-def test_the_order_of_documents_decides_the_evidence_alone() -> None:
+def test_the_order_of_documents_decides_nothing() -> None:
     text, documents = np.arange(10), [("a", np.arange(4, 12)), ("b", np.arange(0, 7))]
     one, other = (Verbatim([text], 3).search(order)[0] for order in (documents, documents[::-1]))
     assert one.runs.tolist() == other.runs.tolist() == [True] * 8
     assert (one.document, one.at) == (other.document, other.at) == ("b", 0)
+    same = [("z", np.arange(0, 7)), ("y", np.arange(0, 7))]
+    found = [Verbatim([text], 3).search(order)[0] for order in (same, same[::-1])]
+    assert [each.document for each in found] == ["y", "y"]  # the least id of those that have the run
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from lm.evaluate.similarity import agreement, analogy_accuracy, read_analogies, read_pairs, spearman
+from lm.evaluate.metrics_labels import spearman
+from lm.evaluate.similarity import agreement, analogy_accuracy, read_analogies, read_pairs
 from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import parse_tokenizer_config

@@ -13,10 +13,11 @@ from flows.loading import ConfigError
 from flows.task_config import TaskConfig
 from flows.task_sets import build_task
 from lm.labelled.folder import LabelledSet
+from lm.labelled.read_config import SplitSource
 from lm.labelled.streams import BadInput
 from tasks.labelled_checks import Refused
 from tasks.labelled_report import findings_page
-from tasks.labelled_set import EVIDENCE, FINDINGS, PAGE, labelled_set
+from tasks.labelled_set import EVIDENCE, FINDINGS, PAGE, SplitFiles, labelled_set
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
@@ -177,6 +178,29 @@ def test_a_folder_in_the_place_of_the_hub_is_read_and_is_in_the_key(run: Run, fo
     text = (folder / "train.jsonl").read_text()
     (folder / "train.jsonl").write_text(text.replace("Seen twice", "Seen once"))
     assert task(folder, **hub).request().key_material() != first.manifest()["config"]
+
+
+def test_names_that_the_result_is_made_of_are_in_the_key(run: Run, folder: Path, tmp_path: Path) -> None:
+    config = task(folder)
+    before = config.request().key_material()
+    (folder / "train.jsonl").rename(folder / "other.jsonl")  # findings say `train.jsonl: line 3`
+    moved = config.model_copy(update={"train": SplitSource(files=(str(folder / "other.jsonl"),))})
+    assert moved.request().key_material() != before
+    hub = tmp_path / "hub"
+    (hub / "data").mkdir(parents=True)
+    shutil.copy(folder / "other.jsonl", hub / "data" / "train.jsonl")
+    shutil.copy(folder / "valid.jsonl", hub / "data" / "validation.jsonl")
+    asked = {"hub": {"id": str(hub)}, "train": {"split": "train"}, "valid": None}
+    one = task(folder, **asked).request().key_material()
+    for old, new in (("train", "test"), ("validation", "train")):  # the same hashes in the same order
+        (hub / "data" / f"{old}.jsonl").rename(hub / "data" / f"{new}.jsonl")
+    assert task(folder, **asked).request().key_material() != one
+    for package in ("one", "two"):  # the names of docstrings are those of their modules
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+        (tmp_path / package / "a.py").write_text("x = 1")
+    keys = [SplitFiles.of((tmp_path / package / "a.py",)).key_material() for package in ("one", "two")]
+    assert keys[0] != keys[1]
 
 
 def test_questions_on_a_held_out_context_are_leaks_though_they_differ(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""What a model has read, from its lineage: its own training, and those of the models that it went on from."""
+
+from collections.abc import Iterator
+
+from flows.loading import ConfigError
+from tasks.exam_training import Training
+from tasks.store import Artifact, Store
+
+BEFORE = ("init_from", "model")
+"""Inputs by which a stage names the model that it goes on from."""
+
+
+def lineage_of(store: Store, model: Artifact, exam: str) -> tuple[list[Training], tuple[str, ...]]:
+    """The trainings of a model, the last first, and the ancestors whose training no lineage names.
+
+    Raises:
+        ConfigError: no training is known, or something that one was made from is no longer in the store.
+    """
+    read: list[Training] = []
+    unknown: list[str] = []
+    for artifact in _back(store, model, exam):
+        inputs = artifact.manifest()["inputs"]
+        if {"tokens", "split"} <= set(inputs):
+            tokens, split = (_one(store, artifact, name, model, exam) for name in ("tokens", "split"))
+            corpus = _one(store, tokens, "corpus", model, exam)
+            mixture = _one(store, artifact, "mixture", model, exam) if inputs.get("mixture") else None
+            read.append(Training(tokens, split, corpus, mixture))
+        elif not any(inputs.get(name) for name in BEFORE):
+            unknown.append(artifact.name)
+    if not read:
+        raise ConfigError(
+            f"{exam}: asks about the training documents, and the lineage of {model.name} names none: it was not"
+            " trained on tokens of this store"
+        )
+    return read, tuple(unknown)
+
+
+def _back(store: Store, model: Artifact, exam: str) -> Iterator[Artifact]:
+    """The model and those before it."""
+    left, seen = [model], set()
+    while left:
+        artifact = left.pop(0)
+        if artifact.key in seen:
+            continue
+        seen.add(artifact.key)
+        yield artifact
+        inputs = artifact.manifest()["inputs"]
+        left += [_one(store, artifact, name, model, exam) for name in BEFORE if inputs.get(name)]
+
+
+def _one(store: Store, artifact: Artifact, name: str, model: Artifact, exam: str) -> Artifact:
+    made = artifact.manifest()["inputs"].get(name, [])
+    found = [store.find(each["stage"], each["key"]) for each in made]
+    if not found or found[0] is None:
+        raise ConfigError(f"{exam}: the {name} that {model.name} was made from are no longer in the store")
+    return found[0]

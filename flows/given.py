@@ -1,0 +1,93 @@
+"""From a name to the model or the labelled set of the store that it means; what is not there yet is taken in, or built.
+
+Inside a run (`tasks.run.use_run`); in a dry run what would have to be made has no digest.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flows.loading import CONFIGS, ConfigError, expanded
+from flows.task_config import TaskConfig, load_shipped_task
+from flows.task_sets import build_task
+from lm.labelled.folder import DESCRIPTION
+from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model
+from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
+from tasks.run import current_run
+from tasks.stage import STAGES
+from tasks.store import Artifact
+
+
+def given_model(name: str) -> Artifact:
+    """An artifact, an alias, or a folder: the artifact that has its files, or else the folder is taken into the store.
+
+    Raises:
+        ConfigError: a folder that holds no model, or none that can be read.
+        StoreError: no such artifact.
+    """
+    folder = Path(expanded(name))
+    if not folder.is_dir():
+        return current_run().store.checked(name)
+    try:
+        config = AdoptConfig.of(folder)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{folder} is no model's folder: {error.filename} is not there") from error
+    files = {file: sha256 for file, sha256 in config.sha256.items() if file != TEMPLATE}
+    same = [each for each in _with_files(files, folder) if AdoptConfig.of(each.path).sha256 == config.sha256]
+    if same:
+        return same[0]
+    try:
+        return adopt_model(config, label=f"adopt {folder.name}")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def given_labelled(name: str) -> Artifact:
+    """A shipped task or a task's YAML file, of which the set is built; an artifact or an alias; a folder as of a model.
+
+    Raises:
+        ConfigError: there is none, it cannot be used, or it is called by its stage, whose newest artifact may be the
+            set of any task.
+    """
+    store, folder = current_run().store, Path(expanded(name))
+    if folder.is_dir():
+        try:
+            config = AdoptLabelledConfig.of(folder)
+        except (FileNotFoundError, ValueError) as error:
+            raise ConfigError(str(error)) from error
+        return next(iter(_with_files(config.sha256, folder)), None) or adopt_labelled(config)
+    if (task := task_named(name)) is not None:
+        return build_task(task)
+    if name in STAGES and store.aliased(name) is None:
+        raise ConfigError(
+            f"{name!r} is a stage, and its newest artifact may be the set of any task: name a task (`textmill task"
+            f" ls`), or an artifact as `textmill ls {name}` lists them"
+        )
+    return store.checked(name)
+
+
+def task_named(name: str) -> TaskConfig | None:
+    """The task that a YAML file's path or a shipped task's name means; None if there is none, or an alias is called so.
+
+    Raises ConfigError as `load_task` does.
+    """
+    if current_run().store.aliased(name) is not None:
+        return None
+    whole = expanded(name)
+    there = Path(whole).is_file() or (CONFIGS / "tasks" / f"{name}.yaml").is_file()
+    return load_shipped_task(whole, {}) if there else None
+
+
+def _with_files(files: Mapping[str, str], folder: Path) -> list[Artifact]:
+    """The artifacts that have all of these files (name to SHA-256), the one that the folder is first, then those that
+    were made from something, whose lineage says more."""
+    store, marker = current_run().store, DESCRIPTION if DESCRIPTION in files else "config.json"
+    found = []
+    for path in sorted(store.artifacts.glob(f"*/*/{marker}")):
+        artifact = store.find(path.parent.parent.name, path.parent.name)
+        if artifact is None:
+            continue
+        manifest = artifact.manifest()
+        there = {entry["path"]: entry["sha256"] for entry in manifest["files"]}
+        if files.items() <= there.items():
+            found.append((artifact.path != folder.resolve(), not manifest["inputs"], artifact))
+    return [artifact for *_, artifact in sorted(found, key=lambda each: (*each[:2], each[2].name))]
