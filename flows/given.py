@@ -12,6 +12,7 @@ from flows.task_sets import build_task
 from lm.labelled.folder import DESCRIPTION
 from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
+from tasks.files import read_json
 from tasks.run import current_run
 from tasks.stage import STAGES
 from tasks.store import Artifact
@@ -31,6 +32,7 @@ def given_model(name: str) -> Artifact:
         config = AdoptConfig.of(folder)
     except FileNotFoundError as error:
         raise ConfigError(f"{folder} is no model's folder: {error.filename} is not there") from error
+    _askable(folder)
     files = {file: sha256 for file, sha256 in config.sha256.items() if file != TEMPLATE}
     same = [each for each in _with_files(files, folder) if AdoptConfig.of(each.path).sha256 == config.sha256]
     if same:
@@ -39,6 +41,16 @@ def given_model(name: str) -> Artifact:
         return adopt_model(config, label=f"adopt {folder.name}")
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _askable(folder: Path) -> None:
+    """Raises ConfigError for a kind of model that no exam can be put to; a folder of Hugging Face names none."""
+    from lm.text_model import NGRAM, TEXTS
+    from tasks.exam_vectors import VECTORS
+
+    kind = read_json(folder / "config.json").get("kind", NGRAM)
+    if kind not in (able := (NGRAM, *TEXTS, *VECTORS)):
+        raise ConfigError(f"{folder}: a model of kind {kind!r} cannot be put to exams; {', '.join(able)} can")
 
 
 def given_labelled(name: str) -> Artifact:

@@ -1,7 +1,7 @@
 """In-context learning (Brown et al. 2020): a task stands in the prompt with k solved examples; nothing is trained.
 
 `choose`    the choice of the greatest ln p behind the prompt, normalised in one of four ways; all four are reported
-`generate`  greedy text up to a stop string, scored by exact match, F1 or BLEU, with ln p of the right answer beside it
+`generate`  greedy text up to a stop string, scored by exact match, F1, BLEU or ROUGE-L, beside ln p of the right one
 `hint`      ln p(right answer) with the hint ("TL;DR:") less ln p without it, in nats
 
 Prompts that do not fit the context lose examples, the farthest first; that is counted, and so is a prompt that does not
@@ -19,6 +19,7 @@ from lm.evaluate.continuations import Continuations
 from lm.evaluate.decisions import Figure, by_group, decisions_table, mean, plain, share
 from lm.evaluate.metrics_answers import best, chinese_parts, scores_of
 from lm.evaluate.prompts import Item, Normalise, Template, filled, prompt
+from lm.evaluate.rouge import rouge_l
 from lm.evaluate.shots import draw_shots
 from lm.stop import ShouldStop, check, never
 from lm.text_model import TextModel
@@ -193,6 +194,8 @@ def _generate(scorer: Continuations, few: Few, asked: _Asked) -> dict[str, Any]:
     exact, f1 = (best(rules[name], item.answers, answer) for name in ("exact_match", "f1"))
     if template.metric == "bleu":
         score = _sentence_bleu(answer, item.answers, few.language)
+    elif template.metric == "rouge_l":
+        score = max(rouge_l(answer, right_one) for right_one in item.answers)
     else:
         score = exact if template.metric == "exact" else f1
     return {

@@ -64,7 +64,7 @@ class Template(StrictModel):
     unconditional: str = Field(default="Answer:", description="What an answer follows without its example.")
     stop: tuple[str, ...] = Field(default=("\n",), description="For `generate`: where the answer ends.")
     tokens: int = Field(default=32, ge=1, description="For `generate`: an answer has no more tokens.")
-    metric: Literal["exact", "f1", "bleu"] = Field(
+    metric: Literal["exact", "f1", "bleu", "rouge_l"] = Field(
         default="exact", description="For `generate`: what counts as the score of an answer."
     )
 

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.exam_config import shipped_exams
 from lm.labelled.folder import Task, write_labelled
 from lm.labelled.forms import Classification
 from tasks.exam_config import EXAMS
@@ -57,6 +58,7 @@ def test_the_page_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert json.loads(textmill("evaluate", "gpt", "my-pairs.yaml", "--json"))["exams"][0]["cached"]
 
 
-def test_the_page_knows_every_kind() -> None:
+def test_the_page_knows_every_kind_and_every_shipped_exam() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert [kind for kind in EXAMS if f"`{kind}`" not in text] == []
+    assert [name for name in shipped_exams() if f"`{name}`" not in text] == []

@@ -35,6 +35,7 @@ SMALL = {
     "memorised": {"prompted": "1", "unprompted": "1", "prompt_tokens": "4", "tokens": "9", "span": "3"},
     "patterns": {"items": "2", "paths": "[words.txt]"},
     "summary": {"labelled": "data/docs.yaml", "limit": "6"},
+    "summary-written": {"labelled": "data/docs.yaml", "limit": "2"},
     "translation": {"limit": "2", "shots": "1"},
 }
 """What is cut down, where the data are not small themselves."""
@@ -54,6 +55,7 @@ SAID = {
     "sentence-similarity": ("spearman", "pearson"),
     "sentiment": ("accuracy", "accuracy/negative"),
     "summary": ("gain_nats", "gain_bits_per_byte", "likelier_with_hint"),
+    "summary-written": ("rouge_l", "answer_nats_per_word"),
     "tag-probe": ("best", "most_frequent", "layer_2"),
     "topic": ("accuracy", "chance"),
     "translation": ("bleu", "chrf"),

@@ -50,7 +50,7 @@ NOTED = {
 }
 
 
-OF_PACKAGES = ("summarise-docs",)
+OF_PACKAGES = ("summarise-docs", "summarise-docs-small")
 """Made of what is installed; nothing is asked of the hub."""
 
 
@@ -81,7 +81,7 @@ def test_every_form_and_both_languages_are_shipped() -> None:
         "generation",
     }
     assert {config.language for config in configs} == {"en", "zh"}
-    assert len(configs) == 24
+    assert len(configs) == 25
 
 
 @pytest.mark.parametrize("name", OF_PACKAGES)

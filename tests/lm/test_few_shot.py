@@ -158,6 +158,17 @@ def test_written_answers_are_scored(tmp_path: Path) -> None:
     assert table["log_prob"].to_pylist()[0] == pytest.approx(-first.nats)
 
 
+def test_written_summaries_are_scored_by_what_they_share_in_order(tmp_path: Path) -> None:
+    template = load_template("summary-written").model_copy(update={"example": "{source}"})
+    task = Task(name="docs", ask=Generation(), metrics=("rouge_l",))
+    source, rest = PROSE[0].rsplit(" ", 4)[0], " ".join(PROSE[0].split()[-4:])
+    items = items_of(template, task, [{"id": "1", "source": source, "target": "the new stone wall, at last"}])
+    model = exam_models.ngram(tmp_path, order=5)
+    [row] = few_shot_decisions(model, items, [], Few(template.model_copy(update={"stop": (".",)}), 0)).to_pylist()
+    assert row["answer"] == rest.rstrip(".") == "the old stone wall"
+    assert row["score"] == pytest.approx(2 * 3 / (4 + 6))  # the ... stone wall, of four words and of six
+
+
 def test_bleu_of_written_answers(tmp_path: Path) -> None:
     template = load_template("translation")
     task = Task(name="same", ask=Generation(), metrics=("bleu",))

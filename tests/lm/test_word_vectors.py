@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from lm.evaluate.metrics_labels import spearman
 from lm.evaluate.similarity import agreement, analogy_accuracy, read_analogies, read_pairs
+from lm.evaluate.word_decisions import similarity_rows
 from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import parse_tokenizer_config
@@ -132,6 +133,15 @@ def test_pairs_and_analogies_of_files(plane: WordVectors, tmp_path: Path) -> Non
         questions.write_text("# nothing\n" if reader is read_pairs else "\n")
         with pytest.raises(ValueError, match="there are no"):
             reader(questions)
+
+
+def test_equal_scores_of_words_share_their_rank() -> None:
+    """Whichever order the list has: two pairs that people and vectors score alike are equally far from right."""
+    vocabulary = Vocabulary(("a", "b", "c", "d"), np.arange(4, 0, -1))
+    vectors = WordVectors(vocabulary, np.array([[1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.float32))
+    pairs = [("a", "b", 9.0), ("b", "c", 9.0), ("a", "c", 9.0), ("a", "d", 1.0), ("b", "d", 1.0)]
+    for order in (pairs, pairs[::-1]):
+        assert similarity_rows(vectors, [("x", order)])["score"].to_pylist() == [0.0] * 5
 
 
 # --- text ----------------------------------------------------------------------------------------------------
