@@ -100,6 +100,7 @@ def request(model: Artifact, asked: AnyExam) -> tuple[ExamRequest, Inputs]:
     if (asked.kind in NEEDS_TRAINING or (asked.kind == "patterns" and not paths)) and model.digest:
         read, unknown = lineage_of(current_run().store, model, asked.name)
         given |= {"mixed": tuple(each.mixture is not None for each in read), "unknown": unknown}
+        given["trained"] = tuple(each.trained for each in read)
         inputs |= {part: [getattr(each, part) for each in read] for part in ("tokens", "split", "corpus")}
         inputs["mixture"] = [each.mixture for each in read if each.mixture is not None]
     return ExamRequest(**given), inputs

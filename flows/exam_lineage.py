@@ -24,7 +24,8 @@ def lineage_of(store: Store, model: Artifact, exam: str) -> tuple[list[Training]
             tokens, split = (_one(store, artifact, name, model, exam) for name in ("tokens", "split"))
             corpus = _one(store, tokens, "corpus", model, exam)
             mixture = _one(store, artifact, "mixture", model, exam) if inputs.get("mixture") else None
-            read.append(Training(tokens, split, corpus, mixture))
+            counts = artifact.counts()
+            read.append(Training(tokens, split, corpus, mixture, counts["tokens"] if "steps" in counts else None))
         elif not any(inputs.get(name) for name in BEFORE):
             unknown.append(artifact.name)
     if not read:

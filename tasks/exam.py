@@ -43,6 +43,8 @@ class ExamRequest(BaseModel):
     template: Template | None = None
     mixed: tuple[bool, ...] = ()
     """Of each training of the model, the last first: whether it read a mixture."""
+    trained: tuple[int | None, ...] = ()
+    """Of each, the tokens of all its steps."""
     unknown: tuple[str, ...] = ()
     """What else it learned from, whose documents nobody knows: weights of outside."""
     device: str = "cpu"
@@ -57,7 +59,8 @@ class ExamRequest(BaseModel):
 
     def key_material(self) -> dict[str, Any]:
         """With what is about the model, and on what kind of machine."""
-        return {**self.task_material(), "mixed": self.mixed, "unknown": self.unknown, "device": self.device}
+        model = {"mixed": self.mixed, "trained": self.trained, "unknown": self.unknown}
+        return {**self.task_material(), **model, "device": self.device}
 
 
 @stage(version=2, libraries=("sacrebleu", "scikit-learn", "tokenizers", "torch"))
@@ -91,7 +94,7 @@ def exam(
             config,
             model.path,
             labelled[0].path if labelled else None,
-            trainings(tokens, split, corpus, mixture, config.mixed),
+            trainings(tokens, split, corpus, mixture, config.mixed, config.trained),
             should_stop,
         )
         table, figures, definition = RUN[config.exam.kind](room)

@@ -83,7 +83,9 @@ class Room:
     def what_was_read(self) -> dict[str, Any]:
         """For the definition of an exam that asks about it."""
         unknown = {"not known": f"what {', '.join(self.request.unknown)} learned from"} if self.request.unknown else {}
-        return {"training documents": len(self.training_ids()), **unknown}
+        passes = [round(found, 3) for each in self.trainings if (found := each.passes()) is not None]
+        read = {"passes over them": passes} if passes else {}
+        return {"training documents": len(self.training_ids()), **read, **unknown}
 
 
 def read_texts(path: Path, whole: bool) -> Iterator[tuple[str, str]]:

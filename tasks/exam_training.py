@@ -19,17 +19,39 @@ class Training:
     split: Artifact
     corpus: Artifact
     mixture: Artifact | None
+    trained: int | None = None
+    """Tokens of all its steps; None: it counted every document."""
 
-    def ids(self) -> set[str]:
-        """Of the documents that were read at least once."""
+    def copies(self) -> dict[str, int]:
+        """How often each document is read in one pass, without those that are not."""
         import pyarrow.parquet as pq
 
         filters = [("split", "=", "train")]
-        found = set(pq.read_table(self.split.file("split.parquet"), columns=["id"], filters=filters)["id"].to_pylist())
+        found = pq.read_table(self.split.file("split.parquet"), columns=["id"], filters=filters)["id"].to_pylist()
         if self.mixture is None:
-            return found
-        drawn = pq.read_table(self.mixture.file("copies.parquet"), columns=["id"], filters=[("copies", ">", 0)])
-        return found & set(drawn["id"].to_pylist())
+            return dict.fromkeys(found, 1)
+        drawn = pq.read_table(self.mixture.file("copies.parquet"), columns=["id", "copies"])
+        often = dict(zip(drawn["id"].to_pylist(), drawn["copies"].to_pylist(), strict=True))
+        return {id: copies for id in found if (copies := often.get(id, 0)) > 0}
+
+    def ids(self) -> set[str]:
+        """Of the documents that a pass reads."""
+        return set(self.copies())
+
+    def passes(self) -> float | None:
+        """How often the documents were gone through; below 1 some were not read at all. None: once, every one."""
+        import pyarrow.parquet as pq
+
+        from tasks.tokenizer import token_stems
+
+        if self.trained is None:
+            return None
+        copies, size = self.copies(), 0
+        for stem in token_stems(self.tokens):
+            table = pq.read_table(stem.with_name(stem.name + ".parquet"), columns=["id", "tokens"])
+            rows = zip(table["id"].to_pylist(), table["tokens"].to_pylist(), strict=True)
+            size += sum(copies.get(id, 0) * tokens for id, tokens in rows)
+        return self.trained / size if size else None
 
 
 def trainings(
@@ -38,12 +60,13 @@ def trainings(
     corpus: Sequence[Artifact],
     mixture: Sequence[Artifact],
     mixed: Sequence[bool],
+    trained: Sequence[int | None],
 ) -> list[Training]:
     """One for each of `mixed`, which says whether there is a mixture, too."""
     mixtures = iter(mixture)
     return [
-        Training(t, s, c, next(mixtures) if has else None)
-        for t, s, c, has in zip(tokens, split, corpus, mixed, strict=True)
+        Training(t, s, c, next(mixtures) if has else None, size)
+        for t, s, c, has, size in zip(tokens, split, corpus, mixed, trained, strict=True)
     ]
 
 

@@ -94,6 +94,7 @@ def exam_continued(
     shutil.copytree(
         init_from[0].path, work.directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manif*", "_*")
     )
+    work.counts |= {"steps": 3, "tokens": 30}
 
 
 @stage(version=1)
@@ -140,6 +141,9 @@ def test_only_what_a_mixture_draws_was_read_and_what_was_read_before_counts_too(
         "base": pytest.approx(1 / 3), "more": pytest.approx(2 / 3), "tuned": pytest.approx(2 / 3)
     }  # fmt: skip
     assert [found[model]["definition"]["training documents"] for model in ("base", "more")] == [3, 4]
+    size = sum(len(ids) for _, ids in token_documents(read[:1]))
+    assert found["more"]["definition"]["passes over them"] == [round(30 / size, 3)]
+    assert "passes over them" not in found["base"]["definition"]  # n-grams count every document once
     decided = pq.read_table(Store(here / "store").resolve(found["more"]["artifact"]).file("decisions.parquet"))
     assert decided["document"].to_pylist() == ["doc-01", "doc-05", None]
 
