@@ -21,6 +21,7 @@ from flows.corpus import curate
 from flows.curation import Curation
 from flows.loading import ConfigError, override, parse, read
 from tasks.curated import Curated
+from tasks.files import file_sha256
 from tasks.filter import dropped_tables, kept_tables
 from tasks.profile import PROFILE
 from tasks.progress import Display
@@ -203,6 +204,5 @@ def _artifacts(made: Curated, *more: Artifact) -> Iterator[Artifact]:
 
 def _files(directory: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        with path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        yield {"path": str(path.relative_to(directory)), "bytes": path.stat().st_size, "sha256": digest}
+        name, size = str(path.relative_to(directory)), path.stat().st_size
+        yield {"path": name, "bytes": size, "sha256": file_sha256(path)}

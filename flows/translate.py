@@ -68,7 +68,7 @@ def pairs_of(given: PairsSection) -> Artifact:
         train = PairSource.of(given.train.paths(), given.train.fields)
         valid = None if given.valid is None else PairSource.of(given.valid.paths(), given.valid.fields)
     except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"{error.filename}: no such file") from error
     kept = given.model_dump(include={"valid_fraction", "salt", "max_pairs"})
     return pairs(PairsRequest(train=train, valid=valid, **kept))
 

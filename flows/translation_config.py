@@ -1,7 +1,5 @@
 """The configuration of a translator: pairs of texts, tokenizers for both sides, a model and its training."""
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -9,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from flows.curation import Section
-from flows.loading import CONFIGS, ConfigError, load
+from flows.loading import CONFIGS, expanded, load
 from lm.config import TrainConfig
 from lm.tokenizers.config import ByteBPEConfig, TokenizerConfig
 from lm.translator_config import TranslatorConfig
@@ -40,14 +38,7 @@ class PairFiles(Section):
 
     def paths(self) -> tuple[Path, ...]:
         """One path or two. Raises ConfigError for an environment variable that is not set."""
-        return tuple(_expanded(name) for name in (self.source, self.target, self.file) if name)
-
-
-def _expanded(name: str) -> Path:
-    whole = os.path.expandvars(name)
-    if left := re.search(r"\$\{?(\w+)", whole):
-        raise ConfigError(f"{name}: the environment variable {left[1]} is not set; set it, or name the file in full")
-    return Path(whole).expanduser()
+        return tuple(Path(expanded(name)) for name in (self.source, self.target, self.file) if name)
 
 
 class PairsSection(Section):

@@ -5,7 +5,6 @@ The worker builds and publishes; this process only looks up, hands out and colle
 """
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks.cluster import map_in_batches
+from tasks.files import file_sha256
 from tasks.host import HOST, process_mark
 from tasks.pool import map_locally
 from tasks.shared import store_at
@@ -232,6 +232,4 @@ def tables_beside(corpus: Artifact, measured: Artifact) -> list[tuple[str, list[
 
 def one_table(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
     """The result of a part that wrote one table."""
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return {"counts": counts, "shards": [{"path": path.name, "digest": digest, "counts": counts}]}
+    return {"counts": counts, "shards": [{"path": path.name, "digest": file_sha256(path), "counts": counts}]}

@@ -1,6 +1,5 @@
 """A translator from pairs of texts: the pairs, their tokenizers, and the trained model, each an artifact."""
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from lm.config import StrictModel, TrainConfig
 from lm.pairs import Pair, read_pairs, split_pairs, without_leaks
 from lm.tokenizers.config import TokenizerConfig
 from lm.translator_config import TranslatorConfig
+from tasks.files import file_sha256
 from tasks.pretrain import UNSEEN_IN_RESULT, register
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -35,13 +35,7 @@ class PairSource(BaseModel):
         Raises:
             FileNotFoundError: naming the file that is not there.
         """
-        hashes = []
-        for path in paths:
-            if not path.exists():
-                raise FileNotFoundError(f"{path}: no such file")
-            with path.open("rb") as handle:
-                hashes.append(hashlib.file_digest(handle, "sha256").hexdigest())
-        return cls(paths=paths, sha256=tuple(hashes), fields=fields)
+        return cls(paths=paths, sha256=tuple(map(file_sha256, paths)), fields=fields)
 
     def key_material(self) -> dict[str, Any]:
         """Content, and how it is read: the names' endings say that."""
