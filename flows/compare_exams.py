@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flows.given import given_model
+from flows.given import content_of, given_model
 from flows.loading import ConfigError
 from tasks.exam import read_exam
 from tasks.files import canonical_json
@@ -25,8 +25,7 @@ def compare_exams(store: Store, first: str, second: str, task: str | None = None
         ConfigError: no exam that both sat, or one of another task.
     """
     with use_run(Run(store, Resources().resolved(), Display(quiet=True), plan=Plan())):  # nothing is made here
-        a, b = given_model(first), given_model(second)
-    taken = [_sat(store, each) for each in (a, b)]
+        taken = [_sat(store, given_model(each)) for each in (first, second)]
     both = [key for key in taken[0] if key in taken[1]]
     found = [_compared(taken[0][key], taken[1][key]) for key in both]
     found = [each for each in found if task is None or each["name"] == task]
@@ -43,10 +42,13 @@ def _sat(store: Store, given: Artifact) -> dict[str, Artifact]:
     """The exams of a model by what was asked; of several answers to the same the newest. An exam is itself."""
     if given.stage == "exam":
         return {_asked(given): given}
-    found = {}
+    found: dict[str, Artifact] = {}
+    if not given.digest:  # a folder that nobody has asked: it is not in the store
+        return found
+    who = content_of(given.stage, given.key, given.digest)
     every = sorted(store.list("exam"), key=lambda each: (each.path / "manifest.json").stat().st_mtime_ns)
     for each in every:
-        if given.digest and given.digest in [item["digest"] for item in each.manifest()["inputs"]["model"]]:
+        if who in [content_of(**item) for item in each.manifest()["inputs"]["model"]]:
             found[_asked(each)] = each
     return found
 
@@ -55,7 +57,7 @@ def _asked(artifact: Artifact) -> str:
     """What was asked, without who was: the labelled set's content, the files', the protocol and its version."""
     manifest = artifact.manifest()
     config = {name: manifest["config"][name] for name in ("exam", "template", "files")}
-    labelled = [item["digest"] for item in manifest["inputs"]["labelled"]]
+    labelled = [content_of(**item) for item in manifest["inputs"]["labelled"]]
     return canonical_json([manifest["version"], config, labelled]).decode()
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from flows.loading import CONFIGS, ConfigError, expanded
 from flows.task_config import TaskConfig, load_shipped_task
 from flows.task_sets import build_task
-from lm.labelled.folder import DESCRIPTION
-from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model
+from lm.labelled.folder import DESCRIPTION, SPLITS
+from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model, files_of
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
 from tasks.files import read_json
 from tasks.run import current_run
@@ -87,6 +87,18 @@ def task_named(name: str) -> TaskConfig | None:
     whole = expanded(name)
     there = Path(whole).is_file() or (CONFIGS / "tasks" / f"{name}.yaml").is_file()
     return load_shipped_task(whole, {}) if there else None
+
+
+def content_of(stage: str, key: str, digest: str) -> list[list[str]]:
+    """Name and hash of each file that makes an artifact a model or a labelled set; results, samples and findings beside
+    them are left out, so that what was taken in as a folder equals what was made here. Of one that is gone, its digest.
+    """
+    artifact = current_run().store.find(stage, key)
+    if artifact is None:
+        return [[digest]]
+    labelled = [DESCRIPTION, *(f"{split}.parquet" for split in SPLITS)]
+    names = labelled if (artifact.path / DESCRIPTION).exists() else files_of(artifact.path)
+    return sorted([each["path"], each["sha256"]] for each in artifact.manifest()["files"] if each["path"] in names)
 
 
 def _with_files(files: Mapping[str, str], folder: Path) -> list[Artifact]:

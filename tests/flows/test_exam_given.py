@@ -12,6 +12,7 @@ from flows.given import given_labelled, given_model
 from flows.loading import ConfigError
 from flows.task_config import TaskConfig
 from flows.task_sets import build_task
+from tasks.adopt import AdoptConfig, adopt_model
 from tasks.exam import exam
 from tasks.progress import Display
 from tasks.run import Run, use_run
@@ -71,6 +72,25 @@ def test_a_set_is_built_of_its_task_and_is_the_same_by_all_its_names(here: Path,
     asked("one", few_shot(tmp_path, str(copy), shots=1))
     [compared] = compare_exams(store, "three", "one", "few")["exams"]
     assert compared["items"] == 2
+
+
+def test_what_was_taken_in_first_and_made_later_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, elsewhere = write_task(tmp_path), Run(Store(tmp_path / "elsewhere"), QUIET, Display(quiet=True))
+    with use_run(elsewhere):
+        made = given_labelled(str(task))
+    home = tmp_path / "home"
+    make_store(home)
+    monkeypatch.setenv("TEXTMILL_HOME", str(home))
+    store = Store(home / "store")
+    model = shutil.copytree(store.resolve("three").path, tmp_path / "model", ignore=shutil.ignore_patterns("manif*"))
+    with use_run(Run(store, QUIET, Display(quiet=True))):
+        taken = adopt_model(AdoptConfig.of(model))
+    asked(taken.name, few_shot(tmp_path, str(made.path), shots=1))
+    asked("one", few_shot(tmp_path, str(task), shots=1))
+    assert {each.stage for each in store.list() if each.stage.endswith(("labelled", "labelled_set"))} == {
+        "adopt_labelled", "labelled_set"}  # fmt: skip
+    for name in (taken.name, "three", str(model)):  # three is what was taken in
+        assert compare_exams(store, name, "one", "few")["exams"][0]["items"] == 2
 
 
 def test_a_model_is_the_same_by_all_its_names(here: Path, tmp_path: Path) -> None:
