@@ -8,13 +8,12 @@ from pathlib import Path
 
 from flows.loading import CONFIGS, ConfigError, expanded
 from flows.task_config import TaskConfig, load_shipped_task
-from flows.task_sets import build_task
+from flows.task_sets import build_task, named_set
 from lm.labelled.folder import DESCRIPTION, SPLITS
 from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model, files_of
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
 from tasks.files import read_json
 from tasks.run import current_run
-from tasks.stage import STAGES
 from tasks.store import Artifact
 
 
@@ -60,7 +59,7 @@ def given_labelled(name: str) -> Artifact:
         ConfigError: there is none, it cannot be used, or it is called by its stage, whose newest artifact may be the
             set of any task.
     """
-    store, folder = current_run().store, Path(expanded(name))
+    folder = Path(expanded(name))
     if folder.is_dir():
         try:
             config = AdoptLabelledConfig.of(folder)
@@ -69,12 +68,7 @@ def given_labelled(name: str) -> Artifact:
         return next(iter(_with_files(config.sha256, folder)), None) or adopt_labelled(config)
     if (task := task_named(name)) is not None:
         return build_task(task)
-    if name in STAGES and store.aliased(name) is None:
-        raise ConfigError(
-            f"{name!r} is a stage, and its newest artifact may be the set of any task: name a task (`textmill task"
-            f" ls`), or an artifact as `textmill ls {name}` lists them"
-        )
-    return store.checked(name)
+    return named_set(name)
 
 
 def task_named(name: str) -> TaskConfig | None:

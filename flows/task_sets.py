@@ -14,6 +14,7 @@ from tasks.labelled_set import FINDINGS, PAGE, labelled_set
 from tasks.progress import Display
 from tasks.run import Run, current_run, use_run
 from tasks.shared import open_store
+from tasks.stage import STAGES
 from tasks.store import Artifact
 
 
@@ -40,11 +41,27 @@ def labelled_set_of(config: LearningConfig, *forms: str) -> Artifact:
     assert config.data is not None
     folder = Path(config.data)
     if not folder.is_dir():
-        return current_run().store.resolve(config.data)
+        return named_set(config.data)
     try:
         return adopt_labelled(AdoptLabelledConfig.of(folder))
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(f"data: {error}") from error
+
+
+def named_set(name: str) -> Artifact:
+    """A labelled set by the name of its artifact or its alias.
+
+    Raises:
+        ConfigError: it is called by its stage, whose newest artifact may be the set of any task.
+        StoreError: there is none.
+    """
+    store = current_run().store
+    if name in STAGES and store.aliased(name) is None:
+        raise ConfigError(
+            f"{name!r} is a stage, and its newest artifact may be the set of any task: name a task (`textmill task"
+            f" ls`), or an artifact as `textmill ls {name}` lists them"
+        )
+    return store.checked(name)
 
 
 def check_task(config: TaskConfig, quiet: bool) -> dict[str, Any]:

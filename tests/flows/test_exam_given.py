@@ -9,9 +9,10 @@ import pytest
 
 from flows.compare_exams import compare_exams
 from flows.given import given_labelled, given_model
+from flows.learning_config import LearningConfig
 from flows.loading import ConfigError
 from flows.task_config import TaskConfig
-from flows.task_sets import build_task
+from flows.task_sets import build_task, labelled_set_of
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.exam import exam
 from tasks.progress import Display
@@ -156,6 +157,8 @@ def test_a_stage_is_no_labelled_set(here: Path, tmp_path: Path) -> None:
     store = Store(here / "store")
     with use_run(Run(store, QUIET, Display(quiet=True))):
         made = build_task(TaskConfig.model_validate(json.loads(write_task(tmp_path).read_text())))
+        with pytest.raises(ConfigError, match=r"'labelled_set' is a stage"):  # nor for fine-tuning
+            labelled_set_of(LearningConfig(name="x", data="labelled_set"))
         store.set_alias("sst-2", made)  # an alias goes before a shipped task, of which nothing is read
         assert given_labelled("sst-2") == made
         store.remove_alias("sst-2")
