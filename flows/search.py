@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.finetune import Tuned, opened, tune
 from flows.loading import ConfigError
 from flows.running import prefect_run
 from flows.search_config import SearchTuningConfig, shipped_search
-from flows.tuning import Tuned, opened, tune
 from lm.finetune.search import Trials, proposals
 from lm.finetune.search_config import Values, with_values
 from lm.train.guard import NonFiniteError
@@ -31,7 +31,7 @@ def build_searched(config: SearchTuningConfig) -> Searched:
     """Every trial in order, each with all seeds; then the summary of the chosen one, which alone is registered.
 
     Raises:
-        ConfigError: as `flows.tuning.build_tuned`; the package that proposes is not there; all trials diverged.
+        ConfigError: as `flows.finetune.build_tuned`; the package that proposes is not there; all trials diverged.
     """
     try:
         config.search.check(config.settings)

@@ -26,9 +26,9 @@ from typer.testing import CliRunner
 
 from flows import cli  # noqa: F401  the commands register themselves
 from flows.cli_common import app
+from flows.finetune import Tuned, build_tuned
+from flows.finetune_config import TuningConfig
 from flows.predict import predict_file
-from flows.tuning import Tuned, build_tuned
-from flows.tuning_config import TuningConfig
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.train import finetune
 from tasks import shipper

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from flows import cli  # noqa: F401  the commands register themselves
 from flows.cli_common import app
+from flows.finetune import build_tuned
+from flows.finetune_config import TuningConfig, load_tuning
 from flows.loading import CONFIGS, ConfigError
 from flows.predict import predict_file
-from flows.tuning import build_tuned
-from flows.tuning_config import TuningConfig, load_tuning
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.presets import FINETUNE_PRESETS
 from lm.finetune.train import finetune
