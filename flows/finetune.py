@@ -39,7 +39,12 @@ def build_tuned(config: TuningConfig) -> Tuned:
     """
     examples, model = opened(config)
     runs = tune(config.settings, config.seeds, config.name, examples, model)
-    return Tuned(examples, runs, finetune_summary(SummaryConfig(), runs=runs, examples=examples))
+    return summed_up(config, examples, runs)
+
+
+def summed_up(config: TuningConfig, examples: Artifact, runs: list[Artifact]) -> Tuned:
+    """What the runs reach together."""
+    return Tuned(examples, runs, finetune_summary(SummaryConfig(serve=config.serve), runs=runs, examples=examples))
 
 
 def opened(config: TuningConfig) -> tuple[Artifact, Artifact]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from flows.finetune import Tuned, opened, tune
+from flows.finetune import Tuned, opened, summed_up, tune
 from flows.loading import ConfigError
 from flows.running import prefect_run
 from flows.search_config import SearchTuningConfig, shipped_search
@@ -13,7 +13,6 @@ from lm.finetune.search import Trials, proposals
 from lm.finetune.search_config import Values, with_values
 from lm.train.guard import NonFiniteError
 from tasks.files import read_json
-from tasks.finetune import SummaryConfig, finetune_summary
 from tasks.search import SEARCH, SearchRequest, TrialConfig, search, search_trial
 from tasks.store import Artifact
 
@@ -61,9 +60,7 @@ def build_searched(config: SearchTuningConfig) -> Searched:
         raise ConfigError(f"search: the loss of all {number} trials became infinite: search among smaller rates")
     table = search(SearchRequest(search=config.search, diverged=tuple(diverged)), trials=trials)
     best = runs[read_json(table.file(SEARCH))["best"]]
-    return Searched(
-        trials, table, Tuned(examples, best, finetune_summary(SummaryConfig(), runs=best, examples=examples))
-    )
+    return Searched(trials, table, summed_up(config, examples, best))
 
 
 def _next(talk: Trials, score: float | None) -> Values | None:

@@ -1,0 +1,82 @@
+"""Models in MLflow's registry: by reference to an artifact, or uploaded so that MLflow serves them."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("textmill.shipper")
+
+DEV = "textmill.dev."
+"""Before the names of those tags of a version that say what it reached on dev."""
+
+
+def register_reference(client: Any, run_id: str, experiment_id: str, event: dict[str, Any]) -> None:
+    """Register where a model lies (an event `model`, tasks/journal.py); the alias moves to it."""
+    import mlflow
+
+    version = registered_version(client, run_id, event["name"])
+    if version is None:
+        model = mlflow.create_external_model(
+            name=event["name"],
+            source_run_id=run_id,
+            experiment_id=experiment_id,
+            tags={"textmill.key": event["key"], "textmill.path": event["path"]},
+            params={key: str(value) for key, value in event["params"].items()},
+        )
+        version = mlflow.register_model(f"models:/{model.model_id}", event["name"]).version
+    client.set_registered_model_alias(event["name"], event["alias"], version)
+
+
+def register_served(client: Any, run_id: str, experiment_id: str, event: dict[str, Any]) -> None:
+    """Upload a fine-tuned model as one that MLflow can serve, and register it (an event `serve`). The alias moves to it
+    unless a better one has it."""
+    import mlflow
+
+    from tasks.servable import servable
+
+    version = registered_version(client, run_id, event["name"])
+    if version is None:
+        try:
+            arguments = servable(Path(event["path"]))
+        except (OSError, ValueError) as error:
+            logger.warning("cannot be registered to be served: %s", error)  # collected meanwhile
+            return
+        model = client.create_logged_model(  # by `log` it would be one of the experiment `Default`
+            experiment_id,
+            name="model",
+            source_run_id=run_id,
+            tags={"textmill.key": event["key"], "textmill.path": event["path"]},
+            params=client.get_run(run_id).data.params,
+        )
+        logged = mlflow.models.Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            model_id=model.model_id,
+            registered_model_name=event["name"],
+            **arguments,
+        )
+        version = str(logged.registered_model_version)
+    dev = {DEV + name: str(value) for name, value in event.get("dev", {}).items()}
+    for tag, value in {"textmill.key": event["key"], **dev}.items():
+        client.set_model_version_tag(event["name"], version, tag, value)
+    if is_best(client, event["name"], event["alias"], dev):
+        client.set_registered_model_alias(event["name"], event["alias"], version)
+
+
+def is_best(client: Any, name: str, alias: str, dev: dict[str, str]) -> bool:
+    """Whether no better version has the alias. One that was asked other dev examples, or for another metric, is not
+    better: then the newest has it."""
+    holder = client.get_registered_model(name).aliases.get(alias)
+    if holder is None:
+        return True
+    its = client.get_model_version(name, str(holder)).tags
+    if not dev or any(its.get(DEV + what) != dev[DEV + what] for what in ("examples", "metric")):
+        return True
+    return float(dev[DEV + "mean"]) >= float(its[DEV + "mean"])
+
+
+def registered_version(client: Any, run_id: str, name: str) -> str | None:
+    """The version already registered for a run, so that a repeated event registers nothing twice."""
+    versions = client.search_model_versions(f"name = '{name}'")
+    return next((str(each.version) for each in versions if each.run_id == run_id), None)
