@@ -57,18 +57,24 @@ def tune(
     settings: FinetuneConfig, seeds: Sequence[int], label: str, examples: Artifact, model: Artifact
 ) -> list[Artifact]:
     """A run for each seed. Raises ConfigError for settings that do not fit the model or the set."""
+    return [train(request, label, examples, model) for request in requests_of(settings, seeds, label, model)]
+
+
+def requests_of(settings: FinetuneConfig, seeds: Sequence[int], label: str, model: Artifact) -> list[FinetuneRequest]:
+    """What is asked for each seed. Raises ConfigError for settings that do not fit the model."""
     try:
         settings = settings.resolve(settings_of(read_json(model.file("config.json"))))
     except ValueError as error:
         raise ConfigError(f"{label}: {error}") from error
-    runs = []
-    for seed in seeds:
-        request = FinetuneRequest(settings=settings.model_copy(update={"seed": seed}))
-        try:
-            runs.append(finetune(request, label=f"{label} seed {seed}", examples=examples, model=model))
-        except ValueError as error:
-            raise ConfigError(f"{label}: {error}") from error
-    return runs
+    return [FinetuneRequest(settings=settings.model_copy(update={"seed": seed})) for seed in seeds]
+
+
+def train(request: FinetuneRequest, label: str, examples: Artifact, model: Artifact) -> Artifact:
+    """One run. Raises ConfigError for settings that do not fit the set."""
+    try:
+        return finetune(request, label=f"{label} seed {request.settings.seed}", examples=examples, model=model)
+    except ValueError as error:
+        raise ConfigError(f"{label}: {error}") from error
 
 
 @flow(name="tuning", flow_run_name="finetune {config.name}", persist_result=False)

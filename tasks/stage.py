@@ -152,6 +152,11 @@ class Stage:
             return _plan(call)
         return _through_prefect(call) if run.flow_run_id else call.execute()[0]
 
+    def known(self, config: BaseModel, **inputs: Artifact | list[Artifact]) -> Artifact | None:
+        """The artifact of this stage for a config and inputs if the store has it; nothing is built."""
+        run = current_run()
+        return run.store.find(self.name, Call(self, config, inputs, self.name, run).key())
+
 
 def stage(version: int, libraries: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Stage]:
     """Make a stage of a function `(work, config, *, inputs...) -> None`.
