@@ -51,12 +51,13 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
             made.append(build_tuned(settings))
 
     monkeypatch.setattr(cli_finetune, "start_flow", without_a_server)
-    check, finetune, predict, show = [*COMMANDS, "textmill show finetune/KEY"]
+    check, finetune, predict, compare, show = [*COMMANDS, "textmill show finetune/KEY"]
     runner = CliRunner()
 
-    def run(line: str) -> None:
+    def run(line: str) -> str:
         done = runner.invoke(app, shlex.split(line)[1:])
         assert done.exit_code == 0, (line, done.output, done.exception)
+        return done.output
 
     assert show in PAGE.read_text(encoding="utf-8")
     run(check)
@@ -69,6 +70,8 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert {row["label"] for row in said} <= {"good", "bad"}
     run("textmill predict finetune_summary new.csv --out best.jsonl")
     assert (place / "best.jsonl").read_bytes() == (place / "said.jsonl").read_bytes()
+    compare = compare.replace("finetune_summary/KEY", "finetune_summary")
+    assert "valid accuracy" in run(compare.replace("finetune_summary/OTHER", tuned.best.name))
     (place / "tuned").symlink_to(tuned.best.path)
     exec(next(block for kind, block in BLOCKS if kind == "python"), {})
     assert "probabilities" in capsys.readouterr().out
