@@ -66,6 +66,11 @@ def figures(result: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def over(seeds: int) -> str:
+    """How a figure of so many seeds is named."""
+    return f"over {seeds} {'seed' if seeds == 1 else 'seeds'}"
+
+
 def registered_name(task: str) -> str:
     """What a task's models are called in MLflow, which allows neither `/` nor `:` in a name."""
     return "textmill-" + re.sub(r"[/:]", "-", task)
@@ -107,7 +112,7 @@ def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact],
         dev = dev_figure(found, examples)
         work.journal.write("serve", name=name, alias=BEST, path=str(best.path), key=best.key, dev=dev)
     rows = [{"split": s, "metric": m, **spread} for s, of in found["splits"].items() for m, spread in of.items()]
-    work.table("finetune-summary", rows, f"{found['task']} over {len(runs)} seeds")
+    work.table("reached", rows, f"{found['task']} {over(len(runs))}")
 
 
 def dev_figure(summary: dict[str, Any], examples: Artifact) -> dict[str, Any]:

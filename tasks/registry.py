@@ -41,18 +41,11 @@ def register_served(client: Any, run_id: str, experiment_id: str, event: dict[st
         except (OSError, ValueError) as error:
             logger.warning("cannot be registered to be served: %s", error)  # collected meanwhile
             return
-        model = client.create_logged_model(  # by `log` it would be one of the experiment `Default`
-            experiment_id,
-            name="model",
-            source_run_id=run_id,
-            tags={"textmill.key": event["key"], "textmill.path": event["path"]},
-            params=client.get_run(run_id).data.params,
-        )
         logged = mlflow.models.Model.log(
             artifact_path=None,
             flavor=mlflow.pyfunc,
             run_id=run_id,
-            model_id=model.model_id,
+            model_id=logged_model(client, run_id, experiment_id, event),
             registered_model_name=event["name"],
             **arguments,
         )
@@ -62,6 +55,22 @@ def register_served(client: Any, run_id: str, experiment_id: str, event: dict[st
         client.set_model_version_tag(event["name"], version, tag, value)
     if is_best(client, event["name"], event["alias"], dev):
         client.set_registered_model_alias(event["name"], event["alias"], version)
+
+
+def logged_model(client: Any, run_id: str, experiment_id: str, event: dict[str, Any]) -> str:
+    """The id of the run's model: that of an upload that was cut off, or a new one. MLflow would make one of the
+    experiment `Default`."""
+    begun = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+    if begun:
+        return str(begun[0].model_id)
+    model = client.create_logged_model(
+        experiment_id,
+        name="model",
+        source_run_id=run_id,
+        tags={"textmill.key": event["key"], "textmill.path": event["path"]},
+        params=client.get_run(run_id).data.params,
+    )
+    return str(model.model_id)
 
 
 def is_best(client: Any, name: str, alias: str, dev: dict[str, str]) -> bool:

@@ -7,7 +7,7 @@ from pydantic import Field
 from lm.config import StrictModel
 from lm.finetune.search_config import SearchConfig
 from tasks.files import read_json, write_json
-from tasks.finetune import METRICS, FinetuneRequest, finetune
+from tasks.finetune import METRICS, FinetuneRequest, finetune, over
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
@@ -75,4 +75,4 @@ def search(work: Work, config: SearchRequest, *, trials: list[Artifact]) -> None
     )
     work.counts |= {"trials": len(found), "diverged": len(config.diverged), "best_mean": found[best]["mean"]}
     rows = [{**trial["values"], "mean": trial["mean"], "sd": trial["sd"]} for trial in found]
-    work.table("search", rows, f"{found[best]['metric']} on dev, over {found[best]['seeds']} seeds")
+    work.table("trials", rows, f"{found[best]['metric']} on dev {over(found[best]['seeds'])}")

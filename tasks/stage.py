@@ -379,7 +379,8 @@ def _show_in_prefect(run: Run, label: str, work: Work) -> None:
         return
     counts = [{"what": name.replace("_", " "), "count": value} for name, value in work.counts.items()]
     try:
-        create_table_artifact(counts, key=artifact_slug(f"{label}-counts"), description=f"What {label} counted")
+        if counts:
+            create_table_artifact(counts, key=artifact_slug(f"{label}-counts"), description=f"What {label} counted")
         for name, rows, description in work.tables:
             create_table_artifact(rows, key=artifact_slug(f"{label}-{name}"), description=description)
         for name, text in work.markdown:

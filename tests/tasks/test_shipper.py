@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
@@ -195,7 +196,7 @@ def test_best_means_best_of_those_asked_the_same(
     store: Store, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worse model is registered and does not get the alias; other dev examples, or another metric, are another
-    question. What was sent twice changes nothing."""
+    question. What was cut off, or sent twice, changes nothing."""
     (tmp_path / "code.py").write_text(
         "from mlflow.models import set_model\nfrom mlflow.pyfunc import PythonModel\n"
         "class Silent(PythonModel):\n    def predict(self, context, model_input: list[str]) -> list[str]:\n"
@@ -203,6 +204,15 @@ def test_best_means_best_of_those_asked_the_same(
     )
     served = {"python_model": str(tmp_path / "code.py"), "pip_requirements": ["mlflow"]}
     monkeypatch.setattr("tasks.servable.servable", lambda folder: served)
+    upload = mlflow.models.Model.log
+    cut_off = iter([True])
+
+    def log(**arguments: Any) -> Any:
+        if next(cut_off, False):
+            raise OSError("the server went away in the middle")
+        return upload(**arguments)
+
+    monkeypatch.setattr(mlflow.models.Model, "log", log)
     pipeline = Pipeline(store)
     asked = [
         ("d1", "f1", 0.7, "1"),
@@ -216,6 +226,9 @@ def test_best_means_best_of_those_asked_the_same(
         journal = pipeline.stage("finetune_summary", key)
         dev = {"examples": examples, "metric": metric, "mean": mean}
         journal.write("serve", name="textmill-x", alias="best", path=str(tmp_path), key=key, dev=dev)
+        if number == 0:
+            with pytest.raises(OSError, match="the server went away"):
+                shipper.ship_run(store, pipeline.directory, client)
         shipper.ship_run(store, pipeline.directory, client)
         (store.partial / f"finetune_summary-{key}" / "_run" / shipper.CURSOR).unlink()  # killed before it moved
         shipper.ship_run(store, pipeline.directory, client)
