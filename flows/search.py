@@ -15,7 +15,7 @@ from lm.finetune.search import Trials, proposals
 from lm.finetune.search_config import Values, with_values
 from lm.train.guard import NonFiniteError
 from tasks.files import read_json
-from tasks.run import current_run
+from tasks.finetune import FinetuneRequest
 from tasks.search import SEARCH, DivergedRequest, SearchRequest, TrialConfig, diverged_run, search, search_trial
 from tasks.store import Artifact
 
@@ -71,19 +71,22 @@ def _tried(
     """A run for each seed; None if the loss of one becomes infinite, now or when it was tried before."""
     requests = requests_of(settings, seeds, label, model)
     for request in requests:
-        known = diverged_run.known(DivergedRequest(settings=request.settings), examples=examples, model=model)
-        if known is not None:
-            current_run().reused(known, f"{label} seed {request.settings.seed} diverged")
+        if diverged_run.known(DivergedRequest(settings=request.settings), examples=examples, model=model):
+            _diverged(request, "", label, examples, model)
             return None
     runs = []
     for request in requests:
         try:
             runs.append(train(request, label, examples, model))
         except NonFiniteError as error:
-            ended = DivergedRequest(settings=request.settings, said=str(error))
-            diverged_run(ended, label=f"{label} seed {request.settings.seed} diverged", examples=examples, model=model)
+            _diverged(request, str(error), label, examples, model)
             return None
     return runs
+
+
+def _diverged(request: FinetuneRequest, said: str, label: str, examples: Artifact, model: Artifact) -> None:
+    ended = DivergedRequest(settings=request.settings, said=said)
+    diverged_run(ended, label=f"{label} seed {request.settings.seed} diverged", examples=examples, model=model)
 
 
 def _next(talk: Trials, score: float | None) -> Values | None:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 logger = logging.getLogger("textmill.shipper")
@@ -41,15 +42,8 @@ def register_served(client: Any, run_id: str, experiment_id: str, event: dict[st
         except (OSError, ValueError) as error:
             logger.warning("cannot be registered to be served: %s", error)  # collected meanwhile
             return
-        logged = mlflow.models.Model.log(
-            artifact_path=None,
-            flavor=mlflow.pyfunc,
-            run_id=run_id,
-            model_id=logged_model(client, run_id, experiment_id, event),
-            registered_model_name=event["name"],
-            **arguments,
-        )
-        version = str(logged.registered_model_version)
+        model_id = uploaded(client, run_id, experiment_id, event, arguments)
+        version = str(mlflow.register_model(f"models:/{model_id}", event["name"]).version)
     dev = {DEV + name: str(value) for name, value in event.get("dev", {}).items()}
     for tag, value in {"textmill.key": event["key"], **dev}.items():
         client.set_model_version_tag(event["name"], version, tag, value)
@@ -57,19 +51,30 @@ def register_served(client: Any, run_id: str, experiment_id: str, event: dict[st
         client.set_registered_model_alias(event["name"], event["alias"], version)
 
 
-def logged_model(client: Any, run_id: str, experiment_id: str, event: dict[str, Any]) -> str:
-    """The id of the run's model: that of an upload that was cut off, or a new one. MLflow would make one of the
-    experiment `Default`."""
+def uploaded(client: Any, run_id: str, experiment_id: str, event: dict[str, Any], arguments: dict[str, Any]) -> str:
+    """The id of the run's model once its files are with MLflow; an upload that was cut off is gone on with.
+
+    As `mlflow.pyfunc.log_model` does it, which makes a new model each time, and in the experiment `Default`.
+    """
+    import mlflow
+    from mlflow.entities import LoggedModelOutput
+
     begun = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
-    if begun:
-        return str(begun[0].model_id)
-    model = client.create_logged_model(
+    model = begun[0] if begun else client.create_logged_model(
         experiment_id,
         name="model",
         source_run_id=run_id,
         tags={"textmill.key": event["key"], "textmill.path": event["path"]},
         params=client.get_run(run_id).data.params,
-    )
+    )  # fmt: skip
+    described = mlflow.models.Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id)
+    with TemporaryDirectory() as folder:
+        mlflow.pyfunc.save_model(f"{folder}/model", mlflow_model=described, **arguments)
+        client.log_model_artifacts(model.model_id, f"{folder}/model")
+    client.finalize_logged_model(model.model_id, "READY")
+    outputs = client.get_run(run_id).outputs
+    if model.model_id not in [each.model_id for each in (outputs.model_outputs if outputs else ())]:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return str(model.model_id)
 
 

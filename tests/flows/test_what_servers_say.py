@@ -40,7 +40,7 @@ class Said:
         experiment = self.mlflow.get_experiment_by_name("textmill")
         assert experiment is not None
         found = self.mlflow.search_runs([experiment.experiment_id], max_results=200)
-        [parent] = [run for run in found if run.info.run_name == name]
+        [parent] = [run for run in found if run.info.run_name == name and "mlflow.parentRunId" not in run.data.tags]
         below = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
         assert len({run.info.run_name for run in below}) == len(below)
         return parent, {str(run.info.run_name): run for run in below}
@@ -128,7 +128,7 @@ def test_a_search_has_a_run_for_each_trial_and_registers_what_was_chosen(said: S
 def test_a_study_shows_its_table_and_its_picture(said: Said) -> None:
     found = states(said, "study")
     wanted = {f"topics {labels} gpt seed {seed}" for labels in (16, "all") for seed in (0, 1)}
-    wanted |= {"topics 16 words", "topics all words", "study labels"}
+    wanted |= {"topics 16 words", "topics all words", "study labels", "labelled set topics 16", "labelled set topics"}
     assert wanted <= set(found)
     assert set(found.values()) == {"Completed"}
 
@@ -157,3 +157,12 @@ def test_an_instruction_tuning_shows_its_samples_and_is_registered(said: Said) -
     assert version.source.startswith("models:/")
     model = said.mlflow.get_logged_model(version.model_id)
     assert Path(model.tags["textmill.path"]).is_dir()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("flow", ["search", "study", "instruct"])
+def test_nothing_is_shown_that_says_nothing(said: Said, flow: str) -> None:
+    shown = said.ask("artifacts", flow)
+    assert {each["type"] for each in shown} <= {"table", "markdown", "progress"}
+    assert not [each["key"] for each in shown if each["data"] in ("[]", [], None)]
+    assert not [each["description"] for each in shown if "0 of 0" in each["description"]]

@@ -192,6 +192,16 @@ def test_a_model_is_registered_once_under_its_alias(store: Store, client: Mlflow
     assert len(client.search_logged_models([experiment.experiment_id])) == 2
 
 
+def broken_after(call: Any) -> Any:
+    """The same, but the server's answer is lost."""
+
+    def broken(*given: Any, **further: Any) -> None:
+        call(*given, **further)
+        raise OSError("the server went away")
+
+    return broken
+
+
 def test_best_means_best_of_those_asked_the_same(
     store: Store, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,15 +214,7 @@ def test_best_means_best_of_those_asked_the_same(
     )
     served = {"python_model": str(tmp_path / "code.py"), "pip_requirements": ["mlflow"]}
     monkeypatch.setattr("tasks.servable.servable", lambda folder: served)
-    upload = mlflow.models.Model.log
-    cut_off = iter([True])
-
-    def log(**arguments: Any) -> Any:
-        if next(cut_off, False):
-            raise OSError("the server went away in the middle")
-        return upload(**arguments)
-
-    monkeypatch.setattr(mlflow.models.Model, "log", log)
+    breaks = [(MlflowClient, "log_model_artifacts"), (MlflowClient, "log_outputs"), (mlflow, "register_model")]
     pipeline = Pipeline(store)
     asked = [
         ("d1", "f1", 0.7, "1"),
@@ -226,9 +228,11 @@ def test_best_means_best_of_those_asked_the_same(
         journal = pipeline.stage("finetune_summary", key)
         dev = {"examples": examples, "metric": metric, "mean": mean}
         journal.write("serve", name="textmill-x", alias="best", path=str(tmp_path), key=key, dev=dev)
-        if number == 0:
-            with pytest.raises(OSError, match="the server went away"):
-                shipper.ship_run(store, pipeline.directory, client)
+        for place, name in breaks if number == 0 else ():
+            with monkeypatch.context() as patch:
+                patch.setattr(place, name, broken_after(getattr(place, name)))
+                with pytest.raises(OSError, match="the server went away"):
+                    shipper.ship_run(store, pipeline.directory, client)
         shipper.ship_run(store, pipeline.directory, client)
         (store.partial / f"finetune_summary-{key}" / "_run" / shipper.CURSOR).unlink()  # killed before it moved
         shipper.ship_run(store, pipeline.directory, client)
@@ -237,6 +241,7 @@ def test_best_means_best_of_those_asked_the_same(
     experiment = client.get_experiment_by_name("textmill")
     models = client.search_logged_models([experiment.experiment_id])
     assert [model.status for model in models] == ["READY"] * len(asked)
+    assert mlflow.pyfunc.load_model("models:/textmill-x@best").predict(["a"]) == ["a"]
     tags = client.get_model_version("textmill-x", "3").tags
     assert {name: tags[name] for name in tags if name.startswith(DEV)} == {
         DEV + "examples": "d1",
