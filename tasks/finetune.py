@@ -16,7 +16,7 @@ from tasks.training import training
 METRICS = "metrics.json"
 SUMMARY = "summary.json"
 BEST = "best"
-"""In MLflow the alias of a task's model that is best on dev: `tasks.shipper` moves it."""
+"""In MLflow the alias of a task's model that is best on dev: `tasks.registry` moves it."""
 
 
 class FinetuneRequest(StrictModel):

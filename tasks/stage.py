@@ -28,6 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from lm.train.guard import NonFiniteError
 from tasks.files import read_json, write_json
 from tasks.host import HOST
 from tasks.journal import Journal
@@ -352,10 +353,13 @@ def _through_prefect(call: Call) -> Artifact:
     """
     from prefect import task
     from prefect.cache_policies import NO_CACHE
-    from prefect.states import Completed
+    from prefect.states import Completed, Failed
 
     def build(inputs: dict[str, Any]) -> Any:
-        artifact, reused = call.execute()
+        try:
+            artifact, reused = call.execute()
+        except NonFiniteError as error:  # its message says all: of what is raised Prefect prints the whole traceback
+            return Failed(message=str(error), data=error)
         if reused:
             return Completed(name="Cached", message=f"reused {artifact.name}", data=artifact)
         return Completed(message=f"built {artifact.name}", data=artifact)

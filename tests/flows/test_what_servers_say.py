@@ -67,6 +67,7 @@ def said(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathF
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr, done.stderr[-3000:]
     address = f"http://127.0.0.1:{json.loads(ports.read_text())['mlflow']}"
     return Said(json.loads(done.stdout.splitlines()[-1]), prefect_environment["PREFECT_API_URL"], MlflowClient(address))
 
