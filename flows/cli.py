@@ -13,10 +13,10 @@ from rich.markup import escape
 from flows import (  # noqa: F401  these files register their commands
     cli_chat,
     cli_exams,
+    cli_finetune,
     cli_models,
     cli_studies,
     cli_tasks,
-    cli_tuning,
     printing,
 )
 from flows.cli_common import Config, Json, Overrides, app, err, fail, overrides, show_result, start_flow

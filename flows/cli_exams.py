@@ -29,15 +29,30 @@ def evaluate(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="A model, or an exam artifact.", show_default=False)],
+    first: Annotated[
+        str,
+        typer.Argument(help="A model, an exam, or a fine-tuning (a run or a summary).", show_default=False),
+    ],
     second: Annotated[str, typer.Argument(help="Another one.", show_default=False)],
-    task: Annotated[str | None, typer.Option(help="Only the exam of this name.")] = None,
+    task: Annotated[str | None, typer.Option(help="Of models only the exam of this name.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Differences of two models on the exams that both sat, with paired bootstrap intervals, and the items that
-    changed."""
+    """Differences of two models on the exams that both sat, or of two fine-tunings on the examples that both answered,
+    with paired bootstrap intervals."""
     from flows.compare_exams import compare_exams
-    from flows.printing_exams import show_comparison
+    from flows.compare_finetunes import compare_finetunes, finetuning_of
+    from flows.loading import ConfigError
+    from flows.printing_exams import show_comparison, show_finetunes
     from tasks.shared import open_store
 
-    show_result(compare_exams(open_store(), first, second, task), as_json, show_comparison)
+    store = open_store()
+    names, tuned = (first, second), [finetuning_of(store, name) for name in (first, second)]
+    if tuned[0] is not None and tuned[1] is not None:
+        if task is not None:
+            raise ConfigError(f"--task {task}: names an exam; two fine-tunings are compared on their own task")
+        show_result(compare_finetunes(tuned[0], tuned[1]), as_json, show_finetunes)
+        return
+    if any(tuned):
+        is_one, is_none = names if tuned[0] else reversed(names)
+        raise ConfigError(f"{is_one} is a fine-tuning and {is_none} is none: compare two of a kind")
+    show_result(compare_exams(store, first, second, task), as_json, show_comparison)

@@ -1,39 +1,85 @@
-"""Fine-tuning: the pretrained model against random weights and a bag of words, over several seeds."""
+"""Fine-tuning a model on a task: its labelled set, a run for each seed, and what they reach together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data_quality.config import LabelledConfig
-from flows.config import PipelineConfig
-from flows.corpus import Corpus
-from flows.pretrain import Pretrained
-from tasks.evaluate import compare
-from tasks.finetune import FinetuneRequest, bag_of_words, finetune
-from tasks.labelled import labelled
-from tasks.stage import NoConfig
+from prefect import flow
+
+from flows.finetune_config import TuningConfig, shipped_tuning
+from flows.loading import ConfigError
+from flows.pretrain import named_model
+from flows.running import prefect_run
+from flows.task_sets import labelled_set_of
+from lm.finetune.config import FinetuneConfig
+from lm.finetune.kinds import settings_of
+from tasks.files import read_json
+from tasks.finetune import FinetuneRequest, SummaryConfig, finetune, finetune_summary
 from tasks.store import Artifact
 
 
 @dataclass(frozen=True)
-class Finetuned:
-    """The runs of each system, in the order of the seeds, and their comparison."""
+class Tuned:
+    """The set, the runs in the order of the seeds, and what they reach together."""
 
     examples: Artifact
-    pretrained: list[Artifact]
-    scratch: list[Artifact]
-    baseline: Artifact
-    comparison: Artifact
+    runs: list[Artifact]
+    summary: Artifact
+
+    @property
+    def best(self) -> Artifact:
+        """The run that is best on dev."""
+        return self.runs[read_json(self.summary.file("summary.json"))["best"]]
 
 
-def build_finetuned(config: PipelineConfig, task: LabelledConfig, corpus: Corpus, model: Pretrained) -> Finetuned:
-    """Build the labelled set from the corpus's own split, then run every system and seed."""
-    examples = labelled(task, corpus=corpus.kept, split=corpus.split)
-    settings = config.finetune.settings.resolve(model.settings)
-    runs: dict[str, list[Artifact]] = {"pretrained": [], "random": []}
-    for seed in config.finetune.seeds:
-        for initialisation, made in runs.items():
-            one = FinetuneRequest(settings=settings.model_copy(update={"seed": seed, "initialisation": initialisation}))
-            label = f"finetune {initialisation} seed {seed}"
-            made.append(finetune(one, label=label, examples=examples, model=model.model))
-    baseline = bag_of_words(config.finetune.baseline, examples=examples)
-    comparison = compare(NoConfig(), pretrained=runs["pretrained"], scratch=runs["random"], baseline=baseline)
-    return Finetuned(examples, runs["pretrained"], runs["random"], baseline, comparison)
+def build_tuned(config: TuningConfig) -> Tuned:
+    """Every stage in order; each is found in the store or built.
+
+    Raises:
+        ConfigError: no such task, set or model, or one that cannot be fine-tuned, or settings that do not fit it.
+    """
+    examples, model = opened(config)
+    runs = tune(config.settings, config.seeds, config.name, examples, model)
+    return summed_up(config, examples, runs)
+
+
+def summed_up(config: TuningConfig, examples: Artifact, runs: list[Artifact]) -> Tuned:
+    """What the runs reach together."""
+    return Tuned(examples, runs, finetune_summary(SummaryConfig(serve=config.serve), runs=runs, examples=examples))
+
+
+def opened(config: TuningConfig) -> tuple[Artifact, Artifact]:
+    """The labelled set and the model. Raises ConfigError as `build_tuned` does."""
+    wanted, _ = config.needed()
+    return labelled_set_of(config), named_model(wanted, "model")
+
+
+def tune(
+    settings: FinetuneConfig, seeds: Sequence[int], label: str, examples: Artifact, model: Artifact
+) -> list[Artifact]:
+    """A run for each seed. Raises ConfigError for settings that do not fit the model or the set."""
+    return [train(request, label, examples, model) for request in requests_of(settings, seeds, label, model)]
+
+
+def requests_of(settings: FinetuneConfig, seeds: Sequence[int], label: str, model: Artifact) -> list[FinetuneRequest]:
+    """What is asked for each seed. Raises ConfigError for settings that do not fit the model."""
+    try:
+        settings = settings.resolve(settings_of(read_json(model.file("config.json"))))
+    except ValueError as error:
+        raise ConfigError(f"{label}: {error}") from error
+    return [FinetuneRequest(settings=settings.model_copy(update={"seed": seed})) for seed in seeds]
+
+
+def train(request: FinetuneRequest, label: str, examples: Artifact, model: Artifact) -> Artifact:
+    """One run. Raises ConfigError for settings that do not fit the set."""
+    try:
+        return finetune(request, label=f"{label} seed {request.settings.seed}", examples=examples, model=model)
+    except ValueError as error:
+        raise ConfigError(f"{label}: {error}") from error
+
+
+@flow(name="tuning", flow_run_name="finetune {config.name}", persist_result=False)
+def tuning_flow(config: TuningConfig = shipped_tuning()) -> dict[str, str]:  # noqa: B008
+    """Fine-tune a model on a task over several seeds; what is up to date is reused."""
+    with prefect_run("tuning", config):
+        made = build_tuned(config)
+    return {"summary": made.summary.name, "best": made.best.name}

@@ -4,8 +4,8 @@ from prefect import flow
 
 from flows.config import PipelineConfig, quickstart
 from flows.corpus import build_corpus
-from flows.finetune import build_finetuned
 from flows.pretrain import build_pretrained, build_tokens
+from flows.quickstart_finetune import build_finetuned
 from flows.running import prefect_run
 from tasks.report import ReportConfig, report
 from tasks.store import Artifact

@@ -48,6 +48,21 @@ def show_comparison(found: dict[str, Any]) -> None:
                 out.print(f"      {side.replace('_', ' ')}: {', '.join(ids)}", markup=False)
 
 
+def show_finetunes(found: dict[str, Any]) -> None:
+    """A line for each split and metric: both means over the seeds, and their difference with its interval."""
+    out.print(f"\n  [bold]{escape(found['task'])}[/]")
+    for side in ("first", "second"):
+        seeds = found["comparisons"][0][side]["seeds"]
+        out.print(f"    {side:<7} {escape(found[side])}, {seeds} {'seed' if seeds == 1 else 'seeds'}")
+    out.print(f"    {'':<24} {'first':>16} {'second':>16}   difference (95 % interval; paired bootstrap)")
+    for each in found["comparisons"]:
+        means = [f"{each[side]['mean']:.4f} ± {each[side]['sd']:.4f}" for side in ("first", "second")]
+        gap = each["difference"]
+        shown = f"{gap['value']:+.4f}  ({gap['low']:+.4f} to {gap['high']:+.4f}, p {gap['p_value']:.4f})"
+        name = f"{each['split']} {each['metric']}"
+        out.print(f"    {name:<24} {means[0]:>16} {means[1]:>16}   {shown}  n {each['items']:,}", markup=False)
+
+
 def number(value: float) -> str:
     """Four digits behind the point, whole numbers as they are."""
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4f}"

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from flows.config import PipelineConfig, TokensConfig
+from flows.finetune_config import TuningConfig
 from flows.instruct_config import InstructConfig
 from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
@@ -19,7 +20,6 @@ from flows.search_config import SearchTuningConfig
 from flows.study_config import StudyConfig
 from flows.task_config import TaskConfig
 from flows.translation_config import TranslationConfig
-from flows.tuning_config import TuningConfig
 
 HEAD = """# Configuration
 

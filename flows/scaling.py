@@ -37,7 +37,7 @@ class Scaling:
     grid: Artifact | None = None
 
 
-class Study:
+class ScalingRuns:
     """The corpus and the tokens that all models of a study share, and how one of them is trained."""
 
     def __init__(self, config: ScalingConfig) -> None:
@@ -89,11 +89,11 @@ def build_scaling(config: ScalingConfig, predict_only: bool = False) -> Scaling:
 
     With `predict_only` nothing is trained that the prediction does not rest on.
     """
-    study = Study(config)
+    shared = ScalingRuns(config)
     sizes = sorted(config.sizes, key=config.body)
-    runs = [study.run(size, tokens) for size in sizes for tokens in sorted(config.budgets)]
+    runs = [shared.run(size, tokens) for size in sizes for tokens in sorted(config.budgets)]
     factor = runs[-1].factor
-    request = study.request(config.target, config.target.tokens or max(config.budgets), factor)
+    request = shared.request(config.target, config.target.tokens or max(config.budgets), factor)
     wanted = PredictionConfig(
         target=request.settings,
         tokens=config.target_tokens(),
@@ -107,24 +107,24 @@ def build_scaling(config: ScalingConfig, predict_only: bool = False) -> Scaling:
     if predict_only:
         return Scaling(runs, prediction)
     label = f"target {config.target.layers}x{config.target.width}"
-    model = study.train(label, request, prediction=prediction)
-    target = Trained(model, study.ask(label, model, request), factor)
+    model = shared.train(label, request, prediction=prediction)
+    target = Trained(model, shared.ask(label, model, request), factor)
     table = scaling_table(NoConfig(), prediction=prediction, target=target.model, figures=target.figures)
-    return Scaling(runs, prediction, target, table, build_grid(study, config.grid) if config.grid else None)
+    return Scaling(runs, prediction, target, table, build_grid(shared, config.grid, factor) if config.grid else None)
 
 
-def build_grid(study: Study, config: GridConfig) -> Artifact:
-    """Every size on every text."""
+def build_grid(shared: ScalingRuns, config: GridConfig, factor: float) -> Artifact:
+    """Every size on every text, at the factor of the learning rate that was best for the largest size and budget."""
     cells: list[tuple[Trained, Artifact]] = []
     for text in sorted(config.texts):
         part = subset(
-            SubsetConfig(tokens=text), label=f"text of {text:,}", tokens=study.tokens.tokens, split=study.corpus.split
+            SubsetConfig(tokens=text), label=f"text of {text:,}", tokens=shared.tokens.tokens, split=shared.corpus.split
         )
         for size in config.sizes:
             label = f"{size.layers}x{size.width}, text of {text:,}"
-            request = study.request(size, config.tokens)
-            model = study.train(label, request, mixture=part)
-            cells.append((Trained(model, study.ask(label, model, request, mixture=part)), part))
+            request = shared.request(size, config.tokens, factor)
+            model = shared.train(label, request, mixture=part)
+            cells.append((Trained(model, shared.ask(label, model, request, mixture=part)), part))
     trained = [cell for cell, _ in cells]
     return size_and_data(
         NoConfig(),

@@ -73,7 +73,7 @@ class ScalingConfig(TokensConfig):
         default=(1.0,),
         min_length=1,
         description="Each size is trained at its rate times each of these at every budget, and the best on validation"
-        " text counts; the target has the factor that was best for the largest size and budget.",
+        " text counts; the target and the grid have the factor that was best for the largest size and budget.",
     )
     train: TrainConfig = Field(
         default=TrainConfig(tokens=1), description="Batch, optimiser, schedule. Tokens are those of `budgets`."

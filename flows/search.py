@@ -1,20 +1,22 @@
 """A search for the settings of a fine-tuning. Every run of a trial is an artifact: a search that was killed asks
 nothing twice, and one that is made longer, or finer, has what both share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.finetune import Tuned, opened, requests_of, summed_up, train
 from flows.loading import ConfigError
 from flows.running import prefect_run
 from flows.search_config import SearchTuningConfig, shipped_search
-from flows.tuning import Tuned, opened, tune
+from lm.finetune.config import FinetuneConfig
 from lm.finetune.search import Trials, proposals
 from lm.finetune.search_config import Values, with_values
 from lm.train.guard import NonFiniteError
 from tasks.files import read_json
-from tasks.finetune import SummaryConfig, finetune_summary
-from tasks.search import SEARCH, SearchRequest, TrialConfig, search, search_trial
+from tasks.finetune import FinetuneRequest
+from tasks.search import SEARCH, DivergedRequest, SearchRequest, TrialConfig, diverged_run, search, search_trial
 from tasks.store import Artifact
 
 
@@ -31,7 +33,7 @@ def build_searched(config: SearchTuningConfig) -> Searched:
     """Every trial in order, each with all seeds; then the summary of the chosen one, which alone is registered.
 
     Raises:
-        ConfigError: as `flows.tuning.build_tuned`; the package that proposes is not there; all trials diverged.
+        ConfigError: as `flows.finetune.build_tuned`; the package that proposes is not there; all trials diverged.
     """
     try:
         config.search.check(config.settings)
@@ -48,9 +50,8 @@ def build_searched(config: SearchTuningConfig) -> Searched:
         number += 1
         label = f"{config.name} trial {number}"
         score = None
-        try:
-            ran = tune(with_values(config.settings, values), config.seeds, label, examples, model)
-        except NonFiniteError:
+        ran = _tried(with_values(config.settings, values), config.seeds, label, examples, model)
+        if ran is None:
             diverged.append(values)
         else:
             runs.append(ran)
@@ -61,9 +62,31 @@ def build_searched(config: SearchTuningConfig) -> Searched:
         raise ConfigError(f"search: the loss of all {number} trials became infinite: search among smaller rates")
     table = search(SearchRequest(search=config.search, diverged=tuple(diverged)), trials=trials)
     best = runs[read_json(table.file(SEARCH))["best"]]
-    return Searched(
-        trials, table, Tuned(examples, best, finetune_summary(SummaryConfig(), runs=best, examples=examples))
-    )
+    return Searched(trials, table, summed_up(config, examples, best))
+
+
+def _tried(
+    settings: FinetuneConfig, seeds: Sequence[int], label: str, examples: Artifact, model: Artifact
+) -> list[Artifact] | None:
+    """A run for each seed; None if the loss of one becomes infinite, now or when it was tried before."""
+    requests = requests_of(settings, seeds, label, model)
+    for request in requests:
+        if diverged_run.known(DivergedRequest(settings=request.settings), examples=examples, model=model):
+            _diverged(request, "", label, examples, model)
+            return None
+    runs = []
+    for request in requests:
+        try:
+            runs.append(train(request, label, examples, model))
+        except NonFiniteError as error:
+            _diverged(request, str(error), label, examples, model)
+            return None
+    return runs
+
+
+def _diverged(request: FinetuneRequest, said: str, label: str, examples: Artifact, model: Artifact) -> None:
+    ended = DivergedRequest(settings=request.settings, said=said)
+    diverged_run(ended, label=f"{label} seed {request.settings.seed} diverged", examples=examples, model=model)
 
 
 def _next(talk: Trials, score: float | None) -> Values | None:

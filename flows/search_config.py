@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from flows.finetune_config import TuningConfig
 from flows.loading import CONFIGS, load
-from flows.tuning_config import TuningConfig
 from lm.finetune.search_config import SearchConfig
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from flows import running, services
 from tasks import home
 from tasks.files import read_json
+from tasks.finetune import over
 from tasks.ladder import read_board
 from tasks.progress import cancelled_in_ui
 from tasks.run import Run
@@ -146,7 +147,7 @@ def _tuned(summary: dict[str, Any]) -> dict[str, str]:
     for split, of in summary["splits"].items():
         for name, spread in of.items():
             figures[f"{summary['task']}, {split} {name}"] = (
-                f"{spread['mean']:.3f} ± {spread['sd']:.3f} over {summary['seeds']} seeds "
+                f"{spread['mean']:.3f} ± {spread['sd']:.3f} {over(summary['seeds'])} "
                 f"(95 % interval {spread['low']:.3f} to {spread['high']:.3f})"
             )
     return figures | {"best run on dev": summary["runs"][summary["best"]]["artifact"]}

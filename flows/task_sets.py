@@ -24,8 +24,9 @@ def build_task(config: TaskConfig) -> Artifact:
     Raises:
         ConfigError: files, labels or findings that cannot be used, with what to do.
     """
+    part = "" if config.limits.train is None else f" {config.limits.train:,}"
     try:
-        return labelled_set(config.request(), label=f"labelled set {config.name}")
+        return labelled_set(config.request(), label=f"labelled set {config.name}{part}")
     except (BadInput, Refused) as error:
         raise ConfigError(str(error)) from error
 

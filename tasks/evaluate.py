@@ -6,9 +6,13 @@ from typing import Literal
 from pydantic import Field
 
 from lm.config import StrictModel, TrainConfig
-from tasks.pretrain import split_index
+from tasks.files import read_json
+from tasks.finetune import METRICS
+from tasks.pretrain import register, split_index
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
+
+REGISTERED_NAME = "textmill-finetuned"
 
 
 class EvaluateConfig(StrictModel):
@@ -65,7 +69,8 @@ def evaluate(
 def compare(
     work: Work, config: NoConfig, *, pretrained: list[Artifact], scratch: list[Artifact], baseline: Artifact
 ) -> None:
-    """Accuracy of each system over its seeds, and the difference that pretraining makes, by a paired bootstrap."""
+    """Accuracy of each system over its seeds, and the difference that pretraining makes, by a paired bootstrap. Of the
+    pretrained the one that is best on dev is registered in MLflow."""
     from lm.finetune.predictions import PREDICTIONS_FILE
     from lm.finetune.predictions import compare as compare_predictions
 
@@ -79,6 +84,14 @@ def compare(
         "pretrained - bag of words": compare_predictions(files["pretrained"], files["bag of words"]),
     }
     (work.directory / "comparison.json").write_text(json.dumps(comparison, indent=1))
+    best = max(pretrained, key=on_dev)
+    register(work, REGISTERED_NAME, best.manifest()["config"], best)
     for name, result in comparison.items():
         work.counts[name] = result["difference"]["value"]
     work.table("differences", [{"systems": n, **r["difference"]} for n, r in comparison.items()], "Test accuracy")
+
+
+def on_dev(run: Artifact) -> float:
+    """What a fine-tuning reached on dev, by its task's first metric."""
+    result = read_json(run.file(METRICS))
+    return float(result["valid"][result["metric"]])

@@ -8,16 +8,15 @@ from pydantic import Field
 from lm.config import StrictModel
 from lm.finetune.config import BaselineConfig, FinetuneConfig
 from tasks.files import read_json, write_json
-from tasks.pretrain import UNSEEN_IN_RESULT, register
+from tasks.pretrain import UNSEEN_IN_RESULT
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.training import training
 
-REGISTERED_NAME = "textmill-finetuned"
 METRICS = "metrics.json"
 SUMMARY = "summary.json"
 BEST = "best"
-"""In MLflow the alias of a task's model that is best on dev, of the last fine-tuning."""
+"""In MLflow the alias of a task's model that is best on dev: `tasks.registry` moves it."""
 
 
 class FinetuneRequest(StrictModel):
@@ -46,8 +45,6 @@ def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: 
         work.counts |= {
             f"{split}_{name}": count for name, count in (("words", words["words"]), ("unknown_words", words["unknown"]))
         }
-    if config.settings.initialisation == "pretrained":
-        register(work, REGISTERED_NAME, config.settings.model_dump())
 
 
 @stage(version=3, libraries=("scikit-learn",))
@@ -69,21 +66,26 @@ def figures(result: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def over(seeds: int) -> str:
+    """How a figure of so many seeds is named."""
+    return f"over {seeds} {'seed' if seeds == 1 else 'seeds'}"
+
+
 def registered_name(task: str) -> str:
     """What a task's models are called in MLflow, which allows neither `/` nor `:` in a name."""
     return "textmill-" + re.sub(r"[/:]", "-", task)
 
 
 class SummaryConfig(StrictModel):
-    """What is summed up."""
+    """What is done with the best run."""
 
-    metric: str | None = Field(default=None, description="null: the task's first.")
+    serve: bool = Field(default=True, description="Whether it is registered in MLflow, to be served.")
 
 
 @stage(version=3, libraries=("torch", "tokenizers"))
 def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact], examples: Artifact) -> None:
     """One model over several seeds: every metric's mean, standard deviation and interval, a report, and the best run,
-    which is registered in MLflow."""
+    which alone is registered in MLflow."""
     import torch
 
     from lm.finetune.summary import summarise
@@ -92,7 +94,7 @@ def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact],
     torch.set_num_threads(work.resources.threads)
 
     results = [read_json(run.file(METRICS)) for run in runs]
-    found = summarise([run.path for run in runs], results, config.metric)
+    found = summarise([run.path for run in runs], results)
     found["runs"] = [
         {"artifact": run.name, "seed": result["seed"], **figures(result)}
         for run, result in zip(runs, results, strict=True)
@@ -105,7 +107,17 @@ def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact],
     page = finetune_page(found, best.path, examples.path)
     (work.directory / REPORT).write_text(page, encoding="utf-8")
     work.journal.write("file", path=REPORT, directory="report")
-    name = registered_name(found["task"])
-    work.journal.write("serve", name=name, alias=BEST, path=str(best.path), key=best.key)
+    if config.serve:
+        name = registered_name(found["task"])
+        dev = dev_figure(found, examples)
+        work.journal.write("serve", name=name, alias=BEST, path=str(best.path), key=best.key, dev=dev)
     rows = [{"split": s, "metric": m, **spread} for s, of in found["splits"].items() for m, spread in of.items()]
-    work.table("finetune-summary", rows, f"{found['task']} over {len(runs)} seeds")
+    work.table("reached", rows, f"{found['task']} {over(len(runs))}")
+
+
+def dev_figure(summary: dict[str, Any], examples: Artifact) -> dict[str, Any]:
+    """What a fine-tuning reached on dev, and what that can be compared with: `examples` (SHA-256 of the dev examples),
+    `metric`, `mean` (over the seeds; larger is better)."""
+    metric = summary["metric"]
+    [held_out] = [entry["sha256"] for entry in examples.manifest()["files"] if entry["path"] == "valid.parquet"]
+    return {"examples": held_out, "metric": metric, "mean": summary["splits"]["valid"][metric]["mean"]}

@@ -8,7 +8,8 @@ The kinds of event:
     input     name, digest, source, context                      a dataset the stage read
     file      path, directory                                    a file to upload
     model     name, alias, path, key                             a model to register, by reference
-    serve     name, alias, path, key                             a fine-tuned model to upload and register
+    serve     name, alias, path, key, dev                        a fine-tuned model to upload and register; the alias is
+                                                                 for the best by `dev`: examples, metric, mean
     end       status: FINISHED | FAILED | KILLED
 """
 

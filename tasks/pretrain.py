@@ -85,9 +85,9 @@ def pretrain(
     register(work, REGISTERED_NAME, {**settings.model.model_dump(), "tokens": result["tokens"]})
 
 
-def register(work: Work, name: str, params: dict[str, object]) -> None:
-    """Have the model registered in MLflow, as a reference to its artifact, under the alias `newest`."""
-    path = work.published
+def register(work: Work, name: str, params: dict[str, object], made: Artifact | None = None) -> None:
+    """Have a model, by default this stage's, registered in MLflow, as a reference to its artifact, alias `newest`."""
+    path = work.published if made is None else made.path
     work.journal.write("model", name=name, alias="newest", path=str(path), key=path.name, params=params)
 
 

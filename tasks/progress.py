@@ -143,7 +143,8 @@ def _tell_prefect(progress: StageProgress, flow_run_id: str, ended: threading.Ev
         percent = round(100 * progress.fraction(), 1)
         try:
             if now - started > LONG_STAGE_SECONDS and percent != shown:
-                description = f"{progress.label}: {progress.done:,} of {progress.total or 0:,} {progress.unit}"
+                count = f"{progress.done:,} of {progress.total:,} {progress.unit}" if progress.total else "under way"
+                description = f"{progress.label}: {count}"
                 if artifact_id is None:
                     artifact_id = create_progress_artifact(  # type: ignore[assignment]
                         percent, key=artifact_slug(progress.label), description=description
@@ -166,7 +167,7 @@ def _tell_prefect(progress: StageProgress, flow_run_id: str, ended: threading.Ev
             warned = True
     if artifact_id is not None and not warned:
         try:
-            update_progress_artifact(artifact_id, 100.0)
+            update_progress_artifact(artifact_id, 100.0, description=f"{progress.label}: done")
         except Exception as error:  # noqa: BLE001
             logger.warning("Prefect does not answer (%s); the work goes on", type(error).__name__)
 

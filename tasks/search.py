@@ -7,12 +7,13 @@ from pydantic import Field
 from lm.config import StrictModel
 from lm.finetune.search_config import SearchConfig
 from tasks.files import read_json, write_json
-from tasks.finetune import METRICS
+from tasks.finetune import METRICS, FinetuneRequest, finetune, over
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
 TRIAL = "trial.json"
 SEARCH = "search.json"
+DIVERGED = "diverged.json"
 
 
 class TrialConfig(StrictModel):
@@ -32,6 +33,22 @@ def search_trial(work: Work, config: TrialConfig, *, runs: list[Artifact]) -> No
     found = {"values": config.values, "metric": metric, "mean": spread.mean, "sd": spread.sd, "seeds": len(runs)}
     write_json(work.directory / TRIAL, found)
     work.counts |= {f"valid_{metric}_mean": spread.mean, f"valid_{metric}_sd": spread.sd}
+
+
+class DivergedRequest(FinetuneRequest):
+    """A run whose loss became infinite."""
+
+    said: str = Field(default="", description="How it ended; the same settings always end so.")
+
+    def key_material(self) -> dict[str, Any]:
+        """What the run itself is known by."""
+        return {**super().key_material(), "version": finetune.version}
+
+
+@stage(version=1, libraries=finetune.libraries)
+def diverged_run(work: Work, config: DivergedRequest, *, examples: Artifact, model: Artifact) -> None:
+    """In place of a model, that there is none: a search that goes on need not find that out again."""
+    write_json(work.directory / DIVERGED, {"said": config.said})
 
 
 class SearchRequest(StrictModel):
@@ -58,4 +75,4 @@ def search(work: Work, config: SearchRequest, *, trials: list[Artifact]) -> None
     )
     work.counts |= {"trials": len(found), "diverged": len(config.diverged), "best_mean": found[best]["mean"]}
     rows = [{**trial["values"], "mean": trial["mean"], "sd": trial["sd"]} for trial in found]
-    work.table("search", rows, f"{found[best]['metric']} on dev, over {found[best]['seeds']} seeds")
+    work.table("trials", rows, f"{found[best]['metric']} on dev {over(found[best]['seeds'])}")

@@ -10,17 +10,14 @@ from typing import Any
 
 import lm
 from lm.artifact import described
-from lm.finetune.artifact import KIND
+from lm.finetune.artifact import KIND, MODEL_FILES
 from lm.finetune.predictor import INPUTS
 from lm.labelled.folder import Task
 from lm.labelled.forms import Classification, Form, MultipleChoice, QuestionAnswering, Regression, Tagging
-from lm.tokenizer import TOKENIZER_FILE
-from lm.tokenizers.spelling import SPELLING_FILE
 
-FILES = ("config.json", "model.safetensors", TOKENIZER_FILE, SPELLING_FILE, "tokenizer_config.json")
-"""Of the folder: the model, and neither figures nor predictions, which quote the set."""
 SERVED_MODEL = Path(__file__).with_name("served_model.py")
-LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "tokenizers", "torch")
+LIBRARIES = ("mlflow", "numba", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "tokenizers", "torch")
+"""What `lm.finetune.predictor` needs: a test opens a model without all others."""
 EXAMPLES: dict[str, Any] = {
     "text": "Ada lives in Rome.",
     "text_b": "Ada lives in Italy.",
@@ -45,7 +42,7 @@ def servable(folder: Path) -> dict[str, Any]:
     columns = INPUTS[type(task.ask)](config["pairs"])
     return {
         "python_model": str(SERVED_MODEL),
-        "artifacts": {name: str(folder / name) for name in FILES if (folder / name).exists()},
+        "artifacts": {name: str(folder / name) for name in MODEL_FILES if (folder / name).exists()},
         "code_paths": [str(Path(lm.__file__).parent)],
         "signature": signature(task.ask, columns),
         "input_example": input_example(columns),

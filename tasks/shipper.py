@@ -22,6 +22,7 @@ from typing import Any
 
 from tasks.files import read_json, write_json
 from tasks.journal import JOURNAL, read_events
+from tasks.registry import register_reference, register_served
 from tasks.store import RUN_DIRECTORY, Store
 
 logger = logging.getLogger("textmill.shipper")
@@ -190,50 +191,12 @@ class _Sender:
             logger.warning("%s was collected before it could be uploaded", path)
 
     def _model(self, event: dict[str, Any]) -> None:
-        import mlflow
-
-        registered = self._registered_version(event)
-        if registered is None:
-            model = mlflow.create_external_model(
-                name=event["name"],
-                source_run_id=self.run_id,
-                experiment_id=_experiment_id(self.client),
-                tags={"textmill.key": event["key"], "textmill.path": event["path"]},
-                params={key: str(value) for key, value in event["params"].items()},
-            )
-            registered = mlflow.register_model(f"models:/{model.model_id}", event["name"]).version
-        self.client.set_registered_model_alias(event["name"], event["alias"], registered)
+        assert self.run_id is not None
+        register_reference(self.client, self.run_id, _experiment_id(self.client), event)
 
     def _serve(self, event: dict[str, Any]) -> None:
-        """Upload a fine-tuned model as one that MLflow can serve, and register it."""
-        import mlflow
-
-        from tasks.servable import servable
-
-        version = self._registered_version(event)
-        if version is None:
-            try:
-                arguments = servable(Path(event["path"]))
-            except (OSError, ValueError) as error:
-                logger.warning("cannot be registered to be served: %s", error)  # collected meanwhile
-                return
-            logged = mlflow.models.Model.log(
-                artifact_path=None,
-                name="model",
-                flavor=mlflow.pyfunc,
-                run_id=self.run_id,
-                registered_model_name=event["name"],
-                tags={"textmill.key": event["key"], "textmill.path": event["path"]},
-                **arguments,
-            )
-            version = str(logged.registered_model_version)
-        self.client.set_model_version_tag(event["name"], version, "textmill.key", event["key"])
-        self.client.set_registered_model_alias(event["name"], event["alias"], version)
-
-    def _registered_version(self, event: dict[str, Any]) -> str | None:
-        """The version already registered for this run, so that a repeated event registers nothing twice."""
-        versions = self.client.search_model_versions(f"name = '{event['name']}'")
-        return next((str(v.version) for v in versions if v.run_id == self.run_id), None)
+        assert self.run_id is not None
+        register_served(self.client, self.run_id, _experiment_id(self.client), event)
 
     def _end(self, event: dict[str, Any]) -> None:
         self.client.set_terminated(self.run_id, status=event["status"])

@@ -28,6 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
+from lm.train.guard import NonFiniteError
 from tasks.files import read_json, write_json
 from tasks.host import HOST
 from tasks.journal import Journal
@@ -151,6 +152,11 @@ class Stage:
         if run.plan is not None:
             return _plan(call)
         return _through_prefect(call) if run.flow_run_id else call.execute()[0]
+
+    def known(self, config: BaseModel, **inputs: Artifact | list[Artifact]) -> Artifact | None:
+        """The artifact of this stage for a config and inputs if the store has it; nothing is built."""
+        run = current_run()
+        return run.store.find(self.name, Call(self, config, inputs, self.name, run).key())
 
 
 def stage(version: int, libraries: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Stage]:
@@ -347,10 +353,13 @@ def _through_prefect(call: Call) -> Artifact:
     """
     from prefect import task
     from prefect.cache_policies import NO_CACHE
-    from prefect.states import Completed
+    from prefect.states import Completed, Failed
 
     def build(inputs: dict[str, Any]) -> Any:
-        artifact, reused = call.execute()
+        try:
+            artifact, reused = call.execute()
+        except NonFiniteError as error:  # its message says all: of what is raised Prefect prints the whole traceback
+            return Failed(message=str(error), data=error)
         if reused:
             return Completed(name="Cached", message=f"reused {artifact.name}", data=artifact)
         return Completed(message=f"built {artifact.name}", data=artifact)
@@ -374,7 +383,8 @@ def _show_in_prefect(run: Run, label: str, work: Work) -> None:
         return
     counts = [{"what": name.replace("_", " "), "count": value} for name, value in work.counts.items()]
     try:
-        create_table_artifact(counts, key=artifact_slug(f"{label}-counts"), description=f"What {label} counted")
+        if counts:
+            create_table_artifact(counts, key=artifact_slug(f"{label}-counts"), description=f"What {label} counted")
         for name, rows, description in work.tables:
             create_table_artifact(rows, key=artifact_slug(f"{label}-{name}"), description=description)
         for name, text in work.markdown:

@@ -18,7 +18,7 @@ from lm.finetune.backbone import MODULES, Backbone
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.features.backbone import Features, new_features, words_of
 from lm.finetune.features.head import FeatureHead
-from lm.finetune.features.words import copy_words
+from lm.finetune.features.words import CUTTING_FILES, copy_words
 from lm.finetune.forms.base import TaskForm
 from lm.finetune.forms.choose import form_of
 from lm.finetune.forms.text import TextForm
@@ -30,6 +30,9 @@ from lm.tokenizer import copy_tokenizer, load_tokenizer
 
 KIND = "finetuned"
 ADAPTERS = "adapters.safetensors"
+MODEL_FILES = ("config.json", "model.safetensors", *CUTTING_FILES)
+"""All that `load_finetuned` may read, of which a folder has what its kind of model needs. What lies beside them
+(figures, predictions) quotes the set."""
 
 
 def make_head(form: TaskForm, config: FinetuneConfig, backbone: Backbone, seed: int = 0) -> Head:

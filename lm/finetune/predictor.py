@@ -8,7 +8,7 @@ import numpy as np
 
 from lm.evaluate.metrics_entities import entities
 from lm.finetune.artifact import device_of, load_finetuned
-from lm.finetune.features.words import Words
+from lm.finetune.features.words import Words, forgetting
 from lm.finetune.forms.base import Answer, Example
 from lm.finetune.run import answer
 from lm.labelled.folder import Task
@@ -53,7 +53,8 @@ class Predictor:
         examples = [self.example(record, f"record {number}") for number, record in enumerate(given)]
         if not examples:
             return []
-        found = answer(self.model, self.form, self.form.items(examples), should_stop=should_stop)
+        with forgetting():
+            found = answer(self.model, self.form, self.form.items(examples), should_stop=should_stop)
         said = SAID[type(self.task.ask)]
         return [said(self.task, *each) for each in zip(examples, found, strict=True)]
 

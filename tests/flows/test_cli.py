@@ -16,6 +16,7 @@ from flows.cli import app, main
 from flows.corpus import build_corpus
 from flows.pipeline import build_all
 from tasks import pool
+from tasks.journal import JOURNAL, read_events
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.store import Store
@@ -48,6 +49,20 @@ def textmill(home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return result.stdout
 
     return call
+
+
+def test_of_several_fine_tunings_the_best_on_dev_is_registered(home: Path) -> None:
+    store = Store(home / "store")
+    journals = [artifact.path / "_run" / JOURNAL for artifact in store.list()]
+    told = [event for path in journals for _, event in read_events(path) if event["event"] == "model"]
+    registered = {event["name"]: event for event in told}
+    assert len(told) == len(registered) == 2
+    accuracy = {artifact.key: artifact.counts()["valid_accuracy"] for artifact in store.list("finetune")}
+    assert len(accuracy) > 1
+    best = registered["textmill-finetuned"]
+    assert best["params"]["initialisation"] == "pretrained"
+    pretrained = [a for a in store.list("finetune") if a.manifest()["config"]["initialisation"] == "pretrained"]
+    assert accuracy[best["key"]] == max(accuracy[artifact.key] for artifact in pretrained)
 
 
 def test_ls_names_are_stable(textmill: Any) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli, cli_tuning  # noqa: F401  the commands register themselves
+from flows import cli, cli_finetune  # noqa: F401  the commands register themselves
 from flows.cli_common import app
-from flows.tuning import Tuned, build_tuned
-from flows.tuning_config import TuningConfig, load_tuning
+from flows.finetune import Tuned, build_tuned
+from flows.finetune_config import TuningConfig, load_tuning
 from tasks import home
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
@@ -46,17 +46,18 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     made: list[Tuned] = []
 
     def without_a_server(entrypoint: str, settings: TuningConfig, as_json: bool) -> None:
-        assert entrypoint == "flows.tuning:tuning_flow"
+        assert entrypoint == "flows.finetune:tuning_flow"
         with use_run(Run(Store(home.store_path()), Resources(workers=1, threads=1), Display(quiet=True))):
             made.append(build_tuned(settings))
 
-    monkeypatch.setattr(cli_tuning, "start_flow", without_a_server)
-    check, finetune, predict, show = [*COMMANDS, "textmill show finetune/KEY"]
+    monkeypatch.setattr(cli_finetune, "start_flow", without_a_server)
+    check, finetune, predict, compare, show = [*COMMANDS, "textmill show finetune/KEY"]
     runner = CliRunner()
 
-    def run(line: str) -> None:
+    def run(line: str) -> str:
         done = runner.invoke(app, shlex.split(line)[1:])
         assert done.exit_code == 0, (line, done.output, done.exception)
+        return done.output
 
     assert show in PAGE.read_text(encoding="utf-8")
     run(check)
@@ -69,6 +70,8 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert {row["label"] for row in said} <= {"good", "bad"}
     run("textmill predict finetune_summary new.csv --out best.jsonl")
     assert (place / "best.jsonl").read_bytes() == (place / "said.jsonl").read_bytes()
+    compare = compare.replace("finetune_summary/KEY", "finetune_summary")
+    assert "valid accuracy" in run(compare.replace("finetune_summary/OTHER", tuned.best.name))
     (place / "tuned").symlink_to(tuned.best.path)
     exec(next(block for kind, block in BLOCKS if kind == "python"), {})
     assert "probabilities" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from flows.artifacts import lineage
 from flows.cli_common import app
 from flows.loading import CONFIGS, ConfigError
 from flows.rungs import ModernRung
-from flows.scaling import Scaling, Study, build_scaling
+from flows.scaling import Scaling, ScalingRuns, build_scaling
 from flows.scaling_config import ScalingConfig, SizeConfig, load_scaling
 from flows.start import scaling_figures
 from lm.artifact import described
@@ -24,6 +24,7 @@ from lm.joint_law import fit_joint_law
 from lm.scaling import fit_power_law
 from lm.tokens import build_index
 from tasks import pool
+from tasks.files import read_json
 from tasks.journal import JOURNAL, history
 from tasks.losses import read_losses
 from tasks.pretrain import split_index
@@ -41,7 +42,8 @@ STUDY: dict[str, Any] = {
     "sizes": SIZES,
     "budgets": [128, 256, 512],
     "target": {"layers": 2, "width": 48},
-    "rate": {"value": 0.005},
+    "rate": {"value": 0.01},
+    "factors": [0.5],
     "train": {"batch": 4, "eval_interval": 0, "eval_sequences": 4, "sample_interval": 0},
     "evaluate": {"sequences": 4},
     "resamples": 20,
@@ -132,12 +134,17 @@ def test_the_table_says_predicted_and_measured_and_the_picture_shows_both(
 
 
 def test_the_grid_has_each_size_on_each_text(made: tuple[Scaling, Run, ScalingConfig]) -> None:
-    grid = made[0].grid
+    scaling, run, config = made
+    grid = scaling.grid
     assert grid is not None
+    assert config.grid is not None
     rows = json.loads(grid.file(GRID).read_text())
     assert len({(row["body"], row["text_tokens"]) for row in rows}) == 4
     texts = sorted({row["text_tokens"] for row in rows})
     assert 0 < texts[0] <= 600 < texts[1] <= 3000
+    trained = [run.store.artifacts / "pretrain" / entry["key"] for entry in grid.manifest()["inputs"]["models"]]
+    rates = [read_json(folder / "manifest.json")["config"]["train"]["optimizer"]["learning_rate"] for folder in trained]
+    assert rates == pytest.approx([config.rung(size, 0.5).learning_rate for size in config.grid.sizes] * 2)
     assert {row["tokens"] for row in rows} == {256}
     assert all(row["own_bits_per_byte"] > 0 for row in rows)
     assert "| 2 x 32 |" in (grid.path / "grid.md").read_text(encoding="utf-8")
@@ -166,19 +173,19 @@ def test_a_size_that_is_added_is_the_only_one_trained_before_the_new_prediction(
 def test_of_several_rates_the_best_counts_and_the_target_has_it(made: tuple[Scaling, Run, ScalingConfig]) -> None:
     _, run, config = made
     tried = config.model_copy(update={"factors": (1.0, 8.0)})
-    found = Study(tried).run(config.sizes[0], 512)
+    found = ScalingRuns(tried).run(config.sizes[0], 512)
     labels = [record.label for record in run.records[-3:-1]]
     assert labels == ["1x8 on 512 at 1", "1x8 on 512 at 8"]
     losses = {r.label[-1]: r.artifact.counts()["valid_bits_per_byte"] for r in run.records[-3:-1]}
     assert found.factor == float(min(losses, key=lambda factor: losses[factor]))
-    assert tried.rung(config.sizes[0], 8.0).learning_rate == pytest.approx(8 * 0.005 * 8**0.5)
+    assert tried.rung(config.sizes[0], 8.0).learning_rate == pytest.approx(8 * 0.01 * 8**0.5)
 
 
 def test_the_modern_decoder_can_be_studied(made: tuple[Scaling, Run, ScalingConfig]) -> None:
     config = ScalingConfig.model_validate(
         {**made[2].model_dump(), "model": {"kind": "modern", "preset": "pico", "context": 32}, "rate": None}
     )
-    found = Study(config).run(config.sizes[1], 128)
+    found = ScalingRuns(config).run(config.sizes[1], 128)
     assert described(found.model.path)["kind"] == "modern"
     rung = config.rung(config.sizes[1], 0.5)
     assert isinstance(rung, ModernRung)
@@ -189,7 +196,7 @@ def test_the_modern_decoder_can_be_studied(made: tuple[Scaling, Run, ScalingConf
 
 def test_a_subset_has_what_fits_and_nothing_else(made: tuple[Scaling, Run, ScalingConfig]) -> None:
     _, _, config = made
-    shared = Study(config)
+    shared = ScalingRuns(config)
     given = {"tokens": shared.tokens.tokens, "split": shared.corpus.split}
     parts = [subset(SubsetConfig(tokens=size), **given) for size in (600, 3000)]
     indexes = [split_index(given["tokens"], given["split"], "train", part) for part in parts]

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli, cli_tuning  # noqa: F401  the commands register themselves
+from flows import cli, cli_finetune  # noqa: F401  the commands register themselves
 from flows.cli_common import app
 from flows.loading import CONFIGS, ConfigError
 from flows.search import Searched, build_searched
 from flows.search_config import SearchTuningConfig, load_search
 from flows.start import _searched
+from lm.finetune import train
+from lm.finetune.config import FinetuneConfig
 from lm.finetune.search import proposals
 from lm.finetune.search_config import SearchConfig, with_values
 from lm.train.guard import NonFiniteError
@@ -154,26 +156,38 @@ def test_an_estimator_finds_the_top_of_a_hill() -> None:
     assert sum(v["learning_rate"] < 0.05 for v in late) > len(late) * 0.6
 
 
-def test_settings_that_diverge_are_listed_and_not_chosen(
+def test_settings_that_diverge_are_listed_and_neither_chosen_nor_tried_again(
     named: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import search as flow
+    """The second seed is the one whose loss becomes infinite; asked again, no seed of these settings is trained."""
+    real, tried = train.finetune, list[tuple[float, int]]()
 
-    real = flow.tune
-
-    def exploding(settings: Any, *rest: Any) -> Any:
-        if settings.learning_rate > 1:
+    def exploding(data: Path, backbone: Path, settings: FinetuneConfig, *rest: Any) -> Any:
+        tried.append((settings.learning_rate, settings.seed))
+        if settings.learning_rate > 1 and settings.seed == 1:
             raise NonFiniteError("step 3: loss nan is not finite")
-        return real(settings, *rest)
+        return real(data, backbone, settings, *rest)
 
-    monkeypatch.setattr(flow, "tune", exploding)
+    monkeypatch.setattr(train, "finetune", exploding)
+    config = searching(named, {"space": {"learning_rate": [50.0, 1e-3]}})
     with use_run(run_in(tmp_path)):
-        made = build_searched(searching(named, {"space": {"learning_rate": [50.0, 1e-3]}}, seeds=[0]))
-        table = read_json(made.search.file("search.json"))
-        assert table["settings"] == {"learning_rate": 1e-3}
-        assert table["diverged"] == [{"learning_rate": 50.0}]
-        with pytest.raises(ConfigError, match="loss of all 2 trials became infinite: search among smaller rates"):
-            build_searched(searching(named, {"space": {"learning_rate": [50.0, 60.0]}}, seeds=[0]))
+        made = build_searched(config)
+    table = read_json(made.search.file("search.json"))
+    assert table["settings"] == {"learning_rate": 1e-3}
+    assert table["diverged"] == [{"learning_rate": 50.0}]
+    assert tried == [(50.0, 0), (50.0, 1), (1e-3, 0), (1e-3, 1)]
+    with use_run(run_in(tmp_path)) as run:
+        assert build_searched(config).search == made.search
+    assert len(tried) == 4
+    assert {record.state for record in run.records} == {"cached"}
+    [known] = [record for record in run.records if record.stage == "diverged_run"]
+    assert known.label == "test trial 1 seed 1 diverged"
+    assert read_json(known.artifact.file("diverged.json")) == {"said": "step 3: loss nan is not finite"}
+    with (
+        use_run(run_in(tmp_path)),
+        pytest.raises(ConfigError, match="loss of all 2 trials became infinite: search among smaller rates"),
+    ):
+        build_searched(searching(named, {"space": {"learning_rate": [50.0, 60.0]}}))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +251,7 @@ def test_the_page_runs(named: dict[str, str], tmp_path: Path, monkeypatch: pytes
         with use_run(run_in(tmp_path)):
             made.append(build_searched(settings))
 
-    monkeypatch.setattr(cli_tuning, "start_flow", without_a_server)
+    monkeypatch.setattr(cli_finetune, "start_flow", without_a_server)
     files = [block for kind, block in BLOCKS if kind == "yaml"]
     (tmp_path / "rates.yaml").write_text(files[0])
     (tmp_path / "estimated.yaml").write_text(files[1])

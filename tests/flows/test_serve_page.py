@@ -26,9 +26,9 @@ from typer.testing import CliRunner
 
 from flows import cli  # noqa: F401  the commands register themselves
 from flows.cli_common import app
+from flows.finetune import Tuned, build_tuned
+from flows.finetune_config import TuningConfig
 from flows.predict import predict_file
-from flows.tuning import Tuned, build_tuned
-from flows.tuning_config import TuningConfig
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.train import finetune
 from tasks import shipper
@@ -37,6 +37,7 @@ from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.servable import servable
 from tasks.store import Store
+from tests.lm.feature_cases import feature_folder
 from tests.lm.finetune_cases import backbone_folder, examples, write_set
 
 PAGE = Path(__file__).parents[2] / "docs/howto/serve.md"
@@ -179,6 +180,63 @@ def kept_path() -> Iterator[None]:
     former = list(sys.path)
     yield
     sys.path[:] = former
+
+
+STRANGER = """
+import importlib.abc, importlib.metadata, json, re, sys
+from packaging.requirements import Requirement
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+needed, left = set(), [(line.strip(), ()) for line in open(f"{sys.argv[1]}/requirements.txt")]
+while left:
+    line, extras = left.pop()
+    wanted = Requirement(line)
+    if wanted.marker and not any(wanted.marker.evaluate({"extra": extra}) for extra in extras or ("",)):
+        continue
+    if (name := (plain(wanted.name), *sorted(wanted.extras))) not in needed:
+        needed.add(name)
+        left += [(more, wanted.extras) for more in importlib.metadata.requires(wanted.name) or ()]
+there = {name for name, *_ in needed}
+foreign = {
+    top for top, of in importlib.metadata.packages_distributions().items() if not there & set(map(plain, of))
+}
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in foreign:
+            raise ModuleNotFoundError(f"{name} is not among the requirements of the model", name=name)
+
+sys.meta_path.insert(0, Missing())
+import mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+import lm
+assert lm.__file__.startswith(sys.argv[1]), lm.__file__
+print(json.dumps([sorted(foreign), model.predict(pandas.DataFrame(json.loads(sys.argv[2])))]))
+"""
+"""Opens a model and asks it, in a process where its requirements, and theirs, are all that is installed."""
+
+
+def test_the_requirements_are_all_that_a_model_needs(tmp_path: Path) -> None:
+    """A model on word vectors, which also has a file that no other kind has: the list of its words."""
+    data = write_set(tmp_path / "data", "single", train=16, valid=8, test=0)
+    finetune(data, feature_folder(tmp_path / "vectors", "glove"), FinetuneConfig(**QUICK), tmp_path / "tuned")
+    mlflow.pyfunc.save_model(tmp_path / "model", **servable(tmp_path / "tuned"))
+    records = [{"text": "the keel of a mast"}, {"text": "sweet"}]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGER, str(tmp_path / "model"), json.dumps(records)],
+        cwd=tmp_path,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    foreign, said = json.loads(done.stdout.splitlines()[-1])
+    assert {"prefect", "tokenizers"} & set(foreign) == {"prefect"}
+    assert said == said_by_predict(tmp_path / "tuned", records, tmp_path / "in.jsonl")
 
 
 @pytest.mark.parametrize("name", ["single", "pairs", "similarity", "choice", "tagging", "questions"])

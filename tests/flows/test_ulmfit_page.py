@@ -11,12 +11,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from flows.finetune import build_tuned
+from flows.finetune_config import load_tuning
 from flows.ladder import build_models
 from flows.ladder_config import ModelConfig
 from flows.loading import CONFIGS
 from flows.predict import predict_file
-from flows.tuning import build_tuned
-from flows.tuning_config import load_tuning
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.presets import finetune_preset
 from tasks import pool

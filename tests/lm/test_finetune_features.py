@@ -1,19 +1,22 @@
 """Frozen features: as their models give them, learned on without a change of them, resumed, saved and used."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from lm.characters import character_ids
 from lm.finetune.artifact import load_finetuned
 from lm.finetune.backbone import open_backbone
 from lm.finetune.config import FinetuneConfig, LoRAConfig
 from lm.finetune.features.backbone import Features
 from lm.finetune.features.head import FeatureHead
-from lm.finetune.features.words import CharacterWords
+from lm.finetune.features.words import CharacterWords, forgetting
 from lm.finetune.objective import FinetuneObjective
 from lm.finetune.predictor import Predictor
 from lm.finetune.train import Built, build, finetune
@@ -173,6 +176,33 @@ def test_unknown_words_are_counted_and_said(folders: Any) -> None:
     assert words.not_known() is None
     table = words.characters(torch.from_numpy(known))
     assert torch.equal(table, model.model.characters[torch.from_numpy(known)])
+
+
+def test_callers_in_many_threads_are_read_each_by_their_own_words(folders: Any) -> None:
+    """Words that no vocabulary has: each caller's are numbered as if there were no other."""
+    _, words = open_backbone(folders("elmo"))
+    assert isinstance(words, CharacterWords)
+    both = Barrier(2)
+
+    def read(own: list[str]) -> None:
+        with forgetting():
+            [ids] = words.encode([" ".join(own)])
+            both.wait(timeout=30)
+            assert ids.tolist() == list(range(words.vocab, words.vocab + len(own)))
+            assert np.array_equal(words.characters(torch.from_numpy(ids)), character_ids(own, words.length))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(read, (["zyzzyva", "quincunx"], ["xylem", "zyzzyva", "phloem"])))
+
+
+def test_what_is_served_keeps_no_word_of_its_callers(folders: Any, tmp_path: Path) -> None:
+    finetune(write_set(tmp_path / "data", "single"), folders("elmo"), settings(), tmp_path / "out")
+    predictor = Predictor(tmp_path / "out")
+    words = predictor.model.backbone.words
+    first = predictor([{"text": "a zyzzyva under the quincunx"}, {"text": "the quincunx"}])
+    assert not words.kept.words
+    assert predictor([{"text": "xylem"}, {"text": "the quincunx"}])[1] == first[1]
+    assert predictor.not_known() is not None
 
 
 @pytest.mark.parametrize(

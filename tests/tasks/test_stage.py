@@ -54,6 +54,15 @@ def test_the_key_has_everything_that_shapes_the_result(run: Run, monkeypatch: py
     assert len(set(keys)) == len(keys)
 
 
+def test_what_is_known_is_told_and_nothing_is_built(run: Run, calls: Calls) -> None:
+    assert numbers.known(CONFIG) is None
+    assert calls() == []
+    source = numbers(CONFIG)
+    assert numbers.known(CONFIG) == source
+    assert squares.known(CONFIG, source=source) is None
+    assert calls() == ["numbers"]
+
+
 def test_the_key_has_nothing_else(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Artifact("numbers", "k", "digest", Path("somewhere"))
     key = key_of(squares, run, source=source)

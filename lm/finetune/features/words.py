@@ -6,7 +6,10 @@ Every text becomes ids, of which one at least: a text without a word is one unkn
 import hashlib
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lm.characters import bare, character_ids, vocabulary_characters
-from lm.tokenizer import TOKENIZER_FILE, copy_tokenizer, encode_documents, end_of_text_id, unknown_id
+from lm.tokenizer import (
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    copy_tokenizer,
+    encode_documents,
+    end_of_text_id,
+    unknown_id,
+)
+from lm.tokenizers.spelling import SPELLING_FILE
 from lm.translator import SOURCE
 from lm.vectors.neighbours import WordVectors
 from lm.vectors.vocabulary import WORDS_FILE
@@ -72,9 +83,41 @@ class TableWords(Words):
         return np.asarray(ids == self.nothing)
 
 
+@dataclass
+class NewWords:
+    """Words that a vocabulary lacks, in the order in which they came."""
+
+    words: list[str] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+
+    def place(self, word: str) -> int:
+        """The word's place among them, from 0."""
+        if word not in self.places:
+            self.places[word] = len(self.words)
+            self.words.append(word)
+        return self.places[word]
+
+
+_of_this_call: ContextVar[NewWords | None] = ContextVar("new_words", default=None)
+
+
+@contextmanager
+def forgetting() -> Iterator[None]:
+    """Inside the block, words that a vocabulary lacks get ids that mean something there alone.
+
+    Else a served model would keep the words of all its callers, and those in several threads would get one id for two.
+    """
+    token = _of_this_call.set(NewWords())
+    try:
+        yield
+    finally:
+        _of_this_call.reset(token)
+
+
 class CharacterWords(Words):
     """ELMo's words, as `lm.texts.elmo` cuts them, white space left out. A word that the vocabulary lacks is read by its
-    characters all the same: it gets an id behind the vocabulary's, in the order in which such words come."""
+    characters all the same: it gets an id behind the vocabulary's, for as long as this object lives, or for a block of
+    `forgetting`."""
 
     instead = "they are read by their characters"
 
@@ -86,18 +129,24 @@ class CharacterWords(Words):
         vocabulary = tokenizer.get_vocab()
         special = {unknown_id(tokenizer), self.edge}
         self.places = {bare(word): id for word, id in sorted(vocabulary.items()) if id not in special}
-        self.vocab, self.others = len(self.own), list[str]()
+        self.vocab, self.kept = len(self.own), NewWords()
+
+    @property
+    def new(self) -> NewWords:
+        """The words behind the vocabulary's: those of the block of `forgetting`, or all so far."""
+        of_this_call = _of_this_call.get()
+        return self.kept if of_this_call is None else of_this_call
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         return [self._ids(text) for text in texts]
 
     def _ids(self, text: str) -> np.ndarray:
         words = [bare(word) for word, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(text)]
-        for word in words:
-            if word not in self.places and not word.isspace():
-                self.places[word] = self.vocab + len(self.others)
-                self.others.append(word)
-        return np.array([self.places[word] for word in words if not word.isspace()], np.int64)
+        return np.array([self._id(word) for word in words if not word.isspace()], np.int64)
+
+    def _id(self, word: str) -> int:
+        known = self.places.get(word)
+        return self.vocab + self.new.place(word) if known is None else known
 
     def is_unknown(self, ids: np.ndarray) -> np.ndarray:
         return np.asarray(ids >= self.vocab)
@@ -107,7 +156,7 @@ class CharacterWords(Words):
         places = ids.cpu().numpy()
         rows = self.own[np.minimum(places, self.vocab - 1)]
         new = np.flatnonzero(places >= self.vocab)
-        rows[new] = character_ids([self.others[place - self.vocab] for place in places[new]], self.length)
+        rows[new] = character_ids([self.new.words[place - self.vocab] for place in places[new]], self.length)
         return torch.from_numpy(rows).to(ids.device)
 
 
@@ -126,6 +175,11 @@ class TokenWords(Words):
 
     def is_unknown(self, ids: np.ndarray) -> np.ndarray:
         return np.asarray(ids == (-1 if self.unknown_token is None else self.unknown_token))
+
+
+CUTTING_FILES = (WORDS_FILE, TOKENIZER_FILE, SPELLING_FILE, TOKENIZER_CONFIG_FILE)
+"""What cuts texts for a fine-tuned model: what `copy_words` and, for all other kinds, `copy_tokenizer` leave in its
+folder."""
 
 
 def copy_words(source: Path, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Fine-tuning through the mill: a set, a model and seeds to a summary; what is wrong is said; predictions of files."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,18 @@ from typer.testing import CliRunner
 
 from flows import cli  # noqa: F401  the commands register themselves
 from flows.cli_common import app
+from flows.finetune import build_tuned
+from flows.finetune_config import TuningConfig, load_tuning
 from flows.loading import CONFIGS, ConfigError
 from flows.predict import predict_file
-from flows.tuning import build_tuned
-from flows.tuning_config import TuningConfig, load_tuning
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.presets import FINETUNE_PRESETS
 from lm.finetune.train import finetune
 from tasks.files import read_json
+from tasks.journal import JOURNAL, read_events
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
-from tasks.store import Store
+from tasks.store import Artifact, Store
 from tests.lm.feature_cases import KINDS as FEATURES
 from tests.lm.feature_cases import feature_folder
 from tests.lm.finetune_cases import backbone_folder, examples, write_set
@@ -31,6 +33,11 @@ QUICK: dict[str, Any] = {"epochs": 2, "batch": 8, "learning_rate": 3e-3, "evalua
 
 def run_in(root: Path) -> Run:
     return Run(Store(root / "store"), Resources(workers=1, threads=1), Display(quiet=True))
+
+
+def told(artifact: Artifact, event: str) -> list[dict[str, Any]]:
+    """Events of a kind that MLflow hears of an artifact."""
+    return [each for _, each in read_events(artifact.path / "_run" / JOURNAL) if each["event"] == event]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +79,11 @@ def test_seeds_are_runs_and_sum_up_and_are_reused(bert: Path, tmp_path: Path) ->
     counts = made.summary.counts()
     assert counts["test_f1_mean"] == summary["splits"]["test"]["f1"]["mean"]
     assert made.runs[0].manifest()["config"]["pooling"] == "pooler"
+    assert not [each for run in made.runs for each in told(run, "model")]
+    [served] = told(made.summary, "serve")
+    held_out = hashlib.sha256((data / "valid.parquet").read_bytes()).hexdigest()
+    assert served["dev"] == {"examples": held_out, "metric": "f1", "mean": found["mean"]}
+    assert served["key"] == made.best.key
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -89,6 +101,7 @@ def test_shipped_configurations_train(path: Path, tmp_path: Path) -> None:
     result = read_json(made.runs[0].file("metrics.json"))
     assert result["steps"] == -(-16 // config.settings.batch)
     assert 0 < result["learning"] < result["parameters"] or kind != "bert"
+    assert not told(made.summary, "serve")  # what was learned in a minute is no model to be served
 
 
 def test_a_task_of_files_is_learned(bert: Path, tmp_path: Path) -> None:

@@ -35,11 +35,11 @@ def finetune(
     as_json: Json = False,
 ) -> None:
     """Teach a pretrained model a task, over several seeds; goes on where it stopped."""
-    from flows.tuning_config import load_tuning
+    from flows.finetune_config import load_tuning
 
     settings = load_tuning(config, overrides(set_) | named(task=task, data=data, model=model))
     settings.needed()
-    start_flow("flows.tuning:tuning_flow", settings.smoke() if smoke else settings, as_json)
+    start_flow("flows.finetune:tuning_flow", settings.smoke() if smoke else settings, as_json)
 
 
 @app.command()

@@ -18,6 +18,9 @@ class TuningConfig(LearningConfig):
     preset: str = Field(default="small-gpt", description=f"Settings to begin with: {', '.join(FINETUNE_PRESETS)}.")
     settings: FinetuneConfig = Field(default=FinetuneConfig(), description="What differs from the preset.")
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="One run for each.")
+    serve: bool = Field(
+        default=True, description="Whether the best run is registered in MLflow, to be served; never with `--smoke`."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -32,7 +35,7 @@ class TuningConfig(LearningConfig):
         """The same with data and budget cut down so far that it ends in a minute; for tests."""
         limits = {} if self.task is None else dict.fromkeys(("train", "valid", "test"), SMOKE_EXAMPLES)
         settings = self.settings.model_copy(update={"epochs": 1.0, "evaluations": 1})
-        return self.model_copy(update={"seeds": self.seeds[:1], "limits": limits, "settings": settings})
+        return self.model_copy(update={"seeds": self.seeds[:1], "limits": limits, "settings": settings, "serve": False})
 
 
 def load_tuning(path: Path, overrides: Mapping[str, str] | None = None) -> TuningConfig:
