@@ -17,6 +17,13 @@ NOT = {
 }
 """The commands that ask a model, and what is said of one that they cannot ask."""
 
+WHY = {
+    ("bert", "score"): "a masked language model defines no probability of a text, and so no bits per byte",
+    ("bert", "generate"): "a masked language model does not continue a text",
+    ("ngram", "embed"): "an n-gram model has counts and no vectors",
+}
+"""What is said instead where a kind has a reason of its own."""
+
 TARGETS = ("hf", "onnx", "arpa", "word2vec", "mlflow")
 """What `textmill export --to` writes; `textmill import` reads the first, the third and the fourth."""
 
@@ -40,7 +47,7 @@ KINDS: dict[str, Kind] = {
     "word2vec": Kind("word2vec", VECTORS, ("word2vec",), ("word2vec",)),
     "glove": Kind("GloVe", VECTORS, ("word2vec",)),
     "seq2seq": Kind("sequence to sequence", ("translate", "embed")),
-    "transformer": Kind("the Transformer", ("translate", "embed")),
+    "transformer": Kind("the Transformer", ("translate", "embed"), ("onnx",)),
     "elmo": Kind("ELMo", (*PROBABILITY, "embed")),
     "gpt": Kind("GPT-1, GPT-2, GPT-3", (*PROBABILITY, "embed"), ("hf", "onnx"), ("hf",)),
     "bert": Kind("BERT and its kin", ("fill", "embed"), ("hf", "onnx"), ("hf",)),
@@ -64,12 +71,16 @@ def held(target: str) -> tuple[str, ...]:
 
 def cannot(kind: str, command: str) -> str:
     """Why a command refuses a model of a kind, which kinds it takes, and what takes this one."""
-    return f"a model of kind {kind!r} {NOT[command]}; {_listed(able(command))} can be asked for that" + _instead(kind)
+    why = WHY.get((kind, command), f"a model of kind {kind!r} {NOT[command]}")
+    takes = [f"`{taken}`" for taken in commands(kind)] if kind in KINDS else []
+    return f"{why}; {_listed(able(command))} can be asked for that" + _this_one(takes)
 
 
 def cannot_write(kind: str, target: str) -> str:
     """Why a model of a kind is not written to a format, which kinds are, and what takes this one."""
-    return f"{target} holds models of kind {_listed(held(target))}, not {kind!r}" + _instead(kind)
+    written = KINDS[kind].written if kind in KINDS else ()
+    others = [f"--to {other}" for other in written]
+    return f"{target} holds models of kind {_listed(held(target))}, not {kind!r}" + _this_one(others)
 
 
 def commands(kind: str) -> Iterator[str]:
@@ -91,10 +102,8 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _instead(kind: str) -> str:
-    if kind not in KINDS:
-        return ""
-    return f" (this one: {', '.join(f'`{command}`' for command in commands(kind))})"
+def _this_one(takes: list[str]) -> str:
+    return f" (this one: {', '.join(takes)})" if takes else ""
 
 
 def _listed(names: tuple[str, ...]) -> str:
