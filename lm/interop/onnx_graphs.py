@@ -15,6 +15,7 @@ nothing. Its steps are a loop of the graph (`Scan`) around the cell's own equati
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 

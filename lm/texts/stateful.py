@@ -42,9 +42,7 @@ class StatefulText(TorchText[RNNLM | TransformerXL]):
         tokens is zeros. The state is carried through a text of any length."""
         end = end_of_text_id(self.tokenizer)
         encoded = encode_documents(self.tokenizer, list(texts))
-        means = [
-            self._means(encoded[start : start + ROWS], end, should_stop) for start in range(0, len(encoded), ROWS)
-        ]
+        means = [self._means(encoded[start : start + ROWS], end, should_stop) for start in range(0, len(encoded), ROWS)]
         return np.concatenate(means).astype(np.float32)
 
     @torch.no_grad()

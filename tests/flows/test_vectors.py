@@ -178,11 +178,13 @@ def test_faults_are_named(
     vectors, counted = made[1]["word2vec"].path, made[1]["ngram"].path
     with pytest.raises(ConfigError, match=r"no vector of 'cranes'.*did you mean 'crane'"):
         neighbours(vectors, "cranes", 3)
-    with pytest.raises(ConfigError, match="a model of kind 'ngram' has no word vectors; nnlm, word2vec and glove can be asked"):
+    with pytest.raises(
+        ConfigError, match="a model of kind 'ngram' has no word vectors; nnlm, word2vec and glove can be asked"
+    ):
         neighbours(counted, "crane", 3)
     (tmp_path / "text.txt").write_text("a text")
     with pytest.raises(
-        ConfigError, match="an n-gram model has counts and no vectors; nnlm, rnn, .* `textmill export --to arpa`"
+        ConfigError, match=r"an n-gram model has counts and no vectors; nnlm, rnn, .* `textmill export --to arpa`"
     ):
         embed_file(counted, tmp_path / "text.txt", False, None)
     with pytest.raises(ConfigError, match=r"nothing\.txt: No such file or directory"):
@@ -192,7 +194,9 @@ def test_faults_are_named(
         embed_file(vectors, tmp_path / "text.txt", False, None)
     with pytest.raises(ConfigError, match="--to onyx: no such target; there are hf, onnx, arpa, word2vec, mlflow"):
         export_model(vectors, "onyx", tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"arpa holds models of kind ngram, not 'word2vec' \(this one: --to word2vec\)"):
+    with pytest.raises(
+        ConfigError, match=r"arpa holds models of kind ngram, not 'word2vec' \(this one: --to word2vec\)"
+    ):
         export_model(vectors, "arpa", tmp_path / "out")
     with pytest.raises(ConfigError, match=r"the word b'.n' has white space in it \(or is empty\), which an ARPA file"):
         export_model(counted, "arpa", tmp_path / "out")

@@ -111,7 +111,9 @@ def test_nnlm_gives_the_rows_of_c_and_their_neighbours(tokenizer_dir: Path, tmp_
 
 
 def test_a_word_with_two_tokens_has_one_vector(tmp_path: Path) -> None:
-    train_tokenizer(["the tide the tide\nthe tide"], WordConfig(kind="word", vocab_size=20, min_frequency=1), tmp_path / "words")
+    train_tokenizer(
+        ["the tide the tide\nthe tide"], WordConfig(kind="word", vocab_size=20, min_frequency=1), tmp_path / "words"
+    )
     vocab = load_tokenizer(tmp_path / "words").get_vocab_size()
     folder = saved(NNLM(NNLMConfig(embedding=4, hidden=3, vocab=vocab)), tmp_path / "words", tmp_path / "nnlm")
     vectors = load_vectors(folder)

@@ -158,7 +158,7 @@ def test_a_transformer_translates_as_two_graphs(tokenizer_dir: Path, tmp_path: P
 
 def test_what_has_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"kind": "elmo"}')
-    with pytest.raises(ValueError, match="onnx holds models of kind nnlm, rnn, transformer, .* not 'elmo'"):
+    with pytest.raises(ValueError, match=r"onnx holds models of kind nnlm, rnn, transformer, .* not 'elmo'"):
         onnx.export_onnx(tmp_path, tmp_path / "out")
 
 
