@@ -46,7 +46,7 @@ KINDS: dict[str, Kind] = {
     "rnn": Kind("RNN, GRU, LSTM", (*PROBABILITY, "embed"), ("onnx",)),
     "word2vec": Kind("word2vec", VECTORS, ("word2vec",), ("word2vec",)),
     "glove": Kind("GloVe", VECTORS, ("word2vec",)),
-    "seq2seq": Kind("sequence to sequence", ("translate", "embed")),
+    "seq2seq": Kind("sequence to sequence", ("translate", "embed"), ("onnx",)),
     "transformer": Kind("the Transformer", ("translate", "embed"), ("onnx",)),
     "elmo": Kind("ELMo", (*PROBABILITY, "embed")),
     "gpt": Kind("GPT-1, GPT-2, GPT-3", (*PROBABILITY, "embed"), ("hf", "onnx"), ("hf",)),

@@ -4,7 +4,10 @@ Needs the extra `onnx` (onnx, onnxscript to write; onnxruntime to check).
 """
 
 import importlib.util
+import logging
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm.interop.onnx_graphs import BATCH, GRAPH, Graph, Sizes, graphs_of
+from lm.interop.onnx_graph import BATCH, GRAPH, Graph, Sizes
+from lm.interop.onnx_graphs import graphs_of
 from lm.tokenizer import TOKENIZER_FILE, copy_tokenizer
 
 OPSET = 20
@@ -48,18 +52,33 @@ def _write(graph: Graph, path: Path) -> None:
     dims = {axis: torch.export.Dim(axis, min=1, max=graph.longest.get(axis)) for axis in axes}
     free = [{place: dims[a] for place, a in enumerate(each.shape) if isinstance(a, str)} for each in graph.inputs]
     sizes = {axis: min(EXAMPLE, graph.longest.get(axis, EXAMPLE)) for axis in axes} | {BATCH: 2}
-    torch.onnx.export(
-        graph.module,
-        _arguments(graph, graph.draw(sizes, torch.Generator().manual_seed(0))),
-        path,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=[each.name for each in graph.inputs],
-        output_names=list(graph.outputs),
-        dynamic_shapes=_arguments(graph, free),
-        external_data=False,
-        verbose=False,
-    )
+    with _quiet():
+        torch.onnx.export(
+            graph.module,
+            _arguments(graph, graph.draw(sizes, torch.Generator().manual_seed(0))),
+            path,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[each.name for each in graph.inputs],
+            output_names=list(graph.outputs),
+            dynamic_shapes=_arguments(graph, free),
+            external_data=False,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says of packages that it misses, of axes with one name, and of its own deprecations."""
+    log = logging.getLogger("torch.onnx")
+    was = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(was)
 
 
 def _arguments(graph: Graph, each: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@
 | gpt, modern, nnlm, xlnet | tokens | logits of the next token |
 | rnn, transformer_xl | tokens, the states to go on from | logits of the next token, the states after |
 | bert | tokens, segments, real (False: padding) | logits of the token at each place, states (and pair_logits) |
-| transformer | encoder: source, lengths; decoder: inputs, memory, lengths | memory; logits of the next token |
+| transformer, seq2seq | `lm.interop.onnx_translators` | |
 
 Tokens are int64 [batch, time], both free, logits float32 [batch, time, vocab]. A recurrent model is exported with its
 states in and out, so that one graph reads a whole text at once or goes on token by token; states of zeros have read
@@ -13,7 +13,6 @@ nothing. Its steps are a loop of the graph (`Scan`) around the cell's own equati
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,60 +20,17 @@ from torch import Tensor, nn
 
 from lm.abilities import cannot_write
 from lm.artifact import described, load_model, load_torch
+from lm.interop.onnx_graph import BATCH, GRAPH, TIME, Graph, Input
+from lm.interop.onnx_translators import translator_graphs
 from lm.models.bert import Bert
 from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.models.nnlm import NNLM
 from lm.models.rnn import RNNLM
-from lm.models.transformer import Transformer
 from lm.models.transformer_xl import TransformerXL
 from lm.models.xlnet import XLNet
 from lm.nn.masks import Padding
 from lm.nn.stateful import Stateful
-from lm.translator import load_translator
-
-GRAPH = "model.onnx"
-BATCH, TIME, SOURCE = "batch", "time", "source_time"
-LONGEST = 1024
-"""Tokens of either side of a translation; a graph's table of positions ends somewhere."""
-Sizes = dict[str, int]
-
-
-@dataclass(frozen=True)
-class Input:
-    """An input of a graph. shape: of each axis its size, or the name of a free one; `below`: of int64, the values."""
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: torch.dtype = torch.int64
-    below: int | str = 0
-    is_state: bool = False
-
-    def draw(self, sizes: Sizes, generator: torch.Generator) -> Tensor:
-        """Values at random; a `below` that names an axis stands for lengths from 1 to its size."""
-        shape = [sizes[axis] if isinstance(axis, str) else axis for axis in self.shape]
-        if self.dtype == torch.float32:
-            return torch.randn(shape, generator=generator)
-        if self.dtype == torch.bool:
-            return torch.arange(shape[1]) < torch.randint(1, shape[1] + 1, (shape[0], 1), generator=generator)
-        if isinstance(self.below, str):
-            return torch.randint(1, sizes[self.below] + 1, shape, generator=generator)
-        return torch.randint(0, self.below, shape, generator=generator)
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A module with tensors in and out, in eval mode. longest: of the free axes that have a largest size, that one."""
-
-    file: str
-    module: nn.Module
-    inputs: tuple[Input, ...]
-    outputs: tuple[str, ...]
-    longest: Sizes
-
-    def draw(self, sizes: Sizes, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Inputs at random for sizes of the free axes."""
-        return tuple(each.draw(sizes, generator) for each in self.inputs)
 
 
 class _Whole(nn.Module):
@@ -112,28 +68,6 @@ class _Stateful(nn.Module):
     def forward(self, tokens: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         reading = self.model.read(tokens, dict(zip(self.names, states, strict=True)))
         return (self.model.logits(reading.dropped), *(reading.states[name] for name in self.names))
-
-
-class _Encoder(nn.Module):
-    """What a Transformer's encoder says of each source token."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, source: Tensor, lengths: Tensor) -> Tensor:
-        return self.model.encode(source, lengths)
-
-
-class _Decoder(nn.Module):
-    """What a Transformer's decoder says of the token behind each target token."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: Tensor, memory: Tensor, lengths: Tensor) -> Tensor:
-        return self.model.decode(inputs, memory, lengths)
 
 
 def _tokens(model: nn.Module) -> Input:
@@ -176,20 +110,6 @@ def _stateful(model: Stateful, states: dict[str, Tensor]) -> list[Graph]:
     return [Graph(GRAPH, _Stateful(model, tuple(states)), (_tokens(model), *given), outputs, {})]
 
 
-def _transformer(folder: Path) -> list[Graph]:
-    model = load_translator(folder).model
-    assert isinstance(model, Transformer)
-    model.reserve_positions(LONGEST)
-    lengths, sides = Input("lengths", (BATCH,), below=SOURCE), {SOURCE: LONGEST, TIME: LONGEST}
-    source = Input("source", (BATCH, SOURCE), below=model.config.source_vocab)
-    inputs = Input("inputs", (BATCH, TIME), below=model.config.target_vocab)
-    memory = Input("memory", (BATCH, SOURCE, model.config.width), torch.float32)
-    return [
-        Graph("encoder.onnx", _Encoder(model), (source, lengths), ("memory",), sides),
-        Graph("decoder.onnx", _Decoder(model), (inputs, memory, lengths), ("logits",), sides),
-    ]
-
-
 GRAPHS: dict[str, Callable[[Path], list[Graph]]] = {
     "gpt": _whole(GPT),
     "modern": _whole(Modern),
@@ -198,7 +118,8 @@ GRAPHS: dict[str, Callable[[Path], list[Graph]]] = {
     "rnn": _rnn,
     "transformer_xl": _transformer_xl,
     "bert": _bert,
-    "transformer": _transformer,
+    "transformer": translator_graphs,
+    "seq2seq": translator_graphs,
 }
 """The graphs of a model folder, by its kind."""
 

@@ -110,7 +110,7 @@ class Recurrent(nn.Module):
                     h, state = self._sequence(cell, x.flip(0), state)
                     h = h.flip(0)
                 else:
-                    reverse = _reversal(lengths, len(x))
+                    reverse = _reversal(lengths, x.shape[0])
                     h, state = self._sequence(cell, _take(x, reverse), state, None, lengths)
                     h = _take(h, reverse)
                 outputs.append(h)
@@ -179,7 +179,7 @@ def _scanned(
     if keep is not None:
         masks.append(keep[..., None])
     if lengths is not None:
-        masks.append((torch.arange(len(x), device=x.device)[:, None] < lengths)[..., None])
+        masks.append((torch.arange(x.shape[0], device=x.device)[:, None] < lengths)[..., None])
 
     def step(before: State, now: tuple[Tensor, ...]) -> tuple[State, Tensor]:
         x_t, *masked = now

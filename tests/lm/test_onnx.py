@@ -21,6 +21,8 @@ from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
+from lm.models.seq2seq import Seq2Seq
+from lm.models.seq2seq_config import Seq2SeqConfig
 from lm.models.transformer import Transformer
 from lm.models.transformer_config import TransformerConfig
 from lm.models.transformer_xl import TransformerXL
@@ -156,9 +158,31 @@ def test_a_transformer_translates_as_two_graphs(tokenizer_dir: Path, tmp_path: P
     assert load_tokenizer(tmp_path / "onnx" / "target").get_vocab_size() == 300
 
 
+def test_a_recurrent_translator_writes_token_by_token(tokenizer_dir: Path, tmp_path: Path) -> None:
+    """Sources of unequal length, read in both directions; each step looks at them again."""
+    size = {"cell": "gru", "embedding": 6, "width": 5, "source_vocab": 300, "target_vocab": 300}
+    model = Seq2Seq(Seq2SeqConfig(**size, bidirectional=True, attention="additive", initial_span=0.9), seed=2).eval()
+    save_translator(model, tokenizer_dir, tokenizer_dir, tmp_path / "model")
+    onnx.export_onnx(tmp_path / "model", tmp_path / "onnx")
+    encoder, decoder = (onnx.onnx_session(tmp_path / "onnx", f"{side}.onnx") for side in ("encoder", "decoder"))
+    rng, lengths = np.random.default_rng(0), np.array([70, 3, 1])
+    source, target = rng.integers(0, 300, (3, 70)), rng.integers(0, 300, (3, 6))
+    given = [each.name for each in decoder.get_inputs()[1:]]
+    found = [each.name for each in encoder.get_outputs()]
+    assert set(given) == {*found, "lengths"}
+    known = dict(zip(found, encoder.run(None, {"source": source, "lengths": lengths}), strict=True))
+    with torch.no_grad():
+        expected = model(torch.from_numpy(source), torch.from_numpy(lengths), torch.from_numpy(target)).numpy()
+    for step in range(6):
+        logits, *after = decoder.run(None, {"token": target[:, step], "lengths": lengths, **known})
+        assert np.abs(logits - expected[:, step]).max() <= 1e-4
+        names = [each.name.replace("after.", "state.") for each in decoder.get_outputs()[1:]]
+        known |= dict(zip(names, after, strict=True))
+
+
 def test_what_has_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"kind": "elmo"}')
-    with pytest.raises(ValueError, match=r"onnx holds models of kind nnlm, rnn, transformer, .* not 'elmo'"):
+    with pytest.raises(ValueError, match=r"onnx holds models of kind nnlm, rnn, seq2seq, transformer, .* not 'elmo'"):
         onnx.export_onnx(tmp_path, tmp_path / "out")
 
 
