@@ -93,15 +93,20 @@ def import_model(source: Path, out: Path) -> Path:
 
 
 def _convert(convert: Export, source: Path, out: Path) -> None:
-    """`out` is there when it is complete, and not before."""
+    """A new `out` is there when it is complete, and not before; one that is there stays empty till then."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is in use: name a new or an empty folder")
-    partial = out.with_name(f"{out.name}.partial")
+    place = out.resolve()
+    partial = place.with_name(f"{place.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         convert(source, partial)
-        os.replace(partial, out)
+        if out.exists():
+            for path in list(partial.iterdir()):
+                os.replace(path, out / path.name)
+        else:
+            os.replace(partial, out)
     except (OSError, ImportError, RuntimeError, ValueError) as error:
         message = str(error)
         raise ConfigError(message if message.startswith(str(source)) else f"{source}: {message}") from error

@@ -14,8 +14,8 @@ from lm.tokenizer import TOKENIZER_FILE
 from lm.vectors.artifact import VECTORS, save_vectors
 
 ARPA = (".arpa", ".arpa.gz")
-WORD2VEC = {".txt": False, ".vec": False, ".bin": True}
-"""Which files hold vectors, and whether in the binary format."""
+WORD2VEC = {".txt": False, ".bin": True, ".vec": None}
+"""Which files hold vectors, and whether in the binary format; None: what is in the file says."""
 FOLDER_VECTORS = ("vectors.bin", "vectors.txt")  # of both, which hold the same, the one that is read faster
 WHAT = (
     "what can be read: a Hugging Face folder (config.json and safetensors), an n-gram model (a file ending in .arpa or"

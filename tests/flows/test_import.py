@@ -149,3 +149,12 @@ def test_a_failed_import_leaves_room_for_the_next(tmp_path: Path) -> None:
     word_ngram(tmp_path / "model")
     textmill("export", tmp_path / "model", tmp_path / "arpa", "--to", "arpa")
     assert import_model(tmp_path / "arpa", tmp_path / "out") == tmp_path / "out"
+
+
+def test_an_empty_folder_may_be_the_one_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    textmill("export", word_ngram(tmp_path / "model"), tmp_path / "arpa", "--to", "arpa")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    textmill("import", tmp_path / "arpa", ".")
+    assert load_ngram(Path()).order == 3
+    assert not list(tmp_path.glob("*.partial"))

@@ -45,7 +45,9 @@ def test_what_is_no_translator_is_refused(letters: Path, tmp_path: Path) -> None
     with pytest.raises(FileNotFoundError, match="no model there"):
         load_translator(tmp_path)
     (tmp_path / "config.json").write_text('{"kind": "gpt"}')
-    with pytest.raises(ValueError, match="a model of kind 'gpt' does not translate; seq2seq and transformer can be asked"):
+    with pytest.raises(
+        ValueError, match="a model of kind 'gpt' does not translate; seq2seq and transformer can be asked"
+    ):
         load_translator(tmp_path)
     model = build_model(Seq2SeqConfig(embedding=4, width=4, source_vocab=300, target_vocab=5))
     save_translator(model, letters, letters, tmp_path / "small")
