@@ -79,8 +79,7 @@ def test_a_graph_says_what_the_model_says(kind: str, tokenizer_dir: Path, tmp_pa
 
 
 STATEFUL: dict[str, Callable[[], Stateful]] = {
-    "lstm": lambda: RNNLM(RNNConfig(embedding=8, width=12, layers=2, tied=True, vocab=300)),
-    "gru": lambda: RNNLM(RNNConfig(cell="gru", embedding=8, width=12, reset_token=3, vocab=300)),
+    "lstm": lambda: RNNLM(RNNConfig(embedding=8, width=12, layers=2, tied=True, reset_token=3, vocab=300)),
     "transformer_xl": lambda: TransformerXL(
         TransformerXLConfig(layers=1, width=12, heads=2, inner=16, memory=5, vocab=300)
     ),
