@@ -101,6 +101,7 @@ def generate(
 ) -> None:
     """Let a model continue a prompt."""
     from lm.text_model import Sampling, open_model
+    from lm.tokenizer import joined
 
     drawn: Sampling = {
         "temperature": temperature,
@@ -111,10 +112,11 @@ def generate(
         "seed": seed,
     }
     try:
-        text = open_model(model_folder(model)).generate(prompt, tokens, **drawn)
+        opened = open_model(model_folder(model))
+        text = opened.generate(prompt, tokens, **drawn)
     except (FileNotFoundError, ValueError) as error:
         fail(str(error))
-    out.print(prompt + text, markup=False)
+    out.print(joined(getattr(opened, "tokenizer", None), prompt, text), markup=False)
 
 
 @app.command()

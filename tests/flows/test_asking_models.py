@@ -17,10 +17,10 @@ from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.models.seq2seq import Seq2Seq
 from lm.models.seq2seq_config import Seq2SeqConfig
-from lm.ngram.build import build_word_ngram
+from lm.ngram.build import build_ngram, build_word_ngram
 from lm.ngram.model import load_ngram
 from lm.text_model import open_model
-from lm.tokenizer import load_tokenizer, train_tokenizer
+from lm.tokenizer import encode_documents, joined, load_tokenizer, train_tokenizer
 from lm.tokenizers.config import WordPieceConfig
 from lm.translator import save_translator
 
@@ -63,6 +63,22 @@ def generated(*arguments: object) -> str:
 )
 def test_words_stand_between_spaces_behind_a_prompt_too(prompt: str, written: str, words: Path) -> None:
     assert generated(words, "--prompt", prompt, "--tokens", 3, "--temperature", 0) == written
+
+
+def test_pieces_of_words_are_joined_to_a_prompt_too(bert: Path, tmp_path: Path) -> None:
+    """With a tokenizer of WordPiece, which leaves spaces out: an n-gram model that knows one text by heart."""
+    tokenizer, text = load_tokenizer(bert), "the model reads the data learns"
+    ids = encode_documents(tokenizer, [text] * 9)
+    build_ngram(ids, bert, NgramConfig(order=5), tmp_path / "model")
+    pieces = tokenizer.encode(text, add_special_tokens=False)
+    for place in range(1, len(ids[0])):  # behind every whole word, sign or piece
+        begin = text[: pieces.offsets[place - 1][1]]
+        if encode_documents(tokenizer, [begin])[0].tolist() == ids[0][:place].tolist():
+            found = generated(tmp_path / "model", "--prompt", begin, "--tokens", 40, "--temperature", 0)
+            assert found == text
+    assert joined(tokenizer, "dat", "##a ,") == "data ,"
+    assert joined(tokenizer, "data", ".") == "data."
+    assert joined(load_tokenizer(bert), "", "the") == "the"
 
 
 def test_nothing_follows_where_the_model_ends(words: Path) -> None:
