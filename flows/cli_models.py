@@ -101,6 +101,7 @@ def generate(
 ) -> None:
     """Let a model continue a prompt."""
     from lm.text_model import Sampling, open_model
+    from lm.tokenizer import joined
 
     drawn: Sampling = {
         "temperature": temperature,
@@ -111,18 +112,37 @@ def generate(
         "seed": seed,
     }
     try:
-        text = open_model(model_folder(model)).generate(prompt, tokens, **drawn)
+        opened = open_model(model_folder(model))
+        text = opened.generate(prompt, tokens, **drawn)
     except (FileNotFoundError, ValueError) as error:
         fail(str(error))
-    out.print(prompt + text, markup=False)
+    out.print(joined(getattr(opened, "tokenizer", None), prompt, text), markup=False)
+
+
+@app.command()
+def fill(
+    model: Annotated[str, typer.Argument(help="A BERT or an n-gram model: artifact or folder.", show_default=False)],
+    text: Annotated[str, typer.Argument(help="A text with [MASK] where something is missing.", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, help="How many for each gap.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """What a model puts into the gaps of a text, with its probability."""
+    from flows.fill import fill_text
+
+    show_result(fill_text(model_folder(model), text, count), as_json, printing.show_filled)
 
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="A Hugging Face folder.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A Hugging Face folder, an ARPA file, or vectors of word2vec.", show_default=False
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
 ) -> None:
-    """Take a Hugging Face model over as one of ours; it can be gone on from (`init_from`)."""
+    """Take a model of another program over as one of ours; one of Hugging Face can be gone on from (`init_from`)."""
     from flows.export import import_model
 
     out.print(f"wrote {import_model(source, folder)}", markup=False)

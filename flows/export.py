@@ -1,11 +1,14 @@
 """`textmill export` and `textmill import`: models in the files of other programs."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flows.loading import ConfigError
 from flows.vectors import model_kind, open_vectors
+from lm.abilities import TARGETS, cannot_write, held
 
 Export = Callable[[Path, Path], None]
 """(model folder, folder to write to). Raises ValueError where the format cannot hold the model."""
@@ -16,6 +19,7 @@ def _arpa(folder: Path, out: Path) -> None:
     from lm.ngram.model import load_ngram
 
     write_arpa(load_ngram(folder), out / "model.arpa")
+    _with_tokenizer(folder, out)
 
 
 def _word2vec(folder: Path, out: Path) -> None:
@@ -24,6 +28,15 @@ def _word2vec(folder: Path, out: Path) -> None:
     vectors = open_vectors(folder)
     write_text(vectors, out / "vectors.txt")
     write_binary(vectors, out / "vectors.bin")
+    _with_tokenizer(folder, out)
+
+
+def _with_tokenizer(folder: Path, out: Path) -> None:
+    """Others need none, but `textmill import` knows by it that these words are tokens."""
+    from lm.tokenizer import TOKENIZER_FILE, copy_tokenizer
+
+    if (folder / TOKENIZER_FILE).exists():
+        copy_tokenizer(folder, out)
 
 
 def _hf(folder: Path, out: Path) -> None:
@@ -46,14 +59,8 @@ def _mlflow(folder: Path, out: Path) -> None:
     mlflow.pyfunc.save_model(out, **servable(folder))
 
 
-TARGETS: dict[str, tuple[tuple[str, ...], Export]] = {
-    "hf": (("gpt", "bert", "xlnet"), _hf),
-    "onnx": (("gpt", "modern"), _onnx),
-    "arpa": (("ngram",), _arpa),
-    "mlflow": (("finetuned",), _mlflow),
-    "word2vec": (("word2vec", "glove"), _word2vec),
-}
-"""By the name of the target: the kinds of model that it can hold, and what writes it."""
+WRITE: dict[str, Export] = {"hf": _hf, "onnx": _onnx, "arpa": _arpa, "word2vec": _word2vec, "mlflow": _mlflow}
+"""What writes each target of `lm.abilities.TARGETS`."""
 
 
 def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
@@ -62,37 +69,46 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
     Raises:
         ConfigError: no such target, a model that it cannot hold, or `out` is in use.
     """
-    if target not in TARGETS:
+    if target not in WRITE:
         raise ConfigError(f"--to {target}: no such target; there are {', '.join(TARGETS)}")
-    kind, (kinds, write) = model_kind(folder), TARGETS[target]
-    if kind not in kinds:
-        able = [name for name, (held, _) in TARGETS.items() if kind in held]
-        instead = f"; --to {' or '.join(able)} can" if able else ""
-        raise ConfigError(f"{folder}: {target} holds models of kind {' and '.join(kinds)}, not {kind!r}{instead}")
-    _convert(write, folder, out)
-    files = {str(path): path.stat().st_size for path in sorted(out.iterdir()) if path.is_file()}
+    kind = model_kind(folder)
+    if kind not in held(target):
+        raise ConfigError(f"{folder}: {cannot_write(kind, target)}")
+    _convert(WRITE[target], folder, out)
+    files = {str(path): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     return {"model": str(folder), "kind": kind, "target": target, "files": files}
 
 
-def import_model(folder: Path, out: Path) -> Path:
-    """Write the Hugging Face model of `folder` to the new or empty folder `out` as one of ours; returns `out`.
+def import_model(source: Path, out: Path) -> Path:
+    """Write the model of another program's file or folder to the new or empty folder `out` as one of ours; returns
+    `out`.
 
     Raises:
         ConfigError: it is no model that we know, or `out` is in use.
     """
-    from lm.interop.hugging_face import import_hf
+    from lm.interop import imports
 
-    _convert(import_hf, folder, out)
+    _convert(imports.import_model, source, out)
     return out
 
 
-def _convert(convert: Export, folder: Path, out: Path) -> None:
+def _convert(convert: Export, source: Path, out: Path) -> None:
+    """A new `out` is there when it is complete, and not before; one that is there stays empty till then."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is in use: name a new or an empty folder")
-    out.mkdir(parents=True, exist_ok=True)
+    place = out.resolve()
+    partial = place.with_name(f"{place.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        convert(folder, out)
-    except (FileNotFoundError, ImportError, RuntimeError, ValueError) as error:
-        if not any(out.iterdir()):
-            out.rmdir()
-        raise ConfigError(f"{folder}: {error}") from error
+        convert(source, partial)
+        if out.exists():
+            for path in list(partial.iterdir()):
+                os.replace(path, out / path.name)
+        else:
+            os.replace(partial, out)
+    except (OSError, ImportError, RuntimeError, ValueError) as error:
+        message = str(error)
+        raise ConfigError(message if message.startswith(str(source)) else f"{source}: {message}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -57,7 +57,8 @@ def build_models(config: ModelsConfig) -> tuple[list[Artifact], list[Artifact]]:
 def build_ladder(config: LadderConfig) -> Ladder:
     """Every stage in order; each is found in the store or built."""
     models, figures = build_models(config)
-    board = leaderboard(LeaderboardConfig(names=tuple(config.models)), models=models, figures=figures)
+    wanted = LeaderboardConfig(title=config.name, names=tuple(config.models))
+    board = leaderboard(wanted, models=models, figures=figures)
     return Ladder(models, figures, board)
 
 

@@ -175,6 +175,15 @@ def show_neighbours(found: dict[str, Any]) -> None:
         out.print(f"  {row['cosine']:.4f}  {row['word']}", markup=False)
 
 
+def show_filled(found: dict[str, Any]) -> None:
+    """The candidates of each gap."""
+    for number, gap in enumerate(found["gaps"]):
+        if number:
+            out.print()
+        for row in gap:
+            out.print(f"  {row['probability']:.4f}  {row['token']}", markup=False)
+
+
 def show_embedded(found: dict[str, Any], written: object) -> None:
     """A line of numbers for each text; or where they were written."""
     if written is not None:

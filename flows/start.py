@@ -214,6 +214,6 @@ def _links(run: Run | None) -> dict[str, str]:
     if run and run.flow_run_id:
         links["Prefect"] = f"{prefect}/runs/flow-run/{run.flow_run_id}"
     for record in run.records if run else []:
-        if record.stage in ("report", "finetune_summary"):
+        if record.stage in ("report", "finetune_summary", "leaderboard"):
             links["report"] = str(record.artifact.path / "report.html")
     return links

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from lm.abilities import cannot
 from lm.artifact import described, load_model, load_torch
 from lm.models.bert import Bert
 from lm.models.elmo import ELMo
@@ -53,6 +54,7 @@ HUGGING_FACE_ELSE = ("bert", "roberta", "albert", "xlnet")
 def open_model(folder: Path, device: str = "cpu") -> TextModel:
     """The model of a folder of ours, or of a Hugging Face GPT folder; what has no tensors stays on the CPU.
 
+    A masked language model opens too: it fills gaps, and its `score` and `generate` say that it cannot.
     Raises FileNotFoundError or ValueError saying what is missing or does not fit.
     """
     config = described(folder)
@@ -60,8 +62,7 @@ def open_model(folder: Path, device: str = "cpu") -> TextModel:
     if kind == NGRAM:
         return NgramText(load_ngram(folder), Spelling.load(folder))
     if kind not in TEXTS:
-        able = ", ".join([NGRAM, *TEXTS])
-        raise ValueError(f"{folder}: a model of kind {kind!r} cannot be asked for texts; {able} can")
+        raise ValueError(f"{folder}: {cannot(kind, 'score')}")
     if theirs in HUGGING_FACE_ELSE:
         raise ValueError(f"{folder}: a Hugging Face folder of type {theirs!r}: `textmill import` it first")
     module, seen = TEXTS[kind]

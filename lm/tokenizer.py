@@ -230,6 +230,19 @@ def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
     return lengths
 
 
+def joined(tokenizer: Tokenizer | None, prompt: str, text: str) -> str:
+    """A prompt and what a model wrote behind it, decoded alone, as one text.
+
+    WordPiece has no spaces: when it decodes, one stands before each word but the first, and the piece that goes on with
+    a word keeps its ## where it is the first.
+    """
+    if not prompt or not text or prompt[-1].isspace() or tokenizer is None or kind_of(tokenizer) != "wordpiece":
+        return prompt + text
+    if text.startswith(CONTINUES):
+        return prompt + text.removeprefix(CONTINUES)
+    return prompt + (" " if text[0].isalnum() else "") + text
+
+
 def encode_documents(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]:
     """Token ids (int64) of each text, without special tokens. A huge text is encoded piece by piece."""
     parts, owners = [], []

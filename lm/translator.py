@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
+from lm.abilities import cannot
 from lm.beam import beam_search, greedy
 from lm.models.seq2seq import Seq2Seq
 from lm.models.seq2seq_config import Seq2SeqConfig
@@ -134,8 +135,8 @@ def load_translator(folder: Path, device: str = "cpu") -> Translator:
         raise FileNotFoundError(f"{path}: no model there")
     config = json.loads(path.read_text())
     kinds = {"seq2seq": Seq2SeqConfig, "transformer": TransformerConfig}
-    if (kind := config.get("kind")) not in kinds:
-        raise ValueError(f"{path}: a model of kind {kind!r} does not translate; {', '.join(kinds)} do")
+    if (kind := config.get("kind", "gpt")) not in kinds:
+        raise ValueError(f"{path}: {cannot(str(kind), 'translate')}")
     model = build_model(kinds[kind](**config))
     model.load_state_dict(load_file(folder / "model.safetensors"))
     source, target = load_tokenizer(folder / SOURCE), load_tokenizer(folder / TARGET)

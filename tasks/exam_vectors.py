@@ -6,9 +6,6 @@ from typing import Any
 from tasks import exam_config
 from tasks.exam_room import Result, Room, by_hash, form_of, limited
 
-VECTORS = ("word2vec", "glove")
-"""Kinds with one vector for each word."""
-
 
 def row_id(row: Mapping[str, Any]) -> str:
     """The id of a row of a labelled set."""
@@ -93,18 +90,12 @@ def embedder(room: Room) -> Callable[[Sequence[str]], Any]:
     """Texts to vectors, by any model that has some. Raises ValueError for one that has none."""
     import numpy as np
 
-    if room.kind in VECTORS:
-        vectors = room.vectors()
-        return lambda texts: np.stack([vectors.embed(text).vector for text in texts])
-    from lm.texts.bert import BertText
-    from lm.texts.decoder import DecoderText
+    from lm.embedding import open_embedder
     from lm.texts.elmo import ELMoText
 
-    model = room.model()
-    if isinstance(model, ELMoText):
-        elmo = model
+    if room.kind == "elmo":  # its last layer, and words as they stand between spaces
+        elmo = room.model()
+        assert isinstance(elmo, ELMoText)
         return lambda texts: np.stack([elmo.embed(text.split() or ["."])[-1].mean(axis=0) for text in texts])
-    if isinstance(model, BertText | DecoderText):
-        contextual = model
-        return lambda texts: contextual.embed(texts, room.should_stop)
-    raise ValueError(f"a model of kind {model.kind!r} gives texts no vectors")
+    embed = open_embedder(room.folder, room.request.device, should_stop=room.should_stop)
+    return lambda texts: embed(texts).vectors

@@ -15,6 +15,7 @@ from tasks.store import RUN_DIRECTORY, Artifact
 
 FIGURES = "figures.json"
 BOARD = "leaderboard.json"
+REPORT = "report.html"
 SAMPLE_TOKENS = 60
 
 
@@ -69,22 +70,29 @@ def bytes_per_word(corpus: Artifact, split: Artifact) -> float:
 
 
 class LeaderboardConfig(StrictModel):
-    """The names of the models, in the order of the inputs."""
+    """What the table is called, and the names of the models, in the order of the inputs."""
 
+    title: str
     names: tuple[str, ...]
 
 
-@stage(version=1)
+@stage(version=2)
 def leaderboard(work: Work, config: LeaderboardConfig, *, models: list[Artifact], figures: list[Artifact]) -> None:
-    """Write leaderboard.json and leaderboard.md, the best model first.
+    """Write leaderboard.json, leaderboard.md and report.html, the best model first.
 
     A leaf: nothing is made from it, so it may read the seconds of the models, which differ between two runs.
     """
+    from tasks.ladder_page import ladder_page
+
     rows = [_row(*each) for each in zip(config.names, models, figures, strict=True)]
     rows.sort(key=lambda row: (row["bits_per_byte"], row["model"]))
     write_json(work.directory / BOARD, rows)
     (work.directory / "leaderboard.md").write_text(_markdown(rows), encoding="utf-8")
-    work.journal.write("file", path="leaderboard.md", directory="leaderboard")
+    asked, scored = figures[0].manifest()["config"], read_json(figures[0].file(FIGURES))
+    page = ladder_page(config.title, rows, asked["prompt"], int(scored["tokens"]), int(scored["bytes"]))
+    (work.directory / REPORT).write_text(page, encoding="utf-8")
+    for path in ("leaderboard.md", REPORT):
+        work.journal.write("file", path=path, directory="leaderboard")
     work.counts |= {f"{row['model']}_bits_per_byte": row["bits_per_byte"] for row in rows}
     shown = [{name: value for name, value in row.items() if name != "sample"} for row in rows]
     work.table("leaderboard", shown, "Held-out text under every model, the best first")

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import zlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,9 +92,13 @@ def _token_ids(tokenizer_dir: Path) -> dict[bytes, int]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    number = 0
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            yield number, line.strip()
+        try:
+            for number, line in enumerate(file, start=1):
+                yield number, line.strip()
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path}, behind line {number}: damaged gzip: {error}") from error
 
 
 def _parse(path: Path, names: dict[bytes, int] | None, should_stop: ShouldStop) -> tuple[list[Section], list[str], int]:

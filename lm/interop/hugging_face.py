@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from lm.abilities import cannot_write
 from lm.artifact import described, load_model, load_torch, save_model
 from lm.interop.bert import export_bert, import_bert
 from lm.interop.gpt2 import export_gpt2
@@ -46,7 +47,7 @@ def export_hf(folder: Path, out: Path) -> None:
     if kind is None:
         raise ValueError(f"{folder} is a Hugging Face folder already")
     if kind not in EXPORT:
-        raise ValueError(f"{folder}: no class there computes a model of kind {kind!r}; {', '.join(EXPORT)} can go")
+        raise ValueError(f"{folder}: {cannot_write(kind, 'hf')}")
     EXPORT[kind](folder, out)
 
 

@@ -57,13 +57,13 @@ class CoVe(nn.Module):
 
 
 @torch.no_grad()
-def cove_vectors(translator: Translator, texts: Sequence[str]) -> list[np.ndarray]:
-    """Features of the tokens of each text (its end left out), fp32 [tokens, width]. Raises ValueError for a model
-    without a recurrent encoder."""
+def cove_vectors(translator: Translator, texts: Sequence[str], cove: CoVe | None = None) -> list[np.ndarray]:
+    """Features of the tokens of each text (its end left out), fp32 [tokens, width]. `cove`: of the translator's model,
+    made once for many calls. Raises ValueError for a model without a recurrent encoder."""
     if not isinstance(translator.model, Seq2Seq):
         raise ValueError(f"CoVe needs a model of kind 'seq2seq', not {translator.model.config.kind!r}")
     rows = translator.sources(texts)
     tokens, lengths = torch.from_numpy(padded(rows, 0)), torch.tensor([len(row) for row in rows])
     device = next(translator.model.parameters()).device
-    features = CoVe(translator.model)(tokens.to(device), lengths.to(device)).float().cpu().numpy()
+    features = (cove or CoVe(translator.model))(tokens.to(device), lengths.to(device)).float().cpu().numpy()
     return [row[: length - 1] for row, length in zip(features, lengths.tolist(), strict=True)]

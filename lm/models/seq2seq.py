@@ -107,7 +107,8 @@ class Seq2Seq(nn.Module):
         if c.reverse_source:
             order = _reversed_order(lengths, source.shape[1])
             source = source.gather(1, order)
-        padded = None if bool((lengths == source.shape[1]).all()) else lengths
+        whole = not torch.compiler.is_exporting() and bool((lengths == source.shape[1]).all())
+        padded = None if whole else lengths
         x = F.dropout(self.source_embedding(source.t()), c.dropout, self.training)
         outputs, states = self.encoder(x, lengths=padded)
         annotations = outputs.transpose(0, 1)
@@ -120,7 +121,7 @@ class Seq2Seq(nn.Module):
         annotations, after = self.encode(source, lengths)
         keys = annotations if self.alignment is None else self.alignment.keys(annotations)
         real = real_positions(lengths, source.shape[1])
-        fed = annotations.new_zeros(len(source), self.config.readout) if self.config.input_feeding else None
+        fed = annotations.new_zeros(source.shape[0], self.config.readout) if self.config.input_feeding else None
         return Reading(annotations, keys, real, self._handed_over(after), fed)
 
     def _handed_over(self, after: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -167,7 +168,7 @@ class Seq2Seq(nn.Module):
                 seen, weights = self.alignment(now.states[top][:, None], now.keys, now.annotations, now.real)
                 outputs_t, states = self.decoder(torch.cat([x, seen[:, 0]], -1)[None], now.states)
                 pairs = self.out(torch.cat([outputs_t[0], seen[:, 0], x], -1))
-                o = pairs.view(len(x), -1, 2).amax(-1)
+                o = pairs.view(x.shape[0], -1, 2).amax(-1)
                 now = replace(now, states=states)
             outputs.append(o)
             looked.append(weights[:, 0])
@@ -195,6 +196,6 @@ class Seq2Seq(nn.Module):
 
 def _reversed_order(lengths: Tensor, time: int) -> Tensor:
     """Which token is read at each step when all but the end token are turned round: its own inverse."""
-    at = torch.arange(time, device=lengths.device).expand(len(lengths), time)
+    at = torch.arange(time, device=lengths.device).expand(lengths.shape[0], time)
     last = lengths[:, None] - 2
     return torch.where(at <= last, last - at, at)

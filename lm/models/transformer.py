@@ -136,12 +136,16 @@ class Transformer(nn.Module):
                 drawn = torch.empty(module.weight.shape, dtype=torch.float32)
                 module.weight.copy_(drawn.normal_(0, self.config.width**-0.5, generator=generator))
 
+    def reserve_positions(self, length: int) -> None:
+        """Make the table of positions so long at once; it grows by itself, but a graph made of the model cannot."""
+        self.positions = sinusoidal(length, self.config.width).to(self.positions)
+
     def _embedded(self, embedding: nn.Embedding, tokens: Tensor, start: int = 0) -> Tensor:
         x = embedding(tokens) * math.sqrt(self.config.width)
         if self.config.positions == "sinusoidal":
             end = start + tokens.shape[1]
             if len(self.positions) < end:
-                self.positions = sinusoidal(2 * end, self.config.width).to(self.positions)
+                self.reserve_positions(2 * end)
             x = x + self.positions[start:end]
         return self.dropout(x)
 
@@ -158,11 +162,15 @@ class Transformer(nn.Module):
 
         Targets padded on the right need no `input_lengths`: nothing real can see what is behind it.
         """
+        return self.decode(inputs, self.encode(source, lengths), lengths, input_lengths)
+
+    def decode(self, inputs: Tensor, encoded: Tensor, lengths: Tensor, input_lengths: Tensor | None = None) -> Tensor:
+        """As `forward`, from what `encode` gave for a source of these lengths."""
         time, device = inputs.shape[1], inputs.device
-        memory = self._keys_values(self.encode(source, lengths))
+        memory = self._keys_values(encoded)
         mask = Causal() if input_lengths is None else Causal() & Padding(real_positions(input_lengths, time))
         past = compile_mask(mask, time, time, device)
-        seen = _padding(lengths, time, source.shape[1])
+        seen = _padding(lengths, time, encoded.shape[1])
         return self._logits(self._decoded(self._embedded(self.target_embedding, inputs), past, memory, seen)[0])
 
     def _keys_values(self, encoded: Tensor) -> list[KeysValues]:
@@ -224,6 +232,6 @@ class Transformer(nn.Module):
 
 def _padding(lengths: Tensor, queries: int, time: int) -> Compiled:
     """Which of `time` positions are real; where all are, nothing masks and attention takes its fast path."""
-    if bool((lengths == time).all()):
+    if not torch.compiler.is_exporting() and bool((lengths == time).all()):
         return Compiled(False, None)
     return compile_mask(Padding(real_positions(lengths, time)), queries, time, lengths.device)

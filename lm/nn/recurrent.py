@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 from torch.nn import functional as F
 
 from lm.nn.bptt import bptt
@@ -109,7 +110,7 @@ class Recurrent(nn.Module):
                     h, state = self._sequence(cell, x.flip(0), state)
                     h = h.flip(0)
                 else:
-                    reverse = _reversal(lengths, len(x))
+                    reverse = _reversal(lengths, x.shape[0])
                     h, state = self._sequence(cell, _take(x, reverse), state, None, lengths)
                     h = _take(h, reverse)
                 outputs.append(h)
@@ -129,6 +130,8 @@ class Recurrent(nn.Module):
         if path == "torch" and (keep is not None or lengths is not None):
             raise ValueError("torch's kernels can neither reset the state inside a sequence nor skip padding")
         x = x.to(state[0].dtype)
+        if torch.compiler.is_exporting():
+            return _scanned(cell, F.linear(x, cell.weight_ih, cell.bias_ih), state, weight_hh, keep, lengths)
         # The recurrence runs in the precision of its weights: rounding to bf16 at each step would add up.
         with torch.autocast(x.device.type, enabled=False):
             if path == "torch":
@@ -166,6 +169,29 @@ def _padded(cell: Cell, x: Tensor, state: State, weight_hh: Tensor, lengths: Ten
         )
         outputs.append(torch.where(live, state[0], torch.zeros_like(state[0])))
     return torch.stack(outputs), state
+
+
+def _scanned(
+    cell: Cell, x: Tensor, state: State, weight_hh: Tensor, keep: Tensor | None, lengths: Tensor | None
+) -> tuple[Tensor, State]:
+    """`_unrolled` or `_padded` as one operation, for a graph in which the number of steps is free (`torch.export`)."""
+    masks = []
+    if keep is not None:
+        masks.append(keep[..., None])
+    if lengths is not None:
+        masks.append((torch.arange(x.shape[0], device=x.device)[:, None] < lengths)[..., None])
+
+    def step(before: State, now: tuple[Tensor, ...]) -> tuple[State, Tensor]:
+        x_t, *masked = now
+        given = tuple(s * masked[0].to(s.dtype) for s in before) if keep is not None else before
+        after = cell.step(x_t, given, weight_hh)
+        if lengths is None:
+            return tuple(s.clone() for s in after), after[0].clone()  # a loop may not give one tensor twice
+        stays = tuple(torch.where(masked[-1], new, old) for new, old in zip(after, before, strict=True))
+        return stays, torch.where(masked[-1], after[0], torch.zeros_like(after[0]))
+
+    last, outputs = scan(step, state, (x, *masks))
+    return outputs, tuple(last)
 
 
 def _reversal(lengths: Tensor, time: int) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from lm.abilities import cannot
 from lm.evaluate.perplexity import Sequences
 from lm.evaluate.pseudo_likelihood import Variant, pseudo_log_likelihood
 from lm.fill import fill_gaps
@@ -22,8 +23,8 @@ from lm.tokenizers.spelling import Spelling
 
 BATCH = 32
 NO_PROBABILITY = (
-    "a masked language model defines no probability of a text, and so no bits per byte: compare texts by their"
-    " pseudo-log-likelihood (open_model(FOLDER).pseudo_log_likelihood(TEXTS), lm/evaluate/pseudo_likelihood.py)"
+    f"{cannot('bert', 'score')}. Texts are compared by their pseudo-log-likelihood"
+    " (open_model(FOLDER).pseudo_log_likelihood(TEXTS), lm/evaluate/pseudo_likelihood.py)"
 )
 
 
@@ -83,6 +84,4 @@ class BertText:
         raise ValueError(NO_PROBABILITY)
 
     def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
-        raise ValueError(
-            "a masked language model does not continue a text; it fills gaps: open_model(FOLDER).fill('a [MASK] day')"
-        )
+        raise ValueError(cannot("bert", "generate"))

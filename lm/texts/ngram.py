@@ -7,6 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from lm.evaluate.perplexity import Sequences
+from lm.fill import GAP
 from lm.ngram.model import NgramModel
 from lm.ngram.score import ngram_bits_per_byte
 from lm.ngram.words import WordVocabulary
@@ -63,5 +64,21 @@ class NgramText:
         stop = drawn.pop("stop", ())
         if drawn.pop("repetition_penalty", 1) != 1:
             raise ValueError("an n-gram model draws from its counts: it takes no repetition penalty")
-        new = self.model.sample(self.model.encode(prompt).tolist(), max_new_tokens, **drawn)
-        return before_stop(self.model.decode(list(new)), stop)
+        new = self.model.decode(list(self.model.sample(self.model.encode(prompt).tolist(), max_new_tokens, **drawn)))
+        if new and prompt and not prompt[-1].isspace() and self.tokenizer is None:
+            new = " " + new  # words stand between spaces, and the first stands behind the prompt
+        return before_stop(new, stop)
+
+    def fill(self, text: str, count: int = 5) -> list[list[tuple[str, float]]]:
+        """For the one [MASK] of the text the likeliest words or tokens with their probabilities, given what stands on
+        both sides (`NgramModel.cloze`): a list of one list, as a masked language model gives one for each gap.
+
+        Raises ValueError for a text with no gap or several.
+        """
+        parts = text.split(GAP)
+        if len(parts) != 2:
+            raise ValueError(f"an n-gram model fills one gap, and the text has {len(parts) - 1}: write one {GAP}")
+        left, right = (self.model.encode(part).tolist() for part in (parts[0].rstrip(" "), parts[1]))
+        boundary = self.model.boundary
+        found = self.model.cloze([boundary, *left], [*right, boundary], count)
+        return [[(self.model.decode([id]).strip(), chance) for id, chance in found]]

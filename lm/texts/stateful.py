@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 import numpy as np
+import torch
 from tokenizers import Tokenizer
 
 from lm.evaluate.recurrent import score_tokens
@@ -11,13 +12,14 @@ from lm.generate_recurrent import generate_texts
 from lm.models.rnn import RNNLM
 from lm.models.transformer_xl import TransformerXL
 from lm.sampling import Sampling
-from lm.stop import ShouldStop, never
+from lm.stop import ShouldStop, check, never
 from lm.texts.base import TorchText
-from lm.tokenizer import end_of_text_id
+from lm.tokenizer import encode_documents, end_of_text_id
 from lm.tokenizers.spelling import Spelling
 
 SEGMENT = 1024
 """Tokens that are read together; a Transformer-XL reads as many as its memory holds, at least 64."""
+ROWS = 16  # texts that are embedded together
 
 
 class StatefulText(TorchText[RNNLM | TransformerXL]):
@@ -34,6 +36,34 @@ class StatefulText(TorchText[RNNLM | TransformerXL]):
             score_tokens(self.model, [end, *ids], self.segment, should_stop) if len(ids) else np.zeros(0)
             for ids in sequences
         ]
+
+    def embed(self, texts: Sequence[str], should_stop: ShouldStop = never) -> np.ndarray:
+        """The mean of the last layer's states over the tokens of each text, float32 [texts, width]; a text without
+        tokens is zeros. The state is carried through a text of any length."""
+        end = end_of_text_id(self.tokenizer)
+        encoded = encode_documents(self.tokenizer, list(texts))
+        means = [self._means(encoded[start : start + ROWS], end, should_stop) for start in range(0, len(encoded), ROWS)]
+        return np.concatenate(means).astype(np.float32)
+
+    @torch.no_grad()
+    def _means(self, rows: Sequence[np.ndarray], end: int, should_stop: ShouldStop) -> np.ndarray:
+        """float64 [rows, width]. What is behind a row's end is read, and counts for nothing."""
+        weight = self.model.token_embedding.weight
+        lengths = np.array([len(ids) for ids in rows])
+        tokens = np.full((len(rows), 1 + lengths.max()), end, dtype=np.int64)
+        for row, ids in zip(tokens, rows, strict=True):
+            row[1 : 1 + len(ids)] = ids
+        total, states = None, None
+        for start in range(0, tokens.shape[1], self.segment):
+            check(should_stop, "embedding")
+            part = torch.from_numpy(tokens[:, start : start + self.segment]).to(weight.device)
+            reading = self.model.read(part, states)
+            place = np.arange(start, start + part.shape[1])
+            counts = torch.from_numpy((place > 0) & (place <= lengths[:, None])).to(weight.device)
+            summed = (reading.outputs.double() * counts[..., None]).sum(1).cpu().numpy()
+            total, states = summed if total is None else total + summed, reading.states
+        assert total is not None
+        return np.asarray(total / np.maximum(lengths, 1)[:, None])
 
     def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
         [text] = generate_texts(self.model, self.tokenizer, [prompt], max_new_tokens, **sampling)

@@ -1,4 +1,7 @@
-"""Folders of word vectors: `vectors.safetensors`, `words.json`, `config.json` (with "kind"), and the tokenizer."""
+"""Folders of word vectors: `vectors.safetensors`, `words.json`, `config.json` (with "kind"), and the tokenizer.
+
+The network of Bengio et al. has vectors of words, too: the rows of its C are read like any others.
+"""
 
 import json
 import os
@@ -8,11 +11,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from lm.abilities import able, cannot
 from lm.tokenizer import copy_tokenizer, load_tokenizer
 from lm.vectors.neighbours import WordVectors
-from lm.vectors.vocabulary import Vocabulary
+from lm.vectors.vocabulary import Vocabulary, token_names
 
-KINDS = ("word2vec", "glove")
 VECTORS_FILE = "vectors.safetensors"
 VECTORS = "vectors"
 
@@ -44,8 +47,10 @@ def load_vectors(folder: Path) -> WordVectors:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no model there")
     described = json.loads(path.read_text(encoding="utf-8"))
-    if (kind := described.get("kind")) not in KINDS:
-        raise ValueError(f"{path}: a model of kind {kind!r} has no word vectors; {' and '.join(KINDS)} have")
+    if (kind := described.get("kind", "gpt")) not in able("neighbours"):
+        raise ValueError(f"{path}: {cannot(kind, 'neighbours')}")
+    if kind == "nnlm":
+        return _rows_of_c(folder, described)
     if not (folder / VECTORS_FILE).exists():
         raise FileNotFoundError(f"{folder / VECTORS_FILE}: missing, so this model is incomplete: train it again")
     vocabulary = Vocabulary.load(folder)
@@ -54,3 +59,19 @@ def load_vectors(folder: Path) -> WordVectors:
         raise ValueError(f"{folder}: {len(vectors)} vectors beside {len(vocabulary)} words: train it again")
     tokenizer = load_tokenizer(folder) if described.get("unit") == "token" else None
     return WordVectors(vocabulary, vectors, described, tokenizer)
+
+
+def _rows_of_c(folder: Path, described: dict[str, Any]) -> WordVectors:
+    """The tokens of an NNLM in the order of their numbers. A word that has a token with a space before it and one
+    without has the vector of the first."""
+    from lm.artifact import load_torch
+    from lm.models.nnlm import NNLM
+
+    model, tokenizer = load_torch(folder, NNLM)
+    rows: dict[str, int] = {}
+    for id, name in enumerate(token_names(tokenizer)):
+        if name:
+            rows.setdefault(name, id)
+    vocabulary = Vocabulary(tuple(rows), np.zeros(len(rows), dtype=np.int64))
+    vectors = model.C.detach().numpy()[list(rows.values())]
+    return WordVectors(vocabulary, vectors, {**described, "unit": "token"}, tokenizer)

@@ -152,7 +152,7 @@ def test_vectors_and_sentences_and_tags(here: Path, tmp_path: Path) -> None:
     assert told["figures"]["layer_2"]["n"] == 10
     with pytest.raises(ConfigError, match="sts is a set of regression; tag_probe asks tagging"):
         asked(str(tmp_path / "gpt"), tags, labelled=str(tmp_path / "sts"))
-    with pytest.raises(ConfigError, match="a model of kind 'ngram' gives texts no vectors"):
+    with pytest.raises(ConfigError, match="an n-gram model has counts and no vectors"):
         asked("three", sentences)
 
 

@@ -7,11 +7,13 @@ import torch
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.export import TARGETS, export_model, import_model
+from flows.export import WRITE, export_model, import_model
 from flows.loading import ConfigError
+from lm.abilities import TARGETS, held
 from lm.artifact import load_model, save_model
 from lm.config import GPTConfig
 from lm.interop.hugging_face import EXPORT
+from lm.interop.onnx_graphs import GRAPHS
 from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
@@ -49,7 +51,7 @@ def test_what_cannot_be_converted_is_said(folder: Path, tokenizer_dir: Path, tmp
     save_model(GPT(GPTConfig(**SIZE, band=3)), tokenizer_dir, tmp_path / "gpt3")
     save_model(GPT(GPTConfig(**SIZE, head_width=4)), tokenizer_dir, tmp_path / "narrow")
     refused = {
-        ("modern", "hf"): "hf holds models of kind gpt and bert and xlnet, not 'modern'; --to onnx can",
+        ("modern", "hf"): r"hf holds models of kind gpt, bert and xlnet, not 'modern' \(this one: --to onnx\)",
         ("gpt3", "hf"): "a band of 3 positions",
         ("narrow", "hf"): "2 heads of 4 are not the width of 16",
         ("model", "gguf"): "no such target; there are hf, onnx",
@@ -65,5 +67,7 @@ def test_what_cannot_be_converted_is_said(folder: Path, tokenizer_dir: Path, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_what_can_go_to_hugging_face_is_what_the_library_can_write() -> None:
-    assert TARGETS["hf"][0] == tuple(EXPORT)
+def test_what_the_table_says_is_what_the_library_can_write() -> None:
+    assert set(held("hf")) == set(EXPORT)
+    assert set(held("onnx")) == set(GRAPHS)
+    assert set(WRITE) == set(TARGETS)

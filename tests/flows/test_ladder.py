@@ -8,13 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 import textmill
+from flows import start
 from flows.ladder import Ladder, build_ladder
 from flows.ladder_config import LadderConfig, load_ladder, load_model_config
 from flows.loading import CONFIGS, ConfigError
 from lm.config import OptimizerConfig, TrainConfig
 from tasks import pool
-from tasks.journal import Journal
-from tasks.ladder import FIGURES, _seconds, read_board
+from tasks.journal import JOURNAL, Journal, read_events
+from tasks.ladder import FIGURES, REPORT, _seconds, read_board
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.stage import sidecar
@@ -67,6 +68,23 @@ def test_every_model_is_scored_on_the_same_text_and_the_best_comes_first(
     assert all(row["parameters"] > 0 for row in rows)
     table = (ladder.leaderboard.path / "leaderboard.md").read_text(encoding="utf-8")
     assert all(f"| {name} | {score:.4f} |" in table for name, score in scores.items())
+
+
+def test_the_page_has_the_table_and_is_where_the_command_points(
+    made: tuple[Ladder, Run, LadderConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ladder, run, config = made
+    page = ladder.leaderboard.file(REPORT).read_text(encoding="utf-8")
+    for row in read_board(ladder.leaderboard):
+        assert f'<td class="n">{row["bits_per_byte"]:.4f}</td>' in page
+        assert row["artifact"] in page
+    assert f"<h1>{config.name}</h1>" in page
+    assert page.count("<b>The </b>") == len(MODELS) + 1  # before each sample, and in the words above them
+    monkeypatch.setattr(start, "_mlflow_link", lambda server: server)
+    assert start._links(run)["report"] == str(ladder.leaderboard.path / REPORT)
+    events = [event for _, event in read_events(ladder.leaderboard.path / RUN_DIRECTORY / JOURNAL)]
+    files = [(event["path"], event["directory"]) for event in events if event["event"] == "file"]
+    assert files == [("leaderboard.md", "leaderboard"), (REPORT, "leaderboard")]
 
 
 def test_its_models_open_from_a_notebook(
