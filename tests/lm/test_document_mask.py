@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from lm.config import GPTConfig, OptimizerConfig, TrainConfig
 from lm.evaluate.perplexity import bits_per_byte
-from lm.models.gpt import GPT
-from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
@@ -29,25 +27,9 @@ from lm.tokenizer import load_tokenizer, token_byte_lengths
 from lm.tokenizers.spelling import Spelling
 from lm.tokens import TokenIndex, build_index
 from lm.train.trainer import ResumeError
+from tests.lm.small_decoders import DECODERS, jittered
 
 END, VOCAB = 0, 30
-SIZE = {"layers": 3, "width": 24, "heads": 3, "context": 40, "vocab": VOCAB}
-CONFIGS: dict[str, GPTConfig | ModernConfig] = {
-    "gpt1": GPTConfig(**SIZE, norm="post"),
-    "gpt2": GPTConfig(**SIZE),
-    "gpt3": GPTConfig(**SIZE, band=4),
-    "modern": ModernConfig(**SIZE),
-}
-
-
-def jittered(config: GPTConfig | ModernConfig, seed: int = 1) -> GPT | Modern:
-    """A model in which nothing is zero, in fp64."""
-    model = GPT(config, seed) if isinstance(config, GPTConfig) else Modern(config, seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=generator))
-    return model.double().eval()
 
 
 def document(length: int, seed: int) -> list[int]:
@@ -92,10 +74,10 @@ def test_places_are_those_of_the_documents() -> None:
     assert ids.dtype == positions.dtype == np.int64
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", DECODERS)
 def test_the_loss_of_a_packed_document_is_that_of_the_document_alone(name: str) -> None:
     """Whatever its neighbours say, and however long they are."""
-    model, text = jittered(CONFIGS[name]), document(9, 0)
+    model, text = jittered(DECODERS[name]), document(9, 0)
     alone = loss(model, [text], 0)
     for before, after in ((7, 5), (1, 20), (20, 1), (0, 9)):
         packed = [document(before, before), text, document(after, after)]
@@ -103,10 +85,10 @@ def test_the_loss_of_a_packed_document_is_that_of_the_document_alone(name: str) 
         assert not torch.allclose(loss(model, packed, 1, apart=False), alone, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", DECODERS)
 def test_no_gradient_reaches_a_neighbour(name: str) -> None:
     """Of a document's loss, with respect to every vector that the model reads."""
-    model = jittered(CONFIGS[name])
+    model = jittered(DECODERS[name])
     states: list[Tensor] = []
 
     def keep(_module: object, _inputs: object, output: Tensor) -> None:
@@ -130,7 +112,7 @@ def test_a_packed_corpus_costs_what_its_texts_cost_one_by_one(
     few = sorted(documents)[:9]
     index = build_index(shards, lambda ids: np.isin(ids.to_pylist(), few))
     whole = index.tokens + len(index) - 1  # one sequence
-    model = jittered(CONFIGS[name].model_copy(update={"vocab": index.vocab, "context": whole}))
+    model = jittered(DECODERS[name].model_copy(update={"vocab": index.vocab, "context": whole}))
     tokenizer = load_tokenizer(tokenizer_dir)
     scores = DecoderText(model, tokenizer, Spelling.load(tokenizer_dir)).score([documents[id] for id in few])
     lengths = token_byte_lengths(tokenizer)
@@ -214,8 +196,8 @@ def test_kinds_that_read_otherwise_have_no_such_switch(kind: str) -> None:
 
 def test_without_the_mask_settings_are_written_as_before_there_was_one() -> None:
     for off, on in (
-        (GPTPretraining(model=CONFIGS["gpt2"]), GPTPretraining(model=CONFIGS["gpt2"], document_mask=True)),
-        (ModernPretraining(model=CONFIGS["modern"]), ModernPretraining(model=CONFIGS["modern"], document_mask=True)),
+        (GPTPretraining(model=DECODERS["gpt2"]), GPTPretraining(model=DECODERS["gpt2"], document_mask=True)),
+        (ModernPretraining(model=DECODERS["modern"]), ModernPretraining(model=DECODERS["modern"], document_mask=True)),
     ):
         before = {"kind", "model"} | ({"optimizer", "schedule"} if off.kind == "modern" else set())
         assert set(off.model_dump(mode="json")) == before
