@@ -34,7 +34,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 model, report = AutoModelForCausalLM.from_pretrained(sys.argv[1], output_loading_info=True)
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 greedy = torch.tensor([[1, 2, 3]])
-for _ in range(8):  # from left to right: each place sees those before it; the last one, whose token is unknown, is asked
+for _ in range(8):  # from left to right: each place sees those before it; the last one, of no known token, is asked
     longer = torch.cat([greedy, torch.zeros(1, 1, dtype=torch.int64)], 1)
     time = longer.shape[1]
     out = model(longer, perm_mask=torch.ones(1, time, time).triu(), target_mapping=torch.eye(time)[None, -1:])
@@ -42,7 +42,8 @@ for _ in range(8):  # from left to right: each place sees those before it; the l
 answer = model.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=8, do_sample=False, use_mems=False, pad_token_id=0,
   eos_token_id=None)
 print(json.dumps({"class": type(model).__name__, "missing": sorted(report["missing_keys"]),
-  "greedy": greedy[0].tolist(), "generated": answer[0].tolist(), "unexpected": sorted(report["unexpected_keys"]), "ids": tokenizer("the model learns")["input_ids"],
+  "unexpected": sorted(report["unexpected_keys"]), "ids": tokenizer("the model learns")["input_ids"],
+  "greedy": greedy[0].tolist(), "generated": answer[0].tolist(),
   "logits": model(torch.tensor([[1, 2, 3]])).logits.tolist()}))
 """
     got = json.loads(stranger(script, str(tmp_path / "hf"), folder=tmp_path).splitlines()[-1])
