@@ -156,7 +156,7 @@ def test_half_of_the_pairs_follow_and_the_others_are_of_any_other_document(built
 
 
 def rendered(lengths: list[list[int]], draw: random.Random) -> Iterator[tuple[int, int, int, float]]:
-    """(class, tokens of A, tokens of B, where B begins in its document, from 0 to 1) of one pass over sentences of those
+    """(class, tokens of A, tokens of B, where B begins in its document, 0 to 1) of one pass over sentences of those
     lengths: `create_pretraining_data.py` of google-research/bert, and the debt that `lm.sentence_pairs` adds to it."""
     owed = 0
     for number, sentences in enumerate(lengths):
