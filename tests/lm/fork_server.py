@@ -10,9 +10,9 @@ An attempt is a training of a kind (`tests.lm.killed_runs`) in `folder`, by a pr
 SIGKILL at a moment, if one is given: `step:N`, after N updates or more, or `fsync:N`, `replace:N`, `remove:N`, at the
 N-th such call of that process, all of which are made by writing and pruning checkpoints. The answer is what ended it.
 
-The second form is an attempt for each moment and one to the end, with the numbers of `workers` in turn. Its answer: what
-ended them; the SHA-256 of the model's folder; the metrics as the journal has them, [key, step, value] each, and the
-samples, [step, prompt, text]; processes that outlived theirs, and files of broken-off writes. `start` is how data
+The second form is an attempt for each moment and one to the end, with the numbers of `workers` in turn. Its answer:
+what ended them; the SHA-256 of the model's folder; the metrics as the journal has them, [key, step, value] each, and
+the samples, [step, prompt, text]; processes that outlived theirs, and files of broken-off writes. `start` is how data
 workers are started, in the last attempt always by a fork. The third form is for what needs a process of its own, or one
 without threads, where a fork is safe.
 """
