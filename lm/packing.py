@@ -93,10 +93,11 @@ def document_places(tokens: np.ndarray, end_of_text: int) -> tuple[np.ndarray, n
     """Of packed tokens [batch, time]: which document each is of, and where in it, both int64 of the same shape.
 
     `<|endoftext|>` begins the document behind it: it is predicted from the document before, and read with the next one.
-    Positions restart at 0 with each document (Krell et al. 2021, "Efficient Sequence Packing without
-    Cross-contamination", section 3.2): a document gets exactly the probability that it gets alone, and learned
-    positions mean in training what they mean when a text is scored or continued. Going on through the sequence would
-    hide the neighbours and still show how long they are. What begins in the sequence before begins at 0, too.
+    Positions restart at 0 with each document (Krell et al. 2021, arXiv 2107.02027, for BERT): it then gets exactly the
+    probability that it gets alone, and learned positions mean in training what they mean when a text is scored or
+    continued. Going on through the sequence would hide the neighbours and still show how long they are. With rotary
+    positions, of which distances alone matter, the two are one (Llama 3 has the mask and goes on). What began in the
+    sequence before begins at 0, too.
     """
     begins = tokens == end_of_text
     place = np.arange(tokens.shape[1])
