@@ -30,7 +30,7 @@ from lm.recipes.recipe import Given
 from lm.text_model import TextModel, open_model
 from lm.tokens import TokenIndex
 
-CONTEXT, HELD_OUT = 128, 100_000
+CONTEXT, HELD_OUT, SCORED = 128, 100_000, 400
 FIRST = (16, 64, CONTEXT - 1)
 
 
@@ -54,6 +54,11 @@ def beginnings(model: TextModel, index: TokenIndex, token_bytes: np.ndarray) -> 
     return found
 
 
+def place(kind: str, seed: int, document_mask: bool, options: argparse.Namespace) -> Path:
+    """Where a run is kept."""
+    return Path(options.work / f"{kind}-{options.tokens}-{seed}-{'masked' if document_mask else 'plain'}")
+
+
 def run(kind: str, seed: int, document_mask: bool, shards: Any, options: argparse.Namespace) -> dict[str, Any]:
     """One training; its figures."""
     index, valid, test = shards
@@ -69,14 +74,14 @@ def run(kind: str, seed: int, document_mask: bool, shards: Any, options: argpars
         checkpoint_seconds=20,
         optimizer=OptimizerConfig(learning_rate=3e-3, beta2=0.99, weight_decay=0.1),
     )
-    folder = options.work / f"{kind}-{seed}-{'masked' if document_mask else 'plain'}"
+    folder = place(kind, seed, document_mask, options)
     parts = Given(given, given.resolve(config), index, valid, options.work)
     started = time.process_time()
     result = pretrain(parts, folder / "checkpoints", folder / "model")
     seconds = time.process_time() - started
     model = open_model(folder / "model")
     packed = {
-        name: model.bits_per_byte(PackedSequences(test, CONTEXT, mask))["bits_per_byte"]
+        name: model.bits_per_byte(PackedSequences(test, CONTEXT, mask), SCORED)["bits_per_byte"]
         for name, mask in (("apart", True), ("packed", False))
     }
     line = {
@@ -97,19 +102,20 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=["gpt", "modern"])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
-    parser.add_argument("--tokens", type=int, default=600_000, help="of the text, and read in training")
+    parser.add_argument("--tokens", type=int, default=600_000, help="read in training")
+    parser.add_argument("--text", type=int, default=600_000, help="tokens of the training text")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    shards = prose_shards(options.work, True, options.tokens, HELD_OUT)
+    shards = prose_shards(options.work, True, options.text, HELD_OUT)
     lengths = [np.quantile(each.length, [0.1, 0.5, 0.9]).astype(int).tolist() for each in (shards[0], shards[2])]
     print(json.dumps({"documents": [len(each) for each in shards], "tokens of them": lengths}), flush=True)
     for kind in options.kinds:
         for seed in options.seeds:
             for document_mask in (False, True):
-                line = options.work / f"{kind}-{seed}-{'masked' if document_mask else 'plain'}" / "line.json"
+                line = place(kind, seed, document_mask, options) / "line.json"
                 found = (
                     json.loads(line.read_text()) if line.exists() else run(kind, seed, document_mask, shards, options)
                 )
