@@ -67,6 +67,11 @@ class PretrainSection(Section):
         description="Artifact (`pretrain/<key>`, an alias) or folder of a model, ours or a Hugging Face GPT-2, to go "
         "on from, with its tokenizer. null: random weights.",
     )
+    document_mask: bool = Field(
+        default=False,
+        description="Documents packed into one sequence do not see one another, and each begins at position 0; false: "
+        "as GPT-3 was trained.",
+    )
 
 
 class FinetuneSection(Section):

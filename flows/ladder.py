@@ -41,7 +41,7 @@ def build_models(config: ModelsConfig) -> tuple[list[Artifact], list[Artifact]]:
     )
     figures = [
         held_out(
-            wanted,
+            wanted.model_copy(update={"document_mask": getattr(rung, "document_mask", False)}),
             label=f"held out: {name}",
             model=model,
             tokens=tokens.tokens,

@@ -12,7 +12,7 @@ from lm.config import GPTConfig
 from lm.pretraining import GPTPretraining
 from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config
 from tasks.adopt import AdoptConfig, adopt_model
-from tasks.evaluate import evaluate
+from tasks.evaluate import ScoreConfig, evaluate
 from tasks.files import read_json
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.run import current_run
@@ -118,8 +118,9 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
     """Train the language model and score it on test documents."""
     model = model_settings(config, tokens.init_from)
     train = config.pretrain.train.resolve(model)
+    mask = config.pretrain.document_mask
     trained = pretrain(
-        PretrainRequest(settings=GPTPretraining(model=model), train=train),
+        PretrainRequest(settings=GPTPretraining(model=model, document_mask=mask), train=train),
         label="pretrain",
         tokens=tokens.tokens,
         split=corpus.split,
@@ -127,6 +128,6 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
         init_from=[tokens.init_from] if tokens.init_from else [],
         **({"mixture": corpus.mixture[0]} if corpus.mixture else {}),
     )
-    settings = config.evaluate.resolve(train)
+    settings = ScoreConfig(**config.evaluate.resolve(train).model_dump(), document_mask=mask)
     evaluation = evaluate(settings, model=trained, tokens=tokens.tokens, split=corpus.split, tokenizer=tokens.tokenizer)
     return Pretrained(trained, evaluation, model)

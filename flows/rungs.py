@@ -65,18 +65,29 @@ class OwnRate(StrictModel):
         return train.model_copy(update={"optimizer": optimizer})
 
 
-class GPTRung(ModelSection, OwnRate):
+class PackedRung(StrictModel):
+    """How a decoder reads what is packed into one sequence."""
+
+    document_mask: bool = Field(
+        default=False,
+        description="Documents packed into one sequence do not see one another, and each begins at position 0; false:"
+        " as GPT-3 was trained.",
+    )
+
+
+class GPTRung(ModelSection, OwnRate, PackedRung):
     """A GPT."""
 
     kind: Literal["gpt"] = Field(description="Which generation these settings are for.")
 
     def resolved(self, vocab: int) -> GPTConfig:
         """The model's full configuration with a vocabulary of `vocab` tokens."""
-        return ModelSection.model_validate(self.model_dump(exclude={"kind", "learning_rate"})).resolved(vocab)
+        own = self.model_dump(exclude={"kind", "learning_rate", "document_mask"})
+        return ModelSection.model_validate(own).resolved(vocab)
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
-        return GPTPretraining(model=self.resolved(vocab))
+        return GPTPretraining(model=self.resolved(vocab), document_mask=self.document_mask)
 
     def smaller(self) -> Self:
         """Cut down for a smoke test."""
@@ -268,11 +279,11 @@ class BertRung(PresetRung):
         return self.model_copy(update=small | {"segments": self.segments.model_copy(update={"length": 32})})
 
 
-class ModernRung(PresetRung):
+class ModernRung(PresetRung, PackedRung):
     """The modern decoder: a preset, and what differs from it. It brings its own optimiser and schedule."""
 
     of_preset: ClassVar[Callable[..., Any]] = staticmethod(modern_preset)
-    reading: ClassVar[set[str]] = {"optimizer", "schedule"}
+    reading: ClassVar[set[str]] = {"optimizer", "schedule", "document_mask"}
 
     kind: Literal["modern"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="nano", description=f"One of {', '.join(MODERN_PRESETS)}.")
@@ -296,7 +307,12 @@ class ModernRung(PresetRung):
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
-        return ModernPretraining(model=self.resolved(vocab), optimizer=self.optimizer, schedule=self.schedule)
+        return ModernPretraining(
+            model=self.resolved(vocab),
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            document_mask=self.document_mask,
+        )
 
     def smaller(self) -> Self:
         """Cut down for a smoke test."""

@@ -68,7 +68,9 @@ class ScalingRuns:
 
     def ask(self, label: str, model: Artifact, request: PretrainRequest, **further: Artifact) -> Artifact:
         """Its loss on held-out text, and on its own if that is named."""
-        wanted = LossesConfig(**self.asked, context=request.settings.tokens_per_example)
+        settings = request.settings
+        mask = getattr(settings, "document_mask", False)
+        wanted = LossesConfig(**self.asked, context=settings.tokens_per_example, document_mask=mask)
         split, tokens = self.corpus.split, self.tokens.tokens
         return losses(wanted, label=f"loss: {label}", model=model, tokens=tokens, split=split, **further)
 

@@ -14,13 +14,15 @@ class PackedSequences:
 
     Neighbours overlap by one token, so that every token but the first is predicted exactly once; the tail that
     does not fill a sequence is left out. Any sequence is found in O(log documents); nothing is copied. Trains
-    with `CausalObjective` (`Examples` protocol).
+    with `CausalObjective` (`Examples` protocol). `document_mask`: what `document_places` says is in each batch, so that
+    the documents of a sequence do not see one another.
     """
 
-    def __init__(self, index: TokenIndex, context: int) -> None:
+    def __init__(self, index: TokenIndex, context: int, document_mask: bool = False) -> None:
         self.index = index
         self.context = context
-        self.fingerprint = f"{index.fingerprint}/{context}"
+        self.document_mask = document_mask
+        self.fingerprint = f"{index.fingerprint}/{context}" + ("/documents" if document_mask else "")
         self._shards = index.open()
         self._spans = index.spans()
         lengths = index.length.astype(np.int64)
@@ -74,9 +76,29 @@ class PackedSequences:
 
     def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
         """{"tokens": int64 [len(indices), context + 1]}; for tokens without fixed bytes also "bytes" (int64) and
-        "spelling_nats" (float64) of the same shape, as `spans` says them."""
-        batch = {"tokens": torch.from_numpy(np.stack([self.sequence(int(i)) for i in indices]))}
+        "spelling_nats" (float64) of the same shape, as `spans` says them; with `document_mask` also "documents" and
+        "positions" (int64)."""
+        tokens = np.stack([self.sequence(int(i)) for i in indices])
+        batch = {"tokens": torch.from_numpy(tokens)}
+        if self.document_mask:
+            documents, positions = document_places(tokens, self.index.end_of_text)
+            batch |= {"documents": torch.from_numpy(documents), "positions": torch.from_numpy(positions)}
         if self._spans is not None:
             size, nats = zip(*(self.spans(int(i)) for i in indices), strict=True)
             batch |= {"bytes": torch.from_numpy(np.stack(size)), "spelling_nats": torch.from_numpy(np.stack(nats))}
         return batch
+
+
+def document_places(tokens: np.ndarray, end_of_text: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of packed tokens [batch, time]: which document each is of, and where in it, both int64 of the same shape.
+
+    `<|endoftext|>` begins the document behind it: it is predicted from the document before, and read with the next one.
+    Positions restart at 0 with each document (Krell et al. 2021, arXiv 2107.02027, for BERT): it then gets exactly the
+    probability that it gets alone, and learned positions mean in training what they mean when a text is scored or
+    continued. Going on through the sequence would hide the neighbours and still show how long they are. With rotary
+    positions, of which distances alone matter, the two are one (Llama 3 has the mask and goes on). What began in the
+    sequence before begins at 0, too.
+    """
+    begins = tokens == end_of_text
+    place = np.arange(tokens.shape[1])
+    return begins.cumsum(1), place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)

@@ -42,19 +42,29 @@ class Pretrainable(StrictModel, ABC):
         return train.resolve_for(self.model.width, self.model.vocab, self.tokens_per_example)
 
 
-class GPTPretraining(Pretrainable):
-    """A GPT on sequences as long as its context."""
+class PackedDecoder(Pretrainable):
+    """A decoder on sequences as long as its context, documents packed one behind the other."""
+
+    document_mask: bool = Field(
+        default=False,
+        exclude_if=lambda on: not on,  # the keys of models without it stay what they were
+        description="Documents packed into one sequence do not see one another, and each begins at position 0.",
+    )
+
+    @property
+    def tokens_per_example(self) -> int:
+        return int(self.model.context)
+
+
+class GPTPretraining(PackedDecoder):
+    """A GPT."""
 
     kind: Literal["gpt"] = "gpt"
     model: GPTConfig
 
-    @property
-    def tokens_per_example(self) -> int:
-        return self.model.context
 
-
-class ModernPretraining(Pretrainable):
-    """The modern decoder on sequences as long as its context, with its own optimiser and schedule if it has any."""
+class ModernPretraining(PackedDecoder):
+    """The modern decoder, with its own optimiser and schedule if it has any."""
 
     kind: Literal["modern"] = "modern"
     model: ModernConfig
@@ -64,10 +74,6 @@ class ModernPretraining(Pretrainable):
     def resolve(self, train: TrainConfig) -> TrainConfig:
         own = {"optimizer": self.optimizer, "schedule": self.schedule}
         return super().resolve(train.model_copy(update={name: value for name, value in own.items() if value}))
-
-    @property
-    def tokens_per_example(self) -> int:
-        return self.model.context
 
 
 class RNNPretraining(Pretrainable):

@@ -28,9 +28,17 @@ class EvaluateConfig(StrictModel):
         return self.model_copy(update={n: getattr(train, n) if value == "auto" else value for n, value in own.items()})
 
 
+class ScoreConfig(EvaluateConfig):
+    """The same, and how the model was taught to read packed documents."""
+
+    document_mask: bool = Field(
+        False, exclude_if=lambda on: not on, description="Documents of a sequence do not see one another."
+    )
+
+
 @stage(version=1, libraries=("torch",))
 def evaluate(
-    work: Work, config: EvaluateConfig, *, model: Artifact, tokens: Artifact, split: Artifact, tokenizer: Artifact
+    work: Work, config: ScoreConfig, *, model: Artifact, tokens: Artifact, split: Artifact, tokenizer: Artifact
 ) -> None:
     """Bits per byte on held-out test documents: the model, the same model untrained, and token frequencies alone."""
     import torch
@@ -45,7 +53,7 @@ def evaluate(
     trained, loaded_tokenizer = load_model(model.path)
     untrained = GPT(trained.config, seed=0).to(config.device)
     trained.to(config.device)
-    test = PackedSequences(split_index(tokens, split, "test"), trained.config.context)
+    test = PackedSequences(split_index(tokens, split, "test"), trained.config.context, config.document_mask)
     lengths = token_byte_lengths(loaded_tokenizer)
     limit = min(config.sequences, len(test))
     with (

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from lm.config import StrictModel
-from tasks.evaluate import EvaluateConfig
+from tasks.evaluate import ScoreConfig
 from tasks.files import read_json, write_json
 from tasks.journal import JOURNAL, read_events
 from tasks.pretrain import split_index
@@ -19,7 +19,7 @@ REPORT = "report.html"
 SAMPLE_TOKENS = 60
 
 
-class HeldOutConfig(EvaluateConfig):
+class HeldOutConfig(ScoreConfig):
     """What is scored, and what is written."""
 
     context: int = Field(description="Tokens of a test sequence.")
@@ -39,7 +39,7 @@ def held_out(
 
     torch.set_num_threads(work.resources.threads)
     opened = open_model(model.path, config.device)
-    test = PackedSequences(split_index(tokens, split, "test"), config.context)
+    test = PackedSequences(split_index(tokens, split, "test"), config.context, config.document_mask)
     limit = min(config.sequences, len(test))
     with (
         torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16"),

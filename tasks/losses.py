@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tasks.evaluate import EvaluateConfig
+from tasks.evaluate import ScoreConfig
 from tasks.files import read_json, write_json
 from tasks.pretrain import split_index
 from tasks.stage import Work, stage
@@ -11,7 +11,7 @@ from tasks.store import Artifact
 LOSSES = "losses.json"
 
 
-class LossesConfig(EvaluateConfig):
+class LossesConfig(ScoreConfig):
     """What is scored."""
 
     context: int = Field(description="Tokens of a sequence.")
@@ -47,7 +47,7 @@ def losses(
         work.graceful_stop() as should_stop,
     ):
         for name, index in asked.items():
-            sequences = PackedSequences(index, config.context)
+            sequences = PackedSequences(index, config.context, config.document_mask)
             figures[name] = opened.bits_per_byte(sequences, min(config.sequences, len(sequences)), should_stop)
     write_json(work.directory / LOSSES, figures)
     work.counts |= {f"{name}_bits_per_byte": found["bits_per_byte"] for name, found in figures.items()}

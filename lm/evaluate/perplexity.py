@@ -1,10 +1,11 @@
 """Bits per byte: -log2 p(text) / UTF-8 bytes of the text, the one figure that compares any two models.
 
 Definition used here: every token that stands for text is scored once, given the tokens before it in its
-sequence (context as trained, documents packed behind `<|endoftext|>`, no sliding window). `<|endoftext|>` as a
-target stands for no bytes and is left out of nats, bytes and tokens. A token that stands for text which its id
-does not say (`<unk>`) counts with the bytes of that text, and what a spelling model needs for it is added to the
-nats (`lm.tokenizers.spelling`); perplexity per token leaves the spelling out.
+sequence (context as trained, documents packed behind `<|endoftext|>`, no sliding window; with a document mask,
+those of its own document alone). `<|endoftext|>` as a target stands for no bytes and is left out of nats, bytes
+and tokens. A token that stands for text which its id does not say (`<unk>`) counts with the bytes of that text,
+and what a spelling model needs for it is added to the nats (`lm.tokenizers.spelling`); perplexity per token leaves
+the spelling out.
 """
 
 import math
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lm.objectives.causal import token_nats
+from lm.objectives.causal import next_token_logits, token_nats
 from lm.stop import ShouldStop, check, never
 from lm.train.objective import Batch
 
@@ -56,7 +57,9 @@ def bits_per_byte(
                 examples = sequences.batch(np.arange(start, min(start + batch, count)))
                 rows = examples["tokens"]
                 targets = rows[:, 1:]
-                scores = token_nats(model(rows[:, :-1].to(device)), targets.to(device)).double().cpu()
+                seen = {name: tensor.to(device) for name, tensor in examples.items()}
+                logits = next_token_logits(model, seen, targets.shape[1])
+                scores = token_nats(logits, targets.to(device)).double().cpu()
                 text = lengths[targets] > 0
                 nats += float(scores[text].sum())
                 all_nats += float(scores.sum())

@@ -1,11 +1,15 @@
 """Where two models that should be the same part: the output of every module that a weight map names, side by side."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+Rows = Sequence[tuple[str, str | tuple[str, ...]]]
+"""Names of parameters, ours and theirs; several of theirs where ours has them one below the other."""
 
 
 class Difference(NamedTuple):
@@ -17,38 +21,55 @@ class Difference(NamedTuple):
     relative: float
 
 
-def module_pairs(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The modules that own the parameters of a weight map, (ours, theirs), each once.
+def module_pairs(rows: Rows) -> list[tuple[str, tuple[str, ...]]]:
+    """The modules that own the parameters of a weight map, ours and theirs, each once.
 
-    `rows`: names of parameters, such as (`row.ours`, PREFIX + `row.theirs`) for `lm.interop.gpt2.weight_rows`.
+    `rows`: such as (`row.ours`, PREFIX + `row.theirs`) for `lm.interop.gpt2.weight_rows`. Where one of ours is several
+    of theirs (query, key and value), these go together. A module whose parts belong to different modules there, such as
+    XLNet's attention, has no output to compare and is left out: the next one shows what it gave.
     """
-    owners = ((ours.rpartition(".")[0], theirs.rpartition(".")[0]) for ours, theirs in rows)
-    return list(dict.fromkeys(owners))
+    pairs: dict[tuple[str, tuple[str, ...]], None] = {}
+    for ours, theirs in rows:
+        names = (theirs,) if isinstance(theirs, str) else theirs
+        pairs[owner(ours), tuple(dict.fromkeys(owner(name) for name in names))] = None
+    times = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    return [(a, b) for a, b in pairs if times[0][a] == times[1][b] == 1]
+
+
+def owner(parameter: str) -> str:
+    """The module that has a parameter; empty for the model itself."""
+    return parameter.rpartition(".")[0]
 
 
 def activation_differences(
     ours: nn.Module,
     theirs: nn.Module,
-    rows: Sequence[tuple[str, str]],
+    rows: Rows,
     run_ours: Callable[[], object],
     run_theirs: Callable[[], object],
+    time_first: bool = False,
 ) -> list[Difference]:
-    """Run both and compare what each module gives, in the order in which ours run.
+    """Run both and compare what each module gives last, in the order in which ours run.
 
-    Raises ValueError if a module does not run in both, or gives another shape.
+    `time_first`: theirs is [time, batch, ...]. Raises ValueError if a module does not run in both, or gives another
+    shape.
     """
     pairs = module_pairs(rows)
     with (
         torch.no_grad(),
         recorded(ours, [a for a, _ in pairs]) as mine,
-        recorded(theirs, [b for _, b in pairs]) as other,
+        recorded(theirs, [name for _, b in pairs for name in b]) as other,
     ):
         run_ours()
         run_theirs()
     names = dict(pairs)
-    if missing := [a for a, b in pairs if a not in mine or b not in other]:
-        raise ValueError(f"{missing[0]} / {names[missing[0]]}: did not run in both models")
-    return [_difference(a, names[a], mine[a], other[names[a]]) for a in mine]
+    if missing := [a for a, b in pairs if a not in mine or any(name not in other for name in b)]:
+        raise ValueError(f"{missing[0]} / {' + '.join(names[missing[0]])}: did not run in both models")
+    found = []
+    for name, output in mine.items():
+        there = torch.cat([other[part] for part in names[name]], -1)
+        found.append(_difference(name, " + ".join(names[name]), output, there.transpose(0, 1) if time_first else there))
+    return found
 
 
 def _difference(name: str, theirs: str, a: Tensor, b: Tensor) -> Difference:

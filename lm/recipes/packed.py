@@ -21,10 +21,12 @@ def packed_recipe(
     context: int,
     continue_text: Continue,
     figures: Callable[..., dict[str, float]] = bits_per_byte,
+    document_mask: bool = False,
 ) -> Recipe:
-    """A model `of(config, seed)` on sequences of so many tokens; `figures` as `bits_per_byte` gives them."""
+    """A model `of(config, seed)` on sequences of so many tokens; `figures` as `bits_per_byte` gives them.
+    `document_mask`: in training and where it is watched."""
     config, stop = given.config, given.should_stop
-    watched = PackedSequences(given.valid, context)
+    watched = PackedSequences(given.valid, context, document_mask)
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         return figures(model, watched, given.token_bytes, config.eval_sequences, should_stop=stop)
@@ -40,7 +42,7 @@ def packed_recipe(
         given.first_model(of),
         lambda: given.new_model(of),
         objective,
-        PackedSequences(given.train, context),
+        PackedSequences(given.train, context, document_mask),
         evaluate,
         baselines,
         sample,

@@ -50,7 +50,13 @@ class Given:
     @property
     def deciding(self) -> dict[str, Any]:
         """What decides the result besides the training's own settings, the model and the examples, by name."""
-        read = self.settings.model_dump(mode="json", exclude={"kind", "model", "optimizer", "schedule"})
+        said_elsewhere = {"kind", "model", "optimizer", "schedule"}
+        # each setting, also where a default is left out when it is written down
+        read = {
+            name: getattr(self.settings, name)
+            for name in type(self.settings).model_fields
+            if name not in said_elsewhere
+        }
         began = None if self.init_from is None else weights_sha256(self.init_from)
         return {**read, "tokenizer": tokenizer_sha256(self.tokenizer_dir), "init_from": began}
 

@@ -29,8 +29,8 @@ def pretrained(config: PipelineConfig, store: Store) -> tuple[Tokens, Pretrained
         return tokens, build_pretrained(config, corpus, tokens)
 
 
-def going_on_from(config: PipelineConfig, name: str) -> PipelineConfig:
-    section = config.pretrain.model_copy(update={"init_from": name})
+def going_on_from(config: PipelineConfig, name: str, **changed: Any) -> PipelineConfig:
+    section = config.pretrain.model_copy(update={"init_from": name, **changed})
     return config.model_copy(update={"pretrain": section})
 
 
@@ -47,11 +47,14 @@ def test_it_goes_on_from_a_hugging_face_folder_and_from_an_artifact(tmp_path: Pa
 
     tokens, second = pretrained(going_on_from(config, str(tmp_path / "gpt2")), store)
     assert tokens.tokenizer.stage == "adopt_model"
-    by_artifact_tokens, third = pretrained(going_on_from(config, first.model.name), store)
+    by_artifact_tokens, third = pretrained(going_on_from(config, first.model.name, document_mask=True), store)
     assert by_artifact_tokens.tokenizer == first.model
     for later in (second, third):
         assert later.model.counts()["valid_bits_per_byte"] < first.model.counts()["valid_bits_per_byte"]
     assert first_tokens.tokenizer.stage == "train_tokenizer"
+    for made, mask in ((first, None), (third, True)):
+        assert made.model.manifest()["config"]["settings"].get("document_mask") is mask
+        assert made.evaluation.manifest()["config"].get("document_mask") is mask
     pool.shut_down()
 
 

@@ -110,6 +110,19 @@ def test_a_model_that_is_added_is_the_only_one_trained(made: tuple[Ladder, Run, 
     assert again.models[:4] == ladder.models
 
 
+def test_a_model_with_a_document_mask_is_scored_with_it(made: tuple[Ladder, Run, LadderConfig]) -> None:
+    ladder, _, config = made
+    models = {**config.model_dump()["models"], "apart": {**MODELS["gpt"], "document_mask": True}}
+    again = build_ladder(LadderConfig.model_validate({**config.model_dump(), "models": models}))
+    assert again.models[:4] == ladder.models
+    for model, figures, mask in zip(again.models, again.figures, [None] * 4 + [True], strict=True):
+        assert model.manifest()["config"].get("settings", {}).get("document_mask") is mask
+        assert figures.manifest()["config"].get("document_mask") is mask
+    apart, together = (json.loads(again.figures[number].file(FIGURES).read_text()) for number in (4, 3))
+    assert apart["bytes"] == together["bytes"]
+    assert apart["nats"] != together["nats"]
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -119,6 +132,7 @@ def test_a_model_that_is_added_is_the_only_one_trained(made: tuple[Ladder, Run, 
         ({"kind": "bert"}, r"models\.odd: a masked language model defines no probability of a text"),
         ({"kind": "bert", "preset": "bert-tinny"}, "did you mean 'bert-tiny'"),
         ({"kind": "bert", "segments": {"length": 1024}}, "1024 is more than the model's context of 512"),
+        ({"kind": "rnn", "document_mask": True}, r"models\.odd\.rnn\.document_mask\n  Extra inputs are not permitted"),
     ],
 )
 def test_what_could_not_be_scored_is_refused_before_anything_is_trained(

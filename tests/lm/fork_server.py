@@ -10,11 +10,11 @@ An attempt is a training of a kind (`tests.lm.killed_runs`) in `folder`, by a pr
 SIGKILL at a moment, if one is given: `step:N`, after N updates or more, or `fsync:N`, `replace:N`, `remove:N`, at the
 N-th such call of that process, all of which are made by writing and pruning checkpoints. The answer is what ended it.
 
-The second form is an attempt for each moment and one to the end. Its answer: what ended them; the SHA-256 of the
-model's folder; the metrics as the journal has them, [key, step, value] each, and the samples, [step, prompt, text];
-processes that outlived theirs, and files of broken-off writes. `start` is how data workers are started, in the last
-attempt always by a fork. The third form is for what needs a process of its own, or one without threads, where a fork is
-safe.
+The second form is an attempt for each moment and one to the end, with the numbers of `workers` in turn. Its answer:
+what ended them; the SHA-256 of the model's folder; the metrics as the journal has them, [key, step, value] each, and
+the samples, [step, prompt, text]; processes that outlived theirs, and files of broken-off writes. `start` is how data
+workers are started, in the last attempt always by a fork. The third form is for what needs a process of its own, or one
+without threads, where a fork is safe.
 """
 
 import ctypes
@@ -31,6 +31,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import cache, partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,12 @@ def prepared(kind: str) -> killed_runs.Train:
     return train
 
 
-def killed(kind: str, moments: list[str], workers: int, start: str) -> dict[str, Any]:
+def killed(kind: str, moments: list[str], workers: list[int], start: str) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(dir=killed_runs.ROOT[0]))
     signals, left = [], []
-    for moment in (*moments, None):
+    for moment, number in zip((*moments, None), cycle(workers), strict=False):
         batches.START_METHOD = start if moment else "fork"
-        signals.append(in_child(partial(run, prepared(kind), folder, folder, moment, workers))[0])
+        signals.append(in_child(partial(run, prepared(kind), folder, folder, moment, number))[0])
         left += left_over()
     model = hashlib.sha256()
     for path in sorted((folder / "model").rglob("*")):

@@ -170,7 +170,7 @@ def vectors(settings: dict[str, Any]) -> Train:
 KINDS: dict[str, Callable[[], Train]] = {
     "gpt": partial(pretrained, "bytes", {"model": GPT}),
     "gpt1": partial(pretrained, "bytes", {"model": {**GPT, "norm": "post"}}),
-    "gpt3": partial(pretrained, "bytes", {"model": {**GPT, "layers": 2, "band": 4}}),
+    "gpt3": partial(pretrained, "bytes", {"model": {**GPT, "layers": 2, "band": 4}, "document_mask": True}),
     "modern": partial(pretrained, "bytes", {"model": {"kind": "modern", **SMALL, "context": 16}}),
     "elman": partial(pretrained, "bytes", {"model": {**RNN, "cell": "elman"}, "stream": {"bptt": 8}}),
     "gru": partial(pretrained, "bytes", {"model": {**RNN, "cell": "gru"}, "stream": {"bptt": 8}}),

@@ -23,3 +23,10 @@ def sharp(seed: int = 0, dtype: torch.dtype = torch.float64, **fields: object) -
         for p in model.parameters():
             p.add_(torch.empty(p.shape).normal_(0, 0.1, generator=generator))
     return model
+
+
+def drawn(batch: int = 3, source: int = 7, target: int = 5) -> tuple[torch.Tensor, ...]:
+    """Sources, their lengths, targets."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 11, (batch, source), generator=generator)
+    return x, torch.tensor([source, 3, 5][:batch]), torch.randint(0, 13, (batch, target), generator=generator)

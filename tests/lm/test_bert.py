@@ -1,124 +1,14 @@
-"""BERT, RoBERTa and ALBERT against transformers; what the heads are; sizes."""
-
-import random
-from typing import Any
+"""BERT, RoBERTa and ALBERT: what the heads are, what a position sees, sizes."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from lm.interop.bert import config_to_hugging_face, rows
 from lm.models.bert import Bert
 from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
 from lm.nn.attention import attend
 from lm.nn.masks import Compiled, Padding, compile_mask
-
-CLASSES = {"bert": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "albert": "AlbertForPreTraining"}
-KIN: dict[str, dict[str, Any]] = {
-    "bert": {},
-    "roberta": {"segments": 1, "position_offset": 2, "pair_head": False, "norm_epsilon": 1e-5},
-    "albert": {"shared_layers": True, "activation": "gelu_tanh"},
-}
-PAD = {"bert": 0, "roberta": 1, "albert": 0}
-CASES = [(kind, seed) for kind in KIN for seed in range(20)]
-
-
-def random_config(kind: str, seed: int) -> BertConfig:
-    draw = random.Random(f"{kind} {seed}")
-    heads = draw.randint(1, 4)
-    return BertConfig(
-        layers=draw.randint(1, 3),
-        heads=heads,
-        width=heads * draw.randint(3, 9),
-        feed_forward=draw.choice([None, draw.randint(3, 50)]),
-        context=draw.randint(4, 23),
-        vocab=draw.randint(6, 120),
-        dropout=0.0,
-        **(KIN[kind] | ({"embedding": draw.randint(3, 20)} if kind == "albert" else {})),
-    )
-
-
-def jittered(config: BertConfig, seed: int = 1) -> Bert:
-    """A model whose biases and layer norms are not the trivial ones of initialisation."""
-    model = Bert(config, seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=generator))
-    return model.eval()
-
-
-def hugging_face(model: Bert, kind: str) -> torch.nn.Module:
-    """Theirs with our weights, in our dtype."""
-    transformers = pytest.importorskip("transformers")
-    settings = config_to_hugging_face(model.config, PAD[kind])
-    theirs_class = getattr(transformers, CLASSES[kind])
-    theirs = theirs_class(theirs_class.config_class(**settings)).to(model.bias.dtype).eval()
-    named, ours = dict(theirs.named_parameters(remove_duplicate=False)), model.state_dict()
-    with torch.no_grad():
-        for row in rows(model.config):
-            for name, part in zip(row.theirs, ours[row.ours].chunk(len(row.theirs)), strict=True):
-                named[name].copy_(part)
-    return theirs
-
-
-def inputs(config: BertConfig, kind: str, seed: int) -> dict[str, torch.Tensor]:
-    """Rows of different lengths, every second config padded on the left, and what to predict in them."""
-    generator = torch.Generator().manual_seed(seed)
-    draw, time = random.Random(seed), min(config.context, 4 + seed)
-    lengths = torch.tensor([time, draw.randint(1, time), draw.randint(1, time)])
-    real = torch.arange(time)[None] < lengths[:, None]
-    real = real.flip(1) if seed % 2 else real
-    tokens = torch.randint(2, config.vocab, (3, time), generator=generator).where(real, torch.tensor(PAD[kind]))
-    segments = torch.randint(0, config.segments, (3, time), generator=generator)
-    wanted = (torch.rand(3, time, generator=generator) < 0.4) & real
-    wanted[0, 0] = True
-    labels = torch.randint(0, config.vocab, (3, time), generator=generator).where(wanted, torch.tensor(-100))
-    return {"tokens": tokens, "segments": segments, "real": real, "labels": labels, "pair": torch.tensor([0, 1, 1])}
-
-
-@pytest.mark.parametrize(("kind", "seed"), CASES)
-def test_logits_loss_and_gradients_equal_transformers(kind: str, seed: int) -> None:
-    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
-        model = jittered(random_config(kind, seed), seed).to(dtype)
-        theirs, x = hugging_face(model, kind), inputs(model.config, kind, seed)
-        labels = {
-            "roberta": {},
-            "bert": {"next_sentence_label": x["pair"]},
-            "albert": {"sentence_order_label": x["pair"]},
-        }
-        expected = theirs(
-            x["tokens"],
-            attention_mask=x["real"].long(),
-            token_type_ids=x["segments"],
-            labels=x["labels"],
-            **labels[kind],
-        )
-        hidden = model.hidden_states(x["tokens"], x["segments"], Padding(x["real"]))
-        logits, wanted = model.masked_logits(hidden), x["labels"] >= 0
-        theirs_logits = expected.logits if kind == "roberta" else expected.prediction_logits
-        assert torch.allclose(logits[x["real"]], theirs_logits[x["real"]], atol=tolerance, rtol=0)
-        assert logits.isfinite().all()
-
-        loss = F.cross_entropy(model.masked_logits(hidden[wanted]), x["labels"][wanted])
-        if model.config.pair_head:
-            pair = model.pair_logits(hidden)
-            theirs_pair = expected.seq_relationship_logits if kind == "bert" else expected.sop_logits
-            assert torch.allclose(pair, theirs_pair, atol=tolerance, rtol=0)
-            loss = loss + F.cross_entropy(pair, x["pair"])
-        assert abs(loss - expected.loss) < tolerance
-        loss.backward()
-        expected.loss.backward()
-        ours, named = dict(model.named_parameters()), dict(theirs.named_parameters(remove_duplicate=False))
-        for row in rows(model.config):
-            got = ours[row.ours].grad
-            assert got is not None
-            for name, part in zip(row.theirs, got.chunk(len(row.theirs)), strict=True):
-                reference = named[name].grad
-                reference = torch.zeros_like(part) if reference is None else reference
-                if row.ours == "token_embedding.weight" and x["tokens"].eq(PAD[kind]).any():
-                    part, reference = part[2:], reference[2:]  # theirs gives the padding token's input no gradient
-                assert torch.allclose(part, reference, atol=tolerance, rtol=0), name
+from tests.lm.small_bert import KIN, PAD, jittered, random_config
 
 
 def test_the_heads_on_masked_positions_are_those_on_all() -> None:

@@ -14,7 +14,7 @@ from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.tokenizer import encode_documents, load_tokenizer
 from tests.lm.masked_corpus import ROBERTA, documents, make_index
-from tests.lm.test_bert import KIN, jittered
+from tests.lm.small_bert import KIN, jittered
 
 TEXTS = ["Bakilo lode. Muna po?", "sa sa ri tu"]
 

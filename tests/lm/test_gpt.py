@@ -1,4 +1,4 @@
-"""GPT-2 against transformers, and what a causal model may not see."""
+"""The GPTs: what a causal model may not see, how it begins, how large it is."""
 
 import math
 from typing import Any
@@ -8,7 +8,6 @@ import torch
 from torch.nn import functional as F
 
 from lm.config import GPT_PRESETS, GPTConfig, gpt_preset
-from lm.interop.gpt2 import WEIGHT_MAP, config_to_hugging_face
 from lm.models.gpt import GPT
 from lm.nn.attention import causal_attention
 from lm.nn.masks import Document, Padding
@@ -29,52 +28,6 @@ def jittered(config: GPTConfig, seed: int = 1) -> GPT:
         for p in model.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=generator))
     return model.eval()
-
-
-def hugging_face(model: GPT, dtype: torch.dtype) -> torch.nn.Module:
-    transformers = pytest.importorskip("transformers")
-    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**config_to_hugging_face(model.config, 0)))
-    theirs = theirs.to(dtype).eval()
-    named = dict(theirs.transformer.named_parameters())
-    ours = model.state_dict()
-    with torch.no_grad():
-        for row in WEIGHT_MAP:
-            for layer in range(model.config.layers) if "{}" in row.ours else (0,):
-                source = ours[row.ours.format(layer)].to(dtype)
-                named[row.theirs.format(layer)].copy_(source.T if row.transpose else source)
-    return theirs
-
-
-@pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
-def test_logits_and_gradients_equal_transformers(config: GPTConfig, dtype: torch.dtype, tolerance: float) -> None:
-    model = jittered(config)
-    theirs = hugging_face(model, dtype)
-    model = model.to(dtype)
-    tokens = torch.randint(0, config.vocab, (3, config.context), generator=torch.Generator().manual_seed(0))
-    expected = theirs(tokens).logits
-    got = model(tokens)
-    assert torch.allclose(got, expected, atol=tolerance, rtol=0)
-    for logits in (got, expected):
-        F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
-    ours, named = dict(model.named_parameters()), dict(theirs.transformer.named_parameters())
-    for row in WEIGHT_MAP:
-        for layer in range(config.layers) if "{}" in row.ours else (0,):
-            a, b = ours[row.ours.format(layer)].grad, named[row.theirs.format(layer)].grad
-            assert torch.allclose(a.T if row.transpose else a, b, atol=tolerance, rtol=0), row
-
-
-def test_padding_mask_equals_transformers_on_real_tokens() -> None:
-    model = jittered(CONFIGS[1]).double()
-    theirs = hugging_face(model, torch.float64)
-    tokens = torch.randint(0, 101, (4, 17), generator=torch.Generator().manual_seed(0))
-    for lengths, left in (([17, 9, 1, 5], False), ([17, 9, 1, 5], True)):
-        mask = torch.arange(17)[None] < torch.tensor(lengths)[:, None]
-        mask = mask.flip(1) if left else mask
-        positions = torch.arange(17).expand(4, 17)
-        expected = theirs(tokens, attention_mask=mask.long(), position_ids=positions).logits
-        assert torch.allclose(model(tokens, Padding(mask))[mask], expected[mask], atol=1e-9)
-        assert model(tokens, Padding(mask)).isfinite().all()
 
 
 def test_right_padding_needs_no_mask() -> None:

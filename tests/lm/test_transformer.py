@@ -1,11 +1,10 @@
-"""The Transformer: equal to torch.nn.Transformer, masked in three places, blind without positions; its claims."""
+"""The Transformer: masked in three places, blind without positions; its claims."""
 
 import math
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from lm.models.encoder_decoder import real_positions
 from lm.models.transformer import Transformer
@@ -13,89 +12,7 @@ from lm.models.transformer_config import TRANSFORMER_PRESETS, TransformerConfig,
 from lm.nn.attention import CrossAttention, SelfAttention
 from lm.nn.masks import compile_mask
 from lm.nn.positions import sinusoidal
-from tests.lm.small_transformer import SHAPES, sharp
-
-MORE = [
-    {"layers": 4, "width": 6, "heads": 1, "feed_forward": 5},
-    {"layers": 1, "width": 14, "heads": 7, "feed_forward": 9},
-    {"layers": 2, "width": 18, "heads": 2, "feed_forward": 33},
-    {"layers": 2, "width": 30, "heads": 6, "feed_forward": 11},
-    {"layers": 3, "width": 20, "heads": 5, "feed_forward": 40},
-]
-
-
-def drawn(batch: int = 3, source: int = 7, target: int = 5) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 11, (batch, source), generator=generator)
-    return x, torch.tensor([source, 3, 5][:batch]), torch.randint(0, 13, (batch, target), generator=generator)
-
-
-def torchs(model: Transformer, dtype: torch.dtype) -> tuple[nn.Transformer, list[tuple[nn.Parameter, nn.Parameter]]]:
-    """torch.nn.Transformer of the same weights, without the norms behind its stacks, which the paper does not have; and
-    pairs of corresponding parameters."""
-    c = model.config
-    options = {"dropout": 0.0, "batch_first": True, "layer_norm_eps": c.norm_epsilon}
-    encoder = nn.TransformerEncoder(
-        nn.TransformerEncoderLayer(c.width, c.heads, c.feed_forward, **options),  # type: ignore[arg-type]
-        c.layers,
-        enable_nested_tensor=False,
-    )
-    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(c.width, c.heads, c.feed_forward, **options), c.layers)  # type: ignore[arg-type]
-    theirs = nn.Transformer(c.width, c.heads, custom_encoder=encoder, custom_decoder=decoder, batch_first=True)
-    theirs = theirs.to(dtype)
-    pairs = []
-    for ours, stack in ((model.encoder, encoder.layers), (model.decoder, decoder.layers)):
-        for mine, other in zip(ours, stack, strict=True):
-            pairs += [(mine.attention.qkv.weight, other.self_attn.in_proj_weight)]
-            pairs += [(mine.attention.qkv.bias, other.self_attn.in_proj_bias)]
-            pairs += both(mine.attention.out, other.self_attn.out_proj)
-            pairs += both(mine.feed_forward.expand, other.linear1) + both(mine.feed_forward.contract, other.linear2)
-            for number, norm in enumerate(mine.norms, 1):
-                pairs += both(norm, getattr(other, f"norm{number}"))
-            if ours is model.decoder:
-                pairs += both(mine.cross_attention.out, other.multihead_attn.out_proj)
-                joined, bias = other.multihead_attn.in_proj_weight, other.multihead_attn.in_proj_bias
-                with torch.no_grad():
-                    joined.copy_(torch.cat([mine.cross_attention.q.weight, mine.cross_attention.kv.weight]))
-                    bias.copy_(torch.cat([mine.cross_attention.q.bias, mine.cross_attention.kv.bias]))
-    with torch.no_grad():
-        for mine, other in pairs:
-            other.copy_(mine)
-    return theirs, pairs
-
-
-def both(mine: nn.Module, other: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
-    return [(mine.weight, other.weight), (mine.bias, other.bias)]  # type: ignore[list-item]
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-@pytest.mark.parametrize("shape", [*SHAPES, *MORE])
-def test_it_equals_torch_with_the_same_weights(shape: dict[str, int], dtype: torch.dtype, tolerance: float) -> None:
-    """Values and gradients, padded sources and targets, all three masks."""
-    model = sharp(dtype=dtype, **shape)
-    theirs, pairs = torchs(model, dtype)
-    x, lengths, y = drawn()
-    target_lengths = torch.tensor([5, 4, 2])
-    hidden_source, hidden_target = ~real_positions(lengths, 7), ~real_positions(target_lengths, 5)
-    scale, width = math.sqrt(model.config.width), model.config.width
-    read = theirs(
-        model.source_embedding(x) * scale + sinusoidal(7, width).to(dtype),
-        model.target_embedding(y) * scale + sinusoidal(5, width).to(dtype),
-        tgt_mask=nn.Transformer.generate_square_subsequent_mask(5, dtype=dtype),
-        src_key_padding_mask=torch.zeros_like(hidden_source, dtype=dtype).masked_fill(hidden_source, float("-inf")),
-        tgt_key_padding_mask=torch.zeros_like(hidden_target, dtype=dtype).masked_fill(hidden_target, float("-inf")),
-        memory_key_padding_mask=torch.zeros_like(hidden_source, dtype=dtype).masked_fill(hidden_source, float("-inf")),
-    )
-    assert model.head is not None
-    real = ~hidden_target
-    expected = F.linear(read, model.head.weight)[real]
-    got = model(x, lengths, y, target_lengths)[real]
-    assert torch.allclose(got, expected, atol=tolerance)
-    assert torch.allclose(model(x, lengths, y)[real], expected, atol=tolerance)  # nothing real sees what is behind
-    weights = torch.randn(got.shape, generator=torch.Generator().manual_seed(1)).to(dtype) / 10
-    mine = torch.autograd.grad((got * weights).sum(), [a for a, _ in pairs])
-    other = torch.autograd.grad((expected * weights).sum(), [b for _, b in pairs])
-    assert all(torch.allclose(a, b, atol=tolerance) for a, b in zip(mine, other, strict=True))
+from tests.lm.small_transformer import SHAPES, drawn, sharp
 
 
 def embedded(model: Transformer) -> list[torch.Tensor]:
@@ -156,20 +73,6 @@ def test_step_by_step_equals_the_whole_target_at_once() -> None:
             assert torch.allclose(branch, whole[rows, t], atol=1e-9)
         logits, state = model.step(y[:, t], state)
         assert torch.allclose(logits, whole[:, t], atol=1e-9)
-
-
-def test_the_exported_alignment_is_the_last_layers() -> None:
-    """Attention of torch.nn.MultiheadAttention with the same weights, read from the same queries."""
-    model = sharp(layers=1, width=12, heads=3, feed_forward=8)
-    theirs, _ = torchs(model, torch.float64)
-    x, lengths, y = drawn()
-    layer = theirs.decoder.layers[0]
-    memory = model.encode(x, lengths)
-    below = model.target_embedding(y) * math.sqrt(12) + sinusoidal(5, 12)
-    future = torch.ones(5, 5, dtype=torch.bool).triu(1)
-    queries = layer.norm1(below + layer.self_attn(below, below, below, attn_mask=future)[0])  # type: ignore[operator,union-attr]
-    _, weights = layer.multihead_attn(queries, memory, memory, key_padding_mask=~real_positions(lengths, 7))  # type: ignore[operator,union-attr]
-    assert torch.allclose(model.alignments(x, lengths, y), weights.float(), atol=1e-6)
 
 
 def test_cross_attention_asks_with_the_decoder() -> None:

@@ -1,161 +1,26 @@
-"""XLNets of transformers: equal in values and gradients, read and written."""
+"""Hugging Face folders of XLNet, both ways."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
+from lm.generate_stepwise import LeftStep, generate_stepwise
 from lm.interop.xlnet import (
     config_from_hugging_face,
     config_to_hugging_face,
     export_xlnet,
     import_xlnet,
-    rows,
     state_from_hugging_face,
     state_to_hugging_face,
-    to_ours,
 )
 from lm.models.xlnet import XLNet
-from lm.models.xlnet_config import XLNetConfig
-from lm.nn.memory import READ
-from lm.objectives.causal import IGNORE
-from lm.objectives.permutation import visible_by_rank
+from lm.sampling import Draw
 from lm.tokenizer import load_tokenizer
-from tests.lm.small_xlnet import SMALL, changed, sharp, tokens
-
-
-def random_case(seed: int) -> dict[str, Any]:
-    """Sizes, inputs and whether there are memory, segments, padding (on either side), orders and targets."""
-    draw = np.random.default_rng(seed)
-    heads, head = int(draw.integers(1, 4)), 2 * int(draw.integers(1, 4))
-    batch, time, memory = int(draw.integers(1, 4)), int(draw.integers(2, 10)), int(draw.integers(0, 6))
-    config = XLNetConfig(
-        layers=int(draw.integers(1, 4)),
-        width=heads * head,
-        heads=heads,
-        inner=int(draw.integers(3, 20)),
-        vocab=int(draw.integers(5, 30)),
-        memory=memory,
-        clamp=int(draw.choice([0, 0, 3])),
-    )
-    rank = np.full((batch, time), -1)
-    count = int(draw.integers(1, time)) if time > 2 else 1
-    targets = np.zeros((batch, count), dtype=np.int64)
-    real = np.ones((batch, time), dtype=bool)
-    for row in range(batch):
-        targets[row] = draw.permutation(np.arange(1, time))[:count] if seed % 2 else draw.permutation(time)[:count]
-        rank[row, targets[row]] = draw.permutation(count)
-        hidden = np.flatnonzero(rank[row] < 0)[1:]  # one that is real and seen by all stays
-        if seed % 3 == 0 and len(hidden):
-            real[row, hidden[: int(draw.integers(0, len(hidden) + 1))]] = False
-        elif seed % 3 == 1:
-            real[row, hidden[hidden > targets[row].max()]] = False
-    return {
-        "config": config,
-        "tokens": torch.from_numpy(draw.integers(0, config.vocab, (batch, time))),
-        "rank": torch.from_numpy(rank),
-        "targets": torch.from_numpy(targets) if seed % 4 else None,
-        "real": torch.from_numpy(real) if seed % 3 < 2 else None,
-        "segments": torch.from_numpy(draw.integers(0, 3, (batch, time))) if seed % 5 < 3 else None,
-        "memory": torch.from_numpy(draw.normal(0, 1, (config.layers, batch, memory, config.width))) if memory else None,
-        "seed": seed,
-    }
-
-
-def labels_of(case: dict[str, Any]) -> Tensor:
-    at = case["targets"]
-    labels = case["tokens"].clone() if at is None else case["tokens"].gather(1, at)
-    labels[0, -1] = IGNORE if labels.numel() > 1 else labels[0, -1]
-    return labels
-
-
-def run_theirs(theirs: Any, case: dict[str, Any], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Logits and loss of transformers' model, which computes positions in fp32: with doubles, by the same code."""
-    time, at = case["tokens"].shape[1], case["targets"]
-    mapping = None if at is None else F.one_hot(at, time).to(dtype)
-    memory = None if case["memory"] is None else [m.transpose(0, 1).to(dtype) for m in case["memory"]]
-    with mock.patch.object(
-        torch.Tensor, "float", torch.Tensor.double if dtype == torch.float64 else torch.Tensor.float
-    ):
-        out = theirs(
-            case["tokens"],
-            attention_mask=None if case["real"] is None else case["real"].to(dtype),
-            mems=memory,
-            perm_mask=(~visible_by_rank(case["rank"])).to(dtype),
-            target_mapping=mapping,
-            token_type_ids=case["segments"],
-            use_mems=memory is not None,
-            labels=labels_of(case),
-        )
-    return out.logits, out.loss
-
-
-def run_ours(model: XLNet, case: dict[str, Any], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    states = None
-    if case["memory"] is not None:
-        batch = case["tokens"].shape[0]
-        states = {str(n): m.to(dtype) for n, m in enumerate(case["memory"])}
-        states[READ] = torch.full((batch,), model.config.memory)
-    streams = model.read(
-        case["tokens"],
-        visible_by_rank(case["rank"]),
-        case["targets"],
-        segments=case["segments"],
-        real=case["real"],
-        states=states,
-    )
-    logits = model.logits(streams.content if streams.query is None else streams.query)
-    labels = labels_of(case)
-    return logits, F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE)
-
-
-@pytest.mark.parametrize("seed", range(24))
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
-def test_equals_transformers(seed: int, dtype: torch.dtype, tolerance: float) -> None:
-    """Logits, loss and the gradient of every weight."""
-    transformers = pytest.importorskip("transformers")
-    case = random_case(seed)
-    config = case["config"]
-    theirs = transformers.XLNetLMHeadModel(transformers.XLNetConfig(**config_to_hugging_face(config, 0)))
-    theirs = theirs.to(dtype).eval()
-    with torch.no_grad():
-        for p in theirs.parameters():
-            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()), dtype=dtype) * 0.2)
-    model = XLNet(config).to(dtype).eval()
-    model.load_state_dict(state_from_hugging_face(theirs.state_dict(), config, "theirs"))
-    expected, their_loss = run_theirs(theirs, case, dtype)
-    logits, loss = run_ours(model, case, dtype)
-    assert torch.allclose(logits, expected, atol=tolerance)
-    assert torch.allclose(loss, their_loss, atol=tolerance)
-    their_loss.backward()
-    loss.backward()
-    gradients, ours = dict(theirs.named_parameters()), dict(model.named_parameters())
-    for row in rows(config.layers):
-        theirs_grad, our_grad = gradients[row.theirs].grad, ours[row.ours].grad
-        if theirs_grad is None or our_grad is None:
-            assert theirs_grad is None or not theirs_grad.any(), row.theirs
-            assert our_grad is None or not our_grad.any(), row.ours
-        else:
-            assert torch.allclose(our_grad, to_ours(row, theirs_grad), atol=tolerance), row.ours
-
-
-def test_where_transformers_differs_a_query_that_may_see_nothing() -> None:
-    """The first of an order in which everything is predicted: theirs sees all, its own token too; ours nothing."""
-    transformers = pytest.importorskip("transformers")
-    theirs = transformers.XLNetLMHeadModel(transformers.XLNetConfig(**config_to_hugging_face(SMALL, 0))).eval()
-    vectors = theirs.transformer.word_embedding(tokens(1, 4)).detach().requires_grad_()
-    hidden = (~visible_by_rank(torch.tensor([[2, 0, 1, 3]]))).float()
-    logits = theirs(inputs_embeds=vectors, perm_mask=hidden, target_mapping=torch.eye(4)[None], use_mems=False).logits
-    logits[0, 1].square().sum().backward()
-    assert vectors.grad is not None
-    assert (vectors.grad[0] != 0).any(-1).all()
+from tests.lm.small_xlnet import SMALL, changed, sharp
 
 
 def test_an_export_loads_in_a_process_without_textmill(
@@ -168,8 +33,17 @@ import json, sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 model, report = AutoModelForCausalLM.from_pretrained(sys.argv[1], output_loading_info=True)
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+greedy = torch.tensor([[1, 2, 3]])
+for _ in range(8):  # from left to right: each place sees those before it; the last one, of no known token, is asked
+    longer = torch.cat([greedy, torch.zeros(1, 1, dtype=torch.int64)], 1)
+    time = longer.shape[1]
+    out = model(longer, perm_mask=torch.ones(1, time, time).triu(), target_mapping=torch.eye(time)[None, -1:])
+    greedy = torch.cat([greedy, out.logits[:, -1].argmax(-1, keepdim=True)], 1)
+answer = model.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=8, do_sample=False, use_mems=False, pad_token_id=0,
+  eos_token_id=None)
 print(json.dumps({"class": type(model).__name__, "missing": sorted(report["missing_keys"]),
   "unexpected": sorted(report["unexpected_keys"]), "ids": tokenizer("the model learns")["input_ids"],
+  "greedy": greedy[0].tolist(), "generated": answer[0].tolist(),
   "logits": model(torch.tensor([[1, 2, 3]])).logits.tolist()}))
 """
     got = json.loads(stranger(script, str(tmp_path / "hf"), folder=tmp_path).splitlines()[-1])
@@ -177,6 +51,15 @@ print(json.dumps({"class": type(model).__name__, "missing": sorted(report["missi
     assert got["missing"] == got["unexpected"] == []
     content = model.logits(model.read(torch.tensor([[1, 2, 3]])).content)
     assert torch.allclose(torch.tensor(got["logits"]), content, atol=1e-4)
+    assert got["greedy"] == [1, 2, 3, *generate_stepwise(LeftStep(model), [1, 2, 3], 8, Draw(temperature=0))]
+    written = [1, 2, 3]
+    for _ in range(8):  # their `generate` shows all that is written to all of it
+        tokens, time = torch.tensor([[*written, 0]]), len(written) + 1
+        visible = (torch.arange(time) < time - 1).expand(time, time)
+        query = model.read(tokens, visible, torch.tensor([[time - 1]])).query
+        assert query is not None
+        written.append(int(model.logits(query).argmax()))
+    assert got["generated"] == written
     assert got["ids"] == load_tokenizer(tokenizer_dir).encode("the model learns").ids
     back, _ = import_xlnet(tmp_path / "hf")
     assert back.config == model.config.model_copy(update={"context": back.config.context})

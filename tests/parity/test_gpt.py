@@ -62,19 +62,26 @@ def real_targets(tokens: Tensor, real: Tensor) -> Tensor:
     return torch.where(real[:, 1:] & real[:, :-1], tokens[:, 1:], -100)
 
 
+def hugging_face(model: GPT, dtype: torch.dtype) -> nn.Module:
+    """Theirs with our weights."""
+    model_class, config_class = CLASSES[model.config.norm]
+    theirs = model_class(config_class(**config_to_hugging_face(model.config, 0))).to(dtype).eval()
+    named, ours = dict(theirs.named_parameters()), model.state_dict()
+    with torch.no_grad():
+        for row in weight_rows(model.config):
+            named[PREFIX + row.theirs].copy_(ours[row.ours].T if row.transpose else ours[row.ours])
+    return theirs  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize("number", range(20))
 @pytest.mark.parametrize("norm", CLASSES)
 def test_logits_loss_and_gradients_equal_transformers(norm: str, number: int) -> None:
     config = random_config(number, norm)
     dtype, tolerance = [(torch.float32, 1e-4), (torch.float64, 1e-9)][number % 2]
-    model_class, config_class = CLASSES[norm]
     model = jittered(config, number)
-    theirs = model_class(config_class(**config_to_hugging_face(config, 0))).to(dtype).eval()
-    named, ours = dict(theirs.named_parameters()), model.state_dict()
+    theirs = hugging_face(model, dtype)
+    named = dict(theirs.named_parameters())
     assert len(named) == len(weight_rows(config))
-    with torch.no_grad():
-        for row in weight_rows(config):
-            named[PREFIX + row.theirs].copy_(ours[row.ours].T if row.transpose else ours[row.ours])
     model = model.to(dtype)
     tokens, real, positions = padded_batch(config, ["none", "right", "left"][number % 3], number)
     targets = real_targets(tokens, real)
@@ -97,6 +104,19 @@ def test_logits_loss_and_gradients_equal_transformers(norm: str, number: int) ->
         a, b = gradients[row.ours].grad, named[PREFIX + row.theirs].grad
         assert a is not None
         assert ((a.T if row.transpose else a) - b).abs().max() <= tolerance, row
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_padding_may_have_positions_too(side: str) -> None:
+    """Positions counted from the first column on, whatever is hidden there."""
+    model = jittered(random_config(3, "pre"), 3).double()
+    tokens, real, _ = padded_batch(model.config, side, 3)
+    assert not real.all()
+    positions = torch.arange(tokens.shape[1]).expand_as(tokens)
+    expected = hugging_face(model, torch.float64)(tokens, attention_mask=real.long(), position_ids=positions).logits
+    got = model(tokens, Padding(real))
+    assert (got - expected)[real].abs().max() <= 1e-9
+    assert got.isfinite().all()
 
 
 def gpt_neo(model: GPT) -> nn.Module:

@@ -24,12 +24,14 @@ from lm.tokenizers.spans import encode_spans
 from lm.tokenizers.spelling import Spelling
 
 pytestmark = pytest.mark.skipif("TEXTMILL_DATA" not in os.environ, reason="needs TEXTMILL_DATA")
-SMALL = 150_000
+LINES, TRAINED_ON = 10_000, 150_000
+"""Of each language: lines that are encoded, and characters that a tokenizer is trained on."""
 
 
 @pytest.fixture(scope="module")
-def texts() -> list[str]:
-    return [*corpus("corpus_en/part-001"), *corpus("corpus_zh/part-000")]
+def texts() -> list[list[str]]:
+    """English, Chinese."""
+    return [list(corpus(name)) for name in ("corpus_en/part-001", "corpus_zh/part-000")]
 
 
 def corpus(name: str) -> Iterator[str]:
@@ -38,18 +40,29 @@ def corpus(name: str) -> Iterator[str]:
     with pa.input_stream(str(Path(os.environ["TEXTMILL_DATA"]) / f"{name}.jsonl.zst"), compression="zstd") as stream:
         for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n"):
             text = json.loads(line)["text"]
-            read += len(text)
+            read += len(text.splitlines())
             yield text
-            if read > SMALL:
+            if read > LINES:
                 return
 
 
+def beginning(texts: list[str]) -> Iterator[str]:
+    """Every other one, up to `TRAINED_ON` characters."""
+    room = TRAINED_ON
+    for text in texts[::2]:
+        yield text[:room]
+        room -= len(text)
+        if room <= 0:
+            return
+
+
 @pytest.mark.parametrize("kind", ["byte_bpe", "character", "wordpiece", "unigram", "word"])
-def test_real_text(tmp_path: Path, texts: list[str], kind: str) -> None:
-    train_tokenizer(texts[::2], parse_tokenizer_config({"kind": kind, "vocab_size": 4000}), tmp_path)
+def test_real_text(tmp_path: Path, texts: list[list[str]], kind: str) -> None:
+    seen = [text for language in texts for text in beginning(language)]
+    train_tokenizer(seen, parse_tokenizer_config({"kind": kind, "vocab_size": 4000}), tmp_path)
     tokenizer = load_tokenizer(tmp_path)
-    lines = [line for text in texts for line in text.splitlines(keepends=True)]
-    assert len(lines) > 2_000
+    lines = [line for language in texts for text in language for line in text.splitlines(keepends=True)]
+    assert len(lines) > 2 * LINES
     library = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     library.encode_special_tokens = True
     expected = [e.ids for e in library.encode_batch(lines, add_special_tokens=False)]
