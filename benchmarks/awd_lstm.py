@@ -1,4 +1,4 @@
-"""What AWD-LSTM's regularisation is worth: `python -m benchmarks.awd_lstm --work FOLDER [NAME ...]`.
+"""What AWD-LSTM's regularisation is worth: `python -m benchmarks.awd_lstm --work FOLDER [--models awd]`.
 
 plain   an LSTM of two layers, its head tied to the embedding
 zaremba the same with dropout on vectors, between layers and before the head, anew at each step (Zaremba et al. 2014)
@@ -145,10 +145,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("names", nargs="*", choices=["plain", "zaremba", "awd"], default=["plain", "zaremba", "awd"])
+    parser.add_argument("--models", nargs="*", choices=["plain", "zaremba", "awd"], default=["plain", "zaremba", "awd"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    for name in options.names:
+    for name in options.models:
         print(json.dumps(run(name, options)), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What BERT and its kin make of one small budget: `python -m benchmarks.masked_kin --work FOLDER [NAME ...]`.
+"""What BERT and its kin make of one small budget: `python -m benchmarks.masked_kin --work FOLDER [--models bert xlnet]`.
 
 bert, roberta, albert, spanbert and macbert, each with the masks and pairs of its paper, and xlnet: two layers, the same
 text, the same WordPieces (RoBERTa's own are bytes; accuracies compare under one tokenizer alone), as many examples. Two
@@ -201,11 +201,11 @@ def main() -> None:
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("names", nargs="*", choices=[*KIN, "xlnet"], default=[*KIN, "xlnet"])
+    parser.add_argument("--models", nargs="*", choices=[*KIN, "xlnet"], default=[*KIN, "xlnet"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     corpus = prepare(options.work, "en", options.megabytes, options.vocab)
-    for name in options.names:
+    for name in options.models:
         print(json.dumps(run(name, corpus, options)), flush=True)
 
 
