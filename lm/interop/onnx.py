@@ -41,7 +41,7 @@ def export_onnx(folder: Path, out: Path) -> None:
     something else than the model.
     """
     if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]:
-        raise ImportError(f"{', '.join(missing)}: not installed; `pip install 'textmill[onnx]'`")
+        raise ImportError(f"{', '.join(missing)}: not installed; `pip install -e '.[onnx]'`")
     model = _decoder(folder)
     out.mkdir(parents=True, exist_ok=True)
     length = min(model.config.context, 8)
