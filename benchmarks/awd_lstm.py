@@ -6,7 +6,7 @@ awd     the same with what Merity et al. (2017) put together: locked dropout, Dr
         tokens dropped, AR and TAR, segments of random length; the preset's rates of dropout times --strength
 
 Equal sizes, tokens and AdamW (not the paper's averaged SGD, which wants hundreds of epochs). tinyshakespeare below
-TEXTMILL_DATA under a byte-level BPE: the first 90 % of the characters to train on, epoch after epoch, the rest in two
+TEXTMILL_DATA under a byte-level BPE: the first --characters to train on, epoch after epoch, the last tenth in two
 halves. Of all evaluations the one that is best on the first half is taken, and its figure on the second half given. A
 line of JSON for each; a run that was stopped goes on from its last checkpoint.
 """
@@ -51,8 +51,8 @@ def settings(name: str, strength: float) -> tuple[dict[str, Any], StreamConfig]:
     return {**rates, "locked": True}, StreamConfig(bptt=BPTT, random=True, alpha=2.0, beta=1.0)
 
 
-def texts(work: Path, vocab: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Tokens to train on, to choose by and to score; and the bytes of each token."""
+def texts(work: Path, vocab: int, characters: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Tokens to train on (the first so many characters), to choose by and to score; and the bytes of each token."""
     text = (data("labelled/tinyshakespeare") / "input.txt").read_text()
     cuts = [0, int(0.9 * len(text)), int(0.95 * len(text)), len(text)]
     parts = [text[low:high] for low, high in pairwise(cuts)]
@@ -60,11 +60,11 @@ def texts(work: Path, vocab: int) -> tuple[list[np.ndarray], np.ndarray]:
     if not (folder / "tokenizer.json").exists():
         train_tokenizer([parts[0]], ByteBPEConfig(vocab_size=vocab), folder)
     tokenizer = load_tokenizer(folder)
-    return encode_documents(tokenizer, parts), token_byte_lengths(tokenizer)
+    return encode_documents(tokenizer, [parts[0][:characters], *parts[1:]]), token_byte_lengths(tokenizer)
 
 
 def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    (train, chosen_by, scored), sizes = texts(options.work, options.vocab)
+    (train, chosen_by, scored), sizes = texts(options.work, options.vocab, options.characters)
     own, stream = settings(name, options.strength)
     model_config = RNNConfig(
         embedding=options.embedding, width=options.width, layers=2, tied=True, vocab=options.vocab, **own
@@ -88,7 +88,9 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         keep_last=1,
     ).resolve_for(options.width, options.vocab, stream.bptt)
     watched = [Lanes(ArrayPieces(part, BPTT), LANES) for part in (chosen_by, scored)]
-    curve: list[tuple[int, float, float]] = []
+    folder = options.work / f"{name}-{options.strength:g}-{options.characters}-{options.epochs:g}-{options.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    noted = folder / "curve.jsonl"  # what a stopped run had seen
     speeds: list[float] = []
 
     def evaluate(model: nn.Module) -> dict[str, float]:
@@ -97,10 +99,10 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         return {"bits_per_byte": first, "test": second}
 
     def note(step: int, figures: dict[str, float]) -> None:
-        curve.append((step, round(figures["bits_per_byte"], 4), round(figures["test"], 4)))
+        with noted.open("a") as file:
+            file.write(json.dumps([step, round(figures["bits_per_byte"], 4), round(figures["test"], 4)]) + "\n")
 
     model = RNNLM(model_config, seed=draw_seed(options.seed, "init"))
-    folder = options.work / f"{name}-{options.strength:g}-{options.epochs:g}-{options.seed}"
     started = time.perf_counter()
     result = Trainer(
         model,
@@ -108,12 +110,13 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         lanes,
         config,
         steps,
-        folder,
+        folder / "checkpoints",
         evaluate=evaluate,
         hooks=Hooks(on_evaluate=note, on_metrics=lambda _step, f: speeds.append(f["tokens_per_second"])),
         order=in_order,
         rate_scale=lanes.rate_scale,
     ).run()
+    curve = sorted({row[0]: row for row in map(json.loads, noted.read_text().splitlines())}.values())
     best = min(curve, key=lambda row: row[1])
     return {
         "model": name,
@@ -136,7 +139,8 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=float, default=15)
+    parser.add_argument("--epochs", type=float, default=25)
+    parser.add_argument("--characters", type=int, default=200_000, help="of the text to train on, the first")
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--embedding", type=int, default=128)
     parser.add_argument("--width", type=int, default=256)

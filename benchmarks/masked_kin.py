@@ -1,4 +1,4 @@
-"""What BERT and its kin make of one small budget: `python -m benchmarks.masked_kin --work FOLDER [--models bert xlnet]`.
+"""What BERT and its kin make of one small budget: `python -m benchmarks.masked_kin --work FOLDER [--models bert]`.
 
 bert, roberta, albert, spanbert and macbert, each with the masks and pairs of its paper, and xlnet: two layers, the same
 text, the same WordPieces (RoBERTa's own are bytes; accuracies compare under one tokenizer alone), as many examples. Two
