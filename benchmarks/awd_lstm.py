@@ -82,7 +82,7 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         seed=options.seed,
         clip=0.25,
         optimizer=OptimizerConfig(learning_rate=options.rate, beta2=0.99, weight_decay=1.2e-6),
-        eval_interval=max(1, lanes.steps),
+        eval_interval=max(1, 2 * lanes.steps),  # every other epoch
         sample_interval=0,
         checkpoint_seconds=30,
         keep_last=1,
@@ -139,11 +139,11 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=float, default=25)
-    parser.add_argument("--characters", type=int, default=200_000, help="of the text to train on, the first")
+    parser.add_argument("--epochs", type=float, default=30)
+    parser.add_argument("--characters", type=int, default=100_000, help="of the text to train on, the first")
     parser.add_argument("--batch", type=int, default=20)
-    parser.add_argument("--embedding", type=int, default=128)
-    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--embedding", type=int, default=96)
+    parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--vocab", type=int, default=1024)
     parser.add_argument("--strength", type=float, default=1.0, help="of dropout")
     parser.add_argument("--rate", type=float, default=3e-3)
