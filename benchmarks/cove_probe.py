@@ -1,4 +1,4 @@
-"""CoVe against the vectors it reads: `python -m benchmarks.cove_probe --work FOLDER [--steps 600]`.
+"""CoVe against the vectors it reads: `python -m benchmarks.cove_probe --work FOLDER [--steps 500]`.
 
 A translator whose encoder is CoVe's is trained on Multi30k English-German below TEXTMILL_DATA (the model and tokenizer
 of configs/translation/cove.yaml; --width for a smaller one), then frozen. A softmax regression reads parts of speech
@@ -127,7 +127,7 @@ def figures(said: np.ndarray, tags: np.ndarray, unseen: np.ndarray, name: str, o
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, dest="directory")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--width", type=int, default=300)
     parser.add_argument("--no-feeding", action="store_true", help="a decoder without input feeding, which is quicker")

@@ -5,7 +5,7 @@ text, the same WordPieces (RoBERTa's own are bytes; accuracies compare under one
 figures on validation text: `own`, accuracy and nats on what each is itself trained to predict; `hidden`, on 15 % of
 single tokens that none of them sees (`[MASK]` in their place; XLNet is given their places and the rest). MacBERT has
 never seen a `[MASK]`: its second figure is that of a stranger. The corpus is that of benchmarks.bert_corpus. A line of
-JSON for each; a run that was stopped goes on from its last checkpoint.
+JSON for each; a run that was stopped goes on from its last checkpoint, a finished one is not made again.
 """
 
 import argparse
@@ -190,7 +190,7 @@ def most_frequent(corpus: Corpus) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--layers", type=int, default=2)
@@ -206,7 +206,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     corpus = prepare(options.work, "en", options.megabytes, options.vocab)
     for name in options.models:
-        print(json.dumps(run(name, corpus, options)), flush=True)
+        kept = options.work / f"{name}-{options.steps}-{options.rate:g}-{options.seed}.json"
+        if not kept.exists():
+            kept.write_text(json.dumps(run(name, corpus, options)))
+        print(kept.read_text(), flush=True)
 
 
 if __name__ == "__main__":
