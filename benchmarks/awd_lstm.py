@@ -36,7 +36,7 @@ from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
 
 DROPOUTS = ("input_dropout", "hidden_dropout", "output_dropout", "embedding_dropout", "weight_dropout")
-BPTT = 70
+BPTT = 35
 
 
 def settings(name: str, strength: float) -> tuple[dict[str, Any], StreamConfig]:
@@ -139,14 +139,14 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=float, default=24)
+    parser.add_argument("--epochs", type=float, default=16)
     parser.add_argument("--characters", type=int, default=100_000, help="of the text to train on, the first")
-    parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--embedding", type=int, default=64)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--vocab", type=int, default=1024)
     parser.add_argument("--strength", type=float, default=1.0, help="of dropout")
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="*", choices=["plain", "zaremba", "awd"], default=["plain", "zaremba", "awd"])
