@@ -88,9 +88,9 @@ def train(name: str, epochs: float, shards: Any, options: argparse.Namespace) ->
     )
     folder = options.work / f"{name}-{epochs:g}-{rate:g}-{options.batch}-{options.seed}"
     parts = Given(given, given.resolve(config), index, valid, options.work)
-    started = time.perf_counter()
+    started, begun = time.perf_counter(), time.process_time()
     result = pretrain(parts, folder / "checkpoints", folder / "model")
-    seconds = round(time.perf_counter() - started, 1)
+    seconds, processor = round(time.perf_counter() - started, 1), round(time.process_time() - begun, 1)
     device = parts.config.device
     model = opened(given.kind, folder / "model", device)  # type: ignore[attr-defined]
     figures = model.bits_per_byte(test, min(SCORED, len(test)))
@@ -103,6 +103,7 @@ def train(name: str, epochs: float, shards: Any, options: argparse.Namespace) ->
         "parameters": result["parameters"],
         "tokens": result["tokens"],
         "seconds": seconds,
+        "processor_seconds": processor,
         "device": device,
         "precision": parts.config.precision,
         "sample": model.generate("The ", 60, temperature=0.8, top_k=50, seed=0),

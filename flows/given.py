@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.loading import CONFIGS, ConfigError, expanded
 from flows.task_config import TaskConfig, load_shipped_task
 from flows.task_sets import build_task, named_set
+from lm.abilities import able
 from lm.labelled.folder import DESCRIPTION, SPLITS
 from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model, files_of
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
@@ -45,11 +46,10 @@ def given_model(name: str) -> Artifact:
 def _askable(folder: Path) -> None:
     """Raises ConfigError for a kind of model that no exam can be put to; a folder of Hugging Face names none."""
     from lm.text_model import NGRAM, TEXTS
-    from tasks.exam_vectors import VECTORS
 
     kind = read_json(folder / "config.json").get("kind", NGRAM)
-    if kind not in (able := (NGRAM, *TEXTS, *VECTORS)):
-        raise ConfigError(f"{folder}: a model of kind {kind!r} cannot be put to exams; {', '.join(able)} can")
+    if kind not in (asked := dict.fromkeys((NGRAM, *TEXTS, *able("neighbours")))):
+        raise ConfigError(f"{folder}: a model of kind {kind!r} cannot be put to exams; {', '.join(asked)} can")
 
 
 def given_labelled(name: str) -> Artifact:

@@ -210,7 +210,7 @@ def _started(resources: "Resources") -> "DaskTaskRunner":
     try:
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
-        raise RuntimeError(f"resources.runner: dask needs pip install 'textmill[dask]' ({error})") from error
+        raise RuntimeError(f"resources.runner: dask needs pip install -e '.[dask]' ({error})") from error
 
     settings = (resources.dask_address, resources.workers)
     if _runner is not None and (_settings != settings or _runner.client.status != "running"):

@@ -56,7 +56,7 @@ class Objects:
         try:
             self._fs, root = url_to_fs(url, use_listings_cache=False, **options)
         except (ImportError, ValueError) as error:
-            hint = "; pip install 'textmill[s3]'" if protocol in ("s3", "s3a") else ""
+            hint = "; pip install -e '.[s3]'" if protocol in ("s3", "s3a") else ""
             raise ObjectError(f"cannot open the store {url}: {error}{hint}") from error
         self.url = url.rstrip("/")
         self._root = root.rstrip("/")

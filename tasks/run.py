@@ -53,7 +53,7 @@ class Resources(BaseModel):
     runner: Literal["processes", "threads", "dask"] = Field(
         default="processes",
         description="Where per-shard work runs: processes of this machine; its threads (for debugging, and for work "
-        "that is mostly compiled); or a Dask cluster, through Prefect's DaskTaskRunner (pip install 'textmill[dask]').",
+        "that is mostly compiled); or a Dask cluster, through Prefect's DaskTaskRunner (pip install -e '.[dask]').",
     )
     dask_address: str | None = Field(
         default=None,

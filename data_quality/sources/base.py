@@ -107,7 +107,7 @@ def require_library(module: str, format: str) -> None:
     """Raise :class:`SourceNotFound` saying what to install where a library of the extra `office` is missing."""
     if importlib.util.find_spec(module) is None:
         raise SourceNotFound(
-            f"format {format}: {module}, which reads such files, is not installed: pip install 'textmill[office]'"
+            f"format {format}: {module}, which reads such files, is not installed: pip install -e '.[office]'"
         )
 
 

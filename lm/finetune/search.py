@@ -30,7 +30,7 @@ def _estimated(config: SearchConfig) -> Trials:
     try:
         import optuna
     except ImportError as error:
-        raise ImportError("method: optuna needs the package optuna: pip install 'textmill[search]'") from error
+        raise ImportError("method: optuna needs the package optuna: pip install -e '.[search]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=config.first)
     study = optuna.create_study(direction="maximize", sampler=sampler)

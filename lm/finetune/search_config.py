@@ -37,7 +37,7 @@ class SearchConfig(StrictModel):
     method: Literal["grid", "optuna"] = Field(
         default="grid",
         description="`grid`: every combination, the last key fastest. `optuna`: tree-structured Parzen estimator"
-        " (Bergstra et al. 2011), which asks where earlier trials were good; needs `textmill[search]`.",
+        " (Bergstra et al. 2011), which asks where earlier trials were good; needs the extra `search`.",
     )
     space: dict[str, tuple[Any, ...] | Range] = Field(
         min_length=1,

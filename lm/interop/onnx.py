@@ -33,7 +33,7 @@ def export_onnx(folder: Path, out: Path) -> None:
     something else than the model.
     """
     if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]:
-        raise ImportError(f"{', '.join(missing)}: not installed; `pip install 'textmill[onnx]'`")
+        raise ImportError(f"{', '.join(missing)}: not installed; `pip install -e '.[onnx]'`")
     graphs = graphs_of(folder)
     out.mkdir(parents=True, exist_ok=True)
     for graph in graphs:

@@ -228,7 +228,7 @@ def test_without_the_package_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     search = {"method": "optuna", "space": {"epochs": [1, 2]}}
-    with use_run(run_in(tmp_path)), pytest.raises(ConfigError, match=r"pip install 'textmill\[search\]'"):
+    with use_run(run_in(tmp_path)), pytest.raises(ConfigError, match=r"pip install -e '\.\[search\]'"):
         build_searched(searching(named, search))
 
 

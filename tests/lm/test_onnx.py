@@ -188,6 +188,6 @@ def test_what_has_no_graph_is_refused(tmp_path: Path) -> None:
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(onnx.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        ImportError, match=r"onnx, onnxscript, onnxruntime: not installed; `pip install 'textmill\[onnx\]'`"
+        ImportError, match=r"onnx, onnxscript, onnxruntime: not installed; `pip install -e '\.\[onnx\]'`"
     ):
         onnx.export_onnx(tmp_path, tmp_path / "out")
