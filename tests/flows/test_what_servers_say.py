@@ -54,19 +54,17 @@ class Said:
         return {Path(file.path).name for file in self.mlflow.list_artifacts(run.info.run_id, folder)}
 
 
-@pytest.fixture(scope="module")
-def said(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Said:
-    """All three are run once, in one process; both servers end with the session."""
-    root = tmp_path_factory.mktemp("learning")
+def run_all(environment: dict[str, str], root: Path) -> Said:
+    """All three are run in one process; both servers end with the session."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    ports = Path(prefect_environment["TEXTMILL_HOME"]) / "services" / "ports.json"
+    ports = Path(environment["TEXTMILL_HOME"]) / "services" / "ports.json"
     ports.write_text(json.dumps({"mlflow": port, **json.loads(ports.read_text())}))
     done = subprocess.run(
         [sys.executable, "-m", "tests.flows.server_driver", write_learning(root)],
         cwd=ROOT,
-        env=prefect_environment | {"OMP_NUM_THREADS": "1"},
+        env=environment | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -74,7 +72,18 @@ def said(prefect_environment: dict[str, str], tmp_path_factory: pytest.TempPathF
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr, done.stderr[-3000:]
     address = f"http://127.0.0.1:{json.loads(ports.read_text())['mlflow']}"
-    return Said(json.loads(done.stdout.splitlines()[-1]), prefect_environment["PREFECT_API_URL"], MlflowClient(address))
+    return Said(json.loads(done.stdout.splitlines()[-1]), environment["PREFECT_API_URL"], MlflowClient(address))
+
+
+@pytest.mark.server
+def test_what_servers_say_afterwards(prefect_environment: dict[str, str], tmp_path: Path) -> None:
+    """One test, so that several workers do not run the flows several times."""
+    said = run_all(prefect_environment, tmp_path)
+    a_search_has_a_run_for_each_trial_and_registers_what_was_chosen(said)
+    a_study_shows_its_table_and_its_picture(said)
+    an_instruction_tuning_shows_its_samples_and_is_registered(said)
+    for flow in ("search", "study", "instruct"):
+        nothing_is_shown_that_says_nothing(said, flow)
 
 
 def states(said: Said, flow: str) -> dict[str, str]:
@@ -93,8 +102,7 @@ def tables(said: Said, flow: str) -> set[str]:
     return {each["key"] for each in said.ask("artifacts", flow) if each["type"] == "table"}
 
 
-@pytest.mark.server
-def test_a_search_has_a_run_for_each_trial_and_registers_what_was_chosen(said: Said) -> None:
+def a_search_has_a_run_for_each_trial_and_registers_what_was_chosen(said: Said) -> None:
     """Of two trials the second diverges: its task has failed, its MLflow run too, and the search has not."""
     found = states(said, "search")
     assert found == {
@@ -130,8 +138,7 @@ def test_a_search_has_a_run_for_each_trial_and_registers_what_was_chosen(said: S
     assert model.status == "READY"
 
 
-@pytest.mark.server
-def test_a_study_shows_its_table_and_its_picture(said: Said) -> None:
+def a_study_shows_its_table_and_its_picture(said: Said) -> None:
     found = states(said, "study")
     wanted = {f"topics {labels} gpt seed {seed}" for labels in (16, "all") for seed in (0, 1)}
     wanted |= {"topics 16 words", "topics all words", "study labels", "labelled set topics 16", "labelled set topics"}
@@ -149,8 +156,7 @@ def test_a_study_shows_its_table_and_its_picture(said: Said) -> None:
         assert report.data.metrics[f"topics/16/{system}/accuracy"] == pytest.approx(sum(reached) / len(reached))
 
 
-@pytest.mark.server
-def test_an_instruction_tuning_shows_its_samples_and_is_registered(said: Said) -> None:
+def an_instruction_tuning_shows_its_samples_and_is_registered(said: Said) -> None:
     found = states(said, "instruct")
     assert found == dict.fromkeys(("labelled set chats 32", "adopt model", "instruct chat"), "Completed")
     _, below = said.runs("instruct chat")
@@ -160,14 +166,11 @@ def test_an_instruction_tuning_shows_its_samples_and_is_registered(said: Said) -
     assert said.last_step(run, "train/loss") == 4
     assert said.files(run, "samples") == {"samples.jsonl"}
     version = said.mlflow.get_model_version_by_alias("textmill-instructed", "newest")
-    assert version.source.startswith("models:/")
-    model = said.mlflow.get_logged_model(version.model_id)
+    model = said.mlflow.get_logged_model(version.source.removeprefix("models:/"))
     assert Path(model.tags["textmill.path"]).is_dir()
 
 
-@pytest.mark.server
-@pytest.mark.parametrize("flow", ["search", "study", "instruct"])
-def test_nothing_is_shown_that_says_nothing(said: Said, flow: str) -> None:
+def nothing_is_shown_that_says_nothing(said: Said, flow: str) -> None:
     shown = said.ask("artifacts", flow)
     assert {each["type"] for each in shown} <= {"table", "markdown", "progress"}
     assert not [each["key"] for each in shown if each["data"] in ("[]", [], None)]
