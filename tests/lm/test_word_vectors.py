@@ -318,7 +318,7 @@ def test_folders_that_are_not_whole(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"config\.json: no model there"):
         load_vectors(tmp_path)
     (tmp_path / "config.json").write_text('{"kind": "gpt"}')
-    with pytest.raises(ValueError, match="a model of kind 'gpt' has no word vectors; nnlm, word2vec and glove"):
+    with pytest.raises(ValueError, match="a model of kind 'gpt' has no word vectors; nnlm, word2vec and glove can"):
         load_vectors(tmp_path)
     train_vectors(sentences(20), None, settings("word2vec", epochs=1), tmp_path / "s", tmp_path / "model")
     words = json.loads((tmp_path / "model/words.json").read_text())
