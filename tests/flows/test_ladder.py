@@ -159,7 +159,7 @@ def test_the_seconds_of_all_attempts_count(made: tuple[Ladder, Run, LadderConfig
 
 def test_the_shipped_one_is_read_and_faults_are_named() -> None:
     config = load_ladder(CONFIGS / "ladder.yaml")
-    assert len({type(rung) for rung in config.models.values()}) == 4
+    assert len({type(rung) for rung in config.models.values()}) == 5
     with pytest.raises(
         ConfigError, match=r"models\.unigram\.odrer: unknown key; did you mean 'models\.unigram\.order'"
     ):
@@ -188,7 +188,7 @@ def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
         ladder = build_ladder(load_ladder(CONFIGS / "ladder.yaml").smoke())
     pool.shut_down()
-    assert len(read_board(ladder.leaderboard)) == 10
+    assert len(read_board(ladder.leaderboard)) == 11
 
 
 @pytest.mark.parametrize("model", ["elmo", "bert"])

@@ -72,7 +72,8 @@ def run_all(environment: dict[str, str], root: Path) -> Said:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr, done.stderr[-3000:]
     address = f"http://127.0.0.1:{json.loads(ports.read_text())['mlflow']}"
-    return Said(json.loads(done.stdout.splitlines()[-1]), environment["PREFECT_API_URL"], MlflowClient(address))
+    client = MlflowClient(address, address)  # the registry, too: else it is the one that a test before this named
+    return Said(json.loads(done.stdout.splitlines()[-1]), environment["PREFECT_API_URL"], client)
 
 
 @pytest.mark.server
