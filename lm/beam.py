@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lm.models.encoder_decoder import EncoderDecoder
+from lm.nn.precision import full_precision
 from lm.stop import ShouldStop, check, never
 
 
@@ -134,7 +135,7 @@ def beam_search(
     while live:
         check(should_stop, "decoding")
         logits, state = model.step(tokens, state)
-        steps = torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), -1)
+        steps = torch.log_softmax(full_precision(logits), -1)
         if bool(steps.isnan().any()):  # ln p = -inf alone is fine: a token that cannot come
             raise ValueError("the model's logits are not finite: are its weights? A training may have diverged")
         rows: list[int] = []

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from tokenizers import Tokenizer
 
+from lm.evaluating import evaluating
 from lm.models.bert import Bert
 from lm.special_tokens import special_tokens
 from lm.tokenizer import encode_documents
@@ -31,7 +32,6 @@ def framed(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[int]]:
     return [special.cls, *ids, special.sep], gaps
 
 
-@torch.no_grad()
 def fill_gaps(model: Bert, tokenizer: Tokenizer, text: str, count: int = 5) -> list[list[tuple[str, float]]]:
     """For each gap the `count` likeliest tokens and their probabilities, all gaps open at once.
 
@@ -40,11 +40,9 @@ def fill_gaps(model: Bert, tokenizer: Tokenizer, text: str, count: int = 5) -> l
     ids, gaps = framed(tokenizer, text)
     if not gaps:
         raise ValueError(f"the text has no gap: write {GAP} where one shall be filled")
-    was_training = model.training
-    model.eval()
-    hidden = model.hidden_states(torch.tensor([ids], device=model.bias.device))[0, gaps]
-    chances, tokens = model.masked_logits(hidden).float().softmax(-1).topk(count)
-    model.train(was_training)
+    with evaluating(model):
+        hidden = model.hidden_states(torch.tensor([ids], device=model.bias.device))[0, gaps]
+        chances, tokens = model.masked_logits(hidden).float().softmax(-1).topk(count)
     return [
         [(tokenizer.decode([token]).strip().removeprefix("##"), chance) for token, chance in zip(*row, strict=True)]
         for row in zip(tokens.tolist(), chances.tolist(), strict=True)

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from lm.evaluating import evaluating
 from lm.nn.stateful import Stateful
 from lm.order import draw_seed
 from lm.sampling import Draw, Drawing, before_stop, drawn_as_text, penalised, seen_tokens, shortlist
@@ -40,30 +41,25 @@ def generate_recurrent(
     draws = [torch.Generator().manual_seed(draw_seed(seed, "row", i)) for i in range(len(prompts))]
     new: list[list[int]] = [[] for _ in prompts]
     live = list(range(len(prompts)))  # the prompt that stands in each row of `hidden` and `states`
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            hidden, states = _read_prompts(model, prompts, should_stop)
-            for _ in range(max_new_tokens):
-                check(should_stop, "generating")
-                logits = penalised(model.logits(hidden).float().cpu(), seen[live], draw.repetition_penalty)
-                p, ids = shortlist(logits, draw)
-                chosen = [torch.multinomial(p[row], 1, generator=draws[n]) for row, n in enumerate(live)]
-                tokens = ids.gather(1, torch.stack(chosen))
-                seen[live] |= torch.zeros_like(seen[live]).scatter_(1, tokens, True)
-                drawn = tokens[:, 0].tolist()
-                going = [i for i, token in enumerate(drawn) if token != stop]
-                live = [live[i] for i in going]
-                for row, i in zip(live, going, strict=True):
-                    new[row].append(drawn[i])
-                if not live:
-                    break
-                tokens = torch.tensor([[drawn[i]] for i in going], device=device)
-                reading = model.read(tokens, {name: state[going] for name, state in states.items()})
-                hidden, states = reading.dropped[:, -1], reading.states
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        hidden, states = _read_prompts(model, prompts, should_stop)
+        for _ in range(max_new_tokens):
+            check(should_stop, "generating")
+            logits = penalised(model.logits(hidden).float().cpu(), seen[live], draw.repetition_penalty)
+            p, ids = shortlist(logits, draw)
+            chosen = [torch.multinomial(p[row], 1, generator=draws[n]) for row, n in enumerate(live)]
+            tokens = ids.gather(1, torch.stack(chosen))
+            seen[live] |= torch.zeros_like(seen[live]).scatter_(1, tokens, True)
+            drawn = tokens[:, 0].tolist()
+            going = [i for i, token in enumerate(drawn) if token != stop]
+            live = [live[i] for i in going]
+            for row, i in zip(live, going, strict=True):
+                new[row].append(drawn[i])
+            if not live:
+                break
+            tokens = torch.tensor([[drawn[i]] for i in going], device=device)
+            reading = model.read(tokens, {name: state[going] for name, state in states.items()})
+            hidden, states = reading.dropped[:, -1], reading.states
     return new
 
 

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from lm.abilities import cannot
 from lm.beam import beam_search, greedy
+from lm.evaluating import evaluating
 from lm.models.seq2seq import Seq2Seq
 from lm.models.seq2seq_config import Seq2SeqConfig
 from lm.models.transformer import Transformer
@@ -54,9 +55,7 @@ class Translator:
         encoded = self.sources(texts)
         found = [""] * len(texts)
         device = next(self.model.parameters()).device
-        was_training = self.model.training
-        self.model.eval()
-        try:
+        with evaluating(self.model):
             by_length = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
             for start in range(0, len(texts), search.batch):
                 check(should_stop, "translating")
@@ -68,8 +67,6 @@ class Translator:
                 for i, target in zip(chosen, ids, strict=True):
                     found[i] = str(self.target.decode(target, skip_special_tokens=False))
                 progress(len(chosen))
-        finally:
-            self.model.train(was_training)
         return found
 
     def _search(

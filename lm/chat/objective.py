@@ -3,14 +3,15 @@
 from typing import cast
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lm.chat.packing import NO_CONVERSATION, PackedConversations
 from lm.evaluate.perplexity import figures
+from lm.evaluating import evaluating
 from lm.generate import Decoder
 from lm.nn.masks import Document
+from lm.nn.precision import full_precision
 from lm.objectives.causal import IGNORE
 from lm.stop import ShouldStop, check, never
 from lm.train.objective import Batch, Losses, Term
@@ -45,7 +46,7 @@ def answer_nats(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     hidden = decoder.hidden_states(batch["tokens"], Document(batch["conversations"]), positions=batch["positions"])
     learned = batch["targets"] != IGNORE
     logits = decoder.logits(hidden[learned])
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = full_precision(logits)
     return F.cross_entropy(logits, batch["targets"][learned], reduction="none"), learned
 
 
@@ -66,20 +67,15 @@ def answers_bits_per_byte(
     device = next(model.parameters()).device
     nats = loss = spelling = 0.0
     size = tokens = seen = 0
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, count, batch):
-                check(should_stop, "evaluating")
-                rows = examples.batch(np.arange(start, min(start + batch, count)))
-                found, where = answer_nats(model, {name: tensor.to(device) for name, tensor in rows.items()})
-                scores, learned = found.double().cpu(), where.cpu()
-                text = rows["bytes"][learned] > 0
-                nats += float(scores[text].sum())
-                loss += float(scores.sum())
-                size, spelling = size + int(rows["bytes"].sum()), spelling + float(rows["spelling_nats"].sum())
-                tokens, seen = tokens + int(text.sum()), seen + len(scores)
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for start in range(0, count, batch):
+            check(should_stop, "evaluating")
+            rows = examples.batch(np.arange(start, min(start + batch, count)))
+            found, where = answer_nats(model, {name: tensor.to(device) for name, tensor in rows.items()})
+            scores, learned = found.double().cpu(), where.cpu()
+            text = rows["bytes"][learned] > 0
+            nats += float(scores[text].sum())
+            loss += float(scores.sum())
+            size, spelling = size + int(rows["bytes"].sum()), spelling + float(rows["spelling_nats"].sum())
+            tokens, seen = tokens + int(text.sum()), seen + len(scores)
     return {**figures(nats, size, tokens, spelling), "loss": loss / seen}

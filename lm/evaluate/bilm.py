@@ -4,6 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from lm.evaluate.perplexity import Sequences, bits_per_byte
+from lm.evaluating import evaluating
 from lm.models.elmo import BackwardLM, ELMo
 from lm.objectives.bilm import reversed_batch
 from lm.stop import ShouldStop, never
@@ -33,10 +34,7 @@ def bilm_figures(
     """`bits_per_byte` of the forward model; `backward_perplexity_per_token`, and the mean of the two perplexities,
     which the paper reports (`mean_perplexity_per_token`). Sequences are read from a state of zeros."""
     forward = bits_per_byte(model, sequences, token_bytes, limit, should_stop=should_stop)
-    was_training = model.training
-    try:
+    with evaluating(model):
         backward = bits_per_byte(BackwardLM(model), Reversed(sequences), token_bytes, limit, should_stop=should_stop)
-    finally:
-        model.train(was_training)
     both = forward["perplexity_per_token"], backward["perplexity_per_token"]
     return {**forward, "backward_perplexity_per_token": both[1], "mean_perplexity_per_token": sum(both) / 2}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lm.evaluating import evaluating
 from lm.generate import Decoder
 from lm.models.bert import Bert
 from lm.nn.masks import Padding
@@ -109,13 +110,8 @@ def _run(model: Bert | Decoder, rows: np.ndarray, real: np.ndarray | None) -> np
     """float32 [layers + 1, rows, time, width]."""
     device = next(model.parameters()).device
     seen: list[Tensor] = []
-    was_training = model.training
-    model.eval()
-    try:
-        with _watched(model.blocks, seen):
-            tokens = torch.from_numpy(rows).to(device)
-            mask = None if real is None else Padding(torch.from_numpy(real).to(device))
-            model.hidden_states(tokens, mask=mask)
-    finally:
-        model.train(was_training)
+    with evaluating(model), _watched(model.blocks, seen):
+        tokens = torch.from_numpy(rows).to(device)
+        mask = None if real is None else Padding(torch.from_numpy(real).to(device))
+        model.hidden_states(tokens, mask=mask)
     return np.asarray(torch.stack(seen).float().cpu().numpy())

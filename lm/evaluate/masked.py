@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from lm.evaluating import evaluating
 from lm.masked_examples import MaskedExamples
 from lm.models.bert import Bert
 from lm.objectives.causal import IGNORE
@@ -25,24 +26,20 @@ def masked_figures(
     Raises Interrupted between batches if asked to stop.
     """
     count = len(examples) if limit is None else min(limit, len(examples))
-    device, was_training = next(model.parameters()).device, model.training
+    device = next(model.parameters()).device
     sums = {"masked": np.zeros(3), "pair": np.zeros(3)}  # nats, right, all
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, count, batch):
-                check(should_stop, "evaluating")
-                numbers = np.arange(start, min(start + batch, count))
-                moved = {name: tensor.to(device) for name, tensor in examples.batch(numbers).items()}
-                hidden = encode(model, moved)
-                row, column = torch.nonzero(moved["targets"] != IGNORE, as_tuple=True)
-                logits = model.masked_logits(hidden[row, moved["positions"][row, column]])
-                sums["masked"] += _judged(logits, moved["targets"][row, column])
-                if model.pair_head is not None:
-                    known = moved["pair"] != IGNORE
-                    sums["pair"] += _judged(model.pair_logits(hidden)[known], moved["pair"][known])
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for start in range(0, count, batch):
+            check(should_stop, "evaluating")
+            numbers = np.arange(start, min(start + batch, count))
+            moved = {name: tensor.to(device) for name, tensor in examples.batch(numbers).items()}
+            hidden = encode(model, moved)
+            row, column = torch.nonzero(moved["targets"] != IGNORE, as_tuple=True)
+            logits = model.masked_logits(hidden[row, moved["positions"][row, column]])
+            sums["masked"] += _judged(logits, moved["targets"][row, column])
+            if model.pair_head is not None:
+                known = moved["pair"] != IGNORE
+                sums["pair"] += _judged(model.pair_logits(hidden)[known], moved["pair"][known])
     figures: dict[str, float] = {}
     for name, plural in (("masked", "predictions"), ("pair", "pairs")):
         nats, right, seen = sums[name].tolist()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lm.evaluate.perplexity import Sequences, figures, target_bytes
+from lm.evaluating import evaluating
 from lm.ngram.model import NgramModel
 from lm.objectives.causal import token_nats
 from lm.stop import ShouldStop, check, never
@@ -60,17 +61,13 @@ def network_log_probs(
     """ln p of every target of the first `limit` sequences by a causal model, `model(tokens) -> logits`; float64
     [sequences, time]. The model is left in the mode it was in."""
     count = len(sequences) if limit is None else min(limit, len(sequences))
-    device, was_training = next(model.parameters()).device, model.training
+    device = next(model.parameters()).device
     parts = []
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, count, batch):
-                check(should_stop, "scoring")
-                rows = sequences.batch(np.arange(start, min(start + batch, count)))["tokens"].to(device)
-                parts.append(-token_nats(model(rows[:, :-1]), rows[:, 1:]).double().cpu().numpy())
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for start in range(0, count, batch):
+            check(should_stop, "scoring")
+            rows = sequences.batch(np.arange(start, min(start + batch, count)))["tokens"].to(device)
+            parts.append(-token_nats(model(rows[:, :-1]), rows[:, 1:]).double().cpu().numpy())
     return np.concatenate(parts)
 
 

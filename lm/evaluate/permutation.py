@@ -1,8 +1,8 @@
 """How well an XLNet predicts what is hidden, given the rest: the loss it is trained on, on text it is not."""
 
 import numpy as np
-import torch
 
+from lm.evaluating import evaluating
 from lm.models.xlnet import XLNet
 from lm.objectives.permutation import PermutationObjective, Permuted
 from lm.stop import ShouldStop, check, never
@@ -18,15 +18,10 @@ def permutation_loss(
     count = len(examples) if limit is None else min(limit, len(examples))
     objective, device = PermutationObjective(), model.head_bias.device
     total = targets = 0.0
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, count, batch):
-                check(should_stop, "evaluating")
-                read = examples.batch(np.arange(start, min(start + batch, count)))
-                term = objective.losses(model, {n: t.to(device) for n, t in read.items()}).terms["permutation"]
-                total, targets = total + float(term.total), targets + term.count
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for start in range(0, count, batch):
+            check(should_stop, "evaluating")
+            read = examples.batch(np.arange(start, min(start + batch, count)))
+            term = objective.losses(model, {n: t.to(device) for n, t in read.items()}).terms["permutation"]
+            total, targets = total + float(term.total), targets + term.count
     return total / targets

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lm.evaluating import evaluating
 from lm.objectives.causal import next_token_logits, token_nats
 from lm.stop import ShouldStop, check, never
 from lm.train.objective import Batch
@@ -48,27 +49,22 @@ def bits_per_byte(
     count = len(sequences) if limit is None else min(limit, len(sequences))
     nats = all_nats = spelling = 0.0
     size = tokens = targets_seen = 0
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, count, batch):
-                check(should_stop, "evaluating")
-                examples = sequences.batch(np.arange(start, min(start + batch, count)))
-                rows = examples["tokens"]
-                targets = rows[:, 1:]
-                seen = {name: tensor.to(device) for name, tensor in examples.items()}
-                logits = next_token_logits(model, seen, targets.shape[1])
-                scores = token_nats(logits, targets.to(device)).double().cpu()
-                text = lengths[targets] > 0
-                nats += float(scores[text].sum())
-                all_nats += float(scores.sum())
-                written, spelled = target_bytes(examples, lengths)
-                size, spelling = size + written, spelling + spelled
-                tokens += int(text.sum())
-                targets_seen += targets.numel()
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for start in range(0, count, batch):
+            check(should_stop, "evaluating")
+            examples = sequences.batch(np.arange(start, min(start + batch, count)))
+            rows = examples["tokens"]
+            targets = rows[:, 1:]
+            seen = {name: tensor.to(device) for name, tensor in examples.items()}
+            logits = next_token_logits(model, seen, targets.shape[1])
+            scores = token_nats(logits, targets.to(device)).double().cpu()
+            text = lengths[targets] > 0
+            nats += float(scores[text].sum())
+            all_nats += float(scores.sum())
+            written, spelled = target_bytes(examples, lengths)
+            size, spelling = size + written, spelling + spelled
+            tokens += int(text.sum())
+            targets_seen += targets.numel()
     return {**figures(nats, size, tokens, spelling), "loss": all_nats / targets_seen}
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from lm.evaluating import evaluating
 from lm.models.bert import Bert
 from lm.special_tokens import special_tokens
 from lm.stop import ShouldStop, check, never
@@ -40,10 +41,8 @@ def pseudo_log_likelihood(
     between batches if asked to stop.
     """
     special, words = special_tokens(tokenizer), WordStarts(tokenizer, segment)
-    room, was_training = model.config.context - 2, model.training
-    model.eval()
-    scores = []
-    try:
+    room, scores = model.config.context - 2, []
+    with evaluating(model):
         for ids in encode_documents(tokenizer, list(texts)):
             parts = [np.empty(0)]
             for start in range(0, len(ids), room):
@@ -55,8 +54,6 @@ def pseudo_log_likelihood(
                     rows = np.where(np.pad(hidden[first : first + batch], ((0, 0), (1, 1))), special.mask, framed)
                     parts.append(_scores(model, rows, piece[first : first + batch], first))
             scores.append(np.concatenate(parts))
-    finally:
-        model.train(was_training)
     return scores
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lm.evaluate.perplexity import bits_per_byte
+from lm.evaluating import evaluating
 from lm.nn.stateful import Carried, Stateful
 from lm.objectives.causal import token_nats
 from lm.stop import ShouldStop, check, never
@@ -21,12 +22,8 @@ def stream_bits_per_byte(
     model: Stateful, lanes: Lanes, token_bytes: np.ndarray, should_stop: ShouldStop = never
 ) -> dict[str, float]:
     """`bits_per_byte` with carried state. Each lane begins with zeros: with one, all tokens before a token count."""
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         return bits_per_byte(Carried(model), lanes, token_bytes, None, lanes.lanes, should_stop)
-    finally:
-        model.train(was_training)
 
 
 def score_tokens(
@@ -41,14 +38,9 @@ def score_tokens(
         raise ValueError("there is nothing to score: give at least two tokens, the first of them <|endoftext|>")
     device = model.token_embedding.weight.device
     carried, scores = Carried(model), []
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, ids.shape[1] - 1, segment):
-                check(should_stop, "scoring")
-                part: Tensor = ids[:, start : start + segment + 1].to(device)
-                scores.append(token_nats(carried(part[:, :-1]), part[:, 1:])[0].double().cpu().numpy())
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for start in range(0, ids.shape[1] - 1, segment):
+            check(should_stop, "scoring")
+            part: Tensor = ids[:, start : start + segment + 1].to(device)
+            scores.append(token_nats(carried(part[:, :-1]), part[:, 1:])[0].double().cpu().numpy())
     return np.concatenate(scores)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lm.evaluate.perplexity import figures, target_bytes
+from lm.evaluating import evaluating
 from lm.objectives.causal import IGNORE, token_nats
 from lm.pair_examples import PairExamples
 from lm.stop import ShouldStop, check, never
@@ -54,25 +55,20 @@ def pair_bits_per_byte(
     device = next(model.parameters()).device
     nats = loss = spelling = 0.0
     size = tokens = seen = right = 0
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for start in range(0, count, batch):
-                check(should_stop, "evaluating")
-                rows = examples.batch(by_length[start : start + batch])
-                moved = {name: rows[name].to(device) for name in ("source", "source_lengths", "tokens", "targets")}
-                logits = model(moved["source"], moved["source_lengths"], moved["tokens"][:, :-1])
-                scores = token_nats(logits, moved["targets"]).double().cpu()
-                real = rows["targets"] != IGNORE
-                text = real & (lengths[rows["targets"].clamp(min=0)] > 0)
-                nats += float(scores[text].sum())
-                loss += float(scores[real].sum())
-                written, spelled = target_bytes(rows, lengths)
-                size, spelling = size + written, spelling + spelled
-                seen += int(real.sum())
-                tokens += int(text.sum())
-                right += int((logits.argmax(-1).cpu() == rows["targets"])[real].sum())
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for start in range(0, count, batch):
+            check(should_stop, "evaluating")
+            rows = examples.batch(by_length[start : start + batch])
+            moved = {name: rows[name].to(device) for name in ("source", "source_lengths", "tokens", "targets")}
+            logits = model(moved["source"], moved["source_lengths"], moved["tokens"][:, :-1])
+            scores = token_nats(logits, moved["targets"]).double().cpu()
+            real = rows["targets"] != IGNORE
+            text = real & (lengths[rows["targets"].clamp(min=0)] > 0)
+            nats += float(scores[text].sum())
+            loss += float(scores[real].sum())
+            written, spelled = target_bytes(rows, lengths)
+            size, spelling = size + written, spelling + spelled
+            seen += int(real.sum())
+            tokens += int(text.sum())
+            right += int((logits.argmax(-1).cpu() == rows["targets"])[real].sum())
     return {**figures(nats, size, tokens, spelling), "loss": loss / seen, "accuracy": right / seen}

@@ -1,11 +1,12 @@
 """GPT-1's objective of fine-tuning, L3 = L2 + lambda * L1 (Radford et al. 2018, equations 4 and 5), for any form."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from lm.finetune.forms.base import TaskForm
 from lm.finetune.heads import TaskModel
+from lm.nn.precision import full_precision
 from lm.train.objective import Batch, Losses, Term
 
 
@@ -40,8 +41,3 @@ class FinetuneObjective:
             nats = F.cross_entropy(full_precision(token_logits), tokens[:, 1:][predicting], reduction="sum")
             terms["language"] = Term(nats, float((lengths - 1).sum()), self.auxiliary_weight)
         return Losses(terms)
-
-
-def full_precision(logits: Tensor) -> Tensor:
-    """At least fp32, whatever autocast made of it."""
-    return logits if logits.dtype == torch.float64 else logits.float()

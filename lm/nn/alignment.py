@@ -9,6 +9,8 @@ c_t  = sum_j a_tj h_j                    what it sees there
 import torch
 from torch import Tensor, nn
 
+from lm.nn.precision import full_precision
+
 
 class Alignment(nn.Module):
     """The score of one kind: "additive", "dot" or "general"."""
@@ -42,6 +44,6 @@ class Alignment(nn.Module):
         """c_t [batch, target, memory] and a_tj [batch, target, source]; nothing is looked at where `real`, bool
         [batch, source], is False."""
         scores = self.scores(states, keys).masked_fill(~real[:, None], float("-inf"))
-        exact = scores if scores.dtype == torch.float64 else scores.float()
+        exact = full_precision(scores)
         weights = exact.softmax(-1).to(annotations.dtype)
         return weights @ annotations, weights

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from lm.models.gpt import GPT
 from lm.models.modern import Modern
 from lm.nn.masks import Document
+from lm.nn.precision import full_precision
 from lm.train.objective import Batch, Losses, Term
 
 IGNORE = -100
@@ -74,6 +75,6 @@ def next_token_logits(model: nn.Module, batch: Batch, time: int) -> Tensor:
 
 def token_nats(logits: Tensor, targets: Tensor) -> Tensor:
     """-ln p(target) for each position, [batch, time], in fp32 (or fp64 if the logits are); 0 at `IGNORE`."""
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = full_precision(logits)
     flat = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORE)
     return flat.view(targets.shape)

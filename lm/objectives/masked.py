@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from lm.models.bert import Bert
 from lm.nn.masks import Padding
+from lm.nn.precision import full_precision
 from lm.objectives.causal import IGNORE
 from lm.train.objective import Batch, Losses, Term
 
@@ -60,5 +61,5 @@ def encode(model: Bert, batch: Batch) -> torch.Tensor:
 
 
 def _nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = full_precision(logits)
     return F.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORE)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lm.models.encoder_decoder import EncoderDecoder
+from lm.nn.precision import full_precision
 from lm.objectives.causal import IGNORE, CausalObjective
 from lm.train.objective import Batch, Losses, Term
 
@@ -45,7 +46,7 @@ class Seq2SeqObjective(CausalObjective):
 
 def smoothed_nats(logits: Tensor, targets: Tensor, nats: Tensor, smoothing: float) -> Tensor:
     """The smoothed loss, summed over all real targets, from the summed `nats` = -ln p(target)."""
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = full_precision(logits)
     # -sum_v ln p(v) / V = logsumexp - mean
     uniform = torch.logsumexp(logits, -1) - logits.mean(-1)
     return (1 - smoothing) * nats + smoothing * (uniform * (targets != IGNORE)).sum()

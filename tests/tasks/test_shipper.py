@@ -1,6 +1,5 @@
 """Journals against a real MLflow store (SQLite, in this process), and what happens while it is away."""
 
-import json
 import math
 import os
 import shutil
@@ -15,48 +14,22 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from tasks import shipper
 from tasks.files import read_json
-from tasks.journal import JOURNAL, Journal
+from tasks.journal import JOURNAL
 from tasks.progress import Display
-from tasks.registry import DEV
 from tasks.run import Resources, pipeline_run
 from tasks.store import Store
 from tests.asked import Ask
 from tests.tasks.conftest import ROOT, is_gone, wait_until
-
-EMPTY_MANIFEST = {"inputs": {}, "parts": [], "shards": [], "counts": {}}
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new MLflow database: made once, since its migrations take seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def client(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    """A client of a database of its own."""
-    import mlflow
-
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)  # artifacts go to ./mlruns
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    return MlflowClient(uri)
+from tests.tasks.journals import Pipeline, points, runs
 
 
 @pytest.fixture
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """MLflow's address is a closed port, with the bounds of `configure_environment`."""
-    import mlflow
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -67,48 +40,6 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     yield
     mlflow.set_tracking_uri(former)
-
-
-class Pipeline:
-    """A pipeline run as its journals show it: a parent and stages."""
-
-    def __init__(self, store: Store, token: str = "20260101-run") -> None:
-        self.store = store
-        self.directory = store.runs / token
-        self.directory.mkdir(exist_ok=True)
-        self.journal = Journal(self.directory)
-        self.journal.start(name="nightly", parent=None, tags={"textmill.flow": "pipeline"}, params={"seed": 1})
-
-    def stage(self, stage: str, key: str) -> Journal:
-        """The journal of a stage that begins or goes on."""
-        with (self.directory / "stages.jsonl").open("a") as handle:
-            handle.write(json.dumps({"stage": stage, "key": key, "state": "started"}) + "\n")
-        journal = Journal(self.store.partial_directory(stage, key) / "_run")
-        journal.start(name=stage, parent=self.directory.name, tags={"textmill.stage": stage}, params={"lr": 0.1})
-        return journal
-
-    def publish(self, stage: str, key: str) -> None:
-        """The stage is done: its directory moves."""
-        self.store.publish(self.store.partial_directory(stage, key), {"stage": stage, "key": key, **EMPTY_MANIFEST})
-
-    def end(self, status: str = "FINISHED") -> None:
-        """The pipeline is done."""
-        self.journal.write("end", status=status)
-        self.journal.close()
-
-
-def runs(client: MlflowClient) -> dict[str, MlflowRun]:
-    """All runs by name."""
-    experiment = client.get_experiment_by_name("textmill")
-    assert experiment is not None
-    found = client.search_runs([experiment.experiment_id])
-    by_name = {run.info.run_name: run for run in found}
-    assert len(by_name) == len(found)
-    return by_name
-
-
-def points(client: MlflowClient, run: MlflowRun, key: str) -> list[tuple[int, float]]:
-    return sorted((metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, key))
 
 
 def test_a_pipeline_becomes_a_parent_run_with_children(store: Store, client: MlflowClient) -> None:
@@ -176,94 +107,6 @@ def test_a_training_that_was_killed_has_the_metrics_of_one_that_was_not(
     watched = "valid/masked_loss" if kind == "bert" else "valid/bits_per_byte"
     assert {step for name, step, _ in found["whole"] if name == watched} == {0, 7, 14, 20}
     assert found["killed"] == found["whole"]
-
-
-def test_a_model_is_registered_once_under_its_alias(store: Store, client: MlflowClient) -> None:
-    pipeline = Pipeline(store)
-    for key, alias in (("a" * 32, "small"), ("b" * 32, "small")):
-        journal = pipeline.stage("pretrain", key)
-        journal.write("model", name="quickstart", alias=alias, path=f"/store/{key}", key=key, params={"layers": 2})
-        journal.write("end", status="FINISHED")
-        shipper.ship_run(store, pipeline.directory, client)
-        (store.partial / f"pretrain-{key}" / "_run" / shipper.CURSOR).unlink()  # killed before the cursor moved
-        shipper.ship_run(store, pipeline.directory, client)
-    assert sorted(version.version for version in client.search_model_versions("name = 'quickstart'")) == [1, 2]
-    version = client.get_model_version_by_alias("quickstart", "small")
-    assert str(version.version) == "2"
-    experiment = client.get_experiment_by_name("textmill")
-    assert len(client.search_logged_models([experiment.experiment_id])) == 2
-
-
-def broken_after(call: Any) -> Any:
-    """The same, but the server's answer is lost."""
-
-    def broken(*given: Any, **further: Any) -> None:
-        call(*given, **further)
-        raise OSError("the server went away")
-
-    return broken
-
-
-def test_best_means_best_of_those_asked_the_same(
-    store: Store, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worse model is registered and does not get the alias; other dev examples, or another metric, are another
-    question. What was cut off, or sent twice, changes nothing."""
-    (tmp_path / "code.py").write_text(
-        "from mlflow.models import set_model\nfrom mlflow.pyfunc import PythonModel\n"
-        "class Silent(PythonModel):\n    def predict(self, context, model_input: list[str]) -> list[str]:\n"
-        "        return model_input\nset_model(Silent())\n"
-    )
-    served = {"python_model": str(tmp_path / "code.py"), "pip_requirements": ["mlflow"]}
-    monkeypatch.setattr("tasks.servable.servable", lambda folder: served)
-    breaks = [(MlflowClient, "log_model_artifacts"), (MlflowClient, "log_outputs"), (mlflow, "register_model")]
-    pipeline = Pipeline(store)
-    asked = [
-        ("d1", "f1", 0.7, "1"),
-        ("d1", "f1", 0.6, "1"),
-        ("d1", "f1", 0.7, "3"),
-        ("d2", "f1", 0.2, "4"),
-        ("d2", "accuracy", 0.1, "5"),
-    ]
-    for number, (examples, metric, mean, best) in enumerate(asked):
-        key = f"{number}" * 32
-        journal = pipeline.stage("finetune_summary", key)
-        dev = {"examples": examples, "metric": metric, "mean": mean}
-        journal.write("serve", name="textmill-x", alias="best", path=str(tmp_path), key=key, dev=dev)
-        for place, name in breaks if number == 0 else ():
-            with monkeypatch.context() as patch:
-                patch.setattr(place, name, broken_after(getattr(place, name)))
-                with pytest.raises(OSError, match="the server went away"):
-                    shipper.ship_run(store, pipeline.directory, client)
-        shipper.ship_run(store, pipeline.directory, client)
-        (store.partial / f"finetune_summary-{key}" / "_run" / shipper.CURSOR).unlink()  # killed before it moved
-        shipper.ship_run(store, pipeline.directory, client)
-        assert str(client.get_model_version_by_alias("textmill-x", "best").version) == best
-    assert len(client.search_model_versions("name = 'textmill-x'")) == len(asked)
-    experiment = client.get_experiment_by_name("textmill")
-    models = client.search_logged_models([experiment.experiment_id])
-    assert [model.status for model in models] == ["READY"] * len(asked)
-    assert mlflow.pyfunc.load_model("models:/textmill-x@best").predict(["a"]) == ["a"]
-    tags = client.get_model_version("textmill-x", "3").tags
-    assert {name: tags[name] for name in tags if name.startswith(DEV)} == {
-        DEV + "examples": "d1",
-        DEV + "metric": "f1",
-        DEV + "mean": "0.7",
-    }
-
-
-def test_a_model_that_was_collected_is_not_registered_and_keeps_nothing_back(
-    store: Store, client: MlflowClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    pipeline = Pipeline(store)
-    journal = pipeline.stage("finetune_summary", "k" * 32)
-    journal.write("serve", name="textmill-x", alias="best", path=str(tmp_path / "gone"), key="g" * 32)
-    journal.metrics({"valid_accuracy_mean": 0.5}, 0)
-    shipper.ship_run(store, pipeline.directory, client)
-    assert "cannot be registered to be served:" in caplog.text
-    assert "gone" in caplog.text
-    assert not client.search_model_versions("name = 'textmill-x'")
-    assert points(client, runs(client)["finetune_summary"], "valid_accuracy_mean") == [(0, 0.5)]
 
 
 def test_sending_again_changes_nothing(store: Store, client: MlflowClient) -> None:
