@@ -13,7 +13,7 @@ from flows import running, services
 from tasks import home
 from tasks.files import read_json
 from tasks.finetune import over
-from tasks.ladder import read_board
+from tasks.ladder import CARRIED, read_board
 from tasks.progress import cancelled_in_ui
 from tasks.run import Run
 from tasks.scaling import PAGE, PREDICTION
@@ -109,6 +109,8 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         figures["masked tokens guessed"] = f"{accuracy:.1%} of validation text's"
     if "held_out" in counts and "leaderboard" not in counts:
         figures["held-out bits per byte"] = f"{counts['held_out']['bits_per_byte']:.4f}"
+        if CARRIED in counts["held_out"]:
+            figures["with the state carried"] = f"{counts['held_out'][CARRIED]:.4f}"
     if "train_translator" in counts:
         found = counts["train_translator"]
         figures["model"] = f"{found['parameters']:,} parameters, trained on {found['tokens']:,} tokens"

@@ -16,6 +16,7 @@ from tasks.store import RUN_DIRECTORY, Artifact
 FIGURES = "figures.json"
 BOARD = "leaderboard.json"
 REPORT = "report.html"
+CARRIED = "carried_bits_per_byte"
 SAMPLE_TOKENS = 60
 
 
@@ -26,16 +27,21 @@ class HeldOutConfig(ScoreConfig):
     prompt: str = Field("", description="What the sample goes on from.")
 
 
-@stage(version=2, libraries=("torch", "tokenizers"))
+@stage(version=3, libraries=("torch", "tokenizers"))
 def held_out(
     work: Work, config: HeldOutConfig, *, model: Artifact, tokens: Artifact, split: Artifact, corpus: Artifact
 ) -> None:
-    """Bits per byte of a model of any kind on the test documents, and a sample of what it writes."""
+    """Bits per byte of a model of any kind on the test documents, and a sample of what it writes.
+
+    Every sequence is scored from nothing, all that models with a window can do; for a model that carries a state also
+    with the state carried from sequence to sequence, which is how it was trained.
+    """
     import torch
 
     from lm.evaluate.words import perplexity_per_word
     from lm.packing import PackedSequences
     from lm.text_model import open_model
+    from lm.texts.stateful import StatefulText
 
     torch.set_num_threads(work.resources.threads)
     opened = open_model(model.path, config.device)
@@ -46,6 +52,9 @@ def held_out(
         work.graceful_stop() as should_stop,
     ):
         figures = opened.bits_per_byte(test, limit, should_stop)
+        if isinstance(opened, StatefulText):
+            carried = opened.carried_bits_per_byte(test, limit, should_stop)
+            figures[CARRIED] = work.counts[CARRIED] = carried["bits_per_byte"]
         sample = opened.generate(config.prompt, SAMPLE_TOKENS, temperature=0.8, top_k=50, seed=0)
     figures["perplexity_per_word"] = perplexity_per_word(figures["bits_per_byte"], bytes_per_word(corpus, split))
     write_json(work.directory / FIGURES, {**figures, "kind": opened.kind, "sample": sample})
@@ -76,7 +85,7 @@ class LeaderboardConfig(StrictModel):
     names: tuple[str, ...]
 
 
-@stage(version=2)
+@stage(version=3)
 def leaderboard(work: Work, config: LeaderboardConfig, *, models: list[Artifact], figures: list[Artifact]) -> None:
     """Write leaderboard.json, leaderboard.md and report.html, the best model first.
 
@@ -110,6 +119,7 @@ def _row(name: str, model: Artifact, found: Artifact) -> dict[str, Any]:
         "model": name,
         "kind": figures["kind"],
         "bits_per_byte": figures["bits_per_byte"],
+        CARRIED: figures.get(CARRIED),
         "perplexity_per_token": figures["perplexity_per_token"],
         "perplexity_per_word": figures["perplexity_per_word"],
         "parameters": counts["parameters"],
@@ -133,14 +143,20 @@ def _seconds(model: Artifact) -> float:
     return max(last, JOURNAL_SECONDS * noted)
 
 
+def _or_nothing(bits: float | None) -> str:
+    return "" if bits is None else f"{bits:.4f}"
+
+
 def _markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| model | bits per byte | perplexity per word | parameters | tokens read | tokens/s | seconds | memory, MB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | bits per byte | with the state carried | perplexity per word | parameters | tokens read | tokens/s"
+        " | seconds | memory, MB |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
-            f"| {row['model']} | {row['bits_per_byte']:.4f} | {row['perplexity_per_word']:,.1f} | "
+            f"| {row['model']} | {row['bits_per_byte']:.4f} | {_or_nothing(row[CARRIED])} | "
+            f"{row['perplexity_per_word']:,.1f} | "
             f"{row['parameters']:,} | {row['tokens']:,} | {row['tokens_per_second']:,.0f} | {row['seconds']:.1f} | "
             f"{row['peak_bytes'] / 1e6:,.0f} |"
         )

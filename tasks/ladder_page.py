@@ -30,6 +30,7 @@ def ladder_page(name: str, rows: Sequence[Row], prompt: str, tokens: int, text_b
             tiles=_tiles(rows),
             rows=rows,
             worst=rows[-1]["bits_per_byte"],
+            carried=any(row["carried_bits_per_byte"] is not None for row in rows),
             pictures=[(cost, drawing) for cost, drawing in drawings if drawing],
             prompt=prompt,
             style=style,

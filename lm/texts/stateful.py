@@ -7,14 +7,15 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from lm.evaluate.recurrent import score_tokens
+from lm.evaluate.recurrent import score_tokens, stream_bits_per_byte
 from lm.generate_recurrent import generate_texts
 from lm.models.rnn import RNNLM
 from lm.models.transformer_xl import TransformerXL
 from lm.sampling import Sampling
 from lm.stop import ShouldStop, check, never
+from lm.streams import Lanes, Pieces
 from lm.texts.base import TorchText
-from lm.tokenizer import encode_documents, end_of_text_id
+from lm.tokenizer import encode_documents, end_of_text_id, token_byte_lengths
 from lm.tokenizers.spelling import Spelling
 
 SEGMENT = 1024
@@ -36,6 +37,11 @@ class StatefulText(TorchText[RNNLM | TransformerXL]):
             score_tokens(self.model, [end, *ids], self.segment, should_stop) if len(ids) else np.zeros(0)
             for ids in sequences
         ]
+
+    def carried_bits_per_byte(self, sequences: Pieces, limit: int, should_stop: ShouldStop = never) -> dict[str, float]:
+        """As `bits_per_byte`, but each sequence is read behind all those before it, as in training."""
+        stream = Lanes(sequences, lanes=1, limit=limit)
+        return stream_bits_per_byte(self.model, stream, token_byte_lengths(self.tokenizer), should_stop)
 
     def embed(self, texts: Sequence[str], should_stop: ShouldStop = never) -> np.ndarray:
         """The mean of the last layer's states over the tokens of each text, float32 [texts, width]; a text without

@@ -62,6 +62,7 @@ def test_every_model_is_scored_on_the_same_text_and_the_best_comes_first(
     assert scores["trigram"] < scores["unigram"]
     figures = [json.loads(found.file(FIGURES).read_text()) for found in ladder.figures]
     assert len({(each["bytes"], each["tokens"]) for each in figures}) == 1
+    assert [row["model"] for row in rows if row["carried_bits_per_byte"] is not None] == ["gru"]
     assert all(each["sample"] for each in figures)
     models = dict(zip(MODELS, ladder.models, strict=True))
     assert all(row["seconds"] == _seconds(models[row["model"]]) for row in rows)

@@ -18,9 +18,11 @@ from lm.ngram.build import build_ngram, build_word_ngram
 from lm.ngram.model import load_ngram
 from lm.pretrain import RECIPES
 from lm.pretraining import Pretraining
+from lm.streams import ArrayPieces
 from lm.text_model import TEXTS as FACES
 from lm.text_model import open_model
 from lm.texts.decoder import DecoderText
+from lm.texts.stateful import StatefulText
 from lm.tokenizer import encode_documents, end_of_text_id, load_tokenizer
 
 TEXTS = ["the rose and the tide", "", "a", "seed " * 90, "天地玄黄"]
@@ -82,6 +84,18 @@ def test_a_recurrent_model_scores_every_token_behind_all_before_it(rnn_folder: P
         nats = -float(logs[0].gather(1, ids[0, 1:, None]).sum()) if ids.shape[1] > 1 else 0.0
         assert score.nats == pytest.approx(nats, rel=1e-4)
         assert (score.tokens, score.bytes) == (ids.shape[1] - 1, len(text.encode()))
+
+
+def test_carried_from_sequence_to_sequence_they_cost_what_one_long_text_costs(rnn_folder: Path) -> None:
+    model = open_model(rnn_folder)
+    assert isinstance(model, StatefulText)
+    [text] = encode_documents(model.tokenizer, ["the rose and the tide " * 9])
+    pieces = ArrayPieces([end_of_text_id(model.tokenizer), *text], 7)
+    for limit in (1, 5):
+        carried, apart = (ask(pieces, limit) for ask in (model.carried_bits_per_byte, model.bits_per_byte))
+        assert carried["nats"] == pytest.approx(float(model.token_nats([text[: 7 * limit]])[0].sum()), rel=1e-5)
+        assert (carried["bytes"], carried["tokens"]) == (apart["bytes"], apart["tokens"])
+        assert (carried["nats"] == pytest.approx(apart["nats"])) is (limit == 1)
 
 
 def test_an_ngram_model_scores_what_it_says_of_each_token(ngram_folder: Path) -> None:

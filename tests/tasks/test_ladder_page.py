@@ -19,6 +19,7 @@ def row(
         "model": model,
         "kind": kind,
         "bits_per_byte": bits,
+        "carried_bits_per_byte": bits - 0.25 if kind == "rnn" else None,
         "perplexity_per_token": 2.0**bits,
         "perplexity_per_word": 1234.5,
         "parameters": parameters,
@@ -42,6 +43,7 @@ ROWS = [
 def test_it_says_what_the_board_says() -> None:
     html = ladder_page("small-ladder", ROWS, "Return the ", 130_560, 521_345)
     page = Page(html)
+    assert page.text.count("1.6504") == 1  # the LSTM's, its state carried
     assert "4 models of 3 kinds on 521\u202fkB of held-out text (130,560 tokens)." in page.text
     assert "gpt needs 41.5\u202f% fewer bits than unigram." in page.text
     for each in ROWS:
@@ -78,6 +80,7 @@ def test_one_model_has_no_picture_and_no_rival() -> None:
     page = Page(ladder_page("x", ROWS[:1], "", 2_000, 9_000))
     assert "One model on 9.00\u202fkB of held-out text (2,000 tokens)." in page.text
     assert "What a bit costs" not in page.text
+    assert "carried" not in page.text
     assert "From the beginning of a document" in page.text
 
 
