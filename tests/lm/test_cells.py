@@ -97,7 +97,7 @@ def test_an_lstm_that_forgets_nothing_passes_gradients_on() -> None:
 
 
 def test_a_gru_has_three_quarters_of_an_lstms_parameters() -> None:
-    """C10, the count; its loss and speed are measured in docs/results.md."""
+    """C10, the count; its loss and speed are measured in docs/results/recurrent.md."""
     counts = {name: sum(p.numel() for p in cell(24, 32).parameters()) for name, cell in CELLS.items()}
     assert counts["gru"] * 4 == counts["lstm"] * 3
     assert counts["elman"] * 4 == counts["lstm"]
