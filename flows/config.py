@@ -12,6 +12,8 @@ from flows.curation import Curation, Section
 from flows.loading import CONFIGS, load
 from lm.config import GPT_PRESETS, GPTConfig, TrainConfig, gpt_preset
 from lm.finetune.config import BaselineConfig, FinetuneConfig
+from lm.parallel import ParallelConfig
+from lm.pretraining import GPTPretraining
 from lm.tokenizers.config import ByteBPEConfig, TokenizerConfig
 from tasks.evaluate import EvaluateConfig
 
@@ -58,7 +60,7 @@ class TokenizerSection(Section):
     )
 
 
-class PretrainSection(Section):
+class PretrainSection(Section, ParallelConfig):
     """Pretraining."""
 
     train: TrainConfig = Field(description="Budget, batch, optimiser, evaluation, checkpoints.")
@@ -72,6 +74,11 @@ class PretrainSection(Section):
         description="Documents packed into one sequence do not see one another, and each begins at position 0; false: "
         "as GPT-3 was trained.",
     )
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> "PretrainSection":
+        self.require_shareable(GPTPretraining(model=GPTConfig()), self.train)
+        return self
 
 
 class FinetuneSection(Section):
@@ -110,7 +117,8 @@ class PipelineConfig(TokensConfig):
         raw["tokenizer"]["pin"] = None  # a name that means the tokenizer of the whole pipeline
         raw["tokenizer"]["train"]["vocab_size"] = min(512, self.tokenizer.train.vocab_size)
         raw["model"] |= {"preset": "pico", "layers": None, "width": None, "heads": None, "context": None}
-        raw["pretrain"]["train"] |= {"steps": 6, "tokens": None, "epochs": None, "batch": 4, "eval_sequences": 4}
+        raw["pretrain"]["train"] |= {"steps": 6, "tokens": None, "epochs": None, "eval_sequences": 4}
+        raw["pretrain"]["train"]["batch"] = self.pretrain.least_batch(4)
         raw["evaluate"]["sequences"] = 4
         raw["finetune"]["seeds"] = self.finetune.seeds[:1]
         raw["finetune"]["settings"]["epochs"] = 1.0

@@ -73,7 +73,8 @@ def build_model(name: str, rung: Rung, config: ModelsConfig, corpus: Corpus, tok
     settings = rung.pretraining(config.tokenizer.train.vocab_size)
     if tokens.init_from is not None:
         settings = as_initial(settings, tokens.init_from, config.context)
-    request = PretrainRequest(settings=settings, train=settings.resolve(rung.trained_with(config.train)))
+    train = settings.resolve(rung.trained_with(config.train))
+    request = PretrainRequest(settings=settings, train=train, parallel=config.parallel)
     return pretrain(request, label=name, init_from=[tokens.init_from] if tokens.init_from else [], **given)
 
 

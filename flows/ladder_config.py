@@ -12,6 +12,7 @@ from flows.config import TokensConfig
 from flows.loading import CONFIGS, load
 from flows.rungs import TOKENIZERS, WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung, TrainedRung
 from lm.config import TrainConfig
+from lm.parallel import ParallelConfig
 from tasks.evaluate import EvaluateConfig
 
 SMOKE_FILES = 300  # no classes have to be found among them, as a pipeline's smoke run must
@@ -39,6 +40,11 @@ class ModelsConfig(TokensConfig, ABC):
     def initial(self) -> str | None:
         """The model that training goes on from, by name."""
         return None
+
+    @property
+    def parallel(self) -> ParallelConfig:
+        """How many processes share the training of each model: of a ladder's, which are small, one."""
+        return ParallelConfig()
 
     @abstractmethod
     def key(self, name: str) -> str:
@@ -68,7 +74,8 @@ class ModelsConfig(TokensConfig, ABC):
         raw["max_files"] = SMOKE_FILES
         raw["tokenizer"]["pin"] = None
         raw["tokenizer"]["train"]["vocab_size"] = min(512, self.tokenizer.train.vocab_size)
-        raw["train"] |= {"steps": 6, "tokens": None, "epochs": None, "batch": 4, "eval_sequences": 4}
+        raw["train"] |= {"steps": 6, "tokens": None, "epochs": None, "eval_sequences": 4}
+        raw["train"]["batch"] = self.parallel.least_batch(4)
         raw["context"] = min(64, self.context)
         raw["evaluate"]["sequences"] = 4
         return self.model_validate(self.with_smaller(raw))
@@ -103,7 +110,7 @@ class LadderConfig(ModelsConfig):
         return {**raw, "models": {name: rung.smaller().model_dump() for name, rung in self.models.items()}}
 
 
-class ModelConfig(ModelsConfig):
+class ModelConfig(ModelsConfig, ParallelConfig):
     """One model of any kind."""
 
     model: Rung = Field(description="What is trained.")
@@ -121,9 +128,25 @@ class ModelConfig(ModelsConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> Self:
+        if isinstance(self.model, TrainedRung):
+            settings = self.model.pretraining(self.tokenizer.train.vocab_size)
+            self.require_shareable(settings, self.model.trained_with(self.train))
+        elif self.ranks > 1:
+            raise ValueError(
+                f"processes, nodes: a model of kind {self.model.kind} has a loop of its own, in one process: leave them"
+                " out"
+            )
+        return self
+
     @property
     def initial(self) -> str | None:
         return self.init_from
+
+    @property
+    def parallel(self) -> ParallelConfig:
+        return ParallelConfig.part_of(self)
 
     def rungs(self) -> dict[str, Rung]:
         return {self.name: self.model}

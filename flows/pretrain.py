@@ -9,6 +9,7 @@ from flows.config import PipelineConfig, TokensConfig
 from flows.corpus import Corpus
 from flows.loading import ConfigError
 from lm.config import GPTConfig
+from lm.parallel import ParallelConfig
 from lm.pretraining import GPTPretraining
 from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config
 from tasks.adopt import AdoptConfig, adopt_model
@@ -120,7 +121,11 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
     train = config.pretrain.train.resolve(model)
     mask = config.pretrain.document_mask
     trained = pretrain(
-        PretrainRequest(settings=GPTPretraining(model=model, document_mask=mask), train=train),
+        PretrainRequest(
+            settings=GPTPretraining(model=model, document_mask=mask),
+            train=train,
+            parallel=ParallelConfig.part_of(config.pretrain),
+        ),
         label="pretrain",
         tokens=tokens.tokens,
         split=corpus.split,

@@ -35,7 +35,8 @@ LADDER = """
 
 The files of `textmill pretrain` and of `textmill ladder` have the keys above but for `model`, `pretrain`, `task` and
 `finetune`, and the following; `textmill pretrain` has one `model` in place of `models`, with the same keys, and
-`init_from`: the artifact or folder of a model of the same kind to go on from, with its sizes and its tokenizer.
+`init_from`: the artifact or folder of a model of the same kind to go on from, with its sizes and its tokenizer; and
+`processes`, `nodes`, `sharding` and `rendezvous` as under `pretrain`.
 A file that says `extends: FILE` has the keys of that one, but for those that it says itself.
 """
 

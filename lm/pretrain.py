@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lm.artifact import save_model
 from lm.memory import keep_freed_memory
 from lm.recipes import bert, elmo, gpt, nnlm, rnn, transformer_xl, xlnet
 from lm.recipes.recipe import Given, Recipe
 from lm.train.hooks import Hooks
+from lm.train.ranks import Alone
 from lm.train.trainer import Trainer
 
 RECIPES: dict[str, Callable[[Given], Recipe]] = {
@@ -26,8 +29,16 @@ RECIPES: dict[str, Callable[[Given], Recipe]] = {
 }
 
 
-def pretrain(given: Given, checkpoints: Path, out_dir: Path, hooks: Hooks | None = None) -> dict[str, Any]:
+def pretrain(
+    given: Given,
+    checkpoints: Path,
+    out_dir: Path,
+    hooks: Hooks | None = None,
+    ranks: Alone | None = None,
+) -> dict[str, Any]:
     """Train, watch, write a model folder to `out_dir`. `given.config` must be resolved (`Pretrainable.resolve`).
+    `ranks`: the processes that share the training; each calls this, the main one alone watches and writes, and what it
+    found is returned by all.
 
     Goes on from the newest good checkpoint in `checkpoints`. Returns counts and figures: how the run ended
     (`TrainResult`), `parameters`, `sequences`, `valid` (figures of the final weights), `untrained` (of new ones) and
@@ -51,18 +62,24 @@ def pretrain(given: Given, checkpoints: Path, out_dir: Path, hooks: Hooks | None
         order=recipe.order,
         rate_scale=recipe.rate_scale,
         settings=given.deciding,
+        ranks=ranks or Alone(),
     )
     result = trainer.run()
-    with torch.autocast(trainer.device.type, torch.bfloat16, config.precision == "bf16"):
-        final = recipe.evaluate(recipe.model)
-        untrained = recipe.evaluate(recipe.untrained().to(trainer.device))
-    save_model(recipe.model, given.tokenizer_dir, out_dir)
-    return {
-        **asdict(result),
-        "checkpoint": result.checkpoint.name,
-        "parameters": given.settings.model.parameter_count(),
-        "sequences": len(recipe.examples),
-        "valid": final,
-        "untrained": untrained,
-        **recipe.baselines(),
-    }
+
+    def finished(model: nn.Module) -> dict[str, Any]:
+        with torch.autocast(trainer.device.type, torch.bfloat16, config.precision == "bf16"):
+            final = recipe.evaluate(model)
+            untrained = recipe.evaluate(recipe.untrained().to(trainer.device))
+        save_model(model, given.tokenizer_dir, out_dir)
+        return {
+            **asdict(result),
+            "checkpoint": result.checkpoint.name,
+            "parameters": given.settings.model.parameter_count(),
+            "sequences": len(recipe.examples),
+            "valid": final,
+            "untrained": untrained,
+            **recipe.baselines(),
+        }
+
+    with trainer.ranks.whole(recipe.model) as model:
+        return trainer.ranks.told(partial(finished, model))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lm.config import StrictModel, TrainConfig
+from lm.parallel import ParallelConfig
 from lm.pretraining import BertPretraining, Pretraining
 from tasks.stage import Work, library_versions, stage
 from tasks.store import Artifact
@@ -25,10 +26,11 @@ class PretrainRequest(StrictModel):
 
     settings: Pretraining
     train: TrainConfig
+    parallel: ParallelConfig = ParallelConfig()
 
     def key_material(self) -> dict[str, Any]:
-        """Without what changes how a training is watched and saved, and not what it ends in."""
-        material = self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
+        """Without what changes how a training is run, watched and saved, and not what it ends in."""
+        material = self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT), "parallel": True})
         if isinstance(self.settings, BertPretraining) and self.settings.masking.chinese_words:
             material["segmenter"] = library_versions(["rjieba", "tokenizers", "unicode"])
         return material
@@ -54,6 +56,7 @@ def pretrain(
             first, and the lineage says so.
     """
     from lm.artifact import described
+    from lm.launch.launch import pretrain_shared
     from lm.pretrain import pretrain as run
     from lm.recipes.recipe import Given
     from lm.tokenizer import load_tokenizer
@@ -74,7 +77,13 @@ def pretrain(
             init_from[0].path if init_from else None,
             should_stop,
         )
-        result = run(given, work.scratch / "checkpoints", work.directory, hooks)
+        checkpoints, parallel = work.scratch / "checkpoints", config.parallel
+        if parallel.ranks == 1:
+            result = run(given, checkpoints, work.directory, hooks)
+        else:
+            work.environment |= {"processes": parallel.ranks, "sharding": parallel.sharding}
+            jobs = work.scratch / "processes"
+            result = pretrain_shared(given, parallel, checkpoints, work.directory, hooks, jobs, work.resources.threads)
     write_result(work, result)
     work.counts |= {
         f"{name}_{figure}": figures[figure]

@@ -37,7 +37,7 @@ class WorkerDied(RuntimeError):
 
 @dataclass(frozen=True)
 class Reading:
-    """What one step reads: the numbers of its examples, int64 [batch], and the examples in micro-batches."""
+    """What one step reads: the numbers of all its examples, int64 [batch], and those of this rank in micro-batches."""
 
     chosen: np.ndarray
     parts: list[Batch]
@@ -45,17 +45,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Steps:
-    """What the steps of a training read, each by its number."""
+    """What the steps of a training read, each by its number; of `ranks` processes that share a batch, the `rank`-th."""
 
     examples: Examples
     order: Order
     batch: int
     micro_batch: int
     seed: int
+    rank: int = 0
+    ranks: int = 1
 
     def __getitem__(self, step: int) -> Reading:
         chosen = self.order(step * self.batch, self.batch, len(self.examples), self.seed)
-        parts = [chosen[i : i + self.micro_batch] for i in range(0, len(chosen), self.micro_batch)]
+        share = np.split(chosen, self.ranks)[self.rank]
+        parts = [share[i : i + self.micro_batch] for i in range(0, len(share), self.micro_batch)]
         try:
             return Reading(chosen, [self.examples.batch(part) for part in parts])
         except Exception as error:

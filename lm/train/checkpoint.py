@@ -3,7 +3,8 @@
     step-00000123/  model.safetensors  optim.safetensors  state.json  manifest.json (sha256 and size of each)
 
 A checkpoint is written under a hidden name, flushed to the disk and renamed into place, so that a kill at any
-moment leaves the previous one. Nothing is ever unpickled.
+moment leaves the previous one. Nothing is ever unpickled. What several processes write together is in parts
+(`lm.train.shards`) and is read here as well.
 """
 
 import hashlib
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 log = logging.getLogger(__name__)
 
-FILES = ("model.safetensors", "optim.safetensors", "state.json")
+STATE = "state.json"
+FILES = ("model.safetensors", "optim.safetensors", STATE)
 MANIFEST = "manifest.json"
 
 
@@ -54,8 +56,8 @@ def save_checkpoint(
     partial.mkdir()
     save_file({k: v.detach().contiguous() for k, v in model.items()}, partial / "model.safetensors")
     save_file({k: v.detach().contiguous() for k, v in optimizer.items()}, partial / "optim.safetensors")
-    (partial / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
-    manifest = {name: _entry(partial / name) for name in FILES}
+    (partial / STATE).write_text(json.dumps(state, indent=1, sort_keys=True))
+    manifest = {name: entry(partial / name) for name in FILES}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
     for name in (*FILES, MANIFEST):
         fsync(partial / name)
@@ -75,26 +77,44 @@ def list_checkpoints(directory: Path) -> list[tuple[int, Path]]:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify one checkpoint. Raises CorruptCheckpoint saying which file is wrong."""
+    from lm.train.shards import read_parts  # which has its files from here
+
+    verify(path)
+    return read_parts(path)
+
+
+def verify(path: Path) -> None:
+    """Raises CorruptCheckpoint, saying which file is wrong, unless all are there as they were written."""
+    from lm.train.shards import sharded_files
+
+    manifest = recorded(path)
+    for name in sharded_files(manifest) or FILES:
+        file = path / name
+        if not file.exists():
+            raise CorruptCheckpoint(f"{file}: missing")
+        if manifest.get(name) != entry(file):
+            raise CorruptCheckpoint(f"{file}: size or sha256 differs from {MANIFEST}")
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """What the manifest says of the files; of a broken one nothing. Raises CorruptCheckpoint if it cannot be read."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise CorruptCheckpoint(f"{path / MANIFEST}: {error}") from error
-    for name in FILES:
-        file = path / name
-        if not file.exists():
-            raise CorruptCheckpoint(f"{file}: missing")
-        if not isinstance(manifest, dict) or manifest.get(name) != _entry(file):
-            raise CorruptCheckpoint(f"{file}: size or sha256 differs from {MANIFEST}")
-    return Checkpoint(
-        path,
-        load_file(path / "model.safetensors"),
-        load_file(path / "optim.safetensors"),
-        json.loads((path / "state.json").read_text()),
-    )
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def latest_checkpoint(directory: Path) -> Checkpoint | None:
-    """The newest good checkpoint, or None.
+    """The newest good checkpoint, or None; as `newest_good` finds it."""
+    from lm.train.shards import read_parts
+
+    path = newest_good(directory)
+    return None if path is None else read_parts(path)
+
+
+def newest_good(directory: Path) -> Path | None:
+    """Where the newest good checkpoint is, if there is one.
 
     What a kill left half-written is removed; a corrupt checkpoint is logged, set aside as
     `corrupt-step-...` and passed over in favour of the one before it.
@@ -103,7 +123,8 @@ def latest_checkpoint(directory: Path) -> Checkpoint | None:
         shutil.rmtree(leftover)
     for _step, path in reversed(list_checkpoints(directory)):
         try:
-            return load_checkpoint(path)
+            verify(path)
+            return path
         except CorruptCheckpoint as error:
             aside = path.with_name(f"corrupt-{path.name}")
             log.warning("checkpoint skipped, set aside as %s: %s", aside.name, error)
@@ -119,7 +140,8 @@ def prune_checkpoints(directory: Path, keep_last: int, also: Collection[int] = (
             shutil.rmtree(path)
 
 
-def _entry(path: Path) -> dict[str, Any]:
+def entry(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 

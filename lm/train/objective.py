@@ -6,6 +6,7 @@ count: huggingface/transformers PR#35207, meta-pytorch/torchtune PR#1875). L3 = 
 masked LM with next-sentence prediction and a regulariser are all just terms.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -104,6 +105,18 @@ def step_totals(objective: Objective, batches: list[Batch]) -> dict[str, float]:
         for name, count in objective.counts(batch).items():
             totals[name] = totals.get(name, 0.0) + count
     return totals
+
+
+def step_figures(sums: dict[str, float], totals: Mapping[str, float]) -> dict[str, float]:
+    """What is said of a step: its `sums` with bits per byte in the place of nats and bytes, and without the share
+    (`loss_<term>`) of an only term, which is the loss."""
+    figures = dict(sums)
+    nats, size = figures.pop("nats", None), figures.pop("bytes")
+    if nats is not None and size:
+        figures["bits_per_byte"] = nats / math.log(2) / size
+    if len(totals) == 1:
+        figures.pop(f"loss_{next(iter(totals))}", None)
+    return figures
 
 
 def combine(losses: Losses, totals: Mapping[str, float]) -> Tensor:

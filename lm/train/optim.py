@@ -111,7 +111,7 @@ def clip_gradients(model: nn.Module, optimizer: torch.optim.Optimizer, limit: fl
     norm = nn.utils.clip_grad_norm_(clipped, limit or float("inf"))
     if alone:
         norm = torch.hypot(norm, nn.utils.get_total_norm([p.grad for p in alone if p.grad is not None]))
-    return float(norm)
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # under FSDP2 each rank has a part
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -6,11 +6,11 @@ rate is `schedule(n)`: a run that was killed and resumed therefore ends in the s
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,11 @@ from lm.order import Order, draw_seed, examples_at
 from lm.stop import Interrupted, ShouldStop, check, never
 from lm.train.averaging import AveragedSGD, averaged_weights, put_averages
 from lm.train.batches import Reading, Steps, readings
-from lm.train.checkpoint import (
-    Checkpoint,
-    latest_checkpoint,
-    list_checkpoints,
-    load_checkpoint,
-    prune_checkpoints,
-    save_checkpoint,
-)
+from lm.train.checkpoint import Checkpoint, list_checkpoints, prune_checkpoints
 from lm.train.guard import require_finite
 from lm.train.hooks import Hooks
 from lm.train.identity import differences, flat, listed, train_identity, trained_parameters
+from lm.train.layers import compile_layers
 from lm.train.objective import (
     Batch,
     Examples,
@@ -40,11 +34,14 @@ from lm.train.objective import (
     combine,
     joined_carry,
     split_carry,
+    step_figures,
     step_totals,
     with_carry,
 )
 from lm.train.optim import clip_gradients, load_optimizer_tensors, make_optimizer, optimizer_tensors
+from lm.train.ranks import Alone
 from lm.train.schedule import learning_rate_factor
+from lm.train.speed import speed_figures
 from lm.train.state import RunState, TrainResult
 from lm.train.trained import load_trained, trained_tensors
 
@@ -66,6 +63,7 @@ class Trainer:
     `groups(model)` are the optimiser's parameter groups, such as `lm.finetune.schedule.discriminative_groups` gives.
     `settings` are what else decides the result, by name: a checkpoint of others is refused.
     After `patience` evaluations in a row without a better `best_metric` training ends (None: never before `steps`).
+    `ranks` are the processes that share the training, each with a Trainer of its own.
     """
 
     model: nn.Module
@@ -84,6 +82,7 @@ class Trainer:
     groups: Callable[[nn.Module], list[dict[str, Any]]] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     patience: int | None = None
+    ranks: Alone = field(default_factory=Alone)
 
     def run(self) -> TrainResult:
         """Train to the last step, from the newest good checkpoint in `directory` if there is one.
@@ -98,27 +97,33 @@ class Trainer:
             raise ValueError("there is nothing to train on: no examples")
         self.device = torch.device(config.device)
         self.model.to(self.device)
+        if config.compile:
+            compile_layers(self.model)
+        self.losses = self.ranks.wrap(self.model, self.objective)
         groups = None if self.groups is None else self.groups(self.model)
         self.optimizer = make_optimizer(self.model, config.optimizer, config.precision, groups)
         self.identity = self._identity()
         self.state, self.saved = RunState(), -1
         self.carry: dict[str, torch.Tensor] = {}
-        if checkpoint := latest_checkpoint(self.directory):
+        if checkpoint := self.ranks.newest(self.directory):
             self._restore(checkpoint)
         resumed_from = self.saved if checkpoint else None
         self.saved_at, self.window = time.monotonic(), (0, 0.0)
-        steps = Steps(self.examples, self.order, config.batch, int(config.micro_batch), config.seed)
+        share = (self.ranks.rank, self.ranks.count)
+        steps = Steps(self.examples, self.order, config.batch, int(config.micro_batch), config.seed, *share)
         with closing(readings(steps, self.state.step, self.steps, config.data_workers, self.should_stop)) as read:
             try:
                 while True:
                     self._between_steps()
                     if self.state.step == self.steps or self._out_of_patience():
                         break
-                    check(self.should_stop, f"training, after step {self.state.step}")
+                    check(lambda: self.ranks.agree(self.should_stop()), f"training, after step {self.state.step}")
                     self._step(read)
             except Interrupted:
                 self._save()
+                self.ranks.finish()
                 raise
+        self.ranks.finish()
         self._hand_back()
         s, path = self.state, self.directory / f"step-{self.state.step:08d}"
         return TrainResult(s.step, s.tokens, s.best_step, s.best_value, resumed_from, path)
@@ -128,45 +133,48 @@ class Trainer:
         config, step, started = self.config, self.state.step, time.perf_counter()
         read = next(readings)
         batches = with_carry(read.parts, self.carry)
-        totals = step_totals(self.objective, batches)
+        totals = self.ranks.total(step_totals(self.objective, batches))
         rate = float(config.optimizer.learning_rate) * learning_rate_factor(step, self.steps, config.schedule)
         rate *= self.rate_scale(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
 
         self.model.train()
-        torch.manual_seed(draw_seed(config.seed, step, "dropout"))
+        apart = (self.ranks.rank,) if self.ranks.rank else ()  # no rank drops what another does
+        torch.manual_seed(draw_seed(config.seed, step, "dropout", *apart))
         sums = self._accumulate(batches, totals)
         grad_norm = clip_gradients(self.model, self.optimizer, config.clip)
         require_finite(step, sums["loss"], grad_norm, read.chosen)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-        tokens = sum(self.objective.tokens(batch) for batch in batches)
+        tokens = int(sums.pop("tokens"))
         self.state.step += 1
         self.state.tokens += tokens
         self.window = (self.window[0] + tokens, self.window[1] + time.perf_counter() - started)
         if self.state.step % config.metrics_interval == 0 or self.state.step == self.steps:
             figures = {**sums, "learning_rate": rate, "grad_norm": grad_norm, "tokens": self.state.tokens}
-            figures["tokens_per_second"] = self.window[0] / self.window[1]
+            figures |= speed_figures(*self.window, self.model, self.device, self.ranks.count)
             self.hooks.on_metrics(self.state.step, figures)
             self.window = (0, 0.0)
         self.hooks.on_progress(self.state.step, self.steps)
 
     def _accumulate(self, batches: list[Batch], totals: dict[str, float]) -> dict[str, float]:
-        """Backward through all micro-batches; the step's loss, its terms if several, and bits per byte."""
+        """Backward through all micro-batches; the step's tokens, loss, its terms if several, and bits per byte."""
         sums: dict[str, torch.Tensor] = {}
-        bytes_read, carried = 0, []
+        bytes_read, tokens, carried = 0, 0, []
 
         def add(name: str, value: torch.Tensor) -> None:
             sums[name] = sums[name] + value.detach() if name in sums else value.detach()
 
-        for batch in batches:
+        for number, batch in enumerate(batches, start=1):
             moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-            with self._autocast():
-                losses = self.objective.losses(self.model, moved)
-            loss = combine(losses, totals)
-            loss.backward()
+            with self.ranks.accumulating(number < len(batches)):
+                with self._autocast():
+                    losses = self.losses(moved)
+                loss = combine(losses, totals)
+                self.ranks.backward(loss)
+            tokens += self.objective.tokens(batch)
             carried.append(losses.carry)
             add("loss", loss)
             for name, term in losses.terms.items():
@@ -175,13 +183,8 @@ class Trainer:
                 add("nats", losses.nats.double())
                 bytes_read += losses.bytes
         self.carry = joined_carry(carried)
-        figures = {name: float(value) for name, value in sums.items()}
-        nats = figures.pop("nats", None)
-        if nats is not None and bytes_read:
-            figures["bits_per_byte"] = nats / math.log(2) / bytes_read
-        if len(totals) == 1:
-            figures.pop(f"loss_{next(iter(totals))}", None)
-        return figures
+        found = {name: float(value) for name, value in sums.items()}
+        return step_figures(self.ranks.total({**found, "tokens": float(tokens), "bytes": float(bytes_read)}), totals)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
@@ -197,8 +200,8 @@ class Trainer:
 
         self.model.eval()
         if self.evaluate is not None and due(int(config.eval_interval), state.evaluated):
-            with torch.no_grad(), self._autocast(), averaged_weights(self.optimizer):
-                figures = self.evaluate(self.model)
+            with self._whole_model() as model:
+                figures = self.ranks.told(partial(self.evaluate, model))
             self.hooks.on_evaluate(state.step, figures)
             state.evaluated = state.step
             if self.best_metric is not None and state.step > 0:
@@ -212,15 +215,23 @@ class Trainer:
                     self.optimizer.observe(value, state.observed)
         if self.sample is not None and due(int(config.sample_interval), state.sampled):
             for number, prompt in enumerate(config.sample_prompts):
-                with torch.no_grad(), self._autocast(), averaged_weights(self.optimizer):
-                    text = self.sample(self.model, prompt, draw_seed(config.seed, "sample", number))
+                with self._whole_model() as model:
+                    draw = draw_seed(config.seed, "sample", number)
+                    text = self.ranks.told(partial(self.sample, model, prompt, draw))
                 self.hooks.on_sample(state.step, prompt, text)
             state.sampled = state.step
         if state.step > max(self.saved, 0):
             save |= config.checkpoint_interval > 0 and state.step % config.checkpoint_interval == 0
-            save |= 0 < config.checkpoint_seconds <= time.monotonic() - self.saved_at
+            if config.checkpoint_seconds > 0:  # clocks differ: what one asks for, all do
+                save |= self.ranks.agree(config.checkpoint_seconds <= time.monotonic() - self.saved_at)
         if save:
             self._save()
+
+    @contextmanager
+    def _whole_model(self) -> Iterator[nn.Module]:
+        """The model as it is evaluated and sampled from: its averages, if it has any."""
+        with torch.no_grad(), self._autocast(), averaged_weights(self.optimizer), self.ranks.whole(self.model) as model:
+            yield model
 
     def _out_of_patience(self) -> bool:
         return self.patience is not None and self.state.stale >= self.patience
@@ -246,16 +257,20 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "device": self.config.device,
             "micro_batch": self.config.micro_batch,
+            "processes": self.ranks.count,
         }
 
     def _save(self) -> None:
         state = {**asdict(self.state), "identity": self.identity, "environment": self._environment()}
         tensors = {**optimizer_tensors(self.model, self.optimizer), **self.carry}
-        path = save_checkpoint(self.directory, self.state.step, trained_tensors(self.model), tensors, state)
-        self.saved, self.saved_at = self.state.step, time.monotonic()
-        best = self.state.best_step
-        prune_checkpoints(self.directory, self.config.keep_last, also=set() if best is None else {best})
-        self.hooks.on_checkpoint(self.state.step, path)
+        step, best = self.state.step, self.state.best_step
+
+        def published(path: Path) -> None:
+            prune_checkpoints(self.directory, self.config.keep_last, also=set() if best is None else {best})
+            self.hooks.on_checkpoint(step, path)
+
+        self.ranks.save(self.directory, step, trained_tensors(self.model), tensors, state, published)
+        self.saved, self.saved_at = step, time.monotonic()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = dict(checkpoint.state)
@@ -279,7 +294,7 @@ class Trainer:
         if self.config.select == "best":
             if self.state.best_step is None:
                 raise ValueError("select: best was asked for, but nothing was evaluated")
-            best = load_checkpoint(dict(list_checkpoints(self.directory))[self.state.best_step])
+            best = self.ranks.load(dict(list_checkpoints(self.directory))[self.state.best_step])
             load_trained(self.model, best.model)
             tensors = best.optimizer
         put_averages(self.model, tensors)

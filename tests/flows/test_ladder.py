@@ -184,6 +184,20 @@ def test_a_model_has_the_rate_that_it_names() -> None:
         load_model_config(CONFIGS / "models" / "modern.yaml", {"model.learning_rate": "0.1"})
 
 
+@pytest.mark.parametrize(
+    ("model", "overrides", "message"),
+    [
+        ("modern", {"processes": "2", "sharding": "fsdp"}, "sharding fsdp: optimizer.method muon needs whole matrices"),
+        ("word2vec", {"processes": "2"}, "a model of kind word2vec has a loop of its own, in one process"),
+        ("gpt2", {"nodes": "2"}, "nodes 2 need a rendezvous"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_when_it_is_read(model: str, overrides: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_model_config(CONFIGS / "models" / f"{model}.yaml", overrides)
+    assert message in str(error.value)
+
+
 def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):

@@ -1,0 +1,80 @@
+"""What the trainer asks of the processes ("ranks") that share a training. `Alone` is the answer of a single one; those
+of several, which talk to each other, are in `lm.train.distributed`.
+
+Rank r of n reads the r-th n-th of each batch. All have the same step number, the same figures and, together, one set of
+weights; the first rank ("main") alone evaluates, samples, writes and tells.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from lm.train.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from lm.train.objective import Batch, Losses, Objective
+
+Found = TypeVar("Found")
+LossesOf = Callable[[Batch], Losses]
+Tensors = dict[str, Tensor]
+
+
+class Alone:
+    """One process."""
+
+    rank, count = 0, 1
+
+    def wrap(self, model: nn.Module, objective: Objective) -> LossesOf:
+        """Make `model`, already on its device, one of several; returns what gives the losses of a micro-batch."""
+        return partial(objective.losses, model)
+
+    def accumulating(self, more: bool) -> AbstractContextManager[None]:
+        """Around forward and backward of a micro-batch: whether more of the same step follow."""
+        return nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        """Add to the gradients those of this rank's share of the step's loss; behind a step's last micro-batch they are
+        the sums over all ranks."""
+        loss.backward()
+
+    def total(self, figures: dict[str, float]) -> dict[str, float]:
+        """Each figure summed over the ranks, whose names must be the same."""
+        return figures
+
+    def agree(self, wish: bool) -> bool:
+        """Whether any rank wishes so."""
+        return wish
+
+    def told(self, find: Callable[[], Found]) -> Found:
+        """What `find` (of what JSON can say) finds on the main rank. `Interrupted` there is raised on all."""
+        return find()
+
+    @contextmanager
+    def whole(self, model: nn.Module) -> Iterator[nn.Module]:
+        """The whole model as a plain module, to be used on the main rank alone; in the mode (train, eval) it has."""
+        yield model
+
+    def save(
+        self,
+        directory: Path,
+        step: int,
+        model: Tensors,
+        optimizer: Tensors,
+        state: dict[str, Any],
+        published: Callable[[Path], None],
+    ) -> None:
+        """Write a checkpoint, whole or not at all; `published` hears on the main rank of the one that is durable."""
+        published(save_checkpoint(directory, step, model, optimizer, state))
+
+    def finish(self) -> None:
+        """Return once every checkpoint is durable. Raises what went wrong with one."""
+
+    def newest(self, directory: Path) -> Checkpoint | None:
+        """The newest good checkpoint (`latest_checkpoint`), what belongs to this rank of it."""
+        return latest_checkpoint(directory)
+
+    def load(self, path: Path) -> Checkpoint:
+        """What belongs to this rank of a checkpoint."""
+        return load_checkpoint(path)

@@ -1,0 +1,98 @@
+"""torchrun for real: one training, stopped through one of its ranks, abandoned, and ended."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from lm.config import GPTConfig, TrainConfig
+from lm.launch.launch import pretrain_shared
+from lm.parallel import ParallelConfig
+from lm.pretrain import pretrain
+from lm.pretraining import GPTPretraining
+from lm.recipes.recipe import Given
+from lm.stop import Interrupted
+from lm.tokens import build_index
+from lm.train.checkpoint import list_checkpoints, load_checkpoint
+from lm.train.hooks import Hooks
+
+STEPS = 400
+CONFIG = TrainConfig(
+    steps=STEPS,
+    batch=4,
+    micro_batch=2,
+    device="cpu",
+    precision="fp32",
+    metrics_interval=1,
+    eval_interval=STEPS,
+    sample_interval=0,
+    eval_sequences=2,
+    checkpoint_interval=100,
+)
+
+
+def workers() -> dict[int, psutil.Process]:
+    """The ranks that run under this process, by number."""
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "lm.launch.worker" in process.cmdline() and "torch.distributed.run" not in process.cmdline():
+                found[int(process.environ()["RANK"])] = process
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_stopped_abandoned_and_ended_it_is_the_training_of_one_process(
+    tmp_path: Path, shards: list[Path], tokenizer_dir: Path
+) -> None:
+    torch.set_num_threads(1)
+    index = build_index(shards)
+    settings = GPTPretraining(model=GPTConfig(layers=1, width=16, heads=2, context=8, vocab=index.vocab))
+    given = Given(settings, settings.resolve(CONFIG), index, index, tokenizer_dir)
+    seen: dict[int, float] = {}
+
+    def shared(at_step: Callable[[int], None] = lambda step: None) -> dict[str, Any]:
+        def metrics(step: int, figures: dict[str, float]) -> None:
+            seen[step] = figures["loss"]
+            at_step(step)
+
+        hooks = Hooks(on_metrics=metrics)
+        places = (tmp_path / "checkpoints", tmp_path / "model", hooks, tmp_path / "jobs")
+        return pretrain_shared(given, ParallelConfig(processes=2), *places, threads=2)
+
+    def stop_rank_1(step: int) -> None:
+        if step == 3:
+            os.kill(workers()[1].pid, signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="asked to stop while training, after step"):
+        shared(stop_rank_1)
+    assert not workers()
+    [(step, path)] = list_checkpoints(tmp_path / "checkpoints")[-1:]
+    assert 3 < step < STEPS
+    assert load_checkpoint(path).state["environment"]["processes"] == 2
+    assert max(seen) == step
+
+    class JournalFull(Exception):
+        pass
+
+    def fail(now: int) -> None:
+        if now > step:
+            raise JournalFull
+
+    with pytest.raises(JournalFull):
+        shared(fail)
+    assert not workers()
+
+    result = shared()
+    assert result["resumed_from"] >= step
+    assert sorted(seen) == list(range(1, STEPS + 1))
+    alone = pretrain(given, tmp_path / "alone-checkpoints", tmp_path / "alone")
+    for file in (tmp_path / "alone").iterdir():
+        assert file.read_bytes() == (tmp_path / "model" / file.name).read_bytes()
+    assert {**alone, "resumed_from": 0} == {**result, "resumed_from": 0}
