@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,13 +35,15 @@ def pretrain_shared(
     scratch: Path,
     threads: int,
 ) -> dict[str, Any]:
-    """`lm.pretrain.pretrain` in `parallel.ranks` processes; jobs are described in folders of `scratch`.
+    """`lm.pretrain.pretrain` in `parallel.ranks` processes; job, log and events are in a folder of `scratch`.
 
     Raises NotShareable for what cannot be shared, Interrupted (with a checkpoint written) when `given.should_stop` asks
     or a rank got SIGTERM, NonFiniteError, and RankFailed with the error of the rank that failed first.
     """
     parallel.require_shareable(given.settings, given.config)
     scratch.mkdir(parents=True, exist_ok=True)
+    for earlier in scratch.glob("attempt-*"):
+        shutil.rmtree(earlier, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=scratch)) / "job"
     job = Job(folder.absolute(), parallel, checkpoints, out_dir, threads)
     write_job(job, given)
@@ -117,7 +120,7 @@ def torchrun(job: Job, main: bool) -> Iterator["subprocess.Popen[bytes]"]:
 
 def command(job: Job, main: bool) -> list[str]:
     """torchrun's command line. On one machine a file is where its processes meet: torchrun's server would listen on
-    every address, and believes whoever reaches it."""
+    every address, and unpickle what whoever reaches it says. The file's folder is this user's alone."""
     parallel = job.parallel
     rendezvous, settings = parallel.rendezvous, f"is_host={int(main)}"
     if parallel.nodes == 1:

@@ -120,9 +120,10 @@ def _sent(pool: ProcessPoolExecutor, steps: range) -> deque[Future[Any]]:
 
 
 def _start(steps: Steps) -> None:
-    """A worker leaves Ctrl-C to the training process, and dies with it."""
+    """A worker leaves signals to the training process, and dies with it."""
     global _steps
     _steps = steps
+    os.setsid()  # what a terminal, or torchrun, sends to all that the training process started is for that one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()

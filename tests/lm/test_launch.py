@@ -1,7 +1,11 @@
-"""torchrun for real: one training, stopped through one of its ranks, abandoned, and ended."""
+"""torchrun for real: one training, stopped through one of its ranks, abandoned, and ended; one on two machines."""
 
+import logging
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from lm.tokens import build_index
 from lm.train.checkpoint import list_checkpoints, load_checkpoint
 from lm.train.hooks import Hooks
 
+ROOT = Path(__file__).parents[2]
 STEPS = 400
 CONFIG = TrainConfig(
     steps=STEPS,
@@ -34,6 +39,12 @@ CONFIG = TrainConfig(
     eval_sequences=2,
     checkpoint_interval=100,
 )
+
+
+def asked(shards: list[Path], tokenizer_dir: Path) -> Given:
+    index = build_index(shards)
+    settings = GPTPretraining(model=GPTConfig(layers=1, width=16, heads=2, context=8, vocab=index.vocab))
+    return Given(settings, settings.resolve(CONFIG), index, index, tokenizer_dir)
 
 
 def workers() -> dict[int, psutil.Process]:
@@ -52,9 +63,7 @@ def test_stopped_abandoned_and_ended_it_is_the_training_of_one_process(
     tmp_path: Path, shards: list[Path], tokenizer_dir: Path
 ) -> None:
     torch.set_num_threads(1)
-    index = build_index(shards)
-    settings = GPTPretraining(model=GPTConfig(layers=1, width=16, heads=2, context=8, vocab=index.vocab))
-    given = Given(settings, settings.resolve(CONFIG), index, index, tokenizer_dir)
+    given = asked(shards, tokenizer_dir)
     seen: dict[int, float] = {}
 
     def shared(at_step: Callable[[int], None] = lambda step: None) -> dict[str, Any]:
@@ -96,3 +105,37 @@ def test_stopped_abandoned_and_ended_it_is_the_training_of_one_process(
     for file in (tmp_path / "alone").iterdir():
         assert file.read_bytes() == (tmp_path / "model" / file.name).read_bytes()
     assert {**alone, "resumed_from": 0} == {**result, "resumed_from": 0}
+
+
+@pytest.mark.server
+def test_two_machines_meet_at_the_first(
+    tmp_path: Path, shards: list[Path], tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both on this one, each with a process of its own."""
+    given = asked(shards, tokenizer_dir)
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        rendezvous = f"127.0.0.1:{probe.getsockname()[1]}"
+    parallel = ParallelConfig(nodes=2, rendezvous=rendezvous)
+    others: list[subprocess.Popen[bytes]] = []
+
+    class Second(logging.Handler):
+        """Whoever reads what is to be run on the second machine, and runs it."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if " -m lm.launch.join " in (said := record.getMessage()):
+                line = said.rpartition("python ")[2].split()
+                others.append(subprocess.Popen([sys.executable, *line], cwd=ROOT))
+
+    reader = Second()
+    logging.getLogger("lm.launch").addHandler(reader)
+    try:
+        places = (tmp_path / "checkpoints", tmp_path / "model", Hooks(), tmp_path / "jobs")
+        result = pretrain_shared(given, parallel, *places, threads=1)
+    finally:
+        logging.getLogger("lm.launch").removeHandler(reader)
+    assert [other.wait(60) for other in others] == [0]
+    assert result["step"] == STEPS
+    alone = pretrain(given, tmp_path / "alone-checkpoints", tmp_path / "alone")
+    assert alone["valid"] == result["valid"]
