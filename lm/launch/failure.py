@@ -5,6 +5,7 @@ import re
 import time
 import traceback
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
 from typing import Any
 
 import torch.distributed as dist
@@ -58,14 +59,15 @@ def failure(job: Job, status: int) -> Exception:
 
 
 def killed_rank(log: Path) -> str | None:
-    """What torchrun's log says of a rank that a signal ended."""
+    """What torchrun's log says of a rank that a signal ended; not by SIGTERM, with which it ends the others itself."""
     text = log.read_text(errors="replace") if log.exists() else ""
-    found = re.search(r"Root Cause.*?rank\s*:\s*(\d+).*?exitcode\s*:\s*-(\d+)", text, re.DOTALL)
+    ended = re.findall(r"rank\s*:\s*(\d+) \(local.*?exitcode\s*:\s*(-?\d+)", text, re.DOTALL)
+    found = next(((rank, -int(status)) for rank, status in ended if int(status) < 0 and int(status) != -SIGTERM), None)
     if found is None:
         return None
-    rank, signal = found.groups()
-    advice = "; without a hand behind it usually the system's, for want of memory" if signal == "9" else ""
-    return f"rank {rank} was ended by signal {signal}{advice}"
+    rank, number = found
+    advice = "; without a hand behind it usually the system's, for want of memory" if number == SIGKILL else ""
+    return f"rank {rank} was ended by signal {number}{advice}"
 
 
 def log_tail(log: Path) -> str:

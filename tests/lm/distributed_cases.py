@@ -7,6 +7,7 @@ file, as those of one machine do under torchrun. Nothing is dropped at random, s
 import json
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -158,3 +159,27 @@ def _rank(kind: str, folder: Path, rank: int, count: int, sharding: str, wanted:
         kill_at_call(os, what, int(number))
     ranks = Replicas() if sharding == "ddp" else Sharded()
     return train_rank(kind, folder, ranks, wanted)
+
+
+def heeding(folder: str, what: str) -> bool:
+    """Follow a pipe as a rank does; whether it was asked to stop. It may end this process instead."""
+    from lm.launch.job import Job
+    from lm.launch.worker import Stop
+    from lm.parallel import ParallelConfig
+
+    here = Path(folder)
+    job = Job(here, ParallelConfig(processes=2), here, here, 1)
+    stop, (out, into) = Stop(), os.pipe()
+    stop.follow(out, job)
+    if what == "byte":
+        os.write(into, b"s")
+    elif what == "signal":
+        os.kill(os.getpid(), signal.SIGTERM)
+    elif what == "end":
+        os.close(into)
+    else:
+        job.error(1).write_text("{}")
+    deadline = time.monotonic() + 60
+    while not stop() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return stop()

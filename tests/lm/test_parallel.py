@@ -25,6 +25,7 @@ from lm.recipes.recipe import Given
 from lm.tokens import TokenIndex, build_index
 from lm.train.guard import NonFiniteError
 from lm.train.hooks import Hooks
+from tests.asked import Ask
 
 GPT = GPTPretraining(model=GPTConfig(layers=1, width=16, heads=2, context=8, vocab=300))
 TRAIN = TrainConfig(steps=4, batch=6)
@@ -165,8 +166,10 @@ def test_the_error_that_came_first_is_said_not_that_of_who_missed_it(tmp_path: P
 
 def test_a_rank_that_was_killed_is_named(tmp_path: Path) -> None:
     (tmp_path / LOG).write_text(
-        "Root Cause (first observed failure):\n[0]:\n  time      : 2026-11-26_12:00:00\n  host      : a\n"
-        "  rank      : 3 (local_rank: 1)\n  exitcode  : -9 (pid: 77)\n  error_file: <N/A>\n"
+        "Failures:\n[1]:\n  time      : 2026-11-26_12:00:01\n  host      : a\n"
+        "  rank      : 1 (local_rank: 1)\n  exitcode  : -15 (pid: 76)\n  error_file: <N/A>\n"
+        "[2]:\n  rank      : 3 (local_rank: 1)\n  exitcode  : -9 (pid: 77)\n  error_file: <N/A>\n"
+        "Root Cause (first observed failure):\n[0]:\n  rank      : 0 (local_rank: 0)\n  exitcode  : 1 (pid: 75)\n"
     )
     found = failure(a_job(tmp_path), 1)
     assert (
@@ -204,3 +207,16 @@ def test_joining_says_what_is_wrong(
     write_job(a_job(tmp_path / "job"), Given(GPT, GPT.resolve(TRAIN), index, index, tokenizer_dir))
     assert join.main([str(tmp_path / "job")]) == 2
     assert "that training has one machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["byte", "signal"])
+def test_a_rank_is_asked_to_stop_by_a_byte_and_by_a_signal(fork_server: Ask, tmp_path: Path, what: str) -> None:
+    answer = fork_server(call="tests.lm.distributed_cases:heeding", arguments=[str(tmp_path), what])
+    assert answer == {"signal": 0, "returned": True}
+
+
+@pytest.mark.parametrize("what", ["end", "error"])
+def test_a_rank_ends_when_nobody_listens_and_when_another_failed(fork_server: Ask, tmp_path: Path, what: str) -> None:
+    """With exit status 1, of which the server says that it failed."""
+    with pytest.raises(pytest.fail.Exception, match="failed; see standard error"):
+        fork_server(call="tests.lm.distributed_cases:heeding", arguments=[str(tmp_path), what])
