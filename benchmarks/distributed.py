@@ -10,7 +10,8 @@ A GPT (default: 8.4 M parameters) is trained on generated tokens by, in turn, `-
 
 at one batch: medians of tokens per second over the steps after the first few, and their ratios. Then what
 a checkpoint costs: in one run the time of each half of an interval that begins with a checkpoint less that of each half
-without one, as a part of the default interval of 60 s.
+without one, as a part of the default interval of 60 s. Beside the ratios of speed stand those of processor seconds,
+all processes together, which say something also where other work disturbs the clock.
 """
 
 import argparse
@@ -105,10 +106,11 @@ def one_rank(arguments: argparse.Namespace) -> None:
         checkpoint_interval=arguments.checkpoint_interval,
         checkpoint_seconds=0,
     )
-    times = [time.perf_counter()]
+    times, used = [time.perf_counter()], [time.process_time()]
 
     def stepped(*_: object) -> None:
         times.append(time.perf_counter())
+        used.append(time.process_time())
 
     if way in ("plain", "ddp-loop"):
         steps = Steps(tokens, examples_at, arguments.batch, arguments.micro_batch, 0, rank, count)
@@ -119,14 +121,13 @@ def one_rank(arguments: argparse.Namespace) -> None:
         directory = arguments.work / "checkpoints"
         resolved = settings.resolve(size)
         Trainer(model, objective, tokens, resolved, arguments.steps, directory, hooks=hooks, ranks=ranks).run()
-    if rank == 0:
-        print(json.dumps(np.diff(times).tolist()))
+    print(json.dumps([np.diff(times).tolist(), np.diff(used).tolist()]))
     sys.stdout.flush()
     os._exit(0)
 
 
-def seconds(arguments: argparse.Namespace, way: str, *more: str) -> list[float]:
-    """Of each step of a new run."""
+def seconds(arguments: argparse.Namespace, way: str, *more: str) -> tuple[list[float], list[float]]:
+    """Of each step of a new run: by the clock, and of processors."""
     for name in ("store", "checkpoints"):
         path = arguments.work / name
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -141,20 +142,26 @@ def seconds(arguments: argparse.Namespace, way: str, *more: str) -> list[float]:
     ]
     said = [process.communicate()[0] for process in ranks]
     assert all(process.returncode == 0 for process in ranks), f"{way} failed"
-    found: list[float] = json.loads(said[0])
-    return found
+    clock, used = zip(*(json.loads(answer) for answer in said), strict=True)
+    return clock[0], [sum(step) for step in zip(*used, strict=True)]
 
 
 def compare(arguments: argparse.Namespace) -> None:
     """Tokens per second of each way, in turn."""
     ways = ["plain", "alone", "ddp-loop", "ddp", "fsdp"]
     rates: dict[str, list[float]] = {way: [] for way in ways}
+    costs: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(arguments.rounds):
         for way in ways if number % 2 == 0 else reversed(ways):
-            took = statistics.median(seconds(arguments, way)[LEFT_OUT:])
+            took, used = (statistics.median(steps[LEFT_OUT:]) for steps in seconds(arguments, way))
             rates[way].append(arguments.batch * 256 / took)
-            print(f"  round {number + 1}: {way:<9} {rates[way][-1]:8.0f} tokens/s", flush=True)
+            costs[way].append(used)
+            print(
+                f"  round {number + 1}: {way:<9} {rates[way][-1]:8.0f} tokens/s, {used:6.3f} s of processors",
+                flush=True,
+            )
     best = {way: statistics.median(found) for way, found in rates.items()}
+    cost = {way: statistics.median(found) for way, found in costs.items()}
     for ours, theirs in (
         ("alone", "plain"),
         ("ddp", "ddp-loop"),
@@ -162,7 +169,8 @@ def compare(arguments: argparse.Namespace) -> None:
         ("ddp", "alone"),
         ("fsdp", "plain"),
     ):
-        print(f"{ours:<6} / {theirs:<9} {best[ours] / best[theirs]:.3f}")
+        speed, saved = best[ours] / best[theirs], cost[theirs] / cost[ours]
+        print(f"{ours:<6} / {theirs:<9} {speed:.3f} in tokens per second, {saved:.3f} in tokens per processor second")
 
 
 def checkpoints(arguments: argparse.Namespace) -> None:
@@ -170,7 +178,7 @@ def checkpoints(arguments: argparse.Namespace) -> None:
     half = arguments.half
     for way in ("alone", "ddp", "fsdp"):
         more = [f"--checkpoint-interval={2 * half}", f"--steps={2 * half * (arguments.pairs + 1)}"]
-        took = seconds(arguments, way, *more)
+        took, _ = seconds(arguments, way, *more)
         # hooks hear of a step before its checkpoint is begun: that is part of the next step's time
         blocks = [sum(took[at : at + half]) for at in range(2 * half, len(took) - half + 1, half)]
         lost = statistics.median(a - b for a, b in zip(blocks[::2], blocks[1::2], strict=False))
