@@ -29,7 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lm.stop import Interrupted
 from lm.train.checkpoint import Checkpoint, newest_good
-from lm.train.layers import stacked_layers
+from lm.train.layers import stacked_layers, uncompile_layers
 from lm.train.objective import CARRY, Batch, Losses, Objective
 from lm.train.ranks import Alone, Found, LossesOf, Tensors
 from lm.train.shards import Piece, cut, piece, publish, read_parts, write_part
@@ -187,6 +187,8 @@ class Sharded(Replicas):
         device = next(model.parameters()).device.type
         # The main rank keeps the module as it is for evaluations and the end: its weights are replaced each time.
         self.plain = deepcopy(model).cpu() if self.rank == 0 else None
+        if self.plain is not None:
+            uncompile_layers(self.plain)
         self.mesh = init_device_mesh(device, (self.count,))
         for layer in stacked_layers(model):
             fully_shard(layer, mesh=self.mesh)

@@ -1,5 +1,6 @@
 """The layers of a model that are alike and called one after the other: what FSDP2 shards and torch.compile compiles."""
 
+import torch
 from torch import nn
 
 STACKS = ("blocks", "layers")
@@ -16,7 +17,8 @@ def stacked_layers(model: nn.Module) -> list[nn.Module]:
 def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
     """Have torch.compile compile each layer at its first call; equal layers share what is compiled.
 
-    Only the layers: what surrounds them is little. Raises ValueError for a model that is no stack of layers.
+    Only the layers, whose surroundings are little, and of them `forward` alone: what FSDP2 does around a layer stays
+    outside. Raises ValueError for a model that is no stack of layers.
     """
     layers = stacked_layers(model)
     if not layers:
@@ -24,4 +26,10 @@ def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
             f"compile: {type(model).__name__} is no stack of equal layers that could be compiled: leave it out"
         )
     for layer in layers:
-        layer.compile(backend=backend)
+        layer.forward = torch.compile(layer.forward, backend=backend)
+
+
+def uncompile_layers(model: nn.Module) -> None:
+    """Undo it, in a copy of a model, whose compiled layers would else be those of the original."""
+    for layer in stacked_layers(model):
+        layer.__dict__.pop("forward", None)

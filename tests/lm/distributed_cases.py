@@ -88,9 +88,11 @@ def train_rank(kind: str, folder: Path, ranks: Alone, wanted: Notes) -> Notes:
         )
 
     def run(given: Given, checkpoints: Path, out: Path, _hooks: Hooks) -> None:
+        nonlocal notes
         changed = replace(without_dropout(given, wanted["train"]), should_stop=should_stop)
         try:
-            notes["resumed"] = pretrain(changed, checkpoints, out, hooks, ranks)["resumed_from"]
+            result = pretrain(changed, checkpoints, out, hooks, ranks)
+            notes |= {"resumed": result["resumed_from"], "best": result["best_step"]}
         except Interrupted:
             notes["interrupted"] = True
 

@@ -159,6 +159,16 @@ def test_a_rank_killed_while_it_writes_leaves_the_checkpoint_before(
         assert file.read_bytes() == (root / name / "model" / file.name).read_bytes()
 
 
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_the_best_weights_are_handed_back_whole(fork_server: Ask, root: Path, sharding: str) -> None:
+    """They are read from a checkpoint in parts, also where each rank has a part of the model."""
+    wanted = json.dumps({"train": {**TRAIN, "select": "best"}, "gradients": False})
+    alone = trained(fork_server, root, "gpt", "best-1", 0, "ddp", wanted)
+    both = trained(fork_server, root, "gpt", f"best-{sharding}", 2, sharding, wanted)
+    assert both[0]["best"] == alone[0]["best"] > 0
+    assert distance(model(root / "best-1"), model(root / f"best-{sharding}")) < 1e-5
+
+
 def test_each_rank_has_its_own_makers_of_batches(fork_server: Ask, root: Path) -> None:
     wanted = json.dumps({"data_workers": 1})
     both = trained(fork_server, root, "gpt", "gpt-workers", 2, "ddp", wanted)
