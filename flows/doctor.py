@@ -8,14 +8,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
-from flows import services
+from flows import doctor_team, services
+from flows.findings import Check, State
 from flows.processes import Record
 from lm.hardware import resolve_device, resolve_precision
 from tasks import home
@@ -28,18 +27,6 @@ FREE_DISK_WARN, FREE_DISK_FAIL = 10e9, 1e9
 """Bytes. The quickstart writes well under 1 GB; a corpus of n bytes takes about 4 n with all its stages."""
 MEMORY_WARN = 6e9
 """Bytes available. The servers take 0.8 GB, a stage up to 3 GB."""
-
-State = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding: what was looked at, how it is, and (unless it is ok) what to do."""
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
 
 
 def doctor() -> list[Check]:
@@ -195,6 +182,7 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     home_folder,
     memory,
     servers,
+    doctor_team.team_stack,
     interrupted_builds,
     torch_device,
 )

@@ -170,7 +170,7 @@ def test_a_stubborn_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_service_that_ends_at_once_shows_its_log(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such database')"]
-    monkeypatch.setattr(services, "_command", lambda name, port: command)
+    monkeypatch.setattr("flows.launch.local_command", lambda name, port: command)
     with pytest.raises(services.ServiceError, match=r"mlflow service has ended; .*(\n.*)*no such database"):
         services.ensure("mlflow")
 
