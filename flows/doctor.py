@@ -84,6 +84,16 @@ def prefect_server_imports() -> Iterator[Check]:
         yield Check("prefect server", "fail", f"does not import: {last_line}", advice)
 
 
+def prefect_schedules() -> Iterator[Check]:
+    """Prefect creates the runs that schedules ask for. With SQLAlchemy 2.1 it cannot, and says so in its log only."""
+    version = metadata.version("sqlalchemy")
+    if tuple(map(int, version.split(".")[:2])) < (2, 1) or not metadata.version("prefect").startswith("3.8."):
+        yield Check("schedules", "ok", f"SQLAlchemy {version}")
+    else:
+        found = f"SQLAlchemy {version}: Prefect's scheduler fails with it, no scheduled run is ever created"
+        yield Check("schedules", "fail", found, "make setup (installs one below 2.1)")
+
+
 def home_folder() -> Iterator[Check]:
     """Home is writable, its file system has room, and locks work on it."""
     folder = home.home()
@@ -179,6 +189,7 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     python_version,
     locked_versions,
     prefect_server_imports,
+    prefect_schedules,
     home_folder,
     memory,
     servers,

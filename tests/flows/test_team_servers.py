@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,13 +54,14 @@ client = MlflowClient()
 experiment = client.get_experiment_by_name("textmill")
 runs = client.search_runs([experiment.experiment_id], max_results=1000)
 with get_client(sync_client=True) as prefect:
-    flow_runs = sorted((run.name, run.state.name) for run in prefect.read_flow_runs())
+    all_runs = prefect.read_flow_runs(limit=200)
 store = open_store()
 model = store.checked("pretrain")
 print(json.dumps({
     "mlflow": sorted((run.info.run_name, run.info.status, sorted(run.data.metrics)) for run in runs),
     "files": sorted(f"{r.info.run_id}/{file.path}" for r in runs for file in client.list_artifacts(r.info.run_id)),
-    "prefect": flow_runs,
+    "prefect": sorted((run.name, run.state.name) for run in all_runs if not run.auto_scheduled),
+    "scheduled": sorted({run.state.name for run in all_runs if run.auto_scheduled}),
     "model": model.digest,
     "stages": sorted({stage for stage, _, _ in store.remote.published()}),
 }))
@@ -68,24 +72,42 @@ print(json.dumps({
 @pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL's programs")
 def test_a_team_works_is_guarded_and_is_restored(tmp_path: Path) -> None:
     """One test, as the servers take half a minute to start."""
-    with three_machines() as (server, one, two):
+    with three_machines() as (server, one, two), ExitStack() as stack:
         first = up(server)
         for machine in (one, two):
             introduce(server, machine)
-            machine.textmill("up")
+        one.textmill("up")
+        worker = stack.enter_context(in_the_foreground(two, "worker-gpu-1"))
         secrets = credentials.read(server.home / "services/secrets.env")
         secrets |= {"store": server.environment["AWS_SECRET_ACCESS_KEY"]}
         starting_again_changes_nothing(server, first)
         each_machine_does_its_kind_of_work(one, two, tmp_path)
         nobody_gets_in_without_the_password(server, one, secrets)
         secrets_are_nowhere((server, one, two), secrets, tmp_path)
-        for machine in (one, two):
-            machine.textmill("down")
+        one.textmill("down")
+        worker.terminate()
+        assert worker.wait(60) == 0
         what_is_lost_comes_back(server, tmp_path)
         pids = [found["pid"] for found in up(server).values() if found["pid"]]
         server.textmill("down")
         assert not [pid for pid in pids if psutil.pid_exists(pid)]
         assert not list((server.home / "services").glob("*.pid"))
+
+
+@contextmanager
+def in_the_foreground(machine: Machine, service: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A service as a container runs it."""
+    log = (machine.home.with_suffix(".log")).open("wb")
+    command = [*machine.prefix, sys.executable, "-m", "flows.cli", "service", service]
+    process = subprocess.Popen(
+        command, cwd=machine.checkout, env=machine.environment, stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        log.close()
+        process.terminate()
+        process.wait()
 
 
 def up(machine: Machine) -> dict[str, dict[str, Any]]:
@@ -217,6 +239,7 @@ def what_is_lost_comes_back(server: Machine, folder: Path) -> None:
 
     before = json.loads(server.python("-c", FOUND).stdout.splitlines()[-1])
     assert {state for _, state in before["prefect"]} == {"Completed"}
+    assert before["scheduled"] == ["Scheduled"]
     assert {status for _, status, _ in before["mlflow"]} == {"FINISHED"}
     assert before["files"]
     assert {"pretrain", "filter_corpus"} <= set(before["stages"])
