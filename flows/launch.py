@@ -64,7 +64,7 @@ def launch(name: str, port: int, stack: Team | None) -> Launch:
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "TZ") if name in os.environ}
     elif name == "prefect":
         command = _prefect(stack.config.listen, port)
-        environment |= _prefect_environment(stack)
+        environment |= _prefect_environment(stack, port)
     elif name == "mlflow":
         hosts = ",".join(shape for host in stack.hosts() for shape in (host, f"{host}:*"))
         destination = stack.config.artifacts or str(home.mlflow_path() / "artifacts")
@@ -148,7 +148,7 @@ def _client_environment() -> dict[str, str]:
     return {**kept, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def _prefect_environment(stack: Team) -> dict[str, str]:
+def _prefect_environment(stack: Team, port: int) -> dict[str, str]:
     secrets = credentials.for_servers(home.secrets_path())
     return {
         credentials.PREFECT_SERVER: secrets[credentials.PREFECT],
@@ -156,7 +156,7 @@ def _prefect_environment(stack: Team) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"{_with_driver(stack.postgres_url(), 'asyncpg')}/prefect",
         # The page asks the host it came from, whatever name the browser knows that by.
         "PREFECT_SERVER_UI_API_URL": "/api",
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in stack.hosts()),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}:{port}" for host in stack.hosts()),
     }
 
 

@@ -35,7 +35,7 @@ class PostgresSection(StrictModel):
         description="A server that runs already, as postgresql://user@host:5432; the password comes from PGPASSWORD. "
         "null: one is started here from the installed programs, on 127.0.0.1.",
     )
-    data: Path | None = Field(
+    data: str | None = Field(
         default=None, description="The folder of the own server's data; null: postgres/ in this home."
     )
 
@@ -79,7 +79,9 @@ class StackConfig(StrictModel):
         default=(),
         description="Further names and addresses under which MLflow is asked; any other `Host` header is refused.",
     )
-    postgres: PostgresSection = PostgresSection()
+    postgres: PostgresSection = Field(
+        default=PostgresSection(), description="The databases; needed only where the servers are."
+    )
     store: str | None = Field(
         default=None, description="The store of all machines, as an fsspec URL such as s3://bucket/store; null: local."
     )
@@ -88,10 +90,12 @@ class StackConfig(StrictModel):
         description="Where MLflow's server keeps files, as a URL that MLflow knows such as s3://bucket/mlflow; null: "
         "mlflow/artifacts in this home.",
     )
-    cpu: PoolSection = PoolSection(limit=2)
+    cpu: PoolSection = Field(
+        default=PoolSection(limit=2), description="Where deployments without the tag `gpu` run; by default `limit: 2`."
+    )
     gpu: PoolSection | None = Field(
         default=PoolSection(workers="gpus"),
-        description="Where deployments with the tag `gpu` run; null: with all others.",
+        description="Where deployments with the tag `gpu` run, by default with `workers: gpus`; null: with all others.",
     )
 
     @field_validator("store", "artifacts")

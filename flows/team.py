@@ -35,7 +35,8 @@ class Team:
 
     def data_folder(self) -> Path:
         """Where our own PostgreSQL has its files."""
-        return (self.config.postgres.data or home.home() / "postgres").expanduser().absolute()
+        named = self.config.postgres.data
+        return Path(named).expanduser().absolute() if named else home.home() / "postgres"
 
     def postgres_url(self) -> str:
         """Without a database and without a password."""
