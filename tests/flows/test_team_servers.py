@@ -32,7 +32,7 @@ from tasks import home
 home.configure_environment()
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
-run = run_deployment(sys.argv[1], parameters={"config": json.load(open(sys.argv[2]))}, timeout=240)
+run = run_deployment(sys.argv[1], parameters={"config": json.load(open(sys.argv[2]))}, timeout=900)
 with get_client(sync_client=True) as client:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), limit=200)
@@ -69,6 +69,7 @@ print(json.dumps({
 
 
 @pytest.mark.server
+@pytest.mark.timeout(900)  # on a machine with much else to do
 @pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL's programs")
 def test_a_team_works_is_guarded_and_is_restored(tmp_path: Path) -> None:
     """One test, as the servers take half a minute to start."""
