@@ -17,18 +17,19 @@ from flows import (  # noqa: F401  these files register their commands
     cli_models,
     cli_studies,
     cli_tasks,
+    cli_team,
     printing,
 )
-from flows.cli_common import Config, Json, Overrides, app, err, fail, overrides, show_result, start_flow
+from flows.cli_common import Config, Json, Overrides, app, fail, overrides, show_result, start_flow
 from flows.printing import out
 from tasks import home
 
 
 def main() -> None:
     """Entry point: expected errors become one line and exit status 1, everything else its traceback."""
-    home.configure_environment()
     atexit.register(_mute_native_exit)
     try:
+        home.configure_environment()
         app()
     except Exception as error:
         if not isinstance(error, _expected_errors()):
@@ -41,10 +42,14 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
     from flows.loading import ConfigError
     from flows.services import ServiceError
+    from tasks.credentials import CredentialsError
     from tasks.pool import WorkerDied
     from tasks.store import StoreError
 
-    expected = (ConfigError, BadInput, SourceChanged, SourceNotFound, StoreError, ServiceError, WorkerDied)
+    expected = (
+        *(ConfigError, BadInput, SourceChanged, SourceNotFound, StoreError),
+        *(ServiceError, CredentialsError, WorkerDied),
+    )
     custom = sys.modules.get("data_quality.custom")  # loads numba; where it was not loaded, nothing raised its error
     return expected if custom is None else (*expected, custom.CustomSignalError)
 
@@ -88,26 +93,6 @@ def clean(
     settings = clean_config(inputs or [], config, overrides(set_), workers)
     manifest = run_clean(settings, out_, quiet=as_json)
     show_result(manifest, as_json, lambda data: printing.show_cleaned(data, out_))
-
-
-@app.command()
-def up() -> None:
-    """Start the Prefect server, the MLflow server and a worker, and deploy everything in prefect.yaml."""
-    from flows.deploy import up as start_all
-
-    with err.status("starting servers, worker and deployments"):
-        services = start_all()
-    printing.show_services(services)
-    _send_journals()
-
-
-@app.command()
-def down() -> None:
-    """Stop what `up` or `run` started, and nothing else."""
-    from flows.services import down as stop_all
-
-    stopped = stop_all()
-    out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
 @app.command()
@@ -288,16 +273,6 @@ def _threshold(value: str) -> float | str | tuple[str, ...]:
     except ValueError:
         listed = value.startswith("[") and value.endswith("]")
         return tuple(word.strip() for word in value[1:-1].split(",")) if listed else value
-
-
-def _send_journals() -> None:
-    """What MLflow could not be sent while it was away."""
-    from mlflow import MlflowClient
-
-    from tasks.shipper import ship_all
-    from tasks.store import Store
-
-    ship_all(Store(home.store_path()), MlflowClient())
 
 
 if __name__ == "__main__":

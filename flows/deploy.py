@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import services
+from flows import services, team
 from tasks import home
 
 if TYPE_CHECKING:
@@ -25,22 +25,38 @@ _OVER = ("Completed", "Cached", "Failed", "Crashed", "Cancelled", "Paused", "Sus
 _NO_HEARTBEAT = f"No heartbeat for {HEARTBEAT_WITHIN.seconds} s: its process is gone. Run again, it goes on."
 
 
-def up() -> dict[str, dict[str, object]]:
+def up(stack: str | None = None) -> dict[str, dict[str, object]]:
     """Start both servers, deploy everything in `prefect.yaml`, install the automation, start the worker.
 
-    Running it again changes nothing, except that it deploys again what has changed since. Returns
+    With a team's stack, PostgreSQL and the workers of its pools; on a machine that finds Prefect elsewhere, its workers
+    only. Running it again changes nothing, except that it deploys again what has changed since. Returns
     `services.status()`.
+
+    Args:
+        stack: `team`, `local` or a file; None: as this home was (flows/team.py).
 
     Raises:
         services.ServiceError: a service does not start, or `prefect deploy` fails.
+        ConfigError, CredentialsError: a stack or passwords that cannot be used.
     """
+    team.choose(stack)
+    services.end_others()
     services.ensure(*services.SERVERS, wait=False)
     services.ensure("prefect")
-    create_work_pool()
+    if home.team_note().exists() and not home.is_managed("PREFECT_API_URL"):
+        os.environ["TEXTMILL_CHECKOUT"] = str(checkout())  # what the machine with the servers deployed runs here
+        create_work_pools()
+    else:
+        register()
+    services.ensure(*services.names())
+    return services.status()
+
+
+def register() -> None:
+    """Tell the Prefect server that the environment names of the work pools, the deployments and the automation."""
+    create_work_pools()
     deploy(checkout())
     install_automation()
-    services.ensure(*services.SERVICES)
-    return services.status()
 
 
 def checkout() -> Path:
@@ -62,18 +78,22 @@ def enter_checkout() -> dict[str, str]:
     return {"directory": folder}
 
 
-def create_work_pool() -> bool:
-    """Create the process work pool unless it is there. Returns whether it was created."""
+def create_work_pools() -> list[str]:
+    """Create the process work pools of this home's stack unless they are there. Returns those created."""
+    return [name for name in services.work_pools() if _create_work_pool(name)]
+
+
+def _create_work_pool(name: str) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
     from prefect.workers.process import ProcessWorker
 
     template = ProcessWorker.get_default_base_job_template()
-    pool = WorkPoolCreate(name=services.WORK_POOL, type="process", base_job_template=template)
+    pool = WorkPoolCreate(name=name, type="process", base_job_template=template)
     with get_client(sync_client=True) as client:
         try:
-            client.read_work_pool(services.WORK_POOL)
+            client.read_work_pool(name)
             return False
         except ObjectNotFound:
             pass
@@ -88,10 +108,13 @@ def deploy(root: Path) -> bool:
     """`prefect deploy --all` in a checkout; skipped (False) if neither code nor server has changed since."""
     os.environ["TEXTMILL_CHECKOUT"] = str(root)
     note = home.services_path() / "deployed.json"
-    wanted = {"url": services.url("prefect"), "code": _code_hash(root)}
+    pools = services.work_pools()
+    wanted = {"url": services.url("prefect"), "code": _code_hash(root), "pools": list(pools)}
     if note.exists() and json.loads(note.read_text()) == wanted and _all_deployed(root):
         return False
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    if "cpu" in pools:
+        command += ["--prefect-file", str(deployments_by_pool(root, pools))]
     log = services.log_file("deploy")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -103,6 +126,19 @@ def deploy(root: Path) -> bool:
         raise services.ServiceError(f"`prefect deploy --all` failed in {root}:\n{tail}")
     note.write_text(json.dumps(wanted))
     return True
+
+
+def deployments_by_pool(root: Path, pools: tuple[str, ...]) -> Path:
+    """`prefect.yaml` with every deployment in its work pool: `gpu` for those with that tag, `cpu` for all others."""
+    import yaml
+
+    config = yaml.safe_load((root / "prefect.yaml").read_text())
+    for deployment in config["deployments"]:
+        kind = "gpu" if "gpu" in pools and "gpu" in deployment.get("tags", ()) else "cpu"
+        deployment["work_pool"] = {**deployment["work_pool"], "name": kind}
+    path = home.services_path() / "prefect-team.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    return path
 
 
 def install_automation() -> bool:

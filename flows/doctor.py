@@ -8,14 +8,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
-from flows import services
+from flows import doctor_team, services
+from flows.findings import Check, State
 from flows.processes import Record
 from lm.hardware import resolve_device, resolve_precision
 from tasks import home
@@ -28,18 +27,6 @@ FREE_DISK_WARN, FREE_DISK_FAIL = 10e9, 1e9
 """Bytes. The quickstart writes well under 1 GB; a corpus of n bytes takes about 4 n with all its stages."""
 MEMORY_WARN = 6e9
 """Bytes available. The servers take 0.8 GB, a stage up to 3 GB."""
-
-State = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding: what was looked at, how it is, and (unless it is ok) what to do."""
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
 
 
 def doctor() -> list[Check]:
@@ -95,6 +82,16 @@ def prefect_server_imports() -> Iterator[Check]:
         last_line = (done.stderr.strip() or "no message").splitlines()[-1]
         advice = f"fastapi is {metadata.version('fastapi')}: make setup (installs one that fits)"
         yield Check("prefect server", "fail", f"does not import: {last_line}", advice)
+
+
+def prefect_schedules() -> Iterator[Check]:
+    """Prefect creates the runs that schedules ask for. With SQLAlchemy 2.1 it cannot, and says so in its log only."""
+    version = metadata.version("sqlalchemy")
+    if tuple(map(int, version.split(".")[:2])) < (2, 1) or not metadata.version("prefect").startswith("3.8."):
+        yield Check("schedules", "ok", f"SQLAlchemy {version}")
+    else:
+        found = f"SQLAlchemy {version}: Prefect's scheduler fails with it, no scheduled run is ever created"
+        yield Check("schedules", "fail", found, "make setup (installs one below 2.1)")
 
 
 def home_folder() -> Iterator[Check]:
@@ -192,9 +189,11 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     python_version,
     locked_versions,
     prefect_server_imports,
+    prefect_schedules,
     home_folder,
     memory,
     servers,
+    doctor_team.team_stack,
     interrupted_builds,
     torch_device,
 )

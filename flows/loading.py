@@ -135,7 +135,9 @@ def _explain(item: Any, whole: type[BaseModel]) -> str:
         hint = f"did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else f"valid: {', '.join(valid)}"
         return f"{dotted}: unknown key; {hint}"
     message = item["msg"].removeprefix("Value error, ")
-    given = "" if item["type"] == "missing" else f" (given: {str(item['input'])[:80]})"
+    # a password in an address is an error, and no error may show it
+    shown = re.sub(r"(?<=://)[^/\s]*@", "...@", str(item["input"]))
+    given = "" if item["type"] == "missing" else f" (given: {shown[:80]})"
     return f"{dotted or 'the whole'}: {message}{given}"
 
 

@@ -58,10 +58,11 @@ def show_plan(plan: dict[str, Any]) -> None:
 
 
 def show_services(services: dict[str, dict[str, object]]) -> None:
-    """Servers and worker."""
+    """Servers and workers."""
+    width = max(8, *map(len, services))
     for name, service in services.items():
         state = "up" if service["running"] else "down"
-        out.print(f"  {name:<8} {state:<5} {service.get('url') or ''}  log: {service.get('log') or ''}")
+        out.print(f"  {name:<{width}} {state:<5} {service.get('url') or ''}  log: {service.get('log') or ''}")
 
 
 def show_status(status: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Processes that outlive the one that started them: known by pid *and* start time, ended as a tree."""
 
 import contextlib
+import signal
 from dataclasses import dataclass
 
 import psutil
@@ -22,6 +23,8 @@ class Record:
     home: str
     checkout: str
     """The folders that it was started for: after a move it has the wrong files open."""
+    stack: str = ""
+    """The fingerprint of how it was started (flows/launch.py); "" in the local stack."""
 
     def process(self) -> psutil.Process | None:
         """The recorded process, or None if it has ended (even if its pid is in use again)."""
@@ -55,8 +58,8 @@ def tree_rss(process: psutil.Process) -> int:
     return total
 
 
-def end_tree(process: psutil.Process) -> None:
-    """SIGTERM to the process, then to its children if they stay; SIGKILL to all that is left.
+def end_tree(process: psutil.Process, first: signal.Signals = signal.SIGTERM) -> None:
+    """SIGTERM (or another signal) to the process, then to its children if they stay; SIGKILL to all that is left.
 
     Grandchildren are not asked: the worker's children are flow runs, which end their own pools.
     """
@@ -65,7 +68,7 @@ def end_tree(process: psutil.Process) -> None:
     for generation in ([process], children):
         for member in generation:
             with contextlib.suppress(psutil.NoSuchProcess):
-                member.terminate()
+                member.send_signal(first)
         psutil.wait_procs(generation, timeout=STOP_TIMEOUT)
     for member in members:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -17,6 +17,7 @@ from flows.ladder_config import LadderConfig
 from flows.loading import DISCRIMINATORS, nested_models
 from flows.scaling_config import ScalingConfig
 from flows.search_config import SearchTuningConfig
+from flows.stack_config import StackConfig
 from flows.study_config import StudyConfig
 from flows.task_config import TaskConfig
 from flows.translation_config import TranslationConfig
@@ -84,6 +85,13 @@ The files of `textmill instruct` have these keys; `--task`, `--data` and `--mode
 `extends` works here, too.
 """
 
+STACK = """
+# A team's stack
+
+The file of `textmill up --stack` (configs/stack/team.yaml) has these keys; [the howto](howto/team.md) has an
+environment variable for each that differs by machine.
+"""
+
 
 def beside(config: type[BaseModel], shared: type[BaseModel]) -> set[str]:
     """The keys that a configuration has beside those of another, which the page has already."""
@@ -100,6 +108,7 @@ PARTS: tuple[tuple[str, type[BaseModel], set[str] | None], ...] = (
     (SEARCH, SearchTuningConfig, beside(SearchTuningConfig, TuningConfig)),
     (STUDY, StudyConfig, None),
     (INSTRUCT, InstructConfig, None),
+    (STACK, StackConfig, None),
 )
 """What is said first, a configuration, and which of its keys (None: all)."""
 

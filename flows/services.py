@@ -1,8 +1,9 @@
-"""The background services of this home: a Prefect server, an MLflow server and a process worker.
+"""The background services of this home: a Prefect server, an MLflow server and a process worker; in a team's home
+(flows/team.py) PostgreSQL behind them, and the workers of each pool.
 
 Each is a plain child process in a session of its own, with a log and a pid file under
 `<home>/services/`. A pid file also holds the start time of its process, so that a process that got the
-pid later is never taken for ours. Servers listen on 127.0.0.1 only.
+pid later is never taken for ours. Servers listen on 127.0.0.1, unless a team's stack says otherwise.
 
 A server whose address the user has set (PREFECT_API_URL, MLFLOW_TRACKING_URI) is used, never started or
 stopped. Nothing here imports Prefect or MLflow: `ensure()` belongs before those imports.
@@ -10,77 +11,105 @@ stopped. Nothing here imports Prefect or MLflow: `ensure()` belongs before those
 
 import contextlib
 import fcntl
-import http.client
-import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
 import psutil
 
+from flows import access, postgres
+from flows.launch import LOCAL_POOL, fingerprint, launch
 from flows.processes import Record, end_tree, listens, tree_rss
+from flows.records import ServiceError as ServiceError
+from flows.records import read_record, recorded, remove_record, write_record
+from flows.team import SERVERS as _URL_VARIABLE
+from flows.team import read_team
 from tasks import home
 
 SERVERS = ("prefect", "mlflow")
 SERVICES = (*SERVERS, "worker")
-WORK_POOL = "textmill"
+"""Of the local stack."""
 
 START_TIMEOUT = 180.0
 """Seconds for a server to answer; a new database on two busy cores takes up to 40."""
 
-_URL_VARIABLE = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI"}
 _OWN_CHILDREN: list[subprocess.Popen[bytes]] = []  # kept, or their deletion would warn that they still run
-
-
-class ServiceError(RuntimeError):
-    """A service could not be started or does not answer; the message says where its log is."""
 
 
 def ensure(*services: str, wait: bool = True, timeout: float = START_TIMEOUT) -> None:
     """Start what does not answer of the named services, all at once.
 
     Args:
-        services: of "prefect", "mlflow" and "worker"; the two servers if none is named.
+        services: of `names()`; the two servers if none is named.
         wait: return only when every one answers. Without it a server may still be starting.
         timeout: seconds to wait for one service.
 
     Raises:
         ServiceError: a service ended, or did not answer in time, or an address that the user has set
-            does not answer.
+            does not answer, or refuses the password.
     """
     home.configure_environment()
-    names = services or SERVERS
-    for name in names:
-        if _is_ours(name):
+    wanted = [name for name in services or SERVERS if name != "postgres"]
+    if any(name in SERVERS and is_ours(name) for name in wanted) and "postgres" in names():
+        ensure_database(timeout)
+    for name in wanted:
+        if is_ours(name):
             _start_if_needed(name)
-        elif wait and not _answers(name, url(name)):
-            raise ServiceError(
-                f"{_URL_VARIABLE[name]}={url(name)} is set, but no {name} server answers there: "
-                "start it, or unset the variable to use Textmill's own"
-            )
+        elif wait:
+            _check_external(name)
     if wait:
-        for name in filter(_is_ours, names):
+        for name in filter(is_ours, wanted):
             _wait_until_up(name, timeout)
 
 
-def down() -> list[str]:
-    """End every service that this home has started, and its children. Returns the names of those ended."""
+def ensure_database(timeout: float = START_TIMEOUT) -> None:
+    """Start a team's PostgreSQL unless it is another's, and create the databases. Raises ServiceError."""
+    try:
+        if is_ours("postgres"):
+            _start_if_needed("postgres")
+            _wait_until_up("postgres", timeout)
+        postgres.create_databases(url("postgres"))
+    except postgres.PostgresError as error:
+        raise ServiceError(str(error)) from error
+
+
+def down(*services: str) -> list[str]:
+    """End every service that this home has started (or those named), and its children. Returns the names of those
+    ended."""
     ended = []
     with _start_lock():
-        for name in reversed(SERVICES):  # the worker first: its flow runs still report to the servers
-            record = _read_record(name)
+        for name in services or recorded():
+            record = read_record(name)
             process = record.process() if record else None
             if process is not None:
-                end_tree(process)
+                _end(name, process)
                 ended.append(name)
-            _pid_file(name).unlink(missing_ok=True)
+            remove_record(name)
     return ended
+
+
+def end_others() -> list[str]:
+    """End what an earlier `up` of this home started and its stack does not have now: a pool's worker, or all."""
+    others = [name for name in recorded() if name not in names()]
+    return down(*others) if others else []
+
+
+def names() -> tuple[str, ...]:
+    """The services of this home's stack, in the order in which they start."""
+    team = read_team()
+    return SERVICES if team is None else team.services()
+
+
+def work_pools() -> tuple[str, ...]:
+    """The work pools of this home's stack."""
+    team = read_team()
+    return (LOCAL_POOL,) if team is None else tuple(team.config.pools())
 
 
 def status() -> dict[str, dict[str, object]]:
@@ -90,7 +119,7 @@ def status() -> dict[str, dict[str, object]]:
     address that the user has set, "external" or "unreachable".
     """
     home.configure_environment()
-    return {name: _status_of(name) for name in SERVICES}
+    return {name: _status_of(name) for name in names()}
 
 
 def is_up(service: str) -> bool:
@@ -100,7 +129,10 @@ def is_up(service: str) -> bool:
 
 
 def url(service: str) -> str:
-    """The address of a service in the environment ("" for the worker, which has none)."""
+    """The address of a service in the environment ("" for a worker, which has none)."""
+    if service == "postgres":
+        team = read_team()
+        return team.postgres_url() if team else ""
     return os.environ.get(_URL_VARIABLE.get(service, ""), "")
 
 
@@ -115,14 +147,14 @@ def log_file(service: str) -> Path:
 
 
 def _status_of(name: str) -> dict[str, object]:
-    record = _read_record(name)
+    record = read_record(name)
     process = record.process() if record else None
-    if not _is_ours(name):
-        state = "external" if _answers(name, url(name)) else "unreachable"
+    if not is_ours(name):
+        state = "external" if access.answers(name, url(name)) else "unreachable"
     elif process is None:
         state = "stopped"
     else:
-        state = "running" if _answers(name, url(name)) else "starting"
+        state = "running" if access.answers(name, url(name)) else "starting"
     return {
         "state": state,
         "running": state in ("running", "external"),
@@ -133,42 +165,49 @@ def _status_of(name: str) -> dict[str, object]:
     }
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Whether this home starts a service; if not, the user has named one that runs elsewhere."""
+    if name == "postgres":
+        team = read_team()
+        return team is not None and team.config.postgres.url is None
     return name not in _URL_VARIABLE or home.is_managed(_URL_VARIABLE[name])
 
 
-def _command(name: str, port: int) -> list[str]:
-    python = [sys.executable, "-m"]
-    if name == "prefect":
-        return [*python, "prefect", "server", "start", "--host", home.HOST, "--port", str(port)]
-    if name == "mlflow":
-        folder = home.mlflow_path()
-        return [
-            *[*python, "mlflow", "server", "--host", home.HOST, "--port", str(port), "--workers", "1"],
-            *["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"],
-            *["--artifacts-destination", str(folder / "artifacts")],
-        ]
-    return [*python, "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process"]
+def _check_external(name: str) -> None:
+    if not access.answers(name, url(name)):
+        raise ServiceError(
+            f"{_URL_VARIABLE[name]}={url(name)} is set, but no {name} server answers there: "
+            "start it, or unset the variable to use Textmill's own"
+        )
+    if access.is_refused(name, url(name)):
+        raise ServiceError(f"the {name} server at {url(name)} refuses us: {access.ADVICE[name]}")
 
 
 def _start_if_needed(name: str) -> None:
-    record = _read_record(name)
+    record = read_record(name)
     if record and record.process() and record.url == url(name) and _in_place(name, record):
         return
     with _start_lock():
-        record = _read_record(name)
+        record = read_record(name)
         process = record.process() if record else None
         if record and process:
             if _in_place(name, record):  # another process was faster; its address may be another
                 _use_url(name, record.url)
                 return
-            end_tree(process)
+            _end(name, process)
         _start(name)
 
 
+def _end(name: str, process: psutil.Process) -> None:
+    # to PostgreSQL SIGTERM means: wait until the last client has left
+    end_tree(process, signal.SIGINT if name == "postgres" else signal.SIGTERM)
+
+
 def _in_place(name: str, record: Record) -> bool:
-    """False if home or checkout was moved: the process has files open that are no longer there."""
-    return record.home == str(home.home()) and (name != "worker" or record.checkout == _checkout())
+    """False if home or checkout was moved (it has files open that are no longer there), or the stack has changed."""
+    if record.home != str(home.home()) or (name.startswith("worker") and record.checkout != _checkout()):
+        return False
+    return record.stack == fingerprint(name, urlsplit(record.url).port or 0, read_team())
 
 
 def _checkout() -> str:
@@ -176,46 +215,36 @@ def _checkout() -> str:
 
 
 def _start(name: str) -> None:
-    """Start one service and note its pid. The lock is held."""
+    """Start one service and note its pid. The lock is held. Raises PostgresError as `launch` does."""
     port = 0
-    if name in SERVERS:
+    if name in home.DEFAULT_PORTS:
         port = urlsplit(url(name)).port or home.DEFAULT_PORTS[name]
-        if not home.port_is_free(port):
+        if not home.port_is_free(port, postgres.HOST if name == "postgres" else ""):
             port = home.free_port(name)
         home.remember_port(name, port)
-        _use_url(name, home.prefect_url(port) if name == "prefect" else home.mlflow_url(port))
+        if name != "postgres":
+            _use_url(name, home.prefect_url(port) if name == "prefect" else home.mlflow_url(port))
     home.prefect_path().mkdir(parents=True, exist_ok=True)
     (home.mlflow_path() / "artifacts").mkdir(parents=True, exist_ok=True)
-    # MLflow's job runners (for GenAI judges) would be five more processes.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    team = read_team()
     with log_file(name).open("ab") as log:
-        child = subprocess.Popen(
-            _command(name, port),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd=home.services_path(),
-            start_new_session=True,
-        )
+        child = launch(name, port, team).start(log)
     _OWN_CHILDREN.append(child)
     created = psutil.Process(child.pid).create_time()
-    record = Record(child.pid, created, url(name), str(home.home()), _checkout())
-    draft = _pid_file(name).with_suffix(".tmp")
-    draft.write_text(json.dumps(asdict(record)))
-    os.replace(draft, _pid_file(name))
+    record = Record(child.pid, created, url(name), str(home.home()), _checkout(), fingerprint(name, port, team))
+    write_record(name, record)
 
 
 def _wait_until_up(name: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:
-        record = _read_record(name)
+        record = read_record(name)
         process = record.process() if record else None
         if process is None:
             raise ServiceError(f"the {name} service has ended; its log {log_file(name)} ends:\n{_tail(name)}")
         # The port may have been taken by a stranger at the last moment: it must be ours that answers.
         port = urlsplit(url(name)).port
-        if _answers(name, url(name)) and (port is None or listens(process, port)):
+        if access.answers(name, url(name)) and (port is None or listens(process, port)):
             return
         if time.monotonic() > deadline:
             raise ServiceError(f"the {name} service does not answer after {timeout:.0f} s: {log_file(name)}")
@@ -231,44 +260,6 @@ def _use_url(name: str, value: str) -> None:
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
-
-
-def _answers(name: str, address: str) -> bool:
-    """One request to a server's health route. The worker has none: a living process is all there is."""
-    if name not in SERVERS:
-        return True
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return name == "mlflow"  # a tracking URI without a server: a file or a database
-    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = connect(parts.hostname, parts.port, timeout=5)
-    try:
-        connection.request("GET", parts.path.rstrip("/") + "/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _pid_file(name: str) -> Path:
-    return home.services_path() / f"{name}.pid"
-
-
-def _read_record(name: str) -> Record | None:
-    try:
-        text = _pid_file(name).read_text()
-    except FileNotFoundError:
-        return None
-    try:
-        record = Record(**json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise ServiceError(
-            f"{_pid_file(name)} is damaged ({error}): end the {name} process by hand and remove the file"
-        ) from error
-    # In a copy of a home the record speaks of the original's process, which is none of ours.
-    is_copy = record.home != str(home.home()) and (Path(record.home) / "services" / f"{name}.pid").exists()
-    return None if is_copy else record
 
 
 def _tail(name: str, lines: int = 15) -> str:

@@ -9,7 +9,7 @@ import time
 import urllib.request
 from typing import Any
 
-from flows import running, services
+from flows import access, running, services
 from tasks import home
 from tasks.files import read_json
 from tasks.finetune import over
@@ -203,7 +203,8 @@ def _mlflow_link(server: str) -> str:
     """Our experiment in the Model training view (MLflow 3 opens its GenAI view otherwise), if the server answers."""
     query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"
     try:
-        with urllib.request.urlopen(query, timeout=2) as answer:
+        request = urllib.request.Request(query, headers=access.authorization("mlflow"))
+        with urllib.request.urlopen(request, timeout=2) as answer:
             experiment = json.load(answer)["experiment"]["experiment_id"]
     except (OSError, ValueError, KeyError):
         return server

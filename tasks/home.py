@@ -7,9 +7,10 @@ above the working directory, or `.textmill` in the working directory itself:
     prefect/    PREFECT_HOME: SQLite file, profiles
     mlflow/     mlflow.db and artifacts/
     services/   ports.json, pid files and logs       (flows/services.py)
+                team.json, secrets.env               (flows/team.py, tasks/credentials.py)
 
 `configure_environment()` must run before Prefect or MLflow is imported: both read their settings from the
-environment at import. This module therefore imports the standard library only.
+environment at import. This module and tasks/credentials.py therefore import the standard library only.
 """
 
 import json
@@ -17,10 +18,13 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from tasks import credentials
 
 HOST = "127.0.0.1"
 PULL_STEP = "flows.deploy.enter_checkout"
-DEFAULT_PORTS = {"prefect": 4200, "mlflow": 5000}
+DEFAULT_PORTS = {"prefect": 4200, "mlflow": 5000, "postgres": 5432}
 
 _MANAGED = "TEXTMILL_MANAGED"
 """Environment variable: which home set which of the variables that depend on a home (JSON)."""
@@ -89,24 +93,41 @@ def services_path() -> Path:
     return home() / "services"
 
 
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1 now."""
+def team_note() -> Path:
+    """What `textmill up --stack team` chose; without this file the home is one person's (flows/team.py)."""
+    return services_path() / "team.json"
+
+
+def secrets_path() -> Path:
+    """The file of the team's passwords: `TEXTMILL_SECRETS`, or `secrets.env` beside the pid files."""
+    named = os.environ.get("TEXTMILL_SECRETS")
+    return Path(named).expanduser() if named else services_path() / "secrets.env"
+
+
+def host() -> str:
+    """The address at which this home's servers are reached: loopback, unless its team stack listens elsewhere."""
+    return str(_team().get("host", HOST))
+
+
+def port_is_free(port: int, address: str = "") -> bool:
+    """Whether a server could listen on this port of an address (default: this home's) now."""
     with socket.socket() as probe:
         # As servers do: a port in TIME_WAIT after a stopped server is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((address or host(), port))
         except OSError:
             return False
         return True
 
 
 def free_port(service: str) -> int:
-    """The usual port of a service (4200, 5000) if nobody listens there, else one that the system offers."""
-    if port_is_free(DEFAULT_PORTS[service]):
+    """The usual port of a service (4200, 5000, 5432) if nobody listens there, else one that the system offers."""
+    address = HOST if service == "postgres" else host()  # the database of a team listens on loopback only
+    if port_is_free(DEFAULT_PORTS[service], address):
         return DEFAULT_PORTS[service]
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
@@ -143,7 +164,10 @@ def configure_environment() -> None:
 
     What the user has set stays. What an earlier call set for *another* home (a parent process with its
     own TEXTMILL_HOME) is replaced. Child processes inherit the result, so that they find the same home
-    whatever their working directory. Reads at most one small file, writes nothing.
+    whatever their working directory. Reads a few small files, writes nothing.
+
+    Raises:
+        credentials.CredentialsError: the team's passwords stand in a file that others can read.
     """
     for variable, value in _FIXED.items():
         os.environ.setdefault(variable, value)
@@ -166,18 +190,36 @@ def configure_environment() -> None:
             os.environ[variable] = value_of()
         elif variable in managed and remembered.get(variable):
             os.environ[variable] = value_of()
+    if "TEXTMILL_SECRETS" in os.environ and not secrets_path().is_file():
+        raise credentials.CredentialsError(f"TEXTMILL_SECRETS={secrets_path()}: no such file")
+    # of a team: its store, and the passwords of its servers
+    given = {**_team().get("environment", {}), **credentials.for_clients(credentials.read(secrets_path()))}
+    for variable, value in given.items():
+        if variable not in os.environ:
+            managed = [*managed, variable]
+        if variable in managed:
+            os.environ[variable] = value
     os.environ["TEXTMILL_HOME"] = here
     os.environ[_MANAGED] = json.dumps({"home": here, "names": managed})
 
 
 def prefect_url(port: int) -> str:
-    """The API address of a local Prefect server; its UI is the same without `/api`."""
-    return f"http://{HOST}:{port}/api"
+    """The API address of this home's Prefect server; its UI is the same without `/api`."""
+    return f"http://{host()}:{port}/api"
 
 
 def mlflow_url(port: int) -> str:
-    """The address of a local MLflow server, for clients and for the browser."""
-    return f"http://{HOST}:{port}"
+    """The address of this home's MLflow server, for clients and for the browser."""
+    return f"http://{host()}:{port}"
+
+
+def _team() -> dict[str, Any]:
+    try:
+        return dict(json.loads(team_note().read_text()))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{team_note()} is damaged ({error}): `textmill up --stack team` writes it anew") from error
 
 
 def _managed() -> tuple[str, list[str]]:

@@ -61,6 +61,16 @@ def test_a_prefect_server_that_does_not_import_is_found(tmp_path: Path, monkeypa
     assert "fastapi" in check.advice
 
 
+def test_a_library_with_which_no_schedule_fires_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"prefect": "3.8.8", "sqlalchemy": "2.0.58"}
+    monkeypatch.setattr(doctor.metadata, "version", versions.__getitem__)
+    assert [check.state for check in doctor.prefect_schedules()] == ["ok"]
+    versions["sqlalchemy"] = "2.1.9"
+    (check,) = doctor.prefect_schedules()
+    assert check.state == "fail"
+    assert "no scheduled run is ever created" in check.found
+
+
 def test_a_usable_home_and_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=50e9))
     assert [check.state for check in doctor.home_folder()] == ["ok", "ok"]

@@ -72,6 +72,13 @@ RUN_TINY = """
         deployments = client.read_deployments()
         print(f"deployments={len(deployments)} pools={len(client.read_work_pools())}", end=" ")
         print(f"automations={len(client.read_automations())}", end=" ")
+        import time
+        for _ in range(120):  # the scheduler looks once a minute
+            scheduled = [run for run in client.read_flow_runs(limit=200) if run.auto_scheduled]
+            if scheduled:
+                break
+            time.sleep(1)
+        print(f"scheduled={bool(scheduled)}", end=" ")
         print(*deployments[0].parameter_openapi_schema["definitions"]["Sizes"]["properties"])
 """
 
@@ -93,7 +100,7 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
         assert [again[name]["pid"] for name in services.SERVERS] == [first[name]["pid"] for name in services.SERVERS]
         assert again["worker"]["pid"] != first["worker"]["pid"]  # it had the old checkout
         printed = in_new_process(RUN_TINY.replace("ANSWER", repr(str(answer))), moved, **variables)
-        assert printed == "Completed\ndeployments=1 pools=1 automations=1 n\n"
+        assert printed == "Completed\ndeployments=1 pools=1 automations=1 scheduled=True n\n"
         assert answer.read_text() == str(moved)
     finally:
         ended = json.loads(in_new_process(DOWN, tmp_path, **variables))
@@ -170,7 +177,7 @@ def test_a_stubborn_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_service_that_ends_at_once_shows_its_log(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such database')"]
-    monkeypatch.setattr(services, "_command", lambda name, port: command)
+    monkeypatch.setattr("flows.launch.local_command", lambda name, port: command)
     with pytest.raises(services.ServiceError, match=r"mlflow service has ended; .*(\n.*)*no such database"):
         services.ensure("mlflow")
 
