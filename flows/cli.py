@@ -11,10 +11,12 @@ import typer
 from rich.markup import escape
 
 from flows import (  # noqa: F401  these files register their commands
+    cli_champion,
     cli_chat,
     cli_exams,
     cli_finetune,
     cli_models,
+    cli_refresh,
     cli_studies,
     cli_tasks,
     printing,

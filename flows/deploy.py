@@ -1,32 +1,20 @@
-"""`textmill up`: servers, deployments, a worker, and the automation that notices dead flow runs."""
+"""`textmill up`: servers, deployments, automations, limits and a worker."""
 
 import hashlib
 import json
 import os
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows import services
+from flows.automations import install_automations
 from tasks import home
-
-if TYPE_CHECKING:
-    from prefect.events.schemas.automations import AutomationCore
-
-AUTOMATION = "Textmill: a flow run without a heartbeat has crashed"
-HEARTBEAT_WITHIN = timedelta(seconds=90)
-"""Three beats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY (tasks/home.py)."""
-
-_OVER = ("Completed", "Cached", "Failed", "Crashed", "Cancelled", "Paused", "Suspended", "AwaitingRetry")
-"""Flow run states in which no heartbeat is due."""
-
-_NO_HEARTBEAT = f"No heartbeat for {HEARTBEAT_WITHIN.seconds} s: its process is gone. Run again, it goes on."
+from tasks.gpu import create_limits
 
 
 def up() -> dict[str, dict[str, object]]:
-    """Start both servers, deploy everything in `prefect.yaml`, install the automation, start the worker.
+    """Start both servers, deploy everything in `prefect.yaml`, install automations and limits, start the worker.
 
     Running it again changes nothing, except that it deploys again what has changed since. Returns
     `services.status()`.
@@ -38,7 +26,8 @@ def up() -> dict[str, dict[str, object]]:
     services.ensure("prefect")
     create_work_pool()
     deploy(checkout())
-    install_automation()
+    install_automations()
+    create_limits()
     services.ensure(*services.SERVICES)
     return services.status()
 
@@ -103,50 +92,6 @@ def deploy(root: Path) -> bool:
         raise services.ServiceError(f"`prefect deploy --all` failed in {root}:\n{tail}")
     note.write_text(json.dumps(wanted))
     return True
-
-
-def install_automation() -> bool:
-    """Create or update the automation that marks flow runs without a heartbeat as Crashed.
-
-    A flow run whose process and worker were both killed would stay Running for ever. Returns whether
-    anything was changed.
-    """
-    from prefect.client.orchestration import get_client
-
-    wanted = _heartbeat_automation()
-    with get_client(sync_client=True) as client:
-        found = client.read_automations_by_name(AUTOMATION)
-        if not found:
-            client.create_automation(wanted)
-            return True
-        same = {"trigger", "actions", "description"}
-        if found[0].model_dump(include=same, mode="json") == wanted.model_dump(include=same, mode="json"):
-            return False
-        client.update_automation(found[0].id, wanted)
-        return True
-
-
-def _heartbeat_automation() -> "AutomationCore":
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-    from prefect.events.schemas.events import ResourceSpecification
-
-    heartbeat = "prefect.flow-run.heartbeat"
-    return AutomationCore(
-        name=AUTOMATION,
-        description="A flow run that was killed together with its worker says nothing any more.",
-        trigger=EventTrigger(
-            after={heartbeat},
-            expect={heartbeat, *(f"prefect.flow-run.{state}" for state in _OVER)},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=HEARTBEAT_WITHIN,
-        ),
-        actions=[ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=_NO_HEARTBEAT, force=False)],
-    )
 
 
 def _all_deployed(root: Path) -> bool:
