@@ -46,8 +46,8 @@ def changed_share(
     with open_database(scratch, memory_limit, threads) as (sql, _):
         for name, paths, table in (("before", shards, split), ("after", *after)):
             sql.execute(
-                f"CREATE TABLE {name} AS SELECT id, text_hash, filename AS file FROM "
-                f"{_named(paths)} JOIN {parquet([table])} s USING (id) WHERE s.split = 'train'"
+                f"CREATE TABLE {name} AS SELECT id, d.text_hash, d.filename AS file FROM {parquet(paths)} d "
+                f"JOIN {parquet([table])} s USING (id) WHERE s.split = 'train'"
             )
         sql.execute(_STATUS)
         counted = dict(sql.execute("SELECT kind, count(*) FROM status GROUP BY kind").fetchall())
@@ -69,8 +69,3 @@ def changed_share(
             )
     moved = sum(found[kind]["bytes"] for kind in KINDS[:3])
     return {**found, "bytes_before": size, "share": moved / size}
-
-
-def _named(paths: Sequence[Path]) -> str:
-    """As `parquet`, with the name of its file beside each row."""
-    return parquet(paths).removesuffix(")") + ", filename = true)"

@@ -25,7 +25,7 @@ def approved(text: str, timeout_hours: float) -> Approval:
         text: markdown that the dialog shows.
 
     Raises:
-        FlowPauseTimeout: nobody answered in time. (A suspended run is not there to raise: its server sets it to Failed.)
+        FlowPauseTimeout: nobody answered in time. (A suspended run is not there to raise: the server fails it.)
     """
     asked = Approval.with_initial_data(description=text)
     seconds = round(3600 * timeout_hours)

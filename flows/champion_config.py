@@ -27,7 +27,7 @@ class ChampionConfig(StrictModel):
     name: str = Field(
         default="champion",
         pattern=r"^[a-z0-9][a-z0-9-]*$",
-        description="Name of runs, and the alias of the champion's artifact in the store: `textmill generate champion`.",
+        description="Name of runs, and the alias of the champion in the store: `textmill generate champion`.",
     )
     model: str = Field(default="textmill-pretrained", description="The registered model in MLflow.")
     champion: str = Field(default="champion", description="Its alias for the model that is in use.")

@@ -114,10 +114,11 @@ def down() -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """What runs: servers, pipeline runs, and what the store holds."""
+    """What runs, what waits, what was reused and what it cost; with and without a Prefect server."""
+    from flows.printing_status import show_status
     from flows.status import status as look
 
-    show_result(look(), as_json, printing.show_status)
+    show_result(look(), as_json, show_status)
 
 
 @app.command("ls")

@@ -10,7 +10,7 @@ from flows.cli_common import Json, Overrides, app, overrides, start_flow
 
 @app.command()
 def champion(
-    config: Annotated[Path | None, typer.Argument(help="A YAML file such as configs/champion.yaml.")] = None,
+    config: Annotated[Path | None, typer.Argument(help="A YAML file such as configs/champion/weekly.yaml.")] = None,
     set_: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -18,5 +18,5 @@ def champion(
     from flows.champion_config import ChampionConfig
     from flows.loading import CONFIGS, load
 
-    settings = load(config or CONFIGS / "champion.yaml", overrides(set_), ChampionConfig)
+    settings = load(config or CONFIGS / "champion" / "weekly.yaml", overrides(set_), ChampionConfig)
     start_flow("flows.champion:champion_flow", settings, as_json)

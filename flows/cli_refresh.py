@@ -18,7 +18,7 @@ def refresh(
     smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a corpus up to date, and pretrain if it has changed enough since the last model (refresh.pretrain_above)."""
+    """Bring a corpus up to date, and pretrain if enough of it has changed since the last model read it."""
     from flows.config import load_config
 
     dated = {"ingest.until": until} if until is not None else {}

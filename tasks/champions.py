@@ -6,7 +6,7 @@ from typing import Any
 from tasks.store import Artifact, Store
 
 CONTEST = "textmill.contest"
-"""Of a challenger's version: the flow run that compares it, so that one that was suspended goes on with the same two."""
+"""Of a challenger's version: the flow run that compares it; once resumed, it goes on with the same two."""
 AGAINST = "textmill.contest.champion"
 OUTCOME = "textmill.contest.outcome"
 
@@ -105,8 +105,8 @@ def _artifact(client: Any, store: Store, model: str, number: str) -> Artifact:
     if found is None or not store.verify(found):
         named = f"{stage}/{key[:12]}" if stage and key else "an artifact that its run does not name"
         raise NoContest(
-            f"version {number} of {model!r} is {named}, which is not in the store {store.url or store.root}: run on the "
-            "machine that trained it, share the store (TEXTMILL_STORE), or give the alias to another version"
+            f"version {number} of {model!r} is {named}, which is not in the store {store.url or store.root}: run on "
+            "the machine that trained it, share the store (TEXTMILL_STORE), or give the alias to another version"
         )
     return found
 
