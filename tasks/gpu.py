@@ -36,7 +36,7 @@ def create_limits(only_missing: bool = False) -> None:
         ValueError: TEXTMILL_GPU_SLOTS is no number above 0.
     """
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
     written = os.environ.get(SLOTS, "1")
     if not written.isdecimal() or int(written) < 1:
@@ -46,7 +46,8 @@ def create_limits(only_missing: bool = False) -> None:
             with suppress(ObjectNotFound):
                 client.read_global_concurrency_limit_by_name(limit_name())
                 return
-        client.upsert_global_concurrency_limit_by_name(limit_name(), int(written))
+        with suppress(ObjectAlreadyExists):  # another training was faster
+            client.upsert_global_concurrency_limit_by_name(limit_name(), int(written))
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def main() -> None:
             said["without a deployment"] = message_of(lambda: pretraining(store, "early"), ConfigError)
             said["notifications"] = notifications(client, address, messages)
             deploy()
+            said["planned"] = planned()
             said["suspended"] = suspended(client, mlflow, store, messages)
             said["paused"] = paused(client, mlflow, messages)
             said["started"] = started(client, store)
@@ -146,6 +147,16 @@ def deploy() -> None:
     )
 
 
+def planned() -> list[dict[str, Any]]:
+    """What the server plans by itself, from the schedules of prefect.yaml."""
+
+    def waiting() -> list[dict[str, Any]]:
+        return [row for row in (status(with_services=False)["prefect"] or {"waiting": []})["waiting"] if row["at"]]
+
+    wait_for(lambda: len(waiting()) >= 2)
+    return waiting()
+
+
 def suspended(client: SyncPrefectClient, mlflow: MlflowClient, store: Store, messages: list[str]) -> dict[str, Any]:
     """A run of the deployment ends at the question, and when it is resumed goes on to the promotion."""
     deployment = client.read_deployment_by_name("champion/weekly-champion")
@@ -171,7 +182,7 @@ def suspended(client: SyncPrefectClient, mlflow: MlflowClient, store: Store, mes
     found["in the store"] = champion is not None and champion == three
     found["outcome"] = mlflow.get_model_version(MODEL, "2").tags["textmill.contest.outcome"]
 
-    waits = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(datetime.now(UTC)))
+    waits = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=datetime.now(UTC)))
     for each in (Pending(), Running(), Suspended(timeout_seconds=1)):
         client.set_flow_run_state(waits.id, each)
     wait_for(lambda: state_of(client, waits.id)[0] != "Suspended")
@@ -234,7 +245,9 @@ def missed_nights(client: SyncPrefectClient) -> list[tuple[str, str]]:
     deployment = client.read_deployment_by_name("corpus-refresh/nightly-corpus")
     now = datetime.now(UTC)
     nights = [
-        client.create_flow_run_from_deployment(deployment.id, state=Scheduled(now - timedelta(days=days)))
+        client.create_flow_run_from_deployment(
+            deployment.id, state=Scheduled(scheduled_time=now - timedelta(days=days))
+        )
         for days in (3, 2, 1)
     ]
     seen = []
@@ -245,7 +258,7 @@ def missed_nights(client: SyncPrefectClient) -> list[tuple[str, str]]:
     from prefect.states import Completed
 
     client.set_flow_run_state(nights[0].id, Completed())
-    later = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(now))
+    later = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=now))
     client.set_flow_run_state(later.id, Pending())
     seen.append(state_of(client, later.id)[0])
     client.set_flow_run_state(later.id, Running())
