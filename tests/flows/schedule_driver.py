@@ -25,7 +25,9 @@ from mlflow import MlflowClient  # noqa: E402
 from prefect import flow  # noqa: E402
 from prefect.blocks.notifications import CustomWebhookNotificationBlock  # noqa: E402
 from prefect.client.orchestration import SyncPrefectClient, get_client  # noqa: E402
-from prefect.states import Pending, Running, Scheduled, Suspended  # noqa: E402
+from prefect.exceptions import Pause  # noqa: E402
+from prefect.flow_engine import run_flow  # noqa: E402
+from prefect.states import Completed, Pending, Running, Scheduled, Suspended  # noqa: E402
 
 from flows import approval, automations  # noqa: E402
 from flows.champion import champion_flow  # noqa: E402
@@ -49,7 +51,8 @@ from tests.tasks.journals import Pipeline  # noqa: E402
 ROOT = Path(__file__).parents[2]
 MODEL = "textmill-pretrained"
 CONTEST: dict[str, Any] = {"held_out": {"least": 3}, "contest": {"draws": 200}, "resources": {"workers": 1}}
-SECONDS = 30.0
+SECONDS = 120.0
+"""How long something is waited for that takes a moment on a machine with nothing else to do."""
 
 
 def main() -> None:
@@ -161,8 +164,7 @@ def suspended(client: SyncPrefectClient, mlflow: MlflowClient, store: Store, mes
     """A run of the deployment ends at the question, and when it is resumed goes on to the promotion."""
     deployment = client.read_deployment_by_name("champion/weekly-champion")
     run = client.create_flow_run_from_deployment(deployment.id, parameters={"config": CONTEST}, name="the contest")
-    output = execute(run.id)
-    found: dict[str, Any] = {"first": state_of(client, run.id), "output": output[-3000:]}
+    found: dict[str, Any] = {"ended": [execute(client, run.id)], "first": state_of(client, run.id)}
     found["alias before"] = alias_of(mlflow)
     wait_for(lambda: any("Waits for your approval" in message for message in messages))
     found["message"] = [message for message in messages if "Waits" in message]
@@ -175,7 +177,7 @@ def suspended(client: SyncPrefectClient, mlflow: MlflowClient, store: Store, mes
     found["asked"] = json.loads(client.read_flow_run_input(run.id, keyset["schema"]))["properties"]
     found["described"] = json.loads(client.read_flow_run_input(run.id, keyset["description"]))
     client.resume_flow_run(run.id, run_input={"approve": True, "note": "good"})  # what the UI's dialog sends
-    found["output again"] = execute(run.id)[-3000:]
+    found["ended"].append(execute(client, run.id))
     found["second"] = state_of(client, run.id)
     found["alias after"] = alias_of(mlflow)
     champion, three = store.aliased("champion"), store.aliased("three")
@@ -255,8 +257,6 @@ def missed_nights(client: SyncPrefectClient) -> list[tuple[str, str]]:
         client.set_flow_run_state(night.id, Pending())
         seen.append(state_of(client, night.id)[0])
     client.set_flow_run_state(nights[0].id, Running())
-    from prefect.states import Completed
-
     client.set_flow_run_state(nights[0].id, Completed())
     later = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=now))
     client.set_flow_run_state(later.id, Pending())
@@ -298,11 +298,14 @@ def quiet(store: Store, flow_run: str) -> Run:
     return Run(store, Resources(workers=1, threads=1), Display(quiet=True), flow_run_id=flow_run)
 
 
-def execute(flow_run: UUID) -> str:
-    """As a worker's process does it."""
-    command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(flow_run)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
+def execute(client: SyncPrefectClient, flow_run: UUID) -> str:
+    """As a worker's process does it, and from the beginning each time: `Suspended`, or the state in which it ended."""
+    run = client.read_flow_run(flow_run)
+    given = champion_flow.validate_parameters(run.parameters)
+    try:
+        return str(run_flow(champion_flow, flow_run=run, parameters=given, return_type="state").name)
+    except Pause:
+        return "Suspended"
 
 
 def state_of(client: SyncPrefectClient, flow_run: UUID) -> tuple[str, str]:
