@@ -22,6 +22,8 @@ def show_status(found: dict[str, Any]) -> None:
         _show("waits", ("flow", "state", "waits", "when"), lines_of_waiting(prefect["waiting"]), "nothing")
         for limit in prefect["limits"]:
             out.print(f"\n  {limit['name']}: {limit['taken']:g} of {limit['slots']} taken", markup=False)
+        if prefect["page"]:
+            out.print(f"\n  in the Prefect UI: {prefect['page']}", markup=False)
     head = ("flow", "state", "started", "built", "reused", "time", "CPU", "energy", "stored", "spared")
     _show("last runs", head, lines_of_runs(found, running=False), "none")
     store = found["store"]

@@ -1,4 +1,4 @@
-"""The status as markdown in the Prefect UI (Artifacts, `textmill-status`), brought up to date by every flow run."""
+"""The status as a page of the Prefect UI, an artifact in markdown that every flow run brings up to date."""
 
 import logging
 from collections.abc import Sequence
@@ -6,22 +6,33 @@ from typing import Any
 
 from flows.printing_status import amounts, lines_of_runs, lines_of_waiting
 from flows.status import status
+from flows.status_prefect import PAGE_KEY
 
 logger = logging.getLogger("textmill.status")
-
-KEY = "textmill-status"
 
 
 def publish_status() -> None:
     """Show the status as it is now; a server that does not take it is none of the flow's business."""
     try:
-        from prefect.artifacts import create_markdown_artifact
-
-        create_markdown_artifact(
-            markdown(status(with_services=False)), key=KEY, description="What runs, waits and cost"
-        )
+        _publish(markdown(status(with_services=False)))
     except Exception as error:  # noqa: BLE001
         logger.warning("Prefect did not take the status (%s)", type(error).__name__)
+
+
+def _publish(text: str) -> None:
+    """One artifact that is changed in place: its address stays, and the database does not grow."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+    from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
+
+    with get_client(sync_client=True) as client:
+        wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[PAGE_KEY]))
+        found = client.read_latest_artifacts(artifact_filter=wanted)
+        if found:
+            client.update_artifact(found[0].latest_id, ArtifactUpdate(data=text))
+        else:
+            about = "What runs, what waits, what was reused, what it cost"
+            client.create_artifact(ArtifactCreate(key=PAGE_KEY, type="markdown", data=text, description=about))
 
 
 def markdown(found: dict[str, Any]) -> str:

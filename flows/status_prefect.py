@@ -13,18 +13,20 @@ from flows import services
 TIMEOUT_SECONDS = 3.0
 RUNNING = ("RUNNING", "PENDING", "CANCELLING")
 SHOWN_SCHEDULED = 50
+PAGE_KEY = "textmill-status"
+"""Of the artifact that flows/status_page.py keeps."""
 
 Row = dict[str, Any]
 
 
-def prefect_now() -> dict[str, list[Row]] | None:
+def prefect_now() -> dict[str, Any] | None:
     """What runs, what waits and what the limits say; None if no server answers.
 
     Returns:
         running: name, flow, deployment, state, since (seconds since 1970), progress of each flow run.
         waiting: name, flow, deployment, state, why, at (when it is due, or until when it waits) of each run that is
             paused, late or held back, and of each deployment's next one.
-        limits: name, slots, taken of the limits of GPUs.
+        limits: name, slots, taken of the limits of GPUs. page: the address of the same in the Prefect UI, or null.
     """
     address = services.url("prefect")
     if not address:
@@ -35,7 +37,7 @@ def prefect_now() -> dict[str, list[Row]] | None:
         return None
 
 
-def _asked(address: str) -> dict[str, list[Row]]:
+def _asked(address: str) -> dict[str, Any]:
     by_state = {"type": {"any_": [*RUNNING, "PAUSED"]}}
     now = _post(address, "flow_runs/filter", {"flow_runs": {"state": by_state}, "sort": "START_TIME_ASC"})
     scheduled = _post(
@@ -73,7 +75,9 @@ def _asked(address: str) -> dict[str, list[Row]]:
         for limit in _post(address, "v2/concurrency_limits/filter", {"limit": 200})
         if limit["name"].startswith("textmill-")
     ]
-    return {"running": running, "waiting": waiting, "limits": limits}
+    pages = _post(address, "artifacts/latest/filter", {"artifacts": {"key": {"any_": [PAGE_KEY]}}})
+    page = f"{services.ui_url('prefect')}/artifacts/artifact/{pages[0]['latest_id']}" if pages else None
+    return {"running": running, "waiting": waiting, "limits": limits, "page": page}
 
 
 def _pause(run: Row) -> Row:

@@ -38,7 +38,8 @@ from flows.loading import ConfigError  # noqa: E402
 from flows.refresh import start_pretraining  # noqa: E402
 from flows.services import ServiceError  # noqa: E402
 from flows.status import status  # noqa: E402
-from flows.status_page import KEY, markdown, publish_status  # noqa: E402
+from flows.status_page import markdown, publish_status  # noqa: E402
+from flows.status_prefect import PAGE_KEY  # noqa: E402
 from tasks import shipper  # noqa: E402
 from tasks.gpu import gpu_slot, limit_name  # noqa: E402
 from tasks.profile import GateClosed  # noqa: E402
@@ -286,12 +287,15 @@ def shared_gpu(store: Store) -> dict[str, Any]:
 
 
 def published(client: SyncPrefectClient) -> str:
-    """The page as Prefect has it."""
+    """The page as Prefect has it: one, whoever has brought it up to date."""
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
     publish_status()
-    found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[KEY])))
-    return str(max(found, key=lambda each: each.created).data)  # type: ignore[arg-type,return-value]
+    [page] = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[PAGE_KEY])))
+    found = status(with_services=False)["prefect"]["page"]
+    assert found is not None
+    assert found.endswith(f"/artifacts/artifact/{page.id}"), found
+    return str(page.data)
 
 
 def quiet(store: Store, flow_run: str) -> Run:
