@@ -88,7 +88,7 @@ def energy(joules: float | None) -> str:
 def _ended(run: Mapping[str, Any]) -> Line:
     cost = run["cost"]
     return (
-        f"{run['flow']} {run['name']}".strip(),
+        " ".join(dict.fromkeys([run["flow"], run["name"]])).strip(),
         run["state"],
         when(run["started"]),
         str(cost["built"]),

@@ -130,7 +130,7 @@ def no_two_trainings_share_a_gpu(said: Said) -> None:
 
 def the_page_in_prefect_says_what_status_says(page: str) -> None:
     assert page.startswith("## Runs now")
-    assert "| champion champion | finished | " in page
+    assert "| champion | finished | " in page
     assert "| 4 | 0 |" in page  # built
     assert "| 0 | 4 |" in page  # reused, on the way to the answer
     assert "artifacts, " in page
