@@ -20,14 +20,17 @@ def up() -> dict[str, dict[str, object]]:
     `services.status()`.
 
     Raises:
-        services.ServiceError: a service does not start, or `prefect deploy` fails.
+        services.ServiceError: a service does not start, `prefect deploy` fails, or a variable names what is not there.
     """
     services.ensure(*services.SERVERS, wait=False)
     services.ensure("prefect")
     create_work_pool()
     deploy(checkout())
     install_automations()
-    create_limits()
+    try:
+        create_limits()
+    except ValueError as error:
+        raise services.ServiceError(str(error)) from error
     services.ensure(*services.SERVICES)
     return services.status()
 
