@@ -7,6 +7,7 @@ function of its content: it is ingested once and reused in every corpus that hol
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ from data_quality.sources.base import (
     SourceNotFound,
     require_library,
 )
+from data_quality.sources.dated import path_date
 from data_quality.sources.fingerprint import Fingerprints
 from data_quality.sources.resolve import find_files, is_selected
 
@@ -152,7 +154,7 @@ def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> 
             require_library(LIBRARIES[source.format], source.format)
     with Fingerprints(fingerprint_cache, config.trust_mtime) as fingerprints:
         for source in sorted(config.sources, key=lambda source: source.name):
-            files = list(_files(source, fingerprints, config.piece_bytes))
+            files = list(_files(source, fingerprints, config.piece_bytes, config.until))
             if isinstance(source, HuggingFaceSource):
                 revision = None if files else huggingface.resolve_revision(source)
                 pieces.append(Piece(source=source, shards=config.shards, files=tuple(files), revision=revision))
@@ -162,7 +164,7 @@ def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> 
     return pieces
 
 
-def _files(source: SourceConfig, fingerprints: Fingerprints, piece_bytes: int) -> Iterator[FileRef]:
+def _files(source: SourceConfig, fingerprints: Fingerprints, piece_bytes: int, until: date | None) -> Iterator[FileRef]:
     if isinstance(source, PythonDocsSource):
         located = [
             (uri, path, extra)
@@ -176,6 +178,8 @@ def _files(source: SourceConfig, fingerprints: Fingerprints, piece_bytes: int) -
     else:
         located = [(uri, path, {}) for uri, path in find_files(source, EXTENSIONS[source.format])]
     for uri, path, extra in sorted(located, key=lambda file: (file[1], file[0])):
+        if until is not None and (written := path_date(uri)) is not None and written > until:
+            continue
         ranges = fingerprints.ranges_of(uri, path, source, piece_bytes)
         for part in ranges:
             yield FileRef(path=path, uri=uri, sha256=part.sha256, bytes=part.bytes, extra=extra, range=part.range)

@@ -11,10 +11,12 @@ import typer
 from rich.markup import escape
 
 from flows import (  # noqa: F401  these files register their commands
+    cli_champion,
     cli_chat,
     cli_exams,
     cli_finetune,
     cli_models,
+    cli_refresh,
     cli_studies,
     cli_tasks,
     cli_team,
@@ -97,10 +99,11 @@ def clean(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """What runs: servers, pipeline runs, and what the store holds."""
+    """What runs, what waits, what was reused and what it cost; with and without a Prefect server."""
+    from flows.printing_status import show_status
     from flows.status import status as look
 
-    show_result(look(), as_json, printing.show_status)
+    show_result(look(), as_json, show_status)
 
 
 @app.command("ls")

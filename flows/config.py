@@ -99,6 +99,18 @@ class TokensConfig(Curation):
     tokenizer: TokenizerSection = Field(default=TokenizerSection(), description="The tokenizer.")
 
 
+class RefreshSection(Section):
+    """What follows when the nightly refresh has brought the corpus up to date."""
+
+    pretrain_above: float | None = Field(
+        default=0.05,
+        ge=0,
+        description="Pretraining is started when more than this share of the bytes that the last model was trained on "
+        "has changed: new and changed documents as they are, and those that are gone. null: the refresh never starts "
+        "it; 0: at any change.",
+    )
+
+
 class PipelineConfig(TokensConfig):
     """From raw text to a fine-tuned model."""
 
@@ -109,6 +121,9 @@ class PipelineConfig(TokensConfig):
         default=None, description="Labelled paragraphs made from the corpus; null: no fine-tuning."
     )
     finetune: FinetuneSection = Field(default=FinetuneSection(), description="Fine-tuning on `task`.")
+    refresh: RefreshSection = Field(
+        default=RefreshSection(), description="The nightly refresh (`textmill refresh`, deployment nightly-corpus)."
+    )
 
     def smoke(self) -> "PipelineConfig":
         """The same pipeline with data and budget cut down so far that it ends in a minute; for tests."""

@@ -156,10 +156,15 @@ def _selected(config: Curation, selection: Selection, normalized: Artifact) -> A
     return normalize(config.normalize, label="normalize reference", corpus=raw) if config.normalize.enabled else raw
 
 
+def is_measure(config: TokensConfig) -> bool:
+    """Whether later corpora are compared with this one: not with a sample, nor with one of a day that is past."""
+    return config.max_files is None and config.ingest.until is None
+
+
 def build_corpus(config: TokensConfig) -> Corpus:
     """The corpus, past its gates, and its split."""
     made = curate(config)
-    if config.max_files is None:  # a sample is no corpus that others are compared with
+    if is_measure(config):
         pass_gates(config.name, config.gates, made.profile)
     parts = split(
         config.split, corpus=made.kept, signatures=made.signatures, bands=made.bands, duplicates=made.duplicates

@@ -1,32 +1,20 @@
-"""`textmill up`: servers, deployments, a worker, and the automation that notices dead flow runs."""
+"""`textmill up`: servers, deployments, automations, limits and a worker."""
 
 import hashlib
 import json
 import os
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows import services, team
+from flows.automations import install_automations
 from tasks import home
-
-if TYPE_CHECKING:
-    from prefect.events.schemas.automations import AutomationCore
-
-AUTOMATION = "Textmill: a flow run without a heartbeat has crashed"
-HEARTBEAT_WITHIN = timedelta(seconds=90)
-"""Three beats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY (tasks/home.py)."""
-
-_OVER = ("Completed", "Cached", "Failed", "Crashed", "Cancelled", "Paused", "Suspended", "AwaitingRetry")
-"""Flow run states in which no heartbeat is due."""
-
-_NO_HEARTBEAT = f"No heartbeat for {HEARTBEAT_WITHIN.seconds} s: its process is gone. Run again, it goes on."
+from tasks.gpu import create_limits
 
 
 def up(stack: str | None = None) -> dict[str, dict[str, object]]:
-    """Start both servers, deploy everything in `prefect.yaml`, install the automation, start the worker.
+    """Start both servers, deploy everything in `prefect.yaml`, install automations and limits, start the worker.
 
     With a team's stack, PostgreSQL and the workers of its pools; on a machine that finds Prefect elsewhere, its workers
     only. Running it again changes nothing, except that it deploys again what has changed since. Returns
@@ -36,7 +24,7 @@ def up(stack: str | None = None) -> dict[str, dict[str, object]]:
         stack: `team`, `local` or a file; None: as this home was (flows/team.py).
 
     Raises:
-        services.ServiceError: a service does not start, or `prefect deploy` fails.
+        services.ServiceError: a service does not start, `prefect deploy` fails, or a variable names what is not there.
         ConfigError, CredentialsError: a stack or passwords that cannot be used.
     """
     team.choose(stack)
@@ -53,10 +41,14 @@ def up(stack: str | None = None) -> dict[str, dict[str, object]]:
 
 
 def register() -> None:
-    """Tell the Prefect server that the environment names of the work pools, the deployments and the automation."""
+    """Tell the Prefect server that the environment names of the work pools, deployments, automations and limits."""
     create_work_pools()
     deploy(checkout())
-    install_automation()
+    install_automations()
+    try:
+        create_limits()
+    except ValueError as error:
+        raise services.ServiceError(str(error)) from error
 
 
 def checkout() -> Path:
@@ -139,50 +131,6 @@ def deployments_by_pool(root: Path, pools: tuple[str, ...]) -> Path:
     path = home.services_path() / "prefect-team.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return path
-
-
-def install_automation() -> bool:
-    """Create or update the automation that marks flow runs without a heartbeat as Crashed.
-
-    A flow run whose process and worker were both killed would stay Running for ever. Returns whether
-    anything was changed.
-    """
-    from prefect.client.orchestration import get_client
-
-    wanted = _heartbeat_automation()
-    with get_client(sync_client=True) as client:
-        found = client.read_automations_by_name(AUTOMATION)
-        if not found:
-            client.create_automation(wanted)
-            return True
-        same = {"trigger", "actions", "description"}
-        if found[0].model_dump(include=same, mode="json") == wanted.model_dump(include=same, mode="json"):
-            return False
-        client.update_automation(found[0].id, wanted)
-        return True
-
-
-def _heartbeat_automation() -> "AutomationCore":
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-    from prefect.events.schemas.events import ResourceSpecification
-
-    heartbeat = "prefect.flow-run.heartbeat"
-    return AutomationCore(
-        name=AUTOMATION,
-        description="A flow run that was killed together with its worker says nothing any more.",
-        trigger=EventTrigger(
-            after={heartbeat},
-            expect={heartbeat, *(f"prefect.flow-run.{state}" for state in _OVER)},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=HEARTBEAT_WITHIN,
-        ),
-        actions=[ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=_NO_HEARTBEAT, force=False)],
-    )
 
 
 def _all_deployed(root: Path) -> bool:

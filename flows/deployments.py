@@ -5,22 +5,31 @@ flow is defined, a tenth of a second each: a pipeline that is all cached does no
 `textmill clean` imports no Prefect at all.
 """
 
+from datetime import date
+
 from prefect import flow
 
 from flows.config import PipelineConfig, quickstart
 from flows.corpus import build_corpus
 from flows.pretrain import build_pretrained, build_tokens
 from flows.quickstart_finetune import build_finetuned
+from flows.refresh import follow_up
 from flows.running import prefect_run
 
 
 @flow(name="corpus-refresh", flow_run_name="corpus {config.name}", persist_result=False)
-def corpus_refresh(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
-    """Read the sources again and bring the corpus, and the tokens under its tokenizer, up to date."""
+def corpus_refresh(config: PipelineConfig = quickstart(), until: date | None = None) -> dict[str, str]:  # noqa: B008
+    """Read the sources again, bring the corpus and its tokens up to date, and pretrain if enough has changed.
+
+    With `until` the corpus of that day is made instead, of the files whose path names no later date; no model follows.
+    """
+    if until is not None:
+        config = config.model_copy(update={"ingest": config.ingest.model_copy(update={"until": until})})
     with prefect_run("corpus-refresh", config):
         corpus = build_corpus(config)
         tokens = build_tokens(config, corpus)
-    return {"corpus": corpus.kept.name, "split": corpus.split.name, "tokens": tokens.tokens.name}
+        followed = follow_up(config, corpus, tokens)
+    return {"corpus": corpus.kept.name, "split": corpus.split.name, "tokens": tokens.tokens.name, **followed}
 
 
 @flow(name="pretrain", flow_run_name="pretrain {config.name}", persist_result=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flows.config import PipelineConfig, TokensConfig
-from flows.corpus import Corpus
+from flows.corpus import Corpus, is_measure
 from flows.loading import ConfigError
 from lm.config import GPTConfig
 from lm.parallel import ParallelConfig
@@ -115,6 +115,18 @@ def model_settings(config: PipelineConfig, initial: Artifact | None) -> GPTConfi
     return config.model.resolved(vocab=config.tokenizer.train.vocab_size)
 
 
+def pretrained_alias(name: str) -> str:
+    """The alias of the model that a configuration of this name trained last."""
+    return f"pretrained-{name}"
+
+
+def remember_pretrained(config: PipelineConfig, trained: Artifact) -> None:
+    """Give the model the alias by which the next refresh finds what the last model has read."""
+    run, alias = current_run(), pretrained_alias(config.name)
+    if run.plan is None and is_measure(config) and run.store.aliased(alias) != trained:
+        run.store.set_alias(alias, trained)
+
+
 def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> Pretrained:
     """Train the language model and score it on test documents."""
     model = model_settings(config, tokens.init_from)
@@ -133,6 +145,7 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
         init_from=[tokens.init_from] if tokens.init_from else [],
         **({"mixture": corpus.mixture[0]} if corpus.mixture else {}),
     )
+    remember_pretrained(config, trained)
     settings = ScoreConfig(**config.evaluate.resolve(train).model_dump(), document_mask=mask)
     evaluation = evaluate(settings, model=trained, tokens=tokens.tokens, split=corpus.split, tokenizer=tokens.tokenizer)
     return Pretrained(trained, evaluation, model)

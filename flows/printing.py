@@ -65,16 +65,6 @@ def show_services(services: dict[str, dict[str, object]]) -> None:
         out.print(f"  {name:<{width}} {state:<5} {service.get('url') or ''}  log: {service.get('log') or ''}")
 
 
-def show_status(status: dict[str, Any]) -> None:
-    """Servers, runs and store."""
-    show_services(status["services"])
-    out.print()
-    for record in status["runs"]:
-        out.print(f"  {record['state']:<9} {record['flow']:<16} {record['token']}  {record['stages']} stages")
-    store = status["store"]
-    out.print(f"\n  {store['artifacts']} artifacts, {size(store['bytes'])} in {store['path']}")
-
-
 def show_artifacts(artifacts: list[dict[str, Any]]) -> None:
     """One line an artifact."""
     for a in artifacts:

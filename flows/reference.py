@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from flows.champion_config import ChampionConfig
 from flows.config import PipelineConfig, TokensConfig
 from flows.finetune_config import TuningConfig
 from flows.instruct_config import InstructConfig
@@ -78,6 +79,12 @@ TASK = """
 The files of `textmill task check` (configs/tasks) have these keys. `extends` works here, too.
 """
 
+CHAMPION = """
+# Champion and challenger
+
+The files of `textmill champion` (configs/champion/weekly.yaml) have these keys.
+"""
+
 INSTRUCT = """
 # Instruction tuning
 
@@ -109,6 +116,7 @@ PARTS: tuple[tuple[str, type[BaseModel], set[str] | None], ...] = (
     (STUDY, StudyConfig, None),
     (INSTRUCT, InstructConfig, None),
     (STACK, StackConfig, None),
+    (CHAMPION, ChampionConfig, None),
 )
 """What is said first, a configuration, and which of its keys (None: all)."""
 

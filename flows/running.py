@@ -31,6 +31,7 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     """The pipeline run of the Prefect flow run that this is called in."""
     from prefect import runtime
 
+    from flows.status_page import publish_status
     from tasks.reconcile import reconcile_dead_runs
 
     global last_run
@@ -51,7 +52,9 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
             flow_run_name=runtime.flow_run.name,
         ) as run:
             last_run = run
+            publish_status()
             yield run
     finally:
+        publish_status()
         if run is not None and all(record.state == "cached" for record in run.records):
             run.ship_in_background()  # nothing was built, so no shipper has followed this run

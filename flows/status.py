@@ -1,32 +1,101 @@
-"""What runs now and what ran last."""
+"""What runs, what waits, what was reused, what it cost: from our own records, and from a Prefect server."""
 
+from pathlib import Path
 from typing import Any
 
 from flows import services
+from flows.status_prefect import prefect_now
 from tasks import home
-from tasks.files import read_json
+from tasks.cost import run_cost, store_size
+from tasks.heartbeat import is_alive, read_run
 from tasks.journal import read_events
-from tasks.run import dead_runs
-from tasks.store import Store
+from tasks.store import RUN_DIRECTORY, Store
 
 SHOWN_RUNS = 10
+TAIL_BYTES = 8192
 
 
-def status() -> dict[str, Any]:
-    """Servers, the newest pipeline runs, and the size of the store. A run whose process is gone shows as `dead`."""
+def status(with_services: bool = True) -> dict[str, Any]:
+    """Everything that `textmill status` shows. Imports neither Prefect nor MLflow.
+
+    Returns:
+        home. services (left out without `with_services`: they are asked one by one). store: path, artifacts, bytes.
+        runs: of the newest, newest first: token, flow, state ("dead": its process is gone), host, started, seconds,
+        stages, cost (tasks/cost.py), and of one that runs `now`: stage, seconds and last figures.
+        prefect: what `prefect_now` says; null without a server.
+    """
     store = Store(home.store_path())
-    dead = {record["token"] for record in dead_runs(store)}
-    runs = []
-    for directory in sorted((p for p in store.runs.iterdir() if (p / "run.json").exists()), reverse=True)[:SHOWN_RUNS]:
-        record = read_json(directory / "run.json")
-        keys = {event["key"] for _, event in read_events(directory / "stages.jsonl")}
-        state = "dead" if directory.name in dead else record["state"]
-        runs.append({"token": directory.name, "flow": record["flow"], "state": state, "stages": len(keys)})
-    artifacts = store.list()
-    size = sum(entry["bytes"] for artifact in artifacts for entry in artifact.manifest()["files"])
-    return {
-        "home": str(home.home()),
-        "services": services.status(),
-        "runs": runs,
-        "store": {"path": str(store.root), "artifacts": len(artifacts), "bytes": size},
+    found: dict[str, Any] = {"home": str(home.home())}
+    home.configure_environment()
+    answers = True
+    if with_services:
+        found["services"] = services.status()
+        answers = bool(found["services"]["prefect"]["running"])  # else another home's may have the port
+    return found | {
+        "prefect": prefect_now() if answers else None,
+        "runs": [_run(store, directory) for directory in _newest(store)],
+        "store": {"path": str(store.root), **store_size(store)},
     }
+
+
+def _newest(store: Store) -> list[Path]:
+    directories = sorted((path for path in store.runs.iterdir() if (path / "run.json").exists()), reverse=True)
+    # one that was begun long ago and still runs, or was taken over, is shown too
+    return [path for at, path in enumerate(directories) if at < SHOWN_RUNS or is_alive(read_run(path))]
+
+
+def _run(store: Store, directory: Path) -> dict[str, Any]:
+    record = read_run(directory)
+    alive = is_alive(record)
+    state = "dead" if record["state"] == "running" and not alive else record["state"]
+    events = [event for _, event in read_events(directory / "stages.jsonl")]
+    cost = None if alive else record.get("cost")  # of a run that was killed nobody wrote it down
+    ended = record.get("ended") or record["heartbeat"]
+    return {
+        "token": directory.name,
+        "flow": record["flow"],
+        "name": str(record.get("config", {}).get("name", "")),
+        "state": state,
+        "host": record["host"],
+        "flow_runs": record["flow_runs"],
+        "started": record["started"],
+        "seconds": max(0.0, ended - record["started"]),
+        "stages": len({event["key"] for event in events}),
+        "cost": cost or run_cost(store, events),
+        "now": _now(store, events) if alive else None,
+    }
+
+
+def _now(store: Store, events: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The stage that was begun last and is not done, since when (seconds since 1970), and its newest metrics."""
+    done = {event["key"] for event in events if event["state"] != "started"}
+    begun = [event for event in events if event["state"] == "started" and event["key"] not in done]
+    if not begun:
+        return None
+    stage, key = begun[-1]["stage"], begun[-1]["key"]
+    journal = store.partial / f"{stage}-{key}" / RUN_DIRECTORY / "journal.jsonl"
+    return {"stage": stage, "key": key, "since": begun[-1].get("time"), **_last_metrics(journal)}
+
+
+def _last_metrics(journal: Path) -> dict[str, Any]:
+    """`step` and `figures` of the end of a journal, without those of the machine."""
+    try:
+        size = journal.stat().st_size
+    except FileNotFoundError:
+        return {}
+    figures: dict[str, float] = {}
+    step = None
+    for _, event in read_events(journal, _line_after(journal, max(0, size - TAIL_BYTES))):
+        if event["event"] == "metric" and not event["key"].startswith("system/"):
+            figures[event["key"]], step = event["value"], event["step"]
+    return {"step": step, "figures": figures}
+
+
+def _line_after(path: Path, offset: int) -> int:
+    """The offset of the first line that begins at `offset` or later."""
+    if offset == 0:
+        return 0
+    with path.open("rb") as handle:
+        handle.seek(offset)
+        handle.readline()
+        return handle.tell()

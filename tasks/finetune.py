@@ -36,7 +36,7 @@ def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: 
     from lm.finetune.train import finetune as run
 
     checkpoints = work.scratch / "checkpoints"
-    with training(work) as (hooks, should_stop):
+    with training(work, config.settings.device) as (hooks, should_stop):
         result = run(examples.path, model.path, config.settings, work.directory, hooks, should_stop, checkpoints)
     work.counts |= {name: result[name] for name in ("steps", "parameters", "learning")} | figures(result)
     for split, lost in result["lost"].items():

@@ -28,7 +28,7 @@ def instruct(work: Work, config: InstructRequest, *, examples: Artifact, model: 
     """Train on the answers; the artifact is a model folder with a chat template, and results, samples and answers."""
     from lm.chat.train import instruct as run
 
-    with training(work) as (hooks, should_stop):
+    with training(work, config.train.device) as (hooks, should_stop):
         result = run(
             examples.path,
             model.path,

@@ -67,7 +67,7 @@ def pretrain(
     indexes = {name: split_index(tokens, split, name) for name in ("valid", "test")}
     indexes["train"] = split_index(tokens, split, "train", mixture)
     require_sequences(indexes, settings.tokens_per_example)
-    with training(work) as (hooks, should_stop):
+    with training(work, config.train.device) as (hooks, should_stop):
         given = Given(
             settings,
             config.train,

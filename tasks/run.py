@@ -25,10 +25,11 @@ import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks import cluster
+from tasks.cost import run_cost
 from tasks.files import canonical_json, write_json
 from tasks.heartbeat import beat, beating, is_alive, read_run, touch
 from tasks.host import HOST
-from tasks.journal import Journal
+from tasks.journal import Journal, read_events
 from tasks.progress import Display
 from tasks.shared import open_store
 from tasks.store import Artifact, Store
@@ -141,7 +142,8 @@ class Run:
         if self.directory is None:
             return
         with (self.directory / "stages.jsonl").open("a") as handle:
-            handle.write(json.dumps({"stage": stage, "key": key, "state": "started"}) + "\n")
+            started = {"stage": stage, "key": key, "state": "started", "time": time.time()}
+            handle.write(json.dumps(started) + "\n")
         if self._shipper is None and self.follow:
             self._shipper = self._start_shipper(subprocess.PIPE)
 
@@ -266,7 +268,8 @@ def pipeline_run(
         journal.write("end", status={"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}[state])
         journal.close()
         cluster.shut_down()
-        write_json(directory / "run.json", {**record, "state": state, "ended": time.time()})
+        cost = run_cost(store, (event for _, event in read_events(directory / "stages.jsonl")))
+        write_json(directory / "run.json", {**record, "state": state, "ended": time.time(), "cost": cost})
         run.finish_shipping(KILLED_SHIPPER_WAIT_SECONDS if state == "killed" else SHIPPER_WAIT_SECONDS)
         beat(store, directory)
 

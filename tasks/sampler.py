@@ -1,4 +1,4 @@
-"""Memory and processor use of a stage, sampled from this process and its children."""
+"""Memory, processor time and energy of a stage, sampled from this process and its children."""
 
 import threading
 import time
@@ -10,6 +10,7 @@ from functools import partial
 import psutil
 
 from tasks.beside import beside
+from tasks.energy import Energy, Processors
 from tasks.journal import Journal
 
 SAMPLE_SECONDS = 1.0
@@ -18,9 +19,12 @@ JOURNAL_SECONDS = 5.0
 
 @dataclass
 class Usage:
-    """Seconds of wall clock, and the largest resident sizes seen, in bytes."""
+    """Seconds of wall clock and of processors, joules of the machine (None: it counts none), and the largest resident
+    sizes seen, in bytes."""
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    energy_joules: float | None = None
     peak_process_bytes: int = 0
     peak_total_bytes: int = 0
 
@@ -30,14 +34,17 @@ def sampled(journal: Journal | None) -> Iterator[Usage]:
     """Sample until the block ends; with a journal, also write MLflow's system metrics every five seconds."""
     usage = Usage()
     started = time.perf_counter()
-    with beside(partial(_sample, usage, journal), "sampler", join_seconds=None):
+    processors, energy = Processors(), Energy()
+    with beside(partial(_sample, usage, journal, processors, energy), "sampler", join_seconds=None):
         try:
             yield usage
         finally:
             usage.seconds = time.perf_counter() - started
 
 
-def _sample(usage: Usage, journal: Journal | None, ended: threading.Event) -> None:
+def _sample(
+    usage: Usage, journal: Journal | None, processors: Processors, energy: Energy, ended: threading.Event
+) -> None:
     me = psutil.Process()
     next_journal = time.monotonic() + JOURNAL_SECONDS
     psutil.cpu_percent()
@@ -50,6 +57,7 @@ def _sample(usage: Usage, journal: Journal | None, ended: threading.Event) -> No
                 continue  # it ended between the listing and the look
         usage.peak_process_bytes = max(usage.peak_process_bytes, *sizes)
         usage.peak_total_bytes = max(usage.peak_total_bytes, sum(sizes))
+        usage.cpu_seconds, usage.energy_joules = processors.look(), energy.look()
         if journal is not None and time.monotonic() >= next_journal:
             next_journal += JOURNAL_SECONDS
             memory = psutil.virtual_memory()
@@ -62,4 +70,5 @@ def _sample(usage: Usage, journal: Journal | None, ended: threading.Event) -> No
                 journal.next_step("system/cpu_utilization_percentage"),
             )
         if ended.wait(SAMPLE_SECONDS):
+            usage.cpu_seconds, usage.energy_joules = processors.look(), energy.look()
             return

@@ -267,6 +267,8 @@ class Call:
             partial / RUN_DIRECTORY / "sidecar.json",
             {
                 "seconds": usage.seconds,
+                "cpu_seconds": usage.cpu_seconds,
+                "energy_joules": usage.energy_joules,
                 "peak_process_bytes": usage.peak_process_bytes,
                 "peak_total_bytes": usage.peak_total_bytes,
                 "host": HOST,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm.stop import ShouldStop
+from tasks.gpu import gpu_slot
 from tasks.stage import Work
 
 if TYPE_CHECKING:
@@ -19,12 +20,16 @@ OF_THE_ATTEMPT = ("resumed_from", "checkpoint")
 
 
 @contextmanager
-def training(work: Work) -> Iterator[tuple["Hooks", ShouldStop]]:
-    """Inside the block a first SIGTERM or Ctrl-C asks the trainer for a checkpoint; yields hooks and `should_stop`."""
+def training(work: Work, device: str = "cpu") -> Iterator[tuple["Hooks", ShouldStop]]:
+    """Inside the block a first SIGTERM or Ctrl-C asks the trainer for a checkpoint; yields hooks and `should_stop`.
+
+    Args:
+        device: what it trains on, resolved: of a GPU it waits for a slot first.
+    """
     import torch
 
     torch.set_num_threads(work.resources.threads)
-    with work.graceful_stop() as should_stop:
+    with gpu_slot(device), work.graceful_stop() as should_stop:
         yield _hooks(work), should_stop
 
 

@@ -142,7 +142,7 @@ def train_translator(
     from lm.train_translator import train_translator as run
 
     train, valid = (load_pairs(pairs.file(name)) for name in (TRAIN, VALID))
-    with training(work) as (hooks, should_stop):
+    with training(work, config.train.device) as (hooks, should_stop):
         result = run(
             train,
             valid,

@@ -1,6 +1,7 @@
 """Configuration of ingest: what is read, and how it is cut into shards."""
 
 import codecs
+from datetime import date
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -295,6 +296,12 @@ class IngestConfig(StrictModel):
         description="Input files are grouped into pieces of about this size, the unit of work and of reuse; a larger "
         "uncompressed text (except `document: file`), JSON Lines, CSV or Parquet file is cut into several, between "
         "documents. Bytes of input as stored.",
+    )
+    until: date | None = Field(
+        None,
+        description="Leave out files whose path names a later date (2026-11-20, 20261120, 2026/11/20; the last one in "
+        "the path counts): the corpus as it was at the end of that day. Files without a date are read. Such a corpus "
+        "passes no gates and is no measure for others. null: everything.",
     )
     trust_mtime: bool = Field(
         True,

@@ -6,6 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_quality.hashing import text_hash
+
 ASCII = ["the", "a", "model", "learns", "data", "text", "loss", "step", "of", "to", "and", "in", "byte"]
 WORDS = [*ASCII, "café", "模型", "学习", "数据", "—", "λ", "😀", "é"]
 
@@ -21,8 +23,11 @@ def make_documents(count: int, seed: int = 0) -> dict[str, str]:
 
 
 def write_documents(path: Path, texts: dict[str, str]) -> Path:
-    """A documents shard with the columns that tokenizing reads."""
+    """A documents shard with the columns that tokenizing reads, and the hash of the text."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table({"id": list(texts), "text": list(texts.values()), "source": ["test"] * len(texts)})
+    hashes = [text_hash(text) for text in texts.values()]
+    table = pa.table(
+        {"id": list(texts), "text": list(texts.values()), "source": ["test"] * len(texts), "text_hash": hashes}
+    )
     pq.write_table(table, path, row_group_size=50)
     return path

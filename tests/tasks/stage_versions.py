@@ -23,7 +23,7 @@ from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
 from tasks.stage import STAGES, Stage, library_versions
 from tasks.store import Artifact, Store
-from tests.tasks import dedupe_cases, labelled_cases, translation_cases
+from tests.tasks import dedupe_cases, labelled_cases, schedule_cases, translation_cases
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 from tests.tasks.tiny_corpus import configuration, prose, write_documents
 
@@ -44,6 +44,9 @@ CASES: dict[str, Callable[[], Artifact]] = {
     "pairs": translation_cases.pairs_case,
     "pair_tokenizer": translation_cases.pair_tokenizer_case,
     "labelled_set": labelled_cases.labelled_set_case,
+    "corpus_change": schedule_cases.change_case,
+    "held_out": schedule_cases.held_out_case,
+    "contest": schedule_cases.contest_case,
 }
 
 PIPELINE = (

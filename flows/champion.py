@@ -1,0 +1,116 @@
+"""The registered champion against its challenger: compared on documents that neither has read, promoted if it wins."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows import services
+from flows.approval import approved
+from flows.champion_config import ChampionConfig
+from flows.exam import take
+from flows.exam_lineage import lineage_of
+from flows.loading import ConfigError
+from flows.running import prefect_run
+from tasks.champions import NoContest, Pair, Version, note_outcome, promote, versions
+from tasks.contest import contest, read_contest
+from tasks.exam_config import Perplexity
+from tasks.held_out import HELD_OUT, held_out
+from tasks.run import Run
+from tasks.shared import open_store
+from tasks.store import Artifact
+
+ARTIFACT = "champion"
+"""Key of the markdown artifact in Prefect; its versions are the contests so far."""
+
+
+@flow(name="champion", flow_run_name="champion of {config.model}", persist_result=False)
+def champion_flow(config: ChampionConfig = ChampionConfig()) -> dict[str, str]:  # noqa: B008
+    """Compare the registered champion with its challenger and promote the challenger by alias if it wins.
+
+    A flow run that waits for approval is `Suspended`: its process ends, and when it is resumed a new one goes through
+    the same stages, all cached, to the answer.
+    """
+    services.ensure("mlflow")
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    with prefect_run("champion", config) as run:
+        pair = _pair(client, config, run)
+        made = compare_pair(config, pair, run) if pair and pair.champion else None
+    if pair is None:
+        return _told(config, f"{config.challenger!r} and {config.champion!r} are the same version: nothing to compare")
+    found = read_contest(made) if made else None
+    text = described(config, pair, found)
+    if found is not None and not found["wins"]:
+        return _ended(client, config, pair, text, f"kept the champion: {found['reason']}")
+    if config.approval.required and not (answer := approved(text, config.approval.timeout_hours)).approve:
+        return _ended(client, config, pair, text, "kept the champion: promotion was refused" + _why(answer.note))
+    if not promote(client, config.model, config.champion, pair):
+        moved = f"kept the champion: {config.champion!r} was given to another version meanwhile"
+        return _ended(client, config, pair, text, moved)
+    open_store(config.resources.store).set_alias(config.name, pair.challenger.artifact)
+    why = found["reason"] if found else "there was no champion"
+    return _ended(client, config, pair, text, f"promoted version {pair.challenger.number}: {why}")
+
+
+def _pair(client: Any, config: ChampionConfig, run: Run) -> Pair | None:
+    try:
+        return versions(client, run.store, config.model, config.champion, config.challenger, run.flow_run_id)
+    except NoContest as error:
+        raise ConfigError(str(error)) from error
+
+
+def compare_pair(config: ChampionConfig, pair: Pair, run: Run) -> Artifact:
+    """The contest of two versions, as an artifact: the same two on the same documents are compared once.
+
+    Raises:
+        ConfigError: the lineage of one of them does not say what it has read.
+        TooFewHeldOut: they share too few test documents.
+    """
+    assert pair.champion is not None
+    challenger, champion = pair.challenger.artifact, pair.champion.artifact
+    read = [training for model in (challenger, champion) for training in lineage_of(run.store, model, config.name)[0]]
+    read = list({(training.corpus.key, training.split.key): training for training in read}.values())
+    held = held_out(
+        config.held_out,
+        label="held-out documents",
+        corpus=read[0].corpus,
+        corpora=[training.corpus for training in read],
+        split=[training.split for training in read],
+    )
+    asked = Perplexity(name="held-out", paths=(str(held.file(HELD_OUT)),))
+    return contest(config.contest, champion=take(champion, asked), challenger=take(challenger, asked))
+
+
+def described(config: ChampionConfig, pair: Pair, found: dict[str, Any] | None) -> str:
+    """The contest as markdown, for the dialog in which it is approved and for the artifact."""
+
+    def line(who: str, version: Version | None) -> str:
+        if version is None:
+            return f"| {who} | none | | |"
+        bits = f"{found['bits_per_byte'][who]:.4f}" if found else ""
+        return f"| {who} | {version.number} | `{version.artifact.name}` | {bits} |"
+
+    rows = [line("champion", pair.champion), line("challenger", pair.challenger)]
+    table = "| | version | artifact | bits per byte |\n|---|---|---|---|\n" + "\n".join(rows)
+    if found is None:
+        return f"{table}\n\nThere is no champion of `{config.model}` yet: the challenger takes the place."
+    on = f"{found['documents']:,} documents ({found['bytes']:,} bytes) that neither model has read"
+    return f"{table}\n\nOn {on}: {found['reason']}."
+
+
+def _why(note: str) -> str:
+    return f" ({note})" if note else ""
+
+
+def _ended(client: Any, config: ChampionConfig, pair: Pair, text: str, outcome: str) -> dict[str, str]:
+    note_outcome(client, config.model, pair.challenger.number, outcome)
+    return _told(config, outcome, text)
+
+
+def _told(config: ChampionConfig, outcome: str, text: str = "") -> dict[str, str]:
+    """Show the outcome in Prefect and return it."""
+    from prefect.artifacts import create_markdown_artifact
+
+    create_markdown_artifact(f"**{outcome}**\n\n{text}", key=ARTIFACT, description=f"The champion of {config.model}")
+    return {"outcome": outcome}

@@ -1,0 +1,362 @@
+"""Schedules against a real Prefect server and a real MLflow registry: `python -m tests.flows.schedule_driver ROOT`.
+
+Prints one JSON document of what happened; tests/flows/test_schedules.py judges it.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from tasks import home
+
+home.configure_environment()
+
+from mlflow import MlflowClient  # noqa: E402
+from prefect import flow  # noqa: E402
+from prefect.blocks.notifications import CustomWebhookNotificationBlock  # noqa: E402
+from prefect.client.orchestration import SyncPrefectClient, get_client  # noqa: E402
+from prefect.exceptions import Pause  # noqa: E402
+from prefect.flow_engine import run_flow  # noqa: E402
+from prefect.states import Completed, Pending, Running, Scheduled, Suspended  # noqa: E402
+
+from flows import approval, automations  # noqa: E402
+from flows.champion import champion_flow  # noqa: E402
+from flows.champion_config import ChampionConfig  # noqa: E402
+from flows.config import quickstart  # noqa: E402
+from flows.deploy import create_work_pool  # noqa: E402
+from flows.loading import ConfigError  # noqa: E402
+from flows.refresh import start_pretraining  # noqa: E402
+from flows.services import ServiceError  # noqa: E402
+from flows.status import status  # noqa: E402
+from flows.status_page import markdown, publish_status  # noqa: E402
+from flows.status_prefect import PAGE_KEY  # noqa: E402
+from tasks import shipper  # noqa: E402
+from tasks.gpu import gpu_slot, limit_name  # noqa: E402
+from tasks.profile import GateClosed  # noqa: E402
+from tasks.progress import Display  # noqa: E402
+from tasks.run import Resources, Run, use_run  # noqa: E402
+from tasks.store import Store  # noqa: E402
+from tests.flows.exam_home import make_store  # noqa: E402
+from tests.tasks.journals import Pipeline  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+MODEL = "textmill-pretrained"
+CONTEST: dict[str, Any] = {"held_out": {"least": 3}, "contest": {"draws": 200}, "resources": {"workers": 1}}
+SECONDS = 120.0
+"""How long something is waited for that takes a moment on a machine with nothing else to do."""
+
+
+def main() -> None:
+    """All of it, in an order in which each finds what it needs."""
+    root = Path(sys.argv[1])
+    make_store(root)
+    store, mlflow = Store(root / "store"), MlflowClient()
+    register(store, mlflow, "one", "three")
+    said: dict[str, Any] = {}
+    with get_client(sync_client=True) as client, listening() as (address, messages):
+        try:
+            said["without a deployment"] = message_of(lambda: pretraining(store, "early"), ConfigError)
+            said["notifications"] = notifications(client, address, messages)
+            deploy()
+            said["planned"] = planned()
+            said["suspended"] = suspended(client, mlflow, store, messages)
+            said["paused"] = paused(client, mlflow, messages)
+            said["started"] = started(client, store)
+            said["nights"] = missed_nights(client)
+            said["gpu"] = shared_gpu(store)
+            said["published"] = published(client)
+        finally:
+            os.environ.pop(automations.NOTIFY, None)
+            automations.install_automations()
+    print(json.dumps(said, default=str))
+
+
+def register(store: Store, mlflow: MlflowClient, *names: str) -> None:
+    """A version for each artifact of these aliases, the first of them the champion."""
+    pipeline = Pipeline(store)
+    for number, name in enumerate(names):
+        made = store.aliased(name)
+        assert made is not None
+        journal = pipeline.stage("registered", f"{number}" * 32)  # one that no artifact has a journal of
+        tags = {"textmill.stage": made.stage, "textmill.artifact": made.key}
+        journal.start(name=name, parent=pipeline.directory.name, tags=tags, params={})
+        journal.write("model", name=MODEL, alias="newest", path=str(made.path), key=made.key, params={})
+        journal.write("end", status="FINISHED")
+        shipper.ship_run(store, pipeline.directory, mlflow)
+    pipeline.end()
+    mlflow.set_registered_model_alias(MODEL, "champion", "1")
+
+
+def notifications(client: SyncPrefectClient, address: str, messages: list[str]) -> dict[str, Any]:
+    """Automations come, stay, are mended and go; and the two that are about failures say so, once each."""
+    found: dict[str, Any] = {}
+    os.environ[automations.NOTIFY] = "custom-webhook/mill"
+    found["no block"] = message_of(automations.install_automations, ServiceError)
+    os.environ[automations.NOTIFY] = "mill"
+    found["no name"] = message_of(automations.install_automations, ServiceError)
+    os.environ[automations.NOTIFY] = "secret/word"
+    from prefect.blocks.system import Secret
+
+    Secret(value="quiet").save("word", overwrite=True)
+    found["mute"] = message_of(automations.install_automations, ServiceError)
+
+    said = {"text": "{{subject}}\n{{body}}"}
+    CustomWebhookNotificationBlock(name="mill", url=address, json_data=said).save("mill", overwrite=True)
+    os.environ[automations.NOTIFY] = "custom-webhook/mill"
+    found["created"], found["again"] = automations.install_automations(), automations.install_automations()
+    [gate] = client.read_automations_by_name(automations.GATE)
+    client.pause_automation(gate.id)
+    found["mended"] = automations.install_automations()
+    os.environ.pop(automations.NOTIFY)
+    found["removed"] = automations.install_automations()
+    found["left"] = [each.name for each in client.read_automations() if each.name.startswith(automations.PREFIX)]
+    os.environ[automations.NOTIFY] = "custom-webhook/mill"
+    automations.install_automations()
+
+    @flow
+    def broken() -> None:
+        raise ValueError("the disk is full")
+
+    @flow
+    def gated() -> None:
+        raise GateClosed("the corpus 'news' has moved")
+
+    time.sleep(2)  # until the server's triggers have heard of the new automations
+    for each in (broken, gated):
+        each(return_state=True)
+    wait_for(lambda: len(messages) >= 2)
+    found["messages"] = sorted(messages)
+    return found
+
+
+def deploy() -> None:
+    """Three deployments of prefect.yaml, as `textmill up` deploys all."""
+    create_work_pool()
+    names = [part for name in ("weekly-champion", "nightly-corpus", "pretrain") for part in ("--name", name)]
+    subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *names],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+
+
+def planned() -> list[dict[str, Any]]:
+    """What the server plans by itself, from the schedules of prefect.yaml."""
+
+    def waiting() -> list[dict[str, Any]]:
+        return [row for row in (status(with_services=False)["prefect"] or {"waiting": []})["waiting"] if row["at"]]
+
+    wait_for(lambda: len(waiting()) >= 2)
+    return waiting()
+
+
+def suspended(client: SyncPrefectClient, mlflow: MlflowClient, store: Store, messages: list[str]) -> dict[str, Any]:
+    """A run of the deployment ends at the question, and when it is resumed goes on to the promotion."""
+    deployment = client.read_deployment_by_name("champion/weekly-champion")
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={"config": CONTEST}, name="the contest")
+    found: dict[str, Any] = {"ended": [execute(client, run.id)], "first": state_of(client, run.id)}
+    found["alias before"] = alias_of(mlflow)
+    wait_for(lambda: any("Waits for your approval" in message for message in messages))
+    found["message"] = [message for message in messages if "Waits" in message]
+    now = status(with_services=False)
+    found["waiting"] = [row for row in now["prefect"]["waiting"] if row["id"] == str(run.id)]
+    found["page"] = markdown(now)
+    state = client.read_flow_run(run.id).state
+    assert state is not None
+    keyset = state.state_details.run_input_keyset or {}
+    found["asked"] = json.loads(client.read_flow_run_input(run.id, keyset["schema"]))["properties"]
+    found["described"] = json.loads(client.read_flow_run_input(run.id, keyset["description"]))
+    client.resume_flow_run(run.id, run_input={"approve": True, "note": "good"})  # what the UI's dialog sends
+    found["ended"].append(execute(client, run.id))
+    found["second"] = state_of(client, run.id)
+    found["alias after"] = alias_of(mlflow)
+    champion, three = store.aliased("champion"), store.aliased("three")
+    found["in the store"] = champion is not None and champion == three
+    found["outcome"] = mlflow.get_model_version(MODEL, "2").tags["textmill.contest.outcome"]
+
+    waits = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=datetime.now(UTC)))
+    for each in (Pending(), Running(), Suspended(timeout_seconds=1)):
+        client.set_flow_run_state(waits.id, each)
+    wait_for(lambda: state_of(client, waits.id)[0] != "Suspended")
+    found["expired"] = state_of(client, waits.id)
+    return found
+
+
+def paused(client: SyncPrefectClient, mlflow: MlflowClient, messages: list[str]) -> dict[str, Any]:
+    """Without a deployment the run waits in its process; here it is refused, and then nobody answers."""
+    approval.POLL_SECONDS = 1
+    mlflow.set_registered_model_alias(MODEL, "champion", "1")
+    before = len(messages)
+    states: list[Any] = []
+
+    def contest(hours: float) -> threading.Thread:
+        config = ChampionConfig.model_validate({**CONTEST, "approval": {"timeout_hours": hours}})
+        thread = threading.Thread(target=lambda: states.append(champion_flow(config, return_state=True)))
+        thread.start()
+        return thread
+
+    def waiting() -> list[Any]:
+        return [row for row in (status(with_services=False)["prefect"] or {})["waiting"] if row["state"] == "Paused"]
+
+    thread = contest(1.0)
+    wait_for(lambda: bool(waiting()))
+    client.resume_flow_run(UUID(waiting()[0]["id"]), run_input={"approve": False, "note": "not on a Friday"})
+    thread.join(SECONDS)
+    contest(2 / 3600).join(SECONDS)
+    found: dict[str, Any] = {"states": [(state.name, state.message) for state in states]}
+    found["alias"] = alias_of(mlflow)
+    found["refused"] = states[0].result()
+    wait_for(lambda: any("Waits" in message for message in messages[before:]))
+
+    free = ChampionConfig.model_validate({**CONTEST, "approval": {"required": False}})
+    found["unasked"] = champion_flow(free)
+    found["nothing to do"] = champion_flow(free)
+    found["alias unasked"] = alias_of(mlflow)
+    return found
+
+
+def started(client: SyncPrefectClient, store: Store) -> dict[str, Any]:
+    """A refresh starts the deployment `pretrain` once, whatever it is retried."""
+    first, again = pretraining(store, "night"), pretraining(store, "night")
+    run = client.read_flow_run(UUID(first))
+    return {
+        "same": first == again,
+        "state": state_of(client, run.id)[0],
+        "tags": sorted(run.tags),
+        "config": run.parameters["config"]["name"],
+    }
+
+
+def pretraining(store: Store, flow_run: str) -> str:
+    with use_run(quiet(store, flow_run)):
+        return start_pretraining(quickstart())
+
+
+def missed_nights(client: SyncPrefectClient) -> list[tuple[str, str]]:
+    """Three nights for which no worker was there, taken up at once as one does that comes back; a fourth afterwards."""
+    deployment = client.read_deployment_by_name("corpus-refresh/nightly-corpus")
+    now = datetime.now(UTC)
+    nights = [
+        client.create_flow_run_from_deployment(
+            deployment.id, state=Scheduled(scheduled_time=now - timedelta(days=days))
+        )
+        for days in (3, 2, 1)
+    ]
+    seen = []
+    for night in nights:
+        client.set_flow_run_state(night.id, Pending())
+        seen.append(state_of(client, night.id)[0])
+    client.set_flow_run_state(nights[0].id, Running())
+    client.set_flow_run_state(nights[0].id, Completed())
+    later = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=now))
+    client.set_flow_run_state(later.id, Pending())
+    seen.append(state_of(client, later.id)[0])
+    client.set_flow_run_state(later.id, Running())
+    client.set_flow_run_state(later.id, Completed())
+    return seen  # type: ignore[return-value]
+
+
+def shared_gpu(store: Store) -> dict[str, Any]:
+    """Three trainings on one GPU, and one on the processor that waits for nobody."""
+    spans: list[tuple[str, float, float]] = []
+
+    def train(device: str) -> None:
+        with use_run(quiet(store, "training")), gpu_slot(device):
+            begun = time.monotonic()
+            time.sleep(0.5)
+            spans.append((device, begun, time.monotonic()))
+
+    threads = [threading.Thread(target=train, args=(device,)) for device in ("cuda", "cuda", "cuda", "cpu")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(90)
+    limits = status(with_services=False)["prefect"]["limits"]
+    return {"spans": spans, "limits": [limit for limit in limits if limit["name"] == limit_name()]}
+
+
+def published(client: SyncPrefectClient) -> str:
+    """The page as Prefect has it: one, whoever has brought it up to date."""
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    publish_status()
+    [page] = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[PAGE_KEY])))
+    found = status(with_services=False)["prefect"]["page"]
+    assert found is not None
+    assert found.endswith(f"/artifacts/artifact/{page.id}"), found
+    return str(page.data)
+
+
+def quiet(store: Store, flow_run: str) -> Run:
+    return Run(store, Resources(workers=1, threads=1), Display(quiet=True), flow_run_id=flow_run)
+
+
+def execute(client: SyncPrefectClient, flow_run: UUID) -> str:
+    """As a worker's process does it, and from the beginning each time: `Suspended`, or the state in which it ended."""
+    run = client.read_flow_run(flow_run)
+    given = champion_flow.validate_parameters(run.parameters)
+    try:
+        return str(run_flow(champion_flow, flow_run=run, parameters=given, return_type="state").name)
+    except Pause:
+        return "Suspended"
+
+
+def state_of(client: SyncPrefectClient, flow_run: UUID) -> tuple[str, str]:
+    state = client.read_flow_run(flow_run).state
+    return (str(state.name), str(state.message)) if state else ("", "")
+
+
+def alias_of(mlflow: MlflowClient) -> str:
+    return str(mlflow.get_model_version_by_alias(MODEL, "champion").version)
+
+
+def message_of(call: Callable[[], Any], error: type[Exception]) -> str:
+    try:
+        call()
+    except error as raised:
+        return str(raised)
+    return "nothing was raised"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[tuple[str, list[str]]]:
+    """A web hook: its address and the texts that it was sent."""
+    messages: list[str] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            messages.append(json.loads(body)["text"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", messages
+    finally:
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Which automations are wanted, and how two are compared; a real server has them in tests/flows/test_schedules.py."""
+
+from uuid import UUID
+
+import pytest
+
+from flows.automations import FAILED, GATE, HEARTBEAT, WAITING, _shape, notification_block, wanted_automations
+from flows.services import ServiceError
+from tasks.gpu import create_limits, gpu_slot, limit_name
+
+BLOCK = UUID(int=7)
+
+
+def test_without_a_block_only_the_heartbeat() -> None:
+    assert [each.name for each in wanted_automations(None)] == [HEARTBEAT]
+    assert [each.name for each in wanted_automations(BLOCK)] == [HEARTBEAT, FAILED, GATE, WAITING]
+
+
+def test_the_same_automation_has_the_same_shape_whatever_the_order_of_its_sets() -> None:
+    for first, second in zip(wanted_automations(BLOCK), wanted_automations(BLOCK), strict=True):
+        assert _shape(first) == _shape(second)
+    shapes = [str(_shape(each)) for each in wanted_automations(BLOCK)]
+    assert len(set(shapes)) == len(shapes)
+    assert shapes[1] != str(_shape(list(wanted_automations(UUID(int=8)))[1]))
+
+
+def test_no_block_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TEXTMILL_NOTIFY", raising=False)
+    assert notification_block(None) is None
+    for named in ("mill", "/mill", "slack-webhook/"):
+        monkeypatch.setenv("TEXTMILL_NOTIFY", named)
+        with pytest.raises(ServiceError, match=f"TEXTMILL_NOTIFY={named}: write TYPE/NAME"):
+            notification_block(None)
+
+
+def test_slots_and_names_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limit_name().startswith("textmill-gpu-")
+    monkeypatch.setenv("TEXTMILL_GPU_LIMIT", "textmill-gpu-left")
+    assert limit_name() == "textmill-gpu-left"
+    for slots in ("0", "two", "-1"):
+        monkeypatch.setenv("TEXTMILL_GPU_SLOTS", slots)
+        with pytest.raises(ValueError, match=f"TEXTMILL_GPU_SLOTS={slots}: write how many"):
+            create_limits()
+
+
+def test_outside_of_prefect_a_training_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody would answer
+    with gpu_slot("cuda"), gpu_slot("cpu"):
+        pass
