@@ -79,7 +79,10 @@ def finetune_page(summary: Mapping[str, Any], best: Path, examples: Path) -> str
             runs=summary["runs"],
             run_columns=[(s, m) for s, m, _ in _spreads(summary)],
             best=summary["best"],
-            parts=[_part(split, of) for split, of in predictions.items()],
+            parts=[
+                part for split, of in predictions.items() if (part := _part(split, of)).confusion or part.reliability
+            ],
+            seeds=summary["seeds"],
             split_names=SPLITS,
             far=isinstance(task.ask, Regression),
             errors=errors,
@@ -130,8 +133,8 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         Tile(
             f"{SPLITS[split]} {metric.replace('_', ' ')}",
             decimal(spread["mean"]),
-            f"± {decimal(spread['sd'])} over {summary['seeds']} seed{'s' if summary['seeds'] > 1 else ''}, "
-            f"{decimal(spread['low'])} – {decimal(spread['high'])}",
+            (f"± {decimal(spread['sd'])} over {summary['seeds']} seeds, " if summary["seeds"] > 1 else "1 seed, ")
+            + f"{decimal(spread['low'])} – {decimal(spread['high'])}",
         )
         for split, metric, spread in _spreads(summary)
     ][:6]
@@ -151,8 +154,9 @@ def _lead(summary: Mapping[str, Any], predictor: Predictor) -> str:
     start = "a pretrained model" if settings.initialisation == "pretrained" else "random weights"
     kind = predictor.model.backbone.settings.kind  # type: ignore[attr-defined]
     parameters = sum(p.numel() for p in predictor.model.parameters())
+    epochs = f"{settings.epochs:g} epoch{'' if settings.epochs == 1 else 's'}"
+    seeds = f"{summary['seeds']} seed{'s' if summary['seeds'] > 1 else ''}"
     return (
-        f"A {kind} of {short(parameters)} parameters, from {start}: {settings.epochs:g} epochs, batch "
-        f"{settings.batch}, learning rate {settings.learning_rate:g}, {summary['seeds']} "
-        f"seed{'s' if summary['seeds'] > 1 else ''}."
+        f"A {kind} of {short(parameters)} parameters, from {start}: {epochs}, batch {settings.batch}, learning rate"
+        f" {settings.learning_rate:g}, {seeds}."
     )

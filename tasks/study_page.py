@@ -51,8 +51,8 @@ def _stopped(rows: list[dict[str, Any]]) -> Iterator[str]:
     if early := sum(map(stopped_early, looks)):
         made, planned = (sum(of[name] for of in looks) for name in ("made", "planned"))
         yield (
-            f"**Stopped early** {'were' if early > 1 else 'was'} {early} of {len(looks)} runs, after {made} of {planned}"
-            " looks at dev in all: enough in a row were no better than the best, whose weights are kept."
+            f"**Stopped early** {'were' if early > 1 else 'was'} {early} of {len(looks)} runs, after {made} of"
+            f" {planned} looks at dev in all: enough in a row were no better than the best, whose weights are kept."
         )
         yield ""
 

@@ -36,8 +36,8 @@ def train_vectors(
     Goes on from the newest good checkpoint in `scratch`, where the text as rows and GloVe's co-occurrences (made of
     blocks of `memory` bytes) lie too. The text is read again then, and lines must be the same ones.
 
-    Returns what config.json says: the settings, words (with a vector), tokens (the text's words that have one), epochs
-    (how many), losses (the mean of each, on the way), losses_at_rest (word2vec: those of the vectors at the end of each,
+    Returns what config.json says: the settings, words (with a vector), tokens (the text's words that have one), losses
+    (the mean of each epoch, on the way), of word2vec losses_at_rest (of the vectors at the end of each epoch, see
     `Word2Vec.at_rest`), ... Raises Interrupted, ResumeError and NonFiniteError as `ChunkRun.run` does, and
     ValueError if the text has too few words.
     """

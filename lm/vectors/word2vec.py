@@ -56,8 +56,8 @@ class Word2Vec:
     def at_rest(self) -> Figures:
         """The loss of the vectors as they are, on a few chunks across the text and the same draws whenever it is asked.
 
-        What `step` returns is the loss on the way, each prediction behind the step of the one before, which may move the
-        very same vectors: at a high rate it is much lower than that of vectors that stay, and it rises as the rate falls.
+        What `step` returns is the loss on the way, each prediction behind the step of the one before, which may move
+        the very same vectors: at a high rate it is much lower than this, and it may rise as the rate falls.
         """
         chosen = np.unique(np.linspace(0, len(self.sizes) - 1, CHUNKS_AT_REST).astype(np.int64)).tolist()
         found = [

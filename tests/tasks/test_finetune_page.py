@@ -112,6 +112,10 @@ def test_every_form_has_its_page(name: str, kind: str, titles: set[str], tmp_pat
     pictures = [attributes["aria-label"] or "" for tag, attributes in page.tags if tag == "svg"]
     assert {label for label in pictures if not label.startswith("What the score")} == titles
     assert any(label.startswith("What the score") for label in pictures) == (kind != "rnn")
+    assert ("Where it errs on dev" in page.text) == bool(titles)  # of numbers there is no picture, nor a section
+    assert "from a pretrained model: 1 epoch, batch 8" in page.text
+    assert "1 seed, " in page.text
+    assert "±" not in page.text  # one seed has no spread
     assert ("this kind of model has no embedding layer" in page.text) == (kind == "rnn")
     dev = read_predictions(folder / "predictions.parquet", "valid")
     for metric in dev.task.metrics:
