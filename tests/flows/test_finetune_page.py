@@ -75,6 +75,12 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     (place / "tuned").symlink_to(tuned.best.path)
     exec(next(block for kind, block in BLOCKS if kind == "python"), {})
     assert "probabilities" in capsys.readouterr().out
+    report = tuned.summary.file("report.html").read_text(encoding="utf-8").lower()
+    terms = re.findall(
+        r"^- \*\*(.+?)\*\*", PAGE.read_text(encoding="utf-8").partition("## Read the report")[2], re.MULTILINE
+    )
+    assert len(terms) == 5
+    assert [term for term in terms if term.lower() not in report] == []
     for name in ("predictions.parquet", "metrics.json", "config.json", "model.safetensors", "tokenizer.json"):
         assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
         assert tuned.best.file(name).exists()
