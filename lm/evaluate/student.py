@@ -4,7 +4,7 @@ import math
 from functools import cache
 
 MANY = 1000
-"""Degrees of freedom from which two terms of the expansion around the normal quantile are exact to six digits."""
+"""Degrees of freedom from which three terms of the expansion around the normal quantile (26.7.5) give eight digits."""
 NORMAL = 1.9599639845400545
 
 
@@ -18,7 +18,8 @@ def t_quantile(freedom: int) -> float:
     if freedom < 1:
         raise ValueError(f"Student's t has 1 degree of freedom or more: {freedom}")
     if freedom >= MANY:
-        return NORMAL + (NORMAL**3 + NORMAL) / (4 * freedom)
+        z = NORMAL
+        return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
     low, high = NORMAL, 13.0
     for _ in range(60):
         middle = (low + high) / 2
