@@ -15,6 +15,7 @@ from flows import (  # noqa: F401  these files register their commands
     cli_chat,
     cli_exams,
     cli_finetune,
+    cli_flows,
     cli_models,
     cli_refresh,
     cli_studies,
@@ -22,7 +23,7 @@ from flows import (  # noqa: F401  these files register their commands
     cli_team,
     printing,
 )
-from flows.cli_common import Config, Json, Overrides, app, fail, overrides, show_result, start_flow
+from flows.cli_common import Config, Json, Overrides, Smoke, app, fail, overrides, show_result, start_flow
 from flows.printing import out
 from tasks import home
 
@@ -61,7 +62,7 @@ def run(
     config: Config,
     set_: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and what would be reused.")] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    smoke: Smoke = False,
     as_json: Json = False,
 ) -> None:
     """Run the pipeline; starts local servers when none answer, and goes on where a former run stopped."""

@@ -1,45 +1,12 @@
-"""Commands that teach a model to converse and talk to it. Each imports what it needs when it runs."""
+"""The command that talks to a model. It imports what it needs when it runs."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.cli_common import (
-    Data,
-    Json,
-    Model,
-    Overrides,
-    Smoke,
-    TaskName,
-    app,
-    fail,
-    model_folder,
-    named,
-    overrides,
-    show_result,
-    start_flow,
-)
+from flows.cli_common import Json, app, fail, model_folder, show_result
 from flows.printing import out
-
-
-@app.command()
-def instruct(
-    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/instruct/chat.yaml.", show_default=False)],
-    task: TaskName = None,
-    data: Data = None,
-    model: Model = None,
-    set_: Overrides = None,
-    smoke: Smoke = False,
-    as_json: Json = False,
-) -> None:
-    """Teach a pretrained model to answer, from conversations or pairs; goes on where it stopped."""
-    from flows.instruct_config import load_instruct
-
-    settings = load_instruct(config, overrides(set_) | named(task=task, data=data, model=model))
-    settings.needed()
-    start_flow("flows.instruct:instruct_flow", settings.smoke() if smoke else settings, as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that fine-tune a model and use it. Each imports what it needs when it runs."""
+"""The command that uses a fine-tuned model. It imports what it needs when it runs."""
 
 import os
 import sys
@@ -7,59 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_common import (
-    Data,
-    Json,
-    Model,
-    Overrides,
-    Smoke,
-    TaskName,
-    app,
-    model_folder,
-    named,
-    overrides,
-    start_flow,
-)
-
-
-@app.command()
-def finetune(
-    config: Annotated[
-        Path, typer.Argument(help="A YAML file such as configs/finetune/small-bert.yaml.", show_default=False)
-    ],
-    task: TaskName = None,
-    data: Data = None,
-    model: Model = None,
-    set_: Overrides = None,
-    smoke: Smoke = False,
-    as_json: Json = False,
-) -> None:
-    """Teach a pretrained model a task, over several seeds; goes on where it stopped."""
-    from flows.finetune_config import load_tuning
-
-    settings = load_tuning(config, overrides(set_) | named(task=task, data=data, model=model))
-    settings.needed()
-    start_flow("flows.finetune:tuning_flow", settings.smoke() if smoke else settings, as_json)
-
-
-@app.command()
-def search(
-    config: Annotated[
-        Path, typer.Argument(help="A YAML file such as configs/search/small-bert.yaml.", show_default=False)
-    ],
-    task: TaskName = None,
-    data: Data = None,
-    model: Model = None,
-    set_: Overrides = None,
-    smoke: Smoke = False,
-    as_json: Json = False,
-) -> None:
-    """Look for the settings of a fine-tuning that are best on dev; goes on where it stopped."""
-    from flows.search_config import load_search
-
-    settings = load_search(config, overrides(set_) | named(task=task, data=data, model=model))
-    settings.needed()
-    start_flow("flows.search:search_flow", settings.smoke() if smoke else settings, as_json)
+from flows.cli_common import app, model_folder
 
 
 @app.command()

@@ -6,22 +6,8 @@ from typing import Annotated
 import typer
 
 from flows import printing
-from flows.cli_common import Config, Json, Overrides, app, err, fail, model_folder, overrides, show_result, start_flow
+from flows.cli_common import Json, Overrides, Smoke, app, err, fail, model_folder, overrides, show_result, start_flow
 from flows.printing import out
-
-
-@app.command()
-def ladder(
-    config: Config,
-    set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Train models of several generations on one corpus and set them side by side; goes on where it stopped."""
-    from flows.ladder_config import load_ladder
-
-    settings = load_ladder(config, overrides(set_))
-    start_flow("flows.ladder:ladder_flow", settings.smoke() if smoke else settings, as_json)
 
 
 @app.command()
@@ -31,7 +17,7 @@ def scaling(
     predict_only: Annotated[
         bool, typer.Option("--predict-only", help="Stop when the larger model is predicted, before it is trained.")
     ] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    smoke: Smoke = False,
     as_json: Json = False,
 ) -> None:
     """Fit laws of loss against size, data and compute, predict a larger model, train it; goes on where it stopped."""
@@ -40,36 +26,6 @@ def scaling(
     settings = load_scaling(config, overrides(set_))
     settings = settings.smoke() if smoke else settings
     start_flow("flows.scaling:scaling_flow", settings, as_json, predict_only=predict_only)
-
-
-@app.command()
-def pretrain(
-    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/models/rnn.yaml.", show_default=False)],
-    set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Train one model of any generation and score it on held-out text; goes on where it stopped."""
-    from flows.ladder_config import load_model_config
-
-    settings = load_model_config(config, overrides(set_))
-    start_flow("flows.ladder:model_flow", settings.smoke() if smoke else settings, as_json)
-
-
-@app.command("train-translator")
-def train_translator(
-    config: Annotated[
-        Path, typer.Argument(help="A YAML file such as configs/translation/transformer.yaml.", show_default=False)
-    ],
-    set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Train a model that turns one text into another from pairs of texts; goes on where it stopped."""
-    from flows.translation_config import load_translation
-
-    settings = load_translation(config, overrides(set_))
-    start_flow("flows.translate:translator_flow", settings.smoke() if smoke else settings, as_json)
 
 
 @app.command()

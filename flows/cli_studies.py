@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_common import Json, Overrides, app, fail, overrides, start_flow
+from flows.cli_common import Json, Overrides, Smoke, app, fail, named, overrides, start_flow
 
 
 @app.command()
@@ -18,19 +18,19 @@ def study(
         typer.Option(metavar="NAME=MODEL", help="A pretrained model: an artifact, an alias or a folder."),
     ] = None,
     set_: Overrides = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    smoke: Smoke = False,
     as_json: Json = False,
 ) -> None:
     """Compare systems over numbers of labels and seeds; goes on where it stopped."""
     from flows.study_config import load_study
 
-    named = {}
+    models: dict[str, str | None] = {}
     for item in model or []:
         name, sign, place = item.partition("=")
         if not sign:
             fail(f"--model {item}: write NAME=MODEL, for example --model gpt=pretrain/0123abcd")
-        named[f"models.{name}"] = f'"{place}"'
-    settings = load_study(config, overrides(set_) | named)
+        models[f"models.{name}"] = place
+    settings = load_study(config, overrides(set_) | named(**models))
     for system in settings.systems.values():
         if system.model is not None:
             settings.model_of(system)

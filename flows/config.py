@@ -1,15 +1,12 @@
 """The configuration of a pipeline: one YAML file, one tree of strict models, every key documented."""
 
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from data_quality.config import GatesConfig, LabelledConfig, SplitConfig
 from flows.curation import Curation, Section
-from flows.loading import CONFIGS, load
+from flows.loading import loader, shipped
 from lm.config import GPT_PRESETS, GPTConfig, TrainConfig, gpt_preset
 from lm.finetune.config import BaselineConfig, FinetuneConfig
 from lm.parallel import ParallelConfig
@@ -142,16 +139,8 @@ class PipelineConfig(TokensConfig):
         return PipelineConfig.model_validate(raw)
 
 
-def load_config(path: Path, overrides: Mapping[str, str] | None = None) -> PipelineConfig:
-    """Read a pipeline's YAML file and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, PipelineConfig)
+load_config = loader(PipelineConfig)
 
 
-@cache  # every flow has it as its default
-def quickstart() -> PipelineConfig:
-    """The shipped quickstart: what the deployments run when nothing else is said."""
-    return load_config(CONFIGS / "quickstart.yaml")
+quickstart = shipped(load_config, "quickstart.yaml")
+"""The shipped quickstart: what the deployments run when nothing else is said."""

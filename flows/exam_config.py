@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from flows.loading import CONFIGS, ConfigError, override, parse, read
+from flows.loading import CONFIGS, ConfigError, parse, read
 from tasks.exam_config import EXAMS as KINDS
 from tasks.exam_config import AnyExam
 
@@ -21,14 +21,12 @@ def load_exam(name: str, overrides: Mapping[str, str] | None = None) -> AnyExam:
     """A shipped exam by its name, or that of a YAML file, with `--set` values.
 
     Raises:
-        ConfigError: no such exam, or what `flows.loading.load` refuses.
+        ConfigError: no such exam, or what a `flows.loading.Loader` refuses.
     """
     path = EXAMS / f"{name}.yaml" if name in shipped_exams() else Path(name)
     if not path.is_file():
         raise ConfigError(f"{name}: no such exam; shipped are {', '.join(shipped_exams())}, or name a YAML file")
-    raw = read(path)
-    for key, value in (overrides or {}).items():
-        override(raw, key, value)
+    raw = read(path, overrides)
     kind = raw.get("kind")
     if kind not in KINDS:
         near = difflib.get_close_matches(str(kind), KINDS, n=1)

@@ -1,13 +1,11 @@
 """The configuration of a fine-tuning: a task, a model, settings and seeds."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from flows.learning_config import SMOKE_EXAMPLES, LearningConfig
-from flows.loading import CONFIGS, load
+from flows.loading import loader, shipped
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.presets import FINETUNE_PRESETS, finetune_preset
 
@@ -38,15 +36,8 @@ class TuningConfig(LearningConfig):
         return self.model_copy(update={"seeds": self.seeds[:1], "limits": limits, "settings": settings, "serve": False})
 
 
-def load_tuning(path: Path, overrides: Mapping[str, str] | None = None) -> TuningConfig:
-    """Read a fine-tuning's YAML file and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, TuningConfig)
+load_tuning = loader(TuningConfig)
 
 
-def shipped_tuning() -> TuningConfig:
-    """What the flow runs when nothing else is said; it needs a model and a task."""
-    return load_tuning(CONFIGS / "finetune" / "small-bert.yaml")
+shipped_tuning = shipped(load_tuning, "finetune/small-bert.yaml")
+"""What the flow runs when nothing else is said; it needs a model and a task."""

@@ -1,12 +1,9 @@
 """The configuration of instruction tuning: conversations, a model, and its training."""
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from pydantic import Field
 
 from flows.learning_config import SMOKE_EXAMPLES, LearningConfig
-from flows.loading import CONFIGS, load
+from flows.loading import loader, shipped
 from lm.chat.config import ChatConfig
 from lm.config import TrainConfig
 
@@ -26,15 +23,8 @@ class InstructConfig(LearningConfig):
         return self.model_copy(update={"limits": limits, "chat": chat, "train": train})
 
 
-def load_instruct(path: Path, overrides: Mapping[str, str] | None = None) -> InstructConfig:
-    """Read the YAML file of an instruction tuning and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, InstructConfig)
+load_instruct = loader(InstructConfig)
 
 
-def shipped_instruct() -> InstructConfig:
-    """What the flow runs when nothing else is said; it needs a model and a task."""
-    return load_instruct(CONFIGS / "instruct" / "chat.yaml")
+shipped_instruct = shipped(load_instruct, "instruct/chat.yaml")
+"""What the flow runs when nothing else is said; it needs a model and a task."""

@@ -1,15 +1,12 @@
 """The configuration of a ladder: one corpus, one tokenizer, one budget, and the models to be compared."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from flows.config import TokensConfig
-from flows.loading import CONFIGS, load
+from flows.loading import loader, shipped
 from flows.rungs import TOKENIZERS, WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung, TrainedRung
 from lm.config import TrainConfig
 from lm.parallel import ParallelConfig
@@ -158,31 +155,15 @@ class ModelConfig(ModelsConfig, ParallelConfig):
         return {**raw, "model": self.model.smaller().model_dump()}
 
 
-def load_ladder(path: Path, overrides: Mapping[str, str] | None = None) -> LadderConfig:
-    """Read a ladder's YAML file and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, LadderConfig)
+load_ladder = loader(LadderConfig)
 
 
-def load_model_config(path: Path, overrides: Mapping[str, str] | None = None) -> ModelConfig:
-    """Read the YAML file of one model and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, ModelConfig)
+load_model_config = loader(ModelConfig)
 
 
-@cache
-def shipped_ladder() -> LadderConfig:
-    """What the deployment runs when nothing else is said."""
-    return load_ladder(CONFIGS / "ladder.yaml")
+shipped_ladder = shipped(load_ladder, "ladder.yaml")
+"""What the deployment runs when nothing else is said."""
 
 
-@cache
-def shipped_model() -> ModelConfig:
-    """What the deployment of one model runs when nothing else is said."""
-    return load_model_config(CONFIGS / "models" / "gpt2.yaml")
+shipped_model = shipped(load_model_config, "models/gpt2.yaml")
+"""What the deployment of one model runs when nothing else is said."""

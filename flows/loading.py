@@ -5,14 +5,16 @@ import glob
 import os
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
+Loaded = TypeVar("Loaded", bound=BaseModel, covariant=True)
 DISCRIMINATORS = ("format", "kind", "form")
 """The fields by which one of several models is chosen."""
 
@@ -24,16 +26,36 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
 
 
+class Loader(Protocol[Loaded]):
+    """Reads one kind of configuration: a YAML file, and `--set` overrides (dotted key to YAML value).
+
+    Raises:
+        ConfigError: no such file, no YAML, an unknown key (with the nearest valid one) or an invalid value.
+    """
+
+    def __call__(self, path: Path, overrides: Mapping[str, str] | None = None) -> Loaded: ...
+
+
 EXTENDS = "extends"
 """The key by which a file names another, relative to itself, whose keys it has but for those that it says itself."""
 
 
-def read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The mapping that a YAML file holds, with what it `extends` below it; a list replaces the other as a whole.
+def read(path: Path, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The mapping that a YAML file holds, with what it `extends` below it, and `overrides` (dotted key to YAML value).
+
+    A list replaces the other as a whole.
 
     Raises:
-        ConfigError: no such file (with the shipped ones), no YAML, no mapping, files that extend each other.
+        ConfigError: no such file (with the shipped ones), no YAML, no mapping, files that extend each other, and as
+            `override` does.
     """
+    raw = _read(path)
+    for key, value in (overrides or {}).items():
+        override(raw, key, value)
+    return raw
+
+
+def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
         named = f" (extended by {extended_by[-1]})" if extended_by else ""
         raise ConfigError(f"{path}: no such file{named}; shipped configurations: {_shipped(path)}")
@@ -49,7 +71,7 @@ def read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
         return raw
     if not isinstance(base := raw.pop(EXTENDS), str):
         raise ConfigError(f"{path}: {EXTENDS} must be the name of a file (given: {base!r})")
-    return _merged(read(path.parent / base, (*extended_by, path.resolve())), raw)
+    return _merged(_read(path.parent / base, (*extended_by, path.resolve())), raw)
 
 
 def _shipped(path: Path) -> str:
@@ -70,19 +92,22 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def load(path: Path, overrides: Mapping[str, str] | None, model: type[Model]) -> Model:
-    """Read a YAML file and apply `--set` overrides (dotted key to YAML value).
+    """Read a configuration of this kind as a `Loader` does."""
+    return parse(read(path, overrides), str(path), model)
 
-    Raises:
-        ConfigError: no such file, no YAML, an unknown key (with the nearest valid one) or an invalid value.
-    """
-    raw = read(path)
-    for key, value in (overrides or {}).items():
-        override(raw, key, value)
-    return parse(raw, str(path), model)
+
+def loader(model: type[Model]) -> Loader[Model]:
+    """The function that reads configurations of this kind."""
+    return lambda path, overrides=None: load(path, overrides, model)
+
+
+def shipped(load: Loader[Model], name: str) -> Callable[[], Model]:
+    """What a flow runs when nothing else is said: a file below `configs/`, read once."""
+    return cache(lambda: load(CONFIGS / name))
 
 
 def parse(raw: Mapping[str, Any], where: str, model: type[Model]) -> Model:
-    """Validate a configuration that came from `where`. Raises ConfigError as `load` does."""
+    """Validate a configuration that came from `where`. Raises ConfigError as a `Loader`."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:

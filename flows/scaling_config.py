@@ -1,15 +1,12 @@
 """The configuration of a scaling study: one corpus, one kind of model, sizes and budgets, and a larger model."""
 
-from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from flows.config import TokensConfig
 from flows.ladder_config import SMOKE_FILES
-from flows.loading import CONFIGS, load
+from flows.loading import loader, shipped
 from flows.rungs import GPTRung, ModernRung
 from lm.config import StrictModel, TrainConfig
 from lm.flops import body_parameters
@@ -185,16 +182,8 @@ def _first(error: ValueError) -> str:
     return str(found()[0]["msg"]).removeprefix("Value error, ") if found else str(error)
 
 
-def load_scaling(path: Path, overrides: Mapping[str, str] | None = None) -> ScalingConfig:
-    """Read a study's YAML file and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, ScalingConfig)
+load_scaling = loader(ScalingConfig)
 
 
-@cache
-def shipped_scaling() -> ScalingConfig:
-    """What the deployment runs when nothing else is said."""
-    return load_scaling(CONFIGS / "scaling.yaml")
+shipped_scaling = shipped(load_scaling, "scaling.yaml")
+"""What the deployment runs when nothing else is said."""

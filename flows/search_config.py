@@ -1,12 +1,9 @@
 """The configuration of a search: a fine-tuning, and which of its settings are looked for."""
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from pydantic import Field
 
 from flows.finetune_config import TuningConfig
-from flows.loading import CONFIGS, load
+from flows.loading import loader, shipped
 from lm.finetune.search_config import SearchConfig
 
 
@@ -26,11 +23,8 @@ class SearchTuningConfig(TuningConfig):
         return SearchTuningConfig.model_validate({**dict(small), "search": less})
 
 
-def load_search(path: Path, overrides: Mapping[str, str] | None = None) -> SearchTuningConfig:
-    """Read a search's YAML file and apply `--set` overrides. Raises ConfigError as `flows.loading.load` does."""
-    return load(path, overrides, SearchTuningConfig)
+load_search = loader(SearchTuningConfig)
 
 
-def shipped_search() -> SearchTuningConfig:
-    """What the flow runs when nothing else is said; it needs a model and a task."""
-    return load_search(CONFIGS / "search" / "small-bert.yaml")
+shipped_search = shipped(load_search, "search/small-bert.yaml")
+"""What the flow runs when nothing else is said; it needs a model and a task."""

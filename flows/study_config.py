@@ -1,13 +1,11 @@
 """The configuration of a study: systems, numbers of labels and seeds that are compared on the same tasks."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from flows.curation import Section
-from flows.loading import CONFIGS, ConfigError, load
+from flows.loading import ConfigError, loader, shipped
 from lm.finetune.config import BaselineConfig, FinetuneConfig
 from lm.finetune.presets import FINETUNE_PRESETS, finetune_preset
 from tasks.run import Resources
@@ -132,15 +130,8 @@ class StudyConfig(Section):
         )
 
 
-def load_study(path: Path, overrides: Mapping[str, str] | None = None) -> StudyConfig:
-    """Read a study's YAML file and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, StudyConfig)
+load_study = loader(StudyConfig)
 
 
-def shipped_study() -> StudyConfig:
-    """What the flow runs when nothing else is said; it needs models."""
-    return load_study(CONFIGS / "studies" / "labels.yaml")
+shipped_study = shipped(load_study, "studies/labels.yaml")
+"""What the flow runs when nothing else is said; it needs models."""

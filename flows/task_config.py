@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from flows.curation import Section
-from flows.loading import CONFIGS, ConfigError, files_named, load
+from flows.loading import CONFIGS, ConfigError, files_named, loader
 from lm.labelled.folder import Task
 from lm.labelled.forms import AnyForm
 from lm.labelled.read_config import HubConfig, ReadConfig, SplitSource, fields_of
@@ -152,13 +152,7 @@ def _of_packages(packages: tuple[str, ...]) -> tuple[Path, ...]:
     return tuple(kept)
 
 
-def load_task(path: Path, overrides: Mapping[str, str] | None = None) -> TaskConfig:
-    """Read a task's YAML file and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, TaskConfig)
+load_task = loader(TaskConfig)
 
 
 def load_shipped_task(name: str, limits: Mapping[str, int], *forms: str) -> TaskConfig:

@@ -1,13 +1,12 @@
 """The configuration of a translator: pairs of texts, tokenizers for both sides, a model and its training."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from flows.curation import Section
-from flows.loading import CONFIGS, expanded, load
+from flows.loading import expanded, loader, shipped
 from lm.config import TrainConfig
 from lm.tokenizers.config import ByteBPEConfig, TokenizerConfig
 from lm.translator_config import TranslatorConfig
@@ -134,15 +133,8 @@ class TranslationConfig(Section):
         return TranslationConfig.model_validate(raw)
 
 
-def load_translation(path: Path, overrides: Mapping[str, str] | None = None) -> TranslationConfig:
-    """Read a translator's YAML file and apply `--set` overrides.
-
-    Raises:
-        ConfigError: as `flows.loading.load` does.
-    """
-    return load(path, overrides, TranslationConfig)
+load_translation = loader(TranslationConfig)
 
 
-def shipped_translation() -> TranslationConfig:
-    """What the flow trains when nothing else is said."""
-    return load_translation(CONFIGS / "translation" / "transformer.yaml")
+shipped_translation = shipped(load_translation, "translation/transformer.yaml")
+"""What the flow trains when nothing else is said."""

@@ -30,7 +30,7 @@ class FinetuneRequest(StrictModel):
         return {name: value for name, value in settings.items() if name not in UNSEEN_IN_RESULT}
 
 
-@stage(version=3, libraries=("torch", "tokenizers"))
+@stage(version=4, libraries=("torch", "tokenizers"))
 def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: Artifact) -> None:
     """Teach a pretrained model, or random weights of its size, what a labelled set asks, and predict dev and test."""
     from lm.finetune.train import finetune as run
@@ -39,6 +39,7 @@ def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: 
     with training(work, config.settings.device) as (hooks, should_stop):
         result = run(examples.path, model.path, config.settings, work.directory, hooks, should_stop, checkpoints)
     work.counts |= {name: result[name] for name in ("steps", "parameters", "learning")} | figures(result)
+    work.counts |= {f"looks_{name}": count for name, count in result["looks"].items()}
     for split, lost in result["lost"].items():
         work.counts |= {f"{split}_examples_{how}": count for how, count in lost.items()}
     for split, words in result.get("words", {}).items():
@@ -82,7 +83,7 @@ class SummaryConfig(StrictModel):
     serve: bool = Field(default=True, description="Whether it is registered in MLflow, to be served.")
 
 
-@stage(version=3, libraries=("torch", "tokenizers"))
+@stage(version=4, libraries=("torch", "tokenizers"))
 def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact], examples: Artifact) -> None:
     """One model over several seeds: every metric's mean, standard deviation and interval, a report, and the best run,
     which alone is registered in MLflow."""
@@ -96,7 +97,7 @@ def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact],
     results = [read_json(run.file(METRICS)) for run in runs]
     found = summarise([run.path for run in runs], results)
     found["runs"] = [
-        {"artifact": run.name, "seed": result["seed"], **figures(result)}
+        {"artifact": run.name, "seed": result["seed"], "looks": result["looks"], **figures(result)}
         for run, result in zip(runs, results, strict=True)
     ]
     write_json(work.directory / SUMMARY, found)

@@ -1,6 +1,6 @@
 """The report of a fine-tuning as one self-contained page: what was reached, where the best run errs, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from lm.labelled.folder import LabelledSet, Split
 from lm.labelled.forms import Regression, Tagging
 from tasks.finetune_figures import reliability_diagram, saliency_picture
 from tasks.finetune_findings import MOST_ERRORS, PICTURES, Shown, calibration, confusion, pictured, ranked, shown
+from tasks.finetune_phrases import lost_phrases, stopped_early, times
 from tasks.report_format import decimal, short
 from tasks.report_page import environment, style_sheet
 from tasks.report_results import confusion as confusion_picture
@@ -73,11 +74,15 @@ def finetune_page(summary: Mapping[str, Any], best: Path, examples: Path) -> str
             lead=_lead(summary, predictor),
             tiles=_tiles(summary),
             figures=[{"split": SPLITS[s], "metric": m, **spread} for s, m, spread in _spreads(summary)],
-            lost=_lost(summary["lost"]),
+            looks=_looks(summary["runs"], predictor.settings.patience),
+            lost=lost_phrases(summary["lost"]),
             runs=summary["runs"],
             run_columns=[(s, m) for s, m, _ in _spreads(summary)],
             best=summary["best"],
-            parts=[_part(split, of) for split, of in predictions.items()],
+            parts=[
+                part for split, of in predictions.items() if (part := _part(split, of)).confusion or part.reliability
+            ],
+            seeds=summary["seeds"],
             split_names=SPLITS,
             far=isinstance(task.ask, Regression),
             errors=errors,
@@ -128,21 +133,20 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         Tile(
             f"{SPLITS[split]} {metric.replace('_', ' ')}",
             decimal(spread["mean"]),
-            f"± {decimal(spread['sd'])} over {summary['seeds']} seed{'s' if summary['seeds'] > 1 else ''}, "
-            f"{decimal(spread['low'])} – {decimal(spread['high'])}",
+            (f"± {decimal(spread['sd'])} over {summary['seeds']} seeds, " if summary["seeds"] > 1 else "1 seed, ")
+            + f"{decimal(spread['low'])} – {decimal(spread['high'])}",
         )
         for split, metric, spread in _spreads(summary)
     ][:6]
 
 
-def _lost(lost: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """What did not fit, a phrase for each kind and split."""
-    said = {
-        "cut": "with a text too long for the model, whose end it did not read",
-        "unreachable": "with an answer that stands in no window of the context, or not in the context at all",
-    }
-    names = {"train": "training", "valid": "dev", "test": "test"}
-    return [f"{count:,} {names[split]} examples {said[how]}" for split, of in lost.items() for how, count in of.items()]
+def _looks(runs: Sequence[Mapping[str, Any]], patience: object) -> str:
+    """How often the runs looked at dev, and whether that ended one early."""
+    planned, early = runs[0]["looks"]["planned"], sum(stopped_early(run["looks"]) for run in runs)
+    kept = f"A run looks at dev {times(planned)} and keeps the weights that were best there."
+    if patience is None or planned == 1:
+        return kept
+    return f"{kept} After {patience} in a row without a better one it stops: {early} of {len(runs)} did so early."
 
 
 def _lead(summary: Mapping[str, Any], predictor: Predictor) -> str:
@@ -150,8 +154,9 @@ def _lead(summary: Mapping[str, Any], predictor: Predictor) -> str:
     start = "a pretrained model" if settings.initialisation == "pretrained" else "random weights"
     kind = predictor.model.backbone.settings.kind  # type: ignore[attr-defined]
     parameters = sum(p.numel() for p in predictor.model.parameters())
+    epochs = f"{settings.epochs:g} epoch{'' if settings.epochs == 1 else 's'}"
+    seeds = f"{summary['seeds']} seed{'s' if summary['seeds'] > 1 else ''}"
     return (
-        f"A {kind} of {short(parameters)} parameters, from {start}: {settings.epochs:g} epochs, batch "
-        f"{settings.batch}, learning rate {settings.learning_rate:g}, {summary['seeds']} "
-        f"seed{'s' if summary['seeds'] > 1 else ''}."
+        f"A {kind} of {short(parameters)} parameters, from {start}: {epochs}, batch {settings.batch}, learning rate"
+        f" {settings.learning_rate:g}, {seeds}."
     )

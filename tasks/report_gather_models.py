@@ -116,10 +116,14 @@ def finetuning(
             "batch": str(config["batch"]),
             "learning rate": f"{config['learning_rate']:g}, warm-up over {config['warmup']:.0%} of the steps",
             "dropout": f"{_dropout(config)}, before the head {config['head_dropout']:g}",
-            "weights kept": f"the best on the dev set of {config['evaluations']} evaluations",
+            "weights kept": f"the best on the dev set of {config['evaluations']} evaluations{_patience(config)}",
             "device": f"{config['device']}, {config['precision']}",
         },
     )
+
+
+def _patience(config: Mapping[str, Any]) -> str:
+    return "" if config["patience"] is None else f"; stopped after {config['patience']} in a row that are no better"
 
 
 def _dropout(config: Mapping[str, Any]) -> str:

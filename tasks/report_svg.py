@@ -97,9 +97,11 @@ class Plot(NamedTuple):
         y_format: Callable[[float], str],
         x_ticks: Sequence[float] | None = None,
         y_most: int = 5,
+        x_room: float = 0.0,
     ) -> Markup:
-        """Light horizontal rules with their figures, ticks below, the axes' names."""
-        left, right, bottom, top = self.x.start, self.x.end, self.y.start, self.y.end
+        """Light horizontal rules with their figures, ticks below, the axes' names; `x_room` is left free on either side
+        of the values."""
+        left, right, bottom, top = self.x.start - x_room, self.x.end + x_room, self.y.start, self.y.end
         parts = [text(left - 42, top - 12, y_label, "axis")]
         for value in self.y.ticks(y_most):
             parts.append(line(left, self.y(value), right, self.y(value), "rule"))

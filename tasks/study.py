@@ -49,7 +49,7 @@ def example_count(examples: Artifact, split: str) -> int:
     return int(pq.read_metadata(examples.file(f"{split}.parquet")).num_rows)
 
 
-@stage(version=3)
+@stage(version=4)
 def study(work: Work, config: StudyRequest, *, runs: list[Artifact]) -> None:
     """Write study.json (a row for each cell), study.md and a picture for each task."""
     from lm.finetune.study import resolution
@@ -102,6 +102,7 @@ def _rows(config: StudyRequest, runs: list[Artifact]) -> Iterator[Row]:
             **cell.model_dump(mode="json", exclude={"against"}),
             "split": split,
             "lost": results[0].get("lost", {}),
+            "looks": [result["looks"] for result in results if "looks" in result],
             "parameters": results[0].get("parameters"),
             "learning": results[0].get("learning"),
             "items": len(systems[0].rows),

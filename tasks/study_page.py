@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tasks.finetune_phrases import lost_phrases, stopped_early
+
 
 def page(said: dict[str, Any]) -> str:
     """The page of a study, from what study.json holds."""
@@ -10,7 +12,7 @@ def page(said: dict[str, Any]) -> str:
     for task, about in said["tasks"].items():
         lines += [f"## {task}", "", f"![{about['metric']} against labels]({about['picture']})", ""]
         rows = [row for row in said["rows"] if row["task"] == task]
-        lines += [*_table(rows), "", *_resolution(about), ""]
+        lines += [*_table(rows), "", *_resolution(about), "", *_stopped(rows), *_lost(rows)]
     lines += [
         "± is the standard deviation over seeds. Intervals are 95 % bootstrap intervals over the items: they say how"
         " sure a figure is for items like these, not how other seeds would do. A difference in bold has an interval"
@@ -42,6 +44,31 @@ def _difference(found: dict[str, Any] | None) -> str:
     shown = f"**{value}**" if found["resolved"] else value
     between = f"({found['low']:+.3f} to {found['high']:+.3f})"
     return f"{shown} {between} to {found['system']} | {found['p_value']:.3f}"
+
+
+def _stopped(rows: list[dict[str, Any]]) -> Iterator[str]:
+    looks = [of for row in rows for of in row["looks"]]
+    if early := sum(map(stopped_early, looks)):
+        made, planned = (sum(of[name] for of in looks) for name in ("made", "planned"))
+        yield (
+            f"**Stopped early** {'were' if early > 1 else 'was'} {early} of {len(looks)} runs, after {made} of"
+            f" {planned} looks at dev in all: enough in a row were no better than the best, whose weights are kept."
+        )
+        yield ""
+
+
+def _lost(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """What did not fit; systems of which the same is true stand together."""
+    alike: dict[tuple[int, tuple[str, ...]], list[str]] = {}
+    for row in rows:
+        if phrases := tuple(lost_phrases(row["lost"])):
+            alike.setdefault((row["examples"], phrases), []).append(f"**{row['system']}**")
+    if alike:
+        yield "What did not fit into an input:"
+        yield ""
+        for (examples, phrases), systems in alike.items():
+            yield f"- {', '.join(systems)} at {examples:,} labels: {'; '.join(phrases)}"
+        yield ""
 
 
 def _resolution(about: dict[str, Any]) -> Iterator[str]:

@@ -1,18 +1,22 @@
 """The picture of a study: a figure against the number of labels, a line for each system, with its intervals."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from tasks.report_svg import Child, Plot, Scale, line, path, picture, tag, text
+from tasks.report_svg import Child, Plot, Scale, line, path, picture, rectangle, tag, text
 
-WIDTH, HEIGHT, LEGEND = 760.0, 380.0, 190.0
+LEFT, RIGHT, HEIGHT = 60.0, 570.0, 380.0
+"""Of the frame; beside it stand the names."""
+BESIDE = 44.0
+"""How far systems stand apart at most, all together, at one number of labels."""
 COLOURS = ("#0a64ad", "#bf4f12", "#2f7d4f", "#7a4fa3", "#8a6d1b", "#3c4650", "#b0326b", "#1b8a8a")
 DASHES = ("none", "7 3", "2 3", "8 3 2 3")
 STYLE = (
     "text { font: 13px system-ui, sans-serif; fill: #3c4650; } .tick { font-size: 12px; } .axis { font-weight: 600; }"
-    " .rule { stroke: #e3e7eb; } .base { stroke: #8b949e; } path { fill: none; stroke-width: 2; }"
+    " .rule { stroke: #e3e7eb; } .base { stroke: #8b949e; } .page { fill: #fff; } path { fill: none; stroke-width: 2; }"
     + "".join(f" .s{n} {{ stroke: {colour}; }} .d{n} {{ fill: {colour}; }}" for n, colour in enumerate(COLOURS))
 )
 
@@ -30,30 +34,55 @@ def picture_of(metric: str, series: Sequence[Series]) -> str:
     values = [value for of in series for point in of.points for value in point[1:]]
     low, high = min(values), max(values)
     margin = 0.05 * (high - low) or 0.05
-    right = WIDTH - LEGEND
+    apart = min(5.0, BESIDE / len(series))
+    room = 12 + apart * (len(series) - 1) / 2
     plot = Plot(
-        Scale(sizes[0] / 1.2, sizes[-1] * 1.2, 60, right, log=True),
-        Scale(max(low - margin, min(low, 0.0)), high + margin, HEIGHT - 52, 36),
+        Scale(sizes[0], sizes[-1], LEFT + room, RIGHT - room, log=True),
+        Scale(low - margin if low < 0 else max(low - margin, 0.0), high + margin, HEIGHT - 52, 36),
     )
-    frame = plot.frame(
-        "labels (logarithmic)", metric, lambda value: f"{value:,.0f}", lambda value: f"{value:.2f}", x_ticks=sizes
+    width = RIGHT + 60 + max(_width(of.name) for of in series)
+    height = max(HEIGHT, 66 + 22 * len(series))
+    parts: list[Child] = [tag("style", Markup(STYLE)), rectangle(0, 0, width, height, "page")]
+    parts.append(
+        plot.frame(
+            "labels (logarithmic)",
+            metric.replace("_", " "),
+            lambda value: f"{value:,.0f}",
+            lambda value: f"{value:.2f}",
+            x_ticks=_apart(plot.x, sizes),
+            y_most=7,
+            x_room=room,
+        )
     )
-    parts: list[Child] = [tag("style", Markup(STYLE)), frame]
     for number, of in enumerate(series):
-        parts += _drawn(plot, number, of, len(series))
+        parts += _drawn(plot, number, of, apart * (number - (len(series) - 1) / 2))
         y = 44 + 22 * number
         dash = DASHES[number // len(COLOURS) % len(DASHES)]
-        mark = tag("path", class_=f"s{number % len(COLOURS)}", d=path([(right + 14, y), (right + 38, y)]),
+        mark = tag("path", class_=f"s{number % len(COLOURS)}", d=path([(RIGHT + 14, y), (RIGHT + 38, y)]),
                    stroke_dasharray=dash)  # fmt: skip
-        parts += [mark, text(right + 44, y + 4, of.name)]
+        parts += [mark, text(RIGHT + 44, y + 4, of.name)]
     label = f"{metric} against labels: {', '.join(of.name for of in series)}"
-    found = picture(WIDTH, max(HEIGHT, 66 + 22 * len(series)), label, *parts)
+    found = picture(width, height, label, *parts)
     return str(found).replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + "\n"
 
 
-def _drawn(plot: Plot, number: int, of: Series, count: int) -> list[Child]:
+def _width(name: str) -> float:
+    """About how many pixels a name takes."""
+    return sum(13.5 if unicodedata.east_asian_width(character) in "WF" else 7.6 for character in name)
+
+
+def _apart(scale: Scale, sizes: Sequence[int]) -> list[int]:
+    """The sizes whose figures do not run into one another, the larger first: the largest is all there are."""
+    kept: list[int] = []
+    for size in reversed(sizes):
+        if not kept or scale(kept[-1]) - scale(size) > 4 * (len(f"{size:,}") + len(f"{kept[-1]:,}")) + 6:
+            kept.append(size)
+    return kept[::-1]
+
+
+def _drawn(plot: Plot, number: int, of: Series, beside: float) -> list[Child]:
     """A line, and at each of its points the interval; systems stand a little beside each other."""
-    colour, beside = number % len(COLOURS), 5.0 * (number - (count - 1) / 2)
+    colour = number % len(COLOURS)
     dash = DASHES[number // len(COLOURS) % len(DASHES)]
     points = [(plot.x(labels) + beside, plot.y(value)) for labels, value, _, _ in of.points]
     parts: list[Child] = [tag("path", class_=f"s{colour}", d=path(points), stroke_dasharray=dash)]

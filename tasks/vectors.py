@@ -9,7 +9,7 @@ from tasks.store import Artifact
 from tasks.training import training
 
 
-@stage(version=1, libraries=("numba",))
+@stage(version=2, libraries=("numba",))
 def word_vectors(
     work: Work,
     config: VectorsConfig,
@@ -39,12 +39,13 @@ def word_vectors(
             hooks=hooks,
             should_stop=should_stop,
         )
-    (work.directory / "result.json").write_text(json.dumps({"losses": described["losses"]}, indent=1))
+    losses = {name: described[name] for name in ("losses", "losses_at_rest") if name in described}
+    (work.directory / "result.json").write_text(json.dumps(losses, indent=1))
     work.counts |= {
         "documents": len(index),
         "tokens": described["tokens"],
         "words": described["words"],
         "parameters": described["words"] * config.dimensions,
-        "loss": described["losses"][-1],
+        **{name.replace("losses", "loss"): of[-1] for name, of in losses.items()},
         "deterministic": described["deterministic"],
     }

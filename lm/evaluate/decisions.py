@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from lm.evaluate.bootstrap import Interval
 from lm.evaluate.metrics import wilson
+from lm.evaluate.student import t_quantile
 
 DECISIONS = "decisions.parquet"
 COMMON = pa.schema([("id", pa.string()), ("group", pa.string()), ("score", pa.float64())])
@@ -49,12 +50,14 @@ def figure(found: Interval, n: int) -> Figure:
 
 
 def mean(scores: np.ndarray) -> Figure:
-    """The mean of scores with the interval of its normal approximation, 1.96 standard errors each way."""
+    """The mean of scores with its interval by Student's t; of one alone nothing is known of how far it is off."""
     n = len(scores)
     if not n:
         raise ValueError("there is no item to take the mean of")
     middle = float(scores.mean())
-    half = 1.96 * float(scores.std(ddof=1)) / n**0.5 if n > 1 else 0.0
+    if n == 1:
+        return plain(middle, 1)
+    half = t_quantile(n - 1) * float(scores.std(ddof=1)) / n**0.5
     return {"value": middle, "low": middle - half, "high": middle + half, "n": n}
 
 

@@ -146,10 +146,11 @@ def memorised_figures(table: pa.Table) -> dict[str, Figure]:
         for what, covered in (("tokens", "covered"), ("words", "words_covered")):
             shares = here[covered] / np.maximum(here[what], 1)
             total = float(here[covered].sum()) / max(float(here[what].sum()), 1.0)
-            interval = mean(shares.astype(np.float64))
-            width = (float(interval["high"] or 0) - float(interval["low"] or 0)) / 2
-            low, high = max(0.0, total - width), min(1.0, total + width)
-            found[f"{name}/{what}"] = {"value": total, "low": low, "high": high, "n": int(here[what].sum())}
+            interval, said = mean(shares.astype(np.float64)), int(here[what].sum())
+            found[f"{name}/{what}"] = plain(total, said)
+            if interval["low"] is not None and interval["high"] is not None:
+                width = (interval["high"] - interval["low"]) / 2
+                found[f"{name}/{what}"] |= {"low": max(0.0, total - width), "high": min(1.0, total + width)}
         found[f"{name}/texts"] = share((here["runs_found"] > 0).astype(np.float64))
         if name == "prompted":
             found["prompted/continued"] = share(here["continues"].astype(np.float64))

@@ -1,7 +1,7 @@
 """Configuration of fine-tuning and of its baseline, importable without torch and scikit-learn."""
 
 import math
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -140,8 +140,10 @@ class FinetuneConfig(StrictModel):
     evaluations: int = Field(
         default=4, ge=1, description="How often the dev set is looked at; the best of these weights are kept."
     )
-    patience: int | None = Field(
-        default=None, ge=1, description="End after so many of these without a better one; null: never before the end."
+    patience: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        default="auto",
+        description="Early stopping: end after so many looks in a row that are no better than the best; null: never"
+        " before the end. `auto`: half of them, as long as nothing is woken on the way (`unfreeze_epochs`).",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="`auto`: a CUDA GPU if there is one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -229,6 +231,8 @@ class FinetuneConfig(StrictModel):
             "both_orders": not kind.encoder and not kind.features,
             "scored_piece": "last" if kind.causal else "first",
             "auxiliary_weight": 0.5 if kind.causal else 0.0,
+            # before all layers are awake that dev stands still says nothing
+            "patience": None if self.unfreeze_epochs is not None else math.ceil(self.evaluations / 2),
         }
         update |= {name: value for name, value in chosen.items() if getattr(self, name) == "auto"}
         return self.model_copy(update=update)

@@ -1,4 +1,4 @@
-"""Settings of fine-tuning that were published, and ours for small models."""
+"""Settings of fine-tuning that were published, of fixed length as they were, and ours for small models."""
 
 from typing import Any
 
@@ -13,17 +13,23 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
     "small-bert": FinetuneConfig(learning_rate=3e-4, batch=16, epochs=4),
     # Radford et al. 2018; openai/finetune-transformer-lm `train.py`: 8 examples on each of 4 GPUs.
     "gpt1": FinetuneConfig(
-        learning_rate=6.25e-5, batch=32, epochs=3, warmup=0.002, pooling="extract", auxiliary_weight=0.5
+        learning_rate=6.25e-5,
+        batch=32,
+        epochs=3,
+        warmup=0.002,
+        pooling="extract",
+        auxiliary_weight=0.5,
+        patience=None,
     ),
     # Devlin et al. 2019, appendix A.3: the best on dev of 2e-5, 3e-5, 5e-5 (and 16 or 32 examples, 2 to 4 epochs).
     "bert": FinetuneConfig(
-        learning_rate=2e-5, batch=32, epochs=3, pooling="pooler", auxiliary_weight=0.0, max_answer=30
+        learning_rate=2e-5, batch=32, epochs=3, pooling="pooler", auxiliary_weight=0.0, max_answer=30, patience=None
     ),
     # Ours: frozen features (ELMo, word2vec, GloVe, CoVe), of which a mix and a linear layer learn.
     "features": FinetuneConfig(
         learning_rate=0.01, batch=32, epochs=10, pooling="mean", auxiliary_weight=0.0, head_dropout=0.2
     ),
-    # Howard & Ruder 2018, section 4.1: 50 epochs there, all layers after the first few.
+    # Howard & Ruder 2018, section 4.1: 50 epochs there, all layers after the first few, and no early stopping.
     "ulmfit": FinetuneConfig(
         learning_rate=0.01,
         batch=64,
@@ -35,6 +41,7 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
         auxiliary_weight=0.0,
         weight_decay=0.0,
         dropout=None,
+        patience=None,
     ),
 }
 

@@ -56,10 +56,10 @@ def finetune(
             in the same bits. None: `directory`/checkpoints, removed when the run is done.
 
     Returns what metrics.json says: task, metric (its first), classes (of a classification), initialisation, seed,
-    steps, best_step, parameters, learning (how many of them learn), `lost` (of each split, how many examples did not
-    fit: `lm.finetune.forms.base.Items`), of models that give features `words` (how many
-    each split has, and how many of them are unknown), and the scores (`Predictions.scores`) of valid and
-    test.
+    steps, best_step, `looks` at dev (`made` and, had it not stopped early, `planned`), parameters, learning (how many
+    of them learn), `lost` (of each split, how many examples did not fit: `lm.finetune.forms.base.Items`), of models
+    that give features `words` (how many each split has, and how many of them are unknown), and the scores
+    (`Predictions.scores`) of valid and test.
     Raises ValueError for a set or settings that do not fit the model.
     """
     labelled = LabelledSet(data)
@@ -106,11 +106,13 @@ def finetune(
         figures = {name: float(value) for name, value in found.items() if isinstance(value, float)}
         return figures | {"error": 1 - float(found[task.metrics[0]])}
 
+    plan = config.train_config(pretrained.settings, steps)
+    interval = int(plan.eval_interval)
     result = Trainer(
         model=model,
         objective=FinetuneObjective(form, float(config.auxiliary_weight)),
         examples=items["train"],
-        config=config.train_config(pretrained.settings, steps),
+        config=plan,
         steps=steps,
         directory=checkpoints or directory / "checkpoints",
         evaluate=evaluate,
@@ -118,7 +120,7 @@ def finetune(
         should_stop=should_stop,
         best_metric="error",
         groups=lambda _: task_groups(model, config),
-        patience=config.patience,
+        patience=None if config.patience is None else int(config.patience),
         rate_scale=woken or constant_rate,
         settings={
             "finetune": config.model_dump(mode="json", exclude=set(HOW)),
@@ -142,6 +144,7 @@ def finetune(
         "seed": config.seed,
         "steps": result.step,
         "best_step": result.best_step,
+        "looks": {"made": math.ceil(result.step / interval), "planned": math.ceil(steps / interval)},
         "parameters": sum(p.numel() for p in model.parameters()),
         "learning": learning,
         "examples": len(examples["train"]),

@@ -45,6 +45,7 @@ class RunState:
     epoch_loss: float = 0.0
     epoch_predictions: int = 0
     epochs: list[float] = field(default_factory=list)
+    at_rest: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -52,7 +53,8 @@ class ChunkRun:
     """`epochs` passes over `chunks` chunks; `train(n)` trains `arrays` in place on chunk n of chunks * epochs.
 
     sizes: words (or records) of each chunk of an epoch; identity: what must be equal for a checkpoint to be of this
-    run, by name; rate(n): the learning rate where chunk n begins, for the reports.
+    run, by name; rate(n): the learning rate where chunk n begins, for the reports; at_rest: what the loss is without
+    training, asked at the end of each epoch.
     """
 
     train: Callable[[int], Figures]
@@ -62,6 +64,7 @@ class ChunkRun:
     identity: dict[str, Any]
     directory: Path
     rate: Callable[[int], float]
+    at_rest: Callable[[], Figures] | None = None
     threads: int = 1
     hooks: Hooks = field(default_factory=Hooks)
     should_stop: ShouldStop = never
@@ -123,6 +126,9 @@ class ChunkRun:
         if state.step == epoch_end:
             state.epochs.append(state.epoch_loss / max(1, state.epoch_predictions))
             state.epoch_loss, state.epoch_predictions = 0.0, 0
+            if self.at_rest is not None:
+                loss, predictions = self.at_rest()
+                state.at_rest.append(loss / max(1, predictions))
 
     def _report(self, window: tuple[float, int], now: float) -> tuple[float, int]:
         state = self.state
@@ -132,6 +138,8 @@ class ChunkRun:
             "tokens": float(state.items),
             "tokens_per_second": (state.items - window[1]) / max(now - window[0], 1e-9),
         }
+        if state.at_rest:
+            figures["loss_at_rest"] = state.at_rest[-1]
         self.hooks.on_metrics(state.step, figures)
         state.loss, state.predictions = 0.0, 0
         return now, state.items

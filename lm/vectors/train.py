@@ -36,8 +36,9 @@ def train_vectors(
     Goes on from the newest good checkpoint in `scratch`, where the text as rows and GloVe's co-occurrences (made of
     blocks of `memory` bytes) lie too. The text is read again then, and lines must be the same ones.
 
-    Returns what config.json says: the settings, words (with a vector), tokens (the text's words that have one), epochs
-    (the mean loss of each), ... Raises Interrupted, ResumeError and NonFiniteError as `ChunkRun.run` does, and
+    Returns what config.json says: the settings, words (with a vector), tokens (the text's words that have one), losses
+    (the mean of each epoch, on the way), of word2vec losses_at_rest (of the vectors at the end of each epoch, see
+    `Word2Vec.at_rest`), ... Raises Interrupted, ResumeError and NonFiniteError as `ChunkRun.run` does, and
     ValueError if the text has too few words.
     """
     if isinstance(corpus, TokenIndex):
@@ -101,8 +102,15 @@ def _word2vec(
     text: Corpus, config: Word2VecConfig, loop: _Loop
 ) -> tuple[RunState, dict[str, np.ndarray], dict[str, Any]]:
     model = Word2Vec(text, config)
-    state = loop(train=model.step, arrays=model.arrays, sizes=model.sizes, epochs=config.epochs, rate=model.rate)
-    return state, {VECTORS: model.inputs, "outputs": model.outputs}, {}
+    state = loop(
+        train=model.step,
+        arrays=model.arrays,
+        sizes=model.sizes,
+        epochs=config.epochs,
+        rate=model.rate,
+        at_rest=model.at_rest,
+    )
+    return state, {VECTORS: model.inputs, "outputs": model.outputs}, {"losses_at_rest": state.at_rest}
 
 
 def _glove(

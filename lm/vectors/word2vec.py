@@ -11,6 +11,8 @@ from lm.vectors.loop import Figures
 from lm.vectors.sampling import alias_table, keep_chances
 
 CHUNK_WORDS = 1 << 16
+CHUNKS_AT_REST = 4
+"""Of the text, over which the loss of vectors at rest is taken."""
 
 
 class Word2Vec:
@@ -48,6 +50,24 @@ class Word2Vec:
     def step(self, chunk: int) -> Figures:
         """Train on chunk `chunk` of the endless run of epochs."""
         epoch, number = divmod(chunk, len(self.sizes))
+        offsets = self.corpus.offsets[self.bounds[number] : self.bounds[number + 1]]
+        return self._run(number, self._rates(epoch, offsets), draw_seed(self.config.seed, "word2vec", chunk))
+
+    def at_rest(self) -> Figures:
+        """The loss of the vectors as they are, on a few chunks across the text and the same draws whenever it is asked.
+
+        What `step` returns is the loss on the way, each prediction behind the step of the one before, which may move
+        the very same vectors: at a high rate it is much lower than this, and it may rise as the rate falls.
+        """
+        chosen = np.unique(np.linspace(0, len(self.sizes) - 1, CHUNKS_AT_REST).astype(np.int64)).tolist()
+        found = [
+            self._run(number, np.zeros(self.bounds[number + 1] - self.bounds[number]), draw_seed(0, "at rest", number))
+            for number in chosen
+        ]
+        return sum(loss for loss, _ in found), sum(predictions for _, predictions in found)
+
+    def _run(self, number: int, rates: np.ndarray, draws: int) -> Figures:
+        """Chunk `number` of an epoch at these rates of its sequences; a rate of 0 moves nothing."""
         offsets = self.corpus.offsets[self.bounds[number] : self.bounds[number + 1] + 1]
         loss, predictions = train(
             np.asarray(self.corpus.rows[offsets[0] : offsets[-1]]),
@@ -61,8 +81,8 @@ class Word2Vec:
             self.config.window,
             self.config.architecture == "cbow",
             self.config.cbow_update == "shared",
-            self._rates(epoch, offsets[:-1]),
-            np.uint64(draw_seed(self.config.seed, "word2vec", chunk)),
+            rates,
+            np.uint64(draws),
         )
         return float(loss), int(predictions)
 

@@ -61,7 +61,7 @@ def write_data(folder: Path) -> None:
         lines(labelled / f"similarity_en/semeval_sts/{split}.tsv.gz", alike)
     for split, at in (("train", 0), ("dev", 3)):
         tagged = [
-            "\n".join(f"{word} X X {'I-PER' if word[0].isupper() else 'O'}" for word in text.split()) + "\n"
+            "\n".join(f"{word} {'NNP X I-PER' if word[0].isupper() else 'NN X O'}" for word in text.split()) + "\n"
             for text in told[at::6] + told[at + 1 :: 6]
         ]
         lines(labelled / f"ner_en/conll2003/{split}.conll.gz", tagged)

@@ -15,24 +15,11 @@ from flows.loading import ConfigError
 from lm.labelled.folder import Task, write_labelled
 from lm.labelled.forms import Classification, Regression, Tagging
 from tasks.store import Store
-from tests.flows.exam_home import QUIET, asked, make_store, write_exam
+from tests.flows.exam_home import QUIET, asked, write_exam
 from tests.lm import exam_models
 from tests.lm.exam_models import PROSE
 
 SENSES = (("captain", "apples"), ("garden", "letters"))
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("exam")
-    make_store(root)
-    return root
-
-
-@pytest.fixture
-def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TEXTMILL_HOME", str(home))
-    return home
 
 
 @pytest.fixture

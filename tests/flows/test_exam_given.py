@@ -25,19 +25,6 @@ from tests.lm.exam_models import PROSE
 FILMS: dict[str, Any] = {"name": "films", "ask": {"form": "classification", "classes": ["negative", "positive"]}}
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("exam")
-    make_store(root)
-    return root
-
-
-@pytest.fixture
-def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TEXTMILL_HOME", str(home))
-    return home
-
-
 def write_task(folder: Path, **more: Any) -> Path:
     """A task's YAML file (JSON is YAML) with its examples."""
     names = FILMS["ask"]["classes"]

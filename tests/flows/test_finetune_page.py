@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli, cli_finetune  # noqa: F401  the commands register themselves
+from flows import cli, cli_flows  # noqa: F401  the commands register themselves
 from flows.cli_common import app
 from flows.finetune import Tuned, build_tuned
 from flows.finetune_config import TuningConfig, load_tuning
@@ -50,7 +50,7 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         with use_run(Run(Store(home.store_path()), Resources(workers=1, threads=1), Display(quiet=True))):
             made.append(build_tuned(settings))
 
-    monkeypatch.setattr(cli_finetune, "start_flow", without_a_server)
+    monkeypatch.setattr(cli_flows, "start_flow", without_a_server)
     check, finetune, predict, compare, show = [*COMMANDS, "textmill show finetune/KEY"]
     runner = CliRunner()
 
@@ -75,6 +75,12 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     (place / "tuned").symlink_to(tuned.best.path)
     exec(next(block for kind, block in BLOCKS if kind == "python"), {})
     assert "probabilities" in capsys.readouterr().out
+    report = tuned.summary.file("report.html").read_text(encoding="utf-8").lower()
+    terms = re.findall(
+        r"^- \*\*(.+?)\*\*", PAGE.read_text(encoding="utf-8").partition("## Read the report")[2], re.MULTILINE
+    )
+    assert len(terms) == 5
+    assert [term for term in terms if term.lower() not in report] == []
     for name in ("predictions.parquet", "metrics.json", "config.json", "model.safetensors", "tokenizer.json"):
         assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
         assert tuned.best.file(name).exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli_chat
+from flows import cli_flows
 from flows.cli import app
 from flows.instruct import Instructed, build_instructed
 from flows.instruct_config import InstructConfig, load_instruct
@@ -50,7 +50,7 @@ def test_the_page_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         with use_run(Run(Store(place / "store"), Resources(workers=1, threads=1), Display(quiet=True))):
             made.append(build_instructed(settings))
 
-    monkeypatch.setattr(cli_chat, "start_flow", without_a_server)
+    monkeypatch.setattr(cli_flows, "start_flow", without_a_server)
     check, instruct, chat, summarise, _, export = COMMANDS
     runner = CliRunner()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli, cli_finetune  # noqa: F401  the commands register themselves
+from flows import cli, cli_flows  # noqa: F401  the commands register themselves
 from flows.cli_common import app
 from flows.loading import CONFIGS, ConfigError
 from flows.search import Searched, build_searched
@@ -251,7 +251,7 @@ def test_the_page_runs(named: dict[str, str], tmp_path: Path, monkeypatch: pytes
         with use_run(run_in(tmp_path)):
             made.append(build_searched(settings))
 
-    monkeypatch.setattr(cli_finetune, "start_flow", without_a_server)
+    monkeypatch.setattr(cli_flows, "start_flow", without_a_server)
     files = [block for kind, block in BLOCKS if kind == "yaml"]
     (tmp_path / "rates.yaml").write_text(files[0])
     (tmp_path / "estimated.yaml").write_text(files[1])

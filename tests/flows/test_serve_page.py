@@ -35,7 +35,7 @@ from tasks import shipper
 from tasks.finetune import registered_name
 from tasks.progress import Display
 from tasks.run import Resources, Run, use_run
-from tasks.servable import servable
+from tasks.servable import LIBRARIES, servable
 from tasks.store import Store
 from tests.lm.feature_cases import feature_folder
 from tests.lm.finetune_cases import backbone_folder, examples, write_set
@@ -223,6 +223,9 @@ def test_the_requirements_are_all_that_a_model_needs(tmp_path: Path) -> None:
     data = write_set(tmp_path / "data", "single", train=16, valid=8, test=0)
     finetune(data, feature_folder(tmp_path / "vectors", "glove"), FinetuneConfig(**QUICK), tmp_path / "tuned")
     mlflow.pyfunc.save_model(tmp_path / "model", **servable(tmp_path / "tuned"))
+    required = (tmp_path / "model/requirements.txt").read_text().splitlines()
+    # a local part, such as `+cpu`, is on no registry
+    assert [re.fullmatch(r"([a-z]+)==[0-9.]+", line).group(1) for line in required] == list(LIBRARIES)  # type: ignore[union-attr]
     records = [{"text": "the keel of a mast"}, {"text": "sweet"}]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(

@@ -39,7 +39,10 @@ SMALL = {
     "translation": {"limit": "2", "shots": "1"},
 }
 """What is cut down, where the data are not small themselves."""
-NEEDS = {"analogies": "vectors", "wordsim": "vectors", "tag-probe": "gpt", "sense-probe": "gpt", "summary": "gpt"}
+NEEDS = {
+    **dict.fromkeys(("analogies", "wordsim"), "vectors"),
+    **dict.fromkeys(("tag-probe", "pos-probe", "sense-probe", "summary"), "gpt"),
+}
 """Which model sits an exam; others: trigrams."""
 SAID = {
     "cloze": ("exact", "answer_nats_per_word"),
@@ -50,6 +53,7 @@ SAID = {
         "perplexity_per_word",
         "perplexity_per_token",
     ),
+    "pos-probe": ("best", "most_frequent", "layer_2"),
     "question-answering": ("exact", "f1"),
     "sense-probe": ("best", "most_frequent", "layer_0"),
     "sentence-similarity": ("spearman", "pearson"),

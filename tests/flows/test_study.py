@@ -116,6 +116,25 @@ def test_a_study_is_a_table_and_a_picture_and_is_reused(task: Path, gpt: Path, t
     assert made.report.counts()[f"topics/{by_all}/gpt/accuracy"] == row["mean"]
 
 
+def test_the_page_says_what_did_not_fit_and_what_stopped_early(task: Path, gpt: Path, tmp_path: Path) -> None:
+    """At a learning rate of nothing no look is better than the first."""
+    still = {"epochs": 4, "batch": 8, "evaluations": 4, "learning_rate": 1e-12, "device": "cpu", "max_tokens": 8}
+    systems = {
+        "words": {"kind": "bag_of_words"},
+        "gpt": {"model": "gpt", "settings": still},
+        "random": {"model": "gpt", "settings": {**still, "initialisation": "random"}},
+    }
+    with use_run(run_in(tmp_path)):
+        made = build_study(config(task, gpt, labels=[8], systems=systems))
+    rows = {row["system"]: row for row in read_json(made.report.file("study.json"))["rows"]}
+    assert rows["gpt"]["looks"] == [{"made": 3, "planned": 4}] * 2
+    lost = rows["gpt"]["lost"]["test"]["cut"]
+    page = made.report.file("study.md").read_text()
+    assert "**Stopped early** were 4 of 4 runs, after 12 of 16 looks at dev in all" in page
+    assert "\n- **gpt**, **random** at 8 labels: 8 training examples with a text too long for the model" in page
+    assert f"{lost} test examples with a text too long for the model, whose end it did not read\n" in page
+
+
 def test_as_many_labels_as_there_are_is_all_of_them(task: Path, gpt: Path, tmp_path: Path) -> None:
     words = {"words": {"kind": "bag_of_words"}}
     with use_run(run_in(tmp_path)):

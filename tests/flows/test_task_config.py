@@ -28,6 +28,7 @@ READ: dict[str, dict[str, int]] = {
     "cmrc-2018": {"train": 1_002},
     "cola": {"train": 8_551, "valid": 527},
     "conll-2003": {"train": 14_041, "valid": 3_250},
+    "conll-2003-pos": {"train": 14_041, "valid": 3_250},
     "mctest": {"train": 280 + 1_200, "valid": 120 + 200},
     "mrpc": {"train": 3_576, "valid": 500},
     "msra": {"train": 45_000, "valid": 2_000},

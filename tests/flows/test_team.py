@@ -158,7 +158,7 @@ def test_every_deployment_goes_to_a_pool_of_its_kind() -> None:
     written = yaml.safe_load(deploy.deployments_by_pool(ROOT, ("cpu", "gpu")).read_text())
     pools = {entry["name"]: entry["work_pool"] for entry in written["deployments"]}
     assert pools["nightly-corpus"] == {"name": "cpu", "work_queue_name": "default"}
-    assert pools["textmill"]["name"] == pools["weekly-pretrain"]["name"] == "gpu"
+    assert pools["textmill"]["name"] == pools["pretrain"]["name"] == "gpu"
     shipped = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     for entry in (*written["deployments"], *shipped["deployments"]):
         del entry["work_pool"]

@@ -80,8 +80,10 @@ def textmill(made: tuple[Path, dict[str, Artifact]], monkeypatch: pytest.MonkeyP
 def test_the_stage_counts_and_reports(made: tuple[Path, dict[str, Artifact]], kind: str) -> None:
     artifact = made[1][kind]
     counts = artifact.counts()
-    losses = json.loads(artifact.file("result.json").read_text())["losses"]
-    assert counts["loss"] == losses[-1] < losses[0]
+    result = json.loads(artifact.file("result.json").read_text())
+    for name, losses in result.items():
+        assert counts[name.replace("losses", "loss")] == losses[-1] < losses[0]
+    assert ("losses_at_rest" in result) == (kind == "word2vec")
     assert counts["parameters"] == 12 * counts["words"]
     assert counts["deterministic"] is True
     assert artifact.manifest()["config"]["kind"] == kind

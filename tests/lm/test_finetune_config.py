@@ -26,6 +26,12 @@ def test_config_resolves_and_plans() -> None:
     assert "auto" not in json.loads(resolved.model_dump_json()).values()
     assert (resolved.pooling, resolved.auxiliary_weight, resolved.scored_piece) == ("mean", 0.5, "last")
     assert resolved.resolve(model) == resolved
+    # early stopping: half of the looks, but not while layers still wake up, and not where another length is published
+    assert [FinetuneConfig(evaluations=n).resolve(model).patience for n in (1, 4, 5)] == [1, 2, 3]
+    assert FinetuneConfig(unfreeze_epochs=1).resolve(model).patience is None
+    assert FinetuneConfig(unfreeze_epochs=1, patience=4).resolve(model).patience == 4
+    fixed = {name for name, preset in FINETUNE_PRESETS.items() if preset.patience is None}
+    assert fixed == {"gpt1", "bert", "ulmfit"}
     encoder = config.resolve(BertConfig(layers=1, width=8, heads=1, vocab=16))
     assert (encoder.pooling, encoder.auxiliary_weight, encoder.scored_piece) == ("pooler", 0.0, "first")
     plan = resolved.train_config(model, 100)
@@ -40,6 +46,7 @@ def test_config_resolves_and_plans() -> None:
     [
         ({"lamda": 1}, "Extra inputs"),
         ({"auxiliary_weight": -0.5}, "auxiliary_weight must not be below 0"),
+        ({"patience": 0}, "patience.*\n.*greater than or equal to 1"),
         ({"freeze": -1}, "freeze must be `all` or a number of layers"),
         ({"freeze": 2, "lora": {}}, "lora freezes the whole backbone"),
         ({"unfreeze_epochs": 1, "freeze": "all"}, "unfreeze_epochs needs layers that may learn"),

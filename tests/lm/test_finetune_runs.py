@@ -163,15 +163,19 @@ def test_a_process_killed_in_the_middle_goes_on(backbone: Path, data: Path, tmp_
     assert _outputs(tmp_path / "killed") == _outputs(tmp_path / "whole")
 
 
-def test_patience_ends_a_run_early_killed_or_not(backbone: Path, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("patience", "last"), [(2, 12), ("auto", 16), (None, 24)])
+def test_patience_ends_a_run_early_killed_or_not(
+    patience: int | str | None, last: int, backbone: Path, data: Path, tmp_path: Path
+) -> None:
     """At a learning rate of nothing no evaluation is better than the first one after a step."""
-    config = QUICK.model_copy(update={"learning_rate": 1e-12, "evaluations": 6, "patience": 2, "epochs": 6})
+    config = QUICK.model_copy(update={"learning_rate": 1e-12, "evaluations": 6, "epochs": 6, "patience": patience})
     steps: list[int] = []
     result = finetune(data, backbone, config, tmp_path / "whole", Hooks(on_progress=lambda step, _: steps.append(step)))
-    assert (result["steps"], result["best_step"], steps[-1]) == (12, 4, 12)
+    assert (result["steps"], result["best_step"], steps[-1]) == (last, 4, last)
+    assert result["looks"] == {"made": last // 4, "planned": 6}
 
     def kill(step: int, figures: dict[str, float]) -> None:
-        if step == 12:
+        if step == last:
             raise _Killed
 
     with pytest.raises(_Killed):

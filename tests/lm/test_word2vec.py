@@ -13,6 +13,7 @@ from lm.vectors.corpus import Corpus, corpus_of_words
 from lm.vectors.hierarchical import huffman_tree, no_tree
 from lm.vectors.kernels import train
 from lm.vectors.sampling import alias_table, keep_chances
+from lm.vectors.train import train_vectors
 from lm.vectors.word2vec import Word2Vec, chunk_bounds
 from tests.lm.vectors_reference import Reference, cbow_examples, skipgram_pairs
 
@@ -176,3 +177,27 @@ def test_chunks_are_whole_sequences() -> None:
     assert bounds.tolist() == [0, 3, 5, 6]
     assert chunk_bounds(offsets, 1000).tolist() == [0, 6]
     assert chunk_bounds(np.array([0, 3]), 1).tolist() == [0, 1]
+
+
+def test_the_loss_on_the_way_rises_with_the_falling_rate_and_that_at_rest_falls(tmp_path: Path) -> None:
+    """Words that stand together only within a line: a step helps with the next pairs, and its like is soon undone."""
+    random = np.random.default_rng(0)
+    lines = [" ".join(f"w{n}" for n in random.choice(random.integers(0, 400, 6), 60)) for _ in range(200)]
+    config = settings(dimensions=16, epochs=6, sample=0.0, learning_rate=0.1)
+    said = train_vectors(lines, None, config, tmp_path / "scratch", tmp_path / "model")
+    on_the_way, at_rest = said["losses"], said["losses_at_rest"]
+    assert on_the_way[2] < on_the_way[3] < on_the_way[4] < on_the_way[5]
+    assert at_rest == sorted(at_rest, reverse=True)
+    assert at_rest[0] > 3 * at_rest[-1]
+    # at the end the rate is nearly 0: what is on the way is at rest
+    assert on_the_way[-1] == pytest.approx(at_rest[-1], rel=0.05)
+
+
+def test_looking_at_rest_moves_nothing(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    lines = [" ".join(f"w{n}" for n in random.integers(0, 50, 40)) for _ in range(100)]
+    model = Word2Vec(corpus_of_words(lines, 1, tmp_path), settings(epochs=1))
+    model.step(0)
+    before = {name: array.tobytes() for name, array in model.arrays.items()}
+    assert model.at_rest() == model.at_rest()
+    assert {name: array.tobytes() for name, array in model.arrays.items()} == before

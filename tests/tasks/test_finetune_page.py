@@ -59,17 +59,18 @@ def page_of(
     **settings: Any,
 ) -> tuple[str, Path]:
     """The report of one run, and its folder; `change` edits the dev examples before."""
+    settings = {**QUICK, **settings}
     data = write_set(root / "data", name, train=16, valid=12, test=9)
     if change is not None:
         table = pq.read_table(data / "valid.parquet")
         rows = table.to_pylist()
         change(rows)
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), data / "valid.parquet")
-    finetune(data, backbone_folder(root / "model", kind), FinetuneConfig(**QUICK, **settings), root / "tuned")
+    finetune(data, backbone_folder(root / "model", kind), FinetuneConfig(**settings), root / "tuned")
     result = read_json(root / "tuned" / "metrics.json")
     summary = summarise([root / "tuned"], [result])
     found = {f"{s}_{m}": result[s][m] for s in ("valid", "test") for m in summary["splits"][s]}
-    summary["runs"] = [{"artifact": "finetune/k", "seed": 0, **found}]
+    summary["runs"] = [{"artifact": "finetune/k", "seed": 0, "looks": result["looks"], **found}]
     return finetune_page(summary, root / "tuned", data), root / "tuned"
 
 
@@ -81,6 +82,17 @@ def test_what_did_not_fit_is_said(tmp_path: Path) -> None:
     assert said in Page(html).text
     html, _ = page_of(tmp_path / "whole", "tagging")
     assert "Not everything fitted" not in Page(html).text
+
+
+def test_a_run_that_stopped_early_is_said_to_have(tmp_path: Path) -> None:
+    html, _ = page_of(tmp_path, "single", epochs=4, evaluations=4, learning_rate=1e-12)
+    text = Page(html).text
+    assert "A run looks at dev 4 times and keeps the weights that were best there. After 2 in a row without" in text
+    assert "a better one it stops: 1 of 1 did so early." in text
+    assert "3 of 4 best on dev" in text
+    html, _ = page_of(tmp_path / "whole", "single")
+    assert "A run looks at dev once and keeps the weights that were best there." in Page(html).text
+    assert "it stops" not in Page(html).text
 
 
 @pytest.mark.parametrize(
@@ -100,6 +112,10 @@ def test_every_form_has_its_page(name: str, kind: str, titles: set[str], tmp_pat
     pictures = [attributes["aria-label"] or "" for tag, attributes in page.tags if tag == "svg"]
     assert {label for label in pictures if not label.startswith("What the score")} == titles
     assert any(label.startswith("What the score") for label in pictures) == (kind != "rnn")
+    assert ("Where it errs on dev" in page.text) == bool(titles)  # of numbers there is no picture, nor a section
+    assert "from a pretrained model: 1 epoch, batch 8" in page.text
+    assert "1 seed, " in page.text
+    assert "±" not in page.text  # one seed has no spread
     assert ("this kind of model has no embedding layer" in page.text) == (kind == "rnn")
     dev = read_predictions(folder / "predictions.parquet", "valid")
     for metric in dev.task.metrics:
