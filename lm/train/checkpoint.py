@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+
+from lm.damaged import DamagedFile, read_object
+from lm.weights import read_weights
 
 log = logging.getLogger(__name__)
 
 FILES = ("model.safetensors", "optim.safetensors", "state.json")
 MANIFEST = "manifest.json"
+STATE_BYTES = 1 << 30  # the curves of a long training are in it
 
 
 class CorruptCheckpoint(Exception):
@@ -76,21 +80,20 @@ def list_checkpoints(directory: Path) -> list[tuple[int, Path]]:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify one checkpoint. Raises CorruptCheckpoint saying which file is wrong."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        manifest = read_object(path / MANIFEST)
+    except (OSError, DamagedFile) as error:
         raise CorruptCheckpoint(f"{path / MANIFEST}: {error}") from error
     for name in FILES:
         file = path / name
-        if not file.exists():
+        if not file.is_file():
             raise CorruptCheckpoint(f"{file}: missing")
-        if not isinstance(manifest, dict) or manifest.get(name) != _entry(file):
+        if manifest.get(name) != _entry(file):
             raise CorruptCheckpoint(f"{file}: size or sha256 differs from {MANIFEST}")
-    return Checkpoint(
-        path,
-        load_file(path / "model.safetensors"),
-        load_file(path / "optim.safetensors"),
-        json.loads((path / "state.json").read_text()),
-    )
+    try:  # a manifest says that files are those that were written, not who wrote them
+        model, optimizer = read_weights(path / "model.safetensors"), read_weights(path / "optim.safetensors")
+        return Checkpoint(path, model, optimizer, read_object(path / "state.json", STATE_BYTES))
+    except DamagedFile as error:
+        raise CorruptCheckpoint(str(error)) from error
 
 
 def latest_checkpoint(directory: Path) -> Checkpoint | None:
