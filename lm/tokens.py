@@ -199,9 +199,8 @@ class TokenIndex:
             for start, length in zip(self.start[here], self.length[here], strict=True):
                 found = np.bincount(tokens[start : start + length], minlength=self.vocab)
                 if (most := len(found)) > self.vocab:
-                    raise DamagedFile(
-                        f"{self.shards[number]}.bin: a token {most - 1} of {self.vocab}: tokenize it again"
-                    )
+                    where = f"{self.shards[number]}.bin"
+                    raise DamagedFile(f"{where}: token {most - 1} of {self.vocab}: tokenize it again")
                 counts += found
         counts[self.end_of_text] += len(self)
         return counts

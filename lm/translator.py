@@ -133,10 +133,14 @@ def load_translator(folder: Path, device: str = "cpu") -> Translator:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no model there")
     config = read_object(path)
-    kinds = {"seq2seq": Seq2SeqConfig, "transformer": TransformerConfig}
+    kinds: dict[str, type[Seq2SeqConfig] | type[TransformerConfig]] = {
+        "seq2seq": Seq2SeqConfig,
+        "transformer": TransformerConfig,
+    }
     if not isinstance(kind := config.get("kind", "gpt"), str) or kind not in kinds:
         raise ValueError(f"{path}: {cannot(str(kind), 'translate')}")
-    settings, weights = validated(kinds[kind], config, path), read_weights(folder / "model.safetensors")
+    settings: Seq2SeqConfig | TransformerConfig = validated(kinds[kind], config, path)
+    weights = read_weights(folder / "model.safetensors")
     check_size(settings, weights, path)
     model = build_model(settings)
     load_weights(model, weights, folder / "model.safetensors")
