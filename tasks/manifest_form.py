@@ -1,6 +1,6 @@
 """The form of a manifest, checked before anything it says is used: a shared store is written by others.
 
-Names of stages, keys and files become paths. One that leads out of the artifact (`../../.bashrc`, `/etc/cron.d/x`) would
+Names of stages, keys and files become paths. One that leads out of the artifact (`../../x`, `/etc/cron.d/x`) would
 let whoever may write to the store write anywhere on the machines that read it.
 """
 

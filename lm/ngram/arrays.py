@@ -15,6 +15,7 @@ node of a level included. Files are memory-mapped: processes that score share th
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _mapped(path: Path) -> np.ndarray:
     whole = path.stem in ("words", "links", "children")
     try:
         array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
+    except (OSError, ValueError, TypeError, SyntaxError, TokenError, OverflowError, MemoryError) as error:
         raise DamagedFile(f"{path}: {' '.join(str(error).split())[:300]}: {AGAIN}") from error
     if array.ndim != 1 or array.dtype.kind != ("u" if whole else "f") or not array.dtype.isnative:
         raise DamagedFile(f"{path}: {array.dtype} {list(array.shape)}, which is no list of its numbers: {AGAIN}")
