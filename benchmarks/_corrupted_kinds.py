@@ -244,5 +244,5 @@ def _reseal_manifest(root: Path) -> None:
         manifest = json.loads(path.read_bytes())
         manifest["checksum"] = checksum_of(manifest)
         path.write_text(json.dumps(manifest))
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         pass  # no JSON object any more: nobody can seal that

@@ -1,4 +1,4 @@
-"""A store that others may write to: names that lead out of it, artifacts that are another's, journals that point away."""
+"""A store that others may write to: names that lead out of it, artifacts of another key, journals that point away."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ def test_a_manifest_names_nothing_outside(
 def test_a_manifest_of_another_form_is_set_aside(tmp_path: Path, change: dict[str, Any]) -> None:
     artifact = publish(Store(tmp_path))
     rewritten(artifact, lambda manifest: manifest.update(change))
-    with pytest.raises(StoreError, match="no artifact is called|is corrupt and was set aside"):
+    with pytest.raises(StoreError, match=r"no artifact is called|is corrupt and was set aside"):
         Store(tmp_path).checked(f"numbers/{KEY}")
 
 
