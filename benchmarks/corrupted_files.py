@@ -86,7 +86,8 @@ def work(first: int, count: int, seed: int) -> None:
     with tempfile.TemporaryDirectory(prefix="corrupted-", dir=room) as name:
         root = Path(name)
         kinds = make_kinds(root / "sound")
-        for wide in ("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le"):  # JSON is looked at for them, and their codecs are imported then
+        # JSON is looked at for these, and their codecs are imported then
+        for wide in ("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le"):
             json.loads("[]".encode(wide))
         sound = {}
         for kind in kinds:  # also: everything is imported and compiled before the hook listens
