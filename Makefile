@@ -1,6 +1,7 @@
 # make run   the quickstart, end to end, from a fresh clone        make up / down   servers and a worker
 # make test  the tests        make lint  style, types, imports     make setup       the environment alone
 # make test-servers  the tests that start servers and clusters
+# make audit  known vulnerabilities of the locked packages    make sbom  a bill of materials    make licences  their table
 
 # The first that works: a name on PATH may be a shim with nothing behind it. Not the environment's own, which stands first
 # on PATH where it is activated: it would be cleared by itself.
@@ -11,12 +12,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CONFIG ?= configs/quickstart.yaml
 
-.PHONY: setup run test test-servers lint up down bench clean
+.PHONY: setup run test test-servers lint up down bench clean audit sbom licences lock
 .DEFAULT_GOAL := run
 
 # The environment belongs to one lock, one project file, one place and one interpreter: the stamp is named
 # by the hash of the four, so that a changed lock or a moved checkout sets up anew and nothing else does.
-KEY   := $(shell { cat requirements.lock pyproject.toml; echo '$(CURDIR)' '$(PYTHON)'; } | cksum | tr ' ' -)
+KEY   := $(shell { cat requirements*.lock pyproject.toml; echo '$(CURDIR)' '$(PYTHON)'; } | cksum | tr ' ' -)
 STAMP := $(VENV)/textmill-$(KEY).stamp
 
 setup: $(STAMP)
@@ -27,9 +28,14 @@ $(STAMP):
 # Scripts in an environment hold its path, so that a moved one is made anew; else only differences are installed.
 	[ "$$(cat $(VENV)/place 2>/dev/null)" = "$(CURDIR) $(PYTHON)" ] \
 	  || { "$(PYTHON)" -m venv --clear $(VENV) && echo "$(CURDIR) $(PYTHON)" > $(VENV)/place; }
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
-# A torch built for CUDA wants libraries that the lock, which serves every machine, does not list.
-	$(BIN)/python -m pip check || $(BIN)/python -m pip install --quiet -r requirements.lock
+# Nothing is installed whose hash is not in a lock. A CPU build of torch in a folder of wheels is taken; else the index's
+# is, and where that is built for CUDA the libraries that it wants.
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --no-index -r requirements-cpu.lock 2>/dev/null \
+	  || echo "no CPU build of torch in a folder of wheels: taking that of the index"
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip check >/dev/null \
+	  || $(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-cuda.lock
+	$(BIN)/python -m pip check
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -59,5 +65,29 @@ bench: setup
 	@set -e; for file in benchmarks/[a-z]*.py; do name=$$(basename $$file .py); echo "== $$name"; \
 		$(BIN)/python -m benchmarks.$$name; done
 
+# The tools that look at the environment live in one of their own, which the same rules hold for: pip-audit and CycloneDX.
+AUDIT := $(VENV)-audit
+LOOKS := $(AUDIT)/textmill-$(shell cksum < requirements-audit.lock | tr ' ' -).stamp
+
+$(LOOKS):
+	"$(PYTHON)" -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-audit.lock
+	touch $@
+
+audit: $(LOOKS)
+	$(AUDIT)/bin/python -m flows.audit
+
+sbom: setup $(LOOKS)
+	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON \
+	  -o sbom.cdx.json $(BIN)/python
+	@echo "sbom.cdx.json: $$(grep -c '"bom-ref"' sbom.cdx.json) components"
+
+licences: setup
+	$(BIN)/python -m flows.licences
+
+# After a version was changed in requirements.lock: the hashes of its files, from the index that pip uses.
+lock: $(LOOKS)
+	$(AUDIT)/bin/python -m flows.lock
+
 clean: down
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(AUDIT)

@@ -8,14 +8,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field, TypeAdapter
 
 from data_quality.compiled import kernel
 from data_quality.config import ClassifierConfig
+from data_quality.damaged import AGAIN, DamagedFile, read_object
 from data_quality.hashing import text_hash
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.text_lines import text_lines
@@ -23,6 +25,10 @@ from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
+
+_BITS = TypeAdapter(Annotated[int, Field(strict=True, ge=0, le=26)])
+_NGRAMS = TypeAdapter(Annotated[int, Field(strict=True, ge=1, le=5)])
+_FINITE = TypeAdapter(Annotated[float, Field(allow_inf_nan=False)])
 
 WEIGHTS_FILE, MODEL_FILE = "classifier.safetensors", "classifier.json"
 SCORES_SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("classifier_score", pa.float64())])
@@ -261,12 +267,24 @@ def save_classifier(model: Classifier, figures: dict[str, float], directory: Pat
 
 
 def load_classifier(directory: Path) -> Classifier:
-    """What `save_classifier` wrote."""
+    """What `save_classifier` wrote. Raises DamagedFile: compiled loops look weights up by number."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    described: dict[str, Any] = json.loads((directory / MODEL_FILE).read_text())
-    described.pop("figures")
-    return Classifier(load_file(directory / WEIGHTS_FILE)["weights"], **described)
+    described = read_object(directory / MODEL_FILE)
+    described.pop("figures", None)
+    path = directory / WEIGHTS_FILE
+    try:
+        model = Classifier(load_file(path)["weights"], **described)
+        slots = 1 << _BITS.validate_python(model.bits)
+        _NGRAMS.validate_python(model.ngrams)
+        for number in (model.bias, model.slope, model.intercept):
+            _FINITE.validate_python(number)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(f"{directory}: no classifier ({' '.join(str(error).split())[:300]}): {AGAIN}") from error
+    if model.weights.shape != (slots,) or not np.issubdtype(model.weights.dtype, np.floating):
+        raise DamagedFile(f"{path}: {model.weights.dtype} {list(model.weights.shape)}, not {slots} weights: {AGAIN}")
+    return model
 
 
 def score_shard(

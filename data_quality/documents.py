@@ -17,6 +17,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_quality.damaged import AGAIN, DamagedFile, parquet
 from data_quality.hashing import DIGEST_MODULUS, text_hash, unit_hash
 from data_quality.shards import BATCH_ROWS, read_batches
 from data_quality.sql import connect
@@ -180,19 +181,30 @@ class ShardWriter:
 
 
 def read_shard(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
-    """One shard as a table; all columns by default."""
-    return pq.read_table(path, columns=list(columns) if columns is not None else None, partitioning=None)
+    """One shard as a table; all columns by default. Raises DamagedFile."""
+    with parquet(path):
+        return pq.read_table(path, columns=list(columns) if columns is not None else None, partitioning=None)
 
 
 def iter_documents(paths: Path | str | Iterable[Path | str]) -> Iterator[Document]:
-    """The documents of one or several shards in their order; holds one row group at a time."""
+    """The documents of one or several shards in their order; holds one row group at a time. Raises DamagedFile."""
     columns = ["id", "text", "source", "language", "metadata"]
     for path in [paths] if isinstance(paths, str | Path) else paths:
         for batch in read_batches(Path(path), columns):
+            if batch.schema.types != [SCHEMA.field(name).type for name in columns]:
+                raise DamagedFile(f"{path}: its columns are not those of documents: {AGAIN}")
             for id, text, source, language, metadata in zip(
                 *(column.to_pylist() for column in batch.columns), strict=True
             ):
-                yield Document(id, text, source, language, json.loads(metadata))
+                yield Document(id, text, source, language, _metadata(metadata, id, path))
+
+
+def _metadata(metadata: str, id: str, path: Path | str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(metadata)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"{path}: the metadata of {str(id)[:100]} are no JSON: {AGAIN}") from error
+    return found
 
 
 @dataclass(frozen=True, slots=True)

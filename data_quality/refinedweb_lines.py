@@ -17,7 +17,7 @@ _COUNTED = (
     "likes", "shares", "comments", "retweets", "reposts", "quotes", "bookmarks", "upvotes", "downvotes", "downloads",
     "views", "followers",
 )  # fmt: skip
-_COUNTER = re.compile(rf"\W*\d[\d.,]*[kmb]?\s+(?:{'|'.join(_COUNTED)})\W*", re.IGNORECASE)
+_COUNTER = re.compile(rf"\W*+\d[\d.,]*+[kmb]?\s++(?:{'|'.join(_COUNTED)})\W*", re.IGNORECASE)
 _PHRASES = re.compile(r"^sign-in\s?|\s?read more\.\.\.$|\s?items in cart", re.IGNORECASE)
 _WHOLE: tuple[tuple[int, int], ...] = ()
 

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data_quality.config import DocumentList, QualityConfig, StrictModel
 from data_quality.document_lists import DROP, KEEP, DocumentLists
+from data_quality.plain_yaml import load_yaml
 from data_quality.signal_catalogue import (
     DOCUMENT_SIGNALS,
     EDITED_SIGNALS,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 OPERATORS = ("<", "<=", ">", ">=", "==")
 TEXT_OPERATORS = ("==", "!=", "in", "not in")
 RULESETS_DIR = Path(__file__).parent / "rulesets"
-# both build plain values only; libyaml's is ten times as fast
-_SAFE_LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 _TAKEN = ("contaminated", "duplicate", "lines", "list", "mixture", "split", "substring")
 
@@ -133,7 +132,7 @@ def load_ruleset(name_or_path: str | Path, custom: Collection[str] = ()) -> Rule
         if not path.is_file():
             raise ValueError(f"unknown ruleset '{name_or_path}'{nearest(str(name_or_path), shipped_rulesets())}")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_SAFE_LOADER)
+        content = load_yaml(path.read_text(encoding="utf-8"))
         ruleset = Ruleset.model_validate(content)
     except FileNotFoundError as error:
         raise ValueError(f"ruleset file {path} does not exist") from error

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from data_quality.damaged import DamagedFile, parquet
 
 BATCH_ROWS = 2_000
 """Rows read at once, and of a row group of documents and of tables as long as their text."""
@@ -17,15 +19,22 @@ def read_batches(path: Path, columns: Sequence[str], optional: Sequence[str] = (
     """A documents shard in batches of BATCH_ROWS rows: `columns`, then those of `optional` that it has.
 
     Raises:
-        ValueError: the shard lacks one of `columns`.
+        DamagedFile: the shard cannot be read, or lacks one of `columns`.
     """
-    with pq.ParquetFile(path) as shard:
+    with ExitStack() as open_file:
+        with parquet(path):
+            shard = open_file.enter_context(pq.ParquetFile(path))
         present = set(shard.schema_arrow.names)
         missing = [name for name in columns if name not in present]
         if missing:
-            raise ValueError(f"{path}: no column {' and '.join(missing)}; this is not a documents shard")
+            raise DamagedFile(f"{path}: no column {' and '.join(missing)}; this is not a documents shard")
         wanted = [*columns, *(name for name in optional if name in present)]
-        for batch in shard.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
+        batches = shard.iter_batches(batch_size=BATCH_ROWS, columns=wanted)
+        while True:
+            with parquet(path):  # not around the `yield`: what the caller raises is the caller's
+                batch = next(batches, None)
+            if batch is None:
+                return
             yield batch.select(wanted)
 
 

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from data_quality.plain_yaml import load_yaml
+
 Model = TypeVar("Model", bound=BaseModel)
 Loaded = TypeVar("Loaded", bound=BaseModel, covariant=True)
 DISCRIMINATORS = ("format", "kind", "form")
@@ -62,7 +64,7 @@ def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in extended_by:
         raise ConfigError(f"{path}: {EXTENDS} itself, by way of {extended_by[-1]}")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -136,7 +138,7 @@ def override(raw: dict[str, Any], key: str, value: str) -> None:
         if not isinstance(node, dict | list):
             raise ConfigError(f"--set {key}: {name!r} is a value, it has no keys")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = load_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {key}={value}: not a YAML value ({error})") from error
     if isinstance(node, list):

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lm.config import GPTConfig, StrictModel
+from lm.damaged import DamagedFile, read_object, validated
 from lm.interop.gpt2 import import_gpt2
 from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
@@ -29,6 +30,7 @@ from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import XLNetConfig
 from lm.tokenizer import copy_tokenizer, load_tokenizer
 from lm.tokens import tokenizer_sha256
+from lm.weights import check_size, load_weights, read_weights
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -62,13 +64,12 @@ def save_model(model: nn.Module, tokenizer_dir: Path, folder: Path) -> None:
 def described(folder: Path) -> dict[str, Any]:
     """What config.json of a model folder says, ours or a Hugging Face one (which has no "kind").
 
-    Raises FileNotFoundError if there is none.
+    Raises FileNotFoundError if there is none, DamagedFile if it is no JSON.
     """
     path = folder / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no model there")
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return config
+    return read_object(path)
 
 
 def load_torch(folder: Path, of: type[Model]) -> tuple[Model, Tokenizer]:
@@ -80,11 +81,14 @@ def load_torch(folder: Path, of: type[Model]) -> tuple[Model, Tokenizer]:
     expected = settings.model_fields["kind"].default
     if (kind := config.get("kind")) != expected:
         raise ValueError(f"{folder / 'config.json'}: not a {expected!r} model: {kind!r}")
-    model = of(settings(**config))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    values = validated(settings, config, folder / "config.json")
+    weights = read_weights(folder / "model.safetensors")
+    check_size(values, weights, folder / "config.json")  # type: ignore[arg-type]
+    model = of(values)
+    load_weights(model, weights, folder / "model.safetensors")
     tokenizer = load_tokenizer(folder)
     if tokenizer.get_vocab_size() > (vocab := getattr(model.config, "vocab")):  # noqa: B009
-        raise ValueError(f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {vocab}")
+        raise DamagedFile(f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {vocab}")
     return model.eval(), tokenizer
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from lm.damaged import AGAIN, DamagedFile, read_table
 from lm.tokenizers.spans import Encoded
 
 SPAN_SCHEMA = pa.schema([("position", pa.int64()), ("bytes", pa.int32()), ("spelling_nats", pa.float64())])
@@ -29,7 +29,9 @@ class Spans:
     @classmethod
     def read(cls, path: Path, by_id: np.ndarray) -> "Spans":
         """From `<stem>.spans.parquet`."""
-        table = pq.read_table(path)
+        table = read_table(path, SPAN_SCHEMA.names)
+        if table.schema.remove_metadata() != SPAN_SCHEMA or any(column.null_count for column in table.columns):
+            raise DamagedFile(f"{path}: not a table of {', '.join(SPAN_SCHEMA.names)}: {AGAIN}")
         position, size, nats = (table.column(name).to_numpy() for name in SPAN_SCHEMA.names)
         return cls(position, size, nats, by_id)
 

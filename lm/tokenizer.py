@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, decoders, models
 
+from lm.damaged import AGAIN, VOCABULARY_BYTES, DamagedFile, naming, read_object
 from lm.stop import ShouldStop, check, never
 from lm.tokenizers import byte_bpe, character, unigram, word, wordpiece
 from lm.tokenizers.common import BYTES, CONTINUES, END_OF_TEXT, UNKNOWN, Trained, adds_a_space, pieces
 from lm.tokenizers.config import TokenizerConfig
+from lm.tokenizers.panics import faults_named
 from lm.tokenizers.spans import Encoded, encode_spans
 from lm.tokenizers.spelling import SPELLING_FILE, Spelling
 
@@ -117,10 +119,12 @@ def chat_template(directory: Path) -> str | None:
     """
     alone, config = directory / CHAT_TEMPLATE_FILE, directory / TOKENIZER_CONFIG_FILE
     if alone.exists():
-        return alone.read_text(encoding="utf-8")
-    found = json.loads(config.read_text(encoding="utf-8")).get("chat_template") if config.exists() else None
+        with naming(alone):
+            return alone.read_text(encoding="utf-8")
+    found = read_object(config, VOCABULARY_BYTES).get("chat_template") if config.exists() else None
     if isinstance(found, list):
-        named = {each["name"]: each["template"] for each in found}
+        with naming(config):
+            named = {each["name"]: each["template"] for each in found}
         if "default" not in named:
             raise ValueError(f"{config}: several chat templates ({', '.join(named)}), none called default")
         found = named["default"]
@@ -136,16 +140,26 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     path = directory / TOKENIZER_FILE
     if not path.exists():
         raise FileNotFoundError(f"{path}: no tokenizer there")
-    tokenizer = Tokenizer.from_file(str(path))
+    if (size := path.stat().st_size) > VOCABULARY_BYTES:
+        raise DamagedFile(f"{path}: {size:,} bytes, which no tokenizer has: {AGAIN}")
     try:
+        with faults_named("no tokenizer"):
+            tokenizer = Tokenizer.from_file(str(path))
         kind_of(tokenizer)
         end_of_text_id(tokenizer)
+        _check_ids(tokenizer)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise DamagedFile(f"{path}: {error}: {AGAIN}") from error
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _check_ids(tokenizer: Tokenizer) -> None:
+    ids = tokenizer.get_vocab().values()
+    if (largest := max(ids, default=-1)) >= len(ids):
+        raise ValueError(f"its {len(ids)} tokens have ids up to {largest}, not one each from 0 on")
 
 
 def kind_of(tokenizer: Tokenizer) -> str:
@@ -251,7 +265,9 @@ def encode_documents(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]
             parts.append(piece)
             owners.append(owner)
     ids: list[list[int]] = [[] for _ in texts]
-    for owner, encoding in zip(owners, tokenizer.encode_batch_fast(parts, add_special_tokens=False), strict=True):
+    with faults_named("the tokenizer cannot encode this text"):
+        encodings = tokenizer.encode_batch_fast(parts, add_special_tokens=False)
+    for owner, encoding in zip(owners, encodings, strict=True):
         ids[owner].extend(encoding.ids)
     return [np.array(i, dtype=np.int64) for i in ids]
 

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, Field
 
+from lm.damaged import VOCABULARY_BYTES, DamagedFile, read_object, read_table, validated
 from lm.spans import SPAN_SCHEMA, Spans, differing
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import (
@@ -121,6 +123,19 @@ def tokenize_shard(
     return {"documents": count, "tokens": start, "bytes": total_bytes}
 
 
+class _Header(BaseModel):
+    """What a token shard's `.json` says."""
+
+    dtype: Literal["uint16", "uint32"]
+    tokens: int = Field(ge=0, strict=True)
+    documents: int = Field(ge=0, strict=True)
+    bytes: int = Field(ge=0, strict=True)
+    tokenizer_sha256: str
+    vocab: int = Field(ge=1, strict=True)
+    end_of_text: int = Field(ge=0, strict=True)
+    token_bytes: list[Annotated[int, Field(ge=0, lt=2**63)]] | None = None
+
+
 class MappedShards(list[np.ndarray]):
     """Files of tokens, memory-mapped (an empty one cannot be mapped and becomes an empty array). Another process that
     they are sent to maps the files itself, instead of being sent what is in them."""
@@ -166,7 +181,7 @@ class TokenIndex:
     def document_id(self, number: int) -> str:
         """The id of a document, read from its shard: for messages."""
         stem = self.shards[self.shard[number]]
-        table = pq.read_table(stem.with_name(f"{stem.name}.parquet"), columns=["id", "start", "tokens"])
+        table = _documents(stem)
         here = (table["start"].to_numpy() == self.start[number]) & (table["tokens"].to_numpy() == self.length[number])
         return str(table["id"][int(here.argmax())])
 
@@ -182,7 +197,11 @@ class TokenIndex:
         for number, tokens in enumerate(self.open()):
             here = self.shard == number
             for start, length in zip(self.start[here], self.length[here], strict=True):
-                counts += np.bincount(tokens[start : start + length], minlength=self.vocab)
+                found = np.bincount(tokens[start : start + length], minlength=self.vocab)
+                if (most := len(found)) > self.vocab:
+                    where = f"{self.shards[number]}.bin"
+                    raise DamagedFile(f"{where}: token {most - 1} of {self.vocab}: tokenize it again")
+                counts += found
         counts[self.end_of_text] += len(self)
         return counts
 
@@ -207,8 +226,8 @@ def build_index(shards: Sequence[Path], copies: Callable[[pa.Array], np.ndarray]
         if header["tokenizer_sha256"] != headers[0]["tokenizer_sha256"]:
             raise ValueError(f"{stem} was made by another tokenizer than {shards[0]}: tokenize again")
     order_keys, columns = [], []
-    for number, stem in enumerate(shards):
-        table = pq.read_table(stem.with_name(stem.name + ".parquet"))
+    for number, (stem, header) in enumerate(zip(shards, headers, strict=True)):
+        table = _documents(stem, header["tokens"], DOCUMENT_SCHEMA.names)
         numbers = np.zeros(table.num_rows, dtype=np.int64)  # which copy of its document a row is
         if copies is not None:
             times = np.asarray(copies(table.column("id").combine_chunks())).astype(np.int64)
@@ -246,7 +265,7 @@ def shard_documents(stems: Sequence[Path], wanted: set[str] | None = None) -> It
         header = _header(stem)
         path = stem.with_name(stem.name + ".bin")
         tokens = np.memmap(path, dtype=header["dtype"], mode="r") if header["tokens"] else np.empty(0, np.uint16)
-        table = pq.read_table(stem.with_name(stem.name + ".parquet"), columns=["id", "start", "tokens"])
+        table = _documents(stem, header["tokens"])
         columns = (table[name].to_pylist() for name in ("id", "start", "tokens"))
         for id, start, length in zip(*columns, strict=True):
             if wanted is None or id in wanted:
@@ -262,11 +281,30 @@ def _header(stem: Path) -> dict[str, Any]:
     path = stem.with_name(stem.name + ".json")
     if not path.exists():
         raise ValueError(f"{path}: missing, so this token shard is incomplete: tokenize it again")
-    header = json.loads(path.read_text())
+    header = validated(_Header, read_object(path, VOCABULARY_BYTES), path)
     size = stem.with_name(stem.name + ".bin").stat().st_size
-    if size != header["tokens"] * np.dtype(header["dtype"]).itemsize:
-        raise ValueError(f"{stem}.bin: {size} bytes do not hold {header['tokens']} tokens: tokenize it again")
-    return dict(header)
+    if size != header.tokens * np.dtype(header.dtype).itemsize:
+        raise DamagedFile(f"{stem}.bin: {size} bytes do not hold {header.tokens} tokens: tokenize it again")
+    if header.end_of_text >= header.vocab or len(header.token_bytes or ()) not in (0, header.vocab):
+        raise DamagedFile(f"{path}: numbers that do not fit a vocabulary of {header.vocab}: tokenize it again")
+    return header.model_dump(exclude_none=True)
+
+
+def _documents(stem: Path, tokens: int | None = None, columns: Sequence[str] = ("id", "start", "tokens")) -> pa.Table:
+    """The documents of a token shard; if `tokens` says how many it has, no document may reach beyond them."""
+    path = stem.with_name(stem.name + ".parquet")
+    table = read_table(path, columns).select(columns)
+    wanted = pa.schema([DOCUMENT_SCHEMA.field(name) for name in columns])
+    if table.schema.remove_metadata() != wanted or any(column.null_count for column in table.columns):
+        raise DamagedFile(f"{path}: not a table of {', '.join(columns)}: tokenize it again")
+    start, length = table["start"].to_numpy(), table["tokens"].to_numpy().astype(np.int64)
+    if (
+        tokens is not None
+        and len(start)
+        and not (start.min() >= 0 and length.min() >= 0 and start.max() <= tokens and (start + length).max() <= tokens)
+    ):
+        raise DamagedFile(f"{path}: documents that reach beyond the {tokens} tokens of the shard: tokenize it again")
+    return table
 
 
 def _hash64(data: bytes) -> int:

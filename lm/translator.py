@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from lm.abilities import cannot
 from lm.beam import beam_search, greedy
+from lm.damaged import read_object, validated
 from lm.evaluating import evaluating
 from lm.models.seq2seq import Seq2Seq
 from lm.models.seq2seq_config import Seq2SeqConfig
@@ -27,6 +28,7 @@ from lm.padding import padded
 from lm.stop import ShouldStop, check, never
 from lm.tokenizer import copy_tokenizer, encode_documents, end_of_text_id, load_tokenizer
 from lm.translator_config import SearchConfig
+from lm.weights import check_size, load_weights, read_weights
 
 SOURCE, TARGET = "source", "target"
 Model = Seq2Seq | Transformer
@@ -130,12 +132,18 @@ def load_translator(folder: Path, device: str = "cpu") -> Translator:
     path = folder / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no model there")
-    config = json.loads(path.read_text())
-    kinds = {"seq2seq": Seq2SeqConfig, "transformer": TransformerConfig}
-    if (kind := config.get("kind", "gpt")) not in kinds:
+    config = read_object(path)
+    kinds: dict[str, type[Seq2SeqConfig] | type[TransformerConfig]] = {
+        "seq2seq": Seq2SeqConfig,
+        "transformer": TransformerConfig,
+    }
+    if not isinstance(kind := config.get("kind", "gpt"), str) or kind not in kinds:
         raise ValueError(f"{path}: {cannot(str(kind), 'translate')}")
-    model = build_model(kinds[kind](**config))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    settings: Seq2SeqConfig | TransformerConfig = validated(kinds[kind], config, path)
+    weights = read_weights(folder / "model.safetensors")
+    check_size(settings, weights, path)
+    model = build_model(settings)
+    load_weights(model, weights, folder / "model.safetensors")
     source, target = load_tokenizer(folder / SOURCE), load_tokenizer(folder / TARGET)
     for side, tokenizer, vocab in (
         (SOURCE, source, model.config.source_vocab),

@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.files import read_json, write_json
+from tasks.manifest_form import AliasForm, ManifestForm, form_problem
+
+logger = logging.getLogger("textmill.store")
 
 FORMAT = 1
 RUN_DIRECTORY = "_run"  # what may differ between two equal builds: journal, seconds, host
@@ -26,7 +30,21 @@ def manifest_problem(manifest: Any) -> str | None:
         return "its manifest is not one"
     if manifest.get("format") != FORMAT:
         return f"its manifest has format {manifest.get('format')}, this version reads {FORMAT}"
-    return None if manifest["checksum"] == checksum_of(manifest) else "its manifest was changed"
+    if manifest["checksum"] != checksum_of(manifest):
+        return "its manifest was changed"
+    return form_problem(ManifestForm, manifest)
+
+
+def parse_alias(name: str, content: bytes) -> dict[str, str] | None:
+    """The stage and key that an alias stands for; a damaged one is logged, and nothing is called so."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if problem := form_problem(AliasForm, found):
+        logger.warning("the alias %s is damaged (%s): set it again", name, problem)
+        return None
+    return dict(found)
 
 
 def own_files(directory: Path) -> Iterator[Path]:
@@ -69,6 +87,8 @@ def content_problem(path: Path, manifest: Mapping[str, Any]) -> str | None:
     """What is wrong with an artifact's files by size and SHA-256, or None."""
     for entry in manifest["files"]:
         file = path / entry["path"]
+        if file.is_symlink():
+            return f"{entry['path']} is a link"
         if not file.is_file():
             return f"{entry['path']} is missing"
         if file.stat().st_size != entry["bytes"]:

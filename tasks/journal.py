@@ -94,8 +94,10 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, An
             offset += len(line)
             try:
                 event = json.loads(line)
-            except ValueError:
-                logger.warning("%s: the line that ends at byte %d is not JSON; skipped", path, offset)
+            except (ValueError, RecursionError):
+                event = None
+            if not isinstance(event, dict) or "event" not in event:
+                logger.warning("%s: the line that ends at byte %d is no event in JSON; skipped", path, offset)
                 continue
             yield offset, event
 

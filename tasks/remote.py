@@ -26,7 +26,8 @@ from typing import Any
 
 from tasks.files import canonical_json, write_json
 from tasks.host import process_mark
-from tasks.integrity import RUN_DIRECTORY
+from tasks.integrity import RUN_DIRECTORY, parse_alias
+from tasks.manifest_form import RecordForm, form_problem
 from tasks.objects import Objects
 
 logger = logging.getLogger("textmill.remote")
@@ -76,9 +77,9 @@ class Remote:
         """Stage and key of every artifact, and when it was published (seconds since the epoch)."""
         found = []
         for name, (_, written) in self.objects.listing(MANIFESTS).items():
-            _, stage, file = name.split("/")
-            if file.endswith(".json"):
-                found.append((stage, file.removesuffix(".json"), written))
+            _, stage, *rest = name.split("/")
+            if len(rest) == 1 and rest[0].endswith(".json"):  # what lies elsewhere was not written by us
+                found.append((stage, rest[0].removesuffix(".json"), written))
         return found
 
     def record(self, stage: str, key: str) -> Record | None:
@@ -152,10 +153,10 @@ class Remote:
     # --- aliases and runs ----------------------------------------------------------------------------------------
 
     def aliases(self) -> dict[str, dict[str, str]]:
-        """Every alias and the stage and key it stands for."""
+        """Every alias and the stage and key it stands for; one that is damaged is left out with a warning."""
         names = sorted(name for name in self.objects.listing(ALIASES) if name.endswith(".json"))
         found = {name.rpartition("/")[2].removesuffix(".json"): self.objects.read(name) for name in names}
-        return {name: json.loads(content) for name, content in found.items() if content is not None}
+        return {name: alias for name, content in found.items() if content and (alias := parse_alias(name, content))}
 
     def set_alias(self, name: str, target: Mapping[str, str]) -> None:
         """Let a name stand for an artifact."""
@@ -194,12 +195,14 @@ def _parsed(content: bytes, stage: str, key: str) -> Record:
         body = json.loads(content)
         checksum = body.pop("checksum")
         record = Record(body["attempt"], body["manifest"], body["run_files"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("its manifest is not one") from None
     if body.get("format") != FORMAT:
         raise ValueError(f"its manifest has format {body.get('format')}, this version reads {FORMAT}")
     if checksum != hashlib.sha256(canonical_json(body)).hexdigest():
         raise ValueError("its manifest was changed")
+    if problem := form_problem(RecordForm, body):
+        raise ValueError(problem)
     if (record.manifest["stage"], record.manifest["key"]) != (stage, key):
         raise ValueError("its manifest is that of another artifact")
     return record

@@ -185,7 +185,9 @@ class _Sender:
 
     def _file(self, event: dict[str, Any]) -> None:
         path = self.uploads / event["path"]
-        if path.exists():
+        if not path.resolve().is_relative_to(self.uploads.resolve()):  # a journal may come from a shared store
+            logger.error("%s is not a file of its artifact and was not uploaded", path)
+        elif path.exists():
             self.client.log_artifact(self.run_id, str(path), event["directory"] or None)
         else:
             logger.warning("%s was collected before it could be uploaded", path)

@@ -380,6 +380,7 @@ def _show_in_prefect(run: Run, label: str, work: Work) -> None:
     """Publish the stage's tables and markdown; a server that is away is logged, and left alone for a while."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+    from tasks import prefect_text
     from tasks.progress import artifact_slug
 
     if time.monotonic() < run.prefect_away_until:
@@ -389,9 +390,10 @@ def _show_in_prefect(run: Run, label: str, work: Work) -> None:
         if counts:
             create_table_artifact(counts, key=artifact_slug(f"{label}-counts"), description=f"What {label} counted")
         for name, rows, description in work.tables:
-            create_table_artifact(rows, key=artifact_slug(f"{label}-{name}"), description=description)
+            key, said = artifact_slug(f"{label}-{name}"), prefect_text.cell(description)
+            create_table_artifact(prefect_text.rows(rows), key=key, description=said)
         for name, text in work.markdown:
-            create_markdown_artifact(text, key=artifact_slug(f"{label}-{name}"))
+            create_markdown_artifact(prefect_text.page(text), key=artifact_slug(f"{label}-{name}"))
     except Exception as error:  # noqa: BLE001
         run.prefect_away_until = time.monotonic() + PREFECT_PAUSE_SECONDS
         logger.warning("Prefect did not take the artifacts of %s (%s)", label, type(error).__name__)

@@ -32,6 +32,7 @@ from tasks.integrity import (
     content_problem,
     manifest_problem,
     own_files,
+    parse_alias,
     touched,
     write_stamps,
 )
@@ -208,7 +209,9 @@ class Store:
 
     def aliases(self) -> dict[str, dict[str, str]]:
         """Every alias and the stage and key it stands for."""
-        return {path.stem: read_json(path) for path in sorted(self.alias_directory.glob("*.json"))}
+        paths = sorted(self.alias_directory.glob("*.json"))
+        found = {path.stem: parse_alias(path.stem, path.read_bytes()) for path in paths}
+        return {name: alias for name, alias in found.items() if alias is not None}
 
     def set_alias(self, name: str, artifact: Artifact) -> None:
         """Let `name` stand for an artifact from now on; garbage collection keeps it.
@@ -261,7 +264,7 @@ class Store:
                 digest = read_json(manifest_path)["digest"]
             except FileNotFoundError:
                 continue  # collected or set aside since the listing
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 logger.warning("%s has an unreadable manifest; it is rebuilt when next needed", path)
                 continue
             found.append(Artifact(path.parent.name, path.name, digest, path))
@@ -361,7 +364,7 @@ class Store:
         """The manifest of a build that was killed between its manifest and its rename, if its files agree."""
         try:
             manifest = read_json(partial / "manifest.json")
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         if manifest_problem(manifest) or content_problem(partial, manifest) or not self._parts_exist(manifest):
             return None
@@ -395,10 +398,12 @@ class Store:
                 self.set_aside(path, "its manifest is missing")
                 return None
             return self._manifest_or_aside(path) if manifest_path.exists() else None
-        except ValueError:
+        except (ValueError, RecursionError):
             self.set_aside(path, "its manifest is not JSON")
             return None
         problem = manifest_problem(manifest)
+        if problem is None and (manifest["stage"], manifest["key"]) != (path.parent.name, path.name):
+            problem = "its manifest is that of another artifact"
         if problem is not None:
             self.set_aside(path, problem)
             return None

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 # Inside a header: brackets, and the colon that ends it.
 _HEADER_TOKEN = re.compile(rf"""(?P<mark>[()\[\]{{}}:])|\#[^\n]*|{_QUOTED}|(?P<open>["'])""", re.DOTALL)
 # From the colon (or the start of the file) to the first thing that is neither blank nor comment.
-_GAP = re.compile(r"(?:[ \t\f\n]+|#[^\n]*|\\\n)*")
+_GAP = re.compile(r"(?:[ \t\f\n]++|#[^\n]*+|\\\n)*+")
 _LITERAL = re.compile(rf"(?P<prefix>[rRbBuUfF]{{0,2}})(?P<quoted>{_QUOTED})", re.DOTALL)
 _STATEMENT_END = re.compile(r"[ \t\f]*(?:[;\n#]|\Z)")
 _DOUBT = re.compile(r"""[ \t\f]*(?:["'\\]|[rRbBuUfF]{1,2}["'])""")

@@ -65,7 +65,13 @@ def read(source: HuggingFaceSource, revision: str | None, data_files: list[str])
                 yield Skip(error.reason, error.detail, None, number)
                 continue
             yield _record(values, number, source)
-    except (DatasetsError, OSError, ValueError, ImportError) as error:
+    except (
+        DatasetsError,
+        OSError,
+        ValueError,
+        ImportError,
+        RuntimeError,
+    ) as error:  # the last: scripts, which it refuses
         raise InputError("corrupt", f"after {number} records of {source.dataset}: {error}") from error
 
 

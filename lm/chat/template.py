@@ -14,15 +14,20 @@ from typing import Any, NamedTuple, NoReturn, cast
 from jinja2 import TemplateError
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import do_indent
 from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
-from jinja2.runtime import Macro
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lm.chat.messages import Messages
 
 TURN_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 """What our template writes before the text of each role, and behind every text."""
+LONGEST = 1 << 17
+LARGEST = 64
+WIDENING = ("format", "format_map", "center", "ljust", "rjust", "zfill", "expandtabs")
+"""Methods of strings that make one of any length out of a number; as the filters `center` and `format` do."""
 
 
 def turns_template(begin: str) -> str:
@@ -75,6 +80,22 @@ class _Generation(Extension):
         return f"{marks.begin}{caller()}{marks.end}"
 
 
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, in which an expression makes nothing huge, either: `'x' * 10 ** 12`, `'%999999999d' % 1`."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        numbers = isinstance(left, int | float) and isinstance(right, int | float)
+        if not numbers or (operator == "**" and (abs(left) > LARGEST or abs(right) > LARGEST)):
+            raise SecurityError(f"{type(left).__name__} {operator} {type(right).__name__}")
+        return super().call_binop(context, operator, left, right)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        widens = isinstance(obj, str) and attr in WIDENING
+        return not widens and super().is_safe_attribute(obj, attr, value)
+
+
 class ChatTemplate:
     """A template, compiled in Jinja's sandbox (it may come from anywhere), with the special tokens of a tokenizer.
 
@@ -83,15 +104,18 @@ class ChatTemplate:
 
     def __init__(self, source: str, special: Sequence[str]) -> None:
         self.source, self.special = source, tuple(special)
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-        )
+        environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+        for name in ("center", "format"):
+            del environment.filters[name]
+        environment.filters["indent"] = _indented
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise
         self._globals = environment.globals
+        if len(source) > LONGEST:
+            raise ValueError(f"the chat template has {len(source):,} characters; {LONGEST:,} are more than any needs")
         try:
             self._template = environment.from_string(source)
-        except TemplateError as error:
+        except (TemplateError, RecursionError, MemoryError, SyntaxError) as error:
             raise ValueError(f"the chat template is no Jinja: {error}") from error
         self._names = sorted((name for name in self.special if name), key=len, reverse=True)
 
@@ -116,7 +140,7 @@ class ChatTemplate:
             return self._template.render(messages=messages, add_generation_prompt=prompt)
         except SecurityError as error:
             raise ValueError(f"the chat template wants what the sandbox does not allow: {error}") from error
-        except (TemplateError, TypeError, ValueError, OverflowError) as error:
+        except (TemplateError, TypeError, ValueError, OverflowError, LookupError, RecursionError, MemoryError) as error:
             raise ValueError(f"the chat template refuses: {error}") from error
 
     def _guarded(self, text: str, guard: str) -> str:
@@ -154,7 +178,18 @@ def _marks(text: str) -> _Marks:
         number += 3
 
 
-def _to_json(value: Any, **options: Any) -> str:
+def _indented(text: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+    return do_indent(text, _bounded(width), first, blank)
+
+
+def _bounded(width: Any) -> Any:
+    if isinstance(width, int) and width > LARGEST:
+        raise SecurityError(f"an indent of {width}")
+    return width
+
+
+def _to_json(value: Any, indent: Any = None, **options: Any) -> str:
+    options["indent"] = _bounded(indent)
     return json.dumps(value, ensure_ascii=False, **options)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from lm.artifact import described
+from lm.damaged import naming
 from lm.finetune.backbone import MODULES, Backbone
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.features.backbone import Features, new_features, words_of
@@ -27,6 +28,7 @@ from lm.finetune.kinds import kind_of, settings_of
 from lm.finetune.lora import merge_adapters
 from lm.labelled.folder import Task
 from lm.tokenizer import copy_tokenizer, load_tokenizer
+from lm.weights import check_size, load_weights, read_weights
 
 KIND = "finetuned"
 ADAPTERS = "adapters.safetensors"
@@ -126,10 +128,17 @@ def load_finetuned(folder: Path) -> Finetuned:
     config = described(folder)
     if config.get("kind") != KIND:
         raise ValueError(f"{folder / 'config.json'}: not a {KIND!r} model: {config.get('kind')!r}; fine-tune it first")
+    with naming(folder / "config.json"):
+        return _open(folder, config)
+
+
+def _open(folder: Path, config: dict[str, Any]) -> Finetuned:
+    path, weights = folder / "config.json", read_weights(folder / "model.safetensors")
     task = Task.model_validate(config["task"])
     # what was learned stands in the weights: nothing is to be frozen or adapted any more
     settings = FinetuneConfig.model_validate({**config["settings"], "lora": None, "freeze": 0})
     sizes = settings_of(config["backbone"])
+    check_size(sizes, weights, path)  # type: ignore[arg-type]
     kept = {"threshold": config["threshold"], "pairs": config["pairs"]}
     backbone: Backbone
     if kind_of(sizes).features:
@@ -139,7 +148,7 @@ def load_finetuned(folder: Path) -> Finetuned:
         form = form_of(task.ask, settings, sizes, config["vocab"], load_tokenizer(folder), **kept)
         backbone = Backbone(MODULES[sizes.kind](sizes))  # type: ignore[attr-defined]
     model = TaskModel(backbone, make_head(form, settings, backbone))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    load_weights(model, weights, folder / "model.safetensors")
     return Finetuned(model.eval(), form, task, settings, config["pairs"])
 
 

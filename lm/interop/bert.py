@@ -4,7 +4,6 @@ The weight maps are tables that import, export and tests share. Hugging Face kee
 have one matrix; the decoder is the embedding and stored once. A span boundary head has no place there and is left out.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +13,13 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
+from lm.damaged import naming, read_object
 from lm.interop.folders import read_weights, write_json
 from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.special_tokens import special_tokens
 from lm.tokenizer import TOKENIZER_FILE, load_tokenizer
+from lm.weights import check_size, load_weights
 
 
 class Row(NamedTuple):
@@ -137,8 +138,11 @@ def import_bert(folder: Path) -> tuple[Bert, Tokenizer]:
     if there are no safetensors.
     """
     theirs = {_old_name(name): tensor for name, tensor in read_weights(folder).items()}
-    described = json.loads((folder / "config.json").read_text())
-    config = config_from_hugging_face(described, _has_pair_head(theirs), folder)
+    path = folder / "config.json"
+    described = read_object(path)
+    with naming(path):
+        config = config_from_hugging_face(described, _has_pair_head(theirs), folder)
+    check_size(config, theirs, path)
     model, state = Bert(config), {}
     for row in rows(config):
         if missing := [name for name in row.theirs if name not in theirs]:
@@ -149,7 +153,7 @@ def import_bert(folder: Path) -> tuple[Bert, Tokenizer]:
             raise ValueError(f"{folder}: its decoder is not its embedding, so this is not {described['model_type']}")
     if extra := sorted(n for n in theirs if not n.endswith(COPIES) and not n.startswith(UNUSED_POOLERS)):
         raise ValueError(f"{folder}: weights that {described['model_type']} does not have: {', '.join(extra[:5])}")
-    model.load_state_dict(state)
+    load_weights(model, state, folder)
     return model, load_tokenizer(folder)
 
 

@@ -4,7 +4,6 @@ The weight maps are tables that import, export, activation diffs and tests share
 `Conv1D` layout, so matrices are transposed; the head is the embedding and stored once.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,11 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from lm.config import GPTConfig
+from lm.damaged import naming, read_object
 from lm.interop.folders import read_weights, write_json
 from lm.models.gpt import GPT
 from lm.tokenizer import TOKENIZER_FILE, chat_template, end_of_text_id, end_of_turn_id, load_tokenizer
+from lm.weights import check_size, load_weights
 
 
 class Row(NamedTuple):
@@ -127,9 +128,12 @@ def import_gpt2(folder: Path) -> tuple[GPT, Tokenizer]:
     Raises ValueError if the folder holds something else than these with a tokenizer of ours, or weights that are
     missing or left over; FileNotFoundError if there are no safetensors.
     """
-    config = config_from_hugging_face(json.loads((folder / "config.json").read_text()), folder)
-    model, name = GPT(config), format_of(config).name
+    path = folder / "config.json"
+    with naming(path):
+        config = config_from_hugging_face(read_object(path), folder)
     theirs = {name.removeprefix(PREFIX): tensor for name, tensor in read_weights(folder).items()}
+    check_size(config, theirs, path)
+    model, name = GPT(config), format_of(config).name
     head = theirs.pop("lm_head.weight", None)
     state = {}
     rows = weight_rows(config)
@@ -142,7 +146,7 @@ def import_gpt2(folder: Path) -> tuple[GPT, Tokenizer]:
         state[row.ours] = tensor.T.contiguous() if row.transpose else tensor
     if extra := sorted(name for name in theirs if not name.endswith(BUFFERS)):
         raise ValueError(f"{folder}: weights that {name} does not have: {', '.join(extra[:5])}")
-    model.load_state_dict(state)
+    load_weights(model, state, folder)
     return model, load_tokenizer(folder)
 
 

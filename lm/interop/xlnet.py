@@ -4,7 +4,6 @@ The weight map is a table that import, export and tests share. Theirs keeps the 
 [width, heads, head] and multiplies from the other side; the head is the embedding and stored once.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,10 +14,12 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from lm.damaged import naming, read_object
 from lm.interop.folders import read_weights, write_json
 from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import XLNetConfig
 from lm.tokenizer import TOKENIZER_FILE, end_of_text_id, load_tokenizer
+from lm.weights import check_size, load_weights
 
 
 class Row(NamedTuple):
@@ -125,10 +126,13 @@ def import_xlnet(folder: Path) -> tuple[XLNet, Tokenizer]:
 
     Raises ValueError if it holds something else, FileNotFoundError if there are no safetensors.
     """
-    config = config_from_hugging_face(json.loads((folder / "config.json").read_text()), folder)
-    model = XLNet(config)
+    path = folder / "config.json"
+    with naming(path):
+        config = config_from_hugging_face(read_object(path), folder)
     theirs = {name: tensor.float() for name, tensor in read_weights(folder).items()}
-    model.load_state_dict(state_from_hugging_face(theirs, config, folder))
+    check_size(config, theirs, path)
+    model = XLNet(config)
+    load_weights(model, state_from_hugging_face(theirs, config, folder), folder)
     return model, load_tokenizer(folder)
 
 

@@ -12,17 +12,21 @@ Levels follow each other and each is sorted, so the children of node i end where
 node of a level included. Files are memory-mapped: processes that score share them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
 from lm.compiled import kernel
 from lm.config import NgramConfig
+from lm.damaged import AGAIN, DamagedFile
 from lm.ngram.levels import Level, index_dtype, new_array
 
 CONFIG_FILE = "config.json"
 FILES = ("words", "probs", "links", "backoffs", "children")
+PIECE = 1 << 20  # entries looked at at once
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,63 @@ class Arrays:
                 raise ValueError(
                     f"{folder / f'{name}.npy'}: missing, so this n-gram model is incomplete: build it again"
                 )
-        arrays = cls(
-            *(np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in FILES)
-        )
+        arrays = cls(*(_mapped(folder / f"{name}.npy") for name in FILES))
         nodes, inner = len(arrays.words), len(arrays.backoffs)
         sizes = {"probs": len(arrays.probs), "links": len(arrays.links), "children": len(arrays.children)}
         if sizes != {"probs": nodes, "links": nodes, "children": inner + 1} or int(arrays.children[-1]) != nodes:
-            raise ValueError(f"{folder}: the arrays of this n-gram model do not fit together ({nodes} nodes): {sizes}")
+            raise DamagedFile(f"{folder}: the arrays of this n-gram model do not fit together ({nodes} nodes): {sizes}")
         return arrays
+
+    def check(self, vocab: int, folder: Path) -> None:
+        """Raise DamagedFile for numbers that lead out of the arrays, or round in a circle: compiled loops follow them.
+
+        One pass over all of them, the first `vocab` nodes being the unigrams.
+        """
+        nodes, inner = len(self.words), len(self.backoffs)
+        faults = {
+            "words": not 0 < vocab <= nodes or not _below(self.words, vocab),
+            "links": (self.links[:vocab] != nodes).any() or not _below_itself(self.links[vocab:], vocab, inner),
+            "children": not _rises(self.children, nodes),
+        }
+        for name, wrong in faults.items():
+            if wrong:
+                raise DamagedFile(f"{folder / f'{name}.npy'}: numbers of no n-gram in it: {AGAIN}")
+
+
+def _mapped(path: Path) -> np.ndarray:
+    whole = path.stem in ("words", "links", "children")
+    try:
+        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, TypeError, SyntaxError, TokenError, OverflowError, MemoryError) as error:
+        raise DamagedFile(f"{path}: {' '.join(str(error).split())[:300]}: {AGAIN}") from error
+    if array.ndim != 1 or array.dtype.kind != ("u" if whole else "f") or not array.dtype.isnative:
+        raise DamagedFile(f"{path}: {array.dtype} {list(array.shape)}, which is no list of its numbers: {AGAIN}")
+    return array
+
+
+def _pieces(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    return ((at, array[at : at + PIECE]) for at in range(0, len(array), PIECE))
+
+
+def _below(array: np.ndarray, limit: int) -> bool:
+    return all(int(piece.max()) < limit for _, piece in _pieces(array))
+
+
+def _below_itself(links: np.ndarray, first: int, inner: int) -> bool:
+    """Whether each node from `first` on links to one before it that has children."""
+    for at, piece in _pieces(links):
+        if not (piece < np.minimum(np.arange(at, at + len(piece)) + first, inner)).all():
+            return False
+    return True
+
+
+def _rises(children: np.ndarray, nodes: int) -> bool:
+    last = 0
+    for _, piece in _pieces(children):
+        if int(piece[0]) < last or (piece[1:] < piece[:-1]).any():
+            return False
+        last = int(piece[-1])
+    return last <= nodes
 
 
 @kernel

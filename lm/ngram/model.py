@@ -1,13 +1,14 @@
 """A stored n-gram model: probabilities of texts in batch, distributions, samples, gaps filled."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
+from lm.damaged import AGAIN, DamagedFile, read_object, validated
 from lm.ngram.arrays import CONFIG_FILE, Arrays
 from lm.ngram.build import KIND
 from lm.ngram.query import find_child, score
@@ -24,9 +25,10 @@ def load_ngram(folder: Path) -> "NgramModel":
     path = folder / CONFIG_FILE
     if not path.exists():
         raise FileNotFoundError(f"{path}: no model there")
-    described = json.loads(path.read_text(encoding="utf-8"))
+    described = read_object(path)
     if described.get("kind") != KIND:
         raise ValueError(f"{path}: not a {KIND!r} model: {described.get('kind')!r}")
+    validated(_Described, described, path)
     names = WordVocabulary.load(folder) if described["unit"] == "word" else load_tokenizer(folder)
     size = len(names) if isinstance(names, WordVocabulary) else names.get_vocab_size()
     if size != described["vocab"]:
@@ -34,7 +36,22 @@ def load_ngram(folder: Path) -> "NgramModel":
     arrays = Arrays.open(folder)
     if sum(described["ngrams"]) != len(arrays.words):
         raise ValueError(f"{folder}: {len(arrays.words)} n-grams, config.json says {sum(described['ngrams'])}")
+    if described["boundary"] >= size or len(arrays.backoffs) < (size if described["order"] > 1 else 0):
+        raise DamagedFile(f"{path}: an end of sequence outside of {size} words or tokens: {AGAIN}")
+    arrays.check(size, folder)
     return NgramModel(described, arrays, names)
+
+
+class _Described(BaseModel):
+    """What `config.json` must say; what it says more is shown, not used."""
+
+    order: int = Field(ge=1, strict=True)
+    vocab: int = Field(ge=1, strict=True)
+    boundary: int = Field(ge=0, strict=True)
+    ngrams: tuple[Annotated[int, Field(ge=0, strict=True)], ...]
+    unit: Literal["word", "token"]
+    smoothing: str
+    backoff: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
 
 
 class NgramModel:

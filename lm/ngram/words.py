@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lm.compiled import kernel
+from lm.damaged import AGAIN, VOCABULARY_BYTES, DamagedFile, read_json
 from lm.stop import ShouldStop, check, never
 
 UNKNOWN, END = "<unk>", "</s>"
@@ -50,7 +51,15 @@ class WordVocabulary:
 
     @classmethod
     def load(cls, folder: Path) -> "WordVocabulary":
-        return cls(json.loads((folder / VOCABULARY_FILE).read_text(encoding="utf-8")))
+        """Raises DamagedFile, FileNotFoundError if there is none."""
+        path = folder / VOCABULARY_FILE
+        words = read_json(path, VOCABULARY_BYTES)
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise DamagedFile(f"{path}: not a list of words: {AGAIN}")
+        try:
+            return cls(words)
+        except ValueError as error:
+            raise DamagedFile(f"{path}: {error}: {AGAIN}") from error
 
 
 def split_words(line: str) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from lm.tokenizers.common import pieces
+from lm.tokenizers.panics import faults_named
 from lm.tokenizers.spelling import Spelling
 
 
@@ -46,7 +47,8 @@ def token_offsets(tokenizer: Tokenizer, texts: list[str]) -> list[tuple[np.ndarr
             begin += len(part)
     ids: list[list[int]] = [[] for _ in texts]
     spans: list[list[tuple[int, int]]] = [[] for _ in texts]
-    encodings = tokenizer.encode_batch(parts, add_special_tokens=False)
+    with faults_named("the tokenizer cannot encode this text"):
+        encodings = tokenizer.encode_batch(parts, add_special_tokens=False)
     for owner, offset, encoding in zip(owners, offsets, encodings, strict=True):
         ids[owner].extend(encoding.ids)
         spans[owner].extend((start + offset, end + offset) for start, end in encoding.offsets)
@@ -79,7 +81,8 @@ def token_starts(tokenizer: Tokenizer, text: str) -> np.ndarray:
     """Where each token of a text begins, in its characters, int64 [tokens]; never falling."""
     offset, starts = 0, [np.zeros(0, dtype=np.int64)]
     for part in pieces(tokenizer, text):
-        encoding = tokenizer.encode(part, add_special_tokens=False)
+        with faults_named("the tokenizer cannot encode this text"):
+            encoding = tokenizer.encode(part, add_special_tokens=False)
         starts.append(np.array([start + offset for start, _ in encoding.offsets], dtype=np.int64))
         offset += len(part)
     return np.maximum.accumulate(np.concatenate(starts))

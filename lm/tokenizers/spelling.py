@@ -22,6 +22,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from lm.damaged import VOCABULARY_BYTES, read_object, validated
 
 SPELLING_FILE = "spelling.json"
 HISTORY = 2
@@ -83,10 +88,17 @@ class Spelling:
         path = directory / SPELLING_FILE
         if not path.exists():
             return cls({})
-        stored = json.loads(path.read_text())
+        stored = read_object(path, VOCABULARY_BYTES)
         if stored.get("history") != HISTORY:
             raise ValueError(f"{path}: made with a history of {stored.get('history')} characters, not {HISTORY}")
-        return cls(stored["counts"])
+        return cls(validated(_Stored, stored, path).counts)
+
+
+class _Stored(BaseModel):
+    """What `spelling.json` says: how often each character came after each history."""
+
+    history: int
+    counts: dict[str, dict[str, Annotated[int, Field(strict=True, gt=0, lt=2**63)]]]
 
 
 def _steps(word: str) -> Iterator[tuple[str, str]]:

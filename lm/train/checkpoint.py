@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from lm.damaged import DamagedFile, read_object
+
 log = logging.getLogger(__name__)
 
 STATE = "state.json"
@@ -90,7 +92,7 @@ def verify(path: Path) -> None:
     manifest = recorded(path)
     for name in sharded_files(manifest) or FILES:
         file = path / name
-        if not file.exists():
+        if not file.is_file():
             raise CorruptCheckpoint(f"{file}: missing")
         if manifest.get(name) != entry(file):
             raise CorruptCheckpoint(f"{file}: size or sha256 differs from {MANIFEST}")
@@ -99,10 +101,9 @@ def verify(path: Path) -> None:
 def recorded(path: Path) -> dict[str, Any]:
     """What the manifest says of the files; of a broken one nothing. Raises CorruptCheckpoint if it cannot be read."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        return read_object(path / MANIFEST)
+    except (OSError, DamagedFile) as error:
         raise CorruptCheckpoint(f"{path / MANIFEST}: {error}") from error
-    return manifest if isinstance(manifest, dict) else {}
 
 
 def latest_checkpoint(directory: Path) -> Checkpoint | None:

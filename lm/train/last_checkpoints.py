@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from lm.train.checkpoint import CorruptCheckpoint, fsync, list_checkpoints, load_checkpoint
+from lm.weights import read_weights
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class LastCheckpoints:
         for step in self.wanted:
             if not self._file(step).exists():
                 raise FileNotFoundError(f"{self._file(step)}: the checkpoint of step {step} is needed for the average")
-            for name, tensor in load_file(self._file(step)).items():
+            for name, tensor in read_weights(self._file(step)).items():
                 dtypes[name] = tensor.dtype
                 mean[name] = mean[name] + tensor.double() if name in mean else tensor.double()
         return {name: (total / len(self.wanted)).to(dtypes[name]) for name, total in mean.items()}

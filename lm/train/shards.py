@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lm.damaged import read_object
 from lm.train.checkpoint import MANIFEST, STATE, Checkpoint, CorruptCheckpoint, entry, fsync, recorded
 
 PARTS = ("model", "optim")
 POLL_SECONDS = 0.02
+STATE_BYTES = 1 << 30  # the curves of a long training are in it
 
 Rows = Callable[[str, tuple[int, ...]], tuple[int, int] | None]
 """(name, shape) -> the rows first .. end - 1 that are wanted of a tensor that has some; None: all."""
@@ -110,8 +112,16 @@ def publish(folder: Path, final: Path, count: int, state: Mapping[str, Any]) -> 
 def read_parts(path: Path, rows: Rows = lambda name, shape: None) -> Checkpoint:
     """A checkpoint of any kind and any number of ranks, unverified; of each tensor the rows that are wanted.
 
-    Files are memory-mapped: rows that are not wanted are not read. Raises CorruptCheckpoint if rows are missing.
+    Files are memory-mapped: rows that are not wanted are not read. Raises CorruptCheckpoint if rows are missing, or if
+    a file is none of ours: a manifest says that files are those that were written, not who wrote them.
     """
+    try:
+        return _read_parts(path, rows)
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise CorruptCheckpoint(f"{path}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _read_parts(path: Path, rows: Rows) -> Checkpoint:
     found: dict[str, dict[str, Tensor]] = {}
     for part in PARTS:
         pieces: dict[str, list[tuple[int, Tensor]]] = {}
@@ -126,7 +136,7 @@ def read_parts(path: Path, rows: Rows = lambda name, shape: None) -> Checkpoint:
                     here = _wanted(tensors, name, shape, first, rows) if name in held else []
                     pieces.setdefault(name, []).extend(here)
         found[part] = {name: _joined(path, name, pieces[name], shapes[name], rows) for name in shapes}
-    state = json.loads((path / STATE).read_text())
+    state = read_object(path / STATE, STATE_BYTES)
     return Checkpoint(path, found["model"], found["optim"], state)
 
 
@@ -137,7 +147,7 @@ def _described(path: Path, part: str) -> Iterator[tuple[Path, dict[str, Any] | N
         yield path / f"{part}.safetensors", None
         return
     for name in sorted(n for n in manifest if n.startswith("rank-")):
-        yield path / f"{part}-{name[5:-5]}.safetensors", json.loads((path / name).read_text())[part]
+        yield path / f"{part}-{name[5:-5]}.safetensors", read_object(path / name, STATE_BYTES)[part]
 
 
 def _wanted(file: Any, name: str, shape: tuple[int, ...], first: int, rows: Rows) -> list[tuple[int, Tensor]]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from lm.abilities import able, cannot
+from lm.damaged import AGAIN, DamagedFile, read_object
 from lm.tokenizer import copy_tokenizer, load_tokenizer
 from lm.vectors.neighbours import WordVectors
 from lm.vectors.vocabulary import Vocabulary, token_names
+from lm.weights import arrays_of
 
 VECTORS_FILE = "vectors.safetensors"
 VECTORS = "vectors"
@@ -46,7 +48,7 @@ def load_vectors(folder: Path) -> WordVectors:
     path = folder / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no model there")
-    described = json.loads(path.read_text(encoding="utf-8"))
+    described = read_object(path)
     if (kind := described.get("kind", "gpt")) not in able("neighbours"):
         raise ValueError(f"{path}: {cannot(kind, 'neighbours')}")
     if kind == "nnlm":
@@ -54,7 +56,9 @@ def load_vectors(folder: Path) -> WordVectors:
     if not (folder / VECTORS_FILE).exists():
         raise FileNotFoundError(f"{folder / VECTORS_FILE}: missing, so this model is incomplete: train it again")
     vocabulary = Vocabulary.load(folder)
-    vectors = load_file(folder / VECTORS_FILE)[VECTORS]
+    [vectors] = arrays_of(folder / VECTORS_FILE, VECTORS)
+    if vectors.ndim != 2 or not np.issubdtype(vectors.dtype, np.floating):
+        raise DamagedFile(f"{folder / VECTORS_FILE}: {VECTORS} are {vectors.dtype} {list(vectors.shape)}: {AGAIN}")
     if len(vectors) != len(vocabulary):
         raise ValueError(f"{folder}: {len(vectors)} vectors beside {len(vocabulary)} words: train it again")
     tokenizer = load_tokenizer(folder) if described.get("unit") == "token" else None

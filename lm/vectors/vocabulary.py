@@ -5,15 +5,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from tokenizers import Tokenizer
 
+from lm.config import StrictModel
+from lm.damaged import VOCABULARY_BYTES, read_json, validated
 from lm.tokenizer import kind_of, unknown_id
 
 WORDS_FILE = "words.json"
 SPACE = "▁"
 """Stands for a space in the name of a piece, as in SentencePiece."""
+
+
+class _Stored(StrictModel):
+    """What `words.json` says."""
+
+    words: tuple[str, ...]
+    counts: tuple[Annotated[int, Field(strict=True, ge=0, lt=2**63)], ...]
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,8 @@ class Vocabulary:
         path = folder / WORDS_FILE
         if not path.exists():
             raise FileNotFoundError(f"{path}: no words there")
-        described = json.loads(path.read_text(encoding="utf-8"))
-        words, counts = tuple(described["words"]), np.array(described["counts"], dtype=np.int64)
+        described = validated(_Stored, read_json(path, VOCABULARY_BYTES), path)
+        words, counts = described.words, np.array(described.counts, dtype=np.int64)
         if len(words) != len(counts):
             raise ValueError(f"{path}: {len(words)} words, {len(counts)} counts")
         return cls(words, counts)

@@ -33,7 +33,7 @@ def test_zeros_after_a_power_cut_do_not_hide_what_follows(tmp_path: Path, caplog
     journal = Journal(tmp_path)
     journal.metrics({"loss": 2.0}, step=1)
     assert [event["step"] for event in events(tmp_path)] == [1]
-    assert "journal.jsonl: the line that ends at byte 5 is not JSON; skipped" in caplog.text
+    assert "journal.jsonl: the line that ends at byte 5 is no event in JSON; skipped" in caplog.text
 
 
 def test_steps_repeated_after_a_resume_are_not_written_twice(tmp_path: Path) -> None:

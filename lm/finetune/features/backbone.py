@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.numpy import load_file as load_arrays
 from torch import Tensor, nn
 
 from lm.artifact import described, load_torch
@@ -27,6 +26,7 @@ from lm.translator import load_translator
 from lm.vectors.artifact import VECTORS, VECTORS_FILE
 from lm.vectors.neighbours import WordVectors
 from lm.vectors.vocabulary import Vocabulary
+from lm.weights import arrays_of
 
 
 class WordTable(nn.Module):
@@ -133,7 +133,7 @@ def open_features(folder: Path) -> tuple[Features, Words]:
     words = words_of(settings, folder)
     table = WordTable(settings)
     with torch.no_grad():
-        table.vectors[:-1] = torch.from_numpy(load_arrays(folder / VECTORS_FILE)[VECTORS])
+        table.vectors[:-1] = torch.from_numpy(arrays_of(folder / VECTORS_FILE, VECTORS)[0])
     return Features(table, settings, words), words
 
 

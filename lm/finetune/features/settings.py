@@ -23,6 +23,10 @@ class WordTableConfig(StrictModel):
         """From a folder's config.json, which says more. Raises ValueError for one that does not say these."""
         return cls.model_validate({name: described[name] for name in cls.model_fields if name in described})
 
+    def parameter_count(self) -> int:
+        """Numbers of the vectors, which do not learn."""
+        return self.words * self.dimensions
+
     @property
     def vocab(self) -> int:
         """Rows of the table: one for each word, and zeros for words without a vector."""

@@ -1,0 +1,34 @@
+"""YAML as plain values, within limits: no tag makes an object, and no alias unfolds to a billion."""
+
+from typing import Any
+
+import yaml
+
+LARGEST = 1_000_000  # values, those of aliases counted wherever they stand
+_LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
+def load_yaml(text: str) -> Any:
+    """The values that a text of YAML holds. Raises yaml.YAMLError for one that is none, or beyond the limits."""
+    loader = _LOADER(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _unfolded(node, {}) > LARGEST:
+            raise yaml.YAMLError(f"aliases that unfold to more than {LARGEST:,} values")
+        return loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deep") from None
+    finally:
+        loader.dispose()
+
+
+def _unfolded(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node is, once every alias in it stands for itself."""
+    if id(node) not in known:
+        known[id(node)] = LARGEST + 1  # of a node inside itself
+        inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        parts = inner if isinstance(node, yaml.CollectionNode) else ()
+        known[id(node)] = 1 + sum(_unfolded(part, known) for part in parts)
+    return known[id(node)]

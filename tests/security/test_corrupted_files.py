@@ -1,0 +1,17 @@
+"""The short form of `benchmarks.corrupted_files`: some hundred damaged files of every kind, each a typed error."""
+
+from collections import Counter
+
+from benchmarks.corrupted_files import GOOD, run
+
+
+def test_damaged_files_are_typed_errors_and_nothing_else_happens() -> None:
+    cases = list(run(count=300, seed=11))
+    assert [case["number"] for case in cases] == list(range(300))
+    assert [case for case in cases if case["outcome"] not in GOOD] == []
+    by_kind = Counter(case["kind"] for case in cases)
+    refused = Counter(case["kind"] for case in cases if case["outcome"] == "typed error")
+    assert set(refused) == set(by_kind)
+    for kind in by_kind:
+        if kind.endswith("sealed"):  # a hash stands for every file: whatever is changed is found
+            assert refused[kind] == by_kind[kind], kind

@@ -1,0 +1,75 @@
+"""What is installed: locked by hash, under licences that are allowed, from no host that the project names."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flows.audit import verdict
+from flows.doctor import read_lock
+from flows.licences import PAGE, Licence, is_allowed, locked_names, page, read_licences, refused
+
+ROOT = Path(__file__).parents[2]
+LOCKS = sorted(ROOT.glob("requirements*.lock"))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_every_package_is_pinned_and_hashed_and_no_host_is_named(lock: Path) -> None:
+    text = lock.read_text(encoding="utf-8")
+    assert "://" not in text
+    blocks = re.split(r"(?m)^(?=[A-Za-z0-9])", re.sub(r"(?m)^#.*\n", "", text))
+    for block in filter(str.strip, blocks):
+        first, *rest = block.strip().split("\\\n")
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[^\s;]+( ; .+)?", first.strip()), first
+        assert rest, f"{first}: no hash"
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line.strip()) for line in rest), first
+
+
+def test_the_builds_of_torch_are_of_one_version() -> None:
+    of_index, of_cpu = (read_lock(ROOT / name) for name in ("requirements.lock", "requirements-cpu.lock"))
+    assert of_cpu == {"torch": of_index["torch"]}
+    assert not set(of_index) & set(read_lock(ROOT / "requirements-cuda.lock"))
+
+
+def test_make_installs_nothing_without_its_hash() -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
+    installs = re.findall(r"pip install .*", recipe)
+    assert len(installs) >= 4
+    assert [line for line in installs if "--require-hashes" not in line and "--editable ." not in line] == []
+
+
+def test_licences_are_on_the_list_and_in_the_table() -> None:
+    licences = read_licences(locked_names())
+    assert len(licences) > 200
+    assert refused(licences) == []
+    assert PAGE.read_text(encoding="utf-8") == page(licences), "python -m flows.licences"
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        ("MIT", True),
+        ("Apache-2.0 OR GPL-3.0-only", True),
+        ("MIT AND GPL-3.0-only", False),
+        ("GPL-3.0-or-later", False),
+        ("LGPL-2.1", False),
+        ("MPL-2.0 AND (Apache-2.0 OR MIT)", True),
+        ("BSD License, Apache Software License", True),
+        ("Apache-2.0 with Commons Clause", False),
+        ("", False),
+    ],
+)
+def test_which_licences_are_allowed(licence: str, allowed: bool) -> None:
+    assert is_allowed(licence) is allowed
+    assert bool(refused([Licence("some", "1", licence)])) is not allowed
+
+
+def test_an_audit_that_looked_nothing_up_is_none() -> None:
+    """pip-audit passes over what its service does not know, and then says that it found nothing."""
+    unknown = {"name": "a", "skip_reason": "not found"}
+    fine, hit = {"name": "b", "version": "1", "vulns": []}, {"name": "c", "version": "2"}
+    vulnerable = {**hit, "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["3"]}]}
+    assert verdict([unknown, unknown])[0] == 2
+    assert verdict([])[0] == 2
+    assert verdict([fine, unknown]) == (0, ["not looked up: a"])
+    assert verdict([fine, vulnerable]) == (1, ["c 2: PYSEC-1 (CVE-1), mended in 3"])
