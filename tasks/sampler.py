@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import psutil
 
 from tasks.beside import beside
+from tasks.energy import Meter
 from tasks.journal import Journal
 
 SAMPLE_SECONDS = 1.0
@@ -18,26 +20,28 @@ JOURNAL_SECONDS = 5.0
 
 @dataclass
 class Usage:
-    """Seconds of wall clock, and the largest resident sizes seen, in bytes."""
+    """Seconds of wall clock, the largest resident sizes seen, in bytes, and what was drawn, where that can be read."""
 
     seconds: float = 0.0
     peak_process_bytes: int = 0
     peak_total_bytes: int = 0
+    energy: dict[str, Any] | None = None  # joules and counters (tasks/energy.py)
 
 
 @contextmanager
 def sampled(journal: Journal | None) -> Iterator[Usage]:
     """Sample until the block ends; with a journal, also write MLflow's system metrics every five seconds."""
-    usage = Usage()
+    usage, meter = Usage(), Meter()
     started = time.perf_counter()
-    with beside(partial(_sample, usage, journal), "sampler", join_seconds=None):
+    with beside(partial(_sample, usage, journal, meter), "sampler", join_seconds=None):
         try:
             yield usage
         finally:
             usage.seconds = time.perf_counter() - started
+            usage.energy = meter.drawn()
 
 
-def _sample(usage: Usage, journal: Journal | None, ended: threading.Event) -> None:
+def _sample(usage: Usage, journal: Journal | None, meter: Meter, ended: threading.Event) -> None:
     me = psutil.Process()
     next_journal = time.monotonic() + JOURNAL_SECONDS
     psutil.cpu_percent()
@@ -50,6 +54,7 @@ def _sample(usage: Usage, journal: Journal | None, ended: threading.Event) -> No
                 continue  # it ended between the listing and the look
         usage.peak_process_bytes = max(usage.peak_process_bytes, *sizes)
         usage.peak_total_bytes = max(usage.peak_total_bytes, sum(sizes))
+        meter.look()
         if journal is not None and time.monotonic() >= next_journal:
             next_journal += JOURNAL_SECONDS
             memory = psutil.virtual_memory()

@@ -1,0 +1,27 @@
+"""Commands about where a model comes from: made again from its sources, documents to models and back, its card."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli_common import Json, app, show_result
+from flows.printing import out
+
+
+@app.command()
+def rebuild(
+    model: Annotated[str, typer.Argument(help="A model, or any artifact: stage/key or an alias.", show_default=False)],
+    go_on: Annotated[bool, typer.Option("--go-on", help="Build on after a stage that came out different.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what was built; else only where it differs.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes for per-shard work; 0 means one per core.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make a model again from its sources in a fresh store, and compare the digest of every stage."""
+    from flows.rebuild import describe
+    from flows.rebuild import rebuild as make
+    from tasks.run import Resources
+
+    answer = make(model, Resources(workers=workers), go_on=go_on, keep=keep, quiet=as_json)
+    show_result(answer, as_json, lambda data: out.print(describe(data), markup=False))
+    if not answer["equal"]:
+        raise typer.Exit(1)
