@@ -14,6 +14,7 @@ from flows import (  # noqa: F401  these files register their commands
     cli_chat,
     cli_exams,
     cli_finetune,
+    cli_forget,
     cli_lineage,
     cli_models,
     cli_studies,

@@ -1,10 +1,11 @@
 """Commands about where a model comes from: made again from its sources, documents to models and back, its card."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.cli_common import Json, app, show_result
+from flows.cli_common import Json, app, fail, show_result
 from flows.printing import out
 
 
@@ -25,3 +26,25 @@ def rebuild(
     show_result(answer, as_json, lambda data: out.print(describe(data), markup=False))
     if not answer["equal"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def trace(
+    document: Annotated[str | None, typer.Argument(help="A document's whole id.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="Instead, a model: which documents it has read.")] = None,
+    write: Annotated[Path | None, typer.Option("--out", help="Write a model's documents to this Parquet file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every model, tokenizer, exam and corpus that saw a document; or, with --model, the documents that a model saw."""
+    from flows import trace as look
+
+    if (document is None) == (model is None):
+        fail("name a document, or a model with --model")
+    if model is not None:
+        answer = look.documents_of(model, write)
+        show_result(answer, as_json, lambda data: out.print(look.describe_documents(data), markup=False))
+        return
+    assert document is not None
+    if write is not None:
+        fail("--out goes with --model")
+    show_result(look.trace(document), as_json, lambda data: out.print(look.describe(data), markup=False))

@@ -9,6 +9,8 @@ from typing import Any
 from flows.loading import ConfigError
 from flows.vectors import model_kind, open_vectors
 from lm.abilities import TARGETS, cannot_write, held
+from tasks.exports import artifact_of, note_export
+from tasks.shared import open_store
 
 Export = Callable[[Path, Path], None]
 """(model folder, folder to write to). Raises ValueError where the format cannot hold the model."""
@@ -75,6 +77,9 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
     if kind not in held(target):
         raise ConfigError(f"{folder}: {cannot_write(kind, target)}")
     _convert(WRITE[target], folder, out)
+    store = open_store()
+    if (artifact := artifact_of(store, folder)) is not None:
+        note_export(store, artifact, target, out)
     files = {str(path): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     return {"model": str(folder), "kind": kind, "target": target, "files": files}
 

@@ -1,7 +1,7 @@
 """`textmill rebuild`: make a model again from its sources, in a store of its own, and compare every stage.
 
-No server and no tracking: nothing is registered a second time. The stages are called as the manifests say that they were
-called, in the same order, each with the thread count that it had.
+No server and no tracking: nothing is registered a second time. The stages are called as the manifests say that they
+were called, in the same order, each with the thread count that it had.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from tasks.recipe import Step, recipe
 from tasks.run import Resources, Run, use_run
 from tasks.shared import open_store
 from tasks.source_files import changes, source_files
-from tasks.stage import environment, library_versions
+from tasks.stage import library_versions
 from tasks.store import Artifact, Store
 
 RESULT = "rebuild.json"
@@ -174,7 +174,9 @@ def describe(answer: Mapping[str, Any]) -> str:
         mark = "equal" if each["equal"] else "DIFFERS"
         lines.append(f"  {mark:<8} {each['stage'] + '/' + each['key'][:12]:<34} {each['digest'][:12]} {rebuilt}")
     if answer["equal"]:
-        lines.append(f"\n  all {len(answer['stages'])} stages came out the same: {answer['artifact']} is {answer['digest']}")
+        lines.append(
+            f"\n  all {len(answer['stages'])} stages came out the same: {answer['artifact']} is {answer['digest']}"
+        )
         return "\n".join(lines)
     first = answer["first"]
     lines.append(f"\n  the first that differs is {first['stage']}/{first['key'][:12]}:")

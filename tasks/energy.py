@@ -1,8 +1,8 @@
 """What the processors drew, by Intel's and AMD's own counters (RAPL) as Linux shows them.
 
-Each package of a machine has a counter of microjoules that begins again at a stated range. The counters are of the whole
-package: what else runs on the machine is in them, and memory, disks and graphics cards are not. On most machines only
-root may read them.
+Each package of a machine has a counter of microjoules that begins again at a stated range. The counters are of the
+whole package: what else runs on the machine is in them, and memory, disks and graphics cards are not. On most machines
+only root may read them.
 """
 
 import os

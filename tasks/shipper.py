@@ -22,7 +22,7 @@ from typing import Any
 
 from tasks.files import read_json, write_json
 from tasks.journal import JOURNAL, read_events
-from tasks.registry import register_reference, register_served
+from tasks.registry import register_reference, register_served, retire
 from tasks.store import RUN_DIRECTORY, Store
 
 logger = logging.getLogger("textmill.shipper")
@@ -137,6 +137,7 @@ class _Sender:
             "file": self._file,
             "model": self._model,
             "serve": self._serve,
+            "retire": self._retire,
             "end": self._end,
         }
         for event in events:
@@ -197,6 +198,9 @@ class _Sender:
     def _serve(self, event: dict[str, Any]) -> None:
         assert self.run_id is not None
         register_served(self.client, self.run_id, _experiment_id(self.client), event)
+
+    def _retire(self, event: dict[str, Any]) -> None:
+        retire(self.client, {**event, "experiment": EXPERIMENT})
 
     def _end(self, event: dict[str, Any]) -> None:
         self.client.set_terminated(self.run_id, status=event["status"])

@@ -38,8 +38,8 @@ class Change(NamedTuple):
 def source_files(request: BaseModel) -> Iterator[SourceFile]:
     """What a stage read, as its request names it; none of a stage that reads artifacts only.
 
-    Ranges of a large file are left out: the stage itself compares each as it reads it. So are datasets of the hub, which
-    are named by their commit.
+    Ranges of a large file are left out: the stage itself compares each as it reads it. So are datasets of the hub,
+    which are named by their commit.
     """
     match request:
         case IngestRequest():
