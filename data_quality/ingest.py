@@ -107,7 +107,7 @@ class Piece(StrictModel):
     def key_material(self) -> dict[str, Any]:
         """Everything that determines the documents and shards, and nothing else: no place, no time."""
         return {
-            "source": self.source.model_dump(mode="json", exclude=set(self.source.SELECTION)),
+            "source": self.source.model_dump(mode="json", exclude=set(self.source.SELECTION | self.source.RECORDED)),
             "shards": self.shards.model_dump(mode="json"),
             "files": [[file.path, file.sha256, file.extra, *self._range_material(file)] for file in self.files],
             "revision": self.revision,

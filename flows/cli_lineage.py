@@ -1,5 +1,6 @@
 """Commands about where a model comes from: made again from its sources, documents to models and back, its card."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,21 @@ import typer
 
 from flows.cli_common import Json, app, fail, show_result
 from flows.printing import out
+
+
+@app.command()
+def card(
+    model: Annotated[str, typer.Argument(help="A model: an artifact or an alias.", show_default=False)],
+    register: Annotated[bool, typer.Option("--register", help="Also renew it in MLflow's registry.")] = False,
+    as_json: Json = False,
+) -> None:
+    """A model's card as it is now: data, licences, training, evaluation, limits, energy, how to rebuild it."""
+    from flows.card import model_card
+
+    found = model_card(model, register)
+    show_result(found, as_json, lambda data: sys.stdout.write(data["card"]))
+    if register and not found["registered"]:
+        fail(f"{found['artifact']} is registered under no name in MLflow")
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flows.card import card_for_export
 from flows.loading import ConfigError
 from flows.vectors import model_kind, open_vectors
 from lm.abilities import TARGETS, cannot_write, held
@@ -76,7 +77,12 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
     kind = model_kind(folder)
     if kind not in held(target):
         raise ConfigError(f"{folder}: {cannot_write(kind, target)}")
-    _convert(WRITE[target], folder, out)
+
+    def write(source: Path, to: Path) -> None:
+        WRITE[target](source, to)
+        card_for_export(source, to)
+
+    _convert(write, folder, out)
     store = open_store()
     if (artifact := artifact_of(store, folder)) is not None:
         note_export(store, artifact, target, out)

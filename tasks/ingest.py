@@ -30,8 +30,13 @@ class IngestRequest(BaseModel):
     pieces: tuple[Piece, ...]
 
     def key_material(self) -> dict[str, Any]:
-        """The pieces' own key material: reader settings, relative paths and hashes; no absolute path, no time."""
-        return {"pieces": [piece.key_material for piece in self.pieces]}
+        """The pieces' own key material: reader settings, relative paths and hashes; no absolute path, no time.
+
+        Licences are with them, so that they are on record as soon as they are stated; nothing is read again for that.
+        """
+        licenses = {piece.source.name: piece.source.license for piece in self.pieces if piece.source.license}
+        pieces = [piece.key_material for piece in self.pieces]
+        return {"pieces": pieces, **({"licenses": licenses} if licenses else {})}
 
 
 def fingerprinted(config: IngestConfig, max_files: int | None = None) -> IngestRequest:

@@ -134,3 +134,22 @@ def _key_of(client: Any, version: Any) -> str | None:
     if KEY in version.tags or not version.model_id:
         return version.tags.get(KEY)
     return client.get_logged_model(version.model_id).tags.get(KEY)
+
+
+def describe_version(client: Any, name: str, version: str, run_id: str, card: str) -> None:
+    """Make a model's card the description of a version, as much of it as goes in, and an artifact of its run."""
+    from tasks.card_page import described
+
+    client.update_model_version(name, version, description=described(card))
+    client.log_text(run_id, card, "card/README.md")
+
+
+def describe_versions(client: Any, key: str, card: str) -> list[dict[str, str]]:
+    """The same for every version of an artifact, whatever its name; returns names and versions."""
+    found = []
+    for model in client.search_registered_models(max_results=1_000):
+        for version in client.search_model_versions(f"name = '{model.name}'", max_results=10_000):
+            if _key_of(client, version) == key:
+                describe_version(client, model.name, str(version.version), version.run_id, card)
+                found.append({"name": model.name, "version": str(version.version)})
+    return found
