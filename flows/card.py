@@ -5,7 +5,8 @@ from typing import Any
 
 from flows import services
 from flows.loading import ConfigError
-from tasks.card import CARDED, facts, write_card
+from tasks.card import CARD, CARDED, facts, write_card
+from tasks.exports import stored
 from tasks.files import read_json
 from tasks.finetune import SUMMARY
 from tasks.shared import open_store
@@ -37,12 +38,9 @@ def model_card(name: str, register: bool) -> dict[str, Any]:
 
 def card_for_export(folder: Path, out: Path) -> None:
     """Put the card of a model of the store beside what was written of it; a folder from outside has none."""
-    from tasks.exports import artifact_of
-
-    store = open_store()
-    model = artifact_of(store, folder)
-    if model is not None and model.stage in CARDED:
-        (out / "README.md").write_text(write_card(store, model), encoding="utf-8")
+    here = stored(folder)
+    if here is not None and here[1].stage in CARDED:
+        (out / CARD).write_text(write_card(*here), encoding="utf-8")
 
 
 def _best(store: Store, artifact: Artifact) -> Artifact:

@@ -10,8 +10,7 @@ from flows.card import card_for_export
 from flows.loading import ConfigError
 from flows.vectors import model_kind, open_vectors
 from lm.abilities import TARGETS, cannot_write, held
-from tasks.exports import artifact_of, note_export
-from tasks.shared import open_store
+from tasks.exports import note_export, stored
 
 Export = Callable[[Path, Path], None]
 """(model folder, folder to write to). Raises ValueError where the format cannot hold the model."""
@@ -83,9 +82,8 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
         card_for_export(source, to)
 
     _convert(write, folder, out)
-    store = open_store()
-    if (artifact := artifact_of(store, folder)) is not None:
-        note_export(store, artifact, target, out)
+    if (here := stored(folder)) is not None:
+        note_export(*here, target, out)
     files = {str(path): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     return {"model": str(folder), "kind": kind, "target": target, "files": files}
 

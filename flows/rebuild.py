@@ -14,6 +14,7 @@ from data_quality.sources.fingerprint import Fingerprints
 from flows.loading import ConfigError
 from tasks import home
 from tasks.files import read_json, write_json
+from tasks.forgotten import noted
 from tasks.progress import Display
 from tasks.recipe import Step, recipe
 from tasks.run import Resources, Run, use_run
@@ -42,10 +43,11 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
 
     Raises:
         StoreError: no such artifact, or part of its lineage was collected or is of an earlier version.
-        ConfigError: a stage refuses its input.
+        ConfigError: a stage refuses its input, or documents of the lineage are to be forgotten.
     """
     store = open_store(resources.store)
     artifact = store.resolve(name)
+    _refuse_forgotten(store, artifact)
     steps = recipe(store, artifact)
     place = home.home() / "rebuild" / artifact.key[:12]
     if (place / RESULT).exists():
@@ -74,6 +76,16 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
         shutil.rmtree(place)
         answer["store"] = None
     return answer
+
+
+def _refuse_forgotten(store: Store, artifact: Artifact) -> None:
+    """To build it as it was would read again what nobody is to read any more."""
+    asked = {**noted(store, "derived"), **noted(store, "retired")}.get((artifact.stage, artifact.key))
+    if asked is not None:
+        raise ConfigError(
+            f"{artifact.name} was made from documents that are to be forgotten (request {asked}, `textmill forget "
+            "--list`): it is not built again; run its flow, which leaves them out"
+        )
 
 
 def _again(run: Run, step: Step, made: dict[str, Artifact]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Descent:
 
     store: Store
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)  # by key, those of parts left out
+    scored: set[str] = field(default_factory=set)  # keys of models that were only asked about the documents
 
     def __post_init__(self) -> None:
         self.manifests = {manifest["key"]: manifest for manifest in _manifests(self.store)}
@@ -101,9 +102,15 @@ class Descent:
             }
             everything = frozenset().union(*(ids for of in given.values() for ids in of))
             holds[key], passed[key] = self._seen(manifest, given, everything | start.get(key, NONE))
-        return [
-            Derived(self._artifact(key), ids, _kind(self.manifests[key]["stage"])) for key, ids in holds.items() if ids
-        ]
+        return [Derived(self._artifact(key), ids, self._kind(key)) for key, ids in holds.items() if ids]
+
+    def _kind(self, key: str) -> str:
+        stage = self.manifests[key]["stage"]
+        if stage in MODELS and key not in self.scored:
+            return "model"
+        if stage in TOKENIZERS:
+            return "tokenizer"
+        return "figures" if stage in FIGURES or key in self.scored else "data"
 
     def _seen(self, manifest: Mapping[str, Any], given: Mapping[str, list[Ids]], ids: Ids) -> tuple[Ids, Ids]:
         """What of some documents, which its inputs hold, an artifact holds, and what it hands on."""
@@ -125,6 +132,14 @@ class Descent:
             if inputs.get("mixture"):
                 trained = _where(self._file(manifest, "mixture", "copies.parquet"), trained, "copies > 0")
             return trained | before, trained | before
+        if stage == "labelled":
+            found = _examples(path, ids, ("train", "valid", "test"))
+            return found, found
+        if "examples" in inputs and stage in MODELS:
+            before = frozenset().union(*(each for name in BEFORE for each in given.get(name, [])))
+            examples = self._input(manifest, "examples")
+            if not before | _examples(examples.path if examples else None, ids, ("train",)):
+                self.scored.add(manifest["key"])
         return ids, ids
 
     def _in_order(self) -> Iterator[str]:
@@ -177,14 +192,6 @@ def registered_as(store: Store, derived: Iterable[Derived]) -> dict[str, list[st
     return {key: sorted(set(names)) for key, names in found.items()}
 
 
-def _kind(stage: str) -> str:
-    if stage in MODELS:
-        return "model"
-    if stage in TOKENIZERS:
-        return "tokenizer"
-    return "figures" if stage in FIGURES else "data"
-
-
 def _manifests(store: Store) -> Iterator[dict[str, Any]]:
     """Of every artifact but parts; in a shared store also of what only other machines have."""
     here = set()
@@ -232,6 +239,22 @@ def _where(table: Path | None, ids: Ids, condition: str) -> Ids:
         return ids
     query = f"SELECT id FROM read_parquet($table) SEMI JOIN (SELECT unnest($ids) AS id) USING (id) WHERE {condition}"
     return frozenset(row["id"] for row in rows(query, {"table": str(table), "ids": sorted(ids)}))
+
+
+def _examples(folder: Path | None, ids: Ids, splits: Iterable[str]) -> Ids:
+    """Those that an example of some splits was taken from; all where the set is gone, or does not say."""
+    tables = [] if folder is None else [path for split in splits if (path := folder / f"{split}.parquet").exists()]
+    if not tables or "document" not in _columns(tables[0]):
+        return ids
+    query = "SELECT document FROM read_parquet($tables) SEMI JOIN (SELECT unnest($ids) AS document) USING (document)"
+    found = rows(query, {"tables": list(map(str, tables)), "ids": sorted(ids)})
+    return frozenset(row["document"] for row in found)
+
+
+def _columns(table: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    return list(pq.read_schema(table).names)
 
 
 def _decided(decisions: Artifact | None, ids: Ids) -> dict[str, bool]:

@@ -31,9 +31,11 @@ def exports_of(store: Store, artifact: Artifact) -> list[str]:
     return sorted(found)
 
 
-def artifact_of(store: Store, folder: Path) -> Artifact | None:
-    """The artifact whose folder this is; None for a folder outside of the store."""
+def stored(folder: Path) -> tuple[Store, Artifact] | None:
+    """The store and the artifact whose folder this is; None for a folder outside of any store, which makes none."""
     path = folder.resolve()
-    if path.parent.parent != store.artifacts.resolve():
+    if len(path.parents) < 3 or path.parents[1].name != "artifacts" or not (path / "manifest.json").exists():
         return None
-    return store.find(path.parent.name, path.name)
+    store = Store(path.parents[2])
+    artifact = store.find(path.parent.name, path.name)
+    return None if artifact is None else (store, artifact)
