@@ -30,10 +30,9 @@ def model_card(name: str, register: bool) -> dict[str, Any]:
     store = open_store()
     model = _best(store, store.resolve(name))
     text = write_card(store, model)
-    answer = {"artifact": f"{model.stage}/{model.key}", "card": text, "facts": facts(store, model), "registered": []}
-    if register:
-        answer["registered"] = _renew(model, text)
-    return answer
+    registered = _renew(model, text) if register else []
+    name = f"{model.stage}/{model.key}"
+    return {"artifact": name, "card": text, "facts": facts(store, model), "registered": registered}
 
 
 def card_for_export(folder: Path, out: Path) -> None:

@@ -131,11 +131,12 @@ def reasons(step: Step, now: Artifact) -> list[str]:
     ]
     parts = _unequal_parts(step.artifact, now)
     then, here = before.get("environment", {}), after["environment"]
-    for what, one, other in (
+    versions: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
         ("library", before["libraries"], library_versions(step.stage.libraries)),
-        ("library of its shards", *({k: v for m in ms for k, v in m["libraries"].items()} for ms in parts)),
+        ("library of its shards", _libraries(parts[0]), _libraries(parts[1])),
         ("package", then.get("packages", {}), here["packages"]),
-    ):
+    ]
+    for what, one, other in versions:
         found += [f"{what} {text}" for text in _changes(one, other)]
     names = {"python": "Python", "machine": "kind of machine", "processor": "processor", "system": "system"}
     names["threads"] = "threads"
@@ -144,6 +145,10 @@ def reasons(step: Step, now: Artifact) -> list[str]:
         "nothing that is recorded is other than it was: the stage is not deterministic, or the machines differ in "
         "something that no manifest says"
     ]
+
+
+def _libraries(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: version for manifest in manifests for name, version in manifest["libraries"].items()}
 
 
 def _of(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

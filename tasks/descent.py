@@ -116,7 +116,7 @@ class Descent:
         """What of some documents, which its inputs hold, an artifact holds, and what it hands on."""
         if not ids:
             return NONE, NONE
-        path, stage, inputs = self._path(manifest), manifest["stage"], manifest["inputs"]
+        path, stage, inputs = self._here(manifest), manifest["stage"], manifest["inputs"]
         if stage == "filter_corpus":  # it holds the dropped ones as well, and nothing reads them there
             decided = _decided(self._input(manifest, "decisions"), ids)
             return frozenset(decided), frozenset(id for id, kept in decided.items() if kept)
@@ -169,6 +169,13 @@ class Descent:
 
     def _path(self, manifest: Mapping[str, Any]) -> Path:
         return self.store.artifacts / manifest["stage"] / manifest["key"]
+
+    def _here(self, manifest: Mapping[str, Any]) -> Path:
+        """The folder of an artifact, fetched where only another machine has it."""
+        path = self._path(manifest)
+        if not path.exists():
+            self.store.find(manifest["stage"], manifest["key"])
+        return path
 
     def _input(self, manifest: Mapping[str, Any], name: str) -> Artifact | None:
         known = [key for each in manifest["inputs"].get(name, []) if (key := self._known(each))]

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
@@ -22,8 +23,7 @@ TWIN, KEPT = "gardens:original.txt", "gardens:copy.txt"
 
 def build(root: Path, **changes: Any) -> dict[str, Any]:
     """Run the pipeline over `root/documents` in `root/home`; what it made by name."""
-    if not (root / "documents").exists():
-        write_documents(root / "documents")
+    write_documents(root / "documents")
     with use_run(quiet_run(root)):
         return build_all(settings(root, **changes))
 
@@ -34,6 +34,18 @@ def settings(root: Path, **changes: Any) -> PipelineConfig:
     return config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update={"pin": PIN})})
 
 
+_built: list[Path] = []
+
+
+def built_home(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A copy of a home that is built once in a process, with its documents."""
+    if not _built:
+        root = factory.mktemp("lineage")
+        build(root)
+        _built.append(root)
+    return copied(_built[0], factory.mktemp(name))
+
+
 def quiet_run(root: Path) -> Run:
     os.environ["TEXTMILL_HOME"] = str(root / "home")
     return Run(Store(root / "home/store"), Resources(workers=1, threads=1), Display(quiet=True))
@@ -41,7 +53,8 @@ def quiet_run(root: Path) -> Run:
 
 def copied(root: Path, to: Path) -> Path:
     """The same home elsewhere; its sources stay where they are."""
-    shutil.copytree(root / "home", to / "home", symlinks=True)
+    shutil.copytree(root / "home", to / "home")
+    (to / "documents").symlink_to((root / "documents").resolve())
     return to
 
 

@@ -14,16 +14,14 @@ from tasks.card_page import front_matter, page
 from tasks.files import read_json, write_json
 from tasks.run import use_run
 from tasks.store import Store, StoreError
-from tests.flows.lineage_home import artifact, build, quiet_run, settings, textmill
+from tests.flows.lineage_home import artifact, built_home, quiet_run, settings, textmill
 
 SECTIONS = ["Data", "Tokenizer", "Training", "Evaluation", "Limits", "Time and energy", "Rebuild", "Settings"]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("card")
-    build(root)
-    return root
+    return built_home(tmp_path_factory, "card")
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +135,7 @@ def test_names_are_text_and_break_no_table(home: Path) -> None:
     text = page(said)
     assert list(sections(text)) == SECTIONS
     assert "<script>" not in text.partition("\n---\n")[2]
-    assert "](http" not in text.partition("\n---\n")[2]
+    assert "[a](http" not in text.partition("\n---\n")[2]
     row = next(line for line in text.splitlines() if line.startswith("| x\\|y"))
     assert row.replace("\\|", "").count("|") == 7
     assert yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"][0]["dataset"]["name"] == hostile

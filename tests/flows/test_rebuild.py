@@ -20,7 +20,7 @@ from tasks.run import Resources, Run, use_run
 from tasks.stage import STAGES, Stage
 from tasks.store import Artifact, Store, StoreError
 from tests.flows.exam_home import make_store
-from tests.flows.lineage_home import artifact, build, textmill
+from tests.flows.lineage_home import artifact, built_home, textmill
 from tests.tasks import stages
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
@@ -33,9 +33,7 @@ def again(name: str, **options: bool) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("rebuild")
-    build(root)
-    return root
+    return built_home(tmp_path_factory, "rebuild")
 
 
 def test_a_fine_tuned_model_comes_out_the_same_from_its_sources(quickstart: Path) -> None:

@@ -17,7 +17,7 @@ from tasks.run import Run, use_run
 from tasks.stage import NoConfig
 from tasks.store import Artifact, Store
 from tests.flows import exam_home
-from tests.tasks.journals import Pipeline, runs
+from tests.tasks.journals import Pipeline
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,10 @@ def test_cards_come_when_the_run_has_ended_and_forgotten_models_lose_their_names
     [gone] = retired_versions(client, ["small"])
     assert gone["version"] == "2"
     assert gone["source"]
-    by_name = {run.data.tags["textmill.key"]: run.data.tags for run in runs(client).values()}
-    assert by_name[models[1].key][RETIRED] == "ticket 7"
-    assert RETIRED not in by_name[models[0].key]
+    experiment = client.get_experiment_by_name("textmill")
+    tags = {run.data.tags["textmill.key"]: run.data.tags for run in client.search_runs([experiment.experiment_id])}
+    assert tags[models[1].key][RETIRED] == "ticket 7"
+    assert RETIRED not in tags[models[0].key]
 
 
 def test_a_card_that_cannot_be_made_holds_nothing_back(
