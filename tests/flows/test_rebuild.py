@@ -51,7 +51,8 @@ def test_a_fine_tuned_model_comes_out_the_same_from_its_sources(quickstart: Path
 
 
 def test_a_changed_or_lost_source_is_named_with_its_digests(quickstart: Path) -> None:
-    changed, lost = quickstart / "documents/gardens/03.txt", quickstart / "documents/harbours/04.txt"
+    documents = (quickstart / "documents").resolve()
+    changed, lost = documents / "gardens/03.txt", documents / "harbours/04.txt"
     before = {path: path.read_bytes() for path in (changed, lost)}
     changed.write_text("Another text.")
     lost.unlink()
