@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+PIECE_BYTES = 500_000
 COMMON = "the of and to that with have be it is in for a as on by this from or which are at when will"
 
 
@@ -59,7 +60,8 @@ def measure(root: Path, documents: int, files: int) -> None:
 
     write(root / "records", documents, files)
     source = {"format": "jsonl", "name": "records", "paths": [str(root / "records")], "id_column": "id"}
-    overrides = {"ingest": json.dumps({"sources": [source]}), "rules.rulesets": "[]", "pii.enabled": "false"}
+    ingest = {"sources": [source], "piece_bytes": PIECE_BYTES}  # as large as a file, as those of a large corpus are
+    overrides = {"ingest": json.dumps(ingest), "rules.rulesets": "[]", "pii.enabled": "false"}
     config = clean_config([], None, overrides, None)
 
     def refresh() -> dict[str, float]:
