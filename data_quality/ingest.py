@@ -35,6 +35,7 @@ from data_quality.config import (
     WarcSource,
 )
 from data_quality.documents import Document, ShardWriter, canonical_metadata
+from data_quality.forgotten import REASON, Forgotten
 from data_quality.hashing import combine_digests, unit_hash
 from data_quality.skipped import SkippedTable
 from data_quality.sources import (
@@ -102,18 +103,20 @@ class Piece(StrictModel):
     shards: ShardConfig
     files: tuple[FileRef, ...]
     revision: str | None = None
+    forgotten: Forgotten | None = None
 
     @property
     def key_material(self) -> dict[str, Any]:
         """Everything that determines the documents and shards, and nothing else: no place, no time."""
         return {
-            "source": self.source.model_dump(mode="json", exclude=set(self.source.SELECTION)),
+            "source": self.source.model_dump(mode="json", exclude=set(self.source.SELECTION | self.source.RECORDED)),
             "shards": self.shards.model_dump(mode="json"),
             "files": [[file.path, file.sha256, file.extra, *self._range_material(file)] for file in self.files],
             "revision": self.revision,
             # Which syntax `ast` knows decides what it refuses.
             "python": platform.python_version_tuple()[:2] if isinstance(self.source, PythonDocsSource) else None,
             **self._libraries(),
+            **({} if self.forgotten is None else {"forgotten": self.forgotten.model_dump(mode="json")}),
         }
 
     def _libraries(self) -> dict[str, str]:
@@ -223,6 +226,7 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
     skipped = SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error")
     rows: list[tuple[str, int, int, int, int, str]] = []
     files = 0  # a file counts where it begins
+    is_forgotten = (piece.forgotten or Forgotten()).test(piece.source.name)
     with ShardWriter(directory, piece.shards.max_rows, piece.shards.max_bytes) as writer, skipped:
         for file, size, sha256, range, reading in _readings(piece):
             records = documents = skips = 0
@@ -230,6 +234,8 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
                 if isinstance(item, Record):
                     records += 1
                     made = make_document(item, file, piece.source, range.records_before if range else 0)
+                    if isinstance(made, Document) and is_forgotten(made.id, made.source, file):
+                        made = Skip(REASON, made.id, item.line, item.number)
                     if isinstance(made, Document):
                         writer.add(made)
                         documents += 1

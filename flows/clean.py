@@ -21,6 +21,7 @@ from flows.corpus import curate
 from flows.curation import Curation
 from flows.loading import ConfigError, override, parse, read
 from tasks.curated import Curated
+from tasks.exports import note_export
 from tasks.files import file_sha256
 from tasks.filter import dropped_tables, kept_tables
 from tasks.profile import PROFILE
@@ -111,6 +112,7 @@ def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
             out.rename(former)
         draft.rename(out)
         shutil.rmtree(former, ignore_errors=True)
+    note_export(run.store, made.kept, "clean", out)
     return manifest
 
 

@@ -16,6 +16,8 @@ from flows import (  # noqa: F401  these files register their commands
     cli_exams,
     cli_finetune,
     cli_flows,
+    cli_forget,
+    cli_lineage,
     cli_models,
     cli_refresh,
     cli_studies,

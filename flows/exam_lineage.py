@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from flows.loading import ConfigError
 from tasks.exam_training import Training
+from tasks.recipe import same_content
 from tasks.store import Artifact, Store
 
 BEFORE = ("init_from", "model")
@@ -51,7 +52,7 @@ def _back(store: Store, model: Artifact, exam: str) -> Iterator[Artifact]:
 
 def _one(store: Store, artifact: Artifact, name: str, model: Artifact, exam: str) -> Artifact:
     made = artifact.manifest()["inputs"].get(name, [])
-    found = [store.find(each["stage"], each["key"]) for each in made]
+    found = [same_content(store, each["stage"], each["key"], each["digest"]) for each in made]
     if not found or found[0] is None:
         raise ConfigError(f"{exam}: the {name} that {model.name} was made from are no longer in the store")
     return found[0]

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flows.card import card_for_export
 from flows.loading import ConfigError
 from flows.vectors import model_kind, open_vectors
 from lm.abilities import TARGETS, cannot_write, held
+from tasks.exports import note_export, stored
 
 Export = Callable[[Path, Path], None]
 """(model folder, folder to write to). Raises ValueError where the format cannot hold the model."""
@@ -74,7 +76,14 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
     kind = model_kind(folder)
     if kind not in held(target):
         raise ConfigError(f"{folder}: {cannot_write(kind, target)}")
-    _convert(WRITE[target], folder, out)
+
+    def write(source: Path, to: Path) -> None:
+        WRITE[target](source, to)
+        card_for_export(source, to)
+
+    _convert(write, folder, out)
+    if (here := stored(folder)) is not None:
+        note_export(*here, target, out)
     files = {str(path): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     return {"model": str(folder), "kind": kind, "target": target, "files": files}
 

@@ -1,9 +1,8 @@
 """Finding things in a filtered corpus: the artifacts that it was made from, and one document among millions."""
 
-import hashlib
 from pathlib import Path
 
-from tasks.decide import INDEX
+from tasks.decide import INDEX, hash_of
 from tasks.shared import open_store
 from tasks.store import Artifact, StoreError
 from tasks.tables import rows, score_tables
@@ -61,10 +60,8 @@ def shard_of(decisions: Artifact, document: str) -> int | None:
 
     The index is sorted by the hash of the id (tasks/decide.py), so that one row group of it is read.
     """
-    hashed = int.from_bytes(hashlib.md5(document.encode(), usedforsecurity=False).digest()[8:], "little")
-    found = rows(
-        "SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", [str(decisions.file(INDEX)), hashed]
-    )
+    asked = [str(decisions.file(INDEX)), hash_of(document)]
+    found = rows("SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", asked)
     for row in found:  # more than one only where two ids have one hash
         table = str(decisions.path / f"{row['shard']:05d}.parquet")
         if rows("SELECT 1 FROM read_parquet(?) WHERE id = ?", [table, document]):

@@ -15,6 +15,7 @@ from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.evaluate import ScoreConfig, evaluate
 from tasks.files import read_json
+from tasks.forgotten import noted
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.run import current_run
 from tasks.stage import STAGES, NoConfig
@@ -77,14 +78,24 @@ def named_model(name: str, key: str) -> Artifact:
             f"{key}: {name!r} is a stage, and its newest artifact changes with every run; name one, "
             f"as `textmill ls {name}` lists them, or an alias or a folder"
         )
-    return current_run().store.resolve(name)
+    store = current_run().store
+    found = store.resolve(name)
+    if (request := noted(store, "retired").get((found.stage, found.key))) is not None:
+        raise ConfigError(
+            f"{key}: {found.name} was retired: it learned from documents that are to be forgotten (request {request}, "
+            "`textmill forget --list`); name a model of the corpus without them"
+        )
+    return found
 
 
 def pinned_tokenizer(config: TokensConfig) -> Artifact | None:
-    """The tokenizer with the configured alias, if there is one already and it was trained with these settings."""
+    """The tokenizer with the configured alias, if there is one already and it was trained with these settings, on no
+    document that is to be forgotten."""
     run = current_run()
     found = run.store.aliased(config.tokenizer.pin) if config.tokenizer.pin else None
     if found is None or not trained_with(found, config.tokenizer.train):
+        return None
+    if (found.stage, found.key) in noted(run.store, "derived"):
         return None
     run.reused(found, f"{train_tokenizer.name} (pinned)")
     return found

@@ -52,6 +52,10 @@ class TaskConfig(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Name of runs: letters, digits, dashes, dots.")
     language: str = Field(default="en", description="BCP 47 tag of its texts.")
+    license: str | None = Field(
+        default=None,
+        description="Licence of the set, best as an SPDX identifier. It is written on the cards of models.",
+    )
     ask: AnyForm = Field(description="The form of its examples, and its labels.")
     metrics: tuple[str, ...] = Field(
         default=(), description="What is reported; the first chooses the best model. None: as is usual for the form."
@@ -120,6 +124,7 @@ class TaskConfig(Section):
             limits=self.limits.model_dump(include={"train", "valid", "test"}),
             limit_salt=self.limits.salt,
             checks=self.checks,
+            license=self.license,
         )
 
     def _files(self, source: SplitSource | None) -> SplitFiles | None:

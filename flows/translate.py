@@ -69,7 +69,7 @@ def pairs_of(given: PairsSection) -> Artifact:
         valid = None if given.valid is None else PairSource.of(given.valid.paths(), given.valid.fields)
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename}: no such file") from error
-    kept = given.model_dump(include={"valid_fraction", "salt", "max_pairs"})
+    kept = given.model_dump(include={"valid_fraction", "salt", "max_pairs", "license"})
     return pairs(PairsRequest(train=train, valid=valid, **kept))
 
 

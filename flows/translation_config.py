@@ -63,6 +63,10 @@ class PairsSection(Section):
         description="Without `valid`: the part of all sources that is held out, by their hash.",
     )
     salt: str = Field(default="pairs", description="Without `valid`: another word, another part.")
+    license: str | None = Field(
+        default=None,
+        description="Licence of the pairs, best as an SPDX identifier. It is written on the cards of models.",
+    )
     max_pairs: int | None = Field(
         default=None, ge=1, description="Read only so many pairs of each file, the first; of a task's splits any."
     )

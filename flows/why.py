@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.explain import explain
+from data_quality.forgotten import REASON
+from data_quality.pii import redact
 from data_quality.rules import Ruleset
 from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
 from tasks.filter import DROPPED
+from tasks.forgotten import request_for
 from tasks.run import Resources
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
@@ -29,11 +32,18 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     store = open_store()
     kept = filtered_corpus(corpus)
     decisions = input_of(kept, "decisions")
-    id = _full_id(store, kept, decisions, document)
+    try:
+        id = _full_id(store, kept, decisions, document)
+    except StoreError:
+        if (left_out := _forgotten(store, kept, document)) is None:
+            raise
+        return left_out
     shard = shard_of(decisions, id)
     assert shard is not None
     decision = _decision(decisions, shard, id)
     answer: dict[str, Any] = {"document": id, "corpus": kept.name, **decision}
+    request = request_for(store, id)
+    answer["request"] = str(request) if request else None  # it still is in this corpus: the next one is without it
     answer["rules"] = _findings(decisions, shard, id)
     answer["contamination"] = _contamination(decisions, decision)
     answer["text"] = _text(kept, shard, id, decision["kept"])
@@ -49,6 +59,10 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
 def describe(answer: dict[str, Any]) -> str:
     """The answer in words."""
     lines = [f"{answer['document']}", f"  in {answer['corpus']}"]
+    if answer["reason"] == REASON:
+        return "\n".join([*lines, f"  {REASON}: {answer['request']}", "  its text was not read"])
+    if answer["request"]:
+        lines.append(f"  to be forgotten by the next refresh: {answer['request']}")
     if answer["kept"]:
         split = answer.get("split") or {}
         lines.append(f"  kept; split: {split.get('split', 'not split yet')}")
@@ -89,6 +103,20 @@ def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -
         skipped = _skipped(store, kept, document)
         raise StoreError(skipped or f"no document {document!r} in {kept.name}, and no skipped record of that name")
     return str(found[0]["id"])
+
+
+def _forgotten(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None:
+    """The answer about a document that was not read since it is to be forgotten; its id is all that is left of it."""
+    ingest = _ancestor(store, kept, "ingest")
+    if ingest is None:
+        return None
+    asked = [str(ingest.file("skipped.parquet")), REASON, redact(document)]
+    found = rows("SELECT detail FROM read_parquet(?) WHERE reason = ? AND detail = ? LIMIT 1", asked)
+    if not found:
+        return None
+    request = request_for(store, document)
+    said = str(request) if request else "a request that was withdrawn since"
+    return {"document": document, "corpus": kept.name, "kept": False, "reason": REASON, "request": said, "text": ""}
 
 
 def _decision(decisions: Artifact, shard: int, id: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One decision for every document, from the tables of all steps: kept or dropped, all reasons, what leaves its text."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +74,11 @@ def decide(
         work,
     )
     work.table("reasons", reasons, "Documents dropped, by the first reason")
+
+
+def hash_of(id: str) -> int:
+    """What DuckDB's `md5_number_lower` says of an id: by it the index is sorted."""
+    return int.from_bytes(hashlib.md5(id.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
 def _write_index(connection: duckdb.DuckDBPyConnection, tables: Sequence[Path], out: Path) -> None:

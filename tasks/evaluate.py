@@ -36,7 +36,7 @@ class ScoreConfig(EvaluateConfig):
     )
 
 
-@stage(version=1, libraries=("torch",))
+@stage(version=2, libraries=("torch",))
 def evaluate(
     work: Work, config: ScoreConfig, *, model: Artifact, tokens: Artifact, split: Artifact, tokenizer: Artifact
 ) -> None:
@@ -44,7 +44,7 @@ def evaluate(
     import torch
 
     from lm.artifact import load_model
-    from lm.evaluate.perplexity import bits_per_byte, unigram_bits_per_byte
+    from lm.evaluate.perplexity import bits_per_byte, ratio_interval, unigram_bits_per_byte
     from lm.models.gpt import GPT
     from lm.packing import PackedSequences
     from lm.tokenizer import token_byte_lengths
@@ -60,10 +60,13 @@ def evaluate(
         torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16"),
         work.graceful_stop() as should_stop,
     ):
+        each: list[tuple[float, int]] = []
         figures = {
-            "pretrained": bits_per_byte(trained, test, lengths, limit, should_stop=should_stop),
+            "pretrained": bits_per_byte(trained, test, lengths, limit, should_stop=should_stop, each=each),
             "untrained": bits_per_byte(untrained, test, lengths, limit, should_stop=should_stop),
         }
+    if (interval := ratio_interval(each)) is not None:
+        figures["pretrained"] |= dict(zip(("bits_per_byte_low", "bits_per_byte_high"), interval, strict=True))
     counts = split_index(tokens, split, "train").token_counts()
     figures["unigram"] = unigram_bits_per_byte(counts, test, lengths, limit)
     (work.directory / "evaluation.json").write_text(json.dumps(figures, indent=1))

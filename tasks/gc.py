@@ -5,20 +5,22 @@ This is about one directory; the objects of a store shared with other machines a
 Roots are aliases (`aliases/*.json`), the last N pipeline runs and every live one, and keys whose lock is held.
 Whatever a root was made from (its inputs and parts, all the way back) is kept with it, and so is what a build that
 stays under `partial/` reads or has already made: its shards are finished before it is. Lock files that nobody holds go
-too.
+too. What was retired since it holds documents that are to be forgotten, or learned from them, is no root and reached
+through none.
 """
 
 import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.files import read_json
+from tasks.forgotten import noted
 from tasks.heartbeat import is_alive, read_run
 from tasks.host import marked_process_runs
 from tasks.journal import read_events
@@ -49,9 +51,10 @@ def find_garbage(store: Store, *, keep_runs: int = KEEP_RUNS, grace_seconds: flo
     kept_runs = _kept_runs(store, keep_runs)
     rooted = _roots(store, kept_runs)
     kept_partials = [p for p in store.partial.iterdir() if _partial_stays(store, p, rooted, now - grace_seconds)]
+    needed: set[tuple[str, str]] = set()
     for partial in kept_partials:
-        rooted |= set(store.needed(partial)) | set(_made_of(partial))
-    reachable = _reachable(store, rooted)
+        needed |= set(store.needed(partial)) | set(_made_of(partial))
+    reachable = _reachable(store, rooted, _retired(store, kept_runs)) | _reachable(store, needed, set())
 
     artifacts = (path for stage in store.artifacts.iterdir() for path in stage.iterdir())
     candidates = [(path, "artifact") for path in artifacts if (path.parent.name, path.name) not in reachable]
@@ -110,10 +113,16 @@ def _is_live(run_directory: Path) -> bool:
 
 
 def _roots(store: Store, kept_runs: list[Path]) -> set[tuple[str, str]]:
-    roots = {(alias["stage"], alias["key"]) for alias in store.aliases().values()}
-    for directory in kept_runs:
-        roots |= {(event["stage"], event["key"]) for _, event in read_events(directory / "stages.jsonl")}
-    return roots
+    return _named(store) | _noted_by(kept_runs)
+
+
+def _named(store: Store) -> set[tuple[str, str]]:
+    return {(alias["stage"], alias["key"]) for alias in store.aliases().values()}
+
+
+def _noted_by(runs: Iterable[Path]) -> set[tuple[str, str]]:
+    events = (event for directory in runs for _, event in read_events(directory / "stages.jsonl"))
+    return {(event["stage"], event["key"]) for event in events}
 
 
 def _partial_stays(store: Store, partial: Path, rooted: set[tuple[str, str]], oldest: float) -> bool:
@@ -124,12 +133,19 @@ def _partial_stays(store: Store, partial: Path, rooted: set[tuple[str, str]], ol
     return is_being_built(store, partial) or (stage, key) in rooted or _size_and_last_use(partial)[1] > oldest
 
 
-def _reachable(store: Store, roots: set[tuple[str, str]]) -> set[tuple[str, str]]:
+def _retired(store: Store, kept_runs: list[Path]) -> set[tuple[str, str]]:
+    """What learned from forgotten documents or holds them, and was taken out of use: it goes though a recent run used
+    it, and though something that stays was made from it. What has a name again, or a live run uses, is not meant."""
+    used = _noted_by(path for path in kept_runs if _is_live(path))
+    return set(noted(store, "retired")) - used - _named(store)
+
+
+def _reachable(store: Store, roots: set[tuple[str, str]], retired: set[tuple[str, str]]) -> set[tuple[str, str]]:
     seen: set[tuple[str, str]] = set()
     waiting = list(roots)
     while waiting:
         stage, key = waiting.pop()
-        if (stage, key) not in seen:
+        if (stage, key) not in seen and (stage, key) not in retired:
             seen.add((stage, key))
             waiting += _made_of(store.artifacts / stage / key)
     return seen

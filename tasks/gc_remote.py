@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.forgotten import retired_there
 from tasks.gc import GRACE_SECONDS, KEEP_RUNS
 from tasks.heartbeat import is_alive
 from tasks.lease import LEASES, expired, parse_lease
@@ -123,11 +124,13 @@ def _runs(remote: Remote, everything: Listing) -> dict[str, dict[str, Any]]:
 def _reachable(remote: Remote, runs: list[dict[str, Any]]) -> set[tuple[str, str]]:
     """What aliases and runs use, with all inputs and parts, as far as the manifests are there."""
     waiting = [(alias["stage"], alias["key"]) for alias in remote.aliases().values()]
+    named = set(waiting)
     waiting += [(stage, key) for record in runs for stage, key in record["stages"]]
     seen: set[tuple[str, str]] = set()
+    retired = retired_there(remote.objects) - named
     while waiting:
         stage, key = waiting.pop()
-        if (stage, key) in seen:
+        if (stage, key) in seen or (stage, key) in retired:
             continue
         seen.add((stage, key))
         record = remote.record(stage, key)

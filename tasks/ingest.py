@@ -7,10 +7,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from data_quality.config import IngestConfig
+from data_quality.forgotten import leave_out
 from data_quality.hashing import combine_digests, unit_hash
 from data_quality.ingest import Piece, list_pieces, require_documents
+from tasks.forgotten import forgotten
 from tasks.home import home
+from tasks.ingest_again import read_before, taken_over
 from tasks.parts import Part, build_parts
+from tasks.run import current_run
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows
@@ -26,19 +30,26 @@ class IngestRequest(BaseModel):
     pieces: tuple[Piece, ...]
 
     def key_material(self) -> dict[str, Any]:
-        """The pieces' own key material: reader settings, relative paths and hashes; no absolute path, no time."""
-        return {"pieces": [piece.key_material for piece in self.pieces]}
+        """The pieces' own key material: reader settings, relative paths and hashes; no absolute path, no time.
+
+        Licences are with them, so that they are on record as soon as they are stated; nothing is read again for that.
+        """
+        licenses = {piece.source.name: piece.source.license for piece in self.pieces if piece.source.license}
+        pieces = [piece.key_material for piece in self.pieces]
+        return {"pieces": pieces, **({"licenses": licenses} if licenses else {})}
 
 
 def fingerprinted(config: IngestConfig, max_files: int | None = None) -> IngestRequest:
     """Look at the sources as they are now. Files whose size and time are unchanged are not hashed again.
+
+    The request also says which documents are to be forgotten, as the store's list has them now.
 
     Args:
         max_files: take only so many files, those whose paths have the smallest hashes: a sample of all sources.
     """
     cache = home() / "fingerprints.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)
-    pieces = list_pieces(config, cache)
+    pieces = leave_out(list_pieces(config, cache), forgotten(current_run().store))
     return IngestRequest(pieces=tuple(pieces if max_files is None else _sample(pieces, max_files)))
 
 
@@ -55,8 +66,10 @@ def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
 @stage(version=2)
 def ingest(work: Work, config: IngestRequest) -> None:
     """Read every piece in a process pool; `skipped.parquet` lists what gave no document."""
+    earlier = read_before(work.store, config.pieces)
     parts = [
-        Part(piece.key_material, (piece,), weight=sum(file.bytes for file in piece.files)) for piece in config.pieces
+        Part(piece.key_material, (piece, former), weight=sum(file.bytes for file in piece.files))
+        for piece, former in zip(config.pieces, earlier, strict=True)
     ]
     pieces = build_parts(work, "ingest.piece", 1, ingest_part, parts, unit="bytes")
     table = work.directory / "skipped.parquet"
@@ -74,10 +87,12 @@ def ingest(work: Work, config: IngestRequest) -> None:
     work.table("skipped", skipped, "Records and files that were not read, by reason")
 
 
-def ingest_part(directory: Path, piece: Piece) -> dict[str, Any]:
-    """One piece, in a worker."""
+def ingest_part(directory: Path, piece: Piece, earlier: str | None = None) -> dict[str, Any]:
+    """One piece, in a worker. What was read of it `earlier` is taken where nothing in that is to be forgotten."""
     from data_quality.ingest import ingest_piece
 
+    if earlier is not None and (same := taken_over(Path(earlier), piece, directory)) is not None:
+        return same
     result = ingest_piece(piece, directory)
     shards = [
         {"path": s["name"], "digest": s["digest"], "counts": {"documents": s["rows"], "bytes": s["bytes"]}}

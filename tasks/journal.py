@@ -10,6 +10,8 @@ The kinds of event:
     model     name, alias, path, key                             a model to register, by reference
     serve     name, alias, path, key, dev                        a fine-tuned model to upload and register; the alias is
                                                                  for the best by `dev`: examples, metric, mean
+    retire    keys, names, why                               artifacts, and the registered names that they may have,
+                                                             whose versions lose their aliases
     end       status: FINISHED | FAILED | KILLED
 """
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from lm.labelled.cut import cut, first_by_hash
 from lm.labelled.docstrings import module_name
@@ -137,6 +137,8 @@ class LabelledSetRequest(BaseModel):
     limits: dict[str, int | None]
     limit_salt: str
     checks: ChecksConfig
+    license: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """On record as soon as it is stated: it is in the key then, and the set of the same content."""
 
     def key_material(self) -> dict[str, Any]:
         """Without paths."""

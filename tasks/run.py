@@ -72,6 +72,12 @@ class Resources(BaseModel):
         description="Threads of torch and DuckDB; 0 means one per core. Trained weights are equal to the bit only at "
         "an equal thread count, which the manifest records.",
     )
+    watts: float | None = Field(
+        default=None,
+        gt=0,
+        description="What this machine draws while it works, in watts, by its owner's word. Cards of models state the "
+        "energy of a training by it where the processor's own counters (RAPL) cannot be read.",
+    )
     memory_limit: str = Field(default="2GB", description="DuckDB's memory limit; what does not fit is spilled to disk.")
 
     def resolved(self) -> "Resources":

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lm.train.guard import NonFiniteError
 from tasks.files import read_json, write_json
-from tasks.host import HOST
+from tasks.host import HOST, processor
 from tasks.journal import Journal
 from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
@@ -277,6 +277,8 @@ class Call:
                 "workers": work.workers,
                 "run": run.token,
                 "flow_run": run.flow_run_id,
+                # where sources lay, which is in no key: with it the stage can be called again (tasks/recipe.py)
+                "request": self.config.model_dump(mode="json") if isinstance(self.config, Keyed) else None,
             },
         )
         artifact = run.store.publish(partial, self._manifest(key, work))
@@ -338,6 +340,7 @@ def environment(resources: Resources) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "processor": processor(),
         "system": platform.system(),
         "threads": resources.threads,
         "packages": packages,

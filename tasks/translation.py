@@ -53,13 +53,15 @@ class PairsRequest(BaseModel):
     valid_fraction: float
     salt: str
     max_pairs: int | None
+    license: str | None = None
 
     def key_material(self) -> dict[str, Any]:
         """Without paths, and without what is not used."""
         held_out: dict[str, Any] = {"valid_fraction": self.valid_fraction, "salt": self.salt}
         if self.valid is not None:
             held_out = {"valid": self.valid.key_material()}
-        return {"train": self.train.key_material(), "max_pairs": self.max_pairs, **held_out}
+        recorded = {"license": self.license} if self.license else {}
+        return {"train": self.train.key_material(), "max_pairs": self.max_pairs, **held_out, **recorded}
 
 
 @stage(version=1, libraries=("unicode",))

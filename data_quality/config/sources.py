@@ -13,10 +13,11 @@ class SourceBase(StrictModel):
     """What every source has: a name, what to do with bad input, and limits.
 
     ``SELECTION`` names the fields that only say *which* files are read. They are no part of a piece's key:
-    the content of the files is.
+    the content of the files is. Nor are those of ``RECORDED``, which are written down and change nothing.
     """
 
     SELECTION: ClassVar[frozenset[str]] = frozenset({"paths", "include", "exclude"})
+    RECORDED: ClassVar[frozenset[str]] = frozenset({"license"})
 
     name: str = Field(
         pattern=r"^[^\s:#]+$",
@@ -24,6 +25,12 @@ class SourceBase(StrictModel):
         "column. Two sources may not share it.",
     )
     language: str | None = Field(None, description="Language code given to every document, when it is known.")
+    license: str | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Licence of the documents, best as an SPDX identifier such as `CC-BY-SA-4.0`. It is written on the "
+        "cards of models and changes no document.",
+    )
     on_bad_input: Literal["skip", "error"] = Field(
         "skip",
         description="`skip` records and counts a bad record or file and goes on; `error` stops at the first.",

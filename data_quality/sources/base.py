@@ -12,7 +12,16 @@ from data_quality.config import StrictModel
 # Reasons for which a record or file gives no document although nothing is wrong with it.
 # They are recorded and counted, but never stop an ingest with `on_bad_input: error`.
 BENIGN_REASONS = frozenset(
-    {"empty_document", "no_docstring", "too_short", "http_status", "other_content_type", "redirect", "other_namespace"}
+    {
+        "empty_document",
+        "no_docstring",
+        "too_short",
+        "http_status",
+        "other_content_type",
+        "redirect",
+        "other_namespace",
+        "forgotten",
+    }
 )
 
 

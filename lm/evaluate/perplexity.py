@@ -9,6 +9,7 @@ the spelling out.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +37,7 @@ def bits_per_byte(
     limit: int | None = None,
     batch: int = 16,
     should_stop: ShouldStop = never,
+    each: list[tuple[float, int]] | None = None,
 ) -> dict[str, float]:
     """Score the first `limit` sequences (all, if None) with a causal model, `model(tokens) -> logits`.
 
@@ -43,6 +45,8 @@ def bits_per_byte(
     spelling of unknown words (`spelling_nats`) if there are any; `loss` is the mean over all targets,
     `<|endoftext|>` included, as in training. Sums are float64 in the order of the sequences. The
     model is left in the mode it was in. Raises Interrupted between batches if asked to stop.
+
+    To `each`, if given, the nats (spelling included) and bytes of every sequence are appended, for `ratio_interval`.
     """
     lengths = torch.as_tensor(token_bytes)
     device = next(model.parameters()).device
@@ -59,6 +63,10 @@ def bits_per_byte(
             logits = next_token_logits(model, seen, targets.shape[1])
             scores = token_nats(logits, targets.to(device)).double().cpu()
             text = lengths[targets] > 0
+            if each is not None:
+                for row in range(len(rows)):
+                    written, spelled = target_bytes({n: t[row : row + 1] for n, t in examples.items()}, lengths)
+                    each.append((float(scores[row][text[row]].sum()) + spelled, written))
             nats += float(scores[text].sum())
             all_nats += float(scores.sum())
             written, spelled = target_bytes(examples, lengths)
@@ -95,6 +103,21 @@ def unigram_bits_per_byte(
     text = token_bytes > 0
     nats = -float((seen[text] * log_p[text]).sum())
     return figures(nats, size, int(seen[text].sum()), spelling)
+
+
+def ratio_interval(each: Sequence[tuple[float, int]]) -> tuple[float, float] | None:
+    """A 95 % interval of the bits per byte over sequences like these; None of fewer than two.
+
+    The figure is a ratio of two sums over sequences: its variance is that of the linearised ratio (Cochran 1977,
+    Sampling Techniques, section 2.11), 1.96 standard errors each way. Sequences are taken as drawn independently.
+    """
+    nats, size = np.array([row[0] for row in each]), np.array([row[1] for row in each], dtype=np.float64)
+    count = len(each)
+    if count < 2 or not size.sum():
+        return None
+    ratio = nats.sum() / size.sum()
+    error = math.sqrt(float(np.sum((nats - ratio * size) ** 2)) / (count - 1) / count) / float(size.mean())
+    return (float(ratio - 1.96 * error) / math.log(2), float(ratio + 1.96 * error) / math.log(2))
 
 
 def target_bytes(examples: Batch, lengths: torch.Tensor) -> tuple[int, float]:

@@ -1,0 +1,69 @@
+"""Pieces of sources that were read before fewer documents were to be forgotten.
+
+A new request changes the key of every piece that may hold one of its documents, and few of them do: of the others what
+was read is taken over as it is, after a look at the ids, so that forgetting one document does not read a source again.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_quality.forgotten import Forgotten
+from data_quality.ingest import Piece
+from tasks.files import canonical_json, read_json
+from tasks.store import Store
+
+PIECES = "ingest.piece"
+
+
+def read_before(store: Store, pieces: Sequence[Piece]) -> list[str | None]:
+    """For each piece the folder of what was read of it under a part of its list, the longest there is; else None.
+
+    Looked for on this machine only; nothing depends on whether it is there but the time that reading takes.
+    """
+    if not any(piece.forgotten for piece in pieces):
+        return [None] * len(pieces)
+    known: dict[bytes, list[tuple[int, Forgotten, Path]]] = {}
+    for manifest in (store.artifacts / PIECES).glob("*/manifest.json"):
+        try:
+            material, list_ = _apart(read_json(manifest)["config"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # collected meanwhile, or broken: it is read again
+        known.setdefault(material, []).append((len(list_.ids) + len(list_.sources), list_, manifest.parent))
+    found: list[str | None] = []
+    for piece in pieces:
+        former = known.get(_apart(piece.key_material)[0], []) if piece.forgotten else []
+        usable = [(size, str(folder)) for size, list_, folder in former if _is_part(list_, piece.forgotten)]
+        found.append(max(usable)[1] if usable else None)
+    return found
+
+
+def taken_over(earlier: Path, piece: Piece, directory: Path) -> dict[str, Any] | None:
+    """Copy what was read earlier into `directory` and return the part's result; None if it holds a document that is to
+    be forgotten."""
+    import pyarrow.parquet as pq
+
+    manifest = read_json(earlier / "manifest.json")
+    files = [row["file"] for row in pq.read_table(earlier / "files.parquet", columns=["file"]).to_pylist()]
+    is_forgotten = (piece.forgotten or Forgotten()).test(piece.source.name)
+    whole_file = next((file for file in files if is_forgotten("", "", file)), None)
+    if whole_file is not None:
+        return None
+    for shard in manifest["shards"]:
+        table = pq.read_table(earlier / shard["path"], columns=["id", "source"])
+        for id, source in zip(table["id"].to_pylist(), table["source"].to_pylist(), strict=True):
+            if is_forgotten(id, source, ""):
+                return None
+    for entry in manifest["files"]:
+        shutil.copyfile(earlier / entry["path"], directory / entry["path"])
+    return {"counts": manifest["counts"], "shards": manifest["shards"], "digest": manifest["digest"]}
+
+
+def _apart(material: dict[str, Any]) -> tuple[bytes, Forgotten]:
+    rest = {name: value for name, value in material.items() if name != "forgotten"}
+    return canonical_json(rest), Forgotten.model_validate(material.get("forgotten") or {})
+
+
+def _is_part(one: Forgotten, of: Forgotten | None) -> bool:
+    return of is not None and set(one.ids) <= set(of.ids) and set(one.sources) <= set(of.sources)

@@ -1,0 +1,139 @@
+"""How an artifact was made: every stage on the way from the sources to it, from the manifests alone."""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from tasks.stage import STAGES, Stage, sidecar
+from tasks.store import Artifact, Store, StoreError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a lineage as it once ran, and which steps its inputs came from."""
+
+    artifact: Artifact
+    inputs: dict[str, list[Artifact]]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of what it made."""
+        return self.artifact.manifest()
+
+    @property
+    def stage(self) -> Stage:
+        """The stage as it is now.
+
+        Raises:
+            StoreError: this version has none of that name.
+        """
+        if self.artifact.stage not in STAGES:
+            import_stages()
+        try:
+            return STAGES[self.artifact.stage]
+        except KeyError:
+            raise StoreError(f"{self.artifact.name}: this version of Textmill has no stage of that name") from None
+
+    def config(self) -> BaseModel:
+        """The configuration that it was called with, where its sources lay included.
+
+        Raises:
+            StoreError: an earlier version, which did not note that, made it, or the stage takes other settings now.
+        """
+        asked = get_type_hints(self.stage.build)["config"]
+        noted = sidecar(self.artifact).get("request")
+        try:
+            made: BaseModel = TypeAdapter(asked).validate_python(self.manifest["config"] if noted is None else noted)
+        except ValidationError as error:
+            what = error.errors()[0]
+            where = ".".join(map(str, what["loc"])) or "the settings"
+            raise StoreError(
+                f"{self.artifact.name}: its settings are not those of this version ({where}: {what['msg']}); an earlier"
+                " version made it: run its flow again"
+            ) from error
+        return made
+
+    def arguments(self, made: dict[str, Artifact]) -> dict[str, Artifact | list[Artifact]]:
+        """The inputs as the stage takes them, each replaced by what `made` has under its key."""
+        hints = get_type_hints(self.stage.build)
+        found: dict[str, Artifact | list[Artifact]] = {}
+        for name, artifacts in self.inputs.items():
+            now = [made[artifact.key] for artifact in artifacts]
+            found[name] = now if _takes_list(hints.get(name)) or len(now) != 1 else now[0]
+        return found
+
+
+def recipe(store: Store, artifact: Artifact) -> list[Step]:
+    """Every step that an artifact was made by, inputs before what was made of them, the artifact's own the last.
+
+    What an input was under its own key may have been collected: another artifact of the same content stands for it.
+
+    Raises:
+        StoreError: something that it was made from is in the store under no key.
+    """
+    steps: dict[str, Step] = {}
+    waiting = [artifact]  # no recursion: a model that goes on from yesterday's every night has a long line of ancestors
+    begun: dict[str, Step] = {}
+    while waiting:
+        one = waiting[-1]
+        if one.key not in begun:
+            items = one.manifest()["inputs"].items()
+            begun[one.key] = Step(one, {name: [_found(store, one, item) for item in of] for name, of in items})
+        before = [each for of in begun[one.key].inputs.values() for each in of if each.key not in begun]
+        if before:
+            waiting.append(before[0])
+        else:
+            steps.setdefault(one.key, begun[one.key])
+            waiting.pop()
+    return list(steps.values())
+
+
+def import_stages() -> None:
+    """Import every file of this room that defines a stage: one is known only then."""
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if "\n@stage(" in path.read_text(encoding="utf-8"):
+            importlib.import_module(f"{__package__}.{path.stem}")
+
+
+def same_content(store: Store, stage: str, key: str, digest: str) -> Artifact | None:
+    """The artifact of a key, or the newest with the same content."""
+    return store.find(stage, key) or max(
+        (other for other in store.list(stage) if other.digest == digest),
+        key=lambda other: (other.path / "manifest.json").stat().st_mtime_ns,
+        default=None,
+    )
+
+
+def ancestors(store: Store, artifact: Artifact) -> Iterator[Artifact]:
+    """The artifact and what it was made from, as far as that is there, the nearest first."""
+    waiting, seen = [artifact], set()
+    while waiting:
+        one = waiting.pop(0)
+        if one.key in seen:
+            continue
+        seen.add(one.key)
+        yield one
+        for items in one.manifest()["inputs"].values():
+            found = (same_content(store, item["stage"], item["key"], item["digest"]) for item in items)
+            waiting += [before for before in found if before is not None]
+
+
+def _found(store: Store, made: Artifact, item: dict[str, str]) -> Artifact:
+    found = same_content(store, item["stage"], item["key"], item["digest"])
+    if found is None:
+        raise StoreError(
+            f"{made.name} was made from {item['stage']}/{item['key'][:12]}, which was collected: run its flow again"
+        )
+    return found
+
+
+def _takes_list(hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_takes_list(each) for each in get_args(hint))
+    return get_origin(hint) is list

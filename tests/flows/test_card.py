@@ -1,0 +1,159 @@
+"""A model's card: what stands on it, as the Hugging Face hub reads it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.corpus import build_corpus
+from flows.export import export_model
+from tasks.card import card, facts
+from tasks.card_page import front_matter, page
+from tasks.files import read_json, write_json
+from tasks.run import use_run
+from tasks.store import Store, StoreError
+from tests.flows.lineage_home import artifact, built_home, quiet_run, settings, textmill
+
+SECTIONS = ["Data", "Tokenizer", "Training", "Evaluation", "Limits", "Time and energy", "Rebuild", "Settings"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_home(tmp_path_factory, "card")
+
+
+@pytest.fixture(autouse=True)
+def this_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(home / "home"))
+
+
+def sections(text: str) -> dict[str, str]:
+    return {part.partition("\n")[0]: part for part in text.split("\n## ")[1:]}
+
+
+def test_a_pretrained_models_card(home: Path) -> None:
+    model = artifact(home, "pretrain")
+    done = textmill(home, "card", f"pretrain/{model.key}")
+    assert done.exit_code == 0, done.output
+    found = sections(done.stdout)
+    assert list(found) == SECTIONS
+    kept = artifact(home, "filter_corpus").counts()
+    assert (
+        f"Kept: {kept['documents']:,} documents, {kept['bytes']:,} bytes; dropped: {kept['dropped']:,}" in found["Data"]
+    )
+    assert "| gardens | text | 32 | 30 |" in found["Data"]
+    assert "not recorded |" in found["Data"]
+    for said in (
+        "gopher_repetition (13 rules)",
+        "duplicates dropped: equal texts (2 documents)",
+        "personal data replaced",
+    ):
+        assert said in found["Data"]
+    assert (
+        f"kind `byte_bpe`, vocabulary {artifact(home, 'train_tokenizer').counts()['vocab_size']:,}"
+        in found["Tokenizer"]
+    )
+    assert f"tokens {model.counts()['tokens']:,}, steps 6" in found["Training"]
+    figures = read_json(artifact(home, "evaluate").file("evaluation.json"))["pretrained"]
+    low, high = figures["bits_per_byte_low"], figures["bits_per_byte_high"]
+    assert low < figures["bits_per_byte"] < high
+    assert (
+        f"| bits_per_byte | {figures['bits_per_byte']:.4g} | {low:.4g} to {high:.4g} | test documents"
+        in found["Evaluation"]
+    )
+    assert "It continues text; it was not taught to answer" in found["Limits"]
+    assert "The licence of 2 of 2 sources is not recorded" in found["Limits"]
+    assert "Energy is not recorded where neither" in found["Time and energy"]
+    assert f"textmill rebuild pretrain/{model.key}\n" in found["Rebuild"]
+    assert (model.path / "_run/README.md").read_text() == done.stdout
+
+
+def test_the_hub_reads_it(home: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    store = Store(home / "home/store")
+    model = artifact(home, "finetune")
+    read = hub.ModelCard(card(store, model))
+    assert read.data.license == "unknown"
+    assert read.data.pipeline_tag == "text-classification"
+    assert read.data.tags == ["textmill", "finetuned"]
+    results = {(each.dataset_name, each.metric_type): each.metric_value for each in read.data.eval_results}
+    assert results["its own test split", "accuracy"] == pytest.approx(model.counts()["test_accuracy"], abs=1e-6)
+    assert "(95 % interval " in str(read.data.eval_results[0].metric_name)
+    assert not any("," in each.metric_type for each in read.data.eval_results)  # of no other system
+
+
+def test_a_licence_is_on_the_card_as_soon_as_it_is_stated(home: Path) -> None:
+    """Nothing is read again for it."""
+    config = settings(home)
+    sources = [source.model_copy(update={"license": "CC-BY-4.0"}) for source in config.ingest.sources]
+    licensed = config.model_copy(update={"ingest": config.ingest.model_copy(update={"sources": tuple(sources)})})
+    before = len(list((home / "home/store/artifacts/ingest.piece").iterdir()))
+    with use_run(quiet_run(home)) as run:
+        build_corpus(licensed)
+    states = {record.label: record.state for record in run.records}
+    assert states.pop("ingest") == "built"
+    assert set(states.values()) == {"cached"}
+    assert len(list((home / "home/store/artifacts/ingest.piece").iterdir())) == before
+    said = facts(Store(home / "home/store"), artifact(home, "pretrain"))
+    assert {row["source"]: row["license"] for row in said["corpora"][0]["sources"]} == {
+        "gardens": "CC-BY-4.0",
+        "harbours": "CC-BY-4.0",
+    }
+    assert "The licence of" not in page(said)
+
+
+def test_energy_is_measured_or_stated_or_not_known(home: Path) -> None:
+    model = artifact(home, "pretrain")
+    sidecar = model.path / "_run/sidecar.json"
+    before = read_json(sidecar)
+
+    def said(**changes: Any) -> str:
+        write_json(sidecar, {**before, **changes})
+        return sections(card(Store(home / "home/store"), model))["Time and energy"]
+
+    try:
+        stated = said(seconds=7200.0, resources={**before["resources"], "watts": 50.0})
+        assert f"| {model.name} | 7200.0 | 0.1 kWh |" in stated
+        assert "seconds times the stated 50 W, not measured" in stated
+        measured = said(seconds=3600.0, energy_joules=1.8e6)
+        assert f"| {model.name} | 3600.0 | 0.5 kWh |" in measured
+        assert "counters (RAPL of whole processor packages" in measured
+        assert "| all | " in measured
+        assert measured.splitlines()[-3].endswith("| not recorded |")  # of the other stages nothing is known
+    finally:
+        write_json(sidecar, before)
+
+
+def test_names_are_text_and_break_no_table(home: Path) -> None:
+    said = facts(Store(home / "home/store"), artifact(home, "pretrain"))
+    hostile = "x|y <script>alert(1)</script> [a](http://b) `c`\n## Not a section"
+    said["corpora"][0]["sources"][0] |= {"source": hostile, "license": hostile}
+    said["corpora"][0]["reasons"] = {hostile: 1}
+    said["figures"][0] |= {"on": hostile}
+    text = page(said)
+    assert list(sections(text)) == SECTIONS
+    assert "<script>" not in text.partition("\n---\n")[2]
+    assert "[a](http" not in text.partition("\n---\n")[2]
+    row = next(line for line in text.splitlines() if line.startswith("| x\\|y"))
+    assert row.replace("\\|", "").count("|") == 7
+    assert yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"][0]["dataset"]["name"] == hostile
+
+
+def test_an_export_has_the_card_beside_it(home: Path, tmp_path: Path) -> None:
+    model = artifact(home, "pretrain")
+    export_model(model.path, "hf", tmp_path / "hf")
+    assert f"textmill rebuild pretrain/{model.key}" in (tmp_path / "hf/README.md").read_text()
+
+
+def test_what_is_no_model_has_no_card(home: Path) -> None:
+    with pytest.raises(StoreError, match="is no model: cards are made of"):
+        card(Store(home / "home/store"), artifact(home, "split"))
+
+
+def test_json_has_the_facts(home: Path) -> None:
+    done = textmill(home, "card", "finetune/" + artifact(home, "finetune").key, "--json")
+    answer = json.loads(done.stdout)
+    assert answer["facts"]["sets"][0]["task"]["name"] == "which-library"
+    assert front_matter(answer["facts"])["tags"][0] == "textmill"
