@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from data_quality.errors import UsageError
+
 Model = TypeVar("Model", bound=BaseModel)
 DISCRIMINATORS = ("format", "kind", "form")
 """The fields by which one of several models is chosen."""
@@ -20,7 +22,7 @@ _PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyprojec
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
 
 
-class ConfigError(ValueError):
+class ConfigError(UsageError):
     """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
 
 

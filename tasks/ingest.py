@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from data_quality.config import IngestConfig
+from data_quality.errors import UsageError
 from data_quality.hashing import combine_digests, unit_hash
 from data_quality.ingest import Piece, list_pieces, require_documents
 from tasks.home import home
@@ -106,7 +107,7 @@ def check_ids(work: Work, pieces: list[Artifact]) -> None:
     if collisions:
         count = f"more than {SHOWN_COLLISIONS}" if len(collisions) > SHOWN_COLLISIONS else str(len(collisions))
         shown = "\n  ".join(str(collision) for collision in collisions[:SHOWN_COLLISIONS])
-        raise ValueError(f"{count} document ids occur more than once:\n  {shown}")
+        raise UsageError(f"{count} document ids occur more than once:\n  {shown}")
 
 
 def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Artifact]) -> None:

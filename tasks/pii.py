@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import PiiConfig, StrictModel
+from data_quality.errors import UsageError
 from tasks.parts import Part, build_parts, one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -49,7 +50,7 @@ def pii_part(directory: Path, shard: str, config: PiiRequest) -> dict[str, Any]:
     from data_quality.pii_metadata import pii_metadata_shard
 
     if _fingerprint(config.find) != config.key_fingerprint:
-        raise ValueError(f"{KEY_VARIABLE} changed while the stage was running: run it again")
+        raise UsageError(f"{KEY_VARIABLE} changed while the stage was running: run it again")
     out, key = directory / "spans.parquet", _key(config.find)
     counts = pii_shard(Path(shard), out, config.find, key=key)
     return one_table(out, counts | pii_metadata_shard(Path(shard), directory / METADATA, config.find, key))

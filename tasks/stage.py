@@ -35,7 +35,7 @@ from tasks.journal import Journal
 from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
 from tasks.sampler import sampled
-from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, artifact_key
+from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 
 logger = logging.getLogger("textmill.stage")
 
@@ -285,7 +285,7 @@ class Call:
         """Hash what is about to be read; an input found corrupt is rebuilt by the call that made it.
 
         Raises:
-            RuntimeError: the input is corrupt and this run does not know how it was made.
+            StoreError: the input is corrupt and this run does not know how it was made.
         """
         for name, value in self.inputs.items():
             artifacts = value if isinstance(value, list) else [value]
@@ -295,7 +295,7 @@ class Call:
     def _rebuilt(self, artifact: Artifact) -> Artifact:
         call = self.run.calls.get(artifact.key)
         if call is None:
-            raise RuntimeError(f"{artifact.name} is corrupt and was set aside: run the flow that made it again")
+            raise StoreError(f"{artifact.name} is corrupt and was set aside: run the flow that made it again")
         rebuilt, _ = call.execute()
         if rebuilt.digest != artifact.digest:
             logger.warning("%s was rebuilt with another digest; is its stage deterministic?", rebuilt.name)

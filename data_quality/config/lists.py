@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from data_quality.config.base import StrictModel
+from data_quality.errors import UsageError
 
 
 class ListFile(StrictModel):
@@ -31,11 +32,11 @@ class ListFile(StrictModel):
         """The entries in order, each once. Raises ValueError for a file that cannot be read or that changed."""
         content = self._content()
         if self.sha256 is not None and hashlib.sha256(content).hexdigest() != self.sha256:
-            raise ValueError(f"the list {self.path} changed while it was in use; run it again")
+            raise UsageError(f"the list {self.path} changed while it was in use; run it again")
         try:
             lines = content.decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
-            raise ValueError(f"the list {self.path} is not UTF-8: {error}; save it as UTF-8") from error
+            raise UsageError(f"the list {self.path} is not UTF-8: {error}; save it as UTF-8") from error
         stripped = (line.strip() for line in lines)
         return list(dict.fromkeys(line for line in stripped if line and not line.startswith("#")))
 
@@ -43,7 +44,7 @@ class ListFile(StrictModel):
         try:
             return Path(self.path).read_bytes()
         except OSError as error:
-            raise ValueError(f"the list {self.path} cannot be read: {error.strerror}") from error
+            raise UsageError(f"the list {self.path} cannot be read: {error.strerror}") from error
 
 
 class UrlLists(StrictModel):
