@@ -7,6 +7,7 @@ from data_quality.explain import explain
 from data_quality.rules import Ruleset
 from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
 from tasks.filter import DROPPED
+from tasks.pii import PiiRequest, namer
 from tasks.run import Resources
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
@@ -86,7 +87,12 @@ def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -
     if len(found) > 1:
         raise StoreError(f"{document!r} is part of several ids:\n  " + "\n  ".join(row["id"] for row in found[:8]))
     if not found:
-        skipped = _skipped(store, kept, document)
+        ingest = _ancestor(store, kept, "ingest")
+        names = ingest.manifest()["config"].get("names") if ingest else None
+        written = namer(names and PiiRequest.model_validate(names))(document)  # an id as the source has it
+        if written != document and shard_of(decisions, written) is not None:
+            return written
+        skipped = _skipped(ingest, written)
         raise StoreError(skipped or f"no document {document!r} in {kept.name}, and no skipped record of that name")
     return str(found[0]["id"])
 
@@ -98,9 +104,8 @@ def _decision(decisions: Artifact, shard: int, id: str) -> dict[str, Any]:
     return found
 
 
-def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
+def _skipped(ingest: Artifact | None, document: str) -> str | None:
     """What ingest says about a file or record that became no document."""
-    ingest = _ancestor(store, kept, "ingest")
     if ingest is None:
         return None
     table = ingest.path / "skipped.parquet"

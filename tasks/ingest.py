@@ -12,6 +12,7 @@ from data_quality.hashing import combine_digests, unit_hash
 from data_quality.ingest import Piece, list_pieces, require_documents
 from tasks.home import home
 from tasks.parts import Part, build_parts
+from tasks.pii import PiiRequest, namer
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 from tasks.tables import rows
@@ -20,27 +21,43 @@ SHOWN_COLLISIONS = 10
 
 
 class IngestRequest(BaseModel):
-    """What is to be read, fingerprinted: pieces are groups of files with their content hashes."""
+    """What is to be read, fingerprinted: pieces are groups of files with their content hashes.
+
+    `names` says which personal data is taken out of ids and the names of sources and files; None: none.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     pieces: tuple[Piece, ...]
+    names: PiiRequest | None = None
 
     def key_material(self) -> dict[str, Any]:
         """The pieces' own key material: reader settings, relative paths and hashes; no absolute path, no time."""
-        return {"pieces": [piece.key_material for piece in self.pieces]}
+        return {"pieces": [self.material(piece) for piece in self.pieces], **self.names_material()}
+
+    def material(self, piece: Piece) -> dict[str, Any]:
+        """The key material of a piece, its files named as in the result: MLflow is shown it."""
+        named = namer(self.names)
+        material = piece.key_material
+        return {**material, "files": [[named(path), *rest] for path, *rest in material["files"]]}
+
+    def names_material(self) -> dict[str, Any]:
+        """What decides how names are written; nothing where they stay as they are."""
+        return {} if self.names is None else {"names": self.names.model_dump(mode="json")}
 
 
-def fingerprinted(config: IngestConfig, max_files: int | None = None) -> IngestRequest:
+def fingerprinted(config: IngestConfig, max_files: int | None = None, names: PiiRequest | None = None) -> IngestRequest:
     """Look at the sources as they are now. Files whose size and time are unchanged are not hashed again.
 
     Args:
+        names: the personal data that no id and no name of a source or a file may hold.
         max_files: take only so many files, those whose paths have the smallest hashes: a sample of all sources.
     """
     cache = home() / "fingerprints.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)
     pieces = list_pieces(config, cache)
-    return IngestRequest(pieces=tuple(pieces if max_files is None else _sample(pieces, max_files)))
+    chosen = pieces if max_files is None else _sample(pieces, max_files)
+    return IngestRequest(pieces=tuple(chosen), names=names if names and names.find.ids else None)
 
 
 def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
@@ -57,7 +74,12 @@ def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
 def ingest(work: Work, config: IngestRequest) -> None:
     """Read every piece in a process pool; `skipped.parquet` lists what gave no document."""
     parts = [
-        Part(piece.key_material, (piece,), weight=sum(file.bytes for file in piece.files)) for piece in config.pieces
+        Part(
+            {**config.material(piece), **config.names_material()},
+            (piece, config.names),
+            weight=sum(file.bytes for file in piece.files),
+        )
+        for piece in config.pieces
     ]
     pieces = build_parts(work, "ingest.piece", 1, ingest_part, parts, unit="bytes")
     table = work.directory / "skipped.parquet"
@@ -75,11 +97,11 @@ def ingest(work: Work, config: IngestRequest) -> None:
     work.table("skipped", skipped, "Records and files that were not read, by reason")
 
 
-def ingest_part(directory: Path, piece: Piece) -> dict[str, Any]:
+def ingest_part(directory: Path, piece: Piece, names: PiiRequest | None) -> dict[str, Any]:
     """One piece, in a worker."""
     from data_quality.ingest import ingest_piece
 
-    result = ingest_piece(piece, directory)
+    result = ingest_piece(piece, directory, named=namer(names))
     shards = [
         {"path": s["name"], "digest": s["digest"], "counts": {"documents": s["rows"], "bytes": s["bytes"]}}
         for s in result["shards"]

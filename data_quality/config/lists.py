@@ -1,6 +1,7 @@
 """Configuration of the lists that a user brings: banned addresses, bad words, documents to keep or to drop."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,6 +9,9 @@ from pydantic import Field, model_validator
 
 from data_quality.config.base import StrictModel
 from data_quality.errors import UsageError
+
+WILD = ("*", "?")
+"""What makes a pattern of an entry."""
 
 
 class ListFile(StrictModel):
@@ -96,6 +100,14 @@ class DocumentList(StrictModel):
         return DocumentList(
             ids=_with_entries(self.ids, self.ids_file), sources=_with_entries(self.sources, self.sources_file)
         )
+
+    def named(self, name: Callable[[str], str]) -> "DocumentList":
+        """The same with ids and sources as a corpus has them; patterns are compared with these as they stand."""
+
+        def as_written(entries: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(entry if any(wild in entry for wild in WILD) else name(entry) for entry in entries)
+
+        return self.model_copy(update={"ids": as_written(self.ids), "sources": as_written(self.sources)})
 
 
 def _with_entries(entries: tuple[str, ...], file: str | None) -> tuple[str, ...]:
