@@ -98,7 +98,7 @@ def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -
 
 
 def _decision(decisions: Artifact, shard: int, id: str) -> dict[str, Any]:
-    table = str(decisions.path / f"{shard:05d}.parquet")
+    [table] = map(str, tables_for(decisions, shard))
     select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?) WHERE id = ?"
     [found] = rows(select, [table, id])
     return found

@@ -48,7 +48,7 @@ def dedupe(
         out,
         config,
         band_paths=[shard.path for artifact in bands for shard in artifact.shards()],
-        verdict_paths=[_verdicts(work, verdicts, addresses)],
+        verdict_paths=_verdicts(work, verdicts, addresses),
         score_paths=_scores(config, scores),
         document_paths=[shard.path for artifact in corpus for shard in artifact.shards()],
         pinned_paths=_pinned(work, verdicts),
@@ -80,12 +80,13 @@ def _scores(config: DedupeConfig, scores: list[Artifact]) -> list[Path]:
     return [path for path in tables if config.keep.score_column in pq.read_schema(path).names]
 
 
-def _verdicts(work: Work, verdicts: Artifact, addresses: list[Artifact]) -> Path:
+def _verdicts(work: Work, verdicts: Artifact, addresses: list[Artifact]) -> list[Path]:
     """The rules' verdicts, where a document that goes for its address fails too."""
+    tables = [shard.path for shard in verdicts.shards()]
     if not addresses:
-        return verdicts.file("verdicts.parquet")
+        return tables
     table = work.scratch / "verdicts.parquet"
-    judged = parquet([verdicts.file("verdicts.parquet")])
+    judged = parquet(tables)
     gone = parquet([artifact.file("duplicates.parquet") for artifact in addresses])
     with database(work.resources, work.scratch / "spill") as connection:
         connection.execute(
@@ -93,7 +94,7 @@ def _verdicts(work: Work, verdicts: Artifact, addresses: list[Artifact]) -> Path
             f"first_reason FROM {judged} v LEFT JOIN {gone} d ON d.dropped = v.id ORDER BY v.id) "
             f"TO {literal(table)} (FORMAT parquet)"
         )
-    return table
+    return [table]
 
 
 def _pinned(work: Work, verdicts: Artifact) -> list[Path]:
@@ -101,7 +102,7 @@ def _pinned(work: Work, verdicts: Artifact) -> list[Path]:
     table = work.scratch / "pinned.parquet"
     with database(work.resources, work.scratch / "spill") as connection:
         [(count,)] = connection.execute(
-            f"COPY (SELECT id FROM {parquet([verdicts.file('verdicts.parquet')])} WHERE listed = 'keep' ORDER BY id) "
+            f"COPY (SELECT id FROM {parquet([s.path for s in verdicts.shards()])} WHERE listed = 'keep' ORDER BY id) "
             f"TO {literal(table)} (FORMAT parquet)"
         ).fetchall()
     return [table] if count else []

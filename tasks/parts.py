@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks.cluster import map_in_batches
-from tasks.files import file_sha256
+from tasks.files import file_sha256, read_json
 from tasks.host import HOST, process_mark
 from tasks.pool import map_locally
 from tasks.shared import store_at
 from tasks.stage import Keyed, Work, library_versions
-from tasks.store import SCRATCH_DIRECTORY, Artifact, Shard, Store, StoreError, artifact_key
+from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 from tasks.tables import score_tables
 
 PartFunction = Callable[..., dict[str, Any]]
@@ -211,23 +211,26 @@ def shard_parts(corpus: Artifact, config: BaseModel, material: Any = None) -> li
     return [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]
 
 
-def tables_beside(corpus: Artifact, measured: Artifact) -> list[tuple[str, list[str]]]:
-    """For every shard of a corpus the tables that have its documents: their digest and their paths.
+def made_of(measured: Artifact) -> list[Any]:
+    """The digest of the shard of documents that each table of an artifact was made of."""
+    own = [entry.get("of") for entry in measured.manifest()["shards"]]
+    return own + [read_json(part / "manifest.json")["config"].get("shard") for part in measured.part_directories()]
 
-    As a rule what measured the corpus is cut as the corpus is. The same documents may also be cut into other shards
+
+def tables_beside(shards: Sequence[Any], measured: Artifact) -> list[tuple[str, list[str]]]:
+    """For every shard of documents, by its digest, the tables that have its documents: their digest and their paths.
+
+    As a rule what measured a corpus is cut as the corpus is. The same documents may also be cut into other shards
     there, or stand in one table: then each shard looks its documents up in all of it.
     """
-    import pyarrow.parquet as pq
-
-    shards, tables = corpus.shards(), measured.shards()
-
-    def ids(shard: Shard) -> Any:
-        return pq.read_table(shard.path, columns=["id"])["id"]
-
-    # one pair after the other: all ids at once are too many to hold
-    if len(shards) == len(tables) and all(ids(a).equals(ids(b)) for a, b in zip(shards, tables, strict=True)):
-        return [(table.digest, [str(table.path)]) for table in tables]
+    if made_of(measured) == list(shards):
+        return [(table.digest, [str(table.path)]) for table in measured.shards()]
     return [(measured.digest, [str(path) for path in score_tables(measured)])] * len(shards)
+
+
+def digests(corpus: Artifact) -> list[str]:
+    """Those of its shards."""
+    return [shard.digest for shard in corpus.shards()]
 
 
 def one_table(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
