@@ -80,7 +80,11 @@ def decide(
             found_here = [(paths, *role) for (_, paths), role in zip(tables[2:], roles, strict=True)]
             arguments = (str(shard.path), tables[0][1], tables[1][1], config.edits, found_here, everywhere)
             parts.append(Part(material, arguments))
-    decided = [shard for part in build_parts(work, "decide.shard", 1, decide_part, parts) for shard in part.shards()]
+    decided = [
+        shard
+        for part in build_parts(work, "decide.shard", 1, decide_part, parts, light=True)
+        for shard in part.shards()
+    ]
     with database(work.resources, work.scratch / "spill") as connection:
         _write_index(connection, [shard.path for shard in decided], work.directory / INDEX)
     write_json(work.directory / CUT, cut)

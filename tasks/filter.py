@@ -52,7 +52,9 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
         numbers = [found[number] for found in beside]
         material = {"shard": documents, "rules": rules, "signals": shard.digest, "scores": [key for key, _ in numbers]}
         parts.append(Part(material, (str(shard.path), config, [paths for _, paths in numbers])))
-    found = [read_json(part.path / COUNTS) for part in build_parts(work, "judge.shard", 1, judge_part, parts)]
+    found = [
+        read_json(part.path / COUNTS) for part in build_parts(work, "judge.shard", 1, judge_part, parts, light=True)
+    ]
     unmatched = [entry for entry in found[0]["unmatched"] if all(entry in each["unmatched"] for each in found[1:])]
     if unmatched:
         work.counts["unmatched"] = len(unmatched)
@@ -111,7 +113,7 @@ def filter_corpus(
         numbers = [found[number] for found in beside]
         material = {"documents": digest, "decisions": tables[number].digest, "measured": [key for key, _ in numbers]}
         parts.append(Part(material, (paths, str(tables[number].path), [path for _, path in numbers])))
-    views = build_parts(work, "filter.shard", 7, filter_shard, parts)
+    views = build_parts(work, "filter.shard", 7, filter_shard, parts, light=True)
     work.digest = combine_digests(view.digest for view in views)
 
 

@@ -61,7 +61,7 @@ def boilerplate(
             "boilerplate": hashlib.sha256(often).hexdigest(),
         }
         parts.append(Part(material, (str(shard.path), often, config)))
-    build_parts(work, "boilerplate.shard", 1, boilerplate_part, parts)
+    build_parts(work, "boilerplate.shard", 1, boilerplate_part, parts, light=True)
     work.counts |= {"counted": counted["documents"], "lines": counted["lines"], "boilerplate": counted["boilerplate"]}
     most = rows(
         "SELECT scope AS source, documents, first_end - first_start AS characters, first_id AS first_seen_in "

@@ -55,6 +55,7 @@ def build_parts(
     *,
     libraries: tuple[str, ...] = (),
     unit: str = "shards",
+    light: bool = False,
 ) -> list[Artifact]:
     """Find or build every part, and record them, in order, as the parts of the artifact in work.
 
@@ -65,6 +66,7 @@ def build_parts(
         function: module-level; called as `function(directory, *arguments)`, writes files, returns
             `{"counts": {...}, "shards": [{"path", "digest", "counts"}], "digest": str | None}`.
         unit: what the weights count.
+        light: whether a part takes a tenth of a second or so (`map_in_processes`).
 
     Returns:
         The parts' artifacts in the order of `parts`.
@@ -104,7 +106,7 @@ def build_parts(
     else:
         items = [(function, *where, manifest, part.arguments) for manifest, part in todo]
         map_locally(work.resources.runner)(
-            build_part, items, work.resources.workers, lambda index, artifact: collect(artifact)
+            build_part, items, work.resources.workers, lambda index, artifact: collect(artifact), light
         )
     artifacts = [found[key] for key in keys]
     work.parts.extend({"stage": a.stage, "key": a.key, "digest": a.digest} for a in artifacts)

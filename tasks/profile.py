@@ -29,7 +29,7 @@ def profile(work: Work, config: NoConfig, *, signals: Artifact, decisions: Artif
         Part({"decisions": shard.digest, "signals": digest}, (paths, str(shard.path)))
         for shard, (digest, paths) in zip(decisions.shards(), beside, strict=True)
     ]
-    made = build_parts(work, "profile.shard", 1, profile_part, parts)
+    made = build_parts(work, "profile.shard", 1, profile_part, parts, light=True)
     figures = add_profiles(read_json(part.path / PROFILE) for part in made)
     (work.directory / PROFILE).write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     work.digest = file_sha256(work.directory / PROFILE)  # of the figures, however the corpus is cut
