@@ -1,12 +1,12 @@
 """The corpus: from sources to kept documents and their split. Runs alone every night, or as part of the pipeline."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from data_quality.config import IngestConfig, Selection
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
-from flows.config import TokensConfig
 from flows.curation import Curation
 from tasks.bands import bands
 from tasks.classifier import classifier_scores, train_classifier
@@ -29,6 +29,9 @@ from tasks.stage import NoConfig
 from tasks.store import Artifact
 from tasks.substring import substring, windows
 from tasks.url import url_dedupe, urls
+
+if TYPE_CHECKING:
+    from flows.config import TokensConfig
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def _selected(config: Curation, selection: Selection, normalized: Artifact) -> A
     return normalize(config.normalize, label="normalize reference", corpus=raw) if config.normalize.enabled else raw
 
 
-def build_corpus(config: TokensConfig) -> Corpus:
+def build_corpus(config: "TokensConfig") -> Corpus:
     """The corpus, past its gates, and its split."""
     made = curate(config)
     if config.max_files is None:  # a sample is no corpus that others are compared with

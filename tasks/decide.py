@@ -161,7 +161,8 @@ def decide_part(
     """One shard, in a worker: dropped, or kept; why, by all reasons; its language; which spans leave the text.
 
     Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
-    names stays whatever else is said. `span_counts` has the number of its spans by kind, `redacted_metadata` what
+    names stays whatever else is said. Of a dropped one only personal data leaves the text: other spans are none of its
+    decision, which need not change with them. `span_counts` has the number of spans by kind, `redacted_metadata` what
     replaces the metadata of a document (null: nothing does).
 
     Args:
@@ -190,12 +191,12 @@ def decide_part(
                  ),
                  drops AS (
                      SELECT id, flatten(list(reasons ORDER BY step)) AS reasons
-                     FROM ({_union([*gone, "SELECT id, unnest(drops, recursive := true) FROM everywhere"])}) GROUP BY id
+                     FROM ({_union([*gone, _DROPS_EVERYWHERE])}) GROUP BY id
                  ),
                  decided AS (
                      SELECT v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
                             v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
-                            d.twin, d.jaccard, s.language, {edited} AS edits, coalesce(p.spans, []) AS spans,
+                            d.twin, d.jaccard, s.language, {edited} AS edits, coalesce(p.spans, []) AS said,
                             m.metadata AS redacted_metadata
                      FROM {parquet([Path(documents)])} h
                          JOIN {parquet([Path(path) for path in verdicts])} v ON v.id = h.id
@@ -206,7 +207,9 @@ def decide_part(
                          LEFT JOIN {redacted} m ON m.id = v.id
                  )
             SELECT id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons,
-                   twin, jaccard, language, edits, spans, redacted_metadata,
+                   twin, jaccard, language, edits,
+                   CASE WHEN kept THEN said ELSE list_filter(said, lambda s: starts_with(s.kind, 'pii.')) END AS spans,
+                   redacted_metadata,
                    coalesce(list_aggregate(list_transform(spans, lambda s: s.kind), 'histogram'), MAP {{}})
                        AS span_counts
             FROM decided ORDER BY id
@@ -217,6 +220,9 @@ def decide_part(
     return one_table(out, {"documents": len(kept), "kept": kept.to_pylist().count(True)})
 
 
+_DROPS_EVERYWHERE = (
+    "SELECT id, said.reasons AS reasons, said.step AS step FROM (SELECT id, unnest(drops) AS said FROM everywhere)"
+)
 _NO_TWINS = "SELECT ''::VARCHAR AS id, '' AS reason, '' AS kept, 0.0::DOUBLE AS jaccard, 0 AS step WHERE false"
 _NO_SPANS = f"SELECT ''::VARCHAR AS id, NULL::{SPAN} AS span WHERE false"
 _NO_DROPS = "SELECT ''::VARCHAR AS id, []::VARCHAR[] AS reasons, 0 AS step WHERE false"

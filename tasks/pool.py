@@ -35,7 +35,7 @@ def map_in_processes(
     """Call `function(*item)` for every item in at most `workers` processes; `on_done(index, result)` as each ends.
 
     With one worker (or one item) the work is done in this process, and so is that of a few `light` items, of a tenth of
-    a second each, if the pool would have to be started for them. On any exception, Ctrl-C and termination
+    a second each, if the pool would have to be started for them: in threads. On any exception, Ctrl-C and termination
     included, what has not started is cancelled and the workers are killed before the exception goes on. It carries
     a note that says which item it was.
 
@@ -45,9 +45,11 @@ def map_in_processes(
     Raises:
         WorkerDied: a worker was killed, usually by the system for want of memory.
     """
-    few = light and _pool is None and len(items) <= FEW
-    if workers == 1 or len(items) == 1 or few:
+    if workers == 1 or len(items) == 1:
         _one_by_one(function, items, on_done)
+        return
+    if light and _pool is None and len(items) <= FEW:
+        map_in_threads(function, items, workers, on_done)
         return
     try:
         _all(_shared_pool(workers), function, items, workers, on_done)

@@ -23,6 +23,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -325,20 +326,24 @@ class Call:
 
 def environment(resources: Resources) -> dict[str, Any]:
     """What the manifest records about the machine and the code, beside what is in the key."""
-    names = ("duckdb", "numpy", "pyarrow", "textmill", "tokenizers", "torch")
-    packages = {}
-    for name in names:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # an uninstalled checkout has no distribution of its own
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
         "threads": resources.threads,
-        "packages": packages,
+        "packages": dict(_packages()),
     }
+
+
+@cache
+def _packages() -> Mapping[str, str]:
+    found = {}
+    for name in ("duckdb", "numpy", "pyarrow", "textmill", "tokenizers", "torch"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an uninstalled checkout has no distribution of its own
+    return found
 
 
 def sidecar(artifact: Artifact) -> dict[str, Any]:
