@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from tasks.cluster import map_in_batches
 from tasks.files import file_sha256, read_json
 from tasks.host import HOST, process_mark
-from tasks.pool import map_locally
+from tasks.pool import FEW, map_locally
 from tasks.shared import store_at
 from tasks.stage import Keyed, Work, library_versions
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
@@ -59,7 +59,8 @@ def build_parts(
 ) -> list[Artifact]:
     """Find or build every part, and record them, in order, as the parts of the artifact in work.
 
-    Where they are built is `resources.runner`'s choice: processes or threads of this machine, or a Dask cluster.
+    Where they are built is `resources.runner`'s choice: processes or threads of this machine, or a Dask cluster, whose
+    tasks cost more than a few light parts.
 
     Args:
         stage: the name under which parts are kept, such as `normalize.shard`.
@@ -90,7 +91,7 @@ def build_parts(
         advance(missing[artifact.key].weight)
 
     todo = list(zip(manifests, missing.values(), strict=True))
-    if work.resources.runner == "dask":
+    if work.resources.runner == "dask" and not (light and len(todo) <= FEW):
         items = [(function, *where, manifest, _portable(work.store, part.arguments)) for manifest, part in todo]
         weights = [part.weight for part in missing.values()]
         keys_by_index = list(missing)
