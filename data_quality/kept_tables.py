@@ -7,11 +7,12 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Tables = tuple[npt.NDArray[np.generic], ...]
+Tables = tuple[npt.NDArray[Any], ...]
 
 DIRECTORY = Path(__file__).parent / "__pycache__"
 
