@@ -82,7 +82,7 @@ def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -
     """The id that a person means by an id or a part of one. A whole id is found at once, a part by reading all ids."""
     if shard_of(decisions, document) is not None:
         return document
-    tables = [str(table.path) for table in decisions.shards()]
+    tables = [str(table.path) for table in with_parts(decisions).shards()]
     found = rows("SELECT id FROM read_parquet(?) WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
     if len(found) > 1:
         raise StoreError(f"{document!r} is part of several ids:\n  " + "\n  ".join(row["id"] for row in found[:8]))
