@@ -50,8 +50,7 @@ def build(store: Store, documents: int) -> None:
     draw = np.random.default_rng(0)
     shards = range(-(-documents // SHARD_ROWS))
     parts = []
-    decided = store.partial_directory("decide", artifact_key("decide", 1, documents, {}, {}))
-    tables, views = [], []
+    decided, tables, views = [], [], []
     for shard in shards:
         ids = ids_of(shard, min(SHARD_ROWS, documents - shard * SHARD_ROWS))
         directory = store.partial_directory("signals.shard", artifact_key("signals.shard", 1, shard, {}, {}))
@@ -71,24 +70,27 @@ def build(store: Store, documents: int) -> None:
             "twin": pa.nulls(len(ids), pa.string()), "jaccard": pa.nulls(len(ids), pa.float64()),
             "span_counts": pa.array([[]] * len(ids), pa.map_(pa.string(), pa.int64())),
         }  # fmt: skip
-        file = f"{shard:05d}.parquet"
-        tables.append(decided / file)
-        pq.write_table(pa.table(decisions), tables[-1], compression="zstd")
+        directory = store.partial_directory("decide.shard", artifact_key("decide.shard", 1, shard, {}, {}))
+        pq.write_table(pa.table(decisions), directory / "decisions.parquet", compression="zstd")
+        entry = {"path": "decisions.parquet", "digest": str(shard), "counts": {}}
+        made = publish(store, "decide.shard", shard, shards=[entry])
+        decided.append({"stage": made.stage, "key": made.key, "digest": made.digest})
+        tables.append(made.file("decisions.parquet"))
         texts = pa.table({"id": ids, "text": [f"The text of {id}." for id in ids]})
         directory = store.partial_directory("filter.shard", artifact_key("filter.shard", 1, shard, {}, {}))
         for chosen, name in ((keep, KEPT), (~keep, DROPPED)):
             pq.write_table(texts.filter(pa.array(chosen)), directory / name, compression="zstd", row_group_size=2000)
         view = publish(store, "filter.shard", shard, shards=[{"path": KEPT, "digest": str(shard), "counts": {}}])
         views.append({"stage": view.stage, "key": view.key, "digest": view.digest})
+    index = store.partial_directory("decide", artifact_key("decide", 1, documents, {}, {})) / INDEX
     with duckdb.connect(config={"memory_limit": "2GB", "temp_directory": str(store.root / "spill")}) as connection:
-        _write_index(connection, tables, decided / INDEX)
+        _write_index(connection, tables, index)
     signals = publish(store, "signals", documents, parts=parts)
     store.partial_directory("judge", artifact_key("judge", 1, documents, {}, {}))
     described = {"rulesets": [ruleset.model_dump(mode="json") for ruleset in rulesets]}
     verdicts = publish(store, "judge", documents, config=described)
-    entries = [{"path": table.name, "digest": table.name, "counts": {}} for table in tables]
     judged = {"signals": [_input(signals)], "verdicts": [_input(verdicts)]}
-    decisions = publish(store, "decide", documents, inputs=judged, shards=entries)
+    decisions = publish(store, "decide", documents, inputs=judged, parts=decided)
     publish(store, "filter_corpus", documents, inputs={"decisions": [_input(decisions)]}, parts=views)
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import BenchmarkConfig, FileSource, StrictModel
+from data_quality.errors import UsageError
 from data_quality.sources.base import FileRef, InputError
 from data_quality.sources.fingerprint import Fingerprints
 from data_quality.sources.resolve import find_files
@@ -66,7 +67,7 @@ def _format(path: str, uri: str) -> str:
     for extension in EXTENSIONS:
         if name.endswith(extension):
             return extension
-    raise ValueError(
+    raise UsageError(
         f"benchmark file {uri}: its name ends in none of {', '.join(EXTENSIONS)} (or these with .gz, .zst)"
     )
 
@@ -91,9 +92,9 @@ def read_items(found: BenchmarkFile) -> Iterator[Item]:
                     yield Item(benchmark.name, f"{file.path}:{number}" + (f"/{field}" if field else ""), text)
     except (InputError, ValueError, csv.Error, pa.ArrowException) as error:
         detail = f"{error.reason}: {error.detail}" if isinstance(error, InputError) else str(error)
-        raise ValueError(f"benchmark {benchmark.name!r}: {where}: {detail}") from error
+        raise UsageError(f"benchmark {benchmark.name!r}: {where}: {detail}") from error
     if not seen:
-        raise ValueError(
+        raise UsageError(
             f"benchmark {benchmark.name!r}: {file.uri} has none of the columns {', '.join(benchmark.columns)}"
         )
 

@@ -5,6 +5,8 @@ from functools import cache
 
 import numpy as np
 
+from data_quality import scripts
+from data_quality.kept_tables import kept_tables
 from data_quality.scripts import HAN, HANGUL, KANA
 
 # Bits of a character's classes, frozen in compiled kernels (compiled.py says what that means for a change).
@@ -60,6 +62,11 @@ _LAST_ASSIGNED_LETTER = 0x32400
 @cache
 def class_table() -> np.ndarray:
     """Bit set of character classes by code point: uint16 of shape [0x110000]."""
+    [table] = kept_tables("characters", _class_table, __file__, scripts.__file__)
+    return table
+
+
+def _class_table() -> tuple[np.ndarray]:
     table = np.zeros(0x110000, dtype=np.uint16)
     for code in range(_LAST_ASSIGNED_LETTER):
         character = chr(code)
@@ -77,7 +84,7 @@ def class_table() -> np.ndarray:
     for pattern, bit in ((HAN, IS_HAN), (KANA, IS_KANA), (HANGUL, IS_HANGUL)):
         for first, last in _ranges(pattern):
             table[first : last + 1] |= bit
-    return table
+    return (table,)
 
 
 def code_points(text: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from data_quality.characters import DIGIT, IS_HAN, PUNCTUATION, WHITE, class_table, code_points
 from data_quality.config import ListFile
+from data_quality.errors import UsageError
 from data_quality.ngrams import contained_characters, copied_ngrams
 from data_quality.ratio import ratio
 
@@ -71,7 +72,7 @@ class TraditionalCharacters:
         for entry in table.entries():
             character, _, forms = entry.partition("\t")
             if len(character) != 1 or not forms:
-                raise ValueError(
+                raise UsageError(
                     f"the list {table.path}: '{entry[:40]}' is not a character, a tab, and its simplified forms"
                 )
             simplified.update(forms.split())

@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter
 from data_quality.compiled import kernel
 from data_quality.config import ClassifierConfig
 from data_quality.damaged import AGAIN, DamagedFile, read_object
+from data_quality.errors import UsageError
 from data_quality.hashing import text_hash
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.text_lines import text_lines
@@ -168,7 +169,7 @@ def train_classifier(
     for part, name in ((~held_out, "trained on"), (held_out, "held out")):
         for label, side in ((1.0, "reference"), (0.0, "raw")):
             if not np.any(part & (labels == label)):
-                raise ValueError(
+                raise UsageError(
                     f"the quality classifier has no {side} document to be {name}: {len(reference)} texts are "
                     f"reference, {len(raw)} raw; name larger corpora, or change classifier.held_out"
                 )

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from data_quality.benchmarks import Item
 from data_quality.config import DecontaminateConfig
+from data_quality.errors import UsageError
 from data_quality.per_thread import per_thread
 from data_quality.scripts import UNSEGMENTED
 from data_quality.shards import read_batches, whole_parquet
@@ -171,7 +172,7 @@ def build_index(items: Iterable[Item], directory: Path, config: DecontaminateCon
         rows.append(item)
         all_words.append(words)
     if empty := [name for name in benchmarks if name not in searched]:
-        raise ValueError(
+        raise UsageError(
             f"benchmark {', '.join(empty)}: no item has {config.minimum} words (decontaminate.minimum), so none can be "
             "looked for"
         )

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from data_quality.config import DocumentList
+from data_quality.config.lists import WILD
 from data_quality.sql import literal
 
 if TYPE_CHECKING:
     import duckdb
 
 KEEP, DROP = "list.keep", "list.drop"
-_WILD = ("*", "?")
 _COLUMNS = ("reason", "field", "entry")
 
 
@@ -27,8 +27,8 @@ class DocumentLists:
             for column, entries in (("id", listed.ids), ("source", listed.sources))
             for entry in entries
         ]
-        self._patterns = [row for row in rows if any(wild in row[2] for wild in _WILD)]
-        exact = [row for row in rows if not any(wild in row[2] for wild in _WILD)]
+        self._patterns = [row for row in rows if any(wild in row[2] for wild in WILD)]
+        exact = [row for row in rows if not any(wild in row[2] for wild in WILD)]
         columns = {name: pa.array([row[at] for row in exact], pa.string()) for at, name in enumerate(_COLUMNS)}
         connection.register("listed", pa.table(columns))
         self._fields = {(reason, field) for reason, field, _ in rows}

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_quality.errors import UsageError
+
 FORMAT = 1  # raise it when `ask_spacy` gives something else
 
 
@@ -54,7 +56,7 @@ def ask_spacy() -> dict[str, Any]:
     methods = (tokenizer.prefix_search, tokenizer.suffix_search, tokenizer.infix_finditer, tokenizer.url_match)
     expressions = [method.__self__ for method in methods]
     if any(expression.flags != re.UNICODE for expression in expressions) or tokenizer.token_match is not None:
-        raise RuntimeError(
+        raise UsageError(
             f"spaCy {spacy.__version__} cuts words in a way that Textmill does not know: install a version that "
             "pyproject.toml allows"
         )

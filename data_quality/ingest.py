@@ -208,10 +208,17 @@ def _cut(files: list[FileRef], piece_bytes: int) -> Iterator[list[FileRef]]:
         yield group
 
 
-def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] = lambda bytes: None) -> dict[str, Any]:
+def ingest_piece(
+    piece: Piece,
+    directory: Path,
+    progress: Callable[[int], None] = lambda bytes: None,
+    named: Callable[[str], str] = lambda name: name,
+) -> dict[str, Any]:
     """Read a piece into ``directory``: document shards, ``files.parquet`` and ``skipped.parquet``.
 
-    ``progress`` is advanced by the bytes of each finished file. What an interrupted attempt left is removed first.
+    ``progress`` is advanced by the bytes of each finished file. ``named`` says how the ids of documents and the names
+    of sources and files are written (:class:`data_quality.pii_names.Pseudonyms`). What an interrupted attempt left is
+    removed first.
     In the tables, lines and records of a range count from its start; ``data_quality.skipped`` gives those of the file.
     Memory: one row group and one record. Returns counts (files, records, documents, skipped, bytes read, text_bytes),
     skipped_by_reason, skip_examples, the shards (name, rows, bytes, digest) and the digest of the documents.
@@ -223,7 +230,7 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in [*directory.glob("*.parquet"), *directory.glob("*.tmp")]:
         leftover.unlink()
-    skipped = SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error")
+    skipped = SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error", named)
     rows: list[tuple[str, int, int, int, int, str]] = []
     files = 0  # a file counts where it begins
     is_forgotten = (piece.forgotten or Forgotten()).test(piece.source.name)
@@ -233,7 +240,7 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
             for item in _until_error(reading):
                 if isinstance(item, Record):
                     records += 1
-                    made = make_document(item, file, piece.source, range.records_before if range else 0)
+                    made = make_document(item, file, piece.source, range.records_before if range else 0, named)
                     if isinstance(made, Document) and is_forgotten(made.id, made.source, file):
                         made = Skip(REASON, made.id, item.line, item.number)
                     if isinstance(made, Document):
@@ -248,7 +255,7 @@ def ingest_piece(piece: Piece, directory: Path, progress: Callable[[int], None] 
             if records == skips == 0 and range is None:
                 skips += 1
                 skipped.add(file, Skip("empty_file", "no record in it"), None)
-            rows.append((file, records, documents, skips, size, sha256))
+            rows.append((named(file), records, documents, skips, size, sha256))
             files += range is None or range.first
             progress(size)
     columns = [
@@ -341,7 +348,13 @@ def _until_error(reading: Reading) -> Iterator[Record | Skip]:
         yield Skip(error.reason, f"{error.detail}{after}", line)
 
 
-def make_document(record: Record, file: str, source: SourceConfig, records_before: int = 0) -> Document | Skip:
+def make_document(
+    record: Record,
+    file: str,
+    source: SourceConfig,
+    records_before: int = 0,
+    named: Callable[[str], str] = lambda name: name,
+) -> Document | Skip:
     """The document of a record of ``file``, or why there is none; ``records_before`` lie before what is read of it."""
 
     def skip(reason: str, detail: str) -> Skip:
@@ -365,9 +378,9 @@ def make_document(record: Record, file: str, source: SourceConfig, records_befor
             return skip("missing_id", "the id is empty")
     language = source.language if record.language is None else str(record.language)
     document = Document(
-        id=id,
+        id=named(id),
         text=content,
-        source=source.name if record.source is None else str(record.source),
+        source=named(source.name if record.source is None else str(record.source)),
         language=language,
         metadata=dict(record.metadata or {}),
     )

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from data_quality.blank_lines import BLANK_LINES
 from data_quality.config import LabelledConfig
+from data_quality.errors import UsageError
 from data_quality.library_names import LibraryNames
 from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.sql import connect
@@ -242,11 +243,11 @@ def _one(result: duckdb.DuckDBPyConnection) -> int:
 def _check_usable(counts: dict[str, Any], names: Sequence[str]) -> None:
     without = [name for name in names if counts["train_classes"][name] == 0]
     if without:
-        raise ValueError(
+        raise UsageError(
             f"no training paragraph for the classes {', '.join(without)}: no document in the train split has"
             " this source, or its paragraphs are shorter than min_chars; take them out of `classes` or add"
             " documents"
         )
     for split in ("valid", "test"):
         if counts[split] == 0:
-            raise ValueError(f"no {split} paragraph at all: give more documents to the {split} split")
+            raise UsageError(f"no {split} paragraph at all: give more documents to the {split} split")

@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from data_quality import characters, scripts
 from data_quality.characters import IS_HAN, IS_HANGUL, IS_KANA, class_table, code_points
 from data_quality.config import LanguageConfig
+from data_quality.kept_tables import kept_tables
 from data_quality.segment import HAN_WEIGHT, HANGUL_WEIGHT, KANA_WEIGHT, base_language, cjk_language
 from data_quality.shards import read_batches, whole_parquet
 
@@ -91,6 +93,11 @@ def _model() -> Any:
 @cache
 def _script_table() -> np.ndarray:
     """Index into `_NAMES` by code point, or len(_NAMES) for what is no letter: uint8[0x110000]."""
+    [table] = kept_tables("scripts", _make_script_table, __file__, characters.__file__, scripts.__file__)
+    return table
+
+
+def _make_script_table() -> tuple[np.ndarray]:
     table = np.full(0x110000, len(_NAMES), dtype=np.uint8)
     codes = {prefix: 1 + at for at, prefix in enumerate(_SCRIPTS)}
     for code in range(0x20000):
@@ -99,7 +106,7 @@ def _script_table() -> np.ndarray:
     classes = class_table()
     for bit, script in ((IS_HAN, _HAN), (IS_KANA, _KANA), (IS_HANGUL, _HANGUL)):
         table[classes & bit != 0] = script
-    return table
+    return (table,)
 
 
 @cache

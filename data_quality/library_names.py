@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 
 from data_quality.config import LabelledConfig
+from data_quality.errors import UsageError
 
 _SEPARATORS = re.compile(r"[-_.\s]+")
 _WORD = re.compile(r"[a-z0-9]+", re.IGNORECASE | re.ASCII)
@@ -34,7 +35,7 @@ class LibraryNames:
         for name in sorted(names, key=lambda n: (-len(n), n)):
             letters = len(_SEPARATORS.sub("", name))
             if not letters:
-                raise ValueError(f"a class name or alias has no letters: {name!r}")
+                raise UsageError(f"a class name or alias has no letters: {name!r}")
             pattern = _pattern(name)
             if letters < config.inside_words:
                 pattern = rf"(?<![a-z0-9]){pattern}(?![a-z0-9])"
@@ -49,7 +50,7 @@ class LibraryNames:
         # a text repeats its words: most of them cost one look-up instead of one search for forty names
         self._masked_path = lru_cache(maxsize=100_000)(self._mask_path)
         if self.mask(config.mask) != config.mask or (self._word and self._word.search(config.mask)):
-            raise ValueError(f"the mask {config.mask!r} contains a name that it should hide; choose another")
+            raise UsageError(f"the mask {config.mask!r} contains a name that it should hide; choose another")
 
     def _mask_path(self, path: str) -> str:
         hit = self._mask in path or (self._word is not None and self._word.search(path))

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from data_quality.config import MixtureConfig
+from data_quality.errors import UsageError
 from data_quality.hashing import unit_hash
 from data_quality.signal_catalogue import nearest
 from data_quality.sql import check_unique, open_database, parquet, write_rows
@@ -174,7 +175,7 @@ def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig) -> list[Group
     names = sorted({row[0] for row in rows})
     for name in config.weights:
         if name not in names:
-            raise ValueError(
+            raise UsageError(
                 f"mixture.weights names the {config.by} {name!r}, which no document has{nearest(name, names)}"
             )
     groups = []

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from data_quality import pii_checks as checks
 from data_quality.config import PiiConfig
+from data_quality.errors import UsageError
 from data_quality.scripts import UNSEGMENTED
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA, Edit, apply_edits
@@ -139,7 +140,7 @@ class Replacer:
     def __init__(self, config: PiiConfig, key: bytes | None = None) -> None:
         """Raises ValueError for style `hashed` without a key of at least MIN_KEY_BYTES."""
         if config.style == "hashed" and (key is None or len(key) < MIN_KEY_BYTES):
-            raise ValueError(
+            raise UsageError(
                 f"pii.style is hashed, which needs a secret key of at least {MIN_KEY_BYTES} bytes: set the environment "
                 "variable TEXTMILL_PII_KEY (never a config file), or choose style tag or placeholder"
             )

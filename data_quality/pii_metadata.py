@@ -1,11 +1,10 @@
 """Personal data in the metadata of documents: replaced value by value, so that JSON stays JSON.
 
 A value is read behind the name of its field, as text behind a word: `tel` makes a telephone number of a bare number,
-`version` none of an address. Names stay.
+`version` none of an address. In the name of a field personal data becomes a hash, so that no two come to one name.
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,22 @@ import pyarrow as pa
 from data_quality.config import PiiConfig
 from data_quality.documents import canonical_metadata
 from data_quality.pii import find_pii
+from data_quality.pii_names import MAYBE, Pseudonyms
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.spans import Edit, apply_edits
 
 METADATA_SCHEMA = pa.schema(
     [pa.field("id", pa.string(), nullable=False), pa.field("metadata", pa.string(), nullable=False)]
 )
-# Every category has an @, two colons or five digits; most metadata have none of these.
-_MAYBE = re.compile(r"[@＠]|:[0-9A-Fa-f]{0,4}:|(?:[0-9０-９][^0-9０-９]{0,3}){5}")
 
 
 def redact_metadata(metadata: str, config: PiiConfig, key: bytes | None = None) -> str:
-    """Metadata (JSON as `canonical_metadata` writes it) with the personal data in strings and whole numbers replaced.
+    """Metadata (JSON as `canonical_metadata` writes it) without personal data in names, strings and whole numbers.
 
     Raises:
         ValueError: not JSON; style `hashed` without a key.
     """
-    if not _MAYBE.search(metadata):
+    if not MAYBE.search(metadata):
         return metadata
     return canonical_metadata(_redacted(json.loads(metadata), config, key))
 
@@ -38,7 +36,8 @@ def redact_metadata(metadata: str, config: PiiConfig, key: bytes | None = None) 
 def _redacted(value: Any, config: PiiConfig, key: bytes | None, name: str = "") -> Any:
     """`name`: of the field, which may say what a bare number is (`tel`, `version`)."""
     if isinstance(value, dict):
-        return {field: _redacted(item, config, key, field) for field, item in value.items()}
+        named = Pseudonyms(config, key)
+        return {named(field): _redacted(item, config, key, field) for field, item in value.items()}
     if isinstance(value, list):
         return [_redacted(item, config, key, name) for item in value]
     if isinstance(value, str):

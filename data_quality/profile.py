@@ -3,7 +3,8 @@
 Two profiles are compared by gates, so that an unattended refresh stops when its input or a rule has gone wrong.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,22 @@ def profile_corpus(
         ).fetchall()
     whole = groups["whole"].get("whole", dict.fromkeys(FIGURES, 0))
     return {**groups, "whole": whole, "reasons": dict(reasons)}
+
+
+def add_profiles(profiles: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The profile of a corpus from those of its shards; no document is in two."""
+    whole: Counter[str] = Counter(dict.fromkeys(FIGURES, 0))
+    groups: dict[str, dict[str, Counter[str]]] = {"sources": {}, "languages": {}}
+    reasons: Counter[str] = Counter()
+    for profile in profiles:
+        whole.update(profile["whole"])
+        reasons.update(profile["reasons"])
+        for name, group in groups.items():
+            for key, figures in profile[name].items():
+                group.setdefault(key, Counter()).update(figures)
+    added = {name: {key: dict(group[key]) for key in sorted(group)} for name, group in groups.items()}
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return {"whole": dict(whole), **added, "reasons": dict(ordered)}
 
 
 def _summed(connection: "duckdb.DuckDBPyConnection", key: str) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data_quality.config import DocumentList, QualityConfig, StrictModel
 from data_quality.document_lists import DROP, KEEP, DocumentLists
+from data_quality.errors import UsageError
 from data_quality.plain_yaml import load_yaml
 from data_quality.signal_catalogue import (
     DOCUMENT_SIGNALS,
@@ -130,21 +131,21 @@ def load_ruleset(name_or_path: str | Path, custom: Collection[str] = ()) -> Rule
     if path.suffix not in (".yaml", ".yml"):
         path = RULESETS_DIR / f"{name_or_path}.yaml"
         if not path.is_file():
-            raise ValueError(f"unknown ruleset '{name_or_path}'{nearest(str(name_or_path), shipped_rulesets())}")
+            raise UsageError(f"unknown ruleset '{name_or_path}'{nearest(str(name_or_path), shipped_rulesets())}")
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
         ruleset = Ruleset.model_validate(content)
     except FileNotFoundError as error:
-        raise ValueError(f"ruleset file {path} does not exist") from error
+        raise UsageError(f"ruleset file {path} does not exist") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"ruleset file {path} is not readable YAML: {error}") from error
+        raise UsageError(f"ruleset file {path} is not readable YAML: {error}") from error
     except ValidationError as error:
-        raise ValueError(f"ruleset file {path}: {_details(error)}") from error
+        raise UsageError(f"ruleset file {path}: {_details(error)}") from error
     for rule in ruleset.rules:
         text = ruleset.text_of(rule)
         valid = {*signals_of(text), *(custom if text == RAW else ())}
         if rule.signal not in valid:
-            raise ValueError(
+            raise UsageError(
                 f"ruleset file {path}: rule '{rule.name}': unknown signal '{rule.signal}' of text version {text}"
                 f"{nearest(rule.signal, valid)}"
             )
@@ -172,16 +173,16 @@ def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
     names = [ruleset.name for ruleset in chosen]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"rulesets given twice: {', '.join(twice)}")
+        raise UsageError(f"rulesets given twice: {', '.join(twice)}")
     reasons = [ruleset.reason(rule) for ruleset in chosen for rule in ruleset.rules]
     for reason in config.thresholds:
         if reason not in reasons:
-            raise ValueError(f"threshold for unknown rule '{reason}'{nearest(reason, reasons)}")
+            raise UsageError(f"threshold for unknown rule '{reason}'{nearest(reason, reasons)}")
     if "c4" in names and config.signals.c4 is None:
-        raise ValueError("the ruleset c4 needs the text version c4: give rules.signals.c4, or leave the ruleset out")
+        raise UsageError("the ruleset c4 needs the text version c4: give rules.signals.c4, or leave the ruleset out")
     for name in config.ruleset_languages:
         if name not in names:
-            raise ValueError(f"ruleset_languages: '{name}' is not among the rulesets{nearest(name, names)}")
+            raise UsageError(f"ruleset_languages: '{name}' is not among the rulesets{nearest(name, names)}")
     made = {RAW, *(name for name in names if name in EDITED_SIGNALS)}
     resolved = tuple(
         _resolve(with_thresholds(ruleset, config.thresholds), config.ruleset_languages.get(ruleset.name), made)
@@ -203,7 +204,7 @@ def with_thresholds(ruleset: Ruleset, thresholds: Mapping[str, Threshold]) -> Ru
             try:
                 rule = Rule.model_validate({**rule.model_dump(), "threshold": thresholds[reason]})
             except ValidationError as error:
-                raise ValueError(f"threshold for {reason}: {_details(error)}") from error
+                raise UsageError(f"threshold for {reason}: {_details(error)}") from error
         rules.append(rule)
     return ruleset.model_copy(update={"rules": tuple(rules)})
 
@@ -214,7 +215,7 @@ def _resolve(ruleset: Ruleset, language: str | None, made: Collection[str]) -> R
         text = ruleset.text_of(rule)
         if text not in made:
             if rule.signal not in signals_of(RAW):
-                raise ValueError(
+                raise UsageError(
                     f"the rule {ruleset.reason(rule)} needs the text version {text}: choose the ruleset {text} too"
                 )
             rule = rule.model_copy(update={"text": RAW if rule.text else None})
@@ -229,7 +230,7 @@ def _require_lists(rulesets: Sequence[Ruleset], config: QualityConfig) -> None:
         for rule in ruleset.rules:
             for group, lists in given.items():
                 if lists is None and ruleset.text_of(rule) == RAW and rule.signal in GROUPS[group]:
-                    raise ValueError(
+                    raise UsageError(
                         f"the rule {ruleset.reason(rule)} needs lists of your own: give signals.{group} "
                         "(docs/own-rules.md), or leave the ruleset out"
                     )
@@ -298,7 +299,7 @@ def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None
     needs = [maker for maker, made in makers.items() if missing & made]
     if not needs or missing - set().union(*makers.values()):
         needs.append("a run with these rules")
-    raise ValueError(
+    raise UsageError(
         f"the rules name {', '.join(sorted(missing))}, which this corpus was not measured for: it takes "
         f"{' and '.join(needs)}"
     )

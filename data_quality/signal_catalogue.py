@@ -11,6 +11,8 @@ import math
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from data_quality.errors import UsageError
+
 
 class Signal(NamedTuple):
     """One numeric column: `integer` or a float; never null, never negative, at most `upper` (None: unbounded)."""
@@ -267,10 +269,10 @@ def check_custom_names(names: Collection[str]) -> None:
     taken |= {"id", "source"}
     for name in names:
         if name in taken:
-            raise ValueError(f"signals.custom: '{name}' is the name of a signal that exists; choose another")
+            raise UsageError(f"signals.custom: '{name}' is the name of a signal that exists; choose another")
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise ValueError(f"signals.custom: given twice: {', '.join(twice)}")
+        raise UsageError(f"signals.custom: given twice: {', '.join(twice)}")
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

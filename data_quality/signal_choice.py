@@ -12,6 +12,7 @@ from data_quality.config import (
     SignalsConfig,
     UrlLists,
 )
+from data_quality.errors import UsageError
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import GROUPS, RAW
 
@@ -47,13 +48,13 @@ def resolve_signals(config: QualityConfig) -> SignalsConfig:
 def _url_lists(lists: UrlLists | None) -> UrlLists:
     given = {name: file.resolved() for name, file in lists or () if file is not None}
     if not given:
-        raise ValueError("rules.signals.url: give at least one list, or no signals of the group url are needed")
+        raise UsageError("rules.signals.url: give at least one list, or no signals of the group url are needed")
     return UrlLists(**given)
 
 
 def _bad_words(config: BadWordsConfig | None) -> BadWordsConfig:
     if config is None or not config.lists:
-        raise ValueError("rules.signals.bad_words: give the list of a language, or no signals of the group are needed")
+        raise UsageError("rules.signals.bad_words: give the list of a language, or no signals of the group are needed")
     lists = {
         language: listed.model_copy(update={"file": listed.file.resolved()})
         for language, listed in config.lists.items()
@@ -67,7 +68,7 @@ def _opencc_table() -> ListFile:
         table = Path(package.origin).with_name("dictionary") / "TSCharacters.txt"
         if table.is_file():
             return ListFile(path=str(table))
-    raise ValueError(
+    raise UsageError(
         "the signal traditional_ratio needs a table of characters: install opencc-python-reimplemented (the extra "
         "`chinese`), or give rules.signals.traditional"
     )

@@ -1,6 +1,7 @@
 """The table of what gave no document: one row for each record or file that was skipped, with the reason."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -26,10 +27,10 @@ MAX_EXAMPLES = 5
 
 
 class SkippedTable:
-    """skipped.parquet, written as it grows; raises at the first fault when told to."""
+    """skipped.parquet, written as it grows, with files `named`; raises at the first fault when told to."""
 
-    def __init__(self, path: Path, raise_errors: bool) -> None:
-        self._path, self._raise_errors = path, raise_errors
+    def __init__(self, path: Path, raise_errors: bool, named: Callable[[str], str]) -> None:
+        self._path, self._raise_errors, self._named = path, raise_errors, named
         self._rows: list[tuple[str, int | None, int | None, str, str]] = []
         self.reasons: Counter[str] = Counter()
         self.examples: list[str] = []
@@ -55,7 +56,8 @@ class SkippedTable:
         if range is not None and line is not None:
             line = None if range.lines_before is None else line + range.lines_before
         if self._raise_errors and not benign:
-            raise BadInput(file, line, skip.reason, skip.detail)
+            raise BadInput(file, line, skip.reason, skip.detail)  # to whoever has the file, by its own name
+        file = self._named(file)
         self.reasons[skip.reason] += 1
         detail = skip.detail.encode(errors="replace").decode()[:MAX_DETAIL]
         if not benign and len(self.examples) < MAX_EXAMPLES:

@@ -29,7 +29,7 @@ from tasks.progress import Display
 from tasks.report import PAGE, ReportConfig, report
 from tasks.run import Run, use_run
 from tasks.shared import open_store
-from tasks.store import Artifact
+from tasks.store import Artifact, StoreError
 from tasks.tables import database, score_tables
 
 if TYPE_CHECKING:
@@ -83,22 +83,19 @@ def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
     Returns what manifest.json says, but for the list of files.
 
     Raises:
-        ConfigError: `out` holds something that an earlier cleaning did not write.
+        UsageError: `out` holds something that an earlier cleaning did not write, or a stage cannot use its
+            configuration or its input.
+        StoreError: an artifact is corrupt.
     """
     out = out.resolve()
     require_ours(out)
     run = Run(open_store(config.resources.store), config.resources.resolved(), Display(quiet=quiet))
-    try:
-        with use_run(run):
-            made = curate(config)
-            page = report(ReportConfig(name=config.name), **vars(made))
-    except (ValueError, RuntimeError) as error:  # what a stage says of its configuration or its input
-        if type(error) not in (ValueError, RuntimeError):
-            raise  # Arrow's, JSON's, pydantic's: a fault, whose traceback is wanted, or an error with a name of its own
-        raise ConfigError("\n".join([str(error), *getattr(error, "__notes__", [])])) from error
+    with use_run(run):
+        made = curate(config)
+        page = report(ReportConfig(name=config.name), **vars(made))
     for artifact in _artifacts(made, page):
         if not run.store.verify(artifact):  # also fetches what so far is only in a shared store
-            raise ConfigError(f"{artifact.name} is corrupt and was set aside: run the same command again")
+            raise StoreError(f"{artifact.name} is corrupt and was set aside: run the same command again")
     draft, former = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "former"))
     out.parent.mkdir(parents=True, exist_ok=True)
     with run.store.lock(hashlib.sha256(str(out).encode()).hexdigest()[:32], waiting=str(out)):

@@ -44,15 +44,15 @@ def main() -> None:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Imported only when something went wrong: `why` must not wait for the whole configuration."""
+    from data_quality.errors import UsageError
     from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
-    from flows.loading import ConfigError
     from flows.services import ServiceError
     from tasks.credentials import CredentialsError
     from tasks.pool import WorkerDied
     from tasks.store import StoreError
 
     expected = (
-        *(ConfigError, BadInput, SourceChanged, SourceNotFound, StoreError),
+        *(UsageError, BadInput, SourceChanged, SourceNotFound, StoreError),
         *(ServiceError, CredentialsError, WorkerDied),
     )
     custom = sys.modules.get("data_quality.custom")  # loads numba; where it was not loaded, nothing raised its error

@@ -1,12 +1,12 @@
 """The corpus: from sources to kept documents and their split. Runs alone every night, or as part of the pipeline."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from data_quality.config import IngestConfig, Selection
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
-from flows.config import TokensConfig
 from flows.curation import Curation
 from tasks.bands import bands
 from tasks.classifier import classifier_scores, train_classifier
@@ -21,7 +21,7 @@ from tasks.lines import boilerplate, line_tables
 from tasks.mixture import mixture
 from tasks.normalize import normalize
 from tasks.perplexity import perplexity
-from tasks.pii import pii, pii_request
+from tasks.pii import PiiRequest, namer, pii, pii_request
 from tasks.profile import pass_gates, profile
 from tasks.signals import signals, signatures
 from tasks.split import split
@@ -29,6 +29,9 @@ from tasks.stage import NoConfig
 from tasks.store import Artifact
 from tasks.substring import substring, windows
 from tasks.url import url_dedupe, urls
+
+if TYPE_CHECKING:
+    from flows.config import TokensConfig
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ def curate(config: Curation) -> Curated:
 
     The rules judge before dedupe, so that a document that fails them is never the twin of one that passes.
     """
-    personal = pii_request(config.pii) if config.pii.enabled else None  # what is wrong with these shows at once
+    personal = _personal(config)  # what is wrong with these shows at once
     compared = config.decontaminate.enabled and config.decontaminate.benchmarks
     benchmarks = benchmark_request(config.decontaminate) if compared else None
-    raw = ingest(fingerprinted(config.ingest, config.max_files))
+    raw = ingest(fingerprinted(config.ingest, config.max_files, personal))
     normalized = normalize(config.normalize, corpus=raw) if config.normalize.enabled else raw
     known = {"languages": languages(config.language, corpus=normalized)} if config.language.enabled else {}
     measured = signals(resolve_signals(config.rules), label="signals", corpus=normalized, **known)
@@ -55,7 +58,8 @@ def curate(config: Curation) -> Curated:
     scores = _scores(config, normalized, list(known.values()))
 
     rulesets = choose_rulesets(config.rules)
-    keep, drop = config.rules.keep.resolved(), config.rules.drop.resolved()
+    named = namer(personal if config.pii.ids else None)
+    keep, drop = (listed.resolved().named(named) for listed in (config.rules.keep, config.rules.drop))
     verdicts = judge(JudgeRequest(rulesets=rulesets, keep=keep, drop=drop), signals=measured, scores=scores)
 
     addresses = []
@@ -125,6 +129,10 @@ def curate(config: Curation) -> Curated:
     )
 
 
+def _personal(config: Curation) -> PiiRequest | None:
+    return pii_request(config.pii) if config.pii.enabled else None
+
+
 def _scores(config: Curation, normalized: Artifact, identified: list[Artifact]) -> list[Artifact]:
     """The tables that a model makes: how much a document looks like a reference, how surprising it is."""
     scores = []
@@ -152,16 +160,16 @@ def _selected(config: Curation, selection: Selection, normalized: Artifact) -> A
     """The corpus that a selection chooses from: this one, or its own sources, read and normalised alike."""
     if not selection.read:
         return normalized
-    raw = ingest(fingerprinted(IngestConfig(sources=selection.read)), label="ingest reference")
+    raw = ingest(fingerprinted(IngestConfig(sources=selection.read), names=_personal(config)), label="ingest reference")
     return normalize(config.normalize, label="normalize reference", corpus=raw) if config.normalize.enabled else raw
 
 
-def is_measure(config: TokensConfig) -> bool:
+def is_measure(config: "TokensConfig") -> bool:
     """Whether later corpora are compared with this one: not with a sample, nor with one of a day that is past."""
     return config.max_files is None and config.ingest.until is None
 
 
-def build_corpus(config: TokensConfig) -> Corpus:
+def build_corpus(config: "TokensConfig") -> Corpus:
     """The corpus, past its gates, and its split."""
     made = curate(config)
     if is_measure(config):

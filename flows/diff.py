@@ -45,7 +45,7 @@ def diff(before: str, after: str, out: Path | None, examples: int) -> dict[str, 
         database(Resources().resolved(), Path(spill)) as connection,
     ):
         for name, corpus in corpora.items():
-            decisions = parquet([table.path for table in input_of(corpus, "decisions").shards()])
+            decisions = parquet([table.path for table in with_parts(input_of(corpus, "decisions")).shards()])
             kept = parquet(kept_tables(with_parts(corpus)))
             connection.execute(
                 f"""

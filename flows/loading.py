@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from data_quality.errors import UsageError
 from data_quality.plain_yaml import load_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -24,7 +25,7 @@ _PACKAGED = Path(__file__).parent / "configs"  # in an installed wheel (pyprojec
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "configs"
 
 
-class ConfigError(ValueError):
+class ConfigError(UsageError):
     """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
 
 

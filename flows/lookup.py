@@ -63,7 +63,7 @@ def shard_of(decisions: Artifact, document: str) -> int | None:
     asked = [str(decisions.file(INDEX)), hash_of(document)]
     found = rows("SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", asked)
     for row in found:  # more than one only where two ids have one hash
-        table = str(decisions.path / f"{row['shard']:05d}.parquet")
+        [table] = map(str, tables_for(decisions, row["shard"]))
         if rows("SELECT 1 FROM read_parquet(?) WHERE id = ?", [table, document]):
             return int(row["shard"])
     return None

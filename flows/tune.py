@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from data_quality.config import QualityConfig
+from data_quality.errors import UsageError
 from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresholds
 from data_quality.tune import at_the_edge, compare_rules
-from flows.loading import ConfigError
 from flows.lookup import filtered_corpus, input_of, score_paths, with_parts
 from tasks.filter import dropped_tables, kept_tables
 from tasks.run import Resources
@@ -31,26 +31,20 @@ def tune(
 
     Raises:
         StoreError: there is no such corpus.
-        ConfigError: an unknown rule or ruleset, or rules that need signals the corpus was not measured for.
+        UsageError: an unknown rule or ruleset, or rules that need signals the corpus was not measured for.
     """
     kept = filtered_corpus(corpus)
     decisions = input_of(kept, "decisions")
     verdicts = input_of(decisions, "verdicts")
     before = [Ruleset.model_validate(item) for item in verdicts.manifest()["config"]["rulesets"]]
-    try:
-        after = _changed(before, thresholds, rulesets)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    after = _changed(before, thresholds, rulesets)
     paths = [shard.path for shard in with_parts(input_of(decisions, "signals")).shards()]
     scores = score_paths(verdicts)
     resources = Resources().resolved()
     with TemporaryDirectory(prefix="textmill-tune-") as scratch:
         place = Path(scratch)
-        try:
-            answer = compare_rules(paths, before, after, place, resources.memory_limit, resources.threads, scores)
-            shown = _examples(kept, paths, scores, before, after, examples, place, resources)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        answer = compare_rules(paths, before, after, place, resources.memory_limit, resources.threads, scores)
+        shown = _examples(kept, paths, scores, before, after, examples, place, resources)
     return {"corpus": kept.name, **answer, "examples": shown}
 
 
@@ -63,7 +57,7 @@ def _changed(before: list[Ruleset], thresholds: Mapping[str, Threshold], names: 
     reasons = [ruleset.reason(rule) for ruleset in before for rule in ruleset.rules]
     unknown = sorted(set(thresholds) - set(reasons))
     if unknown:
-        raise ValueError(f"no rule {', '.join(unknown)} judged this corpus; there are: {', '.join(reasons)}")
+        raise UsageError(f"no rule {', '.join(unknown)} judged this corpus; there are: {', '.join(reasons)}")
     return [with_thresholds(ruleset, thresholds) for ruleset in before]
 
 

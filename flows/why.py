@@ -10,6 +10,7 @@ from data_quality.rules import Ruleset
 from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
 from tasks.filter import DROPPED
 from tasks.forgotten import request_for
+from tasks.pii import PiiRequest, namer
 from tasks.run import Resources
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
@@ -95,12 +96,17 @@ def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -
     """The id that a person means by an id or a part of one. A whole id is found at once, a part by reading all ids."""
     if shard_of(decisions, document) is not None:
         return document
-    tables = [str(table.path) for table in decisions.shards()]
+    tables = [str(table.path) for table in with_parts(decisions).shards()]
     found = rows("SELECT id FROM read_parquet(?) WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
     if len(found) > 1:
         raise StoreError(f"{document!r} is part of several ids:\n  " + "\n  ".join(row["id"] for row in found[:8]))
     if not found:
-        skipped = _skipped(store, kept, document)
+        ingest = _ancestor(store, kept, "ingest")
+        names = ingest.manifest()["config"].get("names") if ingest else None
+        written = namer(names and PiiRequest.model_validate(names))(document)  # an id as the source has it
+        if written != document and shard_of(decisions, written) is not None:
+            return written
+        skipped = _skipped(ingest, written)
         raise StoreError(skipped or f"no document {document!r} in {kept.name}, and no skipped record of that name")
     return str(found[0]["id"])
 
@@ -120,15 +126,14 @@ def _forgotten(store: Store, kept: Artifact, document: str) -> dict[str, Any] | 
 
 
 def _decision(decisions: Artifact, shard: int, id: str) -> dict[str, Any]:
-    table = str(decisions.path / f"{shard:05d}.parquet")
+    [table] = map(str, tables_for(decisions, shard))
     select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?) WHERE id = ?"
     [found] = rows(select, [table, id])
     return found
 
 
-def _skipped(store: Store, kept: Artifact, document: str) -> str | None:
+def _skipped(ingest: Artifact | None, document: str) -> str | None:
     """What ingest says about a file or record that became no document."""
-    ingest = _ancestor(store, kept, "ingest")
     if ingest is None:
         return None
     table = ingest.path / "skipped.parquet"

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from data_quality.errors import UsageError
 from tasks.host import HOST
 from tasks.pool import WorkerDied, naming
 
@@ -73,12 +74,12 @@ def map_in_batches(
 
     Raises:
         WorkerDied: several workers in turn died of one batch, or the cluster is gone.
-        RuntimeError: there is no flow run, the extra is not installed, or the cluster has no worker.
+        UsageError: there is no flow run, the extra is not installed, or the cluster has no worker.
     """
     if not items:
         return {}
     if flow_context is None:
-        raise RuntimeError("resources.runner: dask works inside a Prefect flow run only; use processes or threads")
+        raise UsageError("resources.runner: dask works inside a Prefect flow run only; use processes or threads")
     runner = _started(resources)
     running: dict[Any, tuple[int, int]] = {}  # future: its items from, to
     workers: dict[str, dict[str, float]] = {}
@@ -210,7 +211,7 @@ def _started(resources: "Resources") -> "DaskTaskRunner":
     try:
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
-        raise RuntimeError(f"resources.runner: dask needs pip install -e '.[dask]' ({error})") from error
+        raise UsageError(f"resources.runner: dask needs pip install -e '.[dask]' ({error})") from error
 
     settings = (resources.dask_address, resources.workers)
     if _runner is not None and (_settings != settings or _runner.client.status != "running"):
@@ -236,5 +237,5 @@ def _started(resources: "Resources") -> "DaskTaskRunner":
         except (OSError, TimeoutError) as error:
             shut_down()
             where = resources.dask_address or "the local Dask cluster"
-            raise RuntimeError(f"{where} has no worker after {START_SECONDS:.0f} s ({error})") from error
+            raise UsageError(f"{where} has no worker after {START_SECONDS:.0f} s ({error})") from error
     return _runner

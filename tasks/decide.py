@@ -1,27 +1,36 @@
-"""One decision for every document, from the tables of all steps: kept or dropped, all reasons, what leaves its text."""
+"""One decision for every document, from the tables of all steps: kept or dropped, all reasons, what leaves its text.
+
+A shard is decided by itself, from the tables that were made of it and from what the steps that look at all shards at
+once (duplicates, substrings) say of its documents. So a refresh decides anew only where something changed.
+"""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 from pydantic import Field
 
 from data_quality.config import StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.signal_catalogue import edits_column
-from data_quality.sql import numbered_rows, parquet, sql_list, write_rows
+from data_quality.sql import connect, numbered_rows, parquet, write_rows
 from tasks.files import write_json
-from tasks.parts import one_table
-from tasks.pii import METADATA, pii
+from tasks.parts import Part, build_parts, digests, one_table, tables_beside
+from tasks.pii import METADATA
 from tasks.stage import Work, stage
-from tasks.store import Artifact, Shard
+from tasks.store import SCRATCH_DIRECTORY, Artifact
 from tasks.tables import database, rows
+
+if TYPE_CHECKING:
+    import duckdb
 
 SPAN = 'STRUCT("start" BIGINT, "end" BIGINT, kind VARCHAR, replacement VARCHAR)'
 INDEX = "index.parquet"
 INDEX_ROWS = 20_000  # of a row group: what a look-up reads
 CUT = "cut.json"  # the digests of the corpus's shards, in the order of the tables
+LEFTOVERS = "leftovers.parquet"  # beside spans: documents of which too little is left
+DOCUMENTS = "documents.parquet"  # beside the spans of contamination: what holds text of a benchmark
 
 
 class DecideConfig(StrictModel):
@@ -30,7 +39,7 @@ class DecideConfig(StrictModel):
     edits: tuple[str, ...] = Field((), description="Text versions whose line edits are made in the kept text.")
 
 
-@stage(version=2)
+@stage(version=3)
 def decide(
     work: Work,
     config: DecideConfig,
@@ -42,7 +51,7 @@ def decide(
     spans: list[Artifact],
     drops: list[Artifact],
 ) -> None:
-    """Write one table of decisions for every shard of the corpus, and index.parquet (by id).
+    """Write a table of decisions for every shard of the corpus, and index.parquet (by id).
 
     Args:
         duplicates: artifacts with duplicates.parquet, the ones whose reason counts first in front.
@@ -50,27 +59,40 @@ def decide(
             kept ones only.
         drops: artifacts that list documents to drop with their reasons.
     """
-    shards = corpus.shards()
-    tables = [work.directory / f"{number:05d}.parquet" for number in range(len(shards))]
-    for leftover in work.directory.glob("*.parquet"):  # of a build that was killed, whose corpus may be cut otherwise
-        leftover.unlink()
-    advance = work.progress.start(len(shards), "shards")
-    with database(work.resources, work.scratch / "spill", work.scratch / "decisions.duckdb") as connection:
-        _decide(connection, shards, verdicts, duplicates, signals, config.edits, spans, drops)
-        for number, (shard, out) in enumerate(zip(shards, tables, strict=True)):
-            here = connection.sql(f"SELECT * EXCLUDE shard FROM decisions WHERE shard = {number} ORDER BY id")
-            write_rows(here, None, out)
-            work.shards += one_table(out, {"documents": shard.counts["documents"]})["shards"]
-            advance(1)
-        [[documents, kept]] = connection.sql("SELECT count(*), count(*) FILTER (kept) FROM decisions").fetchall()
-        _write_index(connection, tables, work.directory / INDEX)
-    write_json(work.directory / CUT, [shard.digest for shard in shards])
-    work.digest = combine_digests(shard["digest"] for shard in work.shards)
-    work.counts |= {"documents": documents, "kept": kept}
+    cut = digests(corpus)
+    measured = [tables_beside(cut, artifact) for artifact in (signals, verdicts)]
+    found = [artifact for artifact in dict.fromkeys([*spans, *drops]) if artifact.shards()]
+    roles = [(artifact in spans, drops.index(artifact) if artifact in drops else None) for artifact in found]
+    beside = [tables_beside(cut, artifact) for artifact in found]
+    with database(work.resources, work.scratch / "spill", work.scratch / "global.duckdb") as connection:
+        _create_everywhere(connection, corpus, duplicates, spans, drops)
+        parts = []
+        for number, (digest, shard) in enumerate(zip(cut, corpus.shards(), strict=True)):
+            everywhere = _as_bytes(connection, number)
+            tables = [of_shard[number] for of_shard in (*measured, *beside)]
+            material = {
+                "shard": digest,
+                "edits": config.edits,
+                "tables": [key for key, _ in tables],
+                "roles": roles,
+                "everywhere": hashlib.sha256(everywhere).hexdigest(),
+            }
+            found_here = [(paths, *role) for (_, paths), role in zip(tables[2:], roles, strict=True)]
+            arguments = (str(shard.path), tables[0][1], tables[1][1], config.edits, found_here, everywhere)
+            parts.append(Part(material, arguments))
+    decided = [
+        shard
+        for part in build_parts(work, "decide.shard", 1, decide_part, parts, light=True)
+        for shard in part.shards()
+    ]
+    with database(work.resources, work.scratch / "spill") as connection:
+        _write_index(connection, [shard.path for shard in decided], work.directory / INDEX)
+    write_json(work.directory / CUT, cut)
+    work.digest = combine_digests(shard.digest for shard in decided)
     reasons = rows(
         "SELECT coalesce(reason, 'kept') AS first_reason, count(*) AS documents FROM read_parquet(?) "
         "GROUP BY ALL ORDER BY documents DESC, first_reason",
-        [list(map(str, tables))],
+        [[str(shard.path) for shard in decided]],
         work,
     )
     work.table("reasons", reasons, "Documents dropped, by the first reason")
@@ -81,116 +103,169 @@ def hash_of(id: str) -> int:
     return int.from_bytes(hashlib.md5(id.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
-def _write_index(connection: duckdb.DuckDBPyConnection, tables: Sequence[Path], out: Path) -> None:
+def _create_everywhere(
+    connection: "duckdb.DuckDBPyConnection",
+    corpus: Artifact,
+    duplicates: Sequence[Artifact],
+    spans: Sequence[Artifact],
+    drops: Sequence[Artifact],
+) -> None:
+    """Create the table of what is said by steps whose tables are those of the whole corpus, shard by shard.
+
+    Of a document that several steps drop as a duplicate, twin and jaccard are the first's.
+    """
+    twins = [
+        f"SELECT dropped AS id, 'duplicate.' || kind AS reason, kept, jaccard, {step} AS step "
+        f"FROM {parquet([artifact.file('duplicates.parquet')])}"
+        for step, artifact in enumerate(duplicates)
+    ]
+    cuts = [_spans([artifact.file("spans.parquet")]) for artifact in spans if not artifact.shards()]
+    gone = [
+        _leftovers([artifact.file(LEFTOVERS)], step) for step, artifact in enumerate(drops) if not artifact.shards()
+    ]
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TABLE everywhere AS
+        WITH twins AS (
+                 SELECT id, list(reason ORDER BY step) AS reasons, arg_min(kept, step) AS twin,
+                        arg_min_null(jaccard, step) AS jaccard
+                 FROM ({" UNION ALL ".join(twins) or _NO_TWINS}) GROUP BY id
+             ),
+             spans AS (SELECT id, list(span ORDER BY span) AS spans FROM ({_union(cuts, _NO_SPANS)}) GROUP BY id),
+             drops AS (
+                 SELECT id, list(struct_pack(step, reasons) ORDER BY step) AS drops
+                 FROM ({_union(gone, _NO_DROPS)}) GROUP BY id
+             ),
+             said AS (FROM twins FULL JOIN spans USING (id) FULL JOIN drops USING (id))
+        SELECT h.file_index::INTEGER AS shard, said.* FROM {numbered_rows([shard.path for shard in corpus.shards()])} h
+        JOIN said ON said.id = h.id ORDER BY shard, said.id
+        """
+    )
+
+
+def _as_bytes(connection: "duckdb.DuckDBPyConnection", shard: int) -> bytes:
+    """What is said so of one shard, as a Parquet file: equal for equal content, and on its way to any machine."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    said = connection.sql(f"SELECT * EXCLUDE shard FROM everywhere WHERE shard = {shard} ORDER BY id")
+    sink = pa.BufferOutputStream()
+    pq.write_table(said.to_arrow_reader().read_all().combine_chunks(), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def decide_part(
+    directory: Path,
+    documents: str,
+    signals: Sequence[str],
+    verdicts: Sequence[str],
+    edits: Sequence[str],
+    found: Sequence[tuple[Sequence[str], bool, int | None]],
+    everywhere: bytes,
+) -> dict[str, Any]:
+    """One shard, in a worker: dropped, or kept; why, by all reasons; its language; which spans leave the text.
+
+    Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
+    names stays whatever else is said. Of a dropped one only personal data leaves the text: other spans are none of its
+    decision, which need not change with them. `span_counts` has the number of spans by kind, `redacted_metadata` what
+    replaces the metadata of a document (null: nothing does).
+
+    Args:
+        signals, verdicts: tables that have the documents, and maybe others.
+        found: the same, of each step: its tables, whether they are spans, and its place among those that drop documents
+            (what they say of these stands in a table beside).
+        everywhere: as `_as_bytes` gives it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = [([Path(path) for path in paths], is_spans, step) for paths, is_spans, step in found]
+    cuts = [_spans(paths) for paths, is_spans, _ in tables if is_spans]
+    gone = [_drops(paths, step) for paths, _, step in tables if step is not None]
+    beside = [path.with_name(METADATA) for paths, _, _ in tables for path in paths]
+    redacted = parquet(present) if (present := [path for path in beside if path.exists()]) else _NO_METADATA
+    edited = " || ".join(f's."{edits_column(text)}"' for text in edits) or _NO_EDITS
+    out = directory / "decisions.parquet"
+    with connect("1GB", 1, directory / SCRATCH_DIRECTORY / "spill") as connection:
+        connection.register("everywhere", pq.read_table(pa.BufferReader(everywhere)))
+        decided = connection.sql(
+            f"""
+            WITH spans AS (
+                     SELECT id, list(span ORDER BY span) AS spans
+                     FROM ({_union([*cuts, "SELECT id, unnest(spans) AS span FROM everywhere"])}) GROUP BY id
+                 ),
+                 drops AS (
+                     SELECT id, flatten(list(reasons ORDER BY step)) AS reasons
+                     FROM ({_union([*gone, _DROPS_EVERYWHERE])}) GROUP BY id
+                 ),
+                 decided AS (
+                     SELECT v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
+                            v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
+                            d.twin, d.jaccard, s.language, {edited} AS edits, coalesce(p.spans, []) AS said,
+                            m.metadata AS redacted_metadata
+                     FROM {parquet([Path(documents)])} h
+                         JOIN {parquet([Path(path) for path in verdicts])} v ON v.id = h.id
+                         JOIN {parquet([Path(path) for path in signals])} s ON s.id = v.id
+                         LEFT JOIN everywhere d ON d.id = v.id
+                         LEFT JOIN drops c ON c.id = v.id
+                         LEFT JOIN spans p ON p.id = v.id
+                         LEFT JOIN {redacted} m ON m.id = v.id
+                 )
+            SELECT id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons,
+                   twin, jaccard, language, edits,
+                   CASE WHEN kept THEN said ELSE list_filter(said, lambda s: starts_with(s.kind, 'pii.')) END AS spans,
+                   redacted_metadata,
+                   coalesce(list_aggregate(list_transform(spans, lambda s: s.kind), 'histogram'), MAP {{}})
+                       AS span_counts
+            FROM decided ORDER BY id
+            """
+        )
+        write_rows(decided, None, out)
+    kept = pq.read_table(out, columns=["kept"])["kept"]
+    return one_table(out, {"documents": len(kept), "kept": kept.to_pylist().count(True)})
+
+
+_DROPS_EVERYWHERE = (
+    "SELECT id, said.reasons AS reasons, said.step AS step FROM (SELECT id, unnest(drops) AS said FROM everywhere)"
+)
+_NO_TWINS = "SELECT ''::VARCHAR AS id, '' AS reason, '' AS kept, 0.0::DOUBLE AS jaccard, 0 AS step WHERE false"
+_NO_SPANS = f"SELECT ''::VARCHAR AS id, NULL::{SPAN} AS span WHERE false"
+_NO_DROPS = "SELECT ''::VARCHAR AS id, []::VARCHAR[] AS reasons, 0 AS step WHERE false"
+_NO_METADATA = "(SELECT '' AS id, '' AS metadata WHERE false)"
+_NO_EDITS = '[]::STRUCT(start INTEGER, "end" INTEGER)[]'
+
+
+def _union(queries: Sequence[str], otherwise: str = "") -> str:
+    return " UNION ALL ".join(queries) or otherwise
+
+
+def _spans(tables: Sequence[Path]) -> str:
+    """id and span of every span."""
+    span = 'struct_pack("start" := "start", "end" := "end", kind := kind, replacement := replacement)'
+    return f"SELECT id, {span}::{SPAN} AS span FROM {parquet(tables)}"
+
+
+def _drops(spans: Sequence[Path], step: int) -> str:
+    """id, reasons and step of the documents that a step drops otherwise than as duplicates: tables beside its spans."""
+    leftovers = [path.with_name(LEFTOVERS) for path in spans]
+    if leftovers[0].exists():
+        return _leftovers(leftovers, step)
+    return f"SELECT id, reasons, {step} AS step FROM {parquet([path.with_name(DOCUMENTS) for path in spans])}"
+
+
+def _leftovers(tables: Sequence[Path], step: int) -> str:
+    return f"SELECT id, [reason] AS reasons, {step} AS step FROM {parquet(tables)}"
+
+
+def _write_index(connection: "duckdb.DuckDBPyConnection", tables: Sequence[Path], out: Path) -> None:
     """Where each document stands: the hash of its id and the number of its shard, in the order of the hashes.
 
     One id among ten million is then found in one row group of one file, whatever the ids look like.
     """
     places = connection.sql(
         f"""
-        SELECT md5_number_lower(id) AS hash, parse_filename(filename, true)::INTEGER AS shard
-        FROM read_parquet({sql_list([str(table) for table in tables])}, filename = true) ORDER BY hash, shard
+        SELECT md5_number_lower(id) AS hash, file_index::INTEGER AS shard FROM {numbered_rows(tables)}
+        ORDER BY hash, shard
         """
     )
     write_rows(places, None, out, INDEX_ROWS)
-
-
-def _decide(
-    connection: duckdb.DuckDBPyConnection,
-    shards: Sequence[Shard],
-    verdicts: Artifact,
-    duplicates: list[Artifact],
-    signals: Artifact,
-    versions: tuple[str, ...],
-    spans: list[Artifact],
-    drops: list[Artifact],
-) -> None:
-    """Create the table of decisions: dropped, or kept; why, by all reasons; its language; which spans leave the text.
-
-    Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
-    names stays whatever else is said. Spans are found by document id: the same documents may be cut into other shards
-    where they were measured. `span_counts` has their number by kind, `redacted_metadata` what replaces the metadata of
-    a document (null: nothing does). Rows lie shard by shard, so that one shard's are
-    found without a look at the others'.
-    """
-    edits = (
-        " || ".join(f's."{edits_column(text)}"' for text in versions) or '[]::STRUCT(start INTEGER, "end" INTEGER)[]'
-    )
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TABLE decisions AS
-        WITH spans AS (SELECT id, list(span ORDER BY span) AS spans FROM ({_spans(spans)}) GROUP BY id),
-             duplicates AS ({_duplicates(duplicates)}),
-             drops AS (
-                 SELECT id, flatten(list(reasons ORDER BY step)) AS reasons FROM ({_drops(drops)}) GROUP BY id
-             ),
-             metadata AS ({_metadata(spans)}),
-             decided AS (
-                 SELECT h.file_index::INTEGER AS shard, v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
-                        v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
-                        d.twin, d.jaccard, s.language, {edits} AS edits, coalesce(p.spans, []) AS spans,
-                        m.metadata AS redacted_metadata
-                 FROM {numbered_rows([shard.path for shard in shards])} h
-                     JOIN {parquet([verdicts.file("verdicts.parquet")])} v ON v.id = h.id
-                     JOIN {parquet([shard.path for shard in signals.shards()])} s ON s.id = v.id
-                     LEFT JOIN duplicates d ON d.id = v.id
-                     LEFT JOIN drops c ON c.id = v.id
-                     LEFT JOIN spans p ON p.id = v.id
-                     LEFT JOIN metadata m ON m.id = v.id
-             )
-        SELECT shard, id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons,
-               twin, jaccard, language, edits, spans, redacted_metadata,
-               coalesce(list_aggregate(list_transform(spans, lambda s: s.kind), 'histogram'), MAP {{}}) AS span_counts
-        FROM decided ORDER BY shard, id
-        """
-    )
-
-
-def _duplicates(artifacts: Sequence[Artifact]) -> str:
-    """id, reasons, twin and jaccard; of a document that several steps drop, twin and jaccard are the first's."""
-    found = [
-        f"SELECT dropped AS id, 'duplicate.' || kind AS reason, kept, jaccard, {step} AS step "
-        f"FROM {parquet([artifact.file('duplicates.parquet')])}"
-        for step, artifact in enumerate(artifacts)
-    ]
-    none = "SELECT ''::VARCHAR AS id, '' AS reason, '' AS kept, 0.0::DOUBLE AS jaccard, 0 AS step WHERE false"
-    return (
-        "SELECT id, list(reason ORDER BY step) AS reasons, arg_min(kept, step) AS twin, "
-        f"arg_min_null(jaccard, step) AS jaccard FROM ({' UNION ALL '.join(found) or none}) GROUP BY id"
-    )
-
-
-def _drops(artifacts: Sequence[Artifact]) -> str:
-    """id, reasons and step of documents that a step drops otherwise than as duplicates.
-
-    What boilerplate and substrings leave too little of stands in leftovers.parquet (id, reason); what holds text of a
-    benchmark in documents.parquet (id, reasons) beside the shards.
-    """
-    found = []
-    for step, artifact in enumerate(artifacts):
-        leftovers = artifact.path / "leftovers.parquet"
-        if leftovers.exists():
-            found.append(f"SELECT id, [reason] AS reasons, {step} AS step FROM {parquet([leftovers])}")
-        else:
-            beside = [shard.path.with_name("documents.parquet") for shard in artifact.shards()]
-            found.append(f"SELECT id, reasons, {step} AS step FROM {parquet(beside)}")
-    return " UNION ALL ".join(found) or "SELECT ''::VARCHAR AS id, []::VARCHAR[] AS reasons, 0 AS step WHERE false"
-
-
-def _spans(artifacts: Sequence[Artifact]) -> str:
-    """id and span of every span: shards of a table, or spans.parquet of a step that looks at all shards at once."""
-    tables = [
-        path
-        for artifact in artifacts
-        for path in ([shard.path for shard in artifact.shards()] or [artifact.file("spans.parquet")])
-    ]
-    if not tables:
-        return f"SELECT ''::VARCHAR AS id, NULL::{SPAN} AS span WHERE false"
-    span = 'struct_pack("start" := "start", "end" := "end", kind := kind, replacement := replacement)'
-    return f"SELECT id, {span}::{SPAN} AS span FROM {parquet(tables)}"
-
-
-def _metadata(artifacts: Sequence[Artifact]) -> str:
-    """id and metadata of the documents whose metadata held personal data."""
-    beside = [shard.path.with_name(METADATA) for a in artifacts if a.stage == pii.name for shard in a.shards()]
-    return f"SELECT id, metadata FROM {parquet(beside)}" if beside else "SELECT '' AS id, '' AS metadata WHERE false"

@@ -48,7 +48,8 @@ def dedupe(
         out,
         config,
         band_paths=[shard.path for artifact in bands for shard in artifact.shards()],
-        verdict_paths=[_verdicts(work, verdicts, addresses)],
+        verdict_paths=[shard.path for shard in verdicts.shards()],
+        duplicate_paths=[artifact.file("duplicates.parquet") for artifact in addresses],
         score_paths=_scores(config, scores),
         document_paths=[shard.path for artifact in corpus for shard in artifact.shards()],
         pinned_paths=_pinned(work, verdicts),
@@ -80,28 +81,12 @@ def _scores(config: DedupeConfig, scores: list[Artifact]) -> list[Path]:
     return [path for path in tables if config.keep.score_column in pq.read_schema(path).names]
 
 
-def _verdicts(work: Work, verdicts: Artifact, addresses: list[Artifact]) -> Path:
-    """The rules' verdicts, where a document that goes for its address fails too."""
-    if not addresses:
-        return verdicts.file("verdicts.parquet")
-    table = work.scratch / "verdicts.parquet"
-    judged = parquet([verdicts.file("verdicts.parquet")])
-    gone = parquet([artifact.file("duplicates.parquet") for artifact in addresses])
-    with database(work.resources, work.scratch / "spill") as connection:
-        connection.execute(
-            "COPY (SELECT v.id, coalesce(v.first_reason, CASE WHEN d.dropped IS NOT NULL THEN 'duplicate.url' END) AS "
-            f"first_reason FROM {judged} v LEFT JOIN {gone} d ON d.dropped = v.id ORDER BY v.id) "
-            f"TO {literal(table)} (FORMAT parquet)"
-        )
-    return table
-
-
 def _pinned(work: Work, verdicts: Artifact) -> list[Path]:
     """A table of the ids that the keep-list names; none, if it names none."""
     table = work.scratch / "pinned.parquet"
     with database(work.resources, work.scratch / "spill") as connection:
         [(count,)] = connection.execute(
-            f"COPY (SELECT id FROM {parquet([verdicts.file('verdicts.parquet')])} WHERE listed = 'keep' ORDER BY id) "
+            f"COPY (SELECT id FROM {parquet([s.path for s in verdicts.shards()])} WHERE listed = 'keep' ORDER BY id) "
             f"TO {literal(table)} (FORMAT parquet)"
         ).fetchall()
     return [table] if count else []

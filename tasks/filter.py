@@ -5,7 +5,9 @@ of all steps together. The two views are written once, at the end, and this is w
 that rulesets edit, boilerplate, personal data, contamination.
 """
 
+import hashlib
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,10 @@ from data_quality.config import DocumentList, StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
 from tasks.decide import CUT
-from tasks.files import read_json
-from tasks.parts import Part, build_parts, tables_beside
+from tasks.files import canonical_json, read_json, write_json
+from tasks.parts import Part, build_parts, digests, made_of, one_table, tables_beside
 from tasks.stage import NoConfig, Work, stage
-from tasks.store import Artifact
+from tasks.store import SCRATCH_DIRECTORY, Artifact
 from tasks.tables import score_tables
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 
 KEPT, DROPPED = "kept.parquet", "dropped.parquet"
+COUNTS = "counts.json"
 
 
 class JudgeRequest(StrictModel):
@@ -34,37 +37,55 @@ class JudgeRequest(StrictModel):
     drop: DocumentList = DocumentList()
 
 
-@stage(version=2)
+@stage(version=3)
 def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[Artifact]) -> None:
-    """Give every document all reasons for which the rules would drop it.
+    """Give every document all reasons for which the rules would drop it: a table for each shard of signals.
 
     Args:
         scores: further tables of numbers by id (classifier, perplexity), which rules name like signals.
     """
-    from data_quality.rules import judge as judge_signals
-
-    paths = [shard.path for shard in signals.shards()]
-    out = work.directory / "verdicts.parquet"
-    counts = judge_signals(
-        paths,
-        config.rulesets,
-        out,
-        score_paths=[score_tables(artifact) for artifact in scores],
-        memory_limit=work.resources.memory_limit,
-        threads=work.resources.threads,
-        keep=config.keep,
-        drop=config.drop,
-        scratch=work.scratch / "spill",
-    )
-    work.counts |= {"documents": counts["documents"], "passed": counts["passed"]}
-    if counts["unmatched"]:
-        work.counts["unmatched"] = len(counts["unmatched"])
-        work.table("unmatched", counts["unmatched"], "Entries of the keep- and drop-list that no document has")
+    rules = hashlib.sha256(canonical_json(config.model_dump(mode="json"))).hexdigest()
+    cut = made_of(signals)
+    beside = [tables_beside(cut, artifact) for artifact in scores]
+    parts = []
+    for number, (shard, documents) in enumerate(zip(signals.shards(), cut, strict=True)):
+        numbers = [found[number] for found in beside]
+        material = {"shard": documents, "rules": rules, "signals": shard.digest, "scores": [key for key, _ in numbers]}
+        parts.append(Part(material, (str(shard.path), config, [paths for _, paths in numbers])))
+    found = [
+        read_json(part.path / COUNTS) for part in build_parts(work, "judge.shard", 1, judge_part, parts, light=True)
+    ]
+    unmatched = [entry for entry in found[0]["unmatched"] if all(entry in each["unmatched"] for each in found[1:])]
+    if unmatched:
+        work.counts["unmatched"] = len(unmatched)
+        work.table("unmatched", unmatched, "Entries of the keep- and drop-list that no document has")
     rows = [
-        {"reason": reason, "documents": count, "as first reason": counts["first_reasons"][reason]}
-        for reason, count in counts["reasons"].items()
+        {
+            "reason": reason,
+            "documents": sum(each["reasons"].get(reason, 0) for each in found),
+            "as first reason": sum(each["first_reasons"].get(reason, 0) for each in found),
+        }
+        for reason in dict.fromkeys(chain.from_iterable(each["reasons"] for each in found))
     ]
     work.table("reasons", rows, "Documents that each rule would drop; one document may have several reasons")
+
+
+def judge_part(directory: Path, signals: str, config: JudgeRequest, scores: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """One shard, in a worker."""
+    from data_quality.rules import judge as judge_signals
+
+    out = directory / "verdicts.parquet"
+    counts = judge_signals(
+        [Path(signals)],
+        config.rulesets,
+        out,
+        score_paths=[[Path(path) for path in paths] for paths in scores],
+        keep=config.keep,
+        drop=config.drop,
+        scratch=directory / SCRATCH_DIRECTORY / "spill",
+    )
+    write_json(directory / COUNTS, {name: counts[name] for name in ("reasons", "first_reasons", "unmatched")})
+    return one_table(out, {"documents": counts["documents"], "passed": counts["passed"]})
 
 
 @stage(version=7)
@@ -81,9 +102,9 @@ def filter_corpus(
         measured: signals and scores, which the dropped documents get beside their decision.
     """
     shards, tables = corpus.shards(), decisions.shards()
-    if read_json(decisions.file(CUT)) == [shard.digest for shard in shards]:
+    if read_json(decisions.file(CUT)) == digests(corpus):
         looked_up = [(shard.digest, [str(shard.path)]) for shard in shards]
-        beside = [tables_beside(corpus, artifact) for artifact in measured]
+        beside = [tables_beside(digests(corpus), artifact) for artifact in measured]
     else:
         looked_up = [(corpus.digest, [str(shard.path) for shard in shards])] * len(tables)
         beside = [[(a.digest, [str(path) for path in score_tables(a)])] * len(tables) for a in measured]
@@ -92,7 +113,7 @@ def filter_corpus(
         numbers = [found[number] for found in beside]
         material = {"documents": digest, "decisions": tables[number].digest, "measured": [key for key, _ in numbers]}
         parts.append(Part(material, (paths, str(tables[number].path), [path for _, path in numbers])))
-    views = build_parts(work, "filter.shard", 7, filter_shard, parts)
+    views = build_parts(work, "filter.shard", 7, filter_shard, parts, light=True)
     work.digest = combine_digests(view.digest for view in views)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from data_quality.config import IngestConfig
+from data_quality.errors import UsageError
 from data_quality.forgotten import leave_out
 from data_quality.hashing import combine_digests, unit_hash
 from data_quality.ingest import Piece, list_pieces, require_documents
@@ -14,6 +15,7 @@ from tasks.forgotten import forgotten
 from tasks.home import home
 from tasks.ingest_again import read_before, taken_over
 from tasks.parts import Part, build_parts
+from tasks.pii import PiiRequest, namer
 from tasks.run import current_run
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -23,11 +25,15 @@ SHOWN_COLLISIONS = 10
 
 
 class IngestRequest(BaseModel):
-    """What is to be read, fingerprinted: pieces are groups of files with their content hashes."""
+    """What is to be read, fingerprinted: pieces are groups of files with their content hashes.
+
+    `names` says which personal data is taken out of ids and the names of sources and files; None: none.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     pieces: tuple[Piece, ...]
+    names: PiiRequest | None = None
 
     def key_material(self) -> dict[str, Any]:
         """The pieces' own key material: reader settings, relative paths and hashes; no absolute path, no time.
@@ -35,22 +41,38 @@ class IngestRequest(BaseModel):
         Licences are with them, so that they are on record as soon as they are stated; nothing is read again for that.
         """
         licenses = {piece.source.name: piece.source.license for piece in self.pieces if piece.source.license}
-        pieces = [piece.key_material for piece in self.pieces]
-        return {"pieces": pieces, **({"licenses": licenses} if licenses else {})}
+        pieces = [self.material(piece) for piece in self.pieces]
+        return {"pieces": pieces, **self.names_material(), **({"licenses": licenses} if licenses else {})}
+
+    def material(self, piece: Piece) -> dict[str, Any]:
+        """The key material of a piece, its files named as in the result: MLflow is shown it."""
+        named = namer(self.names)
+        material = piece.key_material
+        return {**material, "files": [[named(path), *rest] for path, *rest in material["files"]]}
+
+    def part_material(self, piece: Piece) -> dict[str, Any]:
+        """The key material of the part that a piece is read to."""
+        return {**self.material(piece), **self.names_material()}
+
+    def names_material(self) -> dict[str, Any]:
+        """What decides how names are written; nothing where they stay as they are."""
+        return {} if self.names is None else {"names": self.names.model_dump(mode="json")}
 
 
-def fingerprinted(config: IngestConfig, max_files: int | None = None) -> IngestRequest:
+def fingerprinted(config: IngestConfig, max_files: int | None = None, names: PiiRequest | None = None) -> IngestRequest:
     """Look at the sources as they are now. Files whose size and time are unchanged are not hashed again.
 
     The request also says which documents are to be forgotten, as the store's list has them now.
 
     Args:
+        names: the personal data that no id and no name of a source or a file may hold.
         max_files: take only so many files, those whose paths have the smallest hashes: a sample of all sources.
     """
     cache = home() / "fingerprints.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)
     pieces = leave_out(list_pieces(config, cache), forgotten(current_run().store))
-    return IngestRequest(pieces=tuple(pieces if max_files is None else _sample(pieces, max_files)))
+    chosen = pieces if max_files is None else _sample(pieces, max_files)
+    return IngestRequest(pieces=tuple(chosen), names=names if names and names.find.ids else None)
 
 
 def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
@@ -66,10 +88,11 @@ def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
 @stage(version=2)
 def ingest(work: Work, config: IngestRequest) -> None:
     """Read every piece in a process pool; `skipped.parquet` lists what gave no document."""
-    earlier = read_before(work.store, config.pieces)
+    materials = [config.part_material(piece) for piece in config.pieces]
+    earlier = read_before(work.store, config.pieces, materials)
     parts = [
-        Part(piece.key_material, (piece, former), weight=sum(file.bytes for file in piece.files))
-        for piece, former in zip(config.pieces, earlier, strict=True)
+        Part(material, (piece, config.names, former), weight=sum(file.bytes for file in piece.files))
+        for piece, material, former in zip(config.pieces, materials, earlier, strict=True)
     ]
     pieces = build_parts(work, "ingest.piece", 1, ingest_part, parts, unit="bytes")
     table = work.directory / "skipped.parquet"
@@ -87,13 +110,13 @@ def ingest(work: Work, config: IngestRequest) -> None:
     work.table("skipped", skipped, "Records and files that were not read, by reason")
 
 
-def ingest_part(directory: Path, piece: Piece, earlier: str | None = None) -> dict[str, Any]:
+def ingest_part(directory: Path, piece: Piece, names: PiiRequest | None, earlier: str | None = None) -> dict[str, Any]:
     """One piece, in a worker. What was read of it `earlier` is taken where nothing in that is to be forgotten."""
     from data_quality.ingest import ingest_piece
 
     if earlier is not None and (same := taken_over(Path(earlier), piece, directory)) is not None:
         return same
-    result = ingest_piece(piece, directory)
+    result = ingest_piece(piece, directory, named=namer(names))
     shards = [
         {"path": s["name"], "digest": s["digest"], "counts": {"documents": s["rows"], "bytes": s["bytes"]}}
         for s in result["shards"]
@@ -121,7 +144,7 @@ def check_ids(work: Work, pieces: list[Artifact]) -> None:
     if collisions:
         count = f"more than {SHOWN_COLLISIONS}" if len(collisions) > SHOWN_COLLISIONS else str(len(collisions))
         shown = "\n  ".join(str(collision) for collision in collisions[:SHOWN_COLLISIONS])
-        raise ValueError(f"{count} document ids occur more than once:\n  {shown}")
+        raise UsageError(f"{count} document ids occur more than once:\n  {shown}")
 
 
 def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Artifact]) -> None:

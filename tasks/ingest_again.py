@@ -17,23 +17,24 @@ from tasks.store import Store
 PIECES = "ingest.piece"
 
 
-def read_before(store: Store, pieces: Sequence[Piece]) -> list[str | None]:
+def read_before(store: Store, pieces: Sequence[Piece], materials: Sequence[dict[str, Any]]) -> list[str | None]:
     """For each piece the folder of what was read of it under a part of its list, the longest there is; else None.
 
-    Looked for on this machine only; nothing depends on whether it is there but the time that reading takes.
+    `materials` are the key materials of the pieces' parts. Looked for on this machine only; nothing depends on whether it
+    is there but the time that reading takes.
     """
     if not any(piece.forgotten for piece in pieces):
         return [None] * len(pieces)
     known: dict[bytes, list[tuple[int, Forgotten, Path]]] = {}
     for manifest in (store.artifacts / PIECES).glob("*/manifest.json"):
         try:
-            material, list_ = _apart(read_json(manifest)["config"])
+            apart, list_ = _apart(read_json(manifest)["config"])
         except (OSError, ValueError, KeyError, TypeError):
             continue  # collected meanwhile, or broken: it is read again
-        known.setdefault(material, []).append((len(list_.ids) + len(list_.sources), list_, manifest.parent))
+        known.setdefault(apart, []).append((len(list_.ids) + len(list_.sources), list_, manifest.parent))
     found: list[str | None] = []
-    for piece in pieces:
-        former = known.get(_apart(piece.key_material)[0], []) if piece.forgotten else []
+    for piece, material in zip(pieces, materials, strict=True):
+        former = known.get(_apart(material)[0], []) if piece.forgotten else []
         usable = [(size, str(folder)) for size, list_, folder in former if _is_part(list_, piece.forgotten)]
         found.append(max(usable)[1] if usable else None)
     return found
@@ -45,7 +46,9 @@ def taken_over(earlier: Path, piece: Piece, directory: Path) -> dict[str, Any] |
     import pyarrow.parquet as pq
 
     manifest = read_json(earlier / "manifest.json")
-    files = [row["file"] for row in pq.read_table(earlier / "files.parquet", columns=["file"]).to_pylist()]
+    # Files as they are called, and as the table names them, where personal data may have been taken out.
+    files = [file.path for file in piece.files]
+    files += pq.read_table(earlier / "files.parquet", columns=["file"])["file"].to_pylist()
     is_forgotten = (piece.forgotten or Forgotten()).test(piece.source.name)
     whole_file = next((file for file in files if is_forgotten("", "", file)), None)
     if whole_file is not None:

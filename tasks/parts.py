@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks.cluster import map_in_batches
-from tasks.files import file_sha256
+from tasks.files import file_sha256, read_json
 from tasks.host import HOST, process_mark
-from tasks.pool import map_locally
+from tasks.pool import FEW, map_locally
 from tasks.shared import store_at
 from tasks.stage import Keyed, Work, library_versions
-from tasks.store import SCRATCH_DIRECTORY, Artifact, Shard, Store, StoreError, artifact_key
+from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 from tasks.tables import score_tables
 
 PartFunction = Callable[..., dict[str, Any]]
@@ -55,16 +55,19 @@ def build_parts(
     *,
     libraries: tuple[str, ...] = (),
     unit: str = "shards",
+    light: bool = False,
 ) -> list[Artifact]:
     """Find or build every part, and record them, in order, as the parts of the artifact in work.
 
-    Where they are built is `resources.runner`'s choice: processes or threads of this machine, or a Dask cluster.
+    Where they are built is `resources.runner`'s choice: processes or threads of this machine, or a Dask cluster, whose
+    tasks cost more than a few light parts.
 
     Args:
         stage: the name under which parts are kept, such as `normalize.shard`.
         function: module-level; called as `function(directory, *arguments)`, writes files, returns
             `{"counts": {...}, "shards": [{"path", "digest", "counts"}], "digest": str | None}`.
         unit: what the weights count.
+        light: whether a part takes a tenth of a second or so (`map_in_processes`).
 
     Returns:
         The parts' artifacts in the order of `parts`.
@@ -88,7 +91,7 @@ def build_parts(
         advance(missing[artifact.key].weight)
 
     todo = list(zip(manifests, missing.values(), strict=True))
-    if work.resources.runner == "dask":
+    if work.resources.runner == "dask" and not (light and len(todo) <= FEW):
         items = [(function, *where, manifest, _portable(work.store, part.arguments)) for manifest, part in todo]
         weights = [part.weight for part in missing.values()]
         keys_by_index = list(missing)
@@ -104,7 +107,7 @@ def build_parts(
     else:
         items = [(function, *where, manifest, part.arguments) for manifest, part in todo]
         map_locally(work.resources.runner)(
-            build_part, items, work.resources.workers, lambda index, artifact: collect(artifact)
+            build_part, items, work.resources.workers, lambda index, artifact: collect(artifact), light
         )
     artifacts = [found[key] for key in keys]
     work.parts.extend({"stage": a.stage, "key": a.key, "digest": a.digest} for a in artifacts)
@@ -211,23 +214,26 @@ def shard_parts(corpus: Artifact, config: BaseModel, material: Any = None) -> li
     return [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]
 
 
-def tables_beside(corpus: Artifact, measured: Artifact) -> list[tuple[str, list[str]]]:
-    """For every shard of a corpus the tables that have its documents: their digest and their paths.
+def made_of(measured: Artifact) -> list[Any]:
+    """The digest of the shard of documents that each table of an artifact was made of."""
+    own = [entry.get("of") for entry in measured.manifest()["shards"]]
+    return own + [read_json(part / "manifest.json")["config"].get("shard") for part in measured.part_directories()]
 
-    As a rule what measured the corpus is cut as the corpus is. The same documents may also be cut into other shards
+
+def tables_beside(shards: Sequence[Any], measured: Artifact) -> list[tuple[str, list[str]]]:
+    """For every shard of documents, by its digest, the tables that have its documents: their digest and their paths.
+
+    As a rule what measured a corpus is cut as the corpus is. The same documents may also be cut into other shards
     there, or stand in one table: then each shard looks its documents up in all of it.
     """
-    import pyarrow.parquet as pq
-
-    shards, tables = corpus.shards(), measured.shards()
-
-    def ids(shard: Shard) -> Any:
-        return pq.read_table(shard.path, columns=["id"])["id"]
-
-    # one pair after the other: all ids at once are too many to hold
-    if len(shards) == len(tables) and all(ids(a).equals(ids(b)) for a, b in zip(shards, tables, strict=True)):
-        return [(table.digest, [str(table.path)]) for table in tables]
+    if made_of(measured) == list(shards):
+        return [(table.digest, [str(table.path)]) for table in measured.shards()]
     return [(measured.digest, [str(path) for path in score_tables(measured)])] * len(shards)
+
+
+def digests(corpus: Artifact) -> list[str]:
+    """Those of its shards."""
+    return [shard.digest for shard in corpus.shards()]
 
 
 def one_table(path: Path, counts: dict[str, Any]) -> dict[str, Any]:

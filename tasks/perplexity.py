@@ -10,7 +10,7 @@ import duckdb
 from data_quality.config import PerplexityConfig, Selection, StrictModel
 from data_quality.sql import parquet
 from tasks.files import read_json, write_json
-from tasks.parts import Part, build_parts, one_table, tables_beside
+from tasks.parts import Part, build_parts, digests, made_of, one_table, tables_beside
 from tasks.selection import SELECTED, selected
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
@@ -181,7 +181,7 @@ def _texts(connection: duckdb.DuckDBPyConnection, language: str | None) -> Itera
 def perplexities(work: Work, config: NoConfig, *, corpus: Artifact, model: Artifact, languages: list[Artifact]) -> None:
     """Score every document."""
     made = next(path for path in (model.path / MODELS, model.path / COUNTS) if path.exists())
-    known = tables_beside(corpus, languages[0]) if languages else [("stated", [])] * len(corpus.shards())
+    known = tables_beside(digests(corpus), languages[0]) if languages else [("stated", [])] * len(corpus.shards())
     parts = [
         Part(
             {"shard": shard.digest, "model": model.digest, "languages": digest},
@@ -240,8 +240,9 @@ def perplexity_buckets(work: Work, config: PerplexityConfig, *, scores: Artifact
         work.scratch / "spill",
     )
     work.counts.update(counts)
-    for shard, table in zip(shards, tables, strict=True):
-        work.shards += one_table(table, {"documents": shard.counts["documents"]})["shards"]
+    for shard, table, documents in zip(shards, tables, made_of(scores), strict=True):
+        [entry] = one_table(table, {"documents": shard.counts["documents"]})["shards"]
+        work.shards.append({**entry, "of": documents})
     found = rows(
         "SELECT coalesce(language, 'unknown') AS language, perplexity_bucket AS bucket, count(*) AS documents, "
         "round(min(perplexity), 1) AS lowest, round(max(perplexity), 1) AS highest FROM read_parquet(?) "

@@ -1,10 +1,12 @@
 """Personal data: where it is in every document, as spans, and metadata without it; `filter_corpus` writes neither."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from data_quality.config import PiiConfig, StrictModel
+from data_quality.errors import UsageError
 from tasks.parts import Part, build_parts, one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -48,11 +50,23 @@ def pii_part(directory: Path, shard: str, config: PiiRequest) -> dict[str, Any]:
     from data_quality.pii import pii_shard
     from data_quality.pii_metadata import pii_metadata_shard
 
-    if _fingerprint(config.find) != config.key_fingerprint:
-        raise ValueError(f"{KEY_VARIABLE} changed while the stage was running: run it again")
-    out, key = directory / "spans.parquet", _key(config.find)
+    out, key = directory / "spans.parquet", key_of(config)
     counts = pii_shard(Path(shard), out, config.find, key=key)
     return one_table(out, counts | pii_metadata_shard(Path(shard), directory / METADATA, config.find, key))
+
+
+def key_of(config: PiiRequest) -> bytes | None:
+    """The key in this process's environment. Raises UsageError if it is not the one that was asked with."""
+    if _fingerprint(config.find) != config.key_fingerprint:
+        raise UsageError(f"{KEY_VARIABLE} is not the key that this was begun with: set it and run again")
+    return _key(config.find)
+
+
+def namer(config: PiiRequest | None) -> Callable[[str], str]:
+    """How ids and other names are written: without personal data, or, where None is looked for, as they are."""
+    from data_quality.pii_names import Pseudonyms
+
+    return str if config is None else Pseudonyms(config.find, key_of(config))
 
 
 def _key(config: PiiConfig) -> bytes | None:

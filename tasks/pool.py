@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
+FEW = 12  # light items that take as long as a worker takes to start
+
 _pool: ProcessPoolExecutor | None = None
 _pool_workers = 0
 
@@ -28,10 +30,12 @@ def map_in_processes(
     items: Sequence[tuple[Any, ...]],
     workers: int,
     on_done: Callable[[int, Any], None],
+    light: bool = False,
 ) -> None:
     """Call `function(*item)` for every item in at most `workers` processes; `on_done(index, result)` as each ends.
 
-    With one worker (or one item) the work is done in this process. On any exception, Ctrl-C and termination
+    With one worker (or one item) the work is done in this process, and so is that of a few `light` items, of a tenth of
+    a second each, if the pool would have to be started for them: in threads. On any exception, Ctrl-C and termination
     included, what has not started is cancelled and the workers are killed before the exception goes on. It carries
     a note that says which item it was.
 
@@ -43,6 +47,9 @@ def map_in_processes(
     """
     if workers == 1 or len(items) == 1:
         _one_by_one(function, items, on_done)
+        return
+    if light and _pool is None and len(items) <= FEW:
+        map_in_threads(function, items, workers, on_done)
         return
     try:
         _all(_shared_pool(workers), function, items, workers, on_done)
@@ -62,6 +69,7 @@ def map_in_threads(
     items: Sequence[tuple[Any, ...]],
     workers: int,
     on_done: Callable[[int, Any], None],
+    light: bool = False,
 ) -> None:
     """The same in threads of this process: nothing is pickled, a debugger sees all, numba's kernels run side by side.
 

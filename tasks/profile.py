@@ -1,12 +1,16 @@
 """The profile of a corpus, and the gates that compare it with the last accepted one."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from data_quality.config import GatesConfig
-from tasks.files import read_json
+from tasks.files import file_sha256, read_json, write_json
+from tasks.parts import Part, build_parts, made_of, tables_beside
 from tasks.run import current_run
 from tasks.stage import NoConfig, Work, stage
-from tasks.store import Artifact
+from tasks.store import SCRATCH_DIRECTORY, Artifact
 
 PROFILE = "profile.json"
 
@@ -15,23 +19,34 @@ class GateClosed(RuntimeError):
     """A corpus moved further than its gates allow; nothing downstream was started."""
 
 
-@stage(version=3)
+@stage(version=4)
 def profile(work: Work, config: NoConfig, *, signals: Artifact, decisions: Artifact) -> None:
-    """Count what was kept of every source and language, and what went for which reason."""
-    from data_quality.profile import profile_corpus
+    """Count what was kept of every source and language, and what went for which reason: shard by shard, and in all."""
+    from data_quality.profile import add_profiles
 
-    figures = profile_corpus(
-        [shard.path for shard in signals.shards()],
-        [shard.path for shard in decisions.shards()],
-        work.scratch / "spill",
-        memory_limit=work.resources.memory_limit,
-        threads=work.resources.threads,
-    )
+    beside = tables_beside(made_of(decisions), signals)
+    parts = [
+        Part({"decisions": shard.digest, "signals": digest}, (paths, str(shard.path)))
+        for shard, (digest, paths) in zip(decisions.shards(), beside, strict=True)
+    ]
+    made = build_parts(work, "profile.shard", 1, profile_part, parts, light=True)
+    figures = add_profiles(read_json(part.path / PROFILE) for part in made)
     (work.directory / PROFILE).write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    work.counts |= {"documents": figures["whole"]["documents"], "kept": figures["whole"]["kept"]}
+    work.digest = file_sha256(work.directory / PROFILE)  # of the figures, however the corpus is cut
     for name in ("sources", "languages"):
         rows = [{name.removesuffix("s"): key, **value} for key, value in figures[name].items()]
         work.table(name, rows, f"Documents and bytes of all {name}, and what was kept of them")
+
+
+def profile_part(directory: Path, signals: Sequence[str], decisions: str) -> dict[str, Any]:
+    """One shard, in a worker."""
+    from data_quality.profile import profile_corpus
+
+    figures = profile_corpus(
+        [Path(path) for path in signals], [Path(decisions)], directory / SCRATCH_DIRECTORY / "spill"
+    )
+    write_json(directory / PROFILE, figures)
+    return {"counts": {name: figures["whole"][name] for name in ("documents", "kept")}, "shards": []}
 
 
 def pass_gates(name: str, gates: GatesConfig, made: Artifact) -> None:

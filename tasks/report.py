@@ -97,11 +97,12 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
     from tasks import report_gather_families as families
     from tasks import report_gather_models as models
     from tasks import report_gather_run as about
-    from tasks.report_gather_drops import drops
+    from tasks.report_gather_drops import dropped, drops, shown_in
     from tasks.report_gather_funnel import funnel
     from tasks.report_gather_rules import overlap, threshold_curves
+    from tasks.report_gather_sizes import sizes
     from tasks.report_gather_texts import languages, mixture, spans
-    from tasks.report_gather_view import measure
+    from tasks.report_gather_view import measure, show
 
     run = current_run()
     artifacts = about.with_origins(made.artifacts())
@@ -109,7 +110,10 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
     read, left = made.raw.counts(), made.kept.counts()
     with database(work.resources, work.scratch / "spill") as connection:
         measure(connection, made)
-        dropped = drops(connection, made)
+        found = dropped(connection, made)
+        members = families.shown_of(connection, [*made.addresses, made.duplicates])
+        show(connection, made.kept, [*shown_in(found), *members])
+        reasons = drops(connection, made, found)
         return ReportData(
             headline=Headline(
                 run=name,
@@ -123,11 +127,11 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
                 seconds=seconds,
             ),
             funnel=funnel(connection, made),
-            drops=dropped,
+            drops=reasons,
             overlap=overlap(connection),
             curves=threshold_curves(connection, made.verdicts),
             skips=corpus.skips(connection, made.raw),
-            sources=corpus.sources(connection, made.raw, made.kept),
+            sources=corpus.sources(connection, sizes(work, made.raw), sizes(work, made.kept)),
             languages=languages(connection),
             lengths=corpus.lengths(connection),
             addresses=families.addresses(connection, made.addresses),
@@ -139,7 +143,7 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
             stages=about.stages(run, artifacts),
             environment=about.environment(run, artifacts),
             lineage=about.lineage(artifacts),
-            commands=about.commands(made.kept, made.model, dropped[0].examples[0].id if dropped else None),
+            commands=about.commands(made.kept, made.model, reasons[0].examples[0].id if reasons else None),
         )
 
 

@@ -39,14 +39,13 @@ def cut(text: str) -> str:
 
 
 def excerpts(connection: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str, Excerpt]:
-    """The excerpts of some documents of the view `documents`, by id."""
+    """The excerpts of some documents of the table `documents`, by id."""
     wanted = sorted(set(ids))
     if not wanted:
         return {}
     found: list[dict[str, Any]] = answer(
         connection,
-        "SELECT id, source, left(text, $length) AS text FROM documents "
-        "SEMI JOIN (SELECT unnest($ids) AS id) USING (id)",
-        {"ids": wanted, "length": LENGTH + LONGEST_ADDRESS},
+        "SELECT id, source, text FROM documents SEMI JOIN (SELECT unnest($ids) AS id) USING (id)",
+        {"ids": wanted},
     )
     return {row["id"]: Excerpt(row["source"], cut(row["text"])) for row in found}

@@ -3,12 +3,15 @@
 Everything is a query over Parquet with a bounded answer; no document is read but those that are shown.
 """
 
+from typing import Any
+
 import duckdb
 
 from data_quality.sources.base import BENIGN_REASONS
 from tasks.report_data import Amount, LengthHistogram, SkipExample, SkipReason, SourceRow
 from tasks.report_excerpts import without_addresses
-from tasks.report_gather_view import RULES, paths, step_of
+from tasks.report_gather_sizes import Sizes
+from tasks.report_gather_view import RULES, step_of
 from tasks.store import Artifact
 from tasks.tables import answer
 
@@ -42,24 +45,13 @@ def skips(connection: duckdb.DuckDBPyConnection, raw: Artifact) -> list[SkipReas
     ]
 
 
-def sources(connection: duckdb.DuckDBPyConnection, raw: Artifact, kept: Artifact) -> list[SourceRow]:
+def sources(connection: duckdb.DuckDBPyConnection, read: Sizes, left: Sizes) -> list[SourceRow]:
     """Documents and bytes of every source: as read, where they went, as kept."""
-    found = answer(
-        connection,
-        """
-        WITH before AS (
-            SELECT source, count(*) AS raw_documents, sum(strlen(text))::BIGINT AS raw_bytes
-            FROM read_parquet($raw) GROUP BY source
-        ), after AS (
-            SELECT source, count(*) AS kept_documents, sum(strlen(text))::BIGINT AS kept_bytes
-            FROM read_parquet($kept) GROUP BY source
-        )
-        SELECT source AS name, raw_documents, raw_bytes,
-               coalesce(kept_documents, 0) AS kept_documents, coalesce(kept_bytes, 0) AS kept_bytes
-        FROM before LEFT JOIN after USING (source) ORDER BY raw_bytes DESC, name
-        """,
-        {"raw": paths(raw), "kept": paths(kept)},
-    )
+    found: list[dict[str, Any]] = [
+        {"name": name, "raw_documents": documents, "raw_bytes": size}
+        | dict(zip(("kept_documents", "kept_bytes"), left.get(name, (0, 0)), strict=True))
+        for name, (documents, size) in sorted(read.items(), key=lambda item: (-item[1][1], item[0]))
+    ]
     lost = _lost(connection)
     none = {"documents": 0, "bytes": 0}
     rows = []

@@ -30,24 +30,35 @@ WORDS = {
 """What a reason means, where no threshold belongs to it."""
 
 
-def drops(connection: duckdb.DuckDBPyConnection, made: Reported) -> list[DropReason]:
-    """Every reason that dropped a document, or kept it out of training, most frequent first.
+Dropped = list[dict[str, Any]]
+
+
+def dropped(connection: duckdb.DuckDBPyConnection, made: Reported) -> Dropped:
+    """Every reason that dropped a document, or kept it out of training, most frequent first, with examples.
 
     Needs what `report_gather_view.measure` creates. Examples are those with the smallest hash of their id.
     """
-    rows = _decided(connection)
+    return _decided(connection) + (_excluded(connection) if made.split is not None else [])
+
+
+def shown_in(rows: Dropped) -> list[str]:
+    """The documents of the examples, and their twins."""
+    shown = [example for row in rows for example in row["examples"]]
+    return [example["id"] for example in shown] + [example["twin"] for example in shown if example["twin"]]
+
+
+def drops(connection: duckdb.DuckDBPyConnection, made: Reported, rows: Dropped) -> list[DropReason]:
+    """The same in words, with the evidence of the examples, whose texts `report_gather_view.show` has."""
     thresholds = {"duplicate.near": made.duplicates.manifest()["config"]["near"]["threshold"]}
     if made.split is not None:
-        rows += _excluded(connection)
         thresholds["split"] = made.split.manifest()["config"]["threshold"]
-    shown = [example for row in rows for example in row["examples"]]
-    ids = sorted({example["id"] for example in shown})
+    ids = sorted({example["id"] for row in rows for example in row["examples"]})
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in made.verdicts.manifest()["config"]["rulesets"]]
     rules = {ruleset.reason(rule): (ruleset, rule) for ruleset in rulesets for rule in ruleset.rules}
     known = Known(
         rules=rules,
         thresholds=thresholds,
-        texts=excerpts(connection, ids + [e["twin"] for e in shown if e["twin"]]),
+        texts=excerpts(connection, shown_in(rows)),
         values=_values(connection, [ruleset.column(rule) for ruleset, rule in rules.values()], ids),
         evidence=evidence(connection, made.found, ids),
     )

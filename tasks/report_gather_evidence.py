@@ -5,6 +5,7 @@ from typing import Any
 
 import duckdb
 
+from tasks.decide import LEFTOVERS
 from tasks.report_gather_view import CONTAMINATED
 from tasks.store import Artifact
 from tasks.tables import answer
@@ -17,9 +18,9 @@ def evidence(
     wanted = sorted(set(ids))
     said: dict[tuple[str, str], str] = {}
     for artifact in found:
-        leftovers = artifact.path / "leftovers.parquet"
-        if leftovers.exists():
-            for row in _rows(connection, [str(leftovers)], wanted):
+        tables = [artifact.path / LEFTOVERS, *(shard.path.with_name(LEFTOVERS) for shard in artifact.shards())]
+        if leftovers := [str(table) for table in tables if table.exists()]:
+            for row in _rows(connection, leftovers, wanted):
                 said[row["id"], row["reason"]] = f"{row['left']:,} of {row['characters']:,} characters would be left"
         if artifact.stage == "contamination":
             said |= _contaminated(connection, artifact, wanted)

@@ -53,18 +53,30 @@ def _families(connection: duckdb.DuckDBPyConnection, found: Artifact) -> dict[st
         "SELECT family_size AS size, count(DISTINCT kept) AS families FROM read_parquet(?) GROUP BY size ORDER BY size",
         [table],
     )
-    largest = answer(
+    largest = _largest(connection, found)
+    texts = excerpts(connection, _members(largest))
+    return {"sizes": [FamilySize(**row) for row in sizes], "largest": [_family(row, texts) for row in largest]}
+
+
+def shown_of(connection: duckdb.DuckDBPyConnection, found: Sequence[Artifact]) -> list[str]:
+    """The documents of the largest families of tables of duplicates."""
+    return [id for artifact in found for id in _members(_largest(connection, artifact))]
+
+
+def _largest(connection: duckdb.DuckDBPyConnection, found: Artifact) -> list[dict[str, Any]]:
+    return answer(
         connection,
         """
         SELECT kept, max(family_size) AS size,
                arg_min(struct_pack(id := dropped, kind, jaccard), dropped, $members) AS members
         FROM read_parquet($table) GROUP BY kept ORDER BY size DESC, kept LIMIT $families
         """,
-        {"table": table, "members": MEMBERS, "families": FAMILIES},
+        {"table": str(found.file("duplicates.parquet")), "members": MEMBERS, "families": FAMILIES},
     )
-    ids = [row["kept"] for row in largest] + [member["id"] for row in largest for member in row["members"]]
-    texts = excerpts(connection, ids)
-    return {"sizes": [FamilySize(**row) for row in sizes], "largest": [_family(row, texts) for row in largest]}
+
+
+def _members(families: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [row["kept"] for row in families] + [member["id"] for row in families for member in row["members"]]
 
 
 def _family(row: Mapping[str, Any], texts: Mapping[str, Excerpt]) -> DuplicateFamily:

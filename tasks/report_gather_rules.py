@@ -1,10 +1,14 @@
 """Gather what the report says of rules together: reasons that hold for one document, and what other thresholds do."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from data_quality.document_lists import KEEP
 from data_quality.rules import Rule, Ruleset, fires_expression
@@ -25,6 +29,7 @@ from tasks.tables import answer
 REASONS = 18
 CURVES = 8
 STEPS = 60
+BATCH = 100_000  # documents in memory at once
 NUMERIC = {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "UINTEGER", "DOUBLE", "FLOAT"}
 RISING = ("<", "<=")
 """Operators of rules that drop more, the higher their threshold."""
@@ -62,7 +67,7 @@ def overlap(connection: duckdb.DuckDBPyConnection) -> Overlap | None:
 
 
 def threshold_curves(connection: duckdb.DuckDBPyConnection, verdicts: Artifact) -> list[ThresholdCurve]:
-    """Of the rules that fire most: the documents and bytes that would go at some 60 thresholds, by one query."""
+    """Of the rules that fire most: the documents and bytes that would go at some 60 thresholds, in one pass."""
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
     kinds = columns(connection, "signals")
     catalogue = signal_columns(EDITED_SIGNALS, GROUPS) | LANGUAGE_SIGNALS | SCORE_SIGNALS
@@ -105,23 +110,21 @@ class Swept(NamedTuple):
         """The reason that the rule gives."""
         return self.ruleset.reason(self.rule)
 
-    def bucket(self) -> str:
-        """SQL: the place of the first threshold at which the answer for a document changes.
+    def value(self) -> str:
+        """SQL: the number that the rule compares; null for a document that it never drops."""
+        never = -math.inf if self.rule.operator not in RISING else math.inf
+        compared = fires_expression(self.ruleset, self.rule.model_copy(update={"threshold": never}))
+        return f'CASE WHEN {compared} THEN "{self.ruleset.column(self.rule)}"::DOUBLE END'
 
-        From there on a rule with < or <= drops it, and one with > or >= does no more. A search by halves: six
-        comparisons a document.
+    def places(self, values: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+        """The place of the first threshold at which the answer for a document changes.
+
+        From there on a rule with < or <= drops it, and one with > or >= does no more.
         """
-
-        def search(low: int, high: int) -> str:
-            if low == high:
-                return str(low)
-            middle = (low + high) // 2
-            moved = self.rule.model_copy(update={"threshold": self.grid.thresholds[middle]})
-            fires = f"coalesce({fires_expression(self.ruleset, moved)}, false)"
-            changed = fires if self.rule.operator in RISING else f"NOT {fires}"
-            return f"CASE WHEN {changed} THEN {search(low, middle)} ELSE {search(middle + 1, high)} END"
-
-        return search(0, len(self.grid.thresholds))
+        rising = self.rule.operator in RISING
+        side: Literal["left", "right"] = "right" if self.rule.operator in ("<", ">=") else "left"
+        found = np.searchsorted(np.array(self.grid.thresholds), values.to_numpy(), side=side)
+        return np.where(values.is_null().to_numpy(), len(self.grid.thresholds) if rising else 0, found)
 
 
 def threshold_grid(signal: Signal | None, rule: Rule) -> Grid | None:
@@ -146,26 +149,25 @@ def threshold_grid(signal: Signal | None, rule: Rule) -> Grid | None:
 def _curves(connection: duckdb.DuckDBPyConnection, swept: Sequence[Swept]) -> list[ThresholdCurve]:
     if not swept:
         return []
-    buckets_of = ", ".join(each.bucket() for each in swept)
-    found = answer(
-        connection,
-        f"""
-        SELECT rule, bucket, count(*) AS documents, sum(bytes)::BIGINT AS bytes
-        FROM (
-            SELECT bytes, unnest(range({len(swept)})) AS rule, unnest([{buckets_of}]) AS bucket FROM signals
-        ) GROUP BY ALL
-        """,
-    )
+    lengths = [len(each.grid.thresholds) + 1 for each in swept]
+    counts, sizes = ([np.zeros(length, dtype=np.int64) for length in lengths] for _ in range(2))
+    values = ", ".join(f"{each.value()} AS v{number}" for number, each in enumerate(swept))
+    for batch in connection.sql(f"SELECT bytes, {values} FROM signals").to_arrow_reader(BATCH):
+        own = batch["bytes"].to_numpy()
+        for number, each in enumerate(swept):
+            places = each.places(pa.chunked_array([batch[f"v{number}"]]))
+            counts[number] += np.bincount(places, minlength=lengths[number])
+            np.add.at(sizes[number], places, own)
     [whole] = answer(connection, "SELECT count(*) AS all_documents, sum(bytes)::BIGINT AS all_bytes FROM measured")
-    buckets = {(row["rule"], row["bucket"]): (row["documents"], row["bytes"]) for row in found}
-    return [_curve(number, each, buckets, whole) for number, each in enumerate(swept)]
+    return [
+        _curve(each, list(zip(found.tolist(), size.tolist(), strict=True)), whole)
+        for each, found, size in zip(swept, counts, sizes, strict=True)
+    ]
 
 
-def _curve(
-    number: int, swept: Swept, buckets: Mapping[tuple[int, int], tuple[int, int]], whole: Mapping[str, int]
-) -> ThresholdCurve:
+def _curve(swept: Swept, places: Sequence[tuple[int, int]], whole: Mapping[str, int]) -> ThresholdCurve:
+    """`places`: documents and bytes whose answer changes at each threshold, and at none."""
     ruleset, rule, grid = swept
-    places = [buckets.get((number, place), (0, 0)) for place in range(len(grid.thresholds) + 1)]
     dropped = []
     for at in range(len(grid.thresholds)):
         gone = places[: at + 1] if rule.operator in RISING else places[at + 1 :]

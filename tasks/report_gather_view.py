@@ -1,9 +1,12 @@
 """What the sections of the report ask: a database over the tables of all steps, and the step that gives a reason."""
 
+from collections.abc import Sequence
+
 import duckdb
 
 from data_quality.rules import register_signals
 from tasks.filter import dropped_tables, kept_tables
+from tasks.report_excerpts import LENGTH, LONGEST_ADDRESS
 from tasks.report_inputs import Reported
 from tasks.store import Artifact
 from tasks.tables import answer, score_tables
@@ -32,15 +35,12 @@ def paths(artifact: Artifact) -> list[str]:
 
 
 def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
-    """Create what the sections ask: views `documents`, `signals` and `decisions`, tables `measured` and `membership`.
+    """Create what the sections ask: views `signals` and `decisions`, tables `measured` and `membership`.
 
-    `documents` are the kept and the dropped texts as they leave the mill: personal data is out of both. `signals` has
-    all that rules may name, scores too, `decisions` what became of each document. `measured` joins the two: id,
-    source, language, bytes, characters, words (of the normalised text), kept, reason, reasons, twin, jaccard.
+    `signals` has all that rules may name, scores too, `decisions` what became of each document. `measured` joins the
+    two: id, source, language, bytes, characters, words (of the normalised text), kept, reason, reasons, twin, jaccard.
     `membership` is the split's table, if there is one.
     """
-    views = [str(path) for path in [*kept_tables(made.kept), *dropped_tables(made.kept)]]
-    connection.register("documents", connection.read_parquet(views).select("id", "text", "source"))
     connection.register("decisions", connection.read_parquet(paths(made.decisions)))
     shards = [shard.path for shard in made.signals.shards()]
     register_signals(connection, shards, [score_tables(artifact) for artifact in made.scores])
@@ -53,6 +53,19 @@ def measure(connection: duckdb.DuckDBPyConnection, made: Reported) -> None:
     )
     if made.split is not None:
         connection.execute("CREATE TABLE membership AS FROM read_parquet(?)", [str(made.split.file("split.parquet"))])
+
+
+def show(connection: duckdb.DuckDBPyConnection, kept: Artifact, ids: Sequence[str]) -> None:
+    """Create table `documents` (id, source, text) of the beginnings of some kept and dropped texts.
+
+    As they leave the mill: personal data is out of both. One look at all texts serves all sections.
+    """
+    views = [str(path) for path in [*kept_tables(kept), *dropped_tables(kept)]]
+    connection.execute(
+        "CREATE TABLE documents AS SELECT id, source, left(text, $length) AS text FROM read_parquet($views) "
+        "SEMI JOIN (SELECT unnest($ids::VARCHAR[]) AS id) USING (id)",
+        {"views": views, "ids": list(ids), "length": LENGTH + LONGEST_ADDRESS},
+    )
 
 
 def columns(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:

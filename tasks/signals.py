@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import SignalsConfig, SignatureConfig
-from tasks.parts import Part, build_parts, one_table, shard_parts, tables_beside
+from tasks.parts import Part, build_parts, digests, one_table, shard_parts, tables_beside
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
@@ -23,7 +23,9 @@ def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Art
     """One part for every shard of the corpus, with the languages of its documents."""
     return [
         Part({**part.material, "languages": digest}, (*part.arguments, paths))
-        for part, (digest, paths) in zip(shard_parts(corpus, config), tables_beside(corpus, languages), strict=True)
+        for part, (digest, paths) in zip(
+            shard_parts(corpus, config), tables_beside(digests(corpus), languages), strict=True
+        )
     ]
 
 

@@ -23,6 +23,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -35,7 +36,7 @@ from tasks.journal import Journal
 from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
 from tasks.sampler import sampled
-from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, artifact_key
+from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 
 logger = logging.getLogger("textmill.stage")
 
@@ -290,7 +291,7 @@ class Call:
         """Hash what is about to be read; an input found corrupt is rebuilt by the call that made it.
 
         Raises:
-            RuntimeError: the input is corrupt and this run does not know how it was made.
+            StoreError: the input is corrupt and this run does not know how it was made.
         """
         for name, value in self.inputs.items():
             artifacts = value if isinstance(value, list) else [value]
@@ -300,7 +301,7 @@ class Call:
     def _rebuilt(self, artifact: Artifact) -> Artifact:
         call = self.run.calls.get(artifact.key)
         if call is None:
-            raise RuntimeError(f"{artifact.name} is corrupt and was set aside: run the flow that made it again")
+            raise StoreError(f"{artifact.name} is corrupt and was set aside: run the flow that made it again")
         rebuilt, _ = call.execute()
         if rebuilt.digest != artifact.digest:
             logger.warning("%s was rebuilt with another digest; is its stage deterministic?", rebuilt.name)
@@ -330,21 +331,25 @@ class Call:
 
 def environment(resources: Resources) -> dict[str, Any]:
     """What the manifest records about the machine and the code, beside what is in the key."""
-    names = ("duckdb", "numpy", "pyarrow", "textmill", "tokenizers", "torch")
-    packages = {}
-    for name in names:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # an uninstalled checkout has no distribution of its own
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "processor": processor(),
         "system": platform.system(),
         "threads": resources.threads,
-        "packages": packages,
+        "packages": dict(_packages()),
     }
+
+
+@cache
+def _packages() -> Mapping[str, str]:
+    found = {}
+    for name in ("duckdb", "numpy", "pyarrow", "textmill", "tokenizers", "torch"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # an uninstalled checkout has no distribution of its own
+    return found
 
 
 def sidecar(artifact: Artifact) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def substring(
         spans,
         work.directory / "leftovers.parquet",
         config,
-        verdict_paths=[artifact.file("verdicts.parquet") for artifact in verdicts],
+        verdict_paths=[shard.path for artifact in verdicts for shard in artifact.shards()],
         duplicate_paths=[artifact.file("duplicates.parquet") for artifact in duplicates],
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,

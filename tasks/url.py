@@ -35,7 +35,7 @@ def url_dedupe(work: Work, config: UrlDedupeConfig, *, urls: Artifact, verdicts:
         [shard.path for shard in urls.shards()],
         work.directory / "duplicates.parquet",
         config,
-        verdict_paths=[verdict.file("verdicts.parquet") for verdict in verdicts],
+        verdict_paths=[shard.path for artifact in verdicts for shard in artifact.shards()],
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,

@@ -1,12 +1,17 @@
 """Configuration of the lists that a user brings: banned addresses, bad words, documents to keep or to drop."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from data_quality.config.base import StrictModel
+from data_quality.errors import UsageError
+
+WILD = ("*", "?")
+"""What makes a pattern of an entry."""
 
 
 class ListFile(StrictModel):
@@ -31,11 +36,11 @@ class ListFile(StrictModel):
         """The entries in order, each once. Raises ValueError for a file that cannot be read or that changed."""
         content = self._content()
         if self.sha256 is not None and hashlib.sha256(content).hexdigest() != self.sha256:
-            raise ValueError(f"the list {self.path} changed while it was in use; run it again")
+            raise UsageError(f"the list {self.path} changed while it was in use; run it again")
         try:
             lines = content.decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
-            raise ValueError(f"the list {self.path} is not UTF-8: {error}; save it as UTF-8") from error
+            raise UsageError(f"the list {self.path} is not UTF-8: {error}; save it as UTF-8") from error
         stripped = (line.strip() for line in lines)
         return list(dict.fromkeys(line for line in stripped if line and not line.startswith("#")))
 
@@ -43,7 +48,7 @@ class ListFile(StrictModel):
         try:
             return Path(self.path).read_bytes()
         except OSError as error:
-            raise ValueError(f"the list {self.path} cannot be read: {error.strerror}") from error
+            raise UsageError(f"the list {self.path} cannot be read: {error.strerror}") from error
 
 
 class UrlLists(StrictModel):
@@ -95,6 +100,14 @@ class DocumentList(StrictModel):
         return DocumentList(
             ids=_with_entries(self.ids, self.ids_file), sources=_with_entries(self.sources, self.sources_file)
         )
+
+    def named(self, name: Callable[[str], str]) -> "DocumentList":
+        """The same with ids and sources as a corpus has them; patterns are compared with these as they stand."""
+
+        def as_written(entries: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(entry if any(wild in entry for wild in WILD) else name(entry) for entry in entries)
+
+        return self.model_copy(update={"ids": as_written(self.ids), "sources": as_written(self.sources)})
 
 
 def _with_entries(entries: tuple[str, ...], file: str | None) -> tuple[str, ...]:

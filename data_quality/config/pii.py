@@ -28,6 +28,11 @@ class PiiConfig(StrictModel):
     )
     cn_mobile: bool = Field(True, description="Chinese mobile numbers, with or without +86.")
     us_ssn: bool = Field(True, description="US social security numbers in the form 123-45-6789.")
+    ids: bool = Field(
+        True,
+        description="Replace such data in the ids of documents and the names of sources and files, too, by a hash: an "
+        "id stays one. Ids are replaced as they are read, so that all tables have the same.",
+    )
     style: Literal["tag", "placeholder", "hashed"] = Field(
         "tag",
         description="tag: `<email>`. placeholder: a value reserved for examples, such as `email@example.com`. hashed: "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_quality.config import KeepConfig
 from data_quality.dedupe.exact import GREEDY, PINNED, Workspace
-from data_quality.sql import single_row, sql_list
+from data_quality.sql import parquet, single_row, sql_list
 
 _COMPACT = r"'^(\d{4})(\d{2})(\d{2})(T|$)'"
 
@@ -18,12 +18,14 @@ class KeepTables:
     Attributes:
         verdicts: id and first_reason (null: passes) of every document; one that fails is never kept in favour of one
             that passes.
+        dropped: tables of DUPLICATES_SCHEMA: documents that an earlier step drops fail, too.
         scores: id and the column `score_column`, for policy best_score.
         documents: documents shards (id, metadata), for policy oldest.
         pinned: id of documents that must stay, whatever their twins or verdicts; unknown ids are ignored.
     """
 
     verdicts: Sequence[Path] = ()
+    dropped: Sequence[Path] = ()
     scores: Sequence[Path] = ()
     documents: Sequence[Path] = ()
     pinned: Sequence[Path] = ()
@@ -47,7 +49,8 @@ def ranking(workspace: Workspace, keep: KeepConfig, tables: KeepTables) -> Ranki
     """
     order, joins, material = preference(keep), [], ["s.text_hash", "s.source"]
     if tables.verdicts:
-        _load(workspace, "verdicts", tables.verdicts, "first_reason IS NOT NULL AS fails")
+        gone = f"SELECT dropped FROM {parquet(tables.dropped)}" if tables.dropped else "SELECT '' WHERE false"
+        _load(workspace, "verdicts", tables.verdicts, f"first_reason IS NOT NULL OR id IN ({gone}) AS fails")
         _all_judged(workspace)
         joins.append("LEFT JOIN verdicts ON verdicts.id = s.id")
         order = f"verdicts.fails, {order}"

@@ -84,6 +84,22 @@ class LineCounters:
         return hashes + np.repeat(of_document, _lengths(table["hashes"]))
 
 
+def occurring(path: Path, wanted: UInt64s) -> tuple[UInt64s, list[str]]:
+    """Which of some hashes a table of lines has, and the sources of its documents."""
+    bits = max(6, int(_SLOTS_PER_LINE * len(wanted)).bit_length())
+    shift = np.uint64(64 - bits)
+    slots = np.zeros(1 << bits, dtype=np.uint8)
+    _add(wanted, shift, slots)
+    found, sources = [np.empty(0, dtype=np.uint64)], set()
+    with pq.ParquetFile(path) as table:
+        for number in range(table.num_row_groups):
+            rows = table.read_row_group(number, columns=["source", "hashes"], use_threads=False).combine_chunks()
+            values = pc.list_flatten(rows["hashes"]).to_numpy()
+            found.append(np.unique(values[_reach(values, shift, slots, 1)]))
+            sources.update(pc.unique(rows["source"]).to_pylist())
+    return np.intersect1d(np.concatenate(found), wanted), sorted(sources)
+
+
 def _stored_lines(path: Path) -> int:
     """How many lines a table has at most, from its metadata."""
     metadata = pq.read_metadata(path)

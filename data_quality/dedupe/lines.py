@@ -3,7 +3,7 @@
 Three steps, so that a refresh repeats little: `line_shard` hashes the lines of one shard; `find_boilerplate` counts,
 over all shards, in how many documents each line stands, and keeps the few that stand in too many; `boilerplate_spans`
 looks these up in any shards and gives the spans that go. A new shard costs the first step for itself and one count over
-hashes; the spans of an old shard change only if a line it holds crossed the threshold.
+hashes; the spans of an old shard change only if a line it holds crossed the threshold, which `boilerplate_in` tells.
 """
 
 import hashlib
@@ -17,11 +17,12 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
 from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers
-from data_quality.dedupe.line_counters import LineCounters
+from data_quality.dedupe.line_counters import LineCounters, occurring
 from data_quality.scripts import HAN, HANGUL, KANA
 from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA
@@ -211,6 +212,24 @@ def _unnested(tables: str, scope: str) -> str:
         f'SELECT {scope} AS scope, id, unnest(hashes) AS hash, unnest(starts) AS "start", unnest(ends) AS "end" '
         f"FROM {tables}"
     )
+
+
+def boilerplate_in(line_paths: Sequence[Path], boilerplate_path: Path, config: BoilerplateConfig) -> Iterator[bytes]:
+    """For each table of lines the boilerplate that may stand in it: a Parquet file, equal where that is equal.
+
+    It has what `boilerplate_spans` looks at, not the number of documents, which changes with every one that is new.
+    Memory: one row group of a table of lines.
+    """
+    often = pq.read_table(boilerplate_path, columns=["scope", "hash", "first_id", "first_start"])
+    hashes = often["hash"].to_numpy()
+    for path in line_paths:
+        here, sources = occurring(path, hashes)
+        rows = np.isin(hashes, here)
+        if config.scope == "source":
+            rows &= pc.is_in(often["scope"], pa.array(sources, pa.string())).to_numpy()
+        sink = pa.BufferOutputStream()
+        pq.write_table(often.filter(pa.array(rows)).combine_chunks(), sink, compression="zstd")
+        yield bytes(sink.getvalue())
 
 
 def boilerplate_spans(

@@ -52,6 +52,7 @@ def near_dedupe(
     *,
     band_paths: Sequence[Path] = (),
     verdict_paths: Sequence[Path] = (),
+    duplicate_paths: Sequence[Path] = (),
     score_paths: Sequence[Path] = (),
     document_paths: Sequence[Path] = (),
     pinned_paths: Sequence[Path] = (),
@@ -74,6 +75,8 @@ def near_dedupe(
         band_paths: tables of `shared_bands` for these shards in this order, all groups; without any they are made.
         verdict_paths: Parquet with id and first_reason (null: passes) for every document; one that fails is never kept
             in favour of one that passes, unless it is pinned.
+        duplicate_paths: tables of DUPLICATES_SCHEMA, of an earlier step: what these drop counts as failed. For this,
+            `verdict_paths` are needed.
         score_paths: Parquet with id and `keep.score_column`, for policy best_score.
         document_paths: documents shards, whose metadata hold the date, for policy oldest.
         pinned_paths: Parquet with id of documents that must stay: never dropped, not even for each other.
@@ -98,7 +101,7 @@ def near_dedupe(
         InterruptedError: `should_stop` said so; nothing was written.
     """
     out_path = Path(out_path)
-    tables = KeepTables(verdict_paths, score_paths, document_paths, pinned_paths)
+    tables = KeepTables(verdict_paths, duplicate_paths, score_paths, document_paths, pinned_paths)
     with open_workspace(signature_paths, temp_directory, memory_limit, threads, band_paths) as workspace:
         order = ranking(workspace, config.keep, tables)
         refresh = None

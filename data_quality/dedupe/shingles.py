@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_quality.compiled import kernel
+from data_quality.kept_tables import kept_tables
 
 NORMAL_FORM_VERSION = f"1-unicode-{unicodedata.unidata_version}"
 """Shapes every shingle. The key of a stage that stores signatures has both: the first in the stage's version."""
@@ -58,6 +59,11 @@ def normal_form_table(numbers: str = "zero") -> tuple[npt.NDArray[np.uint32], np
     `table[c]` is kind << 24 | value. For WORD and SINGLE the value is the normalised code point; for EXPANDS it is
     start << 2 | length of a slice of `expansions` (Hangul syllables and a few Indic vowels decompose into several).
     """
+    table, expansions = kept_tables(f"normal-forms-{numbers}", lambda: _make_normal_forms(numbers), __file__)
+    return table, expansions
+
+
+def _make_normal_forms(numbers: str) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     code_points = np.arange(0x110000, dtype=np.uint32)
     table = code_points.copy()
     for first, last in _UNSPACED_SCRIPTS:

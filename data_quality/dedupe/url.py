@@ -14,6 +14,7 @@ import pyarrow as pa
 from data_quality.config import UrlDedupeConfig, UrlFormConfig
 from data_quality.dedupe.evidence import DUPLICATES_SCHEMA
 from data_quality.dedupe.keep import preference
+from data_quality.errors import UsageError
 from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.sql import open_database, parquet, single_row, write_rows
 
@@ -124,7 +125,7 @@ def _url_of(id: str, metadata: str, field: str, path: Path) -> str | None:
         return None
     url = json.loads(metadata).get(field)
     if url is not None and not isinstance(url, str):
-        raise ValueError(f"{path}: document {id!r} has the {field} {url!r}, which is no text: name another field")
+        raise UsageError(f"{path}: document {id!r} has the {field} {url!r}, which is no text: name another field")
     return url
 
 

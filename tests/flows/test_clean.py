@@ -130,26 +130,30 @@ def test_the_folder_of_a_cleaning_killed_between_its_renames_is_not_lost(
     assert ids(out, "kept") == before
 
 
-def failing(error: Exception) -> Callable[..., Any]:
-    def fail(config: CleanConfig) -> None:
-        raise error
+@pytest.fixture
+def command(documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`textmill clean` as it is typed."""
 
-    return fail
+    def command(*given: str) -> None:
+        quick = [f"--set={key}={value}" for key, value in QUICK.items()]
+        monkeypatch.setattr(sys, "argv", ["textmill", "clean", *given, "--out", str(tmp_path / "out"), *quick])
+        main()
+
+    monkeypatch.setattr("atexit.register", lambda function: function)
+    return command
 
 
-def test_only_what_a_stage_says_itself_counts_as_a_fault_of_the_configuration(
-    run: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", [ValueError("bad"), RuntimeError("bad"), pa.ArrowInvalid("bad"), RecursionError()])
+def test_a_fault_of_the_program_shows_its_traceback(
+    fault: Exception, command: Any, documents: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = ValueError("mixture.weights names the source 'x', which no document has")
-    said.add_note("in a note")
-    monkeypatch.setattr("flows.clean.curate", failing(said))
-    with pytest.raises(ConfigError, match=r"^mixture\.weights names the source 'x'.*\nin a note$"):
-        run()
-    for fault in (pa.ArrowInvalid("Column 'text' is not there"), RecursionError()):
-        monkeypatch.setattr("flows.clean.curate", failing(fault))
-        with pytest.raises(type(fault)) as caught:
-            run()
-        assert caught.value is fault
+    def fail(*given: Any, **named: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr("data_quality.rules.judge", fail)
+    with pytest.raises(type(fault)) as caught:
+        command(str(documents))
+    assert caught.value is fault
 
 
 @pytest.mark.parametrize(
@@ -162,6 +166,15 @@ def test_only_what_a_stage_says_itself_counts_as_a_fault_of_the_configuration(
             {"rules.signals.custom": "[{name: own, function: 'no_such_module:f'}]"},
             "signals.custom: cannot load no_such_module:f",
         ),
+        (
+            '{"text": "one"}',
+            {"mixture.enabled": "true", "mixture.weights": "{x: 1}"},
+            "mixture.weights names the source 'x', which no document has",
+        ),
+        ('{"id": 1, "text": "one"}\n{"id": 1, "text": "two"}', {"ingest.sources.0.id_column": "id"}, "occur more than"),
+        ('{"text": "one"}', {"rules.keep.ids_file": "no-such-list"}, "the list no-such-list cannot be read"),
+        ('{"text": "one"}', {"rules.rulesets": "[gopher]"}, "unknown ruleset 'gopher'"),
+        ('{"text": "one"}', {"pii.style": "hashed"}, "needs a secret key of at least 16 bytes"),
     ],
 )
 def test_faults_of_the_input_and_of_own_signals_are_one_line(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_quality.errors import UsageError
 from tasks.cluster import BATCH_SECONDS, LAST_SECONDS, Batch, batch_end, map_in_batches, run_batch
 from tasks.run import Resources, Run
 from tasks.store import Store
@@ -73,7 +74,7 @@ def test_an_error_names_the_item_of_the_batch(tmp_path: Path) -> None:
 
 
 def test_outside_of_a_flow_the_error_says_what_to_use() -> None:
-    with pytest.raises(RuntimeError, match="inside a Prefect flow run only; use processes or threads"):
+    with pytest.raises(UsageError, match="inside a Prefect flow run only; use processes or threads"):
         map_in_batches(square_slowly, [(1, 0.0)], [1], Resources(runner="dask"), "squares", print, None)
 
 

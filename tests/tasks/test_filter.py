@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data_quality.config import PerplexityConfig, QualityConfig, SignalsConfig
+from data_quality.config import DocumentList, PerplexityConfig, QualityConfig, SignalsConfig
 from data_quality.line_edits import edit_lines
 from data_quality.spans import Edit, apply_edits
 from data_quality.sql import connect
@@ -133,6 +133,21 @@ def test_views_of_documents_that_were_cut_otherwise_meanwhile(tmp_path: Path) ->
         ids = "SELECT id FROM read_parquet(?)"
         views = rows(ids, [[str(shard.path), str(shard.path.with_name(DROPPED))]])
         assert {row["id"] for row in views} == {row["id"] for row in rows(ids, [str(decided.path)])}
+
+
+def test_a_few_light_parts_are_not_sent_to_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> None:
+        raise AssertionError("sent to the cluster")
+
+    monkeypatch.setattr("tasks.parts.map_in_batches", refuse)
+    store = Store(tmp_path)
+    with use_run(Run(store, Resources(workers=1, threads=1), Display(quiet=True))):
+        measured = signals(SignalsConfig(), corpus=pages())
+    with use_run(Run(store, Resources(workers=1, threads=1, runner="dask"), Display(quiet=True))):
+        assert judge(JudgeRequest(rulesets=()), signals=measured, scores=[]).counts()["passed"] > 0
+        monkeypatch.setattr("tasks.parts.FEW", 0)
+        with pytest.raises(AssertionError, match="sent to the cluster"):
+            judge(JudgeRequest(rulesets=(), drop=DocumentList(ids=("x",))), signals=measured, scores=[])
 
 
 def test_what_does_not_fit_into_memory_never_lies_in_the_artifact(

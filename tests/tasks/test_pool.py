@@ -49,6 +49,26 @@ def test_one_worker_or_one_item_is_done_in_this_process() -> None:
     assert set(processes) == {os.getpid()}
 
 
+def test_a_few_light_items_start_no_pool() -> None:
+    processes: set[int] = set()
+
+    def run(count: int, light: bool = True) -> None:
+        processes.clear()
+        items = [(n, 0.0) for n in range(count)]
+        pool.map_in_processes(square_slowly, items, 2, lambda i, result: processes.add(result[1]), light)
+
+    run(pool.FEW)
+    assert processes == {os.getpid()}
+    assert pool._pool is None
+    run(2, light=False)
+    assert os.getpid() not in processes
+    run(2)  # the pool is there
+    assert os.getpid() not in processes
+    pool.shut_down()
+    run(pool.FEW + 1)
+    assert os.getpid() not in processes
+
+
 def test_an_exception_comes_with_the_workers_traceback_and_ends_the_others(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
