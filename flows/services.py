@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-import psutil
-
 from flows.processes import Record, end_tree, listens, tree_rss
 from tasks import home
+from tasks.host import started
 
 SERVERS = ("prefect", "mlflow")
 SERVICES = (*SERVERS, "worker")
@@ -199,8 +198,7 @@ def _start(name: str) -> None:
             start_new_session=True,
         )
     _OWN_CHILDREN.append(child)
-    created = psutil.Process(child.pid).create_time()
-    record = Record(child.pid, created, url(name), str(home.home()), _checkout())
+    record = Record(child.pid, started(child.pid), url(name), str(home.home()), _checkout())
     draft = _pid_file(name).with_suffix(".tmp")
     draft.write_text(json.dumps(asdict(record)))
     os.replace(draft, _pid_file(name))

@@ -1,7 +1,6 @@
 """Pretraining a model of any kind on tokens: its recipe, the one trainer, and what is written at the end."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def pretrain(given: Given, checkpoints: Path, out_dir: Path, hooks: Hooks | None
         untrained = recipe.evaluate(recipe.untrained().to(trainer.device))
     save_model(recipe.model, given.tokenizer_dir, out_dir)
     return {
-        **asdict(result),
+        **result.figures(),
         "checkpoint": result.checkpoint.name,
         "parameters": given.settings.model.parameter_count(),
         "sequences": len(recipe.examples),

@@ -21,7 +21,7 @@ from typing import Any
 from tasks.files import read_json
 from tasks.heartbeat import is_alive, read_run
 from tasks.host import marked_process_runs
-from tasks.journal import read_events
+from tasks.journal import noted_stages
 from tasks.store import Store
 
 KEEP_RUNS = 5
@@ -112,7 +112,7 @@ def _is_live(run_directory: Path) -> bool:
 def _roots(store: Store, kept_runs: list[Path]) -> set[tuple[str, str]]:
     roots = {(alias["stage"], alias["key"]) for alias in store.aliases().values()}
     for directory in kept_runs:
-        roots |= {(event["stage"], event["key"]) for _, event in read_events(directory / "stages.jsonl")}
+        roots |= set(noted_stages(directory))
     return roots
 
 

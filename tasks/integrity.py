@@ -15,9 +15,15 @@ SCRATCH_DIRECTORY = "_scratch"  # what a build needs to go on after a kill, drop
 
 
 def checksum_of(manifest: Mapping[str, Any]) -> str:
-    """A manifest's own SHA-256, so that a flipped byte in it does not pass for another config or digest."""
+    """The SHA-256 of a manifest or another record, so that a flipped byte does not pass for another value."""
     rest = {name: value for name, value in manifest.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON-able record as it will be read back, with its checksum."""
+    whole = dict(json.loads(json.dumps(record)))
+    return {**whole, "checksum": checksum_of(whole)}
 
 
 def manifest_problem(manifest: Any) -> str | None:

@@ -21,7 +21,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -29,13 +29,15 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from lm.train.guard import NonFiniteError
+from tasks.disk import DiskFull, room_on_disk
 from tasks.files import read_json, write_json
 from tasks.host import HOST
+from tasks.integrity import checksum_of, sealed
 from tasks.journal import Journal
 from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
 from tasks.sampler import sampled
-from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, artifact_key
+from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 
 logger = logging.getLogger("textmill.stage")
 
@@ -56,6 +58,7 @@ class NoConfig(BaseModel):
 
 
 PREFECT_PAUSE_SECONDS = 120.0
+SIDECAR = "sidecar.json"
 SHOWN_COUNTS = (
     "documents", "passed", "dropped", "exact", "near", "train", "test", "parameters", "tokens",
     "valid_bits_per_byte", "pretrained_bits_per_byte", "test_accuracy",
@@ -213,7 +216,8 @@ class Call:
             with run.store.build_lock(key, waiting=self.label):
                 found = run.store.find(name, key)  # whoever held the lock may have built it
                 if found is None:
-                    artifact = self._build(key)
+                    with room_on_disk(f"the stage {self.label}", run.store.root):
+                        artifact = self._build(key)
                     return self._done(artifact, "built", time.perf_counter() - started), False
         return self._done(found, "cached", time.perf_counter() - started), True
 
@@ -258,23 +262,27 @@ class Call:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             raise
         finally:
-            if status == "FINISHED":
-                journal.metrics({k: v for k, v in work.counts.items() if isinstance(v, int | float)}, step=0)
-            journal.write("end", status=status)
-            journal.close()
+            # a disk too full for the end of a failed build must not hide why it failed
+            with nullcontext() if status == "FINISHED" else suppress(OSError):
+                if status == "FINISHED":
+                    journal.metrics({k: v for k, v in work.counts.items() if isinstance(v, int | float)}, step=0)
+                journal.write("end", status=status)
+                journal.close()
         write_json(
-            partial / RUN_DIRECTORY / "sidecar.json",
-            {
-                "seconds": usage.seconds,
-                "peak_process_bytes": usage.peak_process_bytes,
-                "peak_total_bytes": usage.peak_total_bytes,
-                "host": HOST,
-                "created": time.time(),
-                "resources": run.resources.model_dump(),
-                "workers": work.workers,
-                "run": run.token,
-                "flow_run": run.flow_run_id,
-            },
+            partial / RUN_DIRECTORY / SIDECAR,
+            sealed(
+                {
+                    "seconds": usage.seconds,
+                    "peak_process_bytes": usage.peak_process_bytes,
+                    "peak_total_bytes": usage.peak_total_bytes,
+                    "host": HOST,
+                    "created": time.time(),
+                    "resources": run.resources.model_dump(),
+                    "workers": work.workers,
+                    "run": run.token,
+                    "flow_run": run.flow_run_id,
+                }
+            ),
         )
         artifact = run.store.publish(partial, self._manifest(key, work))
         if run.flow_run_id:
@@ -342,8 +350,19 @@ def environment(resources: Resources) -> dict[str, Any]:
 
 
 def sidecar(artifact: Artifact) -> dict[str, Any]:
-    """Seconds, peak memory and host of the build; no part of the artifact's digest."""
-    return dict(read_json(artifact.path / RUN_DIRECTORY / "sidecar.json"))
+    """Seconds, peak memory and host of the build; no part of the artifact's digest.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    path = artifact.path / RUN_DIRECTORY / SIDECAR
+    try:
+        found = dict(read_json(path))
+    except (ValueError, TypeError):
+        found = {"checksum": "none"}
+    if found.pop("checksum", checksum_of(found)) != checksum_of(found):
+        raise StoreError(f"{path} is damaged: remove {artifact.path}, run it again, and the stage is built anew")
+    return found
 
 
 def _through_prefect(call: Call) -> Artifact:
@@ -358,7 +377,7 @@ def _through_prefect(call: Call) -> Artifact:
     def build(inputs: dict[str, Any]) -> Any:
         try:
             artifact, reused = call.execute()
-        except NonFiniteError as error:  # its message says all: of what is raised Prefect prints the whole traceback
+        except (NonFiniteError, DiskFull) as error:  # said in full; of what is raised Prefect prints all the traceback
             return Failed(message=str(error), data=error)
         if reused:
             return Completed(name="Cached", message=f"reused {artifact.name}", data=artifact)

@@ -14,7 +14,6 @@ The manifest is written last and the directory is then renamed into place, so a 
 
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -28,10 +27,10 @@ from typing import Any
 from tasks.files import canonical_json, fsync_directory, read_json, write_json
 from tasks.integrity import (
     FORMAT,
-    checksum_of,
     content_problem,
     manifest_problem,
     own_files,
+    sealed,
     touched,
     write_stamps,
 )
@@ -207,8 +206,12 @@ class Store:
         return matches[0]
 
     def aliases(self) -> dict[str, dict[str, str]]:
-        """Every alias and the stage and key it stands for."""
-        return {path.stem: read_json(path) for path in sorted(self.alias_directory.glob("*.json"))}
+        """Every alias and the stage and key it stands for.
+
+        Raises:
+            StoreError: the file of one is damaged.
+        """
+        return {path.stem: _alias(path) for path in sorted(self.alias_directory.glob("*.json"))}
 
     def set_alias(self, name: str, artifact: Artifact) -> None:
         """Let `name` stand for an artifact from now on; garbage collection keeps it.
@@ -295,6 +298,20 @@ class Store:
                 os.close(descriptor)
 
     @contextmanager
+    def lock_if_free(self, key: str) -> Iterator[bool]:
+        """The same without waiting; yields whether it is held inside the block."""
+        descriptor = os.open(self.locks / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
     def build_lock(self, key: str, waiting: str = "") -> Iterator[None]:
         """The lock under which an artifact is built."""
         with self.lock(key, waiting):
@@ -317,6 +334,8 @@ class Store:
                 yield from ((stage, key) for stage, key in read_json(path))
             except FileNotFoundError:
                 return  # published since the listing
+            except (ValueError, TypeError):
+                logger.warning("%s is damaged; the build that wrote it makes it anew", path)
 
     def publish(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
         """Hash and fsync the files of a finished build, write its manifest, rename it into place.
@@ -337,8 +356,7 @@ class Store:
             fsync_directory(Path(directory))  # a synced file can still be lost with its entry
         digest = manifest.get("digest") or content_digest(files, manifest["parts"])
         # as it will be read back: JSON turns tuples into lists and every key into a string
-        whole = json.loads(json.dumps({"format": FORMAT, **manifest, "digest": digest, "files": files}))
-        whole["checksum"] = checksum_of(whole)
+        whole = sealed({"format": FORMAT, **manifest, "digest": digest, "files": files})
         write_json(partial / "manifest.json", whole)
         fsync_directory(partial)
         return self.adopt(partial, whole)
@@ -421,6 +439,16 @@ def content_digest(files: Iterable[Mapping[str, Any]], parts: Iterable[Mapping[s
     return hashlib.sha256(
         canonical_json([sorted((f["path"], f["sha256"]) for f in files), sorted(p["digest"] for p in parts)])
     ).hexdigest()
+
+
+def _alias(path: Path) -> dict[str, str]:
+    try:
+        alias = read_json(path)
+        return {"stage": str(alias["stage"]), "key": str(alias["key"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is damaged: remove it, and run the flow that gave the name {path.stem!r} again"
+        ) from error
 
 
 def _flock_saying_who(descriptor: int, what: str) -> None:
