@@ -1,6 +1,7 @@
 """A disk that is full, however a library says so, becomes one sentence that says which disk and what to do."""
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,8 +10,8 @@ from pathlib import Path
 from tasks.store import StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-SAID = ("no space left on device", "disk quota exceeded")
-"""What libraries written in other languages say in place of an error number: DuckDB, safetensors, Arrow, tokenizers."""
+SAID = re.compile(r"no space left on device|disk quota exceeded|\d+ requested and \d+ written", re.IGNORECASE)
+"""What libraries say in place of an error number: DuckDB, safetensors, tokenizers; the last one is NumPy."""
 
 
 class DiskFull(StoreError):
@@ -45,7 +46,7 @@ def full_disk(error: BaseException) -> BaseException | None:
         if found is None or id(found) in seen:
             continue
         seen.add(id(found))
-        if getattr(found, "errno", None) in FULL or any(words in str(found).lower() for words in SAID):
+        if getattr(found, "errno", None) in FULL or SAID.search(str(found)):
             return found
         waiting += [found.__context__, found.__cause__]  # the cause first
     return None

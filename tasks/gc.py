@@ -21,6 +21,7 @@ from typing import Any
 from tasks.files import read_json
 from tasks.heartbeat import is_alive, read_run
 from tasks.host import marked_process_runs
+from tasks.integrity import manifest_problem
 from tasks.journal import noted_stages
 from tasks.store import Store
 
@@ -140,6 +141,8 @@ def _made_of(directory: Path) -> Iterator[tuple[str, str]]:
     try:
         manifest: dict[str, Any] = read_json(directory / "manifest.json")
     except (FileNotFoundError, ValueError):
+        return
+    if manifest_problem(manifest) is not None:
         return
     yield from ((part["stage"], part["key"]) for part in manifest["parts"])
     yield from ((i["stage"], i["key"]) for inputs in manifest["inputs"].values() for i in inputs)

@@ -27,7 +27,7 @@ from tasks import cluster
 from tasks.disk import room_on_disk
 from tasks.files import canonical_json, write_json
 from tasks.heartbeat import beat, beating, is_alive, read_run, touch
-from tasks.host import HOST, started
+from tasks.host import HOST, process_runs, started
 from tasks.journal import Journal, end_for_dead, note_stage, noted_stages
 from tasks.progress import Display
 from tasks.shared import open_store
@@ -275,6 +275,29 @@ def dead_runs(store: Store) -> list[dict[str, Any]]:
     """Records of runs that say `running` but whose process is gone."""
     records = [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
     return [record for record in records if record.get("state") == "running" and not is_alive(record)]
+
+
+def untold_runs(store: Store) -> list[dict[str, Any]]:
+    """Records of runs that have ended, of which nobody has made sure yet that the Prefect server knows."""
+    records = [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
+    return [
+        record
+        for record in records
+        if record.get("state") in ("finished", "failed", "killed")
+        and record.get("flow_runs")
+        and not record.get("told")
+        and record.get("host") == HOST
+        and not process_runs(record["pid"], record["process_created"])
+    ]
+
+
+def mark_told(store: Store, record: Mapping[str, Any]) -> None:
+    """Record that the server knows how a run ended, unless another process has taken the run over meanwhile."""
+    directory = store.runs / record["token"]
+    with store.lock(f"run-{record['identity']}"):
+        now = read_run(directory)
+        if (now.get("state"), now.get("pid")) == (record["state"], record["pid"]):
+            write_json(directory / "run.json", {**now, "told": True})
 
 
 def mark_dead(store: Store, token: str) -> None:

@@ -59,6 +59,7 @@ class NoConfig(BaseModel):
 
 PREFECT_PAUSE_SECONDS = 120.0
 SIDECAR = "sidecar.json"
+REBUILDS = 3  # of one input, before its disk is held to be broken
 SHOWN_COUNTS = (
     "documents", "passed", "dropped", "exact", "near", "train", "test", "parameters", "tokens",
     "valid_bits_per_byte", "pretrained_bits_per_byte", "test_accuracy",
@@ -297,8 +298,20 @@ class Call:
         """
         for name, value in self.inputs.items():
             artifacts = value if isinstance(value, list) else [value]
-            sound = [a if self.run.store.verify(a) else self._rebuilt(a) for a in artifacts]
+            sound = [self._sound(artifact) for artifact in artifacts]
             self.inputs[name] = sound if isinstance(value, list) else sound[0]
+
+    def _sound(self, artifact: Artifact) -> Artifact:
+        """The artifact, or what it was rebuilt as until nothing of it is corrupt: a rebuild takes parts as found."""
+        for _ in range(REBUILDS):
+            if self.run.store.verify(artifact):
+                return artifact
+            artifact = self._rebuilt(artifact)
+        if not self.run.store.verify(artifact):
+            raise StoreError(
+                f"{artifact.name} is corrupt however often it is rebuilt: is the disk of {artifact.path} broken?"
+            )
+        return artifact
 
     def _rebuilt(self, artifact: Artifact) -> Artifact:
         call = self.run.calls.get(artifact.key)
