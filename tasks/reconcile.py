@@ -32,33 +32,41 @@ def reconcile_dead_runs(store: Store, current_flow_run: str | None = None) -> li
     with get_client(sync_client=True) as client:
         for record in dead:
             for flow_run_id in record["flow_runs"]:
-                _end(client, UUID(flow_run_id), finished=False, tasks_only=flow_run_id == current_flow_run)
+                current = flow_run_id == current_flow_run
+                _end(client, UUID(flow_run_id), died=True, finished=False, tasks_only=current)
             mark_dead(store, record["token"])
             logger.info("run %s had died and is marked as crashed", record["token"])
         for record in untold:
             for flow_run_id in record["flow_runs"]:
                 finished = record["state"] == "finished" and flow_run_id == record["flow_runs"][-1]
-                _end(client, UUID(flow_run_id), finished, tasks_only=flow_run_id == current_flow_run)
+                if flow_run_id != current_flow_run:
+                    _end(client, UUID(flow_run_id), died=False, finished=finished, tasks_only=False)
             mark_told(store, record)
     return [record["token"] for record in dead]
 
 
-def _end(client: object, flow_run_id: UUID, finished: bool, tasks_only: bool) -> None:
+def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_only: bool) -> None:
     """Put right what is not final of a flow run whose process is gone, and of its tasks."""
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.exceptions import ObjectNotFound
-    from prefect.states import Completed, Crashed
+    from prefect.states import Completed, Crashed, State
 
     assert isinstance(client, SyncPrefectClient)
     try:
         flow_run = client.read_flow_run(flow_run_id)
     except ObjectNotFound:
         return  # the Prefect database was replaced since
+
+    def open_(state: State | None) -> bool:
+        # one that ended by itself may wait for an approval or for its next attempt, and is left to that
+        return state is not None and (not state.is_final() if died else state.is_running() or state.is_cancelling())
+
     tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-    for task_run in tasks:
-        if task_run.state is not None and not task_run.state.is_final():
-            client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
-    if not tasks_only and flow_run.state is not None and not flow_run.state.is_final():
+    if died or open_(flow_run.state):
+        for task_run in tasks:
+            if open_(task_run.state):
+                client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
+    if not tasks_only and open_(flow_run.state):
         state = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE)
         client.set_flow_run_state(flow_run_id, state, force=True)

@@ -51,18 +51,18 @@ def little_memory(megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def small_files(kilobytes: int) -> None:
-    """No file may grow beyond so much: where no small disk can be mounted, as a disk that is full for large files."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, kilobytes * 1024))
-
-
 def slow_shards(seconds: float) -> None:
     """Shards of the tiny stages take so long."""
     os.environ["SQUARE_SECONDS"] = str(seconds)
 
 
+def environment(**variables: str) -> None:
+    """Variables of this process."""
+    os.environ.update(variables)
+
+
 FAULTS: dict[str, Callable[..., None]] = {
-    function.__name__: function for function in (clock_jumps, flaky_store, little_memory, small_files, slow_shards)
+    function.__name__: function for function in (clock_jumps, flaky_store, little_memory, slow_shards, environment)
 }
 
 

@@ -1,7 +1,6 @@
 """A store that misbehaves by a seeded plan: errors, time-outs, slowness, torn uploads and downloads, lost answers."""
 
 import random
-import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -105,8 +104,3 @@ class FlakyFileSystem(AbstractFileSystem):
 
 def _at(path: str) -> Path:
     return Path("/" + path.lstrip("/"))
-
-
-def spoil(folder: Path) -> None:
-    """Remove a store and all that is in it."""
-    shutil.rmtree(folder, ignore_errors=True)
