@@ -34,7 +34,7 @@ def room_on_disk(doing: str, folder: Path) -> Iterator[None]:
         full = full_disk(error)
         if full is None:
             raise
-        raise DiskFull(message(doing, Path(full.filename) if named(full) else folder)) from error
+        raise DiskFull(message(doing, named(full) or folder)) from error
 
 
 def full_disk(error: BaseException) -> BaseException | None:
@@ -52,9 +52,10 @@ def full_disk(error: BaseException) -> BaseException | None:
     return None
 
 
-def named(error: BaseException) -> bool:
-    """Whether an error names the file that could not be written."""
-    return isinstance(getattr(error, "filename", None), str)
+def named(error: BaseException) -> Path | None:
+    """The file that an error names as the one that could not be written, if it does."""
+    name = getattr(error, "filename", None)
+    return Path(name) if isinstance(name, str) else None
 
 
 def message(doing: str, path: Path) -> str:

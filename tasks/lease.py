@@ -28,7 +28,13 @@ logger = logging.getLogger("textmill.lease")
 LEASES = "leases"
 LEASE_SECONDS = 60.0  # how long the others wait for a machine that is gone; clocks may differ by much less
 POLL_SECONDS = 1.0
-LEASE_FIELDS = {"holder": str, "host": str, "pid": int, "created": (str, int, float), "expires": (int, float)}
+LEASE_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "holder": str,
+    "host": str,
+    "pid": int,
+    "created": (str, int, float),
+    "expires": (int, float),
+}
 
 
 @contextmanager

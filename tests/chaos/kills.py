@@ -27,7 +27,8 @@ def forget(stage: str, store: Path) -> None:
 def plan(seed: int, count: int, stages: list[str]) -> list[tuple[str, int, float]]:
     """(stage, signal, when, as a share of the stage's seconds): all stages in turn, in the order of the pipeline."""
     draw = random.Random(seed)
-    aims = [stages[i % len(stages)] for i in range(count)]
+    shuffled = draw.sample(stages, len(stages))
+    aims = [shuffled[i % len(stages)] for i in range(count)]
     drawn = [(aim, int(draw.choice(SIGNALS)), draw.random()) for aim in aims]
     return sorted(drawn, key=lambda aim: (stages.index(aim[0]), aim[2]))
 

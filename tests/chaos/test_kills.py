@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tests.asked import Answer, Ask
 from tests.chaos.checks import problems
-from tests.chaos.kills import killed, stage_of
+from tests.chaos.kills import killed
 
-COUNT = 22  # each stage once
+COUNT = 12  # of the 22 stages; the long form is benchmarks/chaos.py
 
 
 def test_killed_in_every_stage_it_ends_in_the_same_digests(
@@ -17,5 +17,5 @@ def test_killed_in_every_stage_it_ends_in_the_same_digests(
     found = killed(mill, tmp_path, alone, seed=1, count=COUNT, scope="all")
     assert found["last"]["digests"] == alone["digests"]
     assert found["left"] == []
-    assert len({stage for stage, _ in found["landed"]}) > len({stage_of(label) for label in alone["seconds"]}) / 2
+    assert len(found["landed"]) > COUNT / 2
     assert problems(tmp_path / "store") == []
