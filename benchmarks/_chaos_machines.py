@@ -1,10 +1,12 @@
 """Faults of one machine, as many as asked for: kills, full disks, stores, clocks, bits, memory (benchmarks.chaos)."""
 
+import math
 import random
 import shutil
 import signal
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from tests.chaos.small_disk import can_mount, small_disk, used
 
 Mill = Callable[..., Answer]
 SLOW = {"slow_shards": {"seconds": 0.03}}
+UNTIL = [math.inf]
+"""When a fault shall begin no further round, by `time.monotonic()`."""
 
 
 class Figures:
@@ -24,6 +28,7 @@ class Figures:
 
     def __init__(self, mill: Mill, root: Path) -> None:
         self.mill, self.root = mill, root
+        self.done = 0
         self.ended: Counter[str] = Counter()
         self.wrong: list[str] = []
 
@@ -54,15 +59,28 @@ class Figures:
             self.wrong.append(f"the last run: {answer.get('failed')}")
         self.wrong += problems(home / "store")
 
+    def rounds(self, count: int) -> Iterator[int]:
+        """So many rounds, by their numbers, or as many as there is time for."""
+        for number in range(count):
+            if time.monotonic() > UNTIL[0]:
+                return
+            yield number
+            self.done += 1
+
     def all(self, **more: Any) -> dict[str, Any]:
         """The figures."""
-        return {**more, "ended": dict(self.ended), "wrong": self.wrong[:20]}
+        return {
+            **({"rounds": self.done} if self.done else {}),
+            **more,
+            "ended": dict(self.ended),
+            "wrong": self.wrong[:20],
+        }
 
 
 def kills(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """Over every stage in turn, each built anew for it."""
     figures = Figures(mill, root)
-    found = killed(mill, root / "home", figures.alone("all"), seed, count, scope="all")
+    found = killed(mill, root / "home", figures.alone("all"), seed, count, UNTIL[0], scope="all")
     figures.wrong += [f"left: {command}" for command in found["left"]]
     figures.note(found["last"], "all")
     figures.wrong += problems(root / "home" / "store")
@@ -75,7 +93,7 @@ def workers(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """A worker of the pool, in the tiny stages: what is slow there is to be killed, not work."""
     figures, draw = Figures(mill, root), random.Random(seed)
     landed = 0
-    for number in range(count):
+    for number in figures.rounds(count):
         kill = {"signal": draw.choice([9, 15]), "stage": "squares", "after": draw.uniform(0, 0.4), "worker": True}
         home = root / f"home-{number}"
         answer = mill(home, scope="chain", workers=2, faults=SLOW, kill=kill)
@@ -89,7 +107,7 @@ def workers(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
 def twins(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """Three processes, one of them killed somewhere; each part of the work is done once by those that live."""
     figures, draw = Figures(mill, root), random.Random(seed)
-    for number in range(count):
+    for number in figures.rounds(count):
         stage = draw.choice(["numbers", "squares", "total"])
         kill = {"signal": draw.choice([9, 15]), "stage": stage, "after": draw.uniform(0, 0.1)}
         home = root / f"home-{number}"
@@ -107,12 +125,12 @@ def disk(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
         return {"wrong": [], "skipped": "only root may mount a small disk"}
     figures, draw = Figures(mill, root), random.Random(seed)
     full, number = 0, 0
-    while full < count:
+    while full < count and time.monotonic() < UNTIL[0]:
         folder = root / f"disk-{number}"
         number += 1
         with small_disk(folder, 64 * 1024) as resize:
             done = False
-            while not done and full < count:
+            while not done and full < count and time.monotonic() < UNTIL[0]:
                 resize(used(folder) + draw.randint(4, 600) * 1024)
                 done = figures.note(mill(folder / "home", scope="all"), "all", ("DiskFull: the disk is full",))
                 full += not done
@@ -124,7 +142,7 @@ def disk(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
 def store(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """Three machines on a store of which up to half of the operations go wrong, then on the same when it is well."""
     figures, draw = Figures(mill, root), random.Random(seed)
-    for number in range(count):
+    for number in figures.rounds(count):
         folder = root / f"store-{number}"
         for rate in (draw.uniform(0.1, 0.5), draw.uniform(0.1, 0.5), 0.0):
             faults = {"flaky_store": {"seed": draw.randrange(2**31), "rate": rate}}
@@ -140,7 +158,7 @@ def store(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
 def clock(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """Two processes on one store whose clocks jump, one of them killed, on one machine and on a shared store."""
     figures, draw = Figures(mill, root), random.Random(seed)
-    for number in range(count):
+    for number in figures.rounds(count):
         folder = root / f"clock-{number}"
         jumps = {"clock_jumps": {"seed": draw.randrange(2**31), "largest": draw.choice([60.0, 7200.0, 200_000.0])}}
         shared = {"store": f"file://{folder}/shared"} if number % 2 else {}
@@ -158,7 +176,7 @@ def bits(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     figures, draw = Figures(mill, root), random.Random(seed)
     figures.alone("all")
     flipped = 0
-    for number in range(count):
+    for number in figures.rounds(count):
         home = root / f"home-{number}"
         shutil.copytree(root / "alone-all", home)
         for directory in sorted((home / "store").glob("artifacts/*/*")):
@@ -174,7 +192,7 @@ def bits(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
 def memory(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """From a few megabytes of address space to enough, on one home after the other."""
     figures, draw = Figures(mill, root), random.Random(seed)
-    for number in range(count):
+    for number in figures.rounds(count):
         home = root / f"home-{number}"
         figures.note(mill(home, scope="all", faults={"little_memory": {"megabytes": draw.randint(4, 1200)}}), "all")
         figures.last(home, "all")

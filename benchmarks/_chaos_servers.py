@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import _chaos_machines as machines
 from benchmarks._chaos_machines import Figures, Mill
 from tests.chaos.proxy import Proxy
 from tests.chaos.server_faults import DRIVER, ServedHome, left_running, wait_until
@@ -29,7 +30,7 @@ def s3(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     figures, draw = Figures(mill, root), random.Random(seed)
     suffered = 0
     with s3_server() as port:
-        for number in range(count):
+        for number in figures.rounds(count):
             proxy = Proxy(port, draw.randrange(2**31), 0.1)
             bucket = f"chaos-{uuid.uuid4().hex}"
             well, ill = s3_environment(port), s3_environment(proxy.port)
@@ -102,6 +103,8 @@ def outages(
     draw, wrong = random.Random(seed), []
     ended: dict[str, int] = {}
     for number in range(count):
+        if time.monotonic() > machines.UNTIL[0]:
+            break
         store = {"STORE": str(home.folder / f"store-{number}"), "STAGE_CALLS": str(home.folder / "calls")}
         home.environment |= store
         (home.folder / "calls").unlink(missing_ok=True)
@@ -186,6 +189,8 @@ def dask(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     try:
         expected = json.loads(home.finish(*CLUSTER, "threads", HOME_OF_STORES=str(root / "t"), COUNT="12"))
         for number in range(count):
+            if time.monotonic() > machines.UNTIL[0]:
+                break
             variables = {"HOME_OF_STORES": str(root / f"d{number}"), "COUNT": "12", "SQUARE_SECONDS": "0.3"}
             (home.folder / "calls").unlink(missing_ok=True)
             flow = home.start(*CLUSTER, "dask", **variables)

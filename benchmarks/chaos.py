@@ -1,4 +1,4 @@
-"""Faults by the hundred: `python -m benchmarks.chaos --seed N [--only FAULT ...] [--count K] [--out FILE]`.
+"""Faults by the hundred: `python -m benchmarks.chaos --seed N [--only FAULT ...] [--count K] [--seconds S]`.
 
 The long form of tests/chaos: the same faults with more of them, drawn by the seed. What is run is a small pipeline of
 22 stages (sixty generated documents to the report), forked from a process that has imported everything, so that a kill
@@ -25,6 +25,7 @@ collection, no run that says it runs. Exits with 1 if anything of it does not ho
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--count", type=int, default=None)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="for each fault: no further round after them")
     parser.add_argument("--out", type=Path, default=None, help="a JSON file for the figures")
     arguments = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
@@ -71,6 +73,7 @@ def main() -> None:
             root = Path(folder) / name
             root.mkdir()
             started = time.monotonic()
+            machines.UNTIL[0] = started + arguments.seconds
             found[name] = fault(mill, root, arguments.seed, arguments.count or usual)
             found[name]["seconds"] = round(time.monotonic() - started)
             print(f"{name}: {json.dumps(found[name])}", flush=True)

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--retention", action="store_true")
     parser.add_argument("--folder", type=Path, default=None, help="where stores and database are; else a temporary one")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with tempfile.TemporaryDirectory(prefix="textmill-shards-", dir=arguments.folder) as folder:
         os.environ["TEXTMILL_HOME"] = folder
         from flows import services
@@ -62,7 +63,11 @@ def measure(folder: Path, arguments: argparse.Namespace) -> bool:
             built.append(run(arguments, runner))
             digests.add(built[-1]["digest"])
         each = [1000 * found["seconds"]["noop"] / arguments.shards for found in built]
-        print(f"{runner}: {statistics.median(each):.2f} ms a shard ({', '.join(f'{ms:.2f}' for ms in sorted(each))})")
+        processor = statistics.median(1000 * found["processor_seconds"] / arguments.shards for found in built)
+        shown = ", ".join(f"{ms:.2f}" for ms in sorted(each))
+        print(
+            f"{runner}: {statistics.median(each):.2f} ms a shard ({shown}); {processor:.2f} ms of this process's time"
+        )
         again = [run(arguments, runner) for _ in range(arguments.rounds)]
         digests |= {found["digest"] for found in again}
         if {state for found in again for state in found["states"].values()} != {"cached"}:

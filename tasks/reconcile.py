@@ -1,6 +1,7 @@
 """Put right what dead processes left: runs that still say `Running` in Prefect and in our own records."""
 
 import logging
+from typing import Any
 from uuid import UUID
 
 from tasks.run import dead_runs, mark_dead, mark_told, untold_runs
@@ -49,8 +50,9 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
     """Put right what is not final of a flow run whose process is gone, and of its tasks."""
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.objects import State
     from prefect.exceptions import ObjectNotFound
-    from prefect.states import Completed, Crashed, State
+    from prefect.states import Completed, Crashed
 
     assert isinstance(client, SyncPrefectClient)
     try:
@@ -58,7 +60,7 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
     except ObjectNotFound:
         return  # the Prefect database was replaced since
 
-    def open_(state: State | None) -> bool:
+    def open_(state: State[Any] | None) -> bool:
         # one that ended by itself may wait for an approval or for its next attempt, and is left to that
         return state is not None and (not state.is_final() if died else state.is_running() or state.is_cancelling())
 
@@ -68,5 +70,5 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
             if open_(task_run.state):
                 client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
     if not tasks_only and open_(flow_run.state):
-        state = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE)
-        client.set_flow_run_state(flow_run_id, state, force=True)
+        ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE)
+        client.set_flow_run_state(flow_run_id, ended, force=True)

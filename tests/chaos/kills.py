@@ -1,8 +1,10 @@
 """SIGKILL and SIGTERM at moments spread over all stages, each stage built anew for it."""
 
+import math
 import random
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,14 +36,26 @@ def plan(seed: int, count: int, stages: list[str]) -> list[tuple[str, int, float
 
 
 def killed(
-    mill: Callable[..., Answer], home: Path, undisturbed: Answer, seed: int, count: int, **request: Any
+    mill: Callable[..., Answer],
+    home: Path,
+    undisturbed: Answer,
+    seed: int,
+    count: int,
+    until: float = math.inf,
+    **request: Any,
 ) -> dict[str, Any]:
-    """Kill so often, run to the end, and say how many kills landed, what outlived them and how the last run ended."""
+    """Kill so often, run to the end, and say how many kills landed, what outlived them and how the last run ended.
+
+    Args:
+        until: when to kill no more, by `time.monotonic()`.
+    """
     seconds: dict[str, float] = {}
     for label, took in undisturbed["seconds"].items():
         seconds.setdefault(stage_of(label), took)
     landed, left = [], []
     for stage, number, share in plan(seed, count, list(seconds)):
+        if time.monotonic() > until:
+            break
         forget(stage, home / "store")
         kill = {"signal": number, "stage": stage, "after": share * min(seconds[stage], 1.0)}
         answer = mill(home, kill=kill, **request)
