@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reruns", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--runners", nargs="+", default=["threads", "processes"])
     parser.add_argument("--retention", action="store_true")
     parser.add_argument("--folder", type=Path, default=None, help="where stores and database are; else a temporary one")
     arguments = parser.parse_args()
@@ -56,7 +57,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> bool:
     """Print the figures. Returns whether all digests are equal."""
     print(f"empty database: {megabytes(folder):.2f} MB")
     digests = set()
-    for runner in ("threads", "processes"):
+    for runner in arguments.runners:
         built = []
         for _ in range(arguments.rounds):
             shutil.rmtree(folder / runner, ignore_errors=True)
@@ -77,7 +78,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> bool:
             f"  finished, run again: {flow:.2f} s the flow, {statistics.median(f['wall'] for f in again):.2f} s in all"
         )
     before = megabytes(folder)
-    runs = 4 * arguments.rounds
+    runs = 2 * arguments.rounds * len(arguments.runners)
     print(f"database after {runs} flow runs of {arguments.shards} shards: {before:.2f} MB")
     for _ in range(arguments.reruns):
         run(arguments, "threads")
