@@ -291,13 +291,16 @@ def _threshold(value: str) -> float | str | tuple[str, ...]:
 
 
 def _send_journals() -> None:
-    """What MLflow could not be sent while it was away."""
+    """What dead runs left open, and what MLflow could not be sent while it was away."""
     from mlflow import MlflowClient
 
+    from tasks.reconcile import reconcile_dead_runs
     from tasks.shipper import ship_all
     from tasks.store import Store
 
-    ship_all(Store(home.store_path()), MlflowClient())
+    store = Store(home.store_path())
+    reconcile_dead_runs(store)
+    ship_all(store, MlflowClient())
 
 
 if __name__ == "__main__":
