@@ -38,6 +38,7 @@ from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
 from tasks.sampler import sampled
 from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
+from tasks.termination import check_termination
 
 logger = logging.getLogger("textmill.stage")
 
@@ -206,6 +207,7 @@ class Call:
 
     def execute(self) -> tuple[Artifact, bool]:
         """Find or build the artifact. Returns it and whether it was reused."""
+        check_termination()
         run, name = self.run, self.stage.name
         started = time.perf_counter()
         key = self.key()

@@ -44,7 +44,8 @@ def killed(
     until: float = math.inf,
     **request: Any,
 ) -> dict[str, Any]:
-    """Kill so often, run to the end, and say how many kills landed, what outlived them and how the last run ended.
+    """Kill so often, run to the end, and say how many kills landed, after how many of them the run came to its end all
+    the same (a SIGTERM in the last stage may be lost), what outlived them and how the last run ended.
 
     Args:
         until: when to kill no more, by `time.monotonic()`.
@@ -52,7 +53,7 @@ def killed(
     seconds: dict[str, float] = {}
     for label, took in undisturbed["seconds"].items():
         seconds.setdefault(stage_of(label), took)
-    landed, left = [], []
+    landed, left, went_on = [], [], 0
     for stage, number, share in plan(seed, count, list(seconds)):
         if time.monotonic() > until:
             break
@@ -61,6 +62,6 @@ def killed(
         answer = mill(home, kill=kill, **request)
         if answer["landed"]:
             landed.append((stage, number))
-            assert answer["signal"] == signal.SIGKILL or answer["exit"], answer
+            went_on += answer["exit"] == 0
         left += answer["left"]
-    return {"landed": landed, "left": left, "last": mill(home, **request)}
+    return {"landed": landed, "left": left, "went_on": went_on, "last": mill(home, **request)}

@@ -109,7 +109,9 @@ def _in_child(request: dict[str, Any], answer: Any) -> None:
     status = 1
     try:
         os.dup2(2, 1)
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # as flows/start.py has it
+        from tasks.termination import exit_on_sigterm
+
+        exit_on_sigterm()  # as flows/start.py has it
         suffer(request.get("faults", {}))
         json.dump(pipeline(request), answer)
         status = 0
