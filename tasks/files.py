@@ -26,13 +26,18 @@ def read_json(path: Path) -> Any:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all: temporary file, fsync, rename. The directory must exist."""
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write JSON whole or not at all: temporary file, fsync, rename. The directory must exist.
+
+    Args:
+        durable: False for what a power cut may spoil, because whoever reads it can do without.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as handle:
         json.dump(value, handle, indent=1, ensure_ascii=False, sort_keys=True)
         handle.flush()
-        os.fsync(handle.fileno())
+        if durable:
+            os.fsync(handle.fileno())
     os.replace(temporary, path)
 
 

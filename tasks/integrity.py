@@ -55,7 +55,7 @@ def write_stamps(path: Path, manifest: Mapping[str, Any]) -> None:
         stat = (path / entry["path"]).stat()
         stamps[entry["path"]] = [stat.st_size, stat.st_mtime_ns]
     (path / RUN_DIRECTORY).mkdir(exist_ok=True)
-    write_json(path / RUN_DIRECTORY / "stamps.json", stamps)
+    write_json(path / RUN_DIRECTORY / "stamps.json", stamps, durable=False)  # a broken one has the files hashed again
 
 
 def touched(path: Path, manifest: Mapping[str, Any]) -> bool:

@@ -352,7 +352,8 @@ class Store:
                 sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
                 os.fsync(handle.fileno())
             files.append({"path": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": sha256})
-        for directory, _, _ in os.walk(partial):
+        for directory, inside, _ in os.walk(partial):
+            inside[:] = [name for name in inside if name != SCRATCH_DIRECTORY]
             fsync_directory(Path(directory))  # a synced file can still be lost with its entry
         digest = manifest.get("digest") or content_digest(files, manifest["parts"])
         # as it will be read back: JSON turns tuples into lists and every key into a string
@@ -365,12 +366,14 @@ class Store:
         """Rename a directory with a finished manifest into place, without its scratch."""
         stage, key = manifest["stage"], manifest["key"]
         target = self.artifacts / stage / key
+        first = not target.parent.exists()
         target.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             shutil.rmtree(partial / SCRATCH_DIRECTORY)
         os.rename(partial, target)
         fsync_directory(target.parent)
-        fsync_directory(self.artifacts)
+        if first:
+            fsync_directory(self.artifacts)
         write_stamps(target, manifest)
         self._verified.add(key)
         return Artifact(stage, key, manifest["digest"], target)
