@@ -230,6 +230,8 @@ def pipeline_run(
     identity = hashlib.sha256(canonical_json([flow, config])).hexdigest()[:16]
     with store.lock(f"run-{identity}"):  # two processes must not take over the same dead run
         directory = _unfinished(store, identity) or _new_directory(store, identity)
+        for left in directory.glob(".*.tmp"):  # of a process that was killed while it wrote
+            left.unlink()
         record = read_run(directory)
         record = {
             "flow": flow,

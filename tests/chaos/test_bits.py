@@ -59,6 +59,21 @@ def test_a_bit_flipped_in_every_artifact_at_once_is_mended_by_the_next_run(
     assert problems(root) == []
 
 
+def test_a_damaged_part_is_not_taken_into_a_new_artifact(
+    mill: Ask, undisturbed: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    """A stage reads its parts while it is built: those that are reused are hashed before."""
+    mill(tmp_path, scope="corpus")
+    artifacts = tmp_path / "store" / "artifacts"
+    for part in sorted((artifacts / "ingest.piece").iterdir()):
+        flip(part / "skipped.parquet", random.Random(1))
+    shutil.rmtree(artifacts / "ingest")
+    again = mill(tmp_path, scope="corpus")
+    assert again["exit"] == 0, again.get("traceback")
+    assert again["digests"] == undisturbed("corpus")["digests"]
+    assert problems(tmp_path / "store") == []
+
+
 def refusal(read: Callable[[], object]) -> str | None:
     """What the store says where it does not read something; any other error fails the test."""
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tasks.disk import DiskFull, full_disk, room_on_disk
+from tasks.files import write_json
 from tasks.journal import Journal, note_stage, noted_stages, read_events
 from tasks.run import Run
 from tasks.store import Store
@@ -178,3 +179,11 @@ def test_the_stages_message_names_the_disk(run: Run, store: Store, monkeypatch: 
     monkeypatch.setattr("tests.tasks.stages._log_call", full)
     with pytest.raises(DiskFull, match=f"the stage numbers could not write below {store.root}/x"):
         numbers(NumbersConfig())
+
+
+def test_json_that_cannot_be_written_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    write_json(tmp_path / "record.json", {"n": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "record.json", {"n": object()})
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+    assert json.loads((tmp_path / "record.json").read_text()) == {"n": 1}
