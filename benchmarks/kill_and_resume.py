@@ -1,30 +1,32 @@
-"""Kill a pipeline with SIGKILL again and again, run it again each time, and compare it with one left alone.
+"""Kill a pipeline again and again, run it again each time, and compare it with one left alone.
 
     python -m benchmarks.kill_and_resume --kills 30 --seed 0
 
-Two runs of one configuration, each with a store of its own: one undisturbed, one killed at moments spread over all
-stages, among them the inside of a checkpoint write and of a manifest write. Every stage's content digest must be equal
-in the end (the report aside: it tells of seconds). After every kill it is also checked that no worker is left.
-Exits with 1 if anything differs.
+Two runs of one configuration, each with a store of its own: one undisturbed, one killed (SIGKILL and SIGTERM, drawn) at
+moments spread over all stages, among them the inside of a checkpoint write and of a manifest write. Every digest must
+be equal in the end (the report aside: it tells of seconds). After every kill it is also checked that no worker is left,
+and in the end that nothing says it runs in Prefect or MLflow and nothing is left in the store. Exits with 1 if not.
 """
 
 import argparse
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-PARTS = {"ingest": "ingest.piece", "filter_corpus": "filter.shard", "tokenize": "tokens.shard"}  # else <stage>.shard
+from tests.chaos.checks import problems
+from tests.chaos.kills import forget
+
 STAGES = (
     "ingest",
     "normalize",
@@ -50,6 +52,9 @@ SLOW_FSYNC = "KILL_AND_RESUME_SLOW_FSYNC"
 HALF_WRITTEN = {"checkpoint": "/checkpoints/.tmp", "manifest": "/.manifest.json."}
 """Writes that are aimed at, and what the path of such a file holds. Other fsyncs keep their speed."""
 PATIENCE_SECONDS = 300.0
+SIGNALS = (signal.SIGKILL, signal.SIGTERM)
+TERM_SECONDS = 60.0
+RUNNING = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
 
 
 def main() -> None:
@@ -75,12 +80,13 @@ def compare(config: Path, overrides: list[str], kills: int, seed: int) -> bool:
             killed = Path(root) / "killed"
             orphans = kill_repeatedly(command, killed, plan(kills, random.Random(seed)), seconds, random.Random(seed))
             resumed = finish(command, killed)
+            wrong = still_running(killed) + problems(killed / "store")
         finally:
             for home in ("undisturbed", "killed"):
                 subprocess.run(
                     [sys.executable, "-m", "flows.cli", "down"], env=environment(Path(root) / home), check=True
                 )
-    return report(undisturbed, resumed, orphans)
+    return report(undisturbed, resumed, orphans + wrong)
 
 
 def plan(kills: int, draw: random.Random) -> list[str]:
@@ -93,12 +99,6 @@ def plan(kills: int, draw: random.Random) -> list[str]:
 def stage_of(aim: str) -> str:
     """The stage in which an aimed moment lies."""
     return {"checkpoint": "pretrain", "manifest": "ingest"}.get(aim, aim)
-
-
-def forget(stage: str, store: Path) -> None:
-    """Remove what is finished of a stage that is aimed at again: it is built again, and must come out equal."""
-    for name in (stage, PARTS.get(stage, f"{stage}.shard")):
-        shutil.rmtree(store / "artifacts" / name, ignore_errors=True)
 
 
 def kill_repeatedly(
@@ -119,12 +119,15 @@ def kill_repeatedly(
             if aim not in HALF_WRITTEN:
                 time.sleep(draw.random() * seconds.get(aim, 1.0))
             children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            sent = draw.choice(SIGNALS)
+            process.send_signal(sent)
+            process.wait(timeout=TERM_SECONDS)
         finally:
-            process.kill()  # SIGKILL; also where the moment never came
+            process.kill()  # also where the moment never came, or a SIGTERM did not end it
             process.wait()
         orphans += [name for child in children if (name := outlives(child)) is not None]
-        landed = "" if process.returncode == -signal.SIGKILL else " (it had just ended)"
-        print(f"  kill {number:>2} of {len(aims)}: {aim}{landed}", flush=True)
+        landed = "" if process.returncode else " (it had just ended)"
+        print(f"  {signal.Signals(sent).name} {number:>3} of {len(aims)}: {aim}{landed}", flush=True)
     return orphans
 
 
@@ -164,6 +167,29 @@ def outlives(process: psutil.Process) -> str | None:
     return None
 
 
+def still_running(home: Path) -> list[str]:
+    """What says that it runs, in Prefect and in MLflow, while nothing does."""
+    ports = json.loads((home / "services" / "ports.json").read_text())
+    prefect, mlflow = (f"http://127.0.0.1:{ports[name]}/api" for name in ("prefect", "mlflow"))
+    found = [
+        f"flow run {run['name']} still runs" for run in ask(f"{prefect}/flow_runs/filter", flow_runs={"state": RUNNING})
+    ]
+    found += [
+        f"task run {run['name']} still runs" for run in ask(f"{prefect}/task_runs/filter", task_runs={"state": RUNNING})
+    ]
+    experiments = ask(f"{mlflow}/2.0/mlflow/experiments/search", max_results=10)["experiments"]
+    ids = [experiment["experiment_id"] for experiment in experiments]
+    runs = ask(f"{mlflow}/2.0/mlflow/runs/search", experiment_ids=ids, filter="attributes.status = 'RUNNING'")
+    return found + [f"MLflow run {run['info']['run_name']} still runs" for run in runs.get("runs", [])]
+
+
+def ask(url: str, **body: Any) -> Any:
+    """What a server answers to a JSON request."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
 def finish(command: list[str], home: Path) -> dict[str, Any]:
     """Run to the end, undisturbed, and return what `--json` prints."""
     done = subprocess.run(command, env=environment(home), stdout=subprocess.PIPE, check=True)
@@ -188,8 +214,8 @@ def report(undisturbed: dict[str, Any], resumed: dict[str, Any], orphans: list[s
             verdict, same = f"DIFFERS: {other['digest']}", False
         print(f"  {label:<28} {stage['digest'][:16]}  {verdict}")
     for command in orphans:
-        print(f"  a worker outlived its parent: {command}")
-    print("all digests equal, no process left" if same and not orphans else "NOT EQUAL")
+        print(f"  left: {command}")
+    print("all digests equal, nothing left" if same and not orphans else "NOT EQUAL")
     return same and not orphans
 
 

@@ -17,8 +17,8 @@ class Record:
     """What a pid file holds."""
 
     pid: int
-    created: float
-    """Start time of the process in seconds since 1970, as psutil gives it."""
+    created: str | float
+    """When the process started, as `tasks.host.started` gives it."""
     url: str
     home: str
     checkout: str

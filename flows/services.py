@@ -31,6 +31,7 @@ from flows.records import read_record, recorded, remove_record, write_record
 from flows.team import SERVERS as _URL_VARIABLE
 from flows.team import read_team
 from tasks import home
+from tasks.host import started
 
 SERVERS = ("prefect", "mlflow")
 SERVICES = (*SERVERS, "worker")
@@ -230,8 +231,9 @@ def _start(name: str) -> None:
     with log_file(name).open("ab") as log:
         child = launch(name, port, team).start(log)
     _OWN_CHILDREN.append(child)
-    created = psutil.Process(child.pid).create_time()
-    record = Record(child.pid, created, url(name), str(home.home()), _checkout(), fingerprint(name, port, team))
+    record = Record(
+        child.pid, started(child.pid), url(name), str(home.home()), _checkout(), fingerprint(name, port, team)
+    )
     write_record(name, record)
 
 

@@ -3,8 +3,6 @@
 import importlib
 import json
 import os
-import signal
-import sys
 import time
 import urllib.request
 from typing import Any
@@ -19,6 +17,7 @@ from tasks.run import Run
 from tasks.scaling import PAGE, PREDICTION
 from tasks.shipper import EXPERIMENT
 from tasks.store import Artifact
+from tasks.termination import exit_on_sigterm
 
 
 def run_flow(entrypoint: str, config: running.Settings, quiet: bool, **parameters: bool) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def run_flow(entrypoint: str, config: running.Settings, quiet: bool, **parameter
     module, _, name = entrypoint.partition(":")
     flow = getattr(importlib.import_module(module), name)
     # Prefect ends the process with the signal it got; this way what is left to do below is still done
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    exit_on_sigterm()
     started = time.perf_counter()
     try:
         state = flow(config, **parameters, return_state=True)

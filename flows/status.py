@@ -8,7 +8,7 @@ from flows.status_prefect import prefect_now
 from tasks import home
 from tasks.cost import run_cost, store_size
 from tasks.heartbeat import is_alive, read_run
-from tasks.journal import read_events
+from tasks.journal import read_events, read_notes
 from tasks.store import RUN_DIRECTORY, Store
 
 SHOWN_RUNS = 10
@@ -48,7 +48,7 @@ def _run(store: Store, directory: Path) -> dict[str, Any]:
     record = read_run(directory)
     alive = is_alive(record)
     state = "dead" if record["state"] == "running" and not alive else record["state"]
-    events = [event for _, event in read_events(directory / "stages.jsonl")]
+    events = list(read_notes(directory))
     cost = None if alive else record.get("cost")  # of a run that was killed nobody wrote it down
     ended = record.get("ended") or record["heartbeat"]
     return {

@@ -242,6 +242,34 @@ class ScheduleConfig(StrictModel):
         return self.model_copy(update={"warmup_steps": max(1, round(0.02 * steps), min(100, steps // 10))})
 
 
+class GuardConfig(StrictModel):
+    """What becomes of a step whose loss or gradient norm is bad. It is never learned from; each one is recorded."""
+
+    non_finite: Literal["stop", "skip", "roll_back"] = Field(
+        default="stop",
+        description="A loss or gradient norm that is infinite or not a number. `stop`: the run ends before the update,"
+        " its last checkpoint is good. `skip`: no update, the next step goes on. `roll_back`: the weights of the last"
+        " snapshot are taken again, and training goes on behind the bad step: what was read since is left out.",
+    )
+    spike: Literal["ignore", "stop", "skip", "roll_back"] = Field(
+        default="ignore",
+        description="A loss or gradient norm far above those of the steps before; `ignore`: learned from.",
+    )
+    sigmas: float = Field(default=6.0, gt=0.0, description="Standard deviations above the mean that make a spike.")
+    window: int = Field(
+        default=128, ge=4, description="Good steps that mean and deviation are of; spikes are seen after half of them."
+    )
+    limit: int = Field(default=10, ge=0, description="Bad steps of a run that are put right; one more stops it.")
+    snapshot_interval: int = Field(
+        default=100, ge=1, description="`roll_back`: steps between snapshots, which are checkpoints that are kept."
+    )
+
+    @property
+    def rolls_back(self) -> bool:
+        """Whether snapshots are needed."""
+        return "roll_back" in (self.non_finite, self.spike)
+
+
 class TrainConfig(StrictModel):
     """One training run. Exactly one of `steps`, `tokens` and `epochs` says how long."""
 
@@ -257,6 +285,11 @@ class TrainConfig(StrictModel):
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, description="The optimiser.")
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig, description="The learning-rate schedule.")
     clip: float = Field(default=1.0, ge=0.0, description="Largest global gradient norm; 0 clips nothing (GPT-3: 1).")
+    guard: GuardConfig = Field(
+        default_factory=GuardConfig,
+        exclude_if=lambda guard: guard == GuardConfig(),  # what is trained without one keeps its key
+        description="What becomes of a step with a bad loss.",
+    )
     data_workers: int = Field(
         default=0,
         ge=0,

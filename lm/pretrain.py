@@ -1,7 +1,6 @@
 """Pretraining a model of any kind on tokens: its recipe, the one trainer, and what is written at the end."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def pretrain(
             untrained = recipe.evaluate(recipe.untrained().to(trainer.device))
         save_model(model, given.tokenizer_dir, out_dir)
         return {
-            **asdict(result),
+            **result.figures(),
             "checkpoint": result.checkpoint.name,
             "parameters": given.settings.model.parameter_count(),
             "sequences": len(recipe.examples),

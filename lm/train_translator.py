@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,7 +113,7 @@ def train_translator(
     save_translator(model, source_dir, target_dir, out_dir)
     _write_translations(out_dir / TRANSLATIONS, asked, found)
     return {
-        **asdict(result),
+        **result.figures(),
         "checkpoint": result.checkpoint.name,
         "parameters": model_config.parameter_count(),
         "train": dict(examples.summary()),

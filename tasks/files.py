@@ -26,14 +26,23 @@ def read_json(path: Path) -> Any:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all: temporary file, fsync, rename. The directory must exist."""
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write JSON whole or not at all: temporary file, fsync, rename. The directory must exist.
+
+    Args:
+        durable: False for what a power cut may spoil, because whoever reads it can do without.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as handle:
-        json.dump(value, handle, indent=1, ensure_ascii=False, sort_keys=True)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", encoding="utf-8") as handle:
+            json.dump(value, handle, indent=1, ensure_ascii=False, sort_keys=True)
+            handle.flush()
+            if durable:
+                os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # a full disk, a signal: nothing stays behind
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def file_sha256(path: Path) -> str:

@@ -23,7 +23,8 @@ from tasks.files import read_json
 from tasks.forgotten import noted
 from tasks.heartbeat import is_alive, read_run
 from tasks.host import marked_process_runs
-from tasks.journal import read_events
+from tasks.integrity import manifest_problem
+from tasks.journal import noted_stages
 from tasks.store import Store
 
 KEEP_RUNS = 5
@@ -121,8 +122,7 @@ def _named(store: Store) -> set[tuple[str, str]]:
 
 
 def _noted_by(runs: Iterable[Path]) -> set[tuple[str, str]]:
-    events = (event for directory in runs for _, event in read_events(directory / "stages.jsonl"))
-    return {(event["stage"], event["key"]) for event in events}
+    return {place for directory in runs for place in noted_stages(directory)}
 
 
 def _partial_stays(store: Store, partial: Path, rooted: set[tuple[str, str]], oldest: float) -> bool:
@@ -156,6 +156,8 @@ def _made_of(directory: Path) -> Iterator[tuple[str, str]]:
     try:
         manifest: dict[str, Any] = read_json(directory / "manifest.json")
     except (FileNotFoundError, ValueError):
+        return
+    if manifest_problem(manifest) is not None:
         return
     yield from ((part["stage"], part["key"]) for part in manifest["parts"])
     yield from ((i["stage"], i["key"]) for inputs in manifest["inputs"].values() for i in inputs)

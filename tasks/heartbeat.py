@@ -13,7 +13,7 @@ from typing import Any
 from tasks.beside import beside
 from tasks.files import read_json
 from tasks.host import HOST, process_runs
-from tasks.journal import read_events
+from tasks.journal import noted_stages
 from tasks.objects import ObjectError
 from tasks.shared import SharedStore
 from tasks.store import Store
@@ -26,10 +26,15 @@ DEAD_SECONDS = 120.0  # many beats, and more than clocks differ
 
 
 def read_run(directory: Path) -> dict[str, Any]:
-    """A run's record with the time of its last heartbeat; empty when it was killed before it had one."""
+    """A run's record with the time of its last heartbeat; empty when it was killed before it had one, or is damaged."""
     try:
         record = dict(read_json(directory / "run.json"))
+        if record["state"] == "running" and not {"identity", "pid", "process_created"} <= record.keys():
+            raise ValueError("it does not say which process runs it")
     except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("%s is damaged (%s): that run is passed over", directory / "run.json", error)
         return {}
     try:
         record["heartbeat"] = (directory / HEARTBEAT).stat().st_mtime
@@ -60,12 +65,15 @@ def beating(store: Store, directory: Path) -> Iterator[None]:
 
 def beat(store: Store, directory: Path) -> None:
     """One heartbeat. A shared store is told what the run has used so far, so that nothing of it is collected."""
-    touch(directory)
+    try:
+        touch(directory)
+    except OSError as error:  # a full disk: where the run has to write, it says so itself
+        logger.warning("the heartbeat of %s was not written: %s", directory.name, error)
     if not isinstance(store, SharedStore):
         return
     record = read_run(directory)
     shown = ("flow", "state", "host", "pid", "process_created", "started")
-    stages = dict.fromkeys((event["stage"], event["key"]) for _, event in read_events(directory / "stages.jsonl"))
+    stages = dict.fromkeys(noted_stages(directory))
     told = {name: record[name] for name in shown if name in record}
     try:
         store.remote.write_run(directory.name, {**told, "heartbeat": time.time(), "stages": list(stages)})

@@ -45,6 +45,10 @@ _FIXED = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Without git on the machine MLflow's GitPython prints a page of warnings.
     "GIT_PYTHON_REFRESH": "quiet",
+    # Flow runs that ended long ago leave the server's database with their logs and artifacts, as events do after a
+    # week: it stays as large as what a month leaves. What was trained is on record in the store and in MLflow.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 86_400),
     # A dead run is noticed after three missed beats (flows/services.py: 90 s); 30 s is the least allowed.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "textmill,flows,tasks,data_quality,lm",

@@ -20,8 +20,8 @@ PIECES = "ingest.piece"
 def read_before(store: Store, pieces: Sequence[Piece], materials: Sequence[dict[str, Any]]) -> list[str | None]:
     """For each piece the folder of what was read of it under a part of its list, the longest there is; else None.
 
-    `materials` are the key materials of the pieces' parts. Looked for on this machine only; nothing depends on whether it
-    is there but the time that reading takes.
+    `materials` are the key materials of the pieces' parts. Looked for on this machine only; nothing depends on whether
+    it is there but the time that reading takes.
     """
     if not any(piece.forgotten for piece in pieces):
         return [None] * len(pieces)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.files import read_json, write_json
-from tasks.manifest_form import AliasForm, ManifestForm, form_problem
+from tasks.manifest_form import ManifestForm, form_problem
 
 logger = logging.getLogger("textmill.store")
 
@@ -19,9 +19,15 @@ SCRATCH_DIRECTORY = "_scratch"  # what a build needs to go on after a kill, drop
 
 
 def checksum_of(manifest: Mapping[str, Any]) -> str:
-    """A manifest's own SHA-256, so that a flipped byte in it does not pass for another config or digest."""
+    """The SHA-256 of a manifest or another record, so that a flipped byte does not pass for another value."""
     rest = {name: value for name, value in manifest.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON-able record as it will be read back, with its checksum."""
+    whole = dict(json.loads(json.dumps(record)))
+    return {**whole, "checksum": checksum_of(whole)}
 
 
 def manifest_problem(manifest: Any) -> str | None:
@@ -33,18 +39,6 @@ def manifest_problem(manifest: Any) -> str | None:
     if manifest["checksum"] != checksum_of(manifest):
         return "its manifest was changed"
     return form_problem(ManifestForm, manifest)
-
-
-def parse_alias(name: str, content: bytes) -> dict[str, str] | None:
-    """The stage and key that an alias stands for; a damaged one is logged, and nothing is called so."""
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        found = None
-    if problem := form_problem(AliasForm, found):
-        logger.warning("the alias %s is damaged (%s): set it again", name, problem)
-        return None
-    return dict(found)
 
 
 def own_files(directory: Path) -> Iterator[Path]:
@@ -67,7 +61,7 @@ def write_stamps(path: Path, manifest: Mapping[str, Any]) -> None:
         stat = (path / entry["path"]).stat()
         stamps[entry["path"]] = [stat.st_size, stat.st_mtime_ns]
     (path / RUN_DIRECTORY).mkdir(exist_ok=True)
-    write_json(path / RUN_DIRECTORY / "stamps.json", stamps)
+    write_json(path / RUN_DIRECTORY / "stamps.json", stamps, durable=False)  # a broken one has the files hashed again
 
 
 def touched(path: Path, manifest: Mapping[str, Any]) -> bool:

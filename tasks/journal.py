@@ -15,6 +15,7 @@ The kinds of event:
     end       status: FINISHED | FAILED | KILLED
 """
 
+import errno
 import json
 import logging
 import math
@@ -29,6 +30,7 @@ from typing import Any
 logger = logging.getLogger("textmill.journal")
 
 JOURNAL = "journal.jsonl"
+STAGES = "stages.jsonl"
 
 
 class Journal:
@@ -52,10 +54,18 @@ class Journal:
         self.write("start", journal=journal, name=name, parent=parent, tags=dict(tags), params=dict(params))
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one event; a single write, so that a kill leaves whole lines and at most one torn last line."""
+        """Append one event; a single write, so that a kill leaves whole lines and at most one torn last line.
+
+        Raises:
+            OSError: the disk is full; the journal is as it was.
+        """
         line = json.dumps({"event": event, **fields}, ensure_ascii=False, default=str).encode() + b"\n"
         with self._lock:
-            self._handle.write(line)
+            written = self._handle.write(line)
+            if written != len(line):  # what the last free bytes took would tear the next event, too
+                descriptor = self._handle.fileno()
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Append metrics of one step; not-a-number is kept (as JSON NaN), a repeated step is not."""
@@ -63,8 +73,8 @@ class Journal:
         with self._lock:
             for key, value in values.items():
                 if (key, step) not in self._known:
-                    self._known.add((key, step))
                     self.write("metric", key=key, value=float(value), step=step, time=now)
+                    self._known.add((key, step))
 
     def next_step(self, key: str) -> int:
         """The step after the last one journaled for a metric."""
@@ -79,10 +89,11 @@ class Journal:
                 self._handle.close()
 
 
-def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Events from a byte offset on, each with the offset behind it; a torn last line is left for later.
+def _read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a file from a byte offset on, each with the offset behind it.
 
-    A line that is not JSON (a power cut can leave zeros) is skipped with a warning: what follows still counts.
+    A torn last line is left for later. A line that is not JSON (a power cut can leave zeros) is skipped with a warning:
+    what follows still counts.
     """
     try:
         handle = path.open("rb")
@@ -95,13 +106,61 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, An
                 return
             offset += len(line)
             try:
-                event = json.loads(line)
+                found = json.loads(line)
             except (ValueError, RecursionError):
-                event = None
-            if not isinstance(event, dict) or "event" not in event:
-                logger.warning("%s: the line that ends at byte %d is no event in JSON; skipped", path, offset)
+                found = None
+            if not isinstance(found, dict):
+                logger.warning("%s: the line that ends at byte %d is not JSON; skipped", path, offset)
                 continue
-            yield offset, event
+            yield offset, found
+
+
+def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The events of a journal, as `_read_lines` gives lines; one that is no event is skipped with a warning."""
+    for end, found in _read_lines(path, offset):
+        if "event" in found:
+            yield end, found
+        else:
+            logger.warning("%s: the line that ends at byte %d is no event; skipped", path, end)
+
+
+def end_for_dead(directory: Path) -> None:
+    """Write the end that a killed process could not write, so that its MLflow run does not stay `Running`.
+
+    Whoever takes the build up again writes another start, and the MLflow run is open again.
+    """
+    last = [e["event"] for _, e in read_events(directory / JOURNAL) if e["event"] in ("start", "end")][-1:]
+    if last == ["start"]:
+        journal = Journal(directory)
+        journal.write("end", status="KILLED")
+        journal.close()
+
+
+def note_stage(run_directory: Path, stage: str, key: str, state: str) -> None:
+    """Note, in a run's `stages.jsonl`, an artifact that it builds, has built or has reused."""
+    with (run_directory / STAGES).open("ab+") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        if size:
+            handle.seek(size - 1)
+            if handle.read(1) != b"\n":  # torn by a kill or a full disk: only that line is lost
+                handle.write(b"\n")
+        noted = {"stage": stage, "key": key, "state": state, "time": time.time()}
+        handle.write(json.dumps(noted).encode() + b"\n")
+
+
+def read_notes(run_directory: Path) -> Iterator[dict[str, Any]]:
+    """What a run has noted of its artifacts (`stage`, `key`, `state`, `time`), in order; some come more than once."""
+    for _, note in _read_lines(run_directory / STAGES):
+        if all(isinstance(note.get(name), str) for name in ("stage", "key", "state")):
+            yield note
+        else:
+            logger.warning("%s has a damaged line; skipped", run_directory / STAGES)
+
+
+def noted_stages(run_directory: Path) -> Iterator[tuple[str, str]]:
+    """The (stage, key) of each note, in order."""
+    for note in read_notes(run_directory):
+        yield note["stage"], note["key"]
 
 
 def history(path: Path) -> dict[str, list[tuple[int, float]]]:

@@ -3,6 +3,9 @@
 A lease is created by a conditional put, renewed by a thread, and removed at the end. One that has run out is taken over
 by a put that names the version it read. It saves work, no more: two builders of one key, after a network that was
 away or a clock that is wrong, do the work twice, and the first manifest wins (tasks/remote.py).
+
+A clock that is wrong must not make anybody wait for ever either: a lease that has not been renewed while somebody
+watched it for as long as it lasts is over, whatever time is written on it.
 """
 
 import json
@@ -16,10 +19,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import psutil
-
 from tasks.beside import beside
-from tasks.host import HOST, process_runs
+from tasks.host import HOST, process_runs, started
 from tasks.objects import ObjectError, Objects
 
 logger = logging.getLogger("textmill.lease")
@@ -27,6 +28,13 @@ logger = logging.getLogger("textmill.lease")
 LEASES = "leases"
 LEASE_SECONDS = 60.0  # how long the others wait for a machine that is gone; clocks may differ by much less
 POLL_SECONDS = 1.0
+LEASE_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "holder": str,
+    "host": str,
+    "pid": int,
+    "created": (str, int, float),
+    "expires": (int, float),
+}
 
 
 @contextmanager
@@ -38,7 +46,7 @@ def leased(objects: Objects, key: str, what: str, seconds: float = LEASE_SECONDS
         seconds: how long the lease lasts without being renewed.
     """
     name = f"{LEASES}/{key}.json"
-    me = {"holder": uuid.uuid4().hex, "host": HOST, "pid": os.getpid(), "created": psutil.Process().create_time()}
+    me = {"holder": uuid.uuid4().hex, "host": HOST, "pid": os.getpid(), "created": started()}
     _take(objects, name, me, what, seconds)
     try:
         with beside(partial(_renew, objects, name, me, seconds), "lease"):
@@ -62,19 +70,23 @@ def parse_lease(content: bytes) -> dict[str, Any] | None:
     """A lease as it was written; None for what is none."""
     try:
         lease = json.loads(content)
-        return lease if {"holder", "host", "pid", "created", "expires"} <= lease.keys() else None
-    except (ValueError, AttributeError):
+        typed = {name: isinstance(lease[name], kind) for name, kind in LEASE_FIELDS.items()}
+    except (ValueError, KeyError, TypeError):
         return None
+    return dict(lease) if all(typed.values()) else None
 
 
 def _take(objects: Objects, name: str, me: dict[str, Any], what: str, seconds: float) -> None:
     told = False
+    watched, since = "", 0.0
     while not objects.create(name, _content(me, seconds)):
         found = objects.read_tagged(name)
         if found is None:
             continue  # given back since
         lease = parse_lease(found[0])
-        if lease is None or expired(lease, time.time()):
+        if found[1] != watched:
+            watched, since = found[1], time.monotonic()
+        if lease is None or expired(lease, time.time()) or time.monotonic() - since > seconds:
             if objects.replace(name, _content(me, seconds), found[1]):
                 return
             continue  # another one who waited was faster

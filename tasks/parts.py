@@ -75,7 +75,8 @@ def build_parts(
     versions = library_versions(libraries)
     keys = [artifact_key(stage, version, part.material, versions, {}) for part in parts]
     work.store.need(work.directory, stage, ((stage, key) for key in keys))
-    found = work.store.find_all(stage, keys)
+    # hashed, for a stage may read them while it is built; a corrupt one is set aside and made anew
+    found = {key: part for key, part in work.store.find_all(stage, keys).items() if work.store.verify(part)}
     advance = work.progress.start(sum(part.weight for part in parts), unit)
     missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in found}
     advance(sum(part.weight for key, part in zip(keys, parts, strict=True) if key in found))

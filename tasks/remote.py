@@ -26,9 +26,10 @@ from typing import Any
 
 from tasks.files import canonical_json, write_json
 from tasks.host import process_mark
-from tasks.integrity import RUN_DIRECTORY, parse_alias
+from tasks.integrity import RUN_DIRECTORY
 from tasks.manifest_form import RecordForm, form_problem
 from tasks.objects import Objects
+from tasks.store import parse_alias
 
 logger = logging.getLogger("textmill.remote")
 
@@ -153,10 +154,15 @@ class Remote:
     # --- aliases and runs ----------------------------------------------------------------------------------------
 
     def aliases(self) -> dict[str, dict[str, str]]:
-        """Every alias and the stage and key it stands for; one that is damaged is left out with a warning."""
+        """Every alias and the stage and key it stands for.
+
+        Raises:
+            StoreError: one is damaged. What it stands for is not known, so that nothing may be collected.
+        """
         names = sorted(name for name in self.objects.listing(ALIASES) if name.endswith(".json"))
         found = {name.rpartition("/")[2].removesuffix(".json"): self.objects.read(name) for name in names}
-        return {name: alias for name, content in found.items() if content and (alias := parse_alias(name, content))}
+        where = f"{self.url}/{ALIASES}"
+        return {name: parse_alias(f"{where}/{name}.json", content) for name, content in found.items() if content}
 
     def set_alias(self, name: str, target: Mapping[str, str]) -> None:
         """Let a name stand for an artifact."""

@@ -21,18 +21,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks import cluster
 from tasks.cost import run_cost
+from tasks.disk import room_on_disk
 from tasks.files import canonical_json, write_json
 from tasks.heartbeat import beat, beating, is_alive, read_run, touch
-from tasks.host import HOST
-from tasks.journal import Journal, read_events
+from tasks.host import HOST, process_runs, started
+from tasks.journal import Journal, end_for_dead, note_stage, noted_stages, read_notes
 from tasks.progress import Display
 from tasks.shared import open_store
-from tasks.store import Artifact, Store
+from tasks.store import RUN_DIRECTORY, Artifact, Store
 
 if TYPE_CHECKING:
     from tasks.stage import Call
@@ -130,10 +130,7 @@ class Run:
         """Remember what became of a stage, for the summary and as a root of garbage collection."""
         self.records.append(record)
         if self.directory is not None:
-            with (self.directory / "stages.jsonl").open("a") as handle:
-                handle.write(
-                    json.dumps({"stage": record.stage, "key": record.artifact.key, "state": record.state}) + "\n"
-                )
+            note_stage(self.directory, record.stage, record.artifact.key, record.state)
 
     def reused(self, artifact: Artifact, label: str) -> None:
         """Note an artifact that a flow took by its alias, without asking its stage."""
@@ -147,9 +144,7 @@ class Run:
         """Tell the shipper that a stage's journal now exists; starts the shipper at the first."""
         if self.directory is None:
             return
-        with (self.directory / "stages.jsonl").open("a") as handle:
-            started = {"stage": stage, "key": key, "state": "started", "time": time.time()}
-            handle.write(json.dumps(started) + "\n")
+        note_stage(self.directory, stage, key, "started")
         if self._shipper is None and self.follow:
             self._shipper = self._start_shipper(subprocess.PIPE)
 
@@ -242,6 +237,8 @@ def pipeline_run(
     identity = hashlib.sha256(canonical_json([flow, config])).hexdigest()[:16]
     with store.lock(f"run-{identity}"):  # two processes must not take over the same dead run
         directory = _unfinished(store, identity) or _new_directory(store, identity)
+        for left in directory.glob(".*.tmp"):  # of a process that was killed while it wrote
+            left.unlink()
         record = read_run(directory)
         record = {
             "flow": flow,
@@ -250,12 +247,13 @@ def pipeline_run(
             "state": "running",
             "host": HOST,
             "pid": os.getpid(),
-            "process_created": psutil.Process().create_time(),
+            "process_created": started(),
             "flow_runs": [*record.get("flow_runs", []), *([flow_run_id] if flow_run_id else [])],
             "started": record.get("started", time.time()),
         }
-        touch(directory)  # first: a record without a fresh heartbeat looks dead to other machines
-        write_json(directory / "run.json", record)
+        with room_on_disk("the record of the run", directory):
+            touch(directory)  # first: a record without a fresh heartbeat looks dead to other machines
+            write_json(directory / "run.json", record)
     tags = {"textmill.run": directory.name, "textmill.flow": flow}
     if flow_run_id:
         tags["textmill.prefect_flow_run"] = flow_run_id
@@ -271,11 +269,14 @@ def pipeline_run(
         state = "failed" if isinstance(error, Exception) else "killed"
         raise
     finally:
-        journal.write("end", status={"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}[state])
-        journal.close()
+        try:
+            journal.write("end", status={"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}[state])
+            journal.close()
+            ended = {**record, "state": state, "ended": time.time(), "cost": run_cost(store, read_notes(directory))}
+            write_json(directory / "run.json", ended)
+        except OSError as error:  # a full disk must neither hide how the run ended nor leave processes behind
+            logger.warning("the end of run %s is not on record (%s); it counts as killed", directory.name, error)
         cluster.shut_down()
-        cost = run_cost(store, (event for _, event in read_events(directory / "stages.jsonl")))
-        write_json(directory / "run.json", {**record, "state": state, "ended": time.time(), "cost": cost})
         run.finish_shipping(KILLED_SHIPPER_WAIT_SECONDS if state == "killed" else SHIPPER_WAIT_SECONDS)
         beat(store, directory)
 
@@ -286,13 +287,47 @@ def dead_runs(store: Store) -> list[dict[str, Any]]:
     return [record for record in records if record.get("state") == "running" and not is_alive(record)]
 
 
+def untold_runs(store: Store) -> list[dict[str, Any]]:
+    """Records of runs that have ended, of which nobody has made sure yet that the Prefect server knows."""
+    records = [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
+    return [
+        record
+        for record in records
+        if record.get("state") in ("finished", "failed", "killed")
+        and record.get("flow_runs")
+        and not record.get("told")
+        and record.get("host") == HOST
+        and not process_runs(record["pid"], record["process_created"])
+    ]
+
+
+def mark_told(store: Store, record: Mapping[str, Any]) -> None:
+    """Record that the server knows how a run ended, unless another process has taken the run over meanwhile."""
+    directory = store.runs / record["token"]
+    with store.lock(f"run-{record['identity']}"):
+        now = read_run(directory)
+        if (now.get("state"), now.get("pid")) == (record["state"], record["pid"]):
+            write_json(directory / "run.json", {**now, "told": True})
+
+
 def mark_dead(store: Store, token: str) -> None:
-    """Record that a run's process is gone, unless another process has taken the run over meanwhile."""
+    """Record that a run's process is gone, unless another process has taken the run over meanwhile.
+
+    MLflow is told as well, with the next run that sends: what says `Running` there, the run and the stages that it had
+    begun and nobody builds now, ends as killed.
+    """
     directory = store.runs / token
     with store.lock(f"run-{read_run(directory)['identity']}"):
         record = read_run(directory)
-        if not is_alive(record):
-            write_json(directory / "run.json", {**record, "state": "killed"})
+        if is_alive(record):
+            return
+        for stage, key in set(noted_stages(directory)):
+            if (partial := store.partial / f"{stage}-{key}").exists():
+                with store.lock_if_free(key) as free:
+                    if free and partial.exists():
+                        end_for_dead(partial / RUN_DIRECTORY)
+        end_for_dead(directory)
+        write_json(directory / "run.json", {**record, "state": "killed"})
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

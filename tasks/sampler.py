@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -61,14 +61,13 @@ def _sample(
         if journal is not None and time.monotonic() >= next_journal:
             next_journal += JOURNAL_SECONDS
             memory = psutil.virtual_memory()
-            journal.metrics(
-                {
-                    "system/cpu_utilization_percentage": psutil.cpu_percent(),
-                    "system/process_resident_megabytes": sum(sizes) / 1e6,
-                    "system/system_memory_usage_percentage": memory.percent,
-                },
-                journal.next_step("system/cpu_utilization_percentage"),
-            )
+            figures = {
+                "system/cpu_utilization_percentage": psutil.cpu_percent(),
+                "system/process_resident_megabytes": sum(sizes) / 1e6,
+                "system/system_memory_usage_percentage": memory.percent,
+            }
+            with suppress(OSError):  # a full disk: what has to be written says so
+                journal.metrics(figures, journal.next_step("system/cpu_utilization_percentage"))
         if ended.wait(SAMPLE_SECONDS):
             usage.cpu_seconds, usage.energy_joules = processors.look(), energy.look()
             return

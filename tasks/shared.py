@@ -206,8 +206,8 @@ class SharedStore(Store):
     def _is_shared(self, path: Path) -> bool:
         try:
             return bool(read_json(path / RUN_DIRECTORY / SHARED)["store"] == self.url)
-        except (FileNotFoundError, ValueError):
-            return False
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return False  # shared.json is only a note: the store is asked
 
 
 def _by_stage(parts: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.files import read_json, write_json
-from tasks.journal import JOURNAL, read_events
+from tasks.journal import JOURNAL, noted_stages, read_events
 from tasks.registry import describe_version, register_reference, register_served, registered_version, retire
 from tasks.store import RUN_DIRECTORY, Store, StoreError
 
@@ -39,8 +39,7 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS",
 
 def stage_journals(store: Store, run_directory: Path) -> Iterator[tuple[str, Path]]:
     """The (key, journal directory) of every stage that a run built, wherever its artifact now is."""
-    for _, event in read_events(run_directory / "stages.jsonl"):
-        stage, key = event["stage"], event["key"]
+    for stage, key in noted_stages(run_directory):
         for directory in (store.artifacts / stage / key, store.partial / f"{stage}-{key}"):
             if (directory / RUN_DIRECTORY / JOURNAL).exists():
                 yield key, directory / RUN_DIRECTORY
@@ -129,8 +128,12 @@ def _send_rest(directory: Path, key: str, parent_id: str | None, client: Any) ->
 
 def _cursor(directory: Path) -> dict[str, Any]:
     try:
-        return dict(read_json(directory / CURSOR))
+        cursor = read_json(directory / CURSOR)
+        return {"offset": int(cursor["offset"]), "run_id": cursor["run_id"]}
     except FileNotFoundError:
+        return {"offset": 0, "run_id": None}
+    except (ValueError, KeyError, TypeError):
+        logger.warning("%s is damaged: sending all of that journal again, without harm", directory / CURSOR)
         return {"offset": 0, "run_id": None}
 
 

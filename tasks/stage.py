@@ -21,7 +21,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,13 +30,16 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from lm.train.guard import NonFiniteError
+from tasks.disk import DiskFull, room_on_disk
 from tasks.files import read_json, write_json
 from tasks.host import HOST, processor
+from tasks.integrity import checksum_of, sealed
 from tasks.journal import Journal
 from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
 from tasks.sampler import sampled
 from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
+from tasks.termination import check_termination
 
 logger = logging.getLogger("textmill.stage")
 
@@ -57,6 +60,8 @@ class NoConfig(BaseModel):
 
 
 PREFECT_PAUSE_SECONDS = 120.0
+SIDECAR = "sidecar.json"
+REBUILDS = 3  # of one input, before its disk is held to be broken
 SHOWN_COUNTS = (
     "documents", "passed", "dropped", "exact", "near", "train", "test", "parameters", "tokens",
     "valid_bits_per_byte", "pretrained_bits_per_byte", "test_accuracy",
@@ -204,6 +209,7 @@ class Call:
 
     def execute(self) -> tuple[Artifact, bool]:
         """Find or build the artifact. Returns it and whether it was reused."""
+        check_termination()
         run, name = self.run, self.stage.name
         started = time.perf_counter()
         key = self.key()
@@ -215,7 +221,8 @@ class Call:
             with run.store.build_lock(key, waiting=self.label):
                 found = run.store.find(name, key)  # whoever held the lock may have built it
                 if found is None:
-                    artifact = self._build(key)
+                    with room_on_disk(f"the stage {self.label}", run.store.root):
+                        artifact = self._build(key)
                     return self._done(artifact, "built", time.perf_counter() - started), False
         return self._done(found, "cached", time.perf_counter() - started), True
 
@@ -260,27 +267,31 @@ class Call:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             raise
         finally:
-            if status == "FINISHED":
-                journal.metrics({k: v for k, v in work.counts.items() if isinstance(v, int | float)}, step=0)
-            journal.write("end", status=status)
-            journal.close()
+            # a disk too full for the end of a failed build must not hide why it failed
+            with nullcontext() if status == "FINISHED" else suppress(OSError):
+                if status == "FINISHED":
+                    journal.metrics({k: v for k, v in work.counts.items() if isinstance(v, int | float)}, step=0)
+                journal.write("end", status=status)
+                journal.close()
         write_json(
-            partial / RUN_DIRECTORY / "sidecar.json",
-            {
-                "seconds": usage.seconds,
-                "cpu_seconds": usage.cpu_seconds,
-                "energy_joules": usage.energy_joules,
-                "peak_process_bytes": usage.peak_process_bytes,
-                "peak_total_bytes": usage.peak_total_bytes,
-                "host": HOST,
-                "created": time.time(),
-                "resources": run.resources.model_dump(),
-                "workers": work.workers,
-                "run": run.token,
-                "flow_run": run.flow_run_id,
-                # where sources lay, which is in no key: with it the stage can be called again (tasks/recipe.py)
-                "request": self.config.model_dump(mode="json") if isinstance(self.config, Keyed) else None,
-            },
+            partial / RUN_DIRECTORY / SIDECAR,
+            sealed(
+                {
+                    "seconds": usage.seconds,
+                    "cpu_seconds": usage.cpu_seconds,
+                    "energy_joules": usage.energy_joules,
+                    "peak_process_bytes": usage.peak_process_bytes,
+                    "peak_total_bytes": usage.peak_total_bytes,
+                    "host": HOST,
+                    "created": time.time(),
+                    "resources": run.resources.model_dump(),
+                    "workers": work.workers,
+                    "run": run.token,
+                    "flow_run": run.flow_run_id,
+                    # where sources lay, which is in no key: with it the stage can be called again (tasks/recipe.py)
+                    "request": self.config.model_dump(mode="json") if isinstance(self.config, Keyed) else None,
+                }
+            ),
         )
         artifact = run.store.publish(partial, self._manifest(key, work))
         if run.flow_run_id:
@@ -295,8 +306,20 @@ class Call:
         """
         for name, value in self.inputs.items():
             artifacts = value if isinstance(value, list) else [value]
-            sound = [a if self.run.store.verify(a) else self._rebuilt(a) for a in artifacts]
+            sound = [self._sound(artifact) for artifact in artifacts]
             self.inputs[name] = sound if isinstance(value, list) else sound[0]
+
+    def _sound(self, artifact: Artifact) -> Artifact:
+        """The artifact, or what it was rebuilt as until nothing of it is corrupt: a rebuild takes parts as found."""
+        for _ in range(REBUILDS):
+            if self.run.store.verify(artifact):
+                return artifact
+            artifact = self._rebuilt(artifact)
+        if not self.run.store.verify(artifact):
+            raise StoreError(
+                f"{artifact.name} is corrupt however often it is rebuilt: is the disk of {artifact.path} broken?"
+            )
+        return artifact
 
     def _rebuilt(self, artifact: Artifact) -> Artifact:
         call = self.run.calls.get(artifact.key)
@@ -353,8 +376,19 @@ def _packages() -> Mapping[str, str]:
 
 
 def sidecar(artifact: Artifact) -> dict[str, Any]:
-    """Seconds, peak memory and host of the build; no part of the artifact's digest."""
-    return dict(read_json(artifact.path / RUN_DIRECTORY / "sidecar.json"))
+    """Seconds, peak memory and host of the build; no part of the artifact's digest.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    path = artifact.path / RUN_DIRECTORY / SIDECAR
+    try:
+        found = dict(read_json(path))
+    except (ValueError, TypeError):
+        found = {"checksum": "none"}
+    if found.pop("checksum", checksum_of(found)) != checksum_of(found):
+        raise StoreError(f"{path} is damaged: remove {artifact.path}, run it again, and the stage is built anew")
+    return found
 
 
 def _through_prefect(call: Call) -> Artifact:
@@ -369,7 +403,7 @@ def _through_prefect(call: Call) -> Artifact:
     def build(inputs: dict[str, Any]) -> Any:
         try:
             artifact, reused = call.execute()
-        except NonFiniteError as error:  # its message says all: of what is raised Prefect prints the whole traceback
+        except (NonFiniteError, DiskFull) as error:  # said in full; of what is raised Prefect prints all the traceback
             return Failed(message=str(error), data=error)
         if reused:
             return Completed(name="Cached", message=f"reused {artifact.name}", data=artifact)

@@ -28,16 +28,16 @@ from typing import Any
 from tasks.files import canonical_json, fsync_directory, read_json, write_json
 from tasks.integrity import (
     FORMAT,
-    checksum_of,
     content_problem,
     manifest_problem,
     own_files,
-    parse_alias,
+    sealed,
     touched,
     write_stamps,
 )
 from tasks.integrity import RUN_DIRECTORY as RUN_DIRECTORY
 from tasks.integrity import SCRATCH_DIRECTORY as SCRATCH_DIRECTORY
+from tasks.manifest_form import AliasForm, form_problem
 
 logger = logging.getLogger("textmill.store")
 
@@ -208,10 +208,13 @@ class Store:
         return matches[0]
 
     def aliases(self) -> dict[str, dict[str, str]]:
-        """Every alias and the stage and key it stands for."""
+        """Every alias and the stage and key it stands for.
+
+        Raises:
+            StoreError: one is damaged. What it stands for is not known, so that nothing may be collected.
+        """
         paths = sorted(self.alias_directory.glob("*.json"))
-        found = {path.stem: parse_alias(path.stem, path.read_bytes()) for path in paths}
-        return {name: alias for name, alias in found.items() if alias is not None}
+        return {path.stem: parse_alias(str(path), path.read_bytes()) for path in paths}
 
     def set_alias(self, name: str, artifact: Artifact) -> None:
         """Let `name` stand for an artifact from now on; garbage collection keeps it.
@@ -298,6 +301,20 @@ class Store:
                 os.close(descriptor)
 
     @contextmanager
+    def lock_if_free(self, key: str) -> Iterator[bool]:
+        """The same without waiting; yields whether it is held inside the block."""
+        descriptor = os.open(self.locks / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
     def build_lock(self, key: str, waiting: str = "") -> Iterator[None]:
         """The lock under which an artifact is built."""
         with self.lock(key, waiting):
@@ -320,6 +337,8 @@ class Store:
                 yield from ((stage, key) for stage, key in read_json(path))
             except FileNotFoundError:
                 return  # published since the listing
+            except (ValueError, TypeError):
+                logger.warning("%s is damaged; the build that wrote it makes it anew", path)
 
     def publish(self, partial: Path, manifest: dict[str, Any]) -> Artifact:
         """Hash and fsync the files of a finished build, write its manifest, rename it into place.
@@ -336,12 +355,12 @@ class Store:
                 sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
                 os.fsync(handle.fileno())
             files.append({"path": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": sha256})
-        for directory, _, _ in os.walk(partial):
+        for directory, inside, _ in os.walk(partial):
+            inside[:] = [name for name in inside if name != SCRATCH_DIRECTORY]
             fsync_directory(Path(directory))  # a synced file can still be lost with its entry
         digest = manifest.get("digest") or content_digest(files, manifest["parts"])
         # as it will be read back: JSON turns tuples into lists and every key into a string
-        whole = json.loads(json.dumps({"format": FORMAT, **manifest, "digest": digest, "files": files}))
-        whole["checksum"] = checksum_of(whole)
+        whole = sealed({"format": FORMAT, **manifest, "digest": digest, "files": files})
         write_json(partial / "manifest.json", whole)
         fsync_directory(partial)
         return self.adopt(partial, whole)
@@ -350,12 +369,14 @@ class Store:
         """Rename a directory with a finished manifest into place, without its scratch."""
         stage, key = manifest["stage"], manifest["key"]
         target = self.artifacts / stage / key
+        first = not target.parent.exists()
         target.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             shutil.rmtree(partial / SCRATCH_DIRECTORY)
         os.rename(partial, target)
         fsync_directory(target.parent)
-        fsync_directory(self.artifacts)
+        if first:
+            fsync_directory(self.artifacts)
         write_stamps(target, manifest)
         self._verified.add(key)
         return Artifact(stage, key, manifest["digest"], target)
@@ -426,6 +447,17 @@ def content_digest(files: Iterable[Mapping[str, Any]], parts: Iterable[Mapping[s
     return hashlib.sha256(
         canonical_json([sorted((f["path"], f["sha256"]) for f in files), sorted(p["digest"] for p in parts)])
     ).hexdigest()
+
+
+def parse_alias(where: str, content: bytes) -> dict[str, str]:
+    """The stage and key that an alias stands for. Raises StoreError naming `where` it is damaged."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if problem := form_problem(AliasForm, found):
+        raise StoreError(f"{where} is damaged ({problem}): remove it, and run again the flow that gave this name")
+    return dict(found)
 
 
 def _flock_saying_who(descriptor: int, what: str) -> None:

@@ -50,10 +50,15 @@ def _hooks(work: Work) -> "Hooks":
             work.progress.start(steps, "steps")
         work.progress.set(step)
 
+    def mishap(step: int, record: dict[str, Any]) -> None:
+        figures = {name: float(record[name]) for name in ("loss", "grad_norm")}
+        work.journal.metrics(_prefixed(f"guard/{record['action']}", figures), step)
+
     return Hooks(
         on_metrics=lambda step, figures: work.journal.metrics(_prefixed("train", figures), step),
         on_evaluate=lambda step, figures: work.journal.metrics(_prefixed("valid", figures), step),
         on_sample=samples.add,
+        on_mishap=mishap,
         on_progress=progress,
     )
 

@@ -4,7 +4,6 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -127,7 +126,7 @@ def instruct(
         save_model(model, folder, out_dir)
     _write_answers(out_dir / ANSWERS, rows)
     return {
-        **asdict(result),
+        **result.figures(),
         "checkpoint": result.checkpoint.name,
         "parameters": sum(p.numel() for p in model.parameters()),
         "train": _counts(read["train"], packed["train"]),

@@ -20,6 +20,8 @@ class Hooks:
     """(step, what `evaluate` returned); step 0 is the model before any update."""
     on_sample: Callable[[int, str, str], None] = _nothing
     """(step, prompt, generated text)."""
+    on_mishap: Callable[[int, dict[str, Any]], None] = _nothing
+    """(step, what was wrong with it and what is done: `lm.train.guard.Mishap.record`); a resumed run may repeat it."""
     on_progress: Callable[[int, int], None] = _nothing
     """(steps done, steps in all), after each step."""
     on_checkpoint: Callable[[int, Path], None] = _nothing

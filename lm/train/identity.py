@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lm.config import StrictModel, TrainConfig
+from lm.config import GuardConfig, StrictModel, TrainConfig
 
 SHOWN = 6  # differences that a message names
 
@@ -31,7 +31,8 @@ def train_identity(config: TrainConfig) -> dict[str, Any]:
     names = ["seed", "batch", "clip", "precision", "select"]
     if config.select == "best" or config.optimizer.average_after is not None:  # evaluations decide
         names += ["eval_interval", "eval_sequences"]
-    return {**{name: getattr(config, name) for name in names}, **named}
+    guard = {} if config.guard == GuardConfig() else {"guard": config.guard}
+    return {**{name: getattr(config, name) for name in names}, **named, **guard}
 
 
 def trained_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Where a run stands, and how it ended."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -16,6 +17,11 @@ class RunState:
     best_value: float | None = None
     stale: int = 0
     observed: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    """Of the last good steps, where spikes are looked for (lm/train/guard.py); so are `grad_norms`."""
+    grad_norms: list[float] = field(default_factory=list)
+    mishaps: list[dict[str, Any]] = field(default_factory=list)
+    """Bad steps and what was done about each (`Mishap.record`)."""
 
 
 @dataclass(frozen=True)
@@ -28,3 +34,8 @@ class TrainResult:
     best_value: float | None
     resumed_from: int | None
     checkpoint: Path
+    mishaps: tuple[dict[str, Any], ...] = ()
+
+    def figures(self) -> dict[str, Any]:
+        """What a result file says of it; of mishaps only if there were any."""
+        return {name: value for name, value in asdict(self).items() if name != "mishaps" or value}

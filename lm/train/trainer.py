@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lm.stop import Interrupted, ShouldStop, check, never
 from lm.train.averaging import AveragedSGD, averaged_weights, put_averages
 from lm.train.batches import Reading, Steps, readings
 from lm.train.checkpoint import Checkpoint, list_checkpoints, prune_checkpoints
-from lm.train.guard import require_finite
+from lm.train.guard import Mishap, judge, snapshot_before, stopped
 from lm.train.hooks import Hooks
 from lm.train.identity import differences, flat, listed, train_identity, trained_parameters
 from lm.train.layers import compile_layers
@@ -87,8 +87,9 @@ class Trainer:
     def run(self) -> TrainResult:
         """Train to the last step, from the newest good checkpoint in `directory` if there is one.
 
-        Raises Interrupted (with a checkpoint written) when asked to stop, NonFiniteError before an update
-        that would break the weights, ResumeError if the checkpoint is of another run, and as `readings` does.
+        Raises Interrupted (with a checkpoint written) when asked to stop, NonFiniteError before an update that would
+        break the weights (unless `config.guard` says what to do then), ResumeError if the checkpoint is of another
+        run, and as `readings` does.
         """
         config = self.config = self.config.resolve_steps(self.steps)
         if config.precision == "auto" or "auto" in (config.device, config.micro_batch):
@@ -103,7 +104,7 @@ class Trainer:
         groups = None if self.groups is None else self.groups(self.model)
         self.optimizer = make_optimizer(self.model, config.optimizer, config.precision, groups)
         self.identity = self._identity()
-        self.state, self.saved = RunState(), -1
+        self.state, self.saved, self.rolled_back = RunState(), -1, False
         self.carry: dict[str, torch.Tensor] = {}
         if checkpoint := self.ranks.newest(self.directory):
             self._restore(checkpoint)
@@ -126,7 +127,7 @@ class Trainer:
         self.ranks.finish()
         self._hand_back()
         s, path = self.state, self.directory / f"step-{self.state.step:08d}"
-        return TrainResult(s.step, s.tokens, s.best_step, s.best_value, resumed_from, path)
+        return TrainResult(s.step, s.tokens, s.best_step, s.best_value, resumed_from, path, tuple(s.mishaps))
 
     def _step(self, readings: Iterator[Reading]) -> None:
         """One update from what is read in this step."""
@@ -142,15 +143,17 @@ class Trainer:
         self.model.train()
         apart = (self.ranks.rank,) if self.ranks.rank else ()  # no rank drops what another does
         torch.manual_seed(draw_seed(config.seed, step, "dropout", *apart))
+        carry = self.carry
         sums = self._accumulate(batches, totals)
         grad_norm = clip_gradients(self.model, self.optimizer, config.clip)
-        require_finite(step, sums["loss"], grad_norm, read.chosen)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-
         tokens = int(sums.pop("tokens"))
+        if mishap := judge(config.guard, self.state, sums["loss"], grad_norm):
+            self._put_right(mishap, carry, read)
+        else:
+            self.optimizer.step()
+            self.state.tokens += tokens
+        self.optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
-        self.state.tokens += tokens
         self.window = (self.window[0] + tokens, self.window[1] + time.perf_counter() - started)
         if self.state.step % config.metrics_interval == 0 or self.state.step == self.steps:
             figures = {**sums, "learning_rate": rate, "grad_norm": grad_norm, "tokens": self.state.tokens}
@@ -158,6 +161,28 @@ class Trainer:
             self.hooks.on_metrics(self.state.step, figures)
             self.window = (0, 0.0)
         self.hooks.on_progress(self.state.step, self.steps)
+
+    def _put_right(self, mishap: Mishap, carry: dict[str, torch.Tensor], read: Reading) -> None:
+        """Leave the weights as they were before a bad step, or as a snapshot has them.
+
+        Raises NonFiniteError if the run is to stop, or there is nothing to go back to.
+        """
+        before = self.state
+        log.warning("step %d: %s: %s", mishap.step, mishap.what, mishap.action)
+        self.hooks.on_mishap(mishap.step, mishap.record())
+        if mishap.action == "stop":
+            raise stopped(mishap, read.chosen, len(before.mishaps))
+        self.carry, to = carry, None
+        if mishap.action == "roll_back":
+            self.ranks.finish()
+            self._restore(self.ranks.load(Path(self.ranks.told(partial(self._snapshot_before, mishap.step)))))
+            was, to, self.rolled_back = self.state, self.state.step, True
+            # what was reported since then stays reported
+            self.state = replace(before, tokens=was.tokens, losses=was.losses, grad_norms=was.grad_norms)
+        self.state.mishaps.append(mishap.record(to))
+
+    def _snapshot_before(self, step: int) -> str:
+        return str(snapshot_before(self.directory, step, self.config.guard.snapshot_interval))
 
     def _accumulate(self, batches: list[Batch], totals: dict[str, float]) -> dict[str, float]:
         """Backward through all micro-batches; the step's tokens, loss, its terms if several, and bits per byte."""
@@ -193,7 +218,9 @@ class Trainer:
         """Evaluate, sample and checkpoint where due; each is done once per step, resumed or not."""
         config, state = self.config, self.state
         last = state.step == self.steps
-        save = last and self.saved != state.step
+        save = (last and self.saved != state.step) or self.rolled_back
+        if config.guard.rolls_back and state.step % config.guard.snapshot_interval == 0:
+            save |= self.saved != state.step
 
         def due(interval: int, done: int) -> bool:
             return interval > 0 and done < state.step and (last or state.step % interval == 0)
@@ -263,14 +290,19 @@ class Trainer:
     def _save(self) -> None:
         state = {**asdict(self.state), "identity": self.identity, "environment": self._environment()}
         tensors = {**optimizer_tensors(self.model, self.optimizer), **self.carry}
-        step, best = self.state.step, self.state.best_step
+        step, keep, guard = self.state.step, set[int](), self.config.guard
+        if self.state.best_step is not None:
+            keep.add(self.state.best_step)
+        if guard.rolls_back:
+            last = step - step % guard.snapshot_interval
+            keep |= {last, last - guard.snapshot_interval}
 
         def published(path: Path) -> None:
-            prune_checkpoints(self.directory, self.config.keep_last, also=set() if best is None else {best})
+            prune_checkpoints(self.directory, self.config.keep_last, also=keep)
             self.hooks.on_checkpoint(step, path)
 
         self.ranks.save(self.directory, step, trained_tensors(self.model), tensors, state, published)
-        self.saved, self.saved_at = step, time.monotonic()
+        self.saved, self.saved_at, self.rolled_back = step, time.monotonic(), False
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = dict(checkpoint.state)

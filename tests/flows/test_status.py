@@ -16,7 +16,7 @@ from flows.status_page import markdown
 from tasks import pool
 from tasks.cost import SIZES, run_cost, store_size
 from tasks.files import read_json, write_json
-from tasks.journal import Journal, read_events
+from tasks.journal import Journal, read_notes
 from tasks.progress import Display
 from tasks.run import Resources, pipeline_run
 from tasks.stage import sidecar
@@ -179,5 +179,5 @@ def test_a_run_records_its_cost_even_if_it_fails(store: Store) -> None:
     [directory] = store.runs.iterdir()
     record = read_json(directory / "run.json")
     assert (record["state"], record["cost"]["built"]) == ("failed", 1)
-    events = [event for _, event in read_events(directory / "stages.jsonl")]
+    events = list(read_notes(directory))
     assert events[0]["time"] == pytest.approx(record["ended"], abs=60)

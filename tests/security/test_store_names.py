@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.files import canonical_json
+from tasks.gc import find_garbage
 from tasks.integrity import checksum_of
 from tasks.journal import Journal
 from tasks.shared import SharedStore
@@ -85,15 +86,13 @@ def test_a_link_in_an_artifact_is_no_file_of_it(tmp_path: Path, caplog: pytest.L
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"stage": "../..", "key": "x"}', '{"stage": "numbers"}', "[" * 100_000]
 )
-def test_a_damaged_alias_means_nothing(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_alias_is_named_and_nothing_is_collected(tmp_path: Path, content: str) -> None:
     store = Store(tmp_path)
-    artifact = publish(store)
-    store.set_alias("good", artifact)
+    store.set_alias("good", publish(store))
     (store.alias_directory / "bad.json").write_text(content)
-    assert store.aliased("good") == artifact
-    with pytest.raises(StoreError, match="no artifact is called 'bad'"):
-        store.resolve("bad")
-    assert "the alias bad is damaged" in caplog.text
+    for ask in (store.aliases, lambda: store.resolve("bad"), lambda: find_garbage(store)):
+        with pytest.raises(StoreError, match=r"bad\.json is damaged .*: remove it"):
+            ask()
 
 
 def shared_record(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> SharedStore:
@@ -132,11 +131,16 @@ def test_a_shared_store_writes_nowhere_else(tmp_path: Path, where: str, caplog: 
 def test_what_lies_about_in_a_shared_store_is_passed_over(tmp_path: Path) -> None:
     store = SharedStore(tmp_path / "here", f"file://{tmp_path / 'there'}")
     artifact = publish(store)
-    for stray in ("manifests/readme.txt", "manifests/a/b/c.json", "aliases/odd.json"):
+    for stray in ("manifests/readme.txt", "manifests/a/b/c.json"):
         (tmp_path / "there" / stray).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "there" / stray).write_text("{")
     assert store.resolve(f"numbers/{KEY}") == artifact
     assert store.aliases() == {}
+    stray = tmp_path / "there" / "aliases" / "odd.json"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_text("{")
+    with pytest.raises(StoreError, match=r"aliases/odd\.json is damaged"):
+        store.aliases()
 
 
 def test_a_journal_uploads_no_file_of_elsewhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

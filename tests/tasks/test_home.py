@@ -100,3 +100,15 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     ).stdout
     assert not {"prefect", "mlflow", "pydantic", "torch"} & set(output.split())
     assert list(tmp_path.iterdir()) == []  # and nothing was written
+
+
+def test_old_flow_runs_leave_the_servers_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect reads the variables as they are meant: all kinds of rows, flow runs after 30 days."""
+    from prefect.settings.models.server.services import ServerServicesDBVacuumSettings
+
+    for name in home_module._FIXED:
+        monkeypatch.delenv(name, raising=False)
+    home_module.configure_environment()
+    settings = ServerServicesDBVacuumSettings()
+    assert settings.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
+    assert settings.retention_period.days == 30

@@ -104,7 +104,7 @@ def test_a_reused_process_id_is_not_mistaken(store: Store) -> None:
     with open_run(store) as run:
         record = read_json(store.runs / run.token / "run.json")
         assert is_alive(record)
-        assert not is_alive({**record, "process_created": record["process_created"] - 100})
+        assert not is_alive({**record, "process_created": record["process_created"] + "0"})
 
 
 def test_a_zombie_is_dead(store: Store) -> None:

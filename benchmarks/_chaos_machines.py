@@ -1,0 +1,202 @@
+"""Faults of one machine, as many as asked for: kills, full disks, stores, clocks, bits, memory (benchmarks.chaos)."""
+
+import math
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.asked import Answer
+from tests.chaos.bits import flip
+from tests.chaos.checks import problems
+from tests.chaos.kills import killed
+from tests.chaos.small_disk import can_mount, small_disk, used
+
+Mill = Callable[..., Answer]
+SLOW = {"slow_shards": {"seconds": 0.03}}
+UNTIL = [math.inf]
+"""When a fault shall begin no further round, by `time.monotonic()`."""
+
+
+class Figures:
+    """What was done and what was wrong with it."""
+
+    def __init__(self, mill: Mill, root: Path) -> None:
+        self.mill, self.root = mill, root
+        self.done = 0
+        self.ended: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    @cache  # noqa: B019 lives as long as the fault
+    def alone(self, scope: str) -> Answer:
+        """An undisturbed run."""
+        return self.mill(self.root / f"alone-{scope}", scope=scope)
+
+    def note(self, answer: Answer, scope: str, known: tuple[str, ...] = ()) -> bool:
+        """Count how an attempt ended. Returns whether it came to its end."""
+        if answer["left"]:
+            self.wrong.append(f"left: {answer['left']}")
+        if answer["exit"] == 0:
+            self.ended["completed"] += 1
+            if answer["digests"] != self.alone(scope)["digests"]:
+                self.wrong.append("other digests")
+            return True
+        said = str(answer.get("failed", f"signal {answer['signal']}" if answer["signal"] else f"exit {answer['exit']}"))
+        self.ended[said.split(":")[0]] += 1
+        if known and not said.startswith(known):
+            self.wrong.append(said[:300])
+        return False
+
+    def last(self, home: Path, scope: str, **request: Any) -> None:
+        """The run that must end well, and what must hold after it."""
+        answer = self.mill(home, scope=scope, **request)
+        if not self.note(answer, scope):
+            self.wrong.append(f"the last run: {answer.get('failed')}")
+        self.wrong += problems(home / "store")
+
+    def rounds(self, count: int) -> Iterator[int]:
+        """So many rounds, by their numbers, or as many as there is time for."""
+        for number in range(count):
+            if time.monotonic() > UNTIL[0]:
+                return
+            yield number
+            self.done += 1
+
+    def all(self, **more: Any) -> dict[str, Any]:
+        """The figures."""
+        return {
+            **({"rounds": self.done} if self.done else {}),
+            **more,
+            "ended": dict(self.ended),
+            "wrong": self.wrong[:20],
+        }
+
+
+def kills(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """Over every stage in turn, each built anew for it."""
+    figures = Figures(mill, root)
+    found = killed(mill, root / "home", figures.alone("all"), seed, count, UNTIL[0], scope="all")
+    figures.wrong += [f"left: {command}" for command in found["left"]]
+    figures.note(found["last"], "all")
+    figures.wrong += problems(root / "home" / "store")
+    signals = Counter(signal.Signals(number).name for _, number in found["landed"])
+    stages = len({stage for stage, _ in found["landed"]})
+    if found["went_on"] > 0.02 * len(found["landed"]):
+        figures.wrong.append(f"{found['went_on']} killed runs came to their end")
+    return figures.all(landed=dict(signals), stages=stages, went_on=found["went_on"])
+
+
+def workers(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """A worker of the pool, in the tiny stages: what is slow there is to be killed, not work."""
+    figures, draw = Figures(mill, root), random.Random(seed)
+    landed = 0
+    for number in figures.rounds(count):
+        kill = {"signal": draw.choice([9, 15]), "stage": "squares", "after": draw.uniform(0, 0.4), "worker": True}
+        home = root / f"home-{number}"
+        answer = mill(home, scope="chain", workers=2, faults=SLOW, kill=kill)
+        landed += answer["landed"]
+        figures.note(answer, "chain", ("WorkerDied: ",))
+        figures.last(home, "chain", workers=2)
+        shutil.rmtree(home)
+    return figures.all(landed=landed)
+
+
+def twins(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """Three processes, one of them killed somewhere; each part of the work is done once by those that live."""
+    figures, draw = Figures(mill, root), random.Random(seed)
+    for number in figures.rounds(count):
+        stage = draw.choice(["numbers", "squares", "total"])
+        kill = {"signal": draw.choice([9, 15]), "stage": stage, "after": draw.uniform(0, 0.1)}
+        home = root / f"home-{number}"
+        answer = mill(home, scope="chain", twins=2, faults=SLOW, kill=kill)
+        for other in answer["twins"]:
+            figures.note({**other, "left": answer["left"]}, "chain", ("no other end is right",))
+        figures.last(home, "chain")
+        shutil.rmtree(home)
+    return figures.all()
+
+
+def disk(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """Room for a few kilobytes more each time; the whole pipeline, so that every kind of write meets the end of it."""
+    if not can_mount():
+        return {"wrong": [], "skipped": "only root may mount a small disk"}
+    figures, draw = Figures(mill, root), random.Random(seed)
+    full, number = 0, 0
+    while full < count and time.monotonic() < UNTIL[0]:
+        folder = root / f"disk-{number}"
+        number += 1
+        with small_disk(folder, 64 * 1024) as resize:
+            done = False
+            while not done and full < count and time.monotonic() < UNTIL[0]:
+                resize(used(folder) + draw.randint(4, 600) * 1024)
+                done = figures.note(mill(folder / "home", scope="all"), "all", ("DiskFull: the disk is full",))
+                full += not done
+            resize(512 * 2**20)
+            figures.last(folder / "home", "all")
+    return figures.all(full=full, disks=number, means="tmpfs")
+
+
+def store(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """Three machines on a store of which up to half of the operations go wrong, then on the same when it is well."""
+    figures, draw = Figures(mill, root), random.Random(seed)
+    for number in figures.rounds(count):
+        folder = root / f"store-{number}"
+        for rate in (draw.uniform(0.1, 0.5), draw.uniform(0.1, 0.5), 0.0):
+            faults = {"flaky_store": {"seed": draw.randrange(2**31), "rate": rate}}
+            home = folder / f"machine-{draw.randrange(3)}"
+            answer = mill(home, scope="chain", store=f"flaky://{folder}/shared", faults=faults)
+            if not figures.note(answer, "chain", ("ObjectError: cannot", "StoreError: ")) and not rate:
+                figures.wrong.append(str(answer.get("failed")))
+        figures.last(folder / "fresh", "chain", store=f"file://{folder}/shared")
+        shutil.rmtree(folder)
+    return figures.all()
+
+
+def clock(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """Two processes on one store whose clocks jump, one of them killed, on one machine and on a shared store."""
+    figures, draw = Figures(mill, root), random.Random(seed)
+    for number in figures.rounds(count):
+        folder = root / f"clock-{number}"
+        jumps = {"clock_jumps": {"seed": draw.randrange(2**31), "largest": draw.choice([60.0, 7200.0, 200_000.0])}}
+        shared = {"store": f"file://{folder}/shared"} if number % 2 else {}
+        stage = draw.choice(["numbers", "squares", "total"])
+        kill = {"signal": 9, "stage": stage, "after": draw.uniform(0, 0.1)}
+        answer = mill(folder / "home", scope="chain", twins=1, faults={**jumps, **SLOW}, kill=kill, **shared)
+        figures.note({**answer["twins"][0], "left": answer["left"]}, "chain", ("no other end is right",))
+        figures.last(folder / "home", "chain", faults=jumps, **shared)
+        shutil.rmtree(folder)
+    return figures.all()
+
+
+def bits(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """A bit in one file of every artifact, size and time as they were; what reads all of them is to be built again."""
+    figures, draw = Figures(mill, root), random.Random(seed)
+    figures.alone("all")
+    flipped = 0
+    for number in figures.rounds(count):
+        home = root / f"home-{number}"
+        shutil.copytree(root / "alone-all", home)
+        for directory in sorted((home / "store").glob("artifacts/*/*")):
+            files = [path for path in sorted(directory.rglob("*")) if path.is_file() and "_run" not in path.parts]
+            flip(draw.choice(files), draw)
+            flipped += 1
+        shutil.rmtree(home / "store" / "artifacts" / "report")
+        figures.last(home, "all")
+        shutil.rmtree(home)
+    return figures.all(flipped=flipped)
+
+
+def memory(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """From a few megabytes of address space to enough, on one home after the other."""
+    figures, draw = Figures(mill, root), random.Random(seed)
+    for number in figures.rounds(count):
+        home = root / f"home-{number}"
+        figures.note(mill(home, scope="all", faults={"little_memory": {"megabytes": draw.randint(4, 1200)}}), "all")
+        figures.last(home, "all")
+        shutil.rmtree(home)
+    return figures.all()

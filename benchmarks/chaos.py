@@ -1,0 +1,106 @@
+"""Faults by the hundred: `python -m benchmarks.chaos --seed N [--only FAULT ...] [--count K] [--seconds S]`.
+
+The long form of tests/chaos: the same faults with more of them, drawn by the seed. What is run is a small pipeline of
+22 stages (sixty generated documents to the report), forked from a process that has imported everything, so that a kill
+costs a second. FAULT, and how many by default:
+
+    kills     200  SIGKILL or SIGTERM at a moment of every stage in turn
+    workers    40  SIGKILL or SIGTERM to a worker of the pool
+    twins      40  three flows on one artifact, one of them killed
+    disk       60  a disk (a small tmpfs; root only) that is full again and again
+    store      40  a store with errors, time-outs, torn uploads and downloads, lost answers
+    s3         10  an S3 server behind a proxy that refuses, cuts, delays and goes away (moto over HTTP)
+    clock      40  a clock that jumps by hours in two processes at once, one of them killed
+    bits       40  a bit flipped in every artifact at once
+    memory     20  little address space
+    servers     6  Prefect killed in a stage, back before or after its end
+    postgres    3  PostgreSQL behind Prefect restarted at once in a stage (where `postgres` is installed)
+    dask        4  a worker of a local Dask cluster killed
+
+NaN and loss spikes are tests/lm/test_guard.py; kills under the command line with Prefect and MLflow are
+benchmarks/kill_and_resume.py, MLflow's outage is benchmarks/server_outage.py. After each: the digests of an undisturbed
+run, or a clear error and these digests from the next run; no process left, nothing left in `partial` after garbage
+collection, no run that says it runs. Exits with 1 if anything of it does not hold.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import _chaos_machines as machines
+from benchmarks import _chaos_servers as servers
+from tests.asked import Answer, asked
+from tests.tasks.tiny_corpus import write_documents
+
+ROOT = Path(__file__).parents[1]
+FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
+    "kills": (machines.kills, 200),
+    "workers": (machines.workers, 40),
+    "twins": (machines.twins, 40),
+    "disk": (machines.disk, 60),
+    "store": (machines.store, 40),
+    "s3": (servers.s3, 10),
+    "clock": (machines.clock, 40),
+    "bits": (machines.bits, 40),
+    "memory": (machines.memory, 20),
+    "servers": (servers.prefect, 6),
+    "postgres": (servers.postgres, 3),
+    "dask": (servers.dask, 4),
+}
+
+
+def main() -> None:
+    """Run the faults in turn, print a line for each, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
+    parser.add_argument("--count", type=int, default=None)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="for each fault: no further round after them")
+    parser.add_argument("--out", type=Path, default=None, help="a JSON file for the figures")
+    arguments = parser.parse_args()
+    found: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="textmill-chaos-", dir=_memory()) as folder, mill_in(Path(folder)) as mill:
+        for name in arguments.only:
+            fault, usual = FAULTS[name]
+            root = Path(folder) / name
+            root.mkdir()
+            started = time.monotonic()
+            machines.UNTIL[0] = started + arguments.seconds
+            found[name] = fault(mill, root, arguments.seed, arguments.count or usual)
+            found[name]["seconds"] = round(time.monotonic() - started)
+            print(f"{name}: {json.dumps(found[name])}", flush=True)
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps({"seed": arguments.seed, **found}, indent=1) + "\n")
+    sys.exit(1 if any(figures["wrong"] for figures in found.values()) else 0)
+
+
+def _memory() -> str | None:
+    """Thousands of files are flushed: a memory file system where there is one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@contextmanager
+def mill_in(folder: Path) -> Iterator[Callable[..., Answer]]:
+    """mill(home, scope=...): what `tests.chaos.mill` answers, as the fixture of that name does for the tests."""
+    documents = folder / "documents"
+    write_documents(documents)
+    quiet = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with asked([sys.executable, "-c", "from tests.chaos.mill import main; main()"], os.environ | quiet, ROOT) as ask:
+
+        def attempt(home: Path, **request: Any) -> Answer:
+            home.mkdir(parents=True, exist_ok=True)
+            return {"home": str(home), **ask(home=str(home), documents=str(documents), **request)}
+
+        yield attempt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A disk that is full, however a library says so, becomes one sentence that says which disk and what to do."""
+
+import errno
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tasks.store import StoreError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+SAID = re.compile(r"no space left on device|disk quota exceeded|\d+ requested and \d+ written", re.IGNORECASE)
+"""What libraries say in place of an error number: DuckDB, safetensors, tokenizers; the last one is NumPy."""
+
+
+class DiskFull(StoreError):
+    """There was no room for what had to be written; the message names the disk."""
+
+
+@contextmanager
+def room_on_disk(doing: str, folder: Path) -> Iterator[None]:
+    """Inside the block, want of room on a disk is raised as `DiskFull`.
+
+    Args:
+        doing: what is written, for the message.
+        folder: where, if the error does not say it.
+    """
+    try:
+        yield
+    except DiskFull:
+        raise
+    except Exception as error:
+        full = full_disk(error)
+        if full is None:
+            raise
+        raise DiskFull(message(doing, named(full) or folder)) from error
+
+
+def full_disk(error: BaseException) -> BaseException | None:
+    """The exception, among one and those that led to it, that says that a disk is full; None if none does."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        if getattr(found, "errno", None) in FULL or SAID.search(str(found)):
+            return found
+        waiting += [found.__context__, found.__cause__]  # the cause first
+    return None
+
+
+def named(error: BaseException) -> Path | None:
+    """The file that an error names as the one that could not be written, if it does."""
+    name = getattr(error, "filename", None)
+    return Path(name) if isinstance(name, str) else None
+
+
+def message(doing: str, path: Path) -> str:
+    """What to tell the user."""
+    left = ""
+    with suppress(OSError):
+        folder = next(parent for parent in (path, *path.parents) if parent.is_dir())
+        left = f" ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free now)"
+    return (
+        f"the disk is full{left}: {doing} could not write below {path}. What is finished is kept: make room "
+        "(`textmill gc` shows what may go), run it again and it goes on"
+    )

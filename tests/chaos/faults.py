@@ -1,0 +1,72 @@
+"""What a process is made to suffer before it begins: each fault by its name, with what it is given."""
+
+import os
+import random
+import resource
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def clock_jumps(seed: int, largest: float = 7200.0) -> None:
+    """The wall clock is set forth or back by up to `largest` seconds, again and again, while monotonic time goes on.
+
+    `time.time` and `time.time_ns` of this process, and the boot time from which psutil derives start times: that one
+    follows the clock on Linux.
+    """
+    import psutil
+    import psutil._pslinux as system
+
+    draw, offset = random.Random(seed), [0.0]
+    real, real_ns, real_boot = time.time, time.time_ns, system.boot_time
+
+    def jump() -> None:
+        while True:
+            offset[0] = draw.uniform(-largest, largest)
+            time.sleep(draw.uniform(0.01, 0.3))
+
+    time.time = lambda: real() + offset[0]
+    time.time_ns = lambda: real_ns() + int(offset[0] * 1e9)
+    system.boot_time = psutil.boot_time = lambda: real_boot() + offset[0]
+    offset[0] = draw.uniform(-largest, largest)
+    threading.Thread(target=jump, daemon=True, name="clock").start()
+
+
+def flaky_store(seed: int, rate: float = 0.2) -> None:
+    """`flaky://` URLs name a store that misbehaves (tests/chaos/flaky.py); retries do not pause."""
+    from tests.chaos import flaky
+
+    flaky.register(seed, rate)
+    import tasks.objects
+
+    tasks.objects.PAUSE_SECONDS = 0.0
+
+
+def little_memory(megabytes: int) -> None:
+    """So much address space beyond what the process has, as a container or `ulimit -v` gives it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def slow_shards(seconds: float) -> None:
+    """Shards of the tiny stages take so long."""
+    os.environ["SQUARE_SECONDS"] = str(seconds)
+
+
+def environment(**variables: str) -> None:
+    """Variables of this process."""
+    os.environ.update(variables)
+
+
+FAULTS: dict[str, Callable[..., None]] = {
+    function.__name__: function for function in (clock_jumps, flaky_store, little_memory, slow_shards, environment)
+}
+
+
+def suffer(faults: dict[str, dict[str, Any]]) -> None:
+    """Let this process suffer every fault that is named."""
+    for name, arguments in faults.items():
+        FAULTS[name](**arguments)

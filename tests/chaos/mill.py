@@ -1,0 +1,203 @@
+"""A process that has imported the whole mill once and forks another for every run that is to suffer something.
+
+It answers requests, a JSON object a line (`tests.asked`). A request is an attempt of a small pipeline:
+
+    home, documents   where the store is, and the folder of `tests.tasks.tiny_corpus`
+    scope             "corpus": up to the kept corpus and the split; "all": to the report; "chain": tiny stages
+    workers, runner   of the resources
+    faults            what `tests.chaos.faults.suffer` does in the process before it starts
+    store             the URL of a shared store
+    kill              {"signal", "stage", "after"}: sent so many seconds after that stage has begun (no stage: after the
+                      start), to the process itself or, with "worker": true, to one of its children
+    twins             how many more processes do the same at the same time; their answers are `twins`
+
+Its answer: `signal` or `exit` that ended it, `digests` by label, `states`, `seconds`, or `failed` in words; `landed`:
+whether the kill came before the end; `left`: processes that outlived it.
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.chaos.faults import suffer
+
+PR_SET_CHILD_SUBREAPER = 36
+PATIENCE = 280.0  # the first attempt in a new checkout compiles every kernel
+ORPHAN_SECONDS = 10.0  # in which workers must have seen that their parent is gone
+NOT_COMPARED = ("report",)  # its content tells of seconds and memory
+NOT_IMPORTED = ("prefect", "mlflow", "tests", "__main__", "pytest", "distributed", "dask")
+
+
+def pipeline(request: dict[str, Any]) -> dict[str, Any]:
+    """One attempt, in the forked process."""
+    from flows.corpus import build_corpus
+    from flows.pipeline import build_all
+    from tasks.progress import Display
+    from tasks.run import Resources, pipeline_run
+    from tasks.shared import store_at
+    from tests.tasks.driver import chain
+    from tests.tasks.stages import NumbersConfig
+    from tests.tasks.tiny_corpus import configuration
+
+    resources = Resources.model_validate(
+        {"workers": request.get("workers", 1), "threads": 1, "runner": request.get("runner", "processes")}
+    )
+    store = store_at(Path(request["home"]) / "store", request.get("store"))
+    scope, config = request.get("scope", "all"), configuration(Path(request["documents"]))
+    shown = {"scope": scope, "documents": request["documents"]}
+    with pipeline_run("tiny", shown, resources, store=store, display=Display(quiet=True), follow=False) as run:
+        if scope == "all":
+            build_all(config)
+        elif scope == "corpus":
+            build_corpus(config)
+        else:
+            chain(NumbersConfig(count=int(request.get("count", 6))))
+    return {
+        "digests": {r.label: r.artifact.digest for r in run.records if r.stage not in NOT_COMPARED},
+        "states": {r.label: r.state for r in run.records},
+        "seconds": {r.label: r.seconds for r in run.records},
+        "modules": sorted(sys.modules),
+    }
+
+
+def attempt(request: dict[str, Any]) -> dict[str, Any]:
+    """Fork, wait for the moment, kill if asked, and say how it ended."""
+    started = [_forked(request) for _ in range(1 + request.get("twins", 0))]
+    landed = _kill(request["kill"], Path(request["home"]) / "store", started[0][0]) if request.get("kill") else False
+    found, *twins = [_ended(*child) for child in started]
+    return {**found, "landed": landed, "twins": twins, "left": _left_over()}
+
+
+def _forked(request: dict[str, Any]) -> tuple[int, Any]:
+    answer = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed by _ended
+    child = os.fork()
+    if child == 0:
+        _in_child(request, answer)
+    return child, answer
+
+
+def _ended(child: int, answer: Any) -> dict[str, Any]:
+    """How a forked attempt ends, and what it says itself."""
+    deadline = time.monotonic() + PATIENCE
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            raise TimeoutError(f"an attempt did not end within {PATIENCE:.0f} s")
+        time.sleep(0.002)
+    with answer:
+        answer.seek(0)
+        found = dict(json.loads(answer.read() or "{}"))
+    status = ended[1]
+    found["signal"] = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    found["exit"] = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+    return found
+
+
+def _in_child(request: dict[str, Any], answer: Any) -> None:
+    status = 1
+    try:
+        os.dup2(2, 1)
+        from tasks.termination import exit_on_sigterm
+
+        exit_on_sigterm()  # as flows/start.py has it
+        suffer(request.get("faults", {}))
+        json.dump(pipeline(request), answer)
+        status = 0
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException as error:  # noqa: BLE001 whatever it is, it must not go on as a second server
+        json.dump({"failed": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}, answer)
+    finally:
+        from tasks import pool
+
+        pool.shut_down()
+        answer.flush()
+        os._exit(status)
+
+
+def _kill(kill: dict[str, Any], store: Path, child: int) -> bool:
+    """Send the signal at its moment. Returns whether the process was still there."""
+    stage, process = kill.get("stage"), psutil.Process(child)
+    deadline = time.monotonic() + PATIENCE
+
+    def under_way() -> bool:
+        return stage is None or next((store / "partial").glob(f"{stage}-*/_run/journal.jsonl"), None) is not None
+
+    def ended() -> bool:
+        return process.status() == psutil.STATUS_ZOMBIE
+
+    while not under_way() or (kill.get("worker") and not process.children()):
+        if ended() or time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    until = time.monotonic() + kill["after"]
+    while time.monotonic() < until and not ended():
+        time.sleep(0.001)
+    if ended():
+        return False
+    if not kill.get("worker"):
+        os.kill(child, kill["signal"])
+        return True
+    workers = [p for p in process.children() if "spawn_main" in " ".join(p.cmdline())]
+    for worker in workers[:1]:
+        worker.send_signal(kill["signal"])
+    return bool(workers)
+
+
+def _left_over() -> list[str]:
+    """Commands of processes that outlived an attempt and are this one's children now, once all had time to end."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        try:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return []
+        if not ended and time.monotonic() > deadline:
+            left = psutil.Process().children()
+            commands = [" ".join(process.cmdline()) for process in left]
+            for process in left:
+                process.kill()
+            return commands
+        if not ended:
+            time.sleep(0.002)
+
+
+def main() -> None:
+    """Serve until standard input ends. What the first whole attempt has imported is imported for all that follow."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    answers: Callable[[str], Any] = json.loads
+    for line in sys.stdin:
+        try:
+            found = attempt(answers(line))
+            _import(found.pop("modules", []))
+        except Exception:  # noqa: BLE001 the test is to say it
+            found = {"error": traceback.format_exc()}
+        print(json.dumps(found), flush=True)
+    os._exit(0)
+
+
+def _import(names: list[str]) -> None:
+    new = [name for name in names if name not in sys.modules and name.split(".")[0] not in NOT_IMPORTED]
+    for name in new:
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001 made while it ran, such as a library's lazy module
+            continue
+    if new:
+        gc.freeze()  # a collection in a child would else touch, and so copy, all that is here
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Servers that go away and come back while a flow runs: a home of its own, with what is needed to say how it ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+DRIVER = [sys.executable, "-m", "tests.tasks.flow_driver"]
+PATIENCE = 240.0
+ENSURE = "import sys; from flows import services; services.ensure(*sys.argv[1:])"
+DOWN = "from flows import services; services.down()"
+
+
+class ServedHome:
+    """A home with servers of its own, in processes of their own."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.folder = folder
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "TEXTMILL_"))}
+        self.environment = {
+            **inherited,
+            "TEXTMILL_HOME": str(folder),
+            "STORE": str(folder / "store"),
+            "STAGE_CALLS": str(folder / "calls"),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            **variables,
+        }
+
+    def ensure(self, *servers: str) -> None:
+        """Start what does not answer, and wait for it."""
+        self._python(ENSURE, *servers)
+
+    def down(self) -> None:
+        """End all of it."""
+        self._python(DOWN)
+
+    def kill(self, server: str) -> None:
+        """SIGKILL to a server and its children, as an outage would."""
+        record = json.loads((self.folder / "services" / f"{server}.pid").read_text())
+        process = psutil.Process(record["pid"])
+        for member in [*process.children(recursive=True), process]:
+            member.send_signal(signal.SIGKILL)
+
+    def start(self, *command: str, **variables: str) -> "subprocess.Popen[str]":
+        """A process of this home."""
+        return subprocess.Popen(
+            [*command], cwd=ROOT, env=self.environment | variables, text=True, stdout=-1, stderr=subprocess.STDOUT
+        )
+
+    def finish(self, *command: str, **variables: str) -> str:
+        """What one prints that has to end well."""
+        process = self.start(*command, **variables)
+        output, _ = process.communicate(timeout=PATIENCE)
+        if process.returncode:
+            raise RuntimeError(output[-4000:])
+        return output
+
+    def reconciled(self) -> dict[str, Any]:
+        """What `tests.tasks.flow_driver reconcile` says: dead runs, and the states of all flow runs and tasks."""
+        return dict(json.loads(self.finish(*DRIVER, "reconcile").splitlines()[-1]))
+
+    def calls(self) -> list[str]:
+        """The stage functions that were called so far."""
+        log = self.folder / "calls"
+        return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
+
+    def _python(self, code: str, *arguments: str) -> None:
+        self.finish(sys.executable, "-c", code, *arguments)
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Poll until it holds; the process must go on meanwhile."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(process.communicate()[0][-4000:])
+        time.sleep(0.05)
+
+
+def left_running(states: Mapping[str, Any]) -> list[str]:
+    """Flow runs and tasks that no process works on and that say they run."""
+    found = []
+    for number, state in enumerate(states["states"]):
+        found += [f"flow run {number}"] if state["flow"] in ("Running", "Pending", "Cancelling") else []
+        found += [f"task {name} of {number}" for name, of in state["tasks"].items() if of in ("Running", "Pending")]
+    return found

@@ -1,0 +1,109 @@
+"""A clock that is set forth and back while runs, locks and leases go on."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks.host import process_runs, running_process, started
+from tasks.lease import leased
+from tasks.objects import Objects
+from tests.asked import Answer, Ask
+from tests.chaos.checks import problems
+from tests.tasks.conftest import wait_until
+
+DAY = 86_400.0
+
+
+def test_a_run_under_a_jumping_clock_ends_in_the_same_digests(
+    mill: Ask, undisturbed: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    kill = {"signal": 9, "stage": "signals", "after": 0.2}
+    jumps = {"clock_jumps": {"seed": 4}}
+    assert mill(tmp_path, scope="corpus", faults=jumps, kill=kill)["landed"]
+    found = mill(tmp_path, scope="corpus", faults=jumps, twins=1)
+    assert found["exit"] == 0, found.get("failed")
+    assert found["digests"] == found["twins"][0]["digests"] == undisturbed("corpus")["digests"]
+    assert {found["states"][label] for label in found["states"]} <= {"built", "cached"}
+    # each was built by one of the two, however far their clocks were apart
+    built = [label for label in found["states"] if found["states"][label] == "built"]
+    assert all(found["twins"][0]["states"][label] == "cached" for label in built)
+    assert problems(tmp_path / "store") == []
+
+
+def test_machines_whose_clocks_are_hours_apart_share_a_store(
+    mill: Ask, undisturbed: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    store = f"file://{tmp_path}/shared"
+    for number in range(3):
+        faults = {"clock_jumps": {"seed": number, "largest": 2 * DAY}}
+        found = mill(tmp_path / f"machine-{number}", scope="chain", store=store, faults=faults)
+        assert found["exit"] == 0, found.get("failed")
+        assert found["digests"] == undisturbed("chain")["digests"]
+
+
+@pytest.mark.parametrize("jump", [-DAY, 3600.0])
+def test_a_process_stays_the_same_when_the_clock_is_set(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        start, seconds = started(child.pid), psutil.Process(child.pid).create_time()
+        boot_time = psutil._psplatform.boot_time
+        monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time() + jump)
+        assert process_runs(child.pid, start)
+        assert running_process(child.pid, f"{start}0") is None  # another process with that id
+        assert not process_runs(child.pid, seconds)  # what the clock's own time of its start would say
+    finally:
+        child.communicate(b"\n")
+    assert not process_runs(child.pid, start)
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
+    monkeypatch.setattr("tasks.lease.POLL_SECONDS", 0.01)
+    return Objects(f"memory://{uuid.uuid4().hex}")
+
+
+def test_a_dead_holder_whose_clock_was_days_ahead_keeps_nobody_waiting(objects: Objects) -> None:
+    left = {"holder": "x", "host": "elsewhere", "pid": 1, "created": "boot/1", "expires": time.time() + 2 * DAY}
+    objects.write("leases/k.json", json.dumps(left).encode())
+    began = time.monotonic()
+    with leased(objects, "k", "numbers", seconds=0.3):
+        assert json.loads(objects.read("leases/k.json") or b"")["pid"] == os.getpid()
+    assert time.monotonic() - began >= 0.3  # it was watched for as long as it could have lasted
+
+
+def test_a_live_holder_is_waited_for_whatever_its_clock_says(objects: Objects) -> None:
+    order: list[str] = []
+    ended = threading.Event()
+
+    def holder() -> None:
+        expires = time.time() + 2 * DAY
+        while not ended.wait(0.1):
+            expires += 0.1
+            renewed = {"holder": "x", "host": "elsewhere", "pid": 1, "created": "boot/1", "expires": expires}
+            objects.write("leases/k.json", json.dumps(renewed).encode())
+        order.append("holder")
+        objects.remove("leases/k.json")
+
+    def waiter() -> None:
+        with leased(objects, "k", "numbers", seconds=0.4):
+            order.append("waiter")
+
+    first, second = threading.Thread(target=holder), threading.Thread(target=waiter)
+    first.start()
+    wait_until(lambda: objects.read("leases/k.json") is not None, "it is held")
+    second.start()
+    second.join(timeout=1.0)
+    assert second.is_alive()
+    ended.set()
+    second.join(timeout=20)
+    first.join()
+    assert order == ["holder", "waiter"]
