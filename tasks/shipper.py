@@ -20,16 +20,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.describe import describe_run
 from tasks.files import read_json, write_json
 from tasks.journal import JOURNAL, noted_stages, read_events
-from tasks.registry import describe_version, register_reference, register_served, registered_version, retire
-from tasks.store import RUN_DIRECTORY, Store, StoreError
+from tasks.registry import register_reference, register_served, retire
+from tasks.store import RUN_DIRECTORY, Store
 
 logger = logging.getLogger("textmill.shipper")
 
 EXPERIMENT = "textmill"
 CURSOR = "shipped.json"
-DESCRIBED = "described.json"  # of a run: up to where its journal had come when its models got their cards
 POLL_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0  # between attempts while the server is away
 LAST_ATTEMPT_SECONDS = 10.0  # after the pipeline has ended
@@ -56,39 +56,9 @@ def ship_run(store: Store, run_directory: Path, client: Any) -> bool:
     run_id, sent = _ship(run_directory, run_directory.name, None, client)
     for key, directory in stage_journals(store, run_directory):
         sent |= _ship(directory, key, run_id, client)[1]
-    describe_run(store, run_directory, client)
+    children = ((directory, _cursor(directory)["run_id"]) for _, directory in stage_journals(store, run_directory))
+    describe_run(store, run_directory, children, client)
     return sent
-
-
-def describe_run(store: Store, run_directory: Path, client: Any) -> None:
-    """Once a run has ended, give the models that it registered their cards: only now was all asked of them that the
-    run asks. What was described so is not described again until the run goes on."""
-    ends = [offset for offset, event in read_events(run_directory / JOURNAL) if event["event"] == "end"]
-    noted = run_directory / DESCRIBED
-    if not ends or (noted.exists() and read_json(noted)["offset"] == ends[-1]):
-        return
-    for _, directory in stage_journals(store, run_directory):
-        child = _cursor(directory)["run_id"]
-        for _, event in read_events(directory / JOURNAL):
-            if event["event"] in ("model", "serve") and child is not None:
-                _describe(store, event, child, client)
-    write_json(noted, {"offset": ends[-1]})
-
-
-def _describe(store: Store, event: dict[str, Any], run_id: str, client: Any) -> None:
-    from tasks.card import write_card
-
-    version = registered_version(client, run_id, event["name"])
-    path = Path(event["path"])
-    model = store.find(path.parent.name, path.name)
-    if version is None or model is None:
-        return  # refused, or collected meanwhile
-    try:
-        card = write_card(store, model)
-    except (OSError, ValueError, KeyError, StoreError) as error:
-        logger.warning("%s has no card (%s: %s)", model.name, type(error).__name__, error)
-        return
-    describe_version(client, event["name"], version, run_id, card)
 
 
 def _ship(directory: Path, key: str, parent_id: str | None, client: Any) -> tuple[str | None, bool]:

@@ -134,6 +134,9 @@ def a_search_has_a_run_for_each_trial_and_registers_what_was_chosen(said: Said) 
     [version] = said.mlflow.search_model_versions("name = 'textmill-single'")
     assert version.run_id == summary.info.run_id
     assert said.mlflow.get_model_version_by_alias("textmill-single", "best").version == version.version
+    assert version.description.startswith("# finetune ")  # its card, once the run had ended
+    assert "adopt_model/" in version.description
+    assert said.files(summary, "card") == {"README.md"}
     assert version.tags["textmill.dev.mean"] == str(trial.data.metrics["valid_accuracy_mean"])
     [model] = said.mlflow.search_logged_models([parent.info.experiment_id], f"source_run_id = '{summary.info.run_id}'")
     assert model.status == "READY"
@@ -167,6 +170,7 @@ def an_instruction_tuning_shows_its_samples_and_is_registered(said: Said) -> Non
     assert said.last_step(run, "train/loss") == 4
     assert said.files(run, "samples") == {"samples.jsonl"}
     version = said.mlflow.get_model_version_by_alias("textmill-instructed", "newest")
+    assert version.description.startswith("# instruct ")
     model = said.mlflow.get_logged_model(version.source.removeprefix("models:/"))
     assert Path(model.tags["textmill.path"]).is_dir()
 
