@@ -18,6 +18,7 @@ import pytest
 
 from flows.config import load_config
 from flows.loading import CONFIGS
+from flows.processes import end_tree
 from tasks import credentials
 from tests.flows.team_machines import Machine, introduce, three_machines
 
@@ -86,8 +87,7 @@ def test_a_team_works_is_guarded_and_is_restored(tmp_path: Path) -> None:
         nobody_gets_in_without_the_password(server, one, secrets)
         secrets_are_nowhere((server, one, two), secrets, tmp_path)
         one.textmill("down")
-        worker.terminate()
-        assert worker.wait(60) == 0
+        end_tree(psutil.Process(worker.pid))
         what_is_lost_comes_back(server, tmp_path)
         pids = [found["pid"] for found in up(server).values() if found["pid"]]
         server.textmill("down")
@@ -107,7 +107,8 @@ def in_the_foreground(machine: Machine, service: str) -> Iterator[subprocess.Pop
         yield process
     finally:
         log.close()
-        process.terminate()
+        if process.poll() is None:
+            end_tree(psutil.Process(process.pid))
         process.wait()
 
 
