@@ -1,7 +1,5 @@
-"""Schedules against a real Prefect server and a real MLflow registry: `python -m tests.flows.schedule_driver ROOT`.
-
-Prints one JSON document of what happened; tests/flows/test_schedules.py judges it.
-"""
+"""Schedules against real servers: `python -m tests.flows.schedule_driver ROOT` prints one JSON document of what happened;
+tests/flows/test_schedules.py judges it."""
 
 import json
 import os
