@@ -1,4 +1,4 @@
-"""Schedules against real servers: `python -m tests.flows.schedule_driver ROOT` prints one JSON document of what happened;
+"""Schedules on real servers: `python -m tests.flows.schedule_driver ROOT` prints one JSON document of what happened;
 tests/flows/test_schedules.py judges it."""
 
 import json
