@@ -1,18 +1,13 @@
-"""Schedules against a real Prefect server and a real MLflow registry: `python -m tests.flows.schedule_driver ROOT`.
+"""Schedules on real servers: `python -m tests.flows.schedule_driver ROOT` prints one JSON document of what happened;
+tests/flows/test_schedules.py judges it."""
 
-Prints one JSON document of what happened; tests/flows/test_schedules.py judges it.
-"""
-
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -40,20 +35,25 @@ from flows.services import ServiceError  # noqa: E402
 from flows.status import status  # noqa: E402
 from flows.status_page import markdown, publish_status  # noqa: E402
 from flows.status_prefect import PAGE_KEY  # noqa: E402
-from tasks import shipper  # noqa: E402
 from tasks.gpu import gpu_slot, limit_name  # noqa: E402
 from tasks.profile import GateClosed  # noqa: E402
 from tasks.progress import Display  # noqa: E402
 from tasks.run import Resources, Run, use_run  # noqa: E402
 from tasks.store import Store  # noqa: E402
 from tests.flows.exam_home import make_store  # noqa: E402
-from tests.tasks.journals import Pipeline  # noqa: E402
+from tests.flows.schedule_helpers import (  # noqa: E402
+    MODEL,
+    SECONDS,
+    alias_of,
+    listening,
+    message_of,
+    register,
+    state_of,
+    wait_for,
+)
 
 ROOT = Path(__file__).parents[2]
-MODEL = "textmill-pretrained"
 CONTEST: dict[str, Any] = {"held_out": {"least": 3}, "contest": {"draws": 200}, "resources": {"workers": 1}}
-SECONDS = 120.0
-"""How long something is waited for that takes a moment on a machine with nothing else to do."""
 
 
 def main() -> None:
@@ -79,22 +79,6 @@ def main() -> None:
             os.environ.pop(automations.NOTIFY, None)
             automations.install_automations()
     print(json.dumps(said, default=str))
-
-
-def register(store: Store, mlflow: MlflowClient, *names: str) -> None:
-    """A version for each artifact of these aliases, the first of them the champion."""
-    pipeline = Pipeline(store)
-    for number, name in enumerate(names):
-        made = store.aliased(name)
-        assert made is not None
-        journal = pipeline.stage("registered", f"{number}" * 32)  # one that no artifact has a journal of
-        tags = {"textmill.stage": made.stage, "textmill.artifact": made.key}
-        journal.start(name=name, parent=pipeline.directory.name, tags=tags, params={})
-        journal.write("model", name=MODEL, alias="newest", path=str(made.path), key=made.key, params={})
-        journal.write("end", status="FINISHED")
-        shipper.ship_run(store, pipeline.directory, mlflow)
-    pipeline.end()
-    mlflow.set_registered_model_alias(MODEL, "champion", "1")
 
 
 def notifications(client: SyncPrefectClient, address: str, messages: list[str]) -> dict[str, Any]:
@@ -310,52 +294,6 @@ def execute(client: SyncPrefectClient, flow_run: UUID) -> str:
         return str(run_flow(champion_flow, flow_run=run, parameters=given, return_type="state").name)
     except Pause:
         return "Suspended"
-
-
-def state_of(client: SyncPrefectClient, flow_run: UUID) -> tuple[str, str]:
-    state = client.read_flow_run(flow_run).state
-    return (str(state.name), str(state.message)) if state else ("", "")
-
-
-def alias_of(mlflow: MlflowClient) -> str:
-    return str(mlflow.get_model_version_by_alias(MODEL, "champion").version)
-
-
-def message_of(call: Callable[[], Any], error: type[Exception]) -> str:
-    try:
-        call()
-    except error as raised:
-        return str(raised)
-    return "nothing was raised"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def listening() -> Iterator[tuple[str, list[str]]]:
-    """A web hook: its address and the texts that it was sent."""
-    messages: list[str] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            messages.append(json.loads(body)["text"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", messages
-    finally:
-        server.shutdown()
 
 
 if __name__ == "__main__":
