@@ -138,8 +138,14 @@ def url(service: str) -> str:
 
 
 def ui_url(service: str) -> str:
-    """The address to open in a browser."""
-    return url(service).removesuffix("/api")
+    """The address to open in a browser, as it may be shown."""
+    return shown(url(service)).removesuffix("/api")
+
+
+def shown(address: str) -> str:
+    """An address for messages and reports: what stands before its host (user and password) is left out."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else address
 
 
 def log_file(service: str) -> Path:
@@ -177,11 +183,11 @@ def is_ours(name: str) -> bool:
 def _check_external(name: str) -> None:
     if not access.answers(name, url(name)):
         raise ServiceError(
-            f"{_URL_VARIABLE[name]}={url(name)} is set, but no {name} server answers there: "
+            f"{_URL_VARIABLE[name]}={shown(url(name))} is set, but no {name} server answers there: "
             "start it, or unset the variable to use Textmill's own"
         )
     if access.is_refused(name, url(name)):
-        raise ServiceError(f"the {name} server at {url(name)} refuses us: {access.ADVICE[name]}")
+        raise ServiceError(f"the {name} server at {shown(url(name))} refuses us: {access.ADVICE[name]}")
 
 
 def _start_if_needed(name: str) -> None:

@@ -3,6 +3,7 @@
 import codecs
 from datetime import date
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -61,6 +62,14 @@ class FileSource(SourceBase):
         description="Character encoding of the files. `auto` finds it for each file (each page, each message) by byte "
         "order mark, what it declares, and its bytes.",
     )
+
+    @field_validator("paths")
+    @classmethod
+    def _no_credentials(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # the paths of a source go into manifests, messages and the tracking server
+        if any(urlsplit(path).password for path in value if "://" in path):
+            raise ValueError("a password stands in an address: credentials belong into the environment")
+        return value
 
     @field_validator("encoding")
     @classmethod

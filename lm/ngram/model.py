@@ -28,7 +28,8 @@ def load_ngram(folder: Path) -> "NgramModel":
     described = read_object(path)
     if described.get("kind") != KIND:
         raise ValueError(f"{path}: not a {KIND!r} model: {described.get('kind')!r}")
-    validated(_Described, described, path)
+    if len(validated(_Described, described, path).ngrams) != described["order"]:
+        raise DamagedFile(f"{path}: order is not that of its n-grams: {AGAIN}")
     names = WordVocabulary.load(folder) if described["unit"] == "word" else load_tokenizer(folder)
     size = len(names) if isinstance(names, WordVocabulary) else names.get_vocab_size()
     if size != described["vocab"]:

@@ -49,8 +49,8 @@ def load_vectors(folder: Path) -> WordVectors:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no model there")
     described = read_object(path)
-    if (kind := described.get("kind", "gpt")) not in able("neighbours"):
-        raise ValueError(f"{path}: {cannot(kind, 'neighbours')}")
+    if not isinstance(kind := described.get("kind", "gpt"), str) or kind not in able("neighbours"):
+        raise ValueError(f"{path}: {cannot(str(kind), 'neighbours')}")
     if kind == "nnlm":
         return _rows_of_c(folder, described)
     if not (folder / VECTORS_FILE).exists():

@@ -170,5 +170,5 @@ def test_journal_lines_that_are_none_are_passed_over(tmp_path: Path) -> None:
     journal.write("file", path="a", directory="b")
     journal.close()
     with journal.path.open("ab") as file:
-        file.write(b"[" * 100_000 + b"\n[1]\nnull\n{}\n" + b'{"event": "file", "path": "c", "directory": ""}\n')
+        file.write(b"[" * 100_000 + b"\n[1]\nnull\n7\n" + b'{"event": "file", "path": "c", "directory": ""}\n')
     assert [event["path"] for _, event in read_events(journal.path)] == ["a", "c"]
