@@ -88,7 +88,7 @@ def restore(
     out.print("next: textmill up")
 
 
-ADVICE = "start one on a machine that has a GPU, or set TEXTMILL_GPU_WORKERS=1 (or `gpu: null` in the stack's YAML)"
+ADVICE = "start one with TEXTMILL_CPU_WORKERS or TEXTMILL_GPU_WORKERS (or set `gpu: null`: all goes to the pool cpu)"
 
 
 def pools_without_a_worker() -> list[str]:
