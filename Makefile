@@ -87,7 +87,10 @@ licences: setup
 
 # After a version was changed in requirements.lock: the hashes of its files, from the index that pip uses.
 lock: $(LOOKS)
-	$(AUDIT)/bin/python -m flows.lock
+	sed -n 's/^\([A-Za-z0-9][^ ]*==[^ ]*\).*/\1/p' requirements.lock > .lock.in
+	$(AUDIT)/bin/uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --universal \
+	  --python-version 3.11 .lock.in --output-file .lock.out
+	{ grep '^#' requirements.lock; cat .lock.out; } > .lock.new && mv .lock.new requirements.lock && rm .lock.in .lock.out
 
 clean: down
 	rm -rf $(VENV) $(AUDIT)
