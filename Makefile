@@ -1,6 +1,6 @@
 # make run   the quickstart, end to end, from a fresh clone        make up / down   servers and a worker
 # make test  the tests        make lint  style, types, imports     make setup       the environment alone
-# make test-servers  the tests that start servers and clusters
+# make test-servers  the tests that start servers and clusters, and those that break things
 # make audit  known vulnerabilities of the locked packages    make sbom  a bill of materials    make licences  their table
 
 # The first that works: a name on PATH may be a shim with nothing behind it. Not the environment's own, which stands first
@@ -43,11 +43,11 @@ run: setup
 	$(BIN)/textmill run $(CONFIG)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not server"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not server and not chaos"
 
-# The rest: what starts real servers of Prefect and MLflow, or a Dask cluster, and waits for them.
+# The rest: what starts real servers of Prefect and MLflow, or a Dask cluster, and waits for them; and what breaks a mill.
 test-servers: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m server
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "server or chaos"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -13,8 +13,8 @@ from flows.loading import ConfigError
 from flows.running import prefect_run
 from tasks.champions import NoContest, Pair, Version, note_outcome, promote, versions
 from tasks.contest import contest, read_contest
+from tasks.contest_documents import HELD_OUT, contest_documents
 from tasks.exam_config import Perplexity
-from tasks.held_out import HELD_OUT, held_out
 from tasks.run import Run
 from tasks.shared import open_store
 from tasks.store import Artifact
@@ -71,7 +71,7 @@ def compare_pair(config: ChampionConfig, pair: Pair, run: Run) -> Artifact:
     challenger, champion = pair.challenger.artifact, pair.champion.artifact
     read = [training for model in (challenger, champion) for training in lineage_of(run.store, model, config.name)[0]]
     read = list({(training.corpus.key, training.split.key): training for training in read}.values())
-    held = held_out(
+    held = contest_documents(
         config.held_out,
         label="held-out documents",
         corpus=read[0].corpus,

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from lm.config import StrictModel
 from tasks.contest import ContestConfig
-from tasks.held_out import HeldOutConfig
+from tasks.contest_documents import ContestDocumentsConfig
 from tasks.run import Resources
 
 
@@ -35,7 +35,9 @@ class ChampionConfig(StrictModel):
         default="newest",
         description="Its alias for the model that may replace it; `newest` is the one registered last.",
     )
-    held_out: HeldOutConfig = Field(default=HeldOutConfig(), description="The documents on which they are compared.")
+    held_out: ContestDocumentsConfig = Field(
+        default=ContestDocumentsConfig(), description="The documents on which they are compared."
+    )
     contest: ContestConfig = Field(default=ContestConfig(), description="What winning means.")
     approval: ApprovalConfig = Field(default=ApprovalConfig(), description="Whether somebody is asked.")
     resources: Resources = Field(default=Resources(), description="Threads, and where the store is.")

@@ -37,6 +37,7 @@ NAMED: dict[str, str] = {
     "huey": "MIT (its LICENSE file; the metadata say nothing)",
     "skops": "MIT (its LICENSE file; the metadata say nothing)",
     "pypdfium2": "BSD-3-Clause and Apache-2.0, with the permissive licences of PDFium's parts",
+    "psycopg2-binary": "LGPL with exceptions; only a team's servers use it, as it is",
     "pytest-timeout": "MIT; of the tests only",
     "text-unidecode": "Artistic License or GPL, of which the first is taken; python-slugify brings it, for Prefect",
 }

@@ -13,7 +13,7 @@ from flows.search_config import SearchTuningConfig, shipped_search
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.search import Trials, proposals
 from lm.finetune.search_config import Values, with_values
-from lm.train.guard import NonFiniteError
+from lm.train.non_finite import NonFiniteError
 from tasks.files import read_json
 from tasks.finetune import FinetuneRequest
 from tasks.search import SEARCH, DivergedRequest, SearchRequest, TrialConfig, diverged_run, search, search_trial

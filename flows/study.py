@@ -17,7 +17,7 @@ from flows.task_config import TaskConfig, load_shipped_task
 from flows.task_sets import build_task
 from lm.finetune.kinds import settings_of
 from lm.finetune.scores import metric_of
-from lm.train.guard import NonFiniteError
+from lm.train.non_finite import NonFiniteError
 from tasks.files import read_json
 from tasks.finetune import FinetuneRequest, bag_of_words, finetune
 from tasks.store import Artifact

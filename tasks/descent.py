@@ -275,7 +275,8 @@ def _decided(decisions: Artifact | None, ids: Ids) -> dict[str, bool]:
         places = rows(
             f"SELECT DISTINCT shard FROM read_parquet($index) WHERE hash IN ({hashes})", {"index": str(index)}
         )
-        tables = [decisions.path / f"{place['shard']:05d}.parquet" for place in places]
+        if len(tables) == len(decisions.manifest()["parts"]):  # a table of each
+            tables = [tables[place["shard"]] for place in places]
     if not tables:
         return {}
     query = "SELECT id, kept FROM read_parquet($tables) SEMI JOIN (SELECT unnest($ids) AS id) USING (id)"

@@ -110,7 +110,7 @@ def _read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, An
             except (ValueError, RecursionError):
                 found = None
             if not isinstance(found, dict):
-                logger.warning("%s: the line that ends at byte %d is not JSON; skipped", path, offset)
+                logger.warning("%s: the line that ends at byte %d is no event in JSON; skipped", path, offset)
                 continue
             yield offset, found
 
@@ -121,7 +121,7 @@ def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, An
         if "event" in found:
             yield end, found
         else:
-            logger.warning("%s: the line that ends at byte %d is no event; skipped", path, end)
+            logger.warning("%s: the line that ends at byte %d is no event in JSON; skipped", path, end)
 
 
 def end_for_dead(directory: Path) -> None:

@@ -29,7 +29,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from lm.train.guard import NonFiniteError
+from lm.train.non_finite import NonFiniteError
 from tasks.disk import DiskFull, room_on_disk
 from tasks.files import read_json, write_json
 from tasks.host import HOST, processor
@@ -177,6 +177,11 @@ def stage(version: int, libraries: tuple[str, ...] = ()) -> Callable[[Callable[.
 
     def decorate(function: Callable[..., None]) -> Stage:
         made = Stage(function.__name__, version, libraries, function)
+        before = STAGES.get(made.name)
+        if before is not None and before.build.__module__ != function.__module__:
+            raise ValueError(
+                f"two stages are called {made.name}: in {before.build.__module__} and {function.__module__}"
+            )
         STAGES[made.name] = made
         return made
 

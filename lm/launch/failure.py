@@ -11,7 +11,7 @@ from typing import Any
 import torch.distributed as dist
 
 from lm.launch.job import LOG, Job, write_whole
-from lm.train.guard import NonFiniteError
+from lm.train.non_finite import NonFiniteError
 
 TAIL = 2000  # characters of a log that a message shows
 TALK = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|timed? ?out", re.IGNORECASE)

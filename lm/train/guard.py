@@ -19,13 +19,10 @@ import numpy as np
 
 from lm.config import GuardConfig
 from lm.train.checkpoint import CorruptCheckpoint, list_checkpoints, verify
+from lm.train.non_finite import NonFiniteError
 from lm.train.state import RunState
 
 log = logging.getLogger(__name__)
-
-
-class NonFiniteError(RuntimeError):
-    """Loss or gradient norm is infinite or not a number, or far above what it was."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def read_parts(path: Path, rows: Rows = lambda name, shape: None) -> Checkpoint:
     """
     try:
         return _read_parts(path, rows)
-    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise CorruptCheckpoint(f"{path}: {' '.join(str(error).split())[:300]}") from error
 
 
@@ -127,7 +128,7 @@ def _read_parts(path: Path, rows: Rows) -> Checkpoint:
         pieces: dict[str, list[tuple[int, Tensor]]] = {}
         shapes: dict[str, tuple[int, ...]] = {}
         for file, described in _described(path, part):
-            with safe_open(file, framework="pt") as tensors:
+            with _opened(file) as tensors:
                 held = set(tensors.keys())
                 for name, said in (described or {name: None for name in held}).items():
                     shape = tuple(said["shape"] if said else tensors.get_slice(name).get_shape())
@@ -148,6 +149,16 @@ def _described(path: Path, part: str) -> Iterator[tuple[Path, dict[str, Any] | N
         return
     for name in sorted(n for n in manifest if n.startswith("rank-")):
         yield path / f"{part}-{name[5:-5]}.safetensors", read_object(path / name, STATE_BYTES)[part]
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """The tensors of a file. Raises CorruptCheckpoint naming it, if it is none."""
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            yield tensors
+    except SafetensorError as error:
+        raise CorruptCheckpoint(f"{file}: {' '.join(str(error).split())[:300]}") from error
 
 
 def _wanted(file: Any, name: str, shape: tuple[int, ...], first: int, rows: Rows) -> list[tuple[int, Tensor]]:

@@ -11,6 +11,15 @@ from tests.asked import Answer, Ask, asked
 from tests.tasks.tiny_corpus import write_documents
 
 ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this folder are of the mark `chaos`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("chaos")
+
+
 QUIET = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 

@@ -12,6 +12,7 @@ from flows.export import export_model
 from tasks.card import card, facts
 from tasks.card_page import front_matter, page
 from tasks.files import read_json, write_json
+from tasks.integrity import sealed
 from tasks.run import use_run
 from tasks.store import Store, StoreError
 from tests.flows.lineage_home import artifact, built_home, quiet_run, settings, textmill
@@ -110,7 +111,7 @@ def test_energy_is_measured_or_stated_or_not_known(home: Path) -> None:
     before = read_json(sidecar)
 
     def said(**changes: Any) -> str:
-        write_json(sidecar, {**before, **changes})
+        write_json(sidecar, sealed({**before, **changes}))
         return sections(card(Store(home / "home/store"), model))["Time and energy"]
 
     try:

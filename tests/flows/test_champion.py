@@ -15,7 +15,7 @@ from flows.loading import CONFIGS, ConfigError, load
 from lm.evaluate.metrics import paired_bootstrap
 from tasks.champions import Pair, Version
 from tasks.contest import ContestConfig, contest, read_contest
-from tasks.held_out import HELD_OUT, HeldOutConfig, TooFewHeldOut, held_out
+from tasks.contest_documents import HELD_OUT, ContestDocumentsConfig, TooFewHeldOut, contest_documents
 from tasks.progress import Display
 from tasks.run import Run, use_run
 from tasks.stage import NoConfig, Work, stage
@@ -42,7 +42,7 @@ def between(run: Run, champion: str, challenger: str) -> Pair:
     return Pair(*(Version(str(n), artifact) for n, artifact in enumerate(named.values(), start=1)))  # type: ignore[arg-type]
 
 
-SETTINGS = ChampionConfig(held_out=HeldOutConfig(least=3), contest=ContestConfig(draws=500))
+SETTINGS = ChampionConfig(held_out=ContestDocumentsConfig(least=3), contest=ContestConfig(draws=500))
 
 
 def test_trigrams_beat_single_words_and_not_the_other_way_round(run: Run) -> None:
@@ -108,14 +108,16 @@ def test_only_what_both_hold_out_with_the_same_text_is_asked(run: Run) -> None:
     corpus = exam_corpus(NoConfig())
     later = other_corpus(NoConfig(), corpus=corpus)
     splits = [exam_split(NoConfig(), corpus=corpus), other_split(NoConfig(), corpus=later)]
-    made = held_out(HeldOutConfig(least=2), corpus=later, corpora=[corpus, later], split=splits)
+    made = contest_documents(ContestDocumentsConfig(least=2), corpus=later, corpora=[corpus, later], split=splits)
     table = pq.read_table(made.file(HELD_OUT))
     assert table["id"].to_pylist() == ["doc-27", "doc-28"]
-    one = held_out(HeldOutConfig(least=2, documents=1), corpus=later, corpora=[corpus, later], split=splits)
+    one = contest_documents(
+        ContestDocumentsConfig(least=2, documents=1), corpus=later, corpora=[corpus, later], split=splits
+    )
     assert pq.read_table(one.file(HELD_OUT))["id"].to_pylist()[0] in ("doc-27", "doc-28")
     assert one.counts() == {"documents": 1, "shared": 2}
     with pytest.raises(TooFewHeldOut, match=r"only 2 documents .*each has \[0, 9\]\), and 30 are needed"):
-        held_out(HeldOutConfig(), corpus=later, corpora=[corpus, later], split=splits)
+        contest_documents(ContestDocumentsConfig(), corpus=later, corpora=[corpus, later], split=splits)
 
 
 @stage(version=1)

@@ -185,9 +185,9 @@ def test_only_pieces_that_hold_it_are_read_again(home: Path, monkeypatch: pytest
         ask(Store(home / "home/store"), ["b2"], [], "")
         original = reading.ingest_piece
 
-        def noting(piece: Any, directory: Path) -> Any:
+        def noting(piece: Any, directory: Path, **named: Any) -> Any:
             opened.extend(file.path for file in piece.files)
-            return original(piece, directory)
+            return original(piece, directory, **named)
 
         monkeypatch.setattr(reading, "ingest_piece", noting)
         second = ingest(fingerprinted(config))

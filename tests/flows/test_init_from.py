@@ -90,7 +90,9 @@ OTHER: dict[str, dict[str, Any]] = {"gpt": {"layers": 3}, "rnn": {"width": 20}, 
 
 
 def one_model(documents: Path, kind: str, **changes: Any) -> ModelConfig:
-    shared = configuration(documents).model_dump(exclude={"model", "pretrain", "task", "finetune", "evaluate"})
+    shared = configuration(documents).model_dump(
+        exclude={"model", "pretrain", "task", "finetune", "evaluate", "refresh"}
+    )
     train = {"steps": 2, "batch": 4, "eval_sequences": 4, "optimizer": {"learning_rate": 1e-9}, "device": "cpu"}
     tokenizer = {"elmo": {"kind": "word", "vocab_size": 300}, "bert": {"kind": "wordpiece", "vocab_size": 300}}
     if kind in tokenizer:

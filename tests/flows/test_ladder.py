@@ -31,7 +31,9 @@ MODELS = {
 
 
 def ladder_config(documents: Path) -> LadderConfig:
-    shared = configuration(documents).model_dump(exclude={"model", "pretrain", "task", "finetune", "evaluate"})
+    shared = configuration(documents).model_dump(
+        exclude={"model", "pretrain", "task", "finetune", "evaluate", "refresh"}
+    )
     train = {"steps": 6, "batch": 4, "eval_sequences": 4}
     return LadderConfig.model_validate({**shared, "models": MODELS, "train": train, "context": 32, "prompt": "The "})
 

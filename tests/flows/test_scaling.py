@@ -52,7 +52,9 @@ STUDY: dict[str, Any] = {
 
 
 def study(documents: Path, **changes: Any) -> ScalingConfig:
-    shared = configuration(documents).model_dump(exclude={"model", "pretrain", "task", "finetune", "evaluate"})
+    shared = configuration(documents).model_dump(
+        exclude={"model", "pretrain", "task", "finetune", "evaluate", "refresh"}
+    )
     return ScalingConfig.model_validate({**shared, **STUDY, **changes})
 
 

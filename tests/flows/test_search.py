@@ -23,7 +23,7 @@ from lm.finetune import train
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.search import proposals
 from lm.finetune.search_config import SearchConfig, with_values
-from lm.train.guard import NonFiniteError
+from lm.train.non_finite import NonFiniteError
 from tasks.files import read_json
 from tasks.journal import JOURNAL, read_events
 from tasks.progress import Display

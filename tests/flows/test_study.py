@@ -149,7 +149,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(
     task: Path, gpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows import study
-    from lm.train.guard import NonFiniteError
+    from lm.train.non_finite import NonFiniteError
 
     def diverging(request: Any, **given: Any) -> Any:
         if request.settings.initialisation == "pretrained":

@@ -15,9 +15,10 @@ from lm.objectives.causal import CausalObjective
 from lm.order import draw_seed, examples_at
 from lm.stop import Interrupted
 from lm.train.checkpoint import list_checkpoints
-from lm.train.guard import NonFiniteError, judge, spike_limit
+from lm.train.guard import judge, spike_limit
 from lm.train.hooks import Hooks
 from lm.train.identity import train_identity
+from lm.train.non_finite import NonFiniteError
 from lm.train.objective import Losses
 from lm.train.optim import clip_gradients, make_optimizer
 from lm.train.schedule import learning_rate_factor

@@ -23,8 +23,8 @@ from lm.parallel import NotShareable, ParallelConfig
 from lm.pretraining import GPTPretraining, ModernPretraining
 from lm.recipes.recipe import Given
 from lm.tokens import TokenIndex, build_index
-from lm.train.guard import NonFiniteError
 from lm.train.hooks import Hooks
+from lm.train.non_finite import NonFiniteError
 from tests.asked import Ask
 
 GPT = GPTPretraining(model=GPTConfig(layers=1, width=16, heads=2, context=8, vocab=300))

@@ -15,8 +15,8 @@ from lm.objectives.causal import CausalObjective
 from lm.order import examples_at
 from lm.stop import Interrupted
 from lm.train.checkpoint import list_checkpoints
-from lm.train.guard import NonFiniteError
 from lm.train.hooks import Hooks
+from lm.train.non_finite import NonFiniteError
 from lm.train.objective import Batch, Losses
 from lm.train.trainer import Trainer
 

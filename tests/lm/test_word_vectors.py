@@ -16,8 +16,8 @@ from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import parse_tokenizer_config
 from lm.tokens import TokenIndex, build_index, tokenize_shard
-from lm.train.guard import NonFiniteError
 from lm.train.hooks import Hooks
+from lm.train.non_finite import NonFiniteError
 from lm.train.trainer import ResumeError
 from lm.vectors.artifact import load_vectors
 from lm.vectors.config import GloVeConfig, Word2VecConfig, parse_vectors_config

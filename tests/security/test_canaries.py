@@ -10,6 +10,7 @@ import pytest
 from data_quality.config import JsonlSource
 from flows import services
 from flows.config import PipelineConfig
+from flows.launch import launch
 from flows.loading import ConfigError, parse
 from tasks import home
 from tasks.journal import JOURNAL
@@ -63,7 +64,7 @@ def test_no_secret_is_in_the_command_of_a_service(
 ) -> None:
     """Everyone on a machine can read the commands of all processes."""
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
-    assert CANARY not in " ".join(services._command(service, 4200))
+    assert CANARY not in " ".join(launch(service, 4200, None).command)
 
 
 def test_no_password_of_an_address_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

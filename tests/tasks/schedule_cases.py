@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 from lm.evaluate.decisions import DECISIONS
 from tasks.change import ChangeConfig, corpus_change
 from tasks.contest import ContestConfig, contest
-from tasks.held_out import HeldOutConfig, held_out
+from tasks.contest_documents import ContestDocumentsConfig, contest_documents
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact
 from tests.lm.corpus import write_documents
@@ -49,10 +49,12 @@ def change_case() -> Artifact:
     return corpus_change(ChangeConfig(above=0.1), corpus=after, split=dated_split(NoConfig(), corpus=after), read=read)
 
 
-def held_out_case() -> Artifact:
+def contest_documents_case() -> Artifact:
     corpora = [dated_corpus(NumbersConfig(count=n, factor=n)) for n in (44, 40)]
     splits = [dated_split(NoConfig(), corpus=corpus) for corpus in corpora]
-    return held_out(HeldOutConfig(documents=8, least=2), corpus=corpora[0], corpora=corpora, split=splits)
+    return contest_documents(
+        ContestDocumentsConfig(documents=8, least=2), corpus=corpora[0], corpora=corpora, split=splits
+    )
 
 
 def contest_case() -> Artifact:

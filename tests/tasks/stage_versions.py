@@ -45,7 +45,7 @@ CASES: dict[str, Callable[[], Artifact]] = {
     "pair_tokenizer": translation_cases.pair_tokenizer_case,
     "labelled_set": labelled_cases.labelled_set_case,
     "corpus_change": schedule_cases.change_case,
-    "held_out": schedule_cases.held_out_case,
+    "contest_documents": schedule_cases.contest_documents_case,
     "contest": schedule_cases.contest_case,
 }
 

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.run import Plan, Resources, Run
 from tasks.stage import Call, Stage
-from tasks.store import Artifact
+from tasks.store import Artifact, StoreError
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
 CONFIG = NumbersConfig(count=3)
@@ -227,9 +227,7 @@ def test_a_corrupt_input_of_unknown_origin_says_what_to_do(run: Run) -> None:
     source = numbers(CONFIG)
     flip_a_byte(source.shards()[0].path)
     run.calls.clear()
-    with pytest.raises(
-        RuntimeError, match=r"numbers/\w+ is corrupt and was set aside: run the flow that made it again"
-    ):
+    with pytest.raises(StoreError, match=r"numbers/\w+ is corrupt and was set aside: run the flow that made it again"):
         squares(CONFIG, source=source)
 
 

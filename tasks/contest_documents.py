@@ -14,7 +14,7 @@ from tasks.store import Artifact
 HELD_OUT = "held-out.parquet"
 
 
-class HeldOutConfig(StrictModel):
+class ContestDocumentsConfig(StrictModel):
     """How many documents."""
 
     documents: int = Field(
@@ -30,8 +30,8 @@ class TooFewHeldOut(ValueError):
 
 
 @stage(version=1)
-def held_out(
-    work: Work, config: HeldOutConfig, *, corpus: Artifact, corpora: list[Artifact], split: list[Artifact]
+def contest_documents(
+    work: Work, config: ContestDocumentsConfig, *, corpus: Artifact, corpora: list[Artifact], split: list[Artifact]
 ) -> None:
     """Write held-out.parquet (id, text), in the order of ids.
 
