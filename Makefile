@@ -43,11 +43,11 @@ run: setup
 	$(BIN)/textmill run $(CONFIG)
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not server and not chaos"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not server and not heavy"
 
 # The rest: what starts real servers of Prefect and MLflow, or a Dask cluster, and waits for them; and what breaks a mill.
 test-servers: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "server or chaos"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "server or heavy"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder are of the mark `chaos`."""
+    """All tests of this folder are heavy."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker("chaos")
+            item.add_marker("heavy")
 
 
 QUIET = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}

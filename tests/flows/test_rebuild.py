@@ -24,6 +24,8 @@ from tests.flows.lineage_home import artifact, built_home, textmill
 from tests.tasks import stages
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
+pytestmark = pytest.mark.heavy
+
 ONE = Resources(workers=1, threads=1)
 
 

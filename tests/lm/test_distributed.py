@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 
 from tests.asked import Ask
 
+pytestmark = pytest.mark.heavy
+
 TRAIN = {"steps": 5, "eval_interval": 3, "sample_interval": 4, "checkpoint_interval": 2}
 SHARED = 5e-7
 """How far a gradient may be from that of one process, relative to its norm: the rounding of sums in another order."""

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from data_quality.document_lists import glob
 from data_quality.sources.resolve import is_selected
@@ -59,6 +60,7 @@ print("done")
 SIZE = 1_000
 
 
+@pytest.mark.heavy
 def test_every_expression_of_ours_comes_to_an_end() -> None:
     def bounded() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))

@@ -16,6 +16,8 @@ from tasks.store import Artifact, Store
 from tasks.tables import rows
 from tests.tasks.tiny_corpus import configuration, prose, write_documents
 
+pytestmark = pytest.mark.heavy
+
 POLICY = "Read our privacy policy and our terms of use before you plant anything here."
 SHARD_BYTES = 12_000
 
