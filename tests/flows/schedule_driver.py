@@ -28,7 +28,7 @@ from flows import approval, automations  # noqa: E402
 from flows.champion import champion_flow  # noqa: E402
 from flows.champion_config import ChampionConfig  # noqa: E402
 from flows.config import quickstart  # noqa: E402
-from flows.deploy import create_work_pool  # noqa: E402
+from flows.deploy import create_work_pools  # noqa: E402
 from flows.loading import ConfigError  # noqa: E402
 from flows.refresh import start_pretraining  # noqa: E402
 from flows.services import ServiceError  # noqa: E402
@@ -125,7 +125,7 @@ def notifications(client: SyncPrefectClient, address: str, messages: list[str]) 
 
 def deploy() -> None:
     """Three deployments of prefect.yaml, as `textmill up` deploys all."""
-    create_work_pool()
+    create_work_pools()
     names = [part for name in ("weekly-champion", "nightly-corpus", "pretrain") for part in ("--name", name)]
     subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *names],

@@ -131,6 +131,7 @@ def each_machine_does_its_kind_of_work(one: Machine, two: Machine, folder: Path)
     """The corpus on the one, the whole quickstart on the other, which finds the corpus in S3."""
     config = load_config(CONFIGS / "quickstart-small.yaml").smoke().model_dump(mode="json")
     config["resources"] |= {"workers": 1, "threads": 1}
+    config["refresh"]["pretrain_above"] = None  # the quickstart below pretrains
     (folder / "config.json").write_text(json.dumps(config))
     corpus = run(one, "corpus-refresh/nightly-corpus", folder)
     assert (corpus["state"], corpus["pool"]) == ("Completed", "cpu"), corpus["message"]
