@@ -108,7 +108,7 @@ def a_refresh_starts_pretraining_once(said: Said) -> None:
     assert said["started"] == {
         "same": True,
         "state": "Scheduled",
-        "tags": ["pretrain", "started by nightly-corpus", "textmill"],
+        "tags": ["gpu", "pretrain", "started by nightly-corpus", "textmill"],
         "config": "quickstart",
     }
 
