@@ -7,40 +7,43 @@ moment leaves the previous one. Nothing is ever unpickled. What several processe
 (`lm.train.shards`) and is read here as well.
 """
 
-import hashlib
 import json
 import logging
 import os
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from lm.damaged import DamagedFile, read_object
+from lm.train.checkpoint_files import (
+    FILES,
+    MANIFEST,
+    STATE,
+    Checkpoint,
+    CorruptCheckpoint,
+    entry,
+    fsync,
+    recorded,
+    sharded_files,
+)
+from lm.train.shards import read_parts
+
+__all__ = [
+    "Checkpoint",
+    "CorruptCheckpoint",
+    "latest_checkpoint",
+    "list_checkpoints",
+    "load_checkpoint",
+    "newest_good",
+    "prune_checkpoints",
+    "save_checkpoint",
+    "verify",
+]
 
 log = logging.getLogger(__name__)
-
-STATE = "state.json"
-FILES = ("model.safetensors", "optim.safetensors", STATE)
-MANIFEST = "manifest.json"
-
-
-class CorruptCheckpoint(Exception):
-    """A checkpoint directory that is incomplete or whose files do not match its manifest."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint holds."""
-
-    path: Path
-    model: dict[str, torch.Tensor]
-    optimizer: dict[str, torch.Tensor]
-    state: dict[str, Any]
 
 
 def save_checkpoint(
@@ -79,16 +82,12 @@ def list_checkpoints(directory: Path) -> list[tuple[int, Path]]:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and verify one checkpoint. Raises CorruptCheckpoint saying which file is wrong."""
-    from lm.train.shards import read_parts  # which has its files from here
-
     verify(path)
     return read_parts(path)
 
 
 def verify(path: Path) -> None:
     """Raises CorruptCheckpoint, saying which file is wrong, unless all are there as they were written."""
-    from lm.train.shards import sharded_files
-
     manifest = recorded(path)
     for name in sharded_files(manifest) or FILES:
         file = path / name
@@ -98,18 +97,8 @@ def verify(path: Path) -> None:
             raise CorruptCheckpoint(f"{file}: size or sha256 differs from {MANIFEST}")
 
 
-def recorded(path: Path) -> dict[str, Any]:
-    """What the manifest says of the files; of a broken one nothing. Raises CorruptCheckpoint if it cannot be read."""
-    try:
-        return read_object(path / MANIFEST)
-    except (OSError, DamagedFile) as error:
-        raise CorruptCheckpoint(f"{path / MANIFEST}: {error}") from error
-
-
 def latest_checkpoint(directory: Path) -> Checkpoint | None:
     """The newest good checkpoint, or None; as `newest_good` finds it."""
-    from lm.train.shards import read_parts
-
     path = newest_good(directory)
     return None if path is None else read_parts(path)
 
@@ -139,18 +128,3 @@ def prune_checkpoints(directory: Path, keep_last: int, also: Collection[int] = (
     for step, path in list_checkpoints(directory)[:-keep_last]:
         if step not in also:
             shutil.rmtree(path)
-
-
-def entry(path: Path) -> dict[str, Any]:
-    """What a manifest says of a file."""
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
-
-
-def fsync(path: Path) -> None:
-    """Flush a file or a directory to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

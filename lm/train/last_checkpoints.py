@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lm.train.checkpoint import CorruptCheckpoint, fsync, list_checkpoints, load_checkpoint
+from lm.train.checkpoint import CorruptCheckpoint, list_checkpoints, verify
+from lm.train.checkpoint_files import fsync
 from lm.weights import read_weights
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class LastCheckpoints:
         one that is wanted and damaged."""
         if step not in self.wanted:
             return
-        load_checkpoint(path)
+        verify(path)
         self.folder.mkdir(exist_ok=True)
         partial = self.folder / ".tmp"
         shutil.copyfile(path / "model.safetensors", partial)

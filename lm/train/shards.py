@@ -25,9 +25,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lm.damaged import read_object
-from lm.train.checkpoint import MANIFEST, STATE, Checkpoint, CorruptCheckpoint, entry, fsync, recorded
+from lm.train.checkpoint_files import (
+    MANIFEST,
+    PARTS,
+    STATE,
+    Checkpoint,
+    CorruptCheckpoint,
+    entry,
+    files_of,
+    fsync,
+    recorded,
+)
 
-PARTS = ("model", "optim")
 POLL_SECONDS = 0.02
 STATE_BYTES = 1 << 30  # the curves of a long training are in it
 
@@ -56,18 +65,6 @@ def piece(tensor: Tensor, rank: int, count: int) -> Piece:
         return Piece(tensor if rank == 0 else tensor.new_empty(0), (), 0)
     first, end = cut(len(tensor), rank, count)
     return Piece(tensor[first:end], tuple(tensor.shape), first)
-
-
-def files_of(rank: int, count: int) -> list[str]:
-    """The names of a rank's files, its JSON last."""
-    which = f"{rank:05d}-of-{count:05d}"
-    return [*(f"{part}-{which}.safetensors" for part in PARTS), f"rank-{which}.json"]
-
-
-def sharded_files(manifest: Mapping[str, Any]) -> list[str] | None:
-    """All files that a manifest of a checkpoint in parts has to name; None: it is of another kind."""
-    count = sum(name.startswith("rank-") for name in manifest)
-    return [*(name for rank in range(count) for name in files_of(rank, count)), STATE] if count else None
 
 
 def write_part(folder: Path, rank: int, count: int, model: Mapping[str, Piece], optimizer: Mapping[str, Piece]) -> None:
@@ -123,14 +120,15 @@ def read_parts(path: Path, rows: Rows = lambda name, shape: None) -> Checkpoint:
 
 
 def _read_parts(path: Path, rows: Rows) -> Checkpoint:
+    ranks = _described(path)
     found: dict[str, dict[str, Tensor]] = {}
     for part in PARTS:
         pieces: dict[str, list[tuple[int, Tensor]]] = {}
         shapes: dict[str, tuple[int, ...]] = {}
-        for file, described in _described(path, part):
-            with _opened(file) as tensors:
+        for which, described in ranks:
+            with _opened(path / f"{part}{which}.safetensors") as tensors:
                 held = set(tensors.keys())
-                for name, said in (described or {name: None for name in held}).items():
+                for name, said in (dict.fromkeys(held) if described is None else described[part]).items():
                     shape = tuple(said["shape"] if said else tensors.get_slice(name).get_shape())
                     first = said["first"] if said else 0
                     shapes[name] = shape
@@ -141,14 +139,12 @@ def _read_parts(path: Path, rows: Rows) -> Checkpoint:
     return Checkpoint(path, found["model"], found["optim"], state)
 
 
-def _described(path: Path, part: str) -> Iterator[tuple[Path, dict[str, Any] | None]]:
-    """The files of a part in the order of ranks, each with what is said of its pieces; None: all are whole."""
-    manifest = recorded(path)
-    if sharded_files(manifest) is None:
-        yield path / f"{part}.safetensors", None
-        return
-    for name in sorted(n for n in manifest if n.startswith("rank-")):
-        yield path / f"{part}-{name[5:-5]}.safetensors", read_object(path / name, STATE_BYTES)[part]
+def _described(path: Path) -> list[tuple[str, dict[str, Any] | None]]:
+    """What the names of each rank's files end in, and its JSON; None: there is one of each, and all in it is whole."""
+    names = sorted(name for name in recorded(path) if name.startswith("rank-"))
+    if not names:
+        return [("", None)]
+    return [(name.removeprefix("rank").removesuffix(".json"), read_object(path / name, STATE_BYTES)) for name in names]
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from lm.train.checkpoint import (
     newest_good,
     save_checkpoint,
 )
-from lm.train.shards import cut, files_of, piece, publish, read_parts, write_part
+from lm.train.checkpoint_files import files_of
+from lm.train.shards import cut, piece, publish, read_parts, write_part
 from lm.train.writing import Beside
 
 MODEL = {"embedding": torch.arange(35.0).view(7, 5), "bias": torch.arange(3.0), "scale": torch.tensor(2.5)}
