@@ -32,6 +32,7 @@ class Teller:
             on_metrics=lambda step, figures: self.tell("metrics", step, figures),
             on_evaluate=lambda step, figures: self.tell("evaluate", step, figures),
             on_sample=lambda step, prompt, text: self.tell("sample", step, prompt, text),
+            on_mishap=lambda step, record: self.tell("mishap", step, record),
             on_progress=self._progress,
             on_checkpoint=lambda step, path: self.tell("checkpoint", step, str(path)),
         )

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from lm.config import TrainConfig
 from lm.launch.index_files import read_index, write_index
 from lm.parallel import ParallelConfig
-from lm.pretraining import Pretraining
+from lm.pretraining import Pretrainable, Pretraining
 from lm.recipes.recipe import Given
 from lm.stop import ShouldStop, never
 
@@ -55,14 +55,17 @@ def write_job(job: Job, given: Given) -> None:
         "threads": job.threads,
     }
     (job.folder / JOB).write_text(json.dumps(said, indent=1))
-    back = read_given(job.folder)
-    if (back.settings, back.config) != (given.settings, given.config):
+    if _settings(_said(job.folder)) != (given.settings, given.config):
         raise ValueError("the settings of this training do not survive being written down")
 
 
 def _said(folder: Path) -> dict[str, Any]:
     said: dict[str, Any] = json.loads((folder / JOB).read_text())
     return said
+
+
+def _settings(said: dict[str, Any]) -> tuple[Pretrainable, TrainConfig]:
+    return TypeAdapter(Pretraining).validate_python(said["settings"]), TrainConfig.model_validate(said["config"])
 
 
 def read_job(folder: Path) -> Job:
@@ -76,8 +79,7 @@ def read_given(folder: Path, should_stop: ShouldStop = never) -> Given:
     """What is pretrained."""
     said = _said(folder)
     return Given(
-        TypeAdapter(Pretraining).validate_python(said["settings"]),
-        TrainConfig.model_validate(said["config"]),
+        *_settings(said),
         read_index(folder / "train"),
         read_index(folder / "valid"),
         Path(said["tokenizer_dir"]),

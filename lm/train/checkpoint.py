@@ -24,6 +24,7 @@ from lm.train.checkpoint_files import (
     STATE,
     Checkpoint,
     CorruptCheckpoint,
+    checkpoint_path,
     entry,
     fsync,
     recorded,
@@ -55,7 +56,7 @@ def save_checkpoint(
 ) -> Path:
     """Write `step-<step>` under `directory` and return its path once it is durable."""
     directory.mkdir(parents=True, exist_ok=True)
-    final = directory / f"step-{step:08d}"
+    final = checkpoint_path(directory, step)
     partial = directory / f".tmp-{final.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()

@@ -32,6 +32,11 @@ class Checkpoint:
     state: dict[str, Any]
 
 
+def checkpoint_path(directory: Path, step: int) -> Path:
+    """Where the checkpoint of a step is published."""
+    return directory / f"step-{step:08d}"
+
+
 def files_of(rank: int, count: int) -> list[str]:
     """The names of a rank's files, its JSON last."""
     which = f"{rank:05d}-of-{count:05d}"

@@ -29,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lm.stop import Interrupted
 from lm.train.checkpoint import Checkpoint, newest_good
+from lm.train.checkpoint_files import checkpoint_path
 from lm.train.layers import stacked_layers, uncompile_layers
 from lm.train.objective import CARRY, Batch, Losses, Objective
 from lm.train.ranks import Alone, Found, LossesOf, Tensors
@@ -45,6 +46,10 @@ def join(rank: int, count: int, device: Literal["cpu", "cuda"], store: Store | N
     """Make this process one of `count` that can talk to each other: over `store`, or as torchrun's environment says."""
     backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+
+
+class MainRankFailed(dist.DistError):
+    """What the main rank alone was to find went wrong there; the error that says what is raised there."""
 
 
 class Scored(nn.Module):
@@ -108,7 +113,12 @@ class Replicas(Alone):
                 answer = {"found": find()}
             except Interrupted as stopped:
                 answer = {"interrupted": str(stopped)}
+            except BaseException as error:
+                self._broadcast({"failed": f"{type(error).__name__}: {error}"})
+                raise
         answer = self._broadcast(answer)
+        if "failed" in answer:
+            raise MainRankFailed(f"the main rank failed: {answer['failed']}")
         if "interrupted" in answer:
             raise Interrupted(answer["interrupted"])
         return answer["found"]
@@ -136,7 +146,7 @@ class Replicas(Alone):
         the pieces are copied: they are written beside the training."""
         self._writer.wait()
         self._saves += 1
-        final = directory / f"step-{step:08d}"
+        final = checkpoint_path(directory, step)
         partial_folder = directory / f".tmp-{final.name}-{self._saves}"
         weights = {name: self._copied(name, tensor) for name, tensor in model.items()}
         moments = {name: self._copied(name, tensor) for name, tensor in optimizer.items()}

@@ -93,8 +93,17 @@ def stopped(mishap: Mishap, examples: np.ndarray, before: int) -> NonFiniteError
     )
 
 
-def snapshot_before(directory: Path, step: int, interval: int) -> Path:
-    """The newest good checkpoint at a multiple of `interval` that is half of one before the bad step, or more.
+def snapshots_needed(config: GuardConfig, step: int) -> set[int]:
+    """The steps whose snapshots `snapshot_before` may ask for from `step` on; none if nothing is rolled back."""
+    if not config.rolls_back:
+        return set()
+    last = step - step % config.snapshot_interval
+    return {last, last - config.snapshot_interval}
+
+
+def snapshot_before(config: GuardConfig, directory: Path, step: int) -> int:
+    """The step of the newest good checkpoint at a multiple of the interval that is half of one before the bad step, or
+    more.
 
     The steps right before a spike may have begun it. Where there is none (damaged, or of a run that had no guard
     before), another checkpoint that is so old; else the newest of all.
@@ -102,12 +111,13 @@ def snapshot_before(directory: Path, step: int, interval: int) -> Path:
     Raises:
         NonFiniteError: there is none.
     """
+    interval = config.snapshot_interval
     listed = [(at, path) for at, path in list_checkpoints(directory) if at <= step]
     listed.sort(key=lambda found: (found[0] <= max(0, step - interval // 2), found[0] % interval == 0, found[0]))
-    for _, path in reversed(listed):
+    for at, path in reversed(listed):
         try:
             verify(path)
-            return path
+            return at
         except CorruptCheckpoint as error:
             log.warning("passed over on the way back: %s", error)
     raise NonFiniteError(f"step {step} is bad, and {directory} has no good checkpoint to roll back to")

@@ -1,15 +1,25 @@
 """What must be equal for a checkpoint to be of a run, by names that a message can say to a user."""
 
 import json
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from lm.config import GuardConfig, StrictModel, TrainConfig
+from lm.order import Order
+from lm.train.objective import Examples, Objective
+
+log = logging.getLogger(__name__)
 
 SHOWN = 6  # differences that a message names
+
+
+class ResumeError(ValueError):
+    """The checkpoint belongs to another run: other data, seed, batch or length."""
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -23,6 +33,30 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{name}"] = json.loads(json.dumps(value))
     return found
+
+
+def run_identity(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    objective: Objective,
+    examples: Examples,
+    order: Order,
+    config: TrainConfig,
+    steps: int,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What must be equal for a checkpoint to be of a run."""
+    of_model = getattr(model, "config", None)
+    named = {
+        "data": examples.fingerprint,
+        "objective": type(objective).__qualname__,
+        "order": getattr(order, "__qualname__", type(order).__qualname__),
+        "steps": steps,
+        **train_identity(config),
+        **({"model": of_model} if isinstance(of_model, StrictModel) else {}),
+        **settings,
+    }
+    return flat(named) | trained_parameters(model, optimizer)
 
 
 def train_identity(config: TrainConfig) -> dict[str, Any]:
@@ -43,6 +77,29 @@ def trained_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> di
         own = {k: v for k, v in group.items() if k not in ("params", "lr") and v != defaults.get(k)}
         options |= dict.fromkeys(group["params"], json.dumps(own, sort_keys=True))
     return {f"training of {name}": json.loads(options[p]) for name, p in model.named_parameters() if p in options}
+
+
+def environment(config: TrainConfig, processes: int) -> dict[str, Any]:
+    """What must be equal for the bits to be equal; a difference is logged, not refused."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": config.device,
+        "micro_batch": config.micro_batch,
+        "processes": processes,
+    }
+
+
+def require_same_run(path: Path, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises ResumeError if the identity that the checkpoint at `path` notes is not that of the run."""
+    if changed := differences(was, now):
+        raise ResumeError(f"{path} is of another run ({listed(changed)}): use another directory")
+
+
+def warn_of_other_bits(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Log what differs of two environments."""
+    if changed := differences({name: value for name, value in was.items() if name in now}, now):
+        log.warning("resuming where the last bits may differ: %s", listed(changed))
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

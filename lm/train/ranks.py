@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from lm.train.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from lm.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from lm.train.objective import Batch, Losses, Objective
+from lm.train.shards import read_parts
 
 Found = TypeVar("Found")
 LossesOf = Callable[[Batch], Losses]
@@ -48,7 +49,8 @@ class Alone:
         return wish
 
     def told(self, find: Callable[[], Found]) -> Found:
-        """What `find` (of what JSON can say) finds on the main rank. `Interrupted` there is raised on all."""
+        """What `find` (of what JSON can say) finds on the main rank. `Interrupted` there is raised on all. Another
+        error is raised there, and the others, who must not wait for an answer, raise that it failed."""
         return find()
 
     @contextmanager
@@ -76,5 +78,5 @@ class Alone:
         return latest_checkpoint(directory)
 
     def load(self, path: Path) -> Checkpoint:
-        """What belongs to this rank of a checkpoint."""
-        return load_checkpoint(path)
+        """What belongs to this rank of a checkpoint that the main rank has verified."""
+        return read_parts(path)

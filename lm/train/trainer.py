@@ -17,15 +17,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from lm.config import StrictModel, TrainConfig
+from lm.config import TrainConfig
 from lm.order import Order, draw_seed, examples_at
 from lm.stop import Interrupted, ShouldStop, check, never
 from lm.train.averaging import AveragedSGD, averaged_weights, put_averages
 from lm.train.batches import Reading, Steps, readings
-from lm.train.checkpoint import Checkpoint, list_checkpoints, prune_checkpoints
-from lm.train.guard import Mishap, judge, snapshot_before, stopped
+from lm.train.checkpoint import Checkpoint, prune_checkpoints, verify
+from lm.train.checkpoint_files import checkpoint_path
+from lm.train.guard import Mishap, judge, snapshot_before, snapshots_needed, stopped
 from lm.train.hooks import Hooks
-from lm.train.identity import differences, flat, listed, train_identity, trained_parameters
+from lm.train.identity import environment, require_same_run, run_identity, warn_of_other_bits
 from lm.train.layers import compile_layers
 from lm.train.objective import (
     Batch,
@@ -46,10 +47,6 @@ from lm.train.state import RunState, TrainResult
 from lm.train.trained import load_trained, trained_tensors
 
 log = logging.getLogger(__name__)
-
-
-class ResumeError(ValueError):
-    """The checkpoint belongs to another run: other data, seed, batch or length."""
 
 
 @dataclass
@@ -103,11 +100,13 @@ class Trainer:
         self.losses = self.ranks.wrap(self.model, self.objective)
         groups = None if self.groups is None else self.groups(self.model)
         self.optimizer = make_optimizer(self.model, config.optimizer, config.precision, groups)
-        self.identity = self._identity()
+        data = (self.objective, self.examples, self.order)
+        self.identity = run_identity(self.model, self.optimizer, *data, config, self.steps, self.settings)
         self.state, self.saved, self.rolled_back = RunState(), -1, False
         self.carry: dict[str, torch.Tensor] = {}
         if checkpoint := self.ranks.newest(self.directory):
             self._restore(checkpoint)
+            log.info("resumed from %s", checkpoint.path)
         resumed_from = self.saved if checkpoint else None
         self.saved_at, self.window = time.monotonic(), (0, 0.0)
         share = (self.ranks.rank, self.ranks.count)
@@ -126,7 +125,7 @@ class Trainer:
                 raise
         self.ranks.finish()
         self._hand_back()
-        s, path = self.state, self.directory / f"step-{self.state.step:08d}"
+        s, path = self.state, checkpoint_path(self.directory, self.state.step)
         return TrainResult(s.step, s.tokens, s.best_step, s.best_value, resumed_from, path, tuple(s.mishaps))
 
     def _step(self, readings: Iterator[Reading]) -> None:
@@ -170,19 +169,17 @@ class Trainer:
         before = self.state
         log.warning("step %d: %s: %s", mishap.step, mishap.what, mishap.action)
         self.hooks.on_mishap(mishap.step, mishap.record())
+        if mishap.action != "skip":
+            self.ranks.finish()  # what is gone back to, or gone on from at the next start, is durable
         if mishap.action == "stop":
             raise stopped(mishap, read.chosen, len(before.mishaps))
         self.carry, to = carry, None
         if mishap.action == "roll_back":
-            self.ranks.finish()
-            self._restore(self.ranks.load(Path(self.ranks.told(partial(self._snapshot_before, mishap.step)))))
-            was, to, self.rolled_back = self.state, self.state.step, True
-            # what was reported since then stays reported
+            to = self.ranks.told(partial(snapshot_before, self.config.guard, self.directory, mishap.step))
+            self._restore(self.ranks.load(checkpoint_path(self.directory, to)))
+            was, self.rolled_back = self.state, True  # what was reported since then stays reported
             self.state = replace(before, tokens=was.tokens, losses=was.losses, grad_norms=was.grad_norms)
         self.state.mishaps.append(mishap.record(to))
-
-    def _snapshot_before(self, step: int) -> str:
-        return str(snapshot_before(self.directory, step, self.config.guard.snapshot_interval))
 
     def _accumulate(self, batches: list[Batch], totals: dict[str, float]) -> dict[str, float]:
         """Backward through all micro-batches; the step's tokens, loss, its terms if several, and bits per byte."""
@@ -263,39 +260,13 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return self.patience is not None and self.state.stale >= self.patience
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be equal for a checkpoint to be of this run."""
-        model = getattr(self.model, "config", None)
-        named = {
-            "data": self.examples.fingerprint,
-            "objective": type(self.objective).__qualname__,
-            "order": getattr(self.order, "__qualname__", type(self.order).__qualname__),
-            "steps": self.steps,
-            **train_identity(self.config),
-            **({"model": model} if isinstance(model, StrictModel) else {}),
-            **self.settings,
-        }
-        return flat(named) | trained_parameters(self.model, self.optimizer)
-
-    def _environment(self) -> dict[str, Any]:
-        """What must be equal for the bits to be equal; a difference is logged, not refused."""
-        return {
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "device": self.config.device,
-            "micro_batch": self.config.micro_batch,
-            "processes": self.ranks.count,
-        }
-
     def _save(self) -> None:
-        state = {**asdict(self.state), "identity": self.identity, "environment": self._environment()}
+        where = environment(self.config, self.ranks.count)
+        state = {**asdict(self.state), "identity": self.identity, "environment": where}
         tensors = {**optimizer_tensors(self.model, self.optimizer), **self.carry}
-        step, keep, guard = self.state.step, set[int](), self.config.guard
+        step, keep = self.state.step, snapshots_needed(self.config.guard, self.state.step)
         if self.state.best_step is not None:
             keep.add(self.state.best_step)
-        if guard.rolls_back:
-            last = step - step % guard.snapshot_interval
-            keep |= {last, last - guard.snapshot_interval}
 
         def published(path: Path) -> None:
             prune_checkpoints(self.directory, self.config.keep_last, also=keep)
@@ -306,19 +277,14 @@ class Trainer:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = dict(checkpoint.state)
-        identity, environment = saved.pop("identity"), saved.pop("environment")
-        if changed := differences(identity, self.identity):
-            raise ResumeError(f"{checkpoint.path} is of another run ({listed(changed)}): use another directory")
-        now = self._environment()
-        if changed := differences({k: v for k, v in environment.items() if k in now}, now):
-            log.warning("resuming where the last bits may differ: %s", listed(changed))
+        require_same_run(checkpoint.path, saved.pop("identity"), self.identity)
+        warn_of_other_bits(saved.pop("environment"), environment(self.config, self.ranks.count))
         load_trained(self.model, checkpoint.model)
         moments, carry = split_carry(checkpoint.optimizer)
         load_optimizer_tensors(self.model, self.optimizer, moments)
         self.carry = {name: tensor.to(self.device) for name, tensor in carry.items()}
         self.state = RunState(**saved)
         self.saved = self.state.step
-        log.info("resumed from %s", checkpoint.path)
 
     def _hand_back(self) -> None:
         """Put what was asked for into the model: the last or the best weights, or their averages."""
@@ -326,7 +292,9 @@ class Trainer:
         if self.config.select == "best":
             if self.state.best_step is None:
                 raise ValueError("select: best was asked for, but nothing was evaluated")
-            best = self.ranks.load(dict(list_checkpoints(self.directory))[self.state.best_step])
+            path = checkpoint_path(self.directory, self.state.best_step)
+            self.ranks.told(partial(verify, path))
+            best = self.ranks.load(path)
             load_trained(self.model, best.model)
             tensors = best.optimizer
         put_averages(self.model, tensors)

@@ -22,8 +22,8 @@ import torch
 from lm.stop import Interrupted, ShouldStop, never
 from lm.train.checkpoint import Checkpoint, latest_checkpoint, prune_checkpoints, save_checkpoint
 from lm.train.hooks import Hooks
+from lm.train.identity import ResumeError
 from lm.train.non_finite import NonFiniteError
-from lm.train.trainer import ResumeError
 
 log = logging.getLogger(__name__)
 

@@ -24,12 +24,14 @@ from torch.distributed.tensor import DTensor
 
 import lm.pretrain
 import lm.train.trainer
+from lm.config import TrainConfig
 from lm.pretrain import pretrain
 from lm.recipes.recipe import Given
 from lm.stop import Interrupted
 from lm.train.batches import Reading, Steps
-from lm.train.distributed import Replicas, Sharded, join
+from lm.train.distributed import MainRankFailed, Replicas, Sharded, join
 from lm.train.hooks import Hooks
+from lm.train.non_finite import NonFiniteError
 from lm.train.ranks import Alone
 from tests.lm import killed_runs
 
@@ -40,7 +42,8 @@ def without_dropout(given: Given, train: dict[str, Any]) -> Given:
     """The same training with nothing dropped, and other settings."""
     off = {name: 0.0 for name in type(given.settings.model).model_fields if "dropout" in name}
     settings = given.settings.model_copy(update={"model": given.settings.model.model_copy(update=off)})
-    return replace(given, settings=settings, config=given.config.model_copy(update=train))
+    config = TrainConfig.model_validate({**given.config.model_dump(), **train})
+    return replace(given, settings=settings, config=config)
 
 
 def train_rank(kind: str, folder: Path, ranks: Alone, wanted: Notes) -> Notes:
@@ -51,7 +54,14 @@ def train_rank(kind: str, folder: Path, ranks: Alone, wanted: Notes) -> Notes:
     def should_stop() -> bool:
         return ranks.rank == stopping and len(done) >= last
 
-    notes: Notes = {"metrics": [], "evaluations": [], "samples": [], "read": {}, "resumed": None, "interrupted": False}
+    notes: Notes = {
+        "metrics": [],
+        "evaluations": [],
+        "samples": [],
+        "read": {},
+        "resumed_from": None,
+        "interrupted": False,
+    }
     own = Steps.__getitem__
 
     def noted(steps: Steps, step: int) -> Reading:
@@ -75,7 +85,8 @@ def train_rank(kind: str, folder: Path, ranks: Alone, wanted: Notes) -> Notes:
             if ranks.rank == 0:
                 save_file(found, folder / f"gradients-{updates}.safetensors")
         updates += 1
-        return clip(model, *rest)
+        norm = clip(model, *rest)
+        return float("nan") if updates in wanted.get("bad", []) else norm
 
     lm.train.trainer.clip_gradients = recorded
     hooks = Hooks(on_progress=lambda *_: done.append(1))
@@ -92,13 +103,36 @@ def train_rank(kind: str, folder: Path, ranks: Alone, wanted: Notes) -> Notes:
         changed = replace(without_dropout(given, wanted["train"]), should_stop=should_stop)
         try:
             result = pretrain(changed, checkpoints, out, hooks, ranks)
-            notes |= {"resumed": result["resumed_from"], "best": result["best_step"]}
+            notes |= {name: result.get(name) for name in ("resumed_from", "best_step", "mishaps")}
         except Interrupted:
             notes["interrupted"] = True
 
     killed_runs.pretrain = run  # type: ignore[assignment]
     killed_runs.KINDS[kind]()(folder, hooks, wanted.get("data_workers", 0))
     return notes
+
+
+def asked_in_vain(folder: str) -> list[Any]:
+    """Two ranks ask what the main one cannot find, then whether any wishes something: what each of them met."""
+    here = Path(folder)
+    children = [fork(partial(_asked_in_vain, here, rank), here / f"met-{rank}") for rank in range(2)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    return [json.loads((here / f"met-{rank}").read_text()) for rank in range(2)]
+
+
+def _asked_in_vain(folder: Path, rank: int) -> list[Any]:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    join(rank, 2, "cpu", FileStore(str(folder / "store"), 2))
+    ranks = Replicas()
+
+    def find() -> str:
+        raise NonFiniteError("step 3 is bad, and there is no good checkpoint")
+
+    try:
+        ranks.told(find)
+        return []
+    except (NonFiniteError, MainRankFailed) as error:
+        return [type(error).__name__, str(error), ranks.agree(rank == 1)]
 
 
 def shared(kind: str, folder: str, count: int, sharding: str, wanted: Notes) -> list[Notes]:

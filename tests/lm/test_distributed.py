@@ -115,7 +115,7 @@ def test_another_number_of_ranks_goes_on_in_the_same_order(
     began = trained(fork_server, root, kind, name, *first, json.dumps({"stop_at": [last, 3], "gradients": False}))
     assert all(rank["interrupted"] for rank in began)
     ended = trained(fork_server, root, kind, name, *then, json.dumps({"gradients": False}))
-    assert [rank["resumed"] for rank in ended] == [3] * max(1, then[0])
+    assert [rank["resumed_from"] for rank in ended] == [3] * max(1, then[0])
     assert {**read(began), **read(ended)} == read(alone)
     assert set(read(began)).isdisjoint(read(ended))
     assert distance(model(root / f"{kind}-1"), model(root / name)) < 1e-5
@@ -156,7 +156,7 @@ def test_a_rank_killed_while_it_writes_leaves_the_checkpoint_before(
     ended = trained(fork_server, root, "gpt", name, 2, sharding, json.dumps({**wanted, "kill": [rank, moment]}))
     assert ended == []
     finished = trained(fork_server, root, "gpt", name, 2, sharding, json.dumps(wanted))
-    assert finished[0]["resumed"] in (None, 2, 4)
+    assert finished[0]["resumed_from"] in (None, 2, 4)
     for file in sorted((root / f"gpt-2{suffix}/model").iterdir()):
         assert file.read_bytes() == (root / name / "model" / file.name).read_bytes()
 
@@ -167,8 +167,32 @@ def test_the_best_weights_are_handed_back_whole(fork_server: Ask, root: Path, sh
     wanted = json.dumps({"train": {**TRAIN, "select": "best"}, "gradients": False})
     alone = trained(fork_server, root, "gpt", "best-1", 0, "ddp", wanted)
     both = trained(fork_server, root, "gpt", f"best-{sharding}", 2, sharding, wanted)
-    assert both[0]["best"] == alone[0]["best"] > 0
+    assert both[0]["best_step"] == alone[0]["best_step"] > 0
     assert distance(model(root / "best-1"), model(root / f"best-{sharding}")) < 1e-5
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_all_ranks_roll_back_to_the_snapshot_that_one_process_rolls_back_to(
+    fork_server: Ask, root: Path, sharding: str
+) -> None:
+    guard = {"non_finite": "roll_back", "snapshot_interval": 2}
+    wanted = json.dumps({"train": {**TRAIN, "guard": guard}, "bad": [4], "gradients": False})
+    alone = trained(fork_server, root, "xl", "back-1", 0, "ddp", wanted)
+    both = trained(fork_server, root, "xl", f"back-{sharding}", 2, sharding, wanted)
+    assert [(bad["step"], bad["action"], bad["to"]) for bad in alone[0]["mishaps"]] == [(3, "roll_back", 2)]
+    for rank in both:
+        assert [(bad["step"], bad["action"], bad["to"]) for bad in rank["mishaps"]] == [(3, "roll_back", 2)]
+    limit = {"ddp": 0.0, "fsdp": 1e-5}[sharding]
+    assert distance(model(root / "back-1"), model(root / f"back-{sharding}")) <= limit
+
+
+def test_nobody_waits_for_an_answer_that_the_main_rank_failed_to_find(fork_server: Ask, tmp_path: Path) -> None:
+    answer = fork_server(call="tests.lm.distributed_cases:asked_in_vain", arguments=[str(tmp_path)])
+    said = "step 3 is bad, and there is no good checkpoint"
+    assert answer["returned"] == [
+        ["NonFiniteError", said, True],
+        ["MainRankFailed", f"the main rank failed: NonFiniteError: {said}", True],
+    ]
 
 
 def test_each_rank_has_its_own_makers_of_batches(fork_server: Ask, root: Path) -> None:

@@ -26,7 +26,7 @@ from lm.texts.decoder import DecoderText
 from lm.tokenizer import load_tokenizer, token_byte_lengths
 from lm.tokenizers.spelling import Spelling
 from lm.tokens import TokenIndex, build_index
-from lm.train.trainer import ResumeError
+from lm.train.identity import ResumeError
 from tests.lm.small_decoders import DECODERS, jittered
 
 END, VOCAB = 0, 30

@@ -18,7 +18,7 @@ from lm.finetune.train import finetune
 from lm.labelled.folder import LabelledSet
 from lm.stop import Interrupted
 from lm.train.hooks import Hooks
-from lm.train.trainer import ResumeError
+from lm.train.identity import ResumeError
 from tests.lm.finetune_cases import CLASSES, backbone_folder, write_set
 
 

@@ -2,6 +2,8 @@
 
 import copy
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+import lm.train.checkpoint
 from lm.config import GPTConfig, GuardConfig, OptimizerConfig, TrainConfig
 from lm.models.gpt import GPT
 from lm.objectives.causal import CausalObjective
 from lm.order import draw_seed, examples_at
 from lm.stop import Interrupted
 from lm.train.checkpoint import list_checkpoints
+from lm.train.checkpoint_files import FILES, entry
 from lm.train.guard import judge, spike_limit
 from lm.train.hooks import Hooks
 from lm.train.identity import train_identity
 from lm.train.non_finite import NonFiniteError
 from lm.train.objective import Losses
 from lm.train.optim import clip_gradients, make_optimizer
+from lm.train.ranks import Alone
 from lm.train.schedule import learning_rate_factor
 from lm.train.state import RunState
 from lm.train.trainer import Trainer
@@ -221,6 +226,47 @@ def test_a_run_that_had_no_guard_may_go_on_with_one(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match=r"step 9: .* train\.guard can skip such a step or roll back"):
         plain.run()
     assert trainer(tmp_path, {9: NAN}, non_finite="roll_back").run().mishaps[0]["to"] == 5
+
+
+class Later(Alone):
+    """Writes a checkpoint when the next one is due, or all are to be durable; as ranks do, beside the training."""
+
+    under_way: Callable[[], None] | None = None
+
+    def save(self, *checkpoint: Any) -> None:
+        self.finish()
+        self.under_way = partial(super().save, *checkpoint)
+
+    def finish(self) -> None:
+        if self.under_way is not None:
+            self.under_way()
+        self.under_way = None
+
+
+@pytest.mark.parametrize("action", ["stop", "roll_back"])
+def test_the_checkpoint_that_is_being_written_is_waited_for(tmp_path: Path, action: str) -> None:
+    run = trainer(tmp_path, {5: NAN}, non_finite=action)
+    run.config, run.ranks = run.config.model_copy(update={"checkpoint_interval": 5}), Later()
+    if action == "stop":
+        with pytest.raises(NonFiniteError, match="step 5"):
+            run.run()
+        assert [step for step, _ in list_checkpoints(tmp_path)] == [5]
+    else:
+        assert run.run().mishaps[0]["to"] == 0
+
+
+def test_each_file_of_a_snapshot_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, hashed = trainer(tmp_path, {13: NAN}, non_finite="roll_back"), list[Path]()
+
+    def counted(path: Path) -> dict[str, Any]:
+        if "tmp" not in path.parent.name:
+            hashed.append(path)
+        return entry(path)
+
+    monkeypatch.setattr(lm.train.checkpoint, "entry", counted)
+    [mishap] = run.run().mishaps
+    assert sorted(path.name for path in hashed) == sorted(FILES)
+    assert {path.parent.name for path in hashed} == {f"step-{mishap['to']:08d}"}
 
 
 def test_the_limit_is_mean_and_sample_deviation() -> None:

@@ -27,8 +27,8 @@ from lm.stop import Interrupted
 from lm.tokenizer import train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, CharacterConfig
 from lm.train.checkpoint import latest_checkpoint
-from lm.train.identity import SHOWN, differences, flat, listed
-from lm.train.trainer import ResumeError, Trainer
+from lm.train.identity import SHOWN, ResumeError, differences, flat, listed
+from lm.train.trainer import Trainer
 from lm.train_translator import train_translator
 from lm.translator_config import TranslatorConfig
 from tests.lm.masked_corpus import documents, make_index

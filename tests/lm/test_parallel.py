@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from lm.parallel import NotShareable, ParallelConfig
 from lm.pretraining import GPTPretraining, ModernPretraining
 from lm.recipes.recipe import Given
 from lm.tokens import TokenIndex, build_index
+from lm.train.distributed import MainRankFailed
 from lm.train.hooks import Hooks
 from lm.train.non_finite import NonFiniteError
 from tests.asked import Ask
@@ -111,6 +112,7 @@ def test_what_the_main_rank_tells_calls_the_hooks_once(tmp_path: Path, caplog: p
         on_metrics=lambda *said: heard.append(("metrics", *said)),
         on_evaluate=lambda *said: heard.append(("evaluate", *said)),
         on_sample=lambda *said: heard.append(("sample", *said)),
+        on_mishap=lambda *said: heard.append(("mishap", *said)),
         on_progress=lambda *said: heard.append(("progress", *said)),
         on_checkpoint=lambda *said: heard.append(("checkpoint", *said)),
     )
@@ -124,6 +126,7 @@ def test_what_the_main_rank_tells_calls_the_hooks_once(tmp_path: Path, caplog: p
     listener.listen()
     told.on_evaluate(9, {"bits_per_byte": 1.5})
     told.on_sample(9, "a", "语言\n")
+    told.on_mishap(9, {"action": "skip", "loss": "nan"})
     told.on_checkpoint(9, tmp_path)
     teller.tell("log", logging.WARNING, "resumed from %s")
     with (tmp_path / EVENTS).open("a") as file:
@@ -133,12 +136,14 @@ def test_what_the_main_rank_tells_calls_the_hooks_once(tmp_path: Path, caplog: p
     with (tmp_path / EVENTS).open("a") as file:
         file.write(', {}]\n["interrupted", "asked"]\n')
     listener.listen()
+    assert {f"on_{event}" for event, *_ in heard} == {hook.name for hook in fields(Hooks)}
     assert heard == [
         ("metrics", 1, {"loss": 0.1, "grad_norm": float("inf")}),
         ("progress", 1, 9),
         ("progress", 9, 9),
         ("evaluate", 9, {"bits_per_byte": 1.5}),
         ("sample", 9, "a", "语言\n"),
+        ("mishap", 9, {"action": "skip", "loss": "nan"}),
         ("checkpoint", 9, tmp_path),
         ("metrics", 10, {}),
     ]
@@ -162,6 +167,13 @@ def test_the_error_that_came_first_is_said_not_that_of_who_missed_it(tmp_path: P
     leave_error(job, 1, NonFiniteError("step 7: loss nan is not finite"))
     assert isinstance(failure(job, 1), NonFiniteError)
     assert str(failure(job, 1)) == "step 7: loss nan is not finite"
+
+
+def test_what_failed_on_the_main_rank_is_said_not_that_others_had_no_answer(tmp_path: Path) -> None:
+    job = a_job(tmp_path)
+    leave_error(job, 1, MainRankFailed("the main rank failed: NonFiniteError: step 7"))
+    leave_error(job, 0, NonFiniteError("step 7 is bad"))
+    assert str(failure(job, 1)) == "step 7 is bad"
 
 
 def test_a_rank_that_was_killed_is_named(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from lm.streams import ArrayPieces, Lanes, RandomLanes
 from lm.tokens import build_index
 from lm.train.averaging import non_monotone
 from lm.train.checkpoint import latest_checkpoint
-from lm.train.trainer import ResumeError, Trainer
+from lm.train.identity import ResumeError
+from lm.train.trainer import Trainer
 
 MODEL = RNNConfig(cell="gru", embedding=6, width=8, layers=2, vocab=20)
 AWD = rnn_preset("awd-lstm", vocab=20, embedding=6, width=9)

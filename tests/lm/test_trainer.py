@@ -14,7 +14,7 @@ from lm.models.gpt import GPT
 from lm.objectives.causal import CausalObjective
 from lm.order import examples_at
 from lm.stop import Interrupted
-from lm.train.checkpoint import list_checkpoints
+from lm.train.checkpoint import CorruptCheckpoint, list_checkpoints
 from lm.train.hooks import Hooks
 from lm.train.non_finite import NonFiniteError
 from lm.train.objective import Batch, Losses
@@ -276,6 +276,19 @@ def test_checkpoints_by_step_and_retention_of_the_best(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         short.run()
     assert equal(weights(t), weights(short))  # the weights of step 3 were handed back
+
+
+def test_best_weights_that_were_damaged_are_not_handed_back(tmp_path: Path) -> None:
+    values = iter([5.0, 3.0, 4.0, 4.5, 9.0])
+
+    def looked(_: Any) -> dict[str, float]:
+        if (value := next(values)) == 9.0:
+            weights_file = tmp_path / "step-00000003" / "model.safetensors"
+            weights_file.write_bytes(weights_file.read_bytes()[:-1] + b"\x01")
+        return {"bits_per_byte": value}
+
+    with pytest.raises(CorruptCheckpoint, match=r"step-00000003/model.safetensors: size or sha256 differs"):
+        trainer(tmp_path, evaluate=looked, config={"select": "best"}).run()
 
 
 def test_checkpoints_by_time(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import parse_tokenizer_config
 from lm.tokens import TokenIndex, build_index, tokenize_shard
 from lm.train.hooks import Hooks
+from lm.train.identity import ResumeError
 from lm.train.non_finite import NonFiniteError
-from lm.train.trainer import ResumeError
 from lm.vectors.artifact import load_vectors
 from lm.vectors.config import GloVeConfig, Word2VecConfig, parse_vectors_config
 from lm.vectors.corpus import corpus_of_tokens, corpus_of_words
