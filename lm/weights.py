@@ -86,10 +86,10 @@ def _sizes(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Put weights into a model. Raises DamagedFile if they are not its own or no real numbers."""
-    if odd := [name for name, tensor in weights.items() if not tensor.is_floating_point()]:
-        learned = {name for name, parameter in model.state_dict().items() if parameter.is_floating_point()}
-        if odd := [name for name in odd if name in learned]:
-            raise DamagedFile(f"{path}: {odd[0]} is of {weights[odd[0]].dtype}, not of real numbers: {AGAIN}")
+    learned = {name for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    for name, tensor in weights.items():
+        if name in learned and not tensor.is_floating_point():
+            raise DamagedFile(f"{path}: {name} is of {tensor.dtype}, not of real numbers: {AGAIN}")
     try:
         model.load_state_dict(dict(weights))
     except (RuntimeError, TypeError, KeyError) as error:

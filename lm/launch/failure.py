@@ -40,7 +40,7 @@ def leave_error(job: Job, rank: int, error: BaseException) -> None:
 
 def failures(job: Job) -> list[dict[str, Any]]:
     """What failed so far, what is to blame first: what is more than missing another rank, and of that the earliest."""
-    found = [json.loads(path.read_text()) for path in job.folder.glob("error-*.json")]
+    found = [json.loads(path.read_text()) for path in job.errors()]
     return sorted(found, key=lambda said: (said["of another"], said["time"]))
 
 

@@ -38,6 +38,10 @@ class Job:
         """What a rank leaves that failed."""
         return self.folder / f"error-{rank:05d}.json"
 
+    def errors(self) -> list[Path]:
+        """What ranks left so far."""
+        return list(self.folder.glob("error-*.json"))
+
 
 def write_job(job: Job, given: Given) -> None:
     """Write the folder. Raises ValueError if the settings would not come back as they are."""

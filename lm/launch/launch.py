@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.launch.events import Listener, logger
-from lm.launch.failure import failure, failures
+from lm.launch.failure import failure
 from lm.launch.job import EVENTS, LOG, RESULT, Job, write_job
 from lm.parallel import ParallelConfig
 from lm.recipes.recipe import Given
@@ -73,7 +73,7 @@ def run(job: Job, listener: Listener | None, should_stop: ShouldStop) -> int:
             if not asked and should_stop():
                 asked = True
                 _ask(agent)
-            if failed_at is None and failures(job):
+            if failed_at is None and job.errors():
                 failed_at = time.monotonic()
             if failed_at is not None and time.monotonic() - failed_at > END_SECONDS:
                 break

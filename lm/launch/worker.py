@@ -50,7 +50,7 @@ class Stop:
                 if not os.read(pipe, 1):
                     os._exit(1)
                 self._asked.set()
-            elif next(job.folder.glob("error-*.json"), None):
+            elif job.errors():
                 threading.Event().wait(GRACE_SECONDS)
                 os._exit(1)
 
