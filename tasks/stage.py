@@ -31,13 +31,13 @@ from pydantic import BaseModel, ConfigDict
 
 from lm.train.non_finite import NonFiniteError
 from tasks.disk import DiskFull, room_on_disk
-from tasks.files import read_json, write_json
 from tasks.host import HOST, processor
-from tasks.integrity import checksum_of, sealed
 from tasks.journal import Journal
 from tasks.progress import StageProgress, told_to_prefect
 from tasks.run import Resources, Run, StageRecord, current_run, flat
 from tasks.sampler import sampled
+from tasks.sidecar import sidecar as sidecar
+from tasks.sidecar import write_sidecar
 from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 from tasks.termination import check_termination
 
@@ -60,7 +60,6 @@ class NoConfig(BaseModel):
 
 
 PREFECT_PAUSE_SECONDS = 120.0
-SIDECAR = "sidecar.json"
 REBUILDS = 3  # of one input, before its disk is held to be broken
 SHOWN_COUNTS = (
     "documents", "passed", "dropped", "exact", "near", "train", "test", "parameters", "tokens",
@@ -278,25 +277,23 @@ class Call:
                     journal.metrics({k: v for k, v in work.counts.items() if isinstance(v, int | float)}, step=0)
                 journal.write("end", status=status)
                 journal.close()
-        write_json(
-            partial / RUN_DIRECTORY / SIDECAR,
-            sealed(
-                {
-                    "seconds": usage.seconds,
-                    "cpu_seconds": usage.cpu_seconds,
-                    "energy_joules": usage.energy_joules,
-                    "peak_process_bytes": usage.peak_process_bytes,
-                    "peak_total_bytes": usage.peak_total_bytes,
-                    "host": HOST,
-                    "created": time.time(),
-                    "resources": run.resources.model_dump(),
-                    "workers": work.workers,
-                    "run": run.token,
-                    "flow_run": run.flow_run_id,
-                    # where sources lay, which is in no key: with it the stage can be called again (tasks/recipe.py)
-                    "request": self.config.model_dump(mode="json") if isinstance(self.config, Keyed) else None,
-                }
-            ),
+        write_sidecar(
+            partial,
+            {
+                "seconds": usage.seconds,
+                "cpu_seconds": usage.cpu_seconds,
+                "energy_joules": usage.energy_joules,
+                "peak_process_bytes": usage.peak_process_bytes,
+                "peak_total_bytes": usage.peak_total_bytes,
+                "host": HOST,
+                "created": time.time(),
+                "resources": run.resources.model_dump(),
+                "workers": work.workers,
+                "run": run.token,
+                "flow_run": run.flow_run_id,
+                # where sources lay, which is in no key: with it the stage can be called again (tasks/recipe.py)
+                "request": self.config.model_dump(mode="json") if isinstance(self.config, Keyed) else None,
+            },
         )
         artifact = run.store.publish(partial, self._manifest(key, work))
         if run.flow_run_id:
@@ -377,22 +374,6 @@ def _packages() -> Mapping[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue  # an uninstalled checkout has no distribution of its own
-    return found
-
-
-def sidecar(artifact: Artifact) -> dict[str, Any]:
-    """Seconds, peak memory and host of the build; no part of the artifact's digest.
-
-    Raises:
-        StoreError: the file is damaged.
-    """
-    path = artifact.path / RUN_DIRECTORY / SIDECAR
-    try:
-        found = dict(read_json(path))
-    except (ValueError, TypeError):
-        found = {"checksum": "none"}
-    if found.pop("checksum", checksum_of(found)) != checksum_of(found):
-        raise StoreError(f"{path} is damaged: remove {artifact.path}, run it again, and the stage is built anew")
     return found
 
 
