@@ -138,9 +138,12 @@ def test_what_lies_about_in_a_shared_store_is_passed_over(tmp_path: Path) -> Non
     assert store.aliases() == {}
     stray = tmp_path / "there" / "aliases" / "odd.json"
     stray.parent.mkdir(exist_ok=True)
-    stray.write_text("{")
-    with pytest.raises(StoreError, match=r"aliases/odd\.json is damaged"):
-        store.aliases()
+    for damaged in ("{", ""):
+        stray.write_text(damaged)
+        with pytest.raises(StoreError, match=r"aliases/odd\.json is damaged .*: remove it"):
+            store.aliases()
+    store.remove_alias("odd")
+    assert store.aliases() == {}
 
 
 def test_a_journal_uploads_no_file_of_elsewhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
