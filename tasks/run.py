@@ -28,11 +28,11 @@ from tasks.cost import run_cost
 from tasks.disk import room_on_disk
 from tasks.files import canonical_json, write_json
 from tasks.heartbeat import beat, beating, is_alive, read_run, touch
-from tasks.host import HOST, process_runs, started
-from tasks.journal import Journal, end_for_dead, note_stage, noted_stages, read_notes
+from tasks.host import HOST, started
+from tasks.journal import Journal, note_stage, read_notes
 from tasks.progress import Display
 from tasks.shared import open_store
-from tasks.store import RUN_DIRECTORY, Artifact, Store
+from tasks.store import Artifact, Store
 
 if TYPE_CHECKING:
     from tasks.stage import Call
@@ -279,55 +279,6 @@ def pipeline_run(
         cluster.shut_down()
         run.finish_shipping(KILLED_SHIPPER_WAIT_SECONDS if state == "killed" else SHIPPER_WAIT_SECONDS)
         beat(store, directory)
-
-
-def dead_runs(store: Store) -> list[dict[str, Any]]:
-    """Records of runs that say `running` but whose process is gone."""
-    records = [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
-    return [record for record in records if record.get("state") == "running" and not is_alive(record)]
-
-
-def untold_runs(store: Store) -> list[dict[str, Any]]:
-    """Records of runs that have ended, of which nobody has made sure yet that the Prefect server knows."""
-    records = [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
-    return [
-        record
-        for record in records
-        if record.get("state") in ("finished", "failed", "killed")
-        and record.get("flow_runs")
-        and not record.get("told")
-        and record.get("host") == HOST
-        and not process_runs(record["pid"], record["process_created"])
-    ]
-
-
-def mark_told(store: Store, record: Mapping[str, Any]) -> None:
-    """Record that the server knows how a run ended, unless another process has taken the run over meanwhile."""
-    directory = store.runs / record["token"]
-    with store.lock(f"run-{record['identity']}"):
-        now = read_run(directory)
-        if (now.get("state"), now.get("pid")) == (record["state"], record["pid"]):
-            write_json(directory / "run.json", {**now, "told": True})
-
-
-def mark_dead(store: Store, token: str) -> None:
-    """Record that a run's process is gone, unless another process has taken the run over meanwhile.
-
-    MLflow is told as well, with the next run that sends: what says `Running` there, the run and the stages that it had
-    begun and nobody builds now, ends as killed.
-    """
-    directory = store.runs / token
-    with store.lock(f"run-{read_run(directory)['identity']}"):
-        record = read_run(directory)
-        if is_alive(record):
-            return
-        for stage, key in set(noted_stages(directory)):
-            if (partial := store.partial / f"{stage}-{key}").exists():
-                with store.lock_if_free(key) as free:
-                    if free and partial.exists():
-                        end_for_dead(partial / RUN_DIRECTORY)
-        end_for_dead(directory)
-        write_json(directory / "run.json", {**record, "state": "killed"})
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
