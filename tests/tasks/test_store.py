@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks import locks
 from tasks.run import Run
 from tasks.store import Artifact, Store, StoreError, artifact_key, content_digest
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
@@ -139,3 +140,22 @@ def test_a_kill_while_files_are_hashed_costs_no_checkpoint(store: Store, monkeyp
             published(store, "model", "a" * 32)
     assert (partial / "_scratch" / "checkpoint").exists()
     assert not (published(store, "model", "a" * 32).path / "_scratch").exists()
+
+
+def test_who_does_not_wait_is_told_what_is_held_and_what_was_removed_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.locks / "k.lock"
+    with store.lock_if_free("k") as free, store.lock_if_free("k") as again:
+        assert (free, again, locks.is_locked(path)) == (True, False, True)
+    assert not locks.is_locked(path)
+    taken = locks._taken
+
+    def taken_late(descriptor: int) -> bool:  # garbage collection removed the file, and somebody builds by the new one
+        path.unlink()
+        path.touch()
+        return taken(descriptor)
+
+    monkeypatch.setattr(locks, "_taken", taken_late)
+    with store.lock_if_free("k") as free:
+        assert not free
