@@ -44,8 +44,8 @@ class Processors:
             children: this process's, with theirs, from whoever has just listed them; None: they are looked for.
         """
         self._seen |= self._of_children(children)
-        children = sum(seconds - self._before.get(child, 0.0) for child, seconds in self._seen.items())
-        return self._own_seconds() - self._own + children
+        theirs = sum(seconds - self._before.get(child, 0.0) for child, seconds in self._seen.items())
+        return self._own_seconds() - self._own + theirs
 
     def _own_seconds(self) -> float:
         times = self._me.cpu_times()
