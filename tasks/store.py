@@ -114,13 +114,15 @@ class Store:
             if found is None or not self.verify(found):
                 self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
                 return False
-        if artifact.key in self._verified and not touched(artifact.path, manifest):
+        changed = touched(artifact.path, manifest)
+        if artifact.key in self._verified and not changed:
             return True
         problem = content_problem(artifact.path, manifest)
         if problem is not None:
             self.set_aside(artifact.path, problem)
             return False
-        write_stamps(artifact.path, manifest)
+        if changed:
+            write_stamps(artifact.path, manifest)
         self._verified.add(artifact.key)
         return True
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks import locks
+from tasks import store as store_module
 from tasks.run import Run
 from tasks.store import Artifact, Store, StoreError, artifact_key, content_digest
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
@@ -159,3 +160,20 @@ def test_who_does_not_wait_is_told_what_is_held_and_what_was_removed_meanwhile(
     monkeypatch.setattr(locks, "_taken", taken_late)
     with store.lock_if_free("k") as free:
         assert not free
+
+
+def test_a_run_hashes_what_it_reads_once_and_writes_nothing_where_nothing_has_changed(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squared = squares(NumbersConfig(), source=numbers(NumbersConfig()))
+    folders = [squared.path, *squared.part_directories()]
+    assert len(folders) > 1
+    hashed: list[Path] = []
+    hashing = store_module.content_problem
+    monkeypatch.setattr(store_module, "content_problem", lambda path, m: hashed.append(path) or hashing(path, m))
+    monkeypatch.setattr(store_module, "write_stamps", lambda path, m: pytest.fail(f"{path}: written again"))
+    later = Store(store.root)
+    for _ in range(2):
+        assert later.find(squared.stage, squared.key) == squared
+        assert later.verify(squared)
+    assert sorted(hashed) == sorted(folders)
