@@ -148,7 +148,7 @@ def _made_of(directory: Path) -> Iterator[tuple[str, str]]:
     """Parts and inputs by the manifest; none when it is missing or broken (it is rebuilt when next needed)."""
     try:
         manifest: dict[str, Any] = read_json(directory / "manifest.json")
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return
     if manifest_problem(manifest) is not None:
         return

@@ -37,7 +37,7 @@ def rewritten(artifact: Artifact, change: Callable[[dict[str, Any]], None]) -> N
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-@pytest.mark.parametrize("field", ["files", "shards", "parts", "stage"])
+@pytest.mark.parametrize("field", ["files", "shards", "parts", "inputs", "stage"])
 def test_a_manifest_names_nothing_outside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, field: str, name: str
 ) -> None:
@@ -45,6 +45,7 @@ def test_a_manifest_names_nothing_outside(
         "files": [{"path": name, "bytes": 0, "sha256": "0" * 64}],
         "shards": [{"path": name, "digest": "d", "counts": {}}],
         "parts": [{"stage": name, "key": KEY, "digest": "d"}],
+        "inputs": {"source": [{"stage": name, "key": KEY, "digest": "d"}]},
         "stage": name,
     }
     artifact = publish(Store(tmp_path / "store"))
@@ -54,7 +55,9 @@ def test_a_manifest_names_nothing_outside(
     assert not artifact.path.exists()  # set aside: nothing is deleted, and it is built anew
 
 
-@pytest.mark.parametrize("change", [{"files": None}, {"counts": []}, {"files": [{"path": "a.txt", "bytes": -1}]}])
+@pytest.mark.parametrize(
+    "change", [{"files": None}, {"counts": []}, {"inputs": None}, {"files": [{"path": "a.txt", "bytes": -1}]}]
+)
 def test_a_manifest_of_another_form_is_set_aside(tmp_path: Path, change: dict[str, Any]) -> None:
     artifact = publish(Store(tmp_path))
     rewritten(artifact, lambda manifest: manifest.update(change))
