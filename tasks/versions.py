@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from tasks.host import processor
-from tasks.run import Resources
+from tasks.resources import Resources
 
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:

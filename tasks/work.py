@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.journal import Journal
 from tasks.progress import StageProgress
-from tasks.run import Resources
+from tasks.resources import Resources
 from tasks.store import Store
 
 logger = logging.getLogger("textmill.stage")
