@@ -13,8 +13,8 @@ from tasks.files import canonical_json
 from tasks.gc import find_garbage
 from tasks.integrity import checksum_of
 from tasks.journal import Journal
+from tasks.mlflow_events import Sender
 from tasks.shared import SharedStore
-from tasks.shipper import _Sender
 from tasks.store import Artifact, Store, StoreError
 
 KEY = "a" * 32
@@ -161,7 +161,7 @@ def test_a_journal_uploads_no_file_of_elsewhere(tmp_path: Path, caplog: pytest.L
     artifact.mkdir()
     (artifact / "report.html").write_text("page")
     (artifact / "link").symlink_to(tmp_path / "secret")
-    sender = _Sender(Client(), "run", KEY, None, artifact)
+    sender = Sender(Client(), "run", KEY, None, artifact)
     with caplog.at_level(logging.ERROR):
         for path in ("../secret", str(tmp_path / "secret"), "link", "report.html"):
             sender._file({"path": path, "directory": ""})
