@@ -209,8 +209,9 @@ def pipeline_run(
     tags = {"textmill.run": directory.name, "textmill.flow": flow}
     if flow_run_id:
         tags["textmill.prefect_flow_run"] = flow_run_id
-    journal = Journal(directory)
-    journal.start(name=flow_run_name or flow, tags=tags, params=flat(config), parent=None)
+    with room_on_disk("the journal of the run", directory):
+        journal = Journal(directory)
+        journal.start(name=flow_run_name or flow, tags=tags, params=flat(config), parent=None)
     run = Run(store, resources.resolved(), display or Display(), directory, flow_run_id, tags, follow=follow)
     state = "failed"
     try:

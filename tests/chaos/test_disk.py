@@ -13,7 +13,8 @@ import pytest
 from tasks.disk import DiskFull, full_disk, room_on_disk
 from tasks.files import write_json
 from tasks.journal import Journal, note_stage, noted_stages, read_events
-from tasks.run import Run
+from tasks.progress import Display
+from tasks.run import Resources, Run, pipeline_run
 from tasks.store import Store
 from tests.asked import Answer, Ask
 from tests.chaos.checks import problems
@@ -179,6 +180,18 @@ def test_the_stages_message_names_the_disk(run: Run, store: Store, monkeypatch: 
     monkeypatch.setattr("tests.tasks.stages._log_call", full)
     with pytest.raises(DiskFull, match=f"the stage numbers could not write below {store.root}/x"):
         numbers(NumbersConfig())
+
+
+def test_a_run_that_cannot_begin_its_journal_names_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def full(self: Journal, **fields: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self.path))
+
+    monkeypatch.setattr(Journal, "start", full)
+    with (
+        pytest.raises(DiskFull, match=r"the journal of the run could not write below .*journal\.jsonl"),
+        pipeline_run("mill", {}, Resources(workers=1), store=store, display=Display(quiet=True), follow=False),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("name", ["find", "verify", "lock"])
