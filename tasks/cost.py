@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.files import read_json, write_json
-from tasks.integrity import RUN_DIRECTORY
+from tasks.integrity import read_sealed
+from tasks.sidecar import SIDECAR
 from tasks.store import Store
 
-SIDECAR = f"{RUN_DIRECTORY}/sidecar.json"
 SIZES = "sizes.json"
 """In the store: bytes of each artifact by stage and key, so that they are summed without a look at each. Artifacts do
 not change; those that have gone since are left out when it is next written."""
@@ -30,8 +30,8 @@ def run_cost(store: Store, events: Iterable[Mapping[str, Any]]) -> dict[str, Any
             states[name] = event["state"]  # what an attempt built that was killed later, the next one finds
     built = [name for name, state in states.items() if state == "built"]
     reused = [name for name, state in states.items() if state == "cached"]
-    sidecars = [_read(store, *name, SIDECAR) for name in built]
-    spared = [_read(store, *name, SIDECAR).get("seconds") for name in reused]
+    sidecars = [_sidecar(store, *name) for name in built]
+    spared = [_sidecar(store, *name).get("seconds") for name in reused]
     return {
         "built": len(built),
         "reused": len(reused),
@@ -45,16 +45,16 @@ def store_size(store: Store) -> dict[str, int]:
     """Artifacts (shards' own included) and their bytes; only manifests that were not there last time are read."""
     path = store.root / SIZES
     known: dict[str, dict[str, int]] = {}
-    with suppress(FileNotFoundError, ValueError):
-        known = read_json(path)
+    with suppress(FileNotFoundError, ValueError, TypeError, RecursionError):  # a damaged one is summed up anew
+        known = {stage: dict(sizes) for stage, sizes in dict(read_json(path)).items()}
     found: dict[str, dict[str, int]] = {}
     for directory in store.artifacts.iterdir():
         before, sizes = known.get(directory.name, {}), {}
         for entry in directory.iterdir():
-            size = before.get(entry.name)
-            size = _own_bytes(entry / "manifest.json") if size is None else size
-            if size is not None:
-                sizes[entry.name] = size
+            if entry.name in before:
+                sizes[entry.name] = before[entry.name]
+            elif measured := _size_and_parts(entry):
+                sizes[entry.name] = measured[0]
         found[directory.name] = sizes
     if found != known:
         with suppress(PermissionError):  # a store that is only to be read
@@ -66,25 +66,32 @@ def store_size(store: Store) -> dict[str, int]:
 
 
 def _bytes(store: Store, built: Iterable[tuple[str, str]]) -> int:
-    whole = set(built)
-    for stage, key in list(whole):
-        manifest = _read(store, stage, key, "manifest.json")
-        whole |= {(part["stage"], part["key"]) for part in manifest.get("parts", [])}
-    sizes = (_own_bytes(store.artifacts / stage / key / "manifest.json") for stage, key in sorted(whole))
-    return sum(size for size in sizes if size is not None)
+    sizes: dict[tuple[str, str], int] = {}
+    waiting = list(built)
+    while waiting:
+        stage, key = waiting.pop()
+        if (stage, key) not in sizes:
+            size, parts = _size_and_parts(store.artifacts / stage / key) or (0, [])
+            sizes[stage, key] = size
+            waiting += parts
+    return sum(sizes.values())
 
 
-def _own_bytes(manifest: Path) -> int | None:
+def _size_and_parts(directory: Path) -> tuple[int, list[tuple[str, str]]] | None:
+    """Bytes of an artifact's own files, and its parts; None: collected since, or damaged, and whoever needs it next
+    says so."""
     try:
-        return sum(int(entry["bytes"]) for entry in read_json(manifest)["files"])
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
-        return None  # collected since, or damaged: whoever needs it next says so
+        manifest = read_json(directory / "manifest.json")
+        size = sum(int(entry["bytes"]) for entry in manifest["files"])
+        return size, [(part["stage"], part["key"]) for part in manifest["parts"]]
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
-def _read(store: Store, stage: str, key: str, name: str) -> dict[str, Any]:
-    path = store.artifacts / stage / key / name
+def _sidecar(store: Store, stage: str, key: str) -> dict[str, Any]:
+    """Empty if there is none (a part, or collected since), or it is damaged: what it said is then not known."""
     try:
-        return dict(read_json(path))
+        return read_sealed(store.artifacts / stage / key / SIDECAR)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
 

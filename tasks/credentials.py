@@ -34,7 +34,8 @@ def read(path: Path) -> dict[str, str]:
     """What the file says, or {} when there is none.
 
     Raises:
-        CredentialsError: the file belongs to another user, others can read it, or a line is no `NAME=value`.
+        CredentialsError: the file belongs to another user, others can read it, it is no text, or a line of it is no
+            `NAME=value`.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -46,6 +47,10 @@ def read(path: Path) -> dict[str, str]:
             lines = file.read().splitlines()
     except FileNotFoundError:
         return {}
+    except PermissionError:
+        raise CredentialsError(f"{path} is not yours to read: passwords are read from a file of your own") from None
+    except UnicodeDecodeError:
+        raise CredentialsError(f"{path} is not UTF-8 text") from None
     values = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
@@ -86,7 +91,7 @@ def for_servers(path: Path) -> dict[str, str]:
 def complete(path: Path) -> list[str]:
     """Make up what neither environment nor file says and write it to the file (mode 600). Returns the names."""
     found = read(path)
-    known = {**found, **os.environ}
+    known = {**found, **{name: value for name, value in os.environ.items() if value}}  # as `for_servers` takes it
     known |= for_clients(known)
     made = {name: value for name, value in _fresh().items() if not known.get(name)}
     if not made:

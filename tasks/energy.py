@@ -5,12 +5,17 @@ Energy is that of the whole machine while the stage ran: Intel's and AMD's RAPL 
 count what other processes do meanwhile, and neither counts memory, disks and fans. A machine with neither says nothing.
 """
 
+import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+logger = logging.getLogger("textmill.energy")
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -32,19 +37,23 @@ class Processors:
         self._own = self._own_seconds()
         self._before = self._of_children()
 
-    def look(self) -> float:
-        """Seconds so far, user and system."""
-        self._seen |= self._of_children()
-        children = sum(seconds - self._before.get(child, 0.0) for child, seconds in self._seen.items())
-        return self._own_seconds() - self._own + children
+    def look(self, children: Iterable[psutil.Process] | None = None) -> float:
+        """Seconds so far, user and system.
+
+        Args:
+            children: this process's, with theirs, from whoever has just listed them; None: they are looked for.
+        """
+        self._seen |= self._of_children(children)
+        theirs = sum(seconds - self._before.get(child, 0.0) for child, seconds in self._seen.items())
+        return self._own_seconds() - self._own + theirs
 
     def _own_seconds(self) -> float:
         times = self._me.cpu_times()
         return float(times.user + times.system)
 
-    def _of_children(self) -> dict[tuple[int, float], float]:
+    def _of_children(self, children: Iterable[psutil.Process] | None = None) -> dict[tuple[int, float], float]:
         found = {}
-        for child in self._me.children(recursive=True):
+        for child in self._me.children(recursive=True) if children is None else children:
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 times = child.cpu_times()
                 found[child.pid, child.create_time()] = float(times.user + times.system)
@@ -57,15 +66,30 @@ class Energy:
     def __init__(self, powercap: Path = POWERCAP) -> None:
         self._packages = [_Package(path) for path in sorted(powercap.glob("*-rapl:[0-9]")) if _readable(path)]
         self._gpus = _gpus()
-        self._gpus_before = [self._gpus.nvmlDeviceGetTotalEnergyConsumption(gpu) for gpu in _handles(self._gpus)]
+        self._gpus_before: list[int] = []
+        with suppress(Exception):  # one that was lost since the first stage
+            self._gpus_before = self._millijoules()
 
     def look(self) -> float | None:
-        """Joules so far. Counters wrap around after some minutes under load: look more often than that."""
+        """Joules so far; None too from when a counter no longer answers on: the rest would pass for all.
+
+        Counters wrap around after some minutes under load: look more often than that.
+        """
         if not self._packages and not self._gpus_before:
             return None
+        try:
+            return self._joules()
+        except Exception as error:  # noqa: BLE001  a GPU that was lost, rights that were taken away
+            logger.warning("this machine's energy is no longer counted (%s: %s)", type(error).__name__, error)
+            self._packages, self._gpus_before = [], []
+            return None
+
+    def _joules(self) -> float:
         packages = sum(package.look() for package in self._packages)
-        now = [self._gpus.nvmlDeviceGetTotalEnergyConsumption(gpu) for gpu in _handles(self._gpus)]  # millijoules
-        return packages + sum(b - a for a, b in zip(self._gpus_before, now, strict=True)) / 1e3
+        return packages + sum(b - a for a, b in zip(self._gpus_before, self._millijoules(), strict=True)) / 1e3
+
+    def _millijoules(self) -> list[int]:
+        return [self._gpus.nvmlDeviceGetTotalEnergyConsumption(gpu) for gpu in _handles(self._gpus)]
 
 
 class _Package:
@@ -91,6 +115,7 @@ def _readable(path: Path) -> bool:
         return False
 
 
+@cache
 def _gpus() -> Any:
     """NVIDIA's library if it is installed and there is a GPU that counts its energy, else None."""
     try:

@@ -9,7 +9,6 @@ too. What was retired since it holds documents that are to be forgotten, or lear
 through none.
 """
 
-import fcntl
 import os
 import shutil
 import time
@@ -25,6 +24,7 @@ from tasks.heartbeat import is_alive, read_run
 from tasks.host import marked_process_runs
 from tasks.integrity import manifest_problem
 from tasks.journal import noted_stages
+from tasks.locks import is_locked, remove_if_free
 from tasks.store import Store
 
 KEEP_RUNS = 5
@@ -50,12 +50,13 @@ def find_garbage(store: Store, *, keep_runs: int = KEEP_RUNS, grace_seconds: flo
     """
     now = time.time()
     kept_runs = _kept_runs(store, keep_runs)
-    rooted = _roots(store, kept_runs)
+    named = {(alias["stage"], alias["key"]) for alias in store.aliases().values()}
+    rooted = named | _noted_by(kept_runs)
     kept_partials = [p for p in store.partial.iterdir() if _partial_stays(store, p, rooted, now - grace_seconds)]
     needed: set[tuple[str, str]] = set()
     for partial in kept_partials:
         needed |= set(store.needed(partial)) | set(_made_of(partial))
-    reachable = _reachable(store, rooted, _retired(store, kept_runs)) | _reachable(store, needed, set())
+    reachable = _reachable(store, rooted, _retired(store, kept_runs, named)) | _reachable(store, needed, set())
 
     artifacts = (path for stage in store.artifacts.iterdir() for path in stage.iterdir())
     candidates = [(path, "artifact") for path in artifacts if (path.parent.name, path.name) not in reachable]
@@ -63,7 +64,7 @@ def find_garbage(store: Store, *, keep_runs: int = KEEP_RUNS, grace_seconds: flo
     if store.aside.exists():
         candidates += [(path, "aside") for path in store.aside.iterdir()]
     candidates += [(path, "run") for path in _run_directories(store) if path not in kept_runs]
-    candidates += [(path, "lock") for path in store.locks.glob("*.lock") if not _is_held(path)]
+    candidates += [(path, "lock") for path in store.locks.glob("*.lock") if not is_locked(path)]
     found = []
     for path, kind in candidates:
         size, newest = _size_and_last_use(path)
@@ -84,7 +85,7 @@ def collect(store: Store, garbage: list[Garbage], *, keep_runs: int, grace_secon
         if item.path not in still:
             continue
         if item.kind == "lock":
-            _remove_lock(item.path)
+            remove_if_free(item.path)
             continue
         doomed = store.partial / f"doomed-{item.path.name}-{os.getpid()}"
         os.rename(item.path, doomed)
@@ -113,14 +114,6 @@ def _is_live(run_directory: Path) -> bool:
     return is_alive(read_run(run_directory))
 
 
-def _roots(store: Store, kept_runs: list[Path]) -> set[tuple[str, str]]:
-    return _named(store) | _noted_by(kept_runs)
-
-
-def _named(store: Store) -> set[tuple[str, str]]:
-    return {(alias["stage"], alias["key"]) for alias in store.aliases().values()}
-
-
 def _noted_by(runs: Iterable[Path]) -> set[tuple[str, str]]:
     return {place for directory in runs for place in noted_stages(directory)}
 
@@ -133,11 +126,11 @@ def _partial_stays(store: Store, partial: Path, rooted: set[tuple[str, str]], ol
     return is_being_built(store, partial) or (stage, key) in rooted or _size_and_last_use(partial)[1] > oldest
 
 
-def _retired(store: Store, kept_runs: list[Path]) -> set[tuple[str, str]]:
+def _retired(store: Store, kept_runs: list[Path], named: set[tuple[str, str]]) -> set[tuple[str, str]]:
     """What learned from forgotten documents or holds them, and was taken out of use: it goes though a recent run used
     it, and though something that stays was made from it. What has a name again, or a live run uses, is not meant."""
     used = _noted_by(path for path in kept_runs if _is_live(path))
-    return set(noted(store, "retired")) - used - _named(store)
+    return set(noted(store, "retired")) - used - named
 
 
 def _reachable(store: Store, roots: set[tuple[str, str]], retired: set[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -155,7 +148,7 @@ def _made_of(directory: Path) -> Iterator[tuple[str, str]]:
     """Parts and inputs by the manifest; none when it is missing or broken (it is rebuilt when next needed)."""
     try:
         manifest: dict[str, Any] = read_json(directory / "manifest.json")
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return
     if manifest_problem(manifest) is not None:
         return
@@ -170,26 +163,7 @@ def is_being_built(store: Store, partial: Path) -> bool:
     Of a process on another machine nothing is known: the grace period keeps its directory.
     """
     key, _, mark = partial.name.partition("-")[2].partition("-")
-    return marked_process_runs(mark) if mark else _is_held(store.locks / f"{key}.lock")
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with lock.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def _remove_lock(path: Path) -> None:
-    """Remove a lock file while holding it: whoever waits for it sees that its name is gone and makes a new one."""
-    with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(handle.fileno()).st_ino == path.stat().st_ino:
-            path.unlink()
+    return marked_process_runs(mark) if mark else is_locked(store.locks / f"{key}.lock")
 
 
 def _size_and_last_use(path: Path) -> tuple[int, float]:

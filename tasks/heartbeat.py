@@ -23,17 +23,18 @@ logger = logging.getLogger("textmill.heartbeat")
 HEARTBEAT = "heartbeat"  # a file in the run's directory; its modification time counts
 BEAT_SECONDS = 15.0
 DEAD_SECONDS = 120.0  # many beats, and more than clocks differ
+PROCESS = {"identity", "pid", "process_created"}  # of a record: which process runs it, and what
 
 
 def read_run(directory: Path) -> dict[str, Any]:
     """A run's record with the time of its last heartbeat; empty when it was killed before it had one, or is damaged."""
     try:
         record = dict(read_json(directory / "run.json"))
-        if record["state"] == "running" and not {"identity", "pid", "process_created"} <= record.keys():
+        if record["state"] == "running" and not record.keys() >= PROCESS:
             raise ValueError("it does not say which process runs it")
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         logger.warning("%s is damaged (%s): that run is passed over", directory / "run.json", error)
         return {}
     try:

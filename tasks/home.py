@@ -222,7 +222,7 @@ def _team() -> dict[str, Any]:
         return dict(json.loads(team_note().read_text()))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{team_note()} is damaged ({error}): `textmill up --stack team` writes it anew") from error
 
 

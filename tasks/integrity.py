@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 
 from tasks.files import read_json, write_json
 from tasks.manifest_form import ManifestForm, form_problem
-
-logger = logging.getLogger("textmill.store")
 
 FORMAT = 1
 RUN_DIRECTORY = "_run"  # what may differ between two equal builds: journal, seconds, host
@@ -28,6 +25,22 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON-able record as it will be read back, with its checksum."""
     whole = dict(json.loads(json.dumps(record)))
     return {**whole, "checksum": checksum_of(whole)}
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """A sealed record without its checksum; one of a version that sealed none is taken as it is.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged.
+    """
+    try:
+        record = dict(read_json(path))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is no record") from error
+    if record.pop("checksum", checksum_of(record)) != checksum_of(record):
+        raise ValueError(f"{path} was changed")
+    return record
 
 
 def manifest_problem(manifest: Any) -> str | None:

@@ -29,6 +29,13 @@ from typing import Any
 
 logger = logging.getLogger("textmill.journal")
 
+REQUIRED = {
+    "start": {"journal", "name", "tags", "params"},
+    "metric": {"key", "value", "step", "time"},
+    "end": {"status"},
+}
+"""What is read of the events that every journal has."""
+
 JOURNAL = "journal.jsonl"
 STAGES = "stages.jsonl"
 
@@ -118,7 +125,8 @@ def _read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, An
 def read_events(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
     """The events of a journal, as `_read_lines` gives lines; one that is no event is skipped with a warning."""
     for end, found in _read_lines(path, offset):
-        if "event" in found:
+        kind = found.get("event")
+        if isinstance(kind, str) and found.keys() >= REQUIRED.get(kind, set()):
             yield end, found
         else:
             logger.warning("%s: the line that ends at byte %d is no event in JSON; skipped", path, end)

@@ -35,8 +35,8 @@ class FileForm(BaseModel):
     sha256: Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 
 
-class PartForm(BaseModel):
-    """Another artifact that belongs to it."""
+class MadeOfForm(BaseModel):
+    """Another artifact, which belongs to it or was read for it."""
 
     stage: Name
     key: Name
@@ -58,7 +58,8 @@ class ManifestForm(BaseModel):
     key: Name
     digest: str
     files: list[FileForm]
-    parts: list[PartForm]
+    inputs: dict[str, list[MadeOfForm]]
+    parts: list[MadeOfForm]
     shards: list[ShardForm]
     counts: dict[str, Any]
 

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 from uuid import UUID
 
-from tasks.run import dead_runs, mark_dead, mark_told, untold_runs
+from tasks.run_records import dead_runs, mark_dead, mark_told, untold_runs
 from tasks.store import Store
 
 logger = logging.getLogger("textmill.reconcile")

@@ -159,10 +159,16 @@ class Remote:
         Raises:
             StoreError: one is damaged. What it stands for is not known, so that nothing may be collected.
         """
-        names = sorted(name for name in self.objects.listing(ALIASES) if name.endswith(".json"))
-        found = {name.rpartition("/")[2].removesuffix(".json"): self.objects.read(name) for name in names}
+        found = {name: self.objects.read(f"{ALIASES}/{name}.json") for name in self.alias_names()}
         where = f"{self.url}/{ALIASES}"
-        return {name: parse_alias(f"{where}/{name}.json", content) for name, content in found.items() if content}
+        return {
+            name: parse_alias(f"{where}/{name}.json", content) for name, content in found.items() if content is not None
+        }
+
+    def alias_names(self) -> list[str]:
+        """The same without what they stand for: of a damaged one nothing else is known."""
+        names = (name for name in self.objects.listing(ALIASES) if name.endswith(".json"))
+        return sorted(name.rpartition("/")[2].removesuffix(".json") for name in names)
 
     def set_alias(self, name: str, target: Mapping[str, str]) -> None:
         """Let a name stand for an artifact."""

@@ -19,20 +19,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING, Any
 
 from tasks import cluster
 from tasks.cost import run_cost
 from tasks.disk import room_on_disk
 from tasks.files import canonical_json, write_json
 from tasks.heartbeat import beat, beating, is_alive, read_run, touch
-from tasks.host import HOST, process_runs, started
-from tasks.journal import Journal, end_for_dead, note_stage, noted_stages, read_notes
+from tasks.host import HOST, started
+from tasks.journal import Journal, note_stage, read_notes
 from tasks.progress import Display
+from tasks.resources import Resources as Resources
+from tasks.resources import usable_cores as usable_cores
 from tasks.shared import open_store
-from tasks.store import RUN_DIRECTORY, Artifact, Store
+from tasks.store import Artifact, Store
 
 if TYPE_CHECKING:
     from tasks.stage import Call
@@ -41,54 +41,6 @@ logger = logging.getLogger("textmill.run")
 
 SHIPPER_WAIT_SECONDS = 35.0
 KILLED_SHIPPER_WAIT_SECONDS = 5.0  # who pressed Ctrl-C waits; a worker sends SIGKILL after 30 s
-
-
-class Resources(BaseModel):
-    """What the machine gives. Nothing here changes a result, so nothing here is part of a key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    workers: int = Field(
-        default=0, ge=0, description="Processes (or threads) for per-shard work; 0 means one per core."
-    )
-    runner: Literal["processes", "threads", "dask"] = Field(
-        default="processes",
-        description="Where per-shard work runs: processes of this machine; its threads (for debugging, and for work "
-        "that is mostly compiled); or a Dask cluster, through Prefect's DaskTaskRunner (pip install -e '.[dask]').",
-    )
-    dask_address: str | None = Field(
-        default=None,
-        description="The scheduler of a running Dask cluster, such as tcp://10.0.0.5:8786; null means a cluster of "
-        "`workers` processes on this machine.",
-    )
-    store: str | None = Field(
-        default=None,
-        description="A store shared by several machines, as an fsspec URL such as s3://bucket/prefix: the local store "
-        "is then its cache. null: what TEXTMILL_STORE says. Credentials come from the environment only.",
-    )
-    threads: int = Field(
-        default=0,
-        ge=0,
-        description="Threads of torch and DuckDB; 0 means one per core. Trained weights are equal to the bit only at "
-        "an equal thread count, which the manifest records.",
-    )
-    watts: float | None = Field(
-        default=None,
-        gt=0,
-        description="What this machine draws while it works, in watts, by its owner's word. Cards of models state the "
-        "energy of a training by it where the processor's own counters (RAPL) cannot be read.",
-    )
-    memory_limit: str = Field(default="2GB", description="DuckDB's memory limit; what does not fit is spilled to disk.")
-
-    def resolved(self) -> "Resources":
-        """The same with 0 replaced by the number of usable cores."""
-        cores = usable_cores()
-        return self.model_copy(update={"workers": self.workers or cores, "threads": self.threads or cores})
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on (fewer than the machine has inside a container or under taskset)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
@@ -257,8 +209,9 @@ def pipeline_run(
     tags = {"textmill.run": directory.name, "textmill.flow": flow}
     if flow_run_id:
         tags["textmill.prefect_flow_run"] = flow_run_id
-    journal = Journal(directory)
-    journal.start(name=flow_run_name or flow, tags=tags, params=flat(config), parent=None)
+    with room_on_disk("the journal of the run", directory):
+        journal = Journal(directory)
+        journal.start(name=flow_run_name or flow, tags=tags, params=flat(config), parent=None)
     run = Run(store, resources.resolved(), display or Display(), directory, flow_run_id, tags, follow=follow)
     state = "failed"
     try:
@@ -279,55 +232,6 @@ def pipeline_run(
         cluster.shut_down()
         run.finish_shipping(KILLED_SHIPPER_WAIT_SECONDS if state == "killed" else SHIPPER_WAIT_SECONDS)
         beat(store, directory)
-
-
-def dead_runs(store: Store) -> list[dict[str, Any]]:
-    """Records of runs that say `running` but whose process is gone."""
-    records = [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
-    return [record for record in records if record.get("state") == "running" and not is_alive(record)]
-
-
-def untold_runs(store: Store) -> list[dict[str, Any]]:
-    """Records of runs that have ended, of which nobody has made sure yet that the Prefect server knows."""
-    records = [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
-    return [
-        record
-        for record in records
-        if record.get("state") in ("finished", "failed", "killed")
-        and record.get("flow_runs")
-        and not record.get("told")
-        and record.get("host") == HOST
-        and not process_runs(record["pid"], record["process_created"])
-    ]
-
-
-def mark_told(store: Store, record: Mapping[str, Any]) -> None:
-    """Record that the server knows how a run ended, unless another process has taken the run over meanwhile."""
-    directory = store.runs / record["token"]
-    with store.lock(f"run-{record['identity']}"):
-        now = read_run(directory)
-        if (now.get("state"), now.get("pid")) == (record["state"], record["pid"]):
-            write_json(directory / "run.json", {**now, "told": True})
-
-
-def mark_dead(store: Store, token: str) -> None:
-    """Record that a run's process is gone, unless another process has taken the run over meanwhile.
-
-    MLflow is told as well, with the next run that sends: what says `Running` there, the run and the stages that it had
-    begun and nobody builds now, ends as killed.
-    """
-    directory = store.runs / token
-    with store.lock(f"run-{read_run(directory)['identity']}"):
-        record = read_run(directory)
-        if is_alive(record):
-            return
-        for stage, key in set(noted_stages(directory)):
-            if (partial := store.partial / f"{stage}-{key}").exists():
-                with store.lock_if_free(key) as free:
-                    if free and partial.exists():
-                        end_for_dead(partial / RUN_DIRECTORY)
-        end_for_dead(directory)
-        write_json(directory / "run.json", {**record, "state": "killed"})
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

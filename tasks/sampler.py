@@ -50,14 +50,15 @@ def _sample(
     psutil.cpu_percent()
     while True:
         sizes = []
-        for process in [me, *me.children(recursive=True)]:
+        children = me.children(recursive=True)
+        for process in [me, *children]:
             try:
                 sizes.append(process.memory_info().rss)
             except psutil.NoSuchProcess:
                 continue  # it ended between the listing and the look
         usage.peak_process_bytes = max(usage.peak_process_bytes, *sizes)
         usage.peak_total_bytes = max(usage.peak_total_bytes, sum(sizes))
-        usage.cpu_seconds, usage.energy_joules = processors.look(), energy.look()
+        usage.cpu_seconds, usage.energy_joules = processors.look(children), energy.look()
         if journal is not None and time.monotonic() >= next_journal:
             next_journal += JOURNAL_SECONDS
             memory = psutil.virtual_memory()

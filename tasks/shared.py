@@ -115,9 +115,9 @@ class SharedStore(Store):
 
     def remove_alias(self, name: str) -> None:
         """As `Store.remove_alias`, in both stores."""
-        aliases = self.aliases()
-        if name not in aliases:
-            raise StoreError(f"no alias is called {name!r}; there are: {', '.join(aliases) or 'none'}")
+        names = self.remote.alias_names()
+        if name not in names:
+            raise StoreError(f"no alias is called {name!r}; there are: {', '.join(names) or 'none'}")
         self.remote.remove_alias(name)
         (self.alias_directory / f"{name}.json").unlink(missing_ok=True)
 

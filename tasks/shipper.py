@@ -10,31 +10,28 @@ between sending and moving the cursor; MLflow takes an identical metric, paramet
 """
 
 import fcntl
-import itertools
 import logging
-import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tasks.describe import describe_run
 from tasks.files import read_json, write_json
 from tasks.journal import JOURNAL, noted_stages, read_events
-from tasks.registry import register_reference, register_served, retire
+from tasks.mlflow_events import EXPERIMENT as EXPERIMENT
+from tasks.mlflow_events import Sender
 from tasks.store import RUN_DIRECTORY, Store
 
 logger = logging.getLogger("textmill.shipper")
 
-EXPERIMENT = "textmill"
 CURSOR = "shipped.json"
 POLL_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0  # between attempts while the server is away
 LAST_ATTEMPT_SECONDS = 10.0  # after the pipeline has ended
 BATCH = 1000  # metrics in one request: MLflow's limit
-REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "PERMISSION_DENIED")
 
 
 def stage_journals(store: Store, run_directory: Path) -> Iterator[tuple[str, Path]]:
@@ -85,7 +82,7 @@ def _send_rest(directory: Path, key: str, parent_id: str | None, client: Any) ->
     cursor = _cursor(directory)
     events = list(read_events(directory / JOURNAL, cursor["offset"]))
     uploads = directory.parent if directory.name == RUN_DIRECTORY else directory
-    sender = _Sender(client, cursor["run_id"], key, parent_id, uploads)
+    sender = Sender(client, cursor["run_id"], key, parent_id, uploads)
     for start in range(0, len(events), BATCH):
         chunk = events[start : start + BATCH]
         sender.send([event for _, event in chunk])
@@ -105,127 +102,6 @@ def _cursor(directory: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         logger.warning("%s is damaged: sending all of that journal again, without harm", directory / CURSOR)
         return {"offset": 0, "run_id": None}
-
-
-class _Sender:
-    """Translates journal events of one MLflow run into client calls."""
-
-    def __init__(self, client: Any, run_id: str | None, key: str, parent_id: str | None, uploads: Path) -> None:
-        self.client = client
-        self.run_id = run_id
-        self.key = key
-        self.parent_id = parent_id
-        self.uploads = uploads
-
-    def send(self, events: list[dict[str, Any]]) -> None:
-        """Send events in their order, metrics that follow each other in one request.
-
-        What the server refuses as such (not: cannot take now) is logged and left out; it would be refused for ever.
-        """
-        from mlflow.exceptions import MlflowException
-
-        for kind, group in itertools.groupby(events, key=lambda event: event["event"]):
-            for send, arguments in self._requests(kind, list(group)):
-                try:
-                    send(arguments)
-                except MlflowException as error:
-                    if error.error_code not in REFUSALS:
-                        raise
-                    logger.error("MLflow refuses %r of %s, left out: %s", kind, self.key[:12], error.message)
-
-    def _requests(self, kind: str, events: list[dict[str, Any]]) -> Iterator[tuple[Callable[[Any], None], Any]]:
-        if kind == "metric":
-            yield self._metrics, events
-            return
-        senders: dict[str, Callable[[Any], None]] = {
-            "start": self._start,
-            "input": self._input,
-            "file": self._file,
-            "model": self._model,
-            "serve": self._serve,
-            "retire": self._retire,
-            "end": self._end,
-        }
-        for event in events:
-            if kind in senders:
-                yield senders[kind], event
-            else:
-                logger.error("unknown event %r in the journal of %s: written by a newer version?", kind, self.key[:12])
-
-    def _metrics(self, events: list[dict[str, Any]]) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [Metric(_name(e["key"]), e["value"], e["time"], e["step"]) for e in events]
-        self.client.log_batch(self.run_id, metrics=metrics)
-
-    def _start(self, event: dict[str, Any]) -> None:
-        from mlflow.entities import Param, RunTag
-
-        if self.run_id is None:
-            self.run_id = self._find(event) or self._create(event)
-        self.client.update_run(self.run_id, status="RUNNING")
-        tags = [RunTag(key, str(value)) for key, value in event["tags"].items()]
-        params = [Param(_name(key), str(value)[:6000]) for key, value in event["params"].items()]
-        for start in range(0, max(len(params), 1), 100):
-            self.client.log_batch(self.run_id, params=params[start : start + 100], tags=tags)
-
-    def _find(self, event: dict[str, Any]) -> str | None:
-        """The run made for this journal by a shipper that was killed before it could move the cursor."""
-        found = self.client.search_runs(
-            [_experiment_id(self.client)], f"tags.`textmill.journal` = '{event['journal']}'", max_results=1
-        )
-        return found[0].info.run_id if found else None
-
-    def _create(self, event: dict[str, Any]) -> str:
-        tags = {"textmill.key": self.key, "textmill.journal": event["journal"]}
-        if self.parent_id is not None:
-            tags["mlflow.parentRunId"] = self.parent_id
-        run = self.client.create_run(_experiment_id(self.client), tags=tags, run_name=event["name"])
-        return str(run.info.run_id)
-
-    def _input(self, event: dict[str, Any]) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(name=event["name"], digest=event["digest"][:36], source_type="local", source=event["source"])
-        tag = InputTag("mlflow.data.context", event["context"])
-        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
-
-    def _file(self, event: dict[str, Any]) -> None:
-        path = self.uploads / event["path"]
-        if not path.resolve().is_relative_to(self.uploads.resolve()):  # a journal may come from a shared store
-            logger.error("%s is not a file of its artifact and was not uploaded", path)
-        elif path.exists():
-            self.client.log_artifact(self.run_id, str(path), event["directory"] or None)
-        else:
-            logger.warning("%s was collected before it could be uploaded", path)
-
-    def _model(self, event: dict[str, Any]) -> None:
-        assert self.run_id is not None
-        register_reference(self.client, self.run_id, _experiment_id(self.client), event)
-
-    def _serve(self, event: dict[str, Any]) -> None:
-        assert self.run_id is not None
-        register_served(self.client, self.run_id, _experiment_id(self.client), event)
-
-    def _retire(self, event: dict[str, Any]) -> None:
-        retire(self.client, {**event, "experiment": EXPERIMENT})
-
-    def _end(self, event: dict[str, Any]) -> None:
-        self.client.set_terminated(self.run_id, status=event["status"])
-
-
-def _experiment_id(client: Any) -> str:
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is not None:
-        if experiment.lifecycle_stage == "deleted":  # its name stays taken
-            client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
-    return str(client.create_experiment(EXPERIMENT, tags={"mlflow.experimentKind": "custom_model_development"}))
-
-
-def _name(name: str) -> str:
-    """A metric's or parameter's name with what MLflow does not allow in one replaced by `_`."""
-    return re.sub(r"[^\w.\- :/]", "_", name)[:250]
 
 
 def ship_all(store: Store, client: Any, until: threading.Event | None = None) -> bool:

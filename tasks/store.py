@@ -12,7 +12,6 @@ Layout below the store's root::
 The manifest is written last and the directory is then renamed into place, so a reader sees a whole artifact or none.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -20,12 +19,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tasks.files import canonical_json, fsync_directory, read_json, write_json
+from tasks.artifact import Artifact as Artifact
+from tasks.artifact import Shard as Shard
+from tasks.artifact import StoreError as StoreError
+from tasks.files import fsync_directory, read_json, write_json
 from tasks.integrity import (
     FORMAT,
     content_problem,
@@ -37,72 +38,12 @@ from tasks.integrity import (
 )
 from tasks.integrity import RUN_DIRECTORY as RUN_DIRECTORY
 from tasks.integrity import SCRATCH_DIRECTORY as SCRATCH_DIRECTORY
+from tasks.keys import artifact_key as artifact_key
+from tasks.keys import content_digest as content_digest
+from tasks.locks import locked, locked_if_free
 from tasks.manifest_form import AliasForm, form_problem
 
 logger = logging.getLogger("textmill.store")
-
-
-class StoreError(Exception):
-    """Something in the store is not as it must be; the message says what and what to do."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One file of a sharded artifact and the digest of its content."""
-
-    path: Path
-    digest: str
-    counts: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A reference to a finished artifact: cheap to pass around, never the data itself."""
-
-    stage: str
-    key: str
-    digest: str
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """`stage/key` with the key shortened to 12 characters, as shown to people."""
-        return f"{self.stage}/{self.key[:12]}"
-
-    def manifest(self) -> dict[str, Any]:
-        """The manifest: key, inputs, config, files, counts, versions."""
-        return read_json(self.path / "manifest.json")
-
-    def counts(self) -> dict[str, Any]:
-        """Documents, bytes, tokens and whatever else the stage counted."""
-        return dict(self.manifest()["counts"])
-
-    def file(self, name: str) -> Path:
-        """The path of one of the artifact's own files.
-
-        Raises:
-            StoreError: the artifact has no such file.
-        """
-        path = self.path / name
-        if not path.exists():
-            have = ", ".join(sorted(entry["path"] for entry in self.manifest()["files"])[:20])
-            raise StoreError(f"{self.name} has no file {name!r}; it has: {have or 'none'}")
-        return path
-
-    def part_directories(self) -> list[Path]:
-        """Where the parts (other artifacts) are, in order."""
-        return [self.path.parents[1] / part["stage"] / part["key"] for part in self.manifest()["parts"]]
-
-    def shards(self) -> list[Shard]:
-        """All shards in order, those of the parts included."""
-        found = [_shard(self.path, entry) for entry in self.manifest()["shards"]]
-        for part in self.part_directories():
-            found.extend(_shard(part, entry) for entry in read_json(part / "manifest.json")["shards"])
-        return found
-
-
-def _shard(directory: Path, entry: Mapping[str, Any]) -> Shard:
-    return Shard(directory / entry["path"], entry["digest"], dict(entry.get("counts", {})))
 
 
 class Store:
@@ -173,13 +114,15 @@ class Store:
             if found is None or not self.verify(found):
                 self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
                 return False
-        if artifact.key in self._verified and not touched(artifact.path, manifest):
+        changed = touched(artifact.path, manifest)
+        if artifact.key in self._verified and not changed:
             return True
         problem = content_problem(artifact.path, manifest)
         if problem is not None:
             self.set_aside(artifact.path, problem)
             return False
-        write_stamps(artifact.path, manifest)
+        if changed:
+            write_stamps(artifact.path, manifest)
         self._verified.add(artifact.key)
         return True
 
@@ -275,44 +218,13 @@ class Store:
 
     # --- building ------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def lock(self, key: str, waiting: str = "") -> Iterator[None]:
-        """Hold the exclusive right to build a key; waits for another process that holds it.
+    def lock(self, key: str, waiting: str = "") -> AbstractContextManager[None]:
+        """Hold the exclusive right to build a key; waits for another process that holds it."""
+        return locked(self.locks / f"{key}.lock", waiting or key[:12])
 
-        `flock` is released by the kernel when its holder dies. The file is opened with O_CLOEXEC (Python's default)
-        so that spawned workers do not inherit it. After the lock is had, the path must still be the same inode:
-        somebody may have removed it meanwhile.
-        """
-        path = self.locks / f"{key}.lock"
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                _flock_saying_who(descriptor, waiting or key[:12])
-                try:
-                    same = os.fstat(descriptor).st_ino == path.stat().st_ino
-                except FileNotFoundError:
-                    same = False
-                if same:
-                    os.ftruncate(descriptor, 0)  # whose process it is: for the message of those who wait
-                    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-                    yield
-                    return
-            finally:
-                os.close(descriptor)
-
-    @contextmanager
-    def lock_if_free(self, key: str) -> Iterator[bool]:
-        """The same without waiting; yields whether it is held inside the block."""
-        descriptor = os.open(self.locks / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(descriptor)
+    def lock_if_free(self, key: str) -> AbstractContextManager[bool]:
+        """The same without waiting; gives whether it is held inside the block."""
+        return locked_if_free(self.locks / f"{key}.lock")
 
     @contextmanager
     def build_lock(self, key: str, waiting: str = "") -> Iterator[None]:
@@ -437,18 +349,6 @@ class Store:
         return all(len(self.find_all(stage, keys)) == len(set(keys)) for stage, keys in parts.items())
 
 
-def artifact_key(stage: str, version: int, config: Any, libraries: Mapping[str, str], inputs: Mapping[str, Any]) -> str:
-    """The key of a build: 32 hex digits of the SHA-256 of everything that shapes its content, and nothing else."""
-    return hashlib.sha256(canonical_json([stage, version, config, dict(libraries), dict(inputs)])).hexdigest()[:32]
-
-
-def content_digest(files: Iterable[Mapping[str, Any]], parts: Iterable[Mapping[str, Any]]) -> str:
-    """Digest of an artifact's own files (name and hash) and of its parts' digests, whatever the parts' order."""
-    return hashlib.sha256(
-        canonical_json([sorted((f["path"], f["sha256"]) for f in files), sorted(p["digest"] for p in parts)])
-    ).hexdigest()
-
-
 def parse_alias(where: str, content: bytes) -> dict[str, str]:
     """The stage and key that an alias stands for. Raises StoreError naming `where` it is damaged."""
     try:
@@ -458,12 +358,3 @@ def parse_alias(where: str, content: bytes) -> dict[str, str]:
     if problem := form_problem(AliasForm, found):
         raise StoreError(f"{where} is damaged ({problem}): remove it, and run again the flow that gave this name")
     return dict(found)
-
-
-def _flock_saying_who(descriptor: int, what: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
-        logger.warning("waiting for process %s, which is building %s", holder, what)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.gc import collect, find_garbage
 from tasks.journal import read_events
-from tasks.run import dead_runs, mark_dead
+from tasks.run_records import dead_runs, mark_dead
 from tasks.store import Store
 
 

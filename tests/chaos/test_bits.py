@@ -13,9 +13,9 @@ import pytest
 from tasks.gc import find_garbage
 from tasks.heartbeat import read_run
 from tasks.integrity import RUN_DIRECTORY
-from tasks.journal import noted_stages, read_events
+from tasks.journal import Journal, history, noted_stages
 from tasks.lease import parse_lease
-from tasks.run import dead_runs
+from tasks.run_records import dead_runs, untold_runs
 from tasks.stage import sidecar
 from tasks.store import Artifact, Store, StoreError
 from tests.asked import Answer, Ask
@@ -94,9 +94,9 @@ def test_damaged_records_are_passed_over_or_refused_by_name(copied: Path) -> Non
     store.need(partial, "inputs", [(artifact.stage, artifact.key)])
     (run,) = store.runs.iterdir()
     ask: dict[Path, Callable[[], object]] = {
-        run / "run.json": lambda: [read_run(run), dead_runs(store)],
+        run / "run.json": lambda: [read_run(run), dead_runs(store), untold_runs(store)],
         run / "stages.jsonl": lambda: list(noted_stages(run)),
-        run / "journal.jsonl": lambda: list(read_events(run / "journal.jsonl")),
+        run / "journal.jsonl": lambda: [history(run / "journal.jsonl"), Journal(run).close()],
         root / "aliases" / "best.json": store.aliases,
         artifact.path / RUN_DIRECTORY / "sidecar.json": lambda: sidecar(artifact),
         artifact.path / RUN_DIRECTORY / "stamps.json": lambda: store.find(artifact.stage, artifact.key),

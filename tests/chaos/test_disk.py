@@ -13,13 +13,14 @@ import pytest
 from tasks.disk import DiskFull, full_disk, room_on_disk
 from tasks.files import write_json
 from tasks.journal import Journal, note_stage, noted_stages, read_events
-from tasks.run import Run
+from tasks.progress import Display
+from tasks.run import Resources, Run, pipeline_run
 from tasks.store import Store
 from tests.asked import Answer, Ask
 from tests.chaos.checks import problems
 from tests.chaos.small_disk import can_mount, small_disk, used
 from tests.tasks.conftest import run, store  # noqa: F401  fixtures
-from tests.tasks.stages import NumbersConfig, numbers
+from tests.tasks.stages import NumbersConfig, numbers, squares
 
 ROOM = 256 * 2**20
 SAID = r"DiskFull: the disk is full \(.* MB free now\): the .* could not write below /.*: make room .* it goes on"
@@ -179,6 +180,34 @@ def test_the_stages_message_names_the_disk(run: Run, store: Store, monkeypatch: 
     monkeypatch.setattr("tests.tasks.stages._log_call", full)
     with pytest.raises(DiskFull, match=f"the stage numbers could not write below {store.root}/x"):
         numbers(NumbersConfig())
+
+
+def test_a_run_that_cannot_begin_its_journal_names_the_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def full(self: Journal, **fields: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self.path))
+
+    monkeypatch.setattr(Journal, "start", full)
+    with (
+        pytest.raises(DiskFull, match=r"the journal of the run could not write below .*journal\.jsonl"),
+        pipeline_run("mill", {}, Resources(workers=1), store=store, display=Display(quiet=True), follow=False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["find", "verify", "lock"])
+def test_a_disk_that_is_full_before_or_after_the_build_is_named_too(
+    run: Run,  # noqa: F811
+    store: Store,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    def full(self: Store, *args: Any, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(store.root / "x"))
+
+    source = numbers(NumbersConfig())
+    monkeypatch.setattr(Store, name, full)
+    with pytest.raises(DiskFull, match=f"the stage squares could not write below {store.root}/x"):
+        squares(NumbersConfig(), source=source)
 
 
 def test_json_that_cannot_be_written_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tasks import shipper
 from tasks.files import read_json, write_json
 from tasks.host import HOST
 from tasks.journal import Journal, history, read_events
-from tasks.run import dead_runs, mark_dead, mark_told, untold_runs
+from tasks.run_records import dead_runs, mark_dead, mark_told, untold_runs
 from tasks.store import Store
 from tasks.training import _hooks
 from tests.tasks.conftest import client, empty_database, store  # noqa: F401  fixtures
@@ -78,6 +78,7 @@ def test_each_run_that_ended_is_looked_up_once(store: Store) -> None:  # noqa: F
         "3-i": gone("finished"),  # without Prefect
         "4-i": gone("finished", flow_runs=["c"], host="elsewhere"),
         "5-i": gone("running", flow_runs=["d"]),  # it died: that is another matter
+        "6-i": {"state": "failed", "flow_runs": ["e"], "host": HOST},  # damaged
     }.items():
         (store.runs / token).mkdir()
         write_json(store.runs / token / "run.json", record)

@@ -16,9 +16,11 @@ from flows.status_page import markdown
 from tasks import pool
 from tasks.cost import SIZES, run_cost, store_size
 from tasks.files import read_json, write_json
+from tasks.heartbeat import read_run
 from tasks.journal import Journal, read_notes
 from tasks.progress import Display
-from tasks.run import Resources, pipeline_run
+from tasks.run import Resources, StageRecord, pipeline_run
+from tasks.sidecar import SIDECAR
 from tasks.stage import sidecar
 from tasks.store import Artifact, Store
 from tests.tasks.stages import NumbersConfig, numbers, squares
@@ -79,6 +81,25 @@ def test_a_stage_that_a_killed_attempt_built_was_built(store: Store) -> None:
     assert (cost["built"], cost["reused"]) == (1, 0)
 
 
+@pytest.mark.parametrize("damaged", ["[]", "7", '{"seconds": "long"', "[" * 100_000])
+def test_what_a_damaged_sidecar_said_is_not_known_and_the_run_ends(store: Store, damaged: str) -> None:
+    [source, _] = made(store, 2)
+    (source.path / SIDECAR).write_text(damaged)
+    (source.path / "manifest.json").write_text(damaged)
+    with opened(store, "again") as run:
+        run.note(StageRecord(source.stage, source.stage, source, "built", 0.0))
+    record = read_run(store.runs / run.token)
+    assert record["state"] == "finished"
+    assert (record["cost"]["seconds"], record["cost"]["bytes"]) == (None, 0)
+
+
+def test_a_sidecar_with_another_figure_counts_for_nothing(store: Store) -> None:
+    [source, _] = made(store, 2)
+    events = [{"stage": source.stage, "key": source.key, "state": "built"}]
+    write_json(source.path / SIDECAR, {**read_json(source.path / SIDECAR), "seconds": 1e9})
+    assert run_cost(store, events)["seconds"] is None
+
+
 def test_a_run_shows_where_it_is_and_a_dead_one_that_it_is(store: Store) -> None:
     with opened(store) as run:
         numbers(NumbersConfig(count=2))
@@ -109,12 +130,13 @@ def test_the_store_is_summed_by_what_is_new(store: Store, monkeypatch: pytest.Mo
     second = made(store, 4)
     assert store_size(store)["bytes"] == size_of(*first, *second)
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.cost._own_bytes", lambda manifest: pytest.fail(f"{manifest} was read again"))
+        patch.setattr("tasks.cost._size_and_parts", lambda folder: pytest.fail(f"{folder} was read again"))
         assert store_size(store)["bytes"] == size_of(*first, *second)
     store.move_aside(second[0].path)
     assert store_size(store)["bytes"] == size_of(*first, second[1])
-    (store.root / SIZES).write_text("{")
-    assert store_size(store)["bytes"] == size_of(*first, second[1])
+    for damaged in ("{", "[1]", '{"numbers": 5}'):
+        (store.root / SIZES).write_text(damaged)
+        assert store_size(store)["bytes"] == size_of(*first, second[1])
     (first[0].path / "manifest.json").write_text("{}")
     (store.root / SIZES).unlink()
     assert store_size(store)["bytes"] == size_of(first[1], second[1])

@@ -13,8 +13,8 @@ from tasks.files import canonical_json
 from tasks.gc import find_garbage
 from tasks.integrity import checksum_of
 from tasks.journal import Journal
+from tasks.mlflow_events import Sender
 from tasks.shared import SharedStore
-from tasks.shipper import _Sender
 from tasks.store import Artifact, Store, StoreError
 
 KEY = "a" * 32
@@ -37,7 +37,7 @@ def rewritten(artifact: Artifact, change: Callable[[dict[str, Any]], None]) -> N
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-@pytest.mark.parametrize("field", ["files", "shards", "parts", "stage"])
+@pytest.mark.parametrize("field", ["files", "shards", "parts", "inputs", "stage"])
 def test_a_manifest_names_nothing_outside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, field: str, name: str
 ) -> None:
@@ -45,6 +45,7 @@ def test_a_manifest_names_nothing_outside(
         "files": [{"path": name, "bytes": 0, "sha256": "0" * 64}],
         "shards": [{"path": name, "digest": "d", "counts": {}}],
         "parts": [{"stage": name, "key": KEY, "digest": "d"}],
+        "inputs": {"source": [{"stage": name, "key": KEY, "digest": "d"}]},
         "stage": name,
     }
     artifact = publish(Store(tmp_path / "store"))
@@ -54,7 +55,9 @@ def test_a_manifest_names_nothing_outside(
     assert not artifact.path.exists()  # set aside: nothing is deleted, and it is built anew
 
 
-@pytest.mark.parametrize("change", [{"files": None}, {"counts": []}, {"files": [{"path": "a.txt", "bytes": -1}]}])
+@pytest.mark.parametrize(
+    "change", [{"files": None}, {"counts": []}, {"inputs": None}, {"files": [{"path": "a.txt", "bytes": -1}]}]
+)
 def test_a_manifest_of_another_form_is_set_aside(tmp_path: Path, change: dict[str, Any]) -> None:
     artifact = publish(Store(tmp_path))
     rewritten(artifact, lambda manifest: manifest.update(change))
@@ -138,9 +141,12 @@ def test_what_lies_about_in_a_shared_store_is_passed_over(tmp_path: Path) -> Non
     assert store.aliases() == {}
     stray = tmp_path / "there" / "aliases" / "odd.json"
     stray.parent.mkdir(exist_ok=True)
-    stray.write_text("{")
-    with pytest.raises(StoreError, match=r"aliases/odd\.json is damaged"):
-        store.aliases()
+    for damaged in ("{", ""):
+        stray.write_text(damaged)
+        with pytest.raises(StoreError, match=r"aliases/odd\.json is damaged .*: remove it"):
+            store.aliases()
+    store.remove_alias("odd")
+    assert store.aliases() == {}
 
 
 def test_a_journal_uploads_no_file_of_elsewhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -155,7 +161,7 @@ def test_a_journal_uploads_no_file_of_elsewhere(tmp_path: Path, caplog: pytest.L
     artifact.mkdir()
     (artifact / "report.html").write_text("page")
     (artifact / "link").symlink_to(tmp_path / "secret")
-    sender = _Sender(Client(), "run", KEY, None, artifact)
+    sender = Sender(Client(), "run", KEY, None, artifact)
     with caplog.at_level(logging.ERROR):
         for path in ("../secret", str(tmp_path / "secret"), "link", "report.html"):
             sender._file({"path": path, "directory": ""})

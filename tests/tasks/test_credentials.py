@@ -43,6 +43,29 @@ def test_what_the_environment_says_is_not_written_down(file: Path, monkeypatch: 
     assert "given" not in file.read_text()
 
 
+def test_an_empty_variable_does_not_have_a_password_made_up_anew(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials.complete(file)
+    found = credentials.read(file)
+    monkeypatch.setenv(credentials.POSTGRES, "")
+    assert credentials.complete(file) == []
+    assert credentials.read(file) == found
+    assert credentials.for_servers(file)[credentials.POSTGRES] == found[credentials.POSTGRES]
+
+
+def test_a_file_that_is_no_text_or_not_ours_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(file, "")
+    file.write_bytes(b"A=\xff\n")
+    with pytest.raises(credentials.CredentialsError, match=r"secrets\.env is not UTF-8 text$"):
+        credentials.read(file)
+
+    def closed(self: Path, **how: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", closed)  # root may open all, so that the mode does not do it
+    with pytest.raises(credentials.CredentialsError, match=r"secrets\.env is not yours to read"):
+        credentials.read(file)
+
+
 @pytest.mark.parametrize(
     ("text", "mode", "message"),
     [

@@ -34,6 +34,15 @@ def test_a_machine_that_counts_nothing_says_nothing(tmp_path: Path) -> None:
     assert Energy(tmp_path).look() is None
 
 
+def test_a_counter_that_is_lost_is_no_energy_and_stops_no_sampling(tmp_path: Path) -> None:
+    counter(tmp_path, 900_000)
+    energy = Energy(tmp_path)
+    (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
+    assert energy.look() is None
+    counter(tmp_path, 950_000)
+    assert energy.look() is None  # what was used meanwhile is not known
+
+
 def test_children_count_whether_they_live_or_have_ended() -> None:
     processors = Processors()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -99,3 +99,22 @@ def test_the_sampler_may_write_while_the_training_does(tmp_path: Path) -> None:
     lines = (tmp_path / JOURNAL).read_text().splitlines()
     assert sum(json.loads(line)["key"] == "loss" for line in lines) == 2000
     assert journal.next_step("memory") >= 200
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ['{"event": "metric", "kez": "loss", "value": 1.0, "step": 2, "time": 1}', '{"event": 7}', '{"event": "end"}'],
+)
+def test_an_event_that_lacks_what_it_must_say_costs_that_event_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str
+) -> None:
+    journal = Journal(tmp_path)
+    journal.metrics({"loss": 3.0}, step=1)
+    journal.close()
+    with journal.path.open("a") as handle:
+        handle.write(damaged + "\n")
+    resumed = Journal(tmp_path)
+    resumed.metrics({"loss": 2.0}, step=2)
+    resumed.close()
+    assert history(journal.path) == {"loss": [(1, 3.0), (2, 2.0)]}
+    assert "is no event in JSON; skipped" in caplog.text

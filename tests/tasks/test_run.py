@@ -16,7 +16,8 @@ from tasks.heartbeat import DEAD_SECONDS, HEARTBEAT, beat, is_alive, read_run
 from tasks.host import HOST
 from tasks.journal import read_events
 from tasks.progress import Display
-from tasks.run import Resources, dead_runs, flat, mark_dead, pipeline_run
+from tasks.run import Resources, flat, pipeline_run
+from tasks.run_records import dead_runs, mark_dead
 from tasks.store import Store
 from tests.tasks.conftest import wait_until
 
@@ -122,6 +123,9 @@ def test_a_run_taken_over_meanwhile_is_not_marked_dead(store: Store) -> None:
     with open_run(store) as run:
         mark_dead(store, run.token)
         assert read_json(store.runs / run.token / "run.json")["state"] == "running"
+    pretend(store, run.token, **{**dead_process(), "state": "finished"})  # taken over, and ended well
+    mark_dead(store, run.token)
+    assert read_json(store.runs / run.token / "run.json")["state"] == "finished"
     pretend(store, run.token, **dead_process())
     mark_dead(store, run.token)
     assert read_json(store.runs / run.token / "run.json")["state"] == "killed"

@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from tasks import shipper
 from tasks.files import read_json
 from tasks.journal import JOURNAL
+from tasks.mlflow_events import Sender, experiment_id
 from tasks.progress import Display
 from tasks.run import Resources, pipeline_run
 from tasks.store import Store
@@ -227,14 +228,14 @@ def test_the_journal_may_move_while_it_is_sent(
     pipeline = Pipeline(store)
     journal = pipeline.stage("pretrain", "k" * 32)
     journal.metrics({"loss": 1.0}, 0)
-    original = shipper._Sender.send
+    original = Sender.send
 
     def publish_meanwhile(self: Any, events: list[dict[str, Any]]) -> None:
         original(self, events)
         if self.key == "k" * 32 and list(store.partial.iterdir()):
             pipeline.publish("pretrain", "k" * 32)
 
-    monkeypatch.setattr(shipper._Sender, "send", publish_meanwhile)
+    monkeypatch.setattr(Sender, "send", publish_meanwhile)
     shipper.ship_run(store, pipeline.directory, client)
     assert list(store.partial.iterdir()) == []  # no cursor was left where the artifact no longer is
     shipper.ship_run(store, pipeline.directory, client)
@@ -291,7 +292,7 @@ def test_a_run_that_cannot_be_sent_keeps_no_other(
     def locked(self: Any, event: dict[str, Any]) -> None:
         raise MlflowException("database is locked")  # may pass: no refusal
 
-    monkeypatch.setattr(shipper._Sender, "_input", locked)
+    monkeypatch.setattr(Sender, "_input", locked)
     ended = threading.Event()
     ended.set()
     assert shipper.follow(store, pipelines[2].directory, ended, last_attempt_seconds=2.0)
@@ -339,7 +340,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_two_shippers_of_one_journal_make_one_run(store: Store, client: MlflowClient) -> None:
     pipeline = Pipeline(store)
     pipeline.stage("pretrain", "k" * 32).metrics({"loss": 1.0}, 0)
-    shipper._experiment_id(client)
+    experiment_id(client)
     threads = [threading.Thread(target=shipper.ship_run, args=(store, pipeline.directory, client)) for _ in range(3)]
     for thread in threads:
         thread.start()

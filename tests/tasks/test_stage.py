@@ -273,3 +273,16 @@ def test_a_dry_run_says_what_would_be_built(run: Run, calls: Calls) -> None:
     ]
     assert run.plan.steps[2]["note"] == "unless its inputs come out as before"
     assert calls() == ["numbers"]
+
+
+def test_a_dry_run_estimates_from_the_last_build_if_it_is_known(run: Run) -> None:
+    before, _, _ = chain()
+    run.plan = Plan()
+    numbers(NumbersConfig(count=7))
+    (before.path / "_run" / "sidecar.json").write_text("{")
+    numbers(NumbersConfig(count=8))
+    known, unknown = run.plan.steps
+    assert known["estimated_from"] == before.name
+    assert known["disk"] > 0
+    assert known["seconds"] > 0
+    assert unknown == {"stage": "numbers", "label": "numbers", "state": "build"}

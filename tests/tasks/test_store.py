@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks import locks
+from tasks import store as store_module
 from tasks.run import Run
 from tasks.store import Artifact, Store, StoreError, artifact_key, content_digest
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
@@ -139,3 +141,39 @@ def test_a_kill_while_files_are_hashed_costs_no_checkpoint(store: Store, monkeyp
             published(store, "model", "a" * 32)
     assert (partial / "_scratch" / "checkpoint").exists()
     assert not (published(store, "model", "a" * 32).path / "_scratch").exists()
+
+
+def test_who_does_not_wait_is_told_what_is_held_and_what_was_removed_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.locks / "k.lock"
+    with store.lock_if_free("k") as free, store.lock_if_free("k") as again:
+        assert (free, again, locks.is_locked(path)) == (True, False, True)
+    assert not locks.is_locked(path)
+    taken = locks._taken
+
+    def taken_late(descriptor: int) -> bool:  # garbage collection removed the file, and somebody builds by the new one
+        path.unlink()
+        path.touch()
+        return taken(descriptor)
+
+    monkeypatch.setattr(locks, "_taken", taken_late)
+    with store.lock_if_free("k") as free:
+        assert not free
+
+
+def test_a_run_hashes_what_it_reads_once_and_writes_nothing_where_nothing_has_changed(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squared = squares(NumbersConfig(), source=numbers(NumbersConfig()))
+    folders = [squared.path, *squared.part_directories()]
+    assert len(folders) > 1
+    hashed: list[Path] = []
+    hashing = store_module.content_problem
+    monkeypatch.setattr(store_module, "content_problem", lambda path, m: hashed.append(path) or hashing(path, m))
+    monkeypatch.setattr(store_module, "write_stamps", lambda path, m: pytest.fail(f"{path}: written again"))
+    later = Store(store.root)
+    for _ in range(2):
+        assert later.find(squared.stage, squared.key) == squared
+        assert later.verify(squared)
+    assert sorted(hashed) == sorted(folders)
