@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import psutil
 
 from benchmarks import _chaos_machines as machines
 from benchmarks._chaos_machines import Figures, Mill
+from tests import s3 as moto
 from tests.chaos.proxy import Proxy
 from tests.chaos.server_faults import DRIVER, ServedHome, left_running, wait_until
 
@@ -29,11 +30,11 @@ def s3(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """moto over HTTP behind a proxy of which a tenth of the connections suffer, and that goes away for a second."""
     figures, draw = Figures(mill, root), random.Random(seed)
     suffered = 0
-    with s3_server() as port:
+    with moto.served() as port:
         for number in figures.rounds(count):
             proxy = Proxy(port, draw.randrange(2**31), 0.1)
             bucket = f"chaos-{uuid.uuid4().hex}"
-            well, ill = s3_environment(port), s3_environment(proxy.port)
+            well, ill = moto.environment(port), moto.environment(proxy.port)
             make_bucket(bucket, port)
             outage = threading.Timer(draw.uniform(0.2, 1.5), outage_of, (proxy, draw.uniform(0.3, 1.0)))
             outage.start()
@@ -55,34 +56,10 @@ def outage_of(proxy: Proxy, seconds: float) -> None:
     proxy.down.clear()
 
 
-@contextmanager
-def s3_server() -> Iterator[int]:
-    """The port of an S3 server."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for_port(port, server)
-        yield port
-    finally:
-        server.kill()
-        server.wait()
-
-
-def s3_environment(port: int) -> dict[str, str]:
-    """How a process finds it."""
-    return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-
-
 def make_bucket(name: str, port: int) -> None:
     """An empty one."""
     code = f"import s3fs; s3fs.S3FileSystem().mkdir({name!r})"
-    subprocess.run([sys.executable, "-c", code], env=os.environ | s3_environment(port), check=True)
+    subprocess.run([sys.executable, "-c", code], env=os.environ | moto.environment(port), check=True)
 
 
 def prefect(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
@@ -219,14 +196,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def wait_for_port(port: int, server: "subprocess.Popen[bytes]") -> None:
-    """Until somebody listens there."""
-    while True:
-        with suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        if server.poll() is not None:
-            raise RuntimeError("the server ended")
-        time.sleep(0.1)

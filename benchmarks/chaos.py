@@ -30,17 +30,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _chaos_machines as machines
 from benchmarks import _chaos_servers as servers
-from tests.asked import Answer, asked
-from tests.tasks.tiny_corpus import write_documents
+from tests.chaos.asking import mill_in
 
-ROOT = Path(__file__).parents[1]
 FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "kills": (machines.kills, 200),
     "workers": (machines.workers, 40),
@@ -85,21 +82,6 @@ def main() -> None:
 def _memory() -> str | None:
     """Thousands of files are flushed: a memory file system where there is one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-@contextmanager
-def mill_in(folder: Path) -> Iterator[Callable[..., Answer]]:
-    """mill(home, scope=...): what `tests.chaos.mill` answers, as the fixture of that name does for the tests."""
-    documents = folder / "documents"
-    write_documents(documents)
-    quiet = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with asked([sys.executable, "-c", "from tests.chaos.mill import main; main()"], os.environ | quiet, ROOT) as ask:
-
-        def attempt(home: Path, **request: Any) -> Answer:
-            home.mkdir(parents=True, exist_ok=True)
-            return {"home": str(home), **ask(home=str(home), documents=str(documents), **request)}
-
-        yield attempt
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Shards and models that are damaged, or made by someone who means harm: one error that names the file."""
+"""Shards and models that are damaged, or made by someone who means harm: one error that names the file.
+
+`lm.damaged` has the same for models: the two libraries do not import each other.
+"""
 
 import json
 from collections.abc import Iterator
@@ -8,17 +11,22 @@ from typing import Any
 
 import pyarrow as pa
 
+from data_quality.errors import UsageError
+
 SETTINGS_BYTES = 16 << 20
 AGAIN = "copy it anew, or make it again"
 
 
-class DamagedFile(ValueError):
+class DamagedFile(UsageError):
     """A file that is not what it must be. The message names it, says what is wrong and what to do."""
 
 
 @contextmanager
-def parquet(path: Path | str) -> Iterator[None]:
-    """What is read within is `path`: what Arrow raises of it becomes a DamagedFile. FileNotFoundError stays itself."""
+def reading(path: Path | str) -> Iterator[None]:
+    """What is read within is the Parquet file `path`: what Arrow raises of it becomes a DamagedFile.
+
+    FileNotFoundError stays itself.
+    """
     try:
         yield
     except (FileNotFoundError, DamagedFile):

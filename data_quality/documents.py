@@ -17,7 +17,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.damaged import AGAIN, DamagedFile, parquet
+from data_quality.damaged import AGAIN, DamagedFile, reading
 from data_quality.hashing import DIGEST_MODULUS, text_hash, unit_hash
 from data_quality.shards import BATCH_ROWS, read_batches
 from data_quality.sql import connect
@@ -182,7 +182,7 @@ class ShardWriter:
 
 def read_shard(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
     """One shard as a table; all columns by default. Raises DamagedFile."""
-    with parquet(path):
+    with reading(path):
         return pq.read_table(path, columns=list(columns) if columns is not None else None, partitioning=None)
 
 

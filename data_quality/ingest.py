@@ -233,7 +233,7 @@ def ingest_piece(
     skipped = SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error", named)
     rows: list[tuple[str, int, int, int, int, str]] = []
     files = 0  # a file counts where it begins
-    is_forgotten = (piece.forgotten or Forgotten()).test(piece.source.name)
+    is_forgotten = (piece.forgotten or Forgotten()).test(piece.source.name, named)
     with ShardWriter(directory, piece.shards.max_rows, piece.shards.max_bytes) as writer, skipped:
         for file, size, sha256, range, reading in _readings(piece):
             records = documents = skips = 0

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.damaged import DamagedFile, parquet
+from data_quality.damaged import DamagedFile, reading
 
 BATCH_ROWS = 2_000
 """Rows read at once, and of a row group of documents and of tables as long as their text."""
@@ -22,7 +22,7 @@ def read_batches(path: Path, columns: Sequence[str], optional: Sequence[str] = (
         DamagedFile: the shard cannot be read, or lacks one of `columns`.
     """
     with ExitStack() as open_file:
-        with parquet(path):
+        with reading(path):
             shard = open_file.enter_context(pq.ParquetFile(path))
         present = set(shard.schema_arrow.names)
         missing = [name for name in columns if name not in present]
@@ -31,7 +31,7 @@ def read_batches(path: Path, columns: Sequence[str], optional: Sequence[str] = (
         wanted = [*columns, *(name for name in optional if name in present)]
         batches = shard.iter_batches(batch_size=BATCH_ROWS, columns=wanted)
         while True:
-            with parquet(path):  # not around the `yield`: what the caller raises is the caller's
+            with reading(path):  # not around the `yield`: what the caller raises is the caller's
                 batch = next(batches, None)
             if batch is None:
                 return

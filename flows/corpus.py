@@ -58,7 +58,7 @@ def curate(config: Curation) -> Curated:
     scores = _scores(config, normalized, list(known.values()))
 
     rulesets = choose_rulesets(config.rules)
-    named = namer(personal if config.pii.ids else None)
+    named = namer(personal)
     keep, drop = (listed.resolved().named(named) for listed in (config.rules.keep, config.rules.drop))
     verdicts = judge(JudgeRequest(rulesets=rulesets, keep=keep, drop=drop), signals=measured, scores=scores)
 

@@ -16,7 +16,7 @@ from data_quality.hashing import combine_digests
 from data_quality.signal_catalogue import edits_column
 from data_quality.sql import connect, numbered_rows, parquet, write_rows
 from tasks.files import write_json
-from tasks.parts import Part, build_parts, digests, one_table, tables_beside
+from tasks.parts import Part, build_parts, one_table, tables_beside
 from tasks.pii import METADATA
 from tasks.stage import Work, stage
 from tasks.store import SCRATCH_DIRECTORY, Artifact
@@ -59,15 +59,16 @@ def decide(
             kept ones only.
         drops: artifacts that list documents to drop with their reasons.
     """
-    cut = digests(corpus)
+    shards = corpus.shards()
+    cut = [shard.digest for shard in shards]
     measured = [tables_beside(cut, artifact) for artifact in (signals, verdicts)]
     found = [artifact for artifact in dict.fromkeys([*spans, *drops]) if artifact.shards()]
     roles = [(artifact in spans, drops.index(artifact) if artifact in drops else None) for artifact in found]
     beside = [tables_beside(cut, artifact) for artifact in found]
     with database(work.resources, work.scratch / "spill", work.scratch / "global.duckdb") as connection:
-        _create_everywhere(connection, corpus, duplicates, spans, drops)
+        _create_everywhere(connection, [shard.path for shard in shards], duplicates, spans, drops)
         parts = []
-        for number, (digest, shard) in enumerate(zip(cut, corpus.shards(), strict=True)):
+        for number, (digest, shard) in enumerate(zip(cut, shards, strict=True)):
             everywhere = _as_bytes(connection, number)
             tables = [of_shard[number] for of_shard in (*measured, *beside)]
             material = {
@@ -105,7 +106,7 @@ def hash_of(id: str) -> int:
 
 def _create_everywhere(
     connection: "duckdb.DuckDBPyConnection",
-    corpus: Artifact,
+    documents: Sequence[Path],
     duplicates: Sequence[Artifact],
     spans: Sequence[Artifact],
     drops: Sequence[Artifact],
@@ -137,7 +138,7 @@ def _create_everywhere(
                  FROM ({_union(gone, _NO_DROPS)}) GROUP BY id
              ),
              said AS (FROM twins FULL JOIN spans USING (id) FULL JOIN drops USING (id))
-        SELECT h.file_index::INTEGER AS shard, said.* FROM {numbered_rows([shard.path for shard in corpus.shards()])} h
+        SELECT h.file_index::INTEGER AS shard, said.* FROM {numbered_rows(documents)} h
         JOIN said ON said.id = h.id ORDER BY shard, said.id
         """
     )

@@ -16,7 +16,7 @@ from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
 from tasks.decide import CUT
 from tasks.files import canonical_json, read_json, write_json
-from tasks.parts import Part, build_parts, digests, made_of, one_table, tables_beside
+from tasks.parts import Part, build_parts, made_of, one_table, tables_beside
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import SCRATCH_DIRECTORY, Artifact
 from tasks.tables import score_tables
@@ -55,7 +55,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
     found = [
         read_json(part.path / COUNTS) for part in build_parts(work, "judge.shard", 1, judge_part, parts, light=True)
     ]
-    unmatched = [entry for entry in found[0]["unmatched"] if all(entry in each["unmatched"] for each in found[1:])]
+    unmatched = _in_all([each["unmatched"] for each in found])
     if unmatched:
         work.counts["unmatched"] = len(unmatched)
         work.table("unmatched", unmatched, "Entries of the keep- and drop-list that no document has")
@@ -88,6 +88,15 @@ def judge_part(directory: Path, signals: str, config: JudgeRequest, scores: Sequ
     return one_table(out, {"documents": counts["documents"], "passed": counts["passed"]})
 
 
+def _in_all(entries: Sequence[list[dict[str, str]]]) -> list[dict[str, str]]:
+    """The entries that every list has, in the order of the first; a list of documents may have a million."""
+    first, *others = entries
+    everywhere = {tuple(entry.values()) for entry in first}
+    for other in others:
+        everywhere.intersection_update(tuple(entry.values()) for entry in other)
+    return [entry for entry in first if tuple(entry.values()) in everywhere]
+
+
 @stage(version=7)
 def filter_corpus(
     work: Work, config: NoConfig, *, corpus: Artifact, decisions: Artifact, measured: list[Artifact]
@@ -102,9 +111,10 @@ def filter_corpus(
         measured: signals and scores, which the dropped documents get beside their decision.
     """
     shards, tables = corpus.shards(), decisions.shards()
-    if read_json(decisions.file(CUT)) == digests(corpus):
+    cut = [shard.digest for shard in shards]
+    if read_json(decisions.file(CUT)) == cut:
         looked_up = [(shard.digest, [str(shard.path)]) for shard in shards]
-        beside = [tables_beside(digests(corpus), artifact) for artifact in measured]
+        beside = [tables_beside(cut, artifact) for artifact in measured]
     else:
         looked_up = [(corpus.digest, [str(shard.path) for shard in shards])] * len(tables)
         beside = [[(a.digest, [str(path) for path in score_tables(a)])] * len(tables) for a in measured]

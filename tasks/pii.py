@@ -63,10 +63,12 @@ def key_of(config: PiiRequest) -> bytes | None:
 
 
 def namer(config: PiiRequest | None) -> Callable[[str], str]:
-    """How ids and other names are written: without personal data, or, where None is looked for, as they are."""
+    """How ids and other names are written: without personal data, or, where none is looked for in them, as they are."""
+    if config is None or not config.find.ids:
+        return str
     from data_quality.pii_names import Pseudonyms
 
-    return str if config is None else Pseudonyms(config.find, key_of(config))
+    return Pseudonyms(config.find, key_of(config))
 
 
 def _key(config: PiiConfig) -> bytes | None:

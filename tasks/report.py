@@ -111,8 +111,8 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
     with database(work.resources, work.scratch / "spill") as connection:
         measure(connection, made)
         found = dropped(connection, made)
-        members = families.shown_of(connection, [*made.addresses, made.duplicates])
-        show(connection, made.kept, [*shown_in(found), *members])
+        largest = families.largest_families(connection, [*made.addresses, made.duplicates])
+        show(connection, made.kept, [*shown_in(found), *families.shown_in(largest)])
         reasons = drops(connection, made, found)
         return ReportData(
             headline=Headline(
@@ -134,8 +134,8 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
             sources=corpus.sources(connection, sizes(work, made.raw), sizes(work, made.kept)),
             languages=languages(connection),
             lengths=corpus.lengths(connection),
-            addresses=families.addresses(connection, made.addresses),
-            duplicates=families.duplicates(connection, made.signatures, made.duplicates),
+            addresses=families.addresses(connection, made.addresses, largest),
+            duplicates=families.duplicates(connection, made.signatures, made.duplicates, largest),
             spans=spans(connection, made.decisions),
             mixture=mixture(made.mixture),
             pretraining=models.pretraining(made.model, made.evaluation) if made.model and made.evaluation else None,

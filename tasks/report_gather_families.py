@@ -1,6 +1,6 @@
 """Gather the families of duplicates: how many of each size, and the largest with what went in their favour."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -13,8 +13,13 @@ from tasks.tables import answer
 FAMILIES = 12
 MEMBERS = 12
 
+Families = dict[Artifact, list[dict[str, Any]]]
+"""The largest families of tables of duplicates: who was kept, the size, some members."""
 
-def addresses(connection: duckdb.DuckDBPyConnection, found: Sequence[Artifact]) -> Duplicates | None:
+
+def addresses(
+    connection: duckdb.DuckDBPyConnection, found: Sequence[Artifact], families: Families
+) -> Duplicates | None:
     """The families of documents that have one address, if they were looked for."""
     if not found:
         return None
@@ -23,11 +28,13 @@ def addresses(connection: duckdb.DuckDBPyConnection, found: Sequence[Artifact]) 
         method="Addresses are compared in a normal form, without what tracks visitors; the texts are not compared",
         url=counts["url"],
         families=counts["families"],
-        **_families(connection, found[0]),
+        **_families(connection, found[0], families[found[0]]),
     )
 
 
-def duplicates(connection: duckdb.DuckDBPyConnection, signatures: Artifact, found: Artifact) -> Duplicates:
+def duplicates(
+    connection: duckdb.DuckDBPyConnection, signatures: Artifact, found: Artifact, families: Families
+) -> Duplicates:
     """The families of documents with equal or similar texts."""
     counts = found.counts()
     shape, near = signatures.manifest()["config"], found.manifest()["config"]["near"]
@@ -41,11 +48,11 @@ def duplicates(connection: duckdb.DuckDBPyConnection, signatures: Artifact, foun
         exact=counts["exact"],
         near=counts["near"],
         families=counts["families"],
-        **_families(connection, found),
+        **_families(connection, found, families[found]),
     )
 
 
-def _families(connection: duckdb.DuckDBPyConnection, found: Artifact) -> dict[str, Any]:
+def _families(connection: duckdb.DuckDBPyConnection, found: Artifact, largest: list[dict[str, Any]]) -> dict[str, Any]:
     """Sizes and largest families of a table of duplicates."""
     table = str(found.file("duplicates.parquet"))
     sizes = answer(
@@ -53,14 +60,19 @@ def _families(connection: duckdb.DuckDBPyConnection, found: Artifact) -> dict[st
         "SELECT family_size AS size, count(DISTINCT kept) AS families FROM read_parquet(?) GROUP BY size ORDER BY size",
         [table],
     )
-    largest = _largest(connection, found)
-    texts = excerpts(connection, _members(largest))
+    texts = excerpts(connection, shown_in({found: largest}))
     return {"sizes": [FamilySize(**row) for row in sizes], "largest": [_family(row, texts) for row in largest]}
 
 
-def shown_of(connection: duckdb.DuckDBPyConnection, found: Sequence[Artifact]) -> list[str]:
-    """The documents of the largest families of tables of duplicates."""
-    return [id for artifact in found for id in _members(_largest(connection, artifact))]
+def largest_families(connection: duckdb.DuckDBPyConnection, found: Iterable[Artifact]) -> Families:
+    """Those of each table of duplicates, with some of their members."""
+    return {artifact: _largest(connection, artifact) for artifact in found}
+
+
+def shown_in(families: Families) -> list[str]:
+    """The documents of families, whose texts `report_gather_view.show` must have."""
+    rows = [row for largest in families.values() for row in largest]
+    return [row["kept"] for row in rows] + [member["id"] for row in rows for member in row["members"]]
 
 
 def _largest(connection: duckdb.DuckDBPyConnection, found: Artifact) -> list[dict[str, Any]]:
@@ -73,10 +85,6 @@ def _largest(connection: duckdb.DuckDBPyConnection, found: Artifact) -> list[dic
         """,
         {"table": str(found.file("duplicates.parquet")), "members": MEMBERS, "families": FAMILIES},
     )
-
-
-def _members(families: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [row["kept"] for row in families] + [member["id"] for row in families for member in row["members"]]
 
 
 def _family(row: Mapping[str, Any], texts: Mapping[str, Excerpt]) -> DuplicateFamily:

@@ -15,7 +15,7 @@ Its answer: `signal` or `exit` that ended it, `digests` by label, `states`, `sec
 whether the kill came before the end; `left`: processes that outlived it.
 """
 
-import ctypes
+import faulthandler
 import gc
 import importlib
 import json
@@ -26,14 +26,17 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tasks import pool
+from tasks.termination import exit_on_sigterm
 from tests.chaos.faults import suffer
+from tests.forked import adopt_orphans, end_with, left_over
 
-PR_SET_CHILD_SUBREAPER = 36
 PATIENCE = 280.0  # the first attempt in a new checkout compiles every kernel
 ORPHAN_SECONDS = 10.0  # in which workers must have seen that their parent is gone
 NOT_COMPARED = ("report",)  # its content tells of seconds and memory
@@ -77,14 +80,14 @@ def attempt(request: dict[str, Any]) -> dict[str, Any]:
     started = [_forked(request) for _ in range(1 + request.get("twins", 0))]
     landed = _kill(request["kill"], Path(request["home"]) / "store", started[0][0]) if request.get("kill") else False
     found, *twins = [_ended(*child) for child in started]
-    return {**found, "landed": landed, "twins": twins, "left": _left_over()}
+    return {**found, "landed": landed, "twins": twins, "left": left_over(ORPHAN_SECONDS)}
 
 
 def _forked(request: dict[str, Any]) -> tuple[int, Any]:
     answer = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed by _ended
     child = os.fork()
     if child == 0:
-        _in_child(request, answer)
+        end_with(partial(_in_child, request, answer))
     return child, answer
 
 
@@ -93,7 +96,7 @@ def _ended(child: int, answer: Any) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE
     while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
         if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, signal.SIGABRT)  # upon which it says where it was, and what its threads did
             raise TimeoutError(f"an attempt did not end within {PATIENCE:.0f} s")
         time.sleep(0.002)
     with answer:
@@ -105,26 +108,23 @@ def _ended(child: int, answer: Any) -> dict[str, Any]:
     return found
 
 
-def _in_child(request: dict[str, Any], answer: Any) -> None:
+def _in_child(request: dict[str, Any], answer: Any) -> int:
+    """The attempt, in the forked process. Returns its exit status."""
     status = 1
     try:
         os.dup2(2, 1)
-        from tasks.termination import exit_on_sigterm
-
         exit_on_sigterm()  # as flows/start.py has it
         suffer(request.get("faults", {}))
         json.dump(pipeline(request), answer)
         status = 0
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
-    except BaseException as error:  # noqa: BLE001 whatever it is, it must not go on as a second server
+    except BaseException as error:  # noqa: BLE001 the test is to say it
         json.dump({"failed": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}, answer)
     finally:
-        from tasks import pool
-
         pool.shut_down()
         answer.flush()
-        os._exit(status)
+    return status
 
 
 def _kill(kill: dict[str, Any], store: Path, child: int) -> bool:
@@ -156,27 +156,10 @@ def _kill(kill: dict[str, Any], store: Path, child: int) -> bool:
     return bool(workers)
 
 
-def _left_over() -> list[str]:
-    """Commands of processes that outlived an attempt and are this one's children now, once all had time to end."""
-    deadline = time.monotonic() + ORPHAN_SECONDS
-    while True:
-        try:
-            ended, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return []
-        if not ended and time.monotonic() > deadline:
-            left = psutil.Process().children()
-            commands = [" ".join(process.cmdline()) for process in left]
-            for process in left:
-                process.kill()
-            return commands
-        if not ended:
-            time.sleep(0.002)
-
-
 def main() -> None:
     """Serve until standard input ends. What the first whole attempt has imported is imported for all that follow."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
+    faulthandler.enable()
     answers: Callable[[str], Any] = json.loads
     for line in sys.stdin:
         try:

@@ -32,7 +32,7 @@ def needs_mount() -> None:
         pytest.skip("only root may mount a small disk")
 
 
-def fill_up(mill: Ask, folder: Path, alone: Answer, seed: int, count: int, **request: Any) -> dict[str, Any]:
+def fill_up(mill: Ask, folder: Path, seed: int, count: int, **request: Any) -> dict[str, Any]:
     """Give a run a little more room each time it has ended for want of it. Returns messages, and the last answer."""
     draw = random.Random(seed)
     said: list[str] = []
@@ -52,7 +52,7 @@ def fill_up(mill: Ask, folder: Path, alone: Answer, seed: int, count: int, **req
 @pytest.mark.usefixtures("needs_mount")
 def test_a_disk_that_fills_up_again_and_again(mill: Ask, undisturbed: Callable[[str], Answer], tmp_path: Path) -> None:
     alone = undisturbed("corpus")
-    found = fill_up(mill, tmp_path / "disk", alone, seed=3, count=6, scope="corpus")
+    found = fill_up(mill, tmp_path / "disk", seed=3, count=6, scope="corpus")
     assert found["last"]["digests"] == alone["digests"]
     assert len(found["said"]) >= 3
     for said in found["said"]:

@@ -1,4 +1,4 @@
-"""Workers that are killed, as the kernel does it for want of memory; two flows on one artifact."""
+"""Workers that are killed, as the kernel does it for want of memory, or run out of it; two flows on one artifact."""
 
 import random
 from collections.abc import Callable
@@ -23,6 +23,21 @@ def test_a_killed_worker_is_named_and_what_is_finished_stays(
     assert first["exit"] == 0 or first["failed"].startswith("WorkerDied: a worker process of build_part was killed")
     again = mill(tmp_path, scope="chain", workers=2)
     assert again["digests"] == undisturbed("chain")["digests"]
+    assert problems(tmp_path / "store") == []
+
+
+def test_out_of_memory_is_an_error_and_costs_nothing_finished(
+    mill: Ask, undisturbed: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    alone = undisturbed("corpus")["digests"]  # first, so that memory ends in the stages, not as they are imported
+    failures = []
+    for megabytes in (8, 64, 160):
+        answer = mill(tmp_path, scope="corpus", faults={"little_memory": {"megabytes": megabytes}})
+        assert answer["left"] == []
+        if answer["exit"] != 0:
+            failures.append(answer.get("failed", answer["signal"]))
+    assert failures
+    assert mill(tmp_path, scope="corpus")["digests"] == alone
     assert problems(tmp_path / "store") == []
 
 

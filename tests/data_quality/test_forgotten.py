@@ -1,20 +1,25 @@
 """Which pieces may hold what is to be forgotten, and that it is left out where they are read."""
 
+import json
 from typing import Any
 
 import pytest
 
-from data_quality.config import IngestConfig
+from data_quality.config import IngestConfig, PiiConfig
 from data_quality.forgotten import Forgotten, leave_out
 from data_quality.ingest import Piece, ingest_piece, list_pieces
+from data_quality.pii_names import Pseudonyms
 from tests.data_quality.ingesting import write
 
 RECORDS = b'{"id": "r1", "text": "one", "from": "a"}\n{"id": "r2", "text": "two", "from": "b"}\n'
 
 
+def pieces_of(*sources: dict[str, Any]) -> list[Piece]:
+    return list_pieces(IngestConfig.model_validate({"sources": list(sources)}))
+
+
 def pieces(tmp_path: Any, *sources: dict[str, Any]) -> dict[str, Piece]:
-    found = list_pieces(IngestConfig.model_validate({"sources": list(sources)}))
-    return {piece.source.name: piece for piece in found}
+    return {piece.source.name: piece for piece in pieces_of(*sources)}
 
 
 @pytest.fixture
@@ -82,3 +87,32 @@ def test_a_record_of_a_file_is_named_by_its_number(tmp_path: Any, records: dict[
     plain = {name: value for name, value in records.items() if name != "id_column"}
     [piece] = leave_out(pieces(tmp_path, plain).values(), Forgotten(ids=("records:records.jsonl#2",)))
     assert ingest_piece(piece, tmp_path / "out")["documents"] == 1
+
+
+@pytest.mark.parametrize("asked_for", ["as the corpus names it", "as the source has it"])
+@pytest.mark.parametrize("kind", ["file", "record", "sender"])
+def test_a_name_without_personal_data_is_forgotten_too(tmp_path: Any, kind: str, asked_for: str) -> None:
+    import pyarrow.parquet as pq
+
+    jane, john = "jane@example.org", "john@example.org"
+    named = Pseudonyms(PiiConfig())
+    if kind == "file":
+        for name in (jane, john):
+            write(tmp_path / f"mails/{name}/1.txt", b"Hello.")
+        source = {"format": "text", "name": "mails", "paths": [str(tmp_path / "mails")]}
+        wanted, gone, stays = {"ids": f"mails:{jane}/1.txt"}, f"mails:{jane}/1.txt", f"mails:{john}/1.txt"
+    else:
+        lines = [json.dumps({"id": f"{name}/1", "from": name, "text": "Hello."}) for name in (jane, john)]
+        write(tmp_path / "mails.jsonl", "\n".join(lines).encode())
+        columns = {"id_column": "id", "source_column": "from"}
+        source = {"format": "jsonl", "name": "mails", "paths": [str(tmp_path / "mails.jsonl")], **columns}
+        wanted, gone, stays = {"ids": f"{jane}/1"} if kind == "record" else {"sources": jane}, f"{jane}/1", f"{john}/1"
+    written = named if asked_for == "as the corpus names it" else str
+    forgotten = Forgotten(**{field: (written(name),) for field, name in wanted.items()})
+    for number, piece in enumerate(leave_out(pieces_of(source), forgotten, named)):
+        assert jane not in str(piece.forgotten)  # it is in the key, which MLflow is shown
+        ingest_piece(piece, tmp_path / f"out-{number}", named=named)
+    shards = sorted(tmp_path.glob("out-*/0*.parquet"))
+    assert [id for shard in shards for id in pq.read_table(shard)["id"].to_pylist()] == [named(stays)]
+    skipped = [row for t in tmp_path.glob("out-*/skipped.parquet") for row in pq.read_table(t).to_pylist()]
+    assert [(row["reason"], row["detail"]) for row in skipped] == [("forgotten", named(gone))]

@@ -17,7 +17,6 @@ workers are started, in the last attempt always by a fork. The third form is for
 without threads, where a fork is safe.
 """
 
-import ctypes
 import gc
 import hashlib
 import importlib
@@ -27,7 +26,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable
 from functools import cache, partial
@@ -41,10 +39,10 @@ import torch._dynamo
 from lm.train import batches
 from lm.train.hooks import Hooks
 from tasks.journal import JOURNAL, Journal, read_events
+from tests.forked import adopt_orphans, end_with, left_over
 from tests.lm import killed_runs
 
 PATIENCE = 30.0  # seconds in which workers must have seen that the process they work for is gone
-PR_SET_CHILD_SUBREAPER = 36
 SPEED = "tokens_per_second"
 
 
@@ -97,13 +95,7 @@ def in_child(function: Callable[[], Any]) -> tuple[int, Any]:
     with tempfile.TemporaryFile("w+", dir=killed_runs.ROOT[0]) as answer:
         child = os.fork()
         if child == 0:
-            try:
-                json.dump(function(), answer)
-                answer.flush()
-                os._exit(0)
-            except BaseException:  # noqa: BLE001 whatever it is, it must not go on as a second server
-                traceback.print_exc()
-                os._exit(1)
+            end_with(partial(_answered, function, answer))
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             return os.WTERMSIG(status), None
@@ -113,21 +105,14 @@ def in_child(function: Callable[[], Any]) -> tuple[int, Any]:
         return 0, json.load(answer)
 
 
-def left_over() -> list[int]:
-    """Processes that a killed one left, which are this one's children now, once all had time to end."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            ended, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return []
-        if not ended and time.monotonic() > deadline:
-            listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            for pid in listed:
-                os.kill(int(pid), signal.SIGKILL)
-            return [int(pid) for pid in listed]
-        if not ended:
-            time.sleep(0.002)
+def _answered(function: Callable[[], Any], answer: Any) -> int:
+    try:
+        json.dump(function(), answer)
+        answer.flush()
+    except BaseException:  # noqa: BLE001 standard error says what it was
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 @cache
@@ -143,7 +128,7 @@ def killed(kind: str, moments: list[str], workers: list[int], start: str) -> dic
     for moment, number in zip((*moments, None), cycle(workers), strict=False):
         batches.START_METHOD = start if moment else "fork"
         signals.append(in_child(partial(run, prepared(kind), folder, folder, moment, number))[0])
-        left += left_over()
+        left += left_over(PATIENCE)
     model = hashlib.sha256()
     for path in sorted((folder / "model").rglob("*")):
         model.update(path.name.encode() + (path.read_bytes() if path.is_file() else b""))
@@ -183,7 +168,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Serve until standard input ends; sys.argv[1] is a folder for what is written."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     torch.set_num_threads(1)
     killed_runs.ROOT.append(Path(sys.argv[1]))
     for line in sys.stdin:

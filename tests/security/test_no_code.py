@@ -14,6 +14,7 @@ import pytest
 from data_quality.config import HuggingFaceSource
 from data_quality.damaged import DamagedFile
 from data_quality.documents import iter_documents
+from data_quality.errors import UsageError
 from data_quality.sources import huggingface
 from data_quality.sources.base import InputError
 
@@ -108,8 +109,9 @@ def shard(path: Path, **columns: pa.Array) -> Path:
     ],
 )
 def test_a_shard_of_other_things(tmp_path: Path, columns: dict[str, pa.Array], said: str) -> None:
-    with pytest.raises(DamagedFile, match=rf"a\.parquet: .*{said}"):
+    with pytest.raises(DamagedFile, match=rf"a\.parquet: .*{said}") as raised:
         list(iter_documents(shard(tmp_path / "a.parquet", **columns)))
+    assert isinstance(raised.value, UsageError)  # the command line shows the message alone
 
 
 def test_parquet_with_absurd_metadata(tmp_path: Path) -> None:

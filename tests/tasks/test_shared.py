@@ -18,7 +18,7 @@ from tasks.remote import Remote
 from tasks.run import Resources, Run, use_run
 from tasks.shared import SharedStore, open_store, store_at
 from tasks.store import Artifact, Store, StoreError
-from tests.conftest import S3_SECRET
+from tests.s3 import SECRET
 from tests.tasks.stages import NumbersConfig, numbers, square_shard, squares, total
 
 Machine = Callable[[str], SharedStore]
@@ -271,9 +271,9 @@ def test_secrets_reach_no_file_and_no_object(tmp_path: Path, bucket: str) -> Non
     here = machine(tmp_path, "a", bucket)
     chain(here)
     for path in (p for p in here.root.rglob("*") if p.is_file()):
-        assert S3_SECRET.encode() not in path.read_bytes(), path
+        assert SECRET.encode() not in path.read_bytes(), path
     for name in here.remote.objects.listing(""):
-        assert S3_SECRET.encode() not in (here.remote.objects.read(name) or b""), name
+        assert SECRET.encode() not in (here.remote.objects.read(name) or b""), name
 
 
 def test_the_environment_names_the_shared_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
