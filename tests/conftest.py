@@ -4,11 +4,8 @@ forks others, for those in need."""
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.asked import Ask, asked
+from tests.s3 import free_port, s3_server_at
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,9 +54,7 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     environment = {**os.environ, "TEXTMILL_HOME": str(home), "PYTHONPATH": str(ROOT)}
     for name in ("PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "TEXTMILL_MANAGED"):
         environment.pop(name, None)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     try:
         started = subprocess.run(
             [sys.executable, "-c", _START, port], env=environment, capture_output=True, text=True, check=False
@@ -101,30 +97,8 @@ S3_SECRET = "a-secret-that-no-file-may-hold"
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, str]]:
     """The environment for an S3 server (moto's, over HTTP) on a port of its own that lasts for the session."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", address.rpartition(":")[2]]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/moto-api/", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, "the S3 server ended"
-                assert time.monotonic() < deadline, "no answer from the S3 server"
-                time.sleep(0.1)
-        yield {
-            "AWS_ENDPOINT_URL": address,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": S3_SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-    finally:
-        server.kill()
-        server.wait()
+    with s3_server_at("127.0.0.1", free_port(), "test", S3_SECRET) as variables:
+        yield variables
 
 
 @pytest.fixture
