@@ -16,8 +16,10 @@ def publish_status() -> None:
     """Show the status as it is now; a server that does not take it is none of the flow's business."""
     try:
         found = status(with_services=False)
-        if found["prefect"] is not None:  # else it is away, and Prefect's client would try for long
-            _publish(markdown(found))
+        if found["prefect"] is None:  # Prefect's client would try for long
+            logger.warning("no Prefect server answers: its page of the status stays as it is")
+            return
+        _publish(markdown(found))
     except Exception as error:  # noqa: BLE001
         logger.warning("Prefect did not take the status (%s)", type(error).__name__)
 

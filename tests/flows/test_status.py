@@ -158,11 +158,12 @@ def test_a_page_loads_no_picture_and_no_backslash_undoes_that(store: Store) -> N
 
 
 def test_a_server_that_is_away_is_not_waited_for_at_the_end_of_a_run(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody answers
     monkeypatch.setattr(status_page, "_publish", lambda text: pytest.fail("Prefect's client was asked"))
     publish_status()
+    assert "no Prefect server answers" in caplog.text
 
 
 def test_a_damaged_record_is_passed_over(store: Store) -> None:
