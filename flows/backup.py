@@ -9,7 +9,6 @@ Databases are dumped first and manifests are copied before the files that they n
 finished before, and so is in it. Servers and flows may run meanwhile. Passwords are no part of a backup.
 """
 
-import hashlib
 import os
 import subprocess
 import time
@@ -23,7 +22,7 @@ from typing import Any
 from flows import postgres, services
 from flows.team import Team, read_team
 from tasks import credentials, home
-from tasks.files import read_json, write_json
+from tasks.files import file_sha256, read_json, write_json
 from tasks.objects import Objects
 
 NOTE = "backup.json"
@@ -59,12 +58,12 @@ def backup(folder: Path, objects: bool = False) -> Done:
         draft, dump = folder / "databases" / f"{name}.tmp", folder / "databases" / f"{name}.dump"
         _run("pg_dump", "--format=custom", f"--file={draft}", "--dbname", f"{team.postgres_url()}/{name}")
         os.replace(draft, dump)
-        dumps[name] = _sha256(dump)
+        dumps[name] = file_sha256(dump)
     copied = sum(_download(Objects(url), folder / "objects" / kind) for kind, url in _urls(team) if objects)
     versions = {package: metadata.version(package) for package in ("prefect", "mlflow", "textmill")}
     note = {
         **{"format": FORMAT, "created": time.time(), "databases": dumps, "objects": dict(_urls(team))},
-        "versions": {**versions, "postgresql": postgres.major_version()},
+        "versions": {**versions, "postgresql": postgres.served_version(team.postgres_url())},
     }
     write_json(folder / NOTE, note)
     return Done(tuple(dumps), copied)
@@ -124,7 +123,7 @@ def _checked(folder: Path) -> dict[str, str]:
         raise services.ServiceError(f"{folder} is a backup of format {note['format']}, written by a newer Textmill")
     for name, digest in note["databases"].items():
         dump = folder / "databases" / f"{name}.dump"
-        if name not in postgres.DATABASES or not dump.is_file() or _sha256(dump) != digest:
+        if name not in postgres.DATABASES or not dump.is_file() or file_sha256(dump) != digest:
             raise services.ServiceError(f"{dump} is missing or damaged: take another backup")
     return dict(note["databases"])
 
@@ -198,15 +197,7 @@ def _empty(url: str, name: str) -> None:
 
 def _run(program: str, *arguments: str) -> None:
     environment = {**os.environ, credentials.POSTGRES: postgres.password() or ""}
-    try:
-        command = [str(postgres.find_program(program)), "--no-password", *arguments]
-    except postgres.PostgresError as error:
-        raise services.ServiceError(str(error)) from error
+    command = [str(postgres.find_program(program)), "--no-password", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise services.ServiceError(f"{program} failed: {done.stderr.strip()}")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

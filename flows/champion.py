@@ -15,6 +15,7 @@ from tasks.champions import NoContest, Pair, Version, note_outcome, promote, ver
 from tasks.contest import contest, read_contest
 from tasks.contest_documents import HELD_OUT, contest_documents
 from tasks.exam_config import Perplexity
+from tasks.prefect_text import cell, page
 from tasks.run import Run
 from tasks.shared import open_store
 from tasks.store import Artifact
@@ -43,7 +44,7 @@ def champion_flow(config: ChampionConfig = ChampionConfig()) -> dict[str, str]: 
     text = described(config, pair, found)
     if found is not None and not found["wins"]:
         return _ended(client, config, pair, text, f"kept the champion: {found['reason']}")
-    if config.approval.required and not (answer := approved(text, config.approval.timeout_hours)).approve:
+    if config.approval.required and not (answer := approved(page(text), config.approval.timeout_hours)).approve:
         return _ended(client, config, pair, text, "kept the champion: promotion was refused" + _why(answer.note))
     if not promote(client, config.model, config.champion, pair):
         moved = f"kept the champion: {config.champion!r} was given to another version meanwhile"
@@ -112,5 +113,6 @@ def _told(config: ChampionConfig, outcome: str, text: str = "") -> dict[str, str
     """Show the outcome in Prefect and return it."""
     from prefect.artifacts import create_markdown_artifact
 
-    create_markdown_artifact(f"**{outcome}**\n\n{text}", key=ARTIFACT, description=f"The champion of {config.model}")
+    shown, about = page(f"**{outcome}**\n\n{text}"), cell(f"The champion of {config.model}")
+    create_markdown_artifact(shown, key=ARTIFACT, description=about)
     return {"outcome": outcome}

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_common import Config, Json, Overrides, app, overrides, start_flow
+from flows.cli_common import Config, Json, Overrides, Smoke, app, overrides, start_flow
 
 
 @app.command()
@@ -15,7 +15,7 @@ def refresh(
         str | None,
         typer.Option(metavar="DATE", help="The corpus of that day: without files whose path names a later date."),
     ] = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Cut data and budget down to about a minute.")] = False,
+    smoke: Smoke = False,
     as_json: Json = False,
 ) -> None:
     """Bring a corpus up to date, and pretrain if enough of it has changed since the last model read it."""

@@ -7,27 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows import services, team
+from data_quality.plain_yaml import load_yaml
+from flows import services
+from flows.addresses import without_user
 from flows.automations import install_automations
 from tasks import home
 from tasks.gpu import create_limits
 
 
-def up(stack: str | None = None) -> dict[str, dict[str, object]]:
+def up() -> dict[str, dict[str, object]]:
     """Start both servers, deploy everything in `prefect.yaml`, install automations and limits, start the worker.
 
-    With a team's stack, PostgreSQL and the workers of its pools; on a machine that finds Prefect elsewhere, its workers
-    only. Running it again changes nothing, except that it deploys again what has changed since. Returns
-    `services.status()`.
-
-    Args:
-        stack: `team`, `local` or a file; None: as this home was (flows/team.py).
+    With a team's stack (`team.choose` has noted it), PostgreSQL and the workers of its pools; on a machine that finds
+    Prefect elsewhere, its workers only. Running it again changes nothing, except that it deploys again what has changed
+    since. Returns `services.status()`.
 
     Raises:
         services.ServiceError: a service does not start, `prefect deploy` fails, or a variable names what is not there.
-        ConfigError, CredentialsError: a stack or passwords that cannot be used.
+        CredentialsError: passwords that cannot be used.
     """
-    team.choose(stack)
+    home.configure_environment()
     services.end_others()
     services.ensure(*services.SERVERS, wait=False)
     services.ensure("prefect")
@@ -101,7 +100,7 @@ def deploy(root: Path) -> bool:
     os.environ["TEXTMILL_CHECKOUT"] = str(root)
     note = home.services_path() / "deployed.json"
     pools = services.work_pools()
-    wanted = {"url": services.url("prefect"), "code": _code_hash(root), "pools": list(pools)}
+    wanted = {"url": without_user(services.url("prefect")), "code": _code_hash(root), "pools": list(pools)}
     if note.exists() and json.loads(note.read_text()) == wanted and _all_deployed(root):
         return False
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
@@ -124,7 +123,7 @@ def deployments_by_pool(root: Path, pools: tuple[str, ...]) -> Path:
     """`prefect.yaml` with every deployment in its work pool: `gpu` for those with that tag, `cpu` for all others."""
     import yaml
 
-    config = yaml.safe_load((root / "prefect.yaml").read_text())
+    config = load_yaml((root / "prefect.yaml").read_text(encoding="utf-8"))
     for deployment in config["deployments"]:
         kind = "gpu" if "gpu" in pools and "gpu" in deployment.get("tags", ()) else "cpu"
         deployment["work_pool"] = {**deployment["work_pool"], "name": kind}
@@ -134,10 +133,10 @@ def deployments_by_pool(root: Path, pools: tuple[str, ...]) -> Path:
 
 
 def _all_deployed(root: Path) -> bool:
-    import yaml
     from prefect.client.orchestration import get_client
 
-    wanted = {entry["name"] for entry in yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]}
+    shipped = load_yaml((root / "prefect.yaml").read_text(encoding="utf-8"))
+    wanted = {entry["name"] for entry in shipped["deployments"]}
     with get_client(sync_client=True) as client:
         return wanted <= {deployment.name for deployment in client.read_deployments()}
 

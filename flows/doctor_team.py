@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Iterator
 
 from flows import access, postgres, services
+from flows.addresses import without_user
 from flows.findings import Check
 from flows.team import Team, read_team
 from tasks import credentials, home
@@ -22,7 +23,8 @@ def team_stack() -> Iterator[Check]:
         yield _database(team)
     for name in services.SERVERS:
         if access.is_refused(name, services.url(name)):
-            yield Check(f"{name} access", "fail", f"{services.url(name)} refuses us", access.ADVICE[name])
+            found = f"{without_user(services.url(name))} refuses us"
+            yield Check(f"{name} access", "fail", found, access.ADVICE[name])
     if team.config.listen not in ("127.0.0.1", "localhost", "::1"):
         found = f"Prefect and MLflow listen on {team.config.listen}, without encryption of their own"
         yield Check("network", "warn", found, "keep it a private network, or put TLS before it (docs/howto/team.md)")

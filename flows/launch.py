@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flows import postgres, team
+from flows.addresses import without_user
 from flows.stack_config import PoolSection
 from flows.team import Team
 from tasks import credentials, home
@@ -89,7 +90,8 @@ def become(name: str) -> NoReturn:
     if name not in services.names():
         raise services.ServiceError(f"no service {name!r} in this stack: {', '.join(services.names())}")
     if not services.is_ours(name):
-        raise services.ServiceError(f"{name} is named by the environment ({services.url(name)}): nothing to run here")
+        named = without_user(services.url(name))
+        raise services.ServiceError(f"{name} is named by the environment ({named}): nothing to run here")
     if name in services.SERVERS and "postgres" in services.names():
         services.ensure_database()
     for folder in (home.services_path(), home.prefect_path(), home.mlflow_path() / "artifacts"):

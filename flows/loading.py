@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from data_quality.errors import UsageError
 from data_quality.plain_yaml import load_yaml
+from flows.addresses import without_user
 
 Model = TypeVar("Model", bound=BaseModel)
 Loaded = TypeVar("Loaded", bound=BaseModel, covariant=True)
@@ -141,7 +142,8 @@ def override(raw: dict[str, Any], key: str, value: str) -> None:
     try:
         parsed = load_yaml(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}={value}: not a YAML value ({error})") from error
+        shown = without_user(f"--set {key}={value}: not a YAML value ({error})", "...@")
+        raise ConfigError(shown) from error
     if isinstance(node, list):
         node[_index(key, last, node)] = parsed
     else:
@@ -164,7 +166,7 @@ def _explain(item: Any, whole: type[BaseModel]) -> str:
         return f"{dotted}: unknown key; {hint}"
     message = item["msg"].removeprefix("Value error, ")
     # a password in an address is an error, and no error may show it
-    shown = re.sub(r"(?<=://)[^/\s]*@", "...@", str(item["input"]))
+    shown = without_user(str(item["input"]), "...@")
     given = "" if item["type"] == "missing" else f" (given: {shown[:80]})"
     return f"{dotted or 'the whole'}: {message}{given}"
 

@@ -4,6 +4,7 @@ Addresses never hold a password: libpq and asyncpg both read PGPASSWORD. Postgre
 Textmill does (in a container), it runs as the user that the system's package made for it.
 """
 
+import contextlib
 import os
 import pwd
 import re
@@ -12,6 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from flows.records import ServiceError
 from tasks import credentials, home
 
 ROLE = "textmill"
@@ -25,7 +27,7 @@ _INSTALL = (
 )
 
 
-class PostgresError(RuntimeError):
+class PostgresError(ServiceError):
     """PostgreSQL is not there, cannot be set up or does not let us in; the message says what to do."""
 
 
@@ -103,6 +105,15 @@ def command(data: Path, port: int) -> list[str]:
     return [str(find_program("postgres")), "-D", str(data), "-h", HOST, "-p", str(port), "-k", ""]
 
 
+def served_version(url: str) -> str:
+    """Of a server that runs, such as "15"; its programs need not be installed here. Raises PostgresError."""
+    connection = connect(url)
+    try:
+        return str(connection.server_version // 10_000)
+    finally:
+        connection.close()
+
+
 def major_version() -> str:
     """Of the installed server, such as "15"."""
     said = subprocess.run([find_program("postgres"), "--version"], capture_output=True, text=True, check=True).stdout
@@ -139,7 +150,7 @@ def answers(url: str) -> bool:
 
 
 def create_databases(url: str) -> list[str]:
-    """Create what is missing of `DATABASES`. Returns the names of those created.
+    """Create what is missing of `DATABASES`. Returns the names of those that were.
 
     Raises:
         PostgresError: the role may not create databases.
@@ -153,7 +164,9 @@ def create_databases(url: str) -> list[str]:
             there = {name for (name,) in cursor.fetchall()}
             missing = [name for name in DATABASES if name not in there]
             for name in missing:
-                cursor.execute(f'CREATE DATABASE "{name}"')
+                # in containers two services begin at once, and the other one may just have created it
+                with contextlib.suppress(psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):
+                    cursor.execute(f'CREATE DATABASE "{name}"')
     except psycopg2.errors.InsufficientPrivilege:
         raise PostgresError(
             f"{url} has no {', '.join(missing)}, and this role may not create databases; as a superuser: "

@@ -1,12 +1,12 @@
 """The pid files of this home's services, `<home>/services/<name>.pid`: whom `down` may end, and nobody else."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from flows.processes import Record
 from tasks import home
+from tasks.files import write_json
 
 
 class ServiceError(RuntimeError):
@@ -43,9 +43,7 @@ def read_record(name: str) -> Record | None:
 
 def write_record(name: str, record: Record) -> None:
     """Note a service that was started."""
-    draft = _pid_file(name).with_suffix(".tmp")
-    draft.write_text(json.dumps(asdict(record)))
-    os.replace(draft, _pid_file(name))
+    write_json(_pid_file(name), asdict(record))
 
 
 def remove_record(name: str) -> None:

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from flows import access, postgres
+from flows.addresses import without_user
 from flows.launch import LOCAL_POOL, fingerprint, launch
 from flows.processes import Record, end_tree, listens, tree_rss
 from flows.records import ServiceError as ServiceError
@@ -71,13 +72,10 @@ def ensure(*services: str, wait: bool = True, timeout: float = START_TIMEOUT) ->
 
 def ensure_database(timeout: float = START_TIMEOUT) -> None:
     """Start a team's PostgreSQL unless it is another's, and create the databases. Raises ServiceError."""
-    try:
-        if is_ours("postgres"):
-            _start_if_needed("postgres")
-            _wait_until_up("postgres", timeout)
-        postgres.create_databases(url("postgres"))
-    except postgres.PostgresError as error:
-        raise ServiceError(str(error)) from error
+    if is_ours("postgres"):
+        _start_if_needed("postgres")
+        _wait_until_up("postgres", timeout)
+    postgres.create_databases(url("postgres"))
 
 
 def down(*services: str) -> list[str]:
@@ -139,13 +137,7 @@ def url(service: str) -> str:
 
 def ui_url(service: str) -> str:
     """The address to open in a browser, as it may be shown."""
-    return shown(url(service)).removesuffix("/api")
-
-
-def shown(address: str) -> str:
-    """An address for messages and reports: what stands before its host (user and password) is left out."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else address
+    return without_user(url(service)).removesuffix("/api")
 
 
 def log_file(service: str) -> Path:
@@ -183,11 +175,11 @@ def is_ours(name: str) -> bool:
 def _check_external(name: str) -> None:
     if not access.answers(name, url(name)):
         raise ServiceError(
-            f"{_URL_VARIABLE[name]}={shown(url(name))} is set, but no {name} server answers there: "
+            f"{_URL_VARIABLE[name]}={without_user(url(name))} is set, but no {name} server answers there: "
             "start it, or unset the variable to use Textmill's own"
         )
     if access.is_refused(name, url(name)):
-        raise ServiceError(f"the {name} server at {shown(url(name))} refuses us: {access.ADVICE[name]}")
+        raise ServiceError(f"the {name} server at {without_user(url(name))} refuses us: {access.ADVICE[name]}")
 
 
 def _start_if_needed(name: str) -> None:

@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import time
-import urllib.request
 from typing import Any
 
 from flows import access, running, services
@@ -198,13 +197,13 @@ def _last_sample(model: Artifact | None) -> str | None:
     return f"{samples[-1]['prompt']}{between}{samples[-1]['text']}"
 
 
-def _mlflow_link(server: str) -> str:
+def _mlflow_link() -> str:
     """Our experiment in the Model training view (MLflow 3 opens its GenAI view otherwise), if the server answers."""
-    query = f"{server}/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"
+    server = services.ui_url("mlflow")
+    query = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"
     try:
-        request = urllib.request.Request(query, headers=access.authorization("mlflow"))
-        with urllib.request.urlopen(request, timeout=2) as answer:
-            experiment = json.load(answer)["experiment"]["experiment_id"]
+        _, content = access.ask("mlflow", services.url("mlflow"), query, timeout=2)
+        experiment = json.loads(content)["experiment"]["experiment_id"]
     except (OSError, ValueError, KeyError):
         return server
     return f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
@@ -212,7 +211,7 @@ def _mlflow_link(server: str) -> str:
 
 def _links(run: Run | None) -> dict[str, str]:
     prefect = services.ui_url("prefect")
-    links = {"Prefect": prefect, "MLflow": _mlflow_link(services.ui_url("mlflow"))}
+    links = {"Prefect": prefect, "MLflow": _mlflow_link()}
     if run and run.flow_run_id:
         links["Prefect"] = f"{prefect}/runs/flow-run/{run.flow_run_id}"
     for record in run.records if run else []:

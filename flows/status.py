@@ -33,19 +33,19 @@ def status(with_services: bool = True) -> dict[str, Any]:
         answers = bool(found["services"]["prefect"]["running"])  # else another home's may have the port
     return found | {
         "prefect": prefect_now() if answers else None,
-        "runs": [_run(store, directory) for directory in _newest(store)],
+        "runs": [_run(store, directory, record) for directory, record in _newest(store)],
         "store": {"path": str(store.root), **store_size(store)},
     }
 
 
-def _newest(store: Store) -> list[Path]:
-    directories = sorted((path for path in store.runs.iterdir() if (path / "run.json").exists()), reverse=True)
+def _newest(store: Store) -> list[tuple[Path, dict[str, Any]]]:
+    """Directories and records of the newest runs, newest first; without a record that is damaged or not there yet."""
+    runs = [(path, record) for path in sorted(store.runs.iterdir(), reverse=True) if (record := read_run(path))]
     # one that was begun long ago and still runs, or was taken over, is shown too
-    return [path for at, path in enumerate(directories) if at < SHOWN_RUNS or is_alive(read_run(path))]
+    return [run for at, run in enumerate(runs) if at < SHOWN_RUNS or is_alive(run[1])]
 
 
-def _run(store: Store, directory: Path) -> dict[str, Any]:
-    record = read_run(directory)
+def _run(store: Store, directory: Path, record: dict[str, Any]) -> dict[str, Any]:
     alive = is_alive(record)
     state = "dead" if record["state"] == "running" and not alive else record["state"]
     events = list(read_notes(directory))

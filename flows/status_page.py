@@ -7,6 +7,7 @@ from typing import Any
 from flows.printing_status import amounts, lines_of_runs, lines_of_waiting
 from flows.status import status
 from flows.status_prefect import PAGE_KEY
+from tasks.prefect_text import cell
 
 logger = logging.getLogger("textmill.status")
 
@@ -14,7 +15,11 @@ logger = logging.getLogger("textmill.status")
 def publish_status() -> None:
     """Show the status as it is now; a server that does not take it is none of the flow's business."""
     try:
-        _publish(markdown(status(with_services=False)))
+        found = status(with_services=False)
+        if found["prefect"] is None:  # Prefect's client would try for long
+            logger.warning("no Prefect server answers: its page of the status stays as it is")
+            return
+        _publish(markdown(found))
     except Exception as error:  # noqa: BLE001
         logger.warning("Prefect did not take the status (%s)", type(error).__name__)
 
@@ -60,7 +65,7 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A markdown table; empty without rows. A cell is text: what is markup there is escaped."""
+    """A markdown table; empty without rows. What is markup in a cell is escaped."""
     if not rows:
         return ""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -68,6 +73,5 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    for sign, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("\n", " ")):
-        text = text.replace(sign, written)
-    return text
+    shown: str = cell(text.replace("\\", "&#92;"))  # one of the text's own would undo the escape of what follows
+    return shown.replace("|", "&#124;")

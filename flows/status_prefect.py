@@ -1,14 +1,11 @@
 """What the Prefect server says of now: asked by its REST API, because importing its client takes longer than to ask."""
 
-import base64
 import json
-import os
-import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flows import services
+from flows import access, services
 
 TIMEOUT_SECONDS = 3.0
 RUNNING = ("RUNNING", "PENDING", "CANCELLING")
@@ -128,19 +125,11 @@ def _progress(address: str, ids: list[str]) -> dict[str, str]:
 
 
 def _post(address: str, path: str, body: Mapping[str, Any]) -> list[Row]:
-    headers = {"Content-Type": "application/json", **_authorization()}
-    request = urllib.request.Request(f"{address.rstrip('/')}/{path}", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        return list(json.load(answer))
-
-
-def _authorization() -> dict[str, str]:
-    """As Prefect's own client: the two settings that its servers know."""
-    if pair := os.environ.get("PREFECT_API_AUTH_STRING"):
-        return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
-    if key := os.environ.get("PREFECT_API_KEY"):
-        return {"Authorization": f"Bearer {key}"}
-    return {}
+    status, content = access.ask("prefect", address, f"/{path}", json.dumps(body).encode(), TIMEOUT_SECONDS)
+    found = json.loads(content) if status == 200 else None
+    if not isinstance(found, list):
+        raise ValueError(f"{path} answers {status}, and no list")
+    return found
 
 
 def _seconds(written: str | None) -> float | None:

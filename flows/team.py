@@ -1,14 +1,14 @@
 """The stack of a home: noted by `up --stack`, read by everything that starts, stops or looks at its services."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from flows import postgres
+from flows.loading import parse
 from flows.stack_config import LOCAL, StackConfig, load_stack
 from tasks import credentials, home
+from tasks.files import read_json, write_json
 from tasks.host import HOST
 
 SERVERS = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI"}
@@ -52,12 +52,12 @@ class Team:
 
 
 def read_team() -> Team | None:
-    """The team's stack of this home; None: it has the local one."""
+    """The team's stack of this home; None: it has the local one. Raises ConfigError for a note of another version."""
     try:
-        found = json.loads(home.team_note().read_text())
+        found = read_json(home.team_note())
     except FileNotFoundError:
         return None
-    return Team(StackConfig.model_validate(found["config"]), tuple(found["devices"]))
+    return Team(parse(found["config"], str(home.team_note()), StackConfig), tuple(found["devices"]))
 
 
 def choose(stack: str | None) -> list[str]:
@@ -82,18 +82,19 @@ def choose(stack: str | None) -> list[str]:
         gpu = config.gpu.model_copy(update={"workers": len(devices)})
         config = config.model_copy(update={"gpu": gpu})
     team = Team(config, devices)
-    made = credentials.complete(home.secrets_path()) if team.has_servers() else []
+    made: list[str] = []
     if team.has_servers():
+        made = credentials.complete(home.secrets_path())
         credentials.for_servers(home.secrets_path())
     reached = home.HOST if config.listen in ("0.0.0.0", "::") else config.listen
-    _write_note(
-        {
-            "config": config.model_dump(mode="json"),
-            "devices": devices,
-            "host": reached,
-            "environment": {"TEXTMILL_STORE": config.store} if config.store else {},
-        }
-    )
+    note = {
+        "config": config.model_dump(mode="json"),
+        "devices": devices,
+        "host": reached,
+        "environment": {"TEXTMILL_STORE": config.store} if config.store else {},
+    }
+    home.services_path().mkdir(parents=True, exist_ok=True)
+    write_json(home.team_note(), note)
     home.configure_environment()
     return made
 
@@ -106,11 +107,3 @@ def visible_gpus() -> tuple[str, ...]:
     import torch
 
     return tuple(map(str, range(torch.cuda.device_count())))
-
-
-def _write_note(note: dict[str, Any]) -> None:
-    path = home.team_note()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps(note, indent=1))
-    os.replace(draft, path)

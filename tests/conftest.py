@@ -4,7 +4,6 @@ forks others, for those in need."""
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import uuid
@@ -55,9 +54,7 @@ def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     environment = {**os.environ, "TEXTMILL_HOME": str(home), "PYTHONPATH": str(ROOT)}
     for name in ("PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "TEXTMILL_MANAGED"):
         environment.pop(name, None)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(s3.free_port())
     try:
         started = subprocess.run(
             [sys.executable, "-c", _START, port], env=environment, capture_output=True, text=True, check=False

@@ -8,23 +8,30 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LOOPBACK = "127.0.0.1"
+KEY = "test"
 SECRET = "a-secret-that-no-file-may-hold"
 PATIENCE = 60.0
 
 
-@contextmanager
-def served() -> Iterator[int]:
-    """The port that it listens at, one that the system offers."""
+def free_port() -> int:
+    """A port of loopback that the system offers."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(host: str = LOOPBACK, port: int | None = None) -> Iterator[int]:
+    """The port that it listens at, until the block ends."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5).close()
+                urllib.request.urlopen(f"http://{host}:{port}/moto-api/", timeout=5).close()
                 break
             except OSError:
                 assert server.poll() is None, "the S3 server ended"
@@ -36,11 +43,11 @@ def served() -> Iterator[int]:
         server.wait()
 
 
-def environment(port: int) -> dict[str, str]:
+def environment(port: int, host: str = LOOPBACK, key: str = KEY, secret: str = SECRET) -> dict[str, str]:
     """How a process finds the server, or what stands before it."""
     return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": "us-east-1",
     }

@@ -50,6 +50,7 @@ from tests.flows.schedule_helpers import (  # noqa: E402
     register,
     state_of,
     wait_for,
+    waiting,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -138,11 +139,11 @@ def deploy() -> None:
 def planned() -> list[dict[str, Any]]:
     """What the server plans by itself, from the schedules of prefect.yaml."""
 
-    def waiting() -> list[dict[str, Any]]:
-        return [row for row in (status(with_services=False)["prefect"] or {"waiting": []})["waiting"] if row["at"]]
+    def due() -> list[dict[str, Any]]:
+        return [row for row in waiting() if row["at"]]
 
-    wait_for(lambda: len(waiting()) >= 2)
-    return waiting()
+    wait_for(lambda: len(due()) >= 2)
+    return due()
 
 
 def suspended(client: SyncPrefectClient, mlflow: MlflowClient, store: Store, messages: list[str]) -> dict[str, Any]:
@@ -190,12 +191,9 @@ def paused(client: SyncPrefectClient, mlflow: MlflowClient, messages: list[str])
         thread.start()
         return thread
 
-    def waiting() -> list[Any]:
-        return [row for row in (status(with_services=False)["prefect"] or {})["waiting"] if row["state"] == "Paused"]
-
     thread = contest(1.0)
-    wait_for(lambda: bool(waiting()))
-    client.resume_flow_run(UUID(waiting()[0]["id"]), run_input={"approve": False, "note": "not on a Friday"})
+    wait_for(lambda: bool(waiting("Paused")))
+    client.resume_flow_run(UUID(waiting("Paused")[0]["id"]), run_input={"approve": False, "note": "not on a Friday"})
     thread.join(SECONDS)
     contest(2 / 3600).join(SECONDS)
     found: dict[str, Any] = {"states": [(state.name, state.message) for state in states]}
@@ -227,7 +225,7 @@ def pretraining(store: Store, flow_run: str) -> str:
         return start_pretraining(quickstart())
 
 
-def missed_nights(client: SyncPrefectClient) -> list[tuple[str, str]]:
+def missed_nights(client: SyncPrefectClient) -> list[str]:
     """Three nights for which no worker was there, taken up at once as one does that comes back; a fourth afterwards."""
     deployment = client.read_deployment_by_name("corpus-refresh/nightly-corpus")
     now = datetime.now(UTC)
@@ -248,7 +246,7 @@ def missed_nights(client: SyncPrefectClient) -> list[tuple[str, str]]:
     seen.append(state_of(client, later.id)[0])
     client.set_flow_run_state(later.id, Running())
     client.set_flow_run_state(later.id, Completed())
-    return seen  # type: ignore[return-value]
+    return seen
 
 
 def shared_gpu(store: Store) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from uuid import UUID
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.status import status
 from tasks import shipper
 from tasks.store import Store
 from tests.tasks.journals import Pipeline
@@ -58,6 +59,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.2)
+
+
+def waiting(state: str | None = None) -> list[dict[str, Any]]:
+    """What the status says that waits (in this state); nothing where the server takes too long to answer."""
+    rows = (status(with_services=False)["prefect"] or {"waiting": []})["waiting"]
+    return [row for row in rows if state in (None, row["state"])]
 
 
 @contextlib.contextmanager

@@ -7,14 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
+from tests import s3 as moto
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = ("textmill", "nightly-corpus")
@@ -101,39 +101,18 @@ def network(names: Sequence[str]) -> Iterator[tuple[str, dict[str, list[str]]]]:
 
 @contextmanager
 def s3(address: str) -> Iterator[dict[str, str]]:
-    """An S3 server (moto's, over HTTP) and the environment of those who use it."""
+    """An S3 server with a bucket `team`, and the environment of those who use it."""
     import s3fs
 
-    url = f"http://{address}:9123" if address != "127.0.0.1" else f"http://{address}:{_free_port()}"
-    port = url.rpartition(":")[2]
-    command = [sys.executable, "-m", "moto.server", "-H", address, "-p", port]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, "the S3 server ended"
-                assert time.monotonic() < deadline, "no answer from the S3 server"
-                time.sleep(0.1)
-        keys = {"AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "canary-of-the-store-Zk41"}
-        s3fs.S3FileSystem(key=keys["AWS_ACCESS_KEY_ID"], secret=keys["AWS_SECRET_ACCESS_KEY"], endpoint_url=url).mkdir(
-            "team"
-        )
-        yield {**keys, "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1"}
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    # in a network of our own nobody else has the port
+    with moto.served(address, None if address == moto.LOOPBACK else 9123) as port:
+        variables = moto.environment(port, address, "team", "canary-of-the-store-Zk41")
+        s3fs.S3FileSystem(
+            key=variables["AWS_ACCESS_KEY_ID"],
+            secret=variables["AWS_SECRET_ACCESS_KEY"],
+            endpoint_url=variables["AWS_ENDPOINT_URL"],
+        ).mkdir("team")
+        yield variables
 
 
 def working_copy(target: Path) -> Path:

@@ -15,19 +15,14 @@ from tasks.files import read_json, write_json
 from tasks.integrity import sealed
 from tasks.run import use_run
 from tasks.store import Store, StoreError
-from tests.flows.lineage_home import artifact, built_home, quiet_run, settings, textmill
+from tests.flows.lineage_home import artifact, quiet_run, settings, textmill
 
 SECTIONS = ["Data", "Tokenizer", "Training", "Evaluation", "Limits", "Time and energy", "Rebuild", "Settings"]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built_home(tmp_path_factory, "card")
-
-
 @pytest.fixture(autouse=True)
-def this_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEXTMILL_HOME", str(home / "home"))
+def home(in_model_home: Path) -> Path:
+    return in_model_home
 
 
 def sections(text: str) -> dict[str, str]:

@@ -20,20 +20,13 @@ from tasks.progress import Display
 from tasks.run import Run, use_run
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Store
-from tests.flows.exam_home import QUIET, exam_corpus, exam_split, make_store
+from tests.flows.exam_home import QUIET, exam_corpus, exam_split
 from tests.lm.corpus import write_documents
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("champion")
-    make_store(root)
-    return root
-
-
 @pytest.fixture
-def run(home: Path) -> Any:
-    with use_run(Run(Store(home / "store"), QUIET, Display(quiet=True))) as run:
+def run(exam_home: Path) -> Any:
+    with use_run(Run(Store(exam_home / "store"), QUIET, Display(quiet=True))) as run:
         yield run
 
 

@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -39,6 +38,7 @@ from tasks.servable import LIBRARIES, servable
 from tasks.store import Store
 from tests.lm.feature_cases import feature_folder
 from tests.lm.finetune_cases import backbone_folder, examples, write_set
+from tests.s3 import free_port
 
 PAGE = Path(__file__).parents[2] / "docs/howto/serve.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -64,12 +64,6 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mlflow
     yield MlflowClient(uri)
     mlflow.set_tracking_uri(former[0])
     mlflow.set_registry_uri(former[1])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def post(port: int, body: str) -> Any:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from flows import status_page
 from flows.cli import app
 from flows.printing_status import duration, energy, lines_of_runs, lines_of_waiting
 from flows.status import status
-from flows.status_page import markdown
+from flows.status_page import markdown, publish_status
 from tasks import pool
 from tasks.cost import SIZES, run_cost, store_size
 from tasks.files import read_json, write_json
@@ -166,9 +167,34 @@ def test_what_a_page_shows_is_text(store: Store) -> None:
     with opened(store, "<script>alert(1)</script>|**x**"):
         pass
     page = markdown(status())
-    assert "mill &lt;script&gt;alert(1)&lt;/script&gt;&#124;**x**" in page
-    assert "<script>" not in page
+    assert "mill \\<script>alert(1)\\</script>&#124;**x**" in page
+    assert page.count("<script>") == page.count("\\<script>") == 1
     assert "Nothing runs." in page
+
+
+def test_a_page_loads_no_picture_and_no_backslash_undoes_that(store: Store) -> None:
+    with opened(store, "![x](http://127.0.0.1/pixel.png) \\<b> \\`a`"):
+        pass
+    page = markdown(status())
+    assert "!\\[x\\](http://127.0.0.1/pixel.png) &#92;\\<b> &#92;\\`a\\`" in page
+
+
+def test_a_server_that_is_away_is_not_waited_for_at_the_end_of_a_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # nobody answers
+    monkeypatch.setattr(status_page, "_publish", lambda text: pytest.fail("Prefect's client was asked"))
+    publish_status()
+    assert "no Prefect server answers" in caplog.text
+
+
+def test_a_damaged_record_is_passed_over(store: Store) -> None:
+    made(store, 2)
+    for token, text in (("90-damaged", "{"), ("91-damaged", "[]")):
+        (store.runs / token).mkdir()
+        (store.runs / token / "run.json").write_text(text)
+    (store.runs / "92-not-yet").mkdir()
+    assert [run["state"] for run in status()["runs"]] == ["finished"]
 
 
 def test_a_run_on_another_machine_is_known_from_prefect(store: Store) -> None:

@@ -2,35 +2,24 @@
 
 import json
 import os
-import pwd
-import socket
 import stat
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from flows import access, deploy, doctor_team, launch, postgres, services, stack_config, team
-from flows.backup import backup, restore
+from flows import deploy, doctor_team, launch, services, stack_config, team
+from flows.backup import backup
+from flows.cli import app
 from flows.loading import CONFIGS, ConfigError
 from flows.stack_config import StackConfig, load_stack
 from tasks import credentials, home
 
 ROOT = Path(__file__).parents[2]
-SERVERS = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
 
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    own = ("PREFECT_HOME", *SERVERS, "TEXTMILL_MANAGED", "TEXTMILL_STACK", "TEXTMILL_SECRETS")
-    for name in (*own, *stack_config.VARIABLES, *credentials._NEEDED, credentials.PREFECT_SERVER):
-        monkeypatch.setenv(name, "")  # so that monkeypatch restores what is set later
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # no GPU, and torch is not asked
-    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("empty_home")
 
 
 def test_the_shipped_stack_is_the_default_one_and_listens_on_loopback() -> None:
@@ -49,7 +38,10 @@ def test_the_shipped_stack_is_the_default_one_and_listens_on_loopback() -> None:
         ("TEXTMILL_POSTGRES_URL", "mysql://me@db:5432", r"postgres\.url: write postgresql://user@host:port"),
         ("TEXTMILL_POSTGRES_URL", "postgresql://db:5432", r"postgres\.url: write postgresql://user@host:port"),
         ("TEXTMILL_POSTGRES_URL", "postgresql://me@db:5432/mine", r"the databases are prefect, mlflow and"),
+        ("TEXTMILL_POSTGRES_URL", "postgresql://me:se/secret@db", r"postgres\.url: write postgresql://user@host:port"),
+        ("TEXTMILL_POSTGRES_URL", "[postgresql://me:secret@db", r"not a YAML value"),
         ("TEXTMILL_STORE", "s3://key:secret@bucket/store", r"store: credentials belong into the environment"),
+        ("TEXTMILL_STORE", "s3://key:1x/secret@bucket/store", r"store: credentials belong into the environment"),
         ("TEXTMILL_LISTEN", "http://10.0.0.2", r"listen: an address such as 127\.0\.0\.1"),
         ("TEXTMILL_CPU_WORKERS", "-1", r"cpu\.workers.*: must be 0 or more"),
         ("TEXTMILL_GPU_WORKERS", "some", r"gpu\.workers"),
@@ -61,7 +53,7 @@ def test_a_bad_value_is_named_with_its_variable(
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=message) as caught:
         load_stack("team")
-    assert variable in str(caught.value)
+    assert variable in str(caught.value) or stack_config.VARIABLES[variable] in str(caught.value)
     assert "secret" not in str(caught.value)  # an error shows no password
 
 
@@ -88,6 +80,33 @@ def test_a_stack_is_kept_until_another_is_named(monkeypatch: pytest.MonkeyPatch)
     assert not [line for line in home.team_note().read_text().splitlines() if "secret" in line]
     team.choose("local")
     assert services.names() == services.SERVICES
+
+
+def test_up_starts_the_stack_that_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of the command line, whatever the environment names."""
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(services, "ensure", lambda *names, **options: started.append(names))
+    monkeypatch.setattr(services, "status", dict)
+    monkeypatch.setattr(deploy, "register", lambda: None)
+    monkeypatch.setattr("flows.printing.show_services", lambda found: None)
+    monkeypatch.setattr("flows.cli_team._send_journals", lambda: None)
+    monkeypatch.setattr("flows.cli_team.pools_without_a_worker", list)
+    monkeypatch.setenv("TEXTMILL_STACK", "team")
+    for arguments, last in ((["--stack", "local"], services.SERVICES), ([], ("postgres", *services.SERVERS))):
+        done = CliRunner().invoke(app, ["up", *arguments], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert started[-1][: len(last)] == last
+    assert home.team_note().exists()
+
+
+def test_a_note_of_another_version_says_what_it_does_not_know() -> None:
+    team.choose("team")
+    note = json.loads(home.team_note().read_text())
+    home.team_note().write_text(json.dumps({**note, "config": {**note["config"], "tpu": {"workers": 1}}}))
+    with pytest.raises(ConfigError, match=r"team\.json:\n  tpu: unknown key"):
+        services.names()
+    team.choose("team")
+    assert services.names()[0] == "postgres"
 
 
 def test_a_machine_that_finds_the_servers_elsewhere_has_workers_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,57 +187,6 @@ def test_every_deployment_goes_to_a_pool_of_its_kind() -> None:
     assert {entry["work_pool"]["name"] for entry in alone["deployments"]} == {"cpu"}
 
 
-# --- PostgreSQL ------------------------------------------------------------------------------------------------
-
-
-def test_without_its_programs_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(postgres.PostgresError, match=r"initdb is not installed: install it \(Debian .*POSTGRES_URL"):
-        postgres.find_program("initdb")
-
-
-def test_a_folder_of_another_version_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "major_version", lambda: "17")
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "PG_VERSION").write_text("15\n")
-    with pytest.raises(postgres.PostgresError, match=r"written by PostgreSQL 15, and 17 is installed: .*#upgrade"):
-        postgres.prepare(tmp_path, "secret")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="a matter of root")
-def test_root_needs_a_user_for_it_and_a_folder_that_he_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "major_version", lambda: "15")
-    monkeypatch.setattr(postgres, "SYSTEM_USER", "nobody")
-    private = tmp_path / "private"
-    private.mkdir(mode=0o700)
-    with pytest.raises(postgres.PostgresError, match=r"who cannot reach .*private/postgres: set TEXTMILL_POST"):
-        postgres.prepare(private / "postgres", "a-password")
-    assert not list(private.rglob("password"))
-    assert postgres.as_user()["user"] == pwd.getpwnam("nobody").pw_uid
-    monkeypatch.setattr(postgres, "SYSTEM_USER", "no-such-user")
-    with pytest.raises(postgres.PostgresError, match="does not run as root, and there is no user no-such-user"):
-        postgres.as_user()
-
-
-def test_a_server_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("psycopg2")
-    with socket.socket() as nobody:  # bound, not listening: refuses
-        nobody.bind((home.HOST, 0))
-        address = f"postgresql://mill@127.0.0.1:{nobody.getsockname()[1]}"
-        monkeypatch.setenv("TEXTMILL_POSTGRES_URL", address)
-        team.choose("team")
-        assert not postgres.answers(address)
-        with pytest.raises(services.ServiceError, match=rf"{address}: .*[Cc]onnection refused"):
-            services.ensure("prefect")
-        assert services.status()["postgres"]["state"] == "unreachable"
-        found = {check.name: check for check in doctor_team.team_stack()}
-        assert found["database"].state == "fail"
-        assert "refused" in found["database"].found
-        assert found["passwords"].state == "ok"
-    assert not list(home.services_path().glob("*.pid"))
-
-
 def test_the_doctor_says_nothing_of_one_persons_home_and_warns_of_open_networks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -234,37 +202,8 @@ def test_the_doctor_says_nothing_of_one_persons_home_and_warns_of_open_networks(
     assert note["host"] == "127.0.0.1"
 
 
-# --- access and backups ---------------------------------------------------------------------------------------
-
-
-def test_a_header_is_sent_only_where_there_is_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert access.authorization("prefect") == access.authorization("mlflow") == {}
-    monkeypatch.setenv(credentials.PREFECT, "Aladdin:open sesame")  # the example of RFC 7617
-    assert access.authorization("prefect") == {"Authorization": "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="}
-    assert access.authorization("mlflow") == {}
-
-
-@pytest.mark.parametrize("damage", ["note", "dump", "name", "format"])
-def test_a_damaged_backup_is_refused_before_anything_is_touched(tmp_path: Path, damage: str) -> None:
-    team.choose("team")
-    folder = tmp_path / "backup"
-    (folder / "databases").mkdir(parents=True)
-    (folder / "databases" / "prefect.dump").write_bytes(b"dump")
-    note: dict[str, Any] = {"format": 1, "databases": {"prefect": "0" * 64}}
-    if damage == "name":
-        note["databases"] = {"../prefect": "0" * 64}
-    if damage == "format":
-        note["format"] = 2
-    if damage != "note":
-        (folder / "backup.json").write_text(json.dumps(note))
-    said = {"note": "is no whole backup", "dump": "missing or damaged", "name": "missing or damaged"}
-    with pytest.raises(services.ServiceError, match=said.get(damage, "format 2, written by a newer Textmill")):
-        restore(folder)
-    assert not list(home.services_path().glob("*.pid"))
-
-
 def test_a_service_in_the_foreground_must_be_of_this_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://10.0.0.2:4200/api")
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:secret@10.0.0.2:4200/api")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://10.0.0.2:5000")
     team.choose("team")
     with pytest.raises(services.ServiceError, match="no service 'worker-tpu-1' in this stack: prefect, mlflow, worker"):

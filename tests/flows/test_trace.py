@@ -10,19 +10,14 @@ import pytest
 
 from flows.trace import documents_of, trace
 from tasks.store import Store, StoreError
-from tests.flows.lineage_home import KEPT, TRAINED, TWIN, artifact, built_home, textmill
+from tests.flows.lineage_home import KEPT, TRAINED, TWIN, artifact, textmill
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built_home(tmp_path_factory, "trace")
-
-
 @pytest.fixture(autouse=True)
-def this_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TEXTMILL_HOME", str(home / "home"))
+def home(in_model_home: Path) -> Path:
+    return in_model_home
 
 
 def stages(answer: dict[str, Any], kind: str) -> list[str]:

@@ -1,0 +1,34 @@
+"""An address is shown without user and password, and what is no user stays."""
+
+import pytest
+
+from flows.addresses import without_user
+
+HIDDEN = [
+    ("http://me:secret@host:4200/api", "http://host:4200/api"),
+    ("s3://secret@bucket/store", "s3://bucket/store"),
+    ("postgresql://me:secret@word@db:5432", "postgresql://db:5432"),
+    ("postgresql://me:secret/of?mine#too@db:5432", "postgresql://db:5432"),
+    ("s3://KEY:1secret/2@bucket/store", "s3://bucket/store"),
+    ("{'url': 'mysql://me:secret@db', 'data': None}", "{'url': 'mysql://db', 'data': None}"),
+]
+KEPT = [
+    "http://127.0.0.1:4200/api",
+    "http://[::1]:4200/api",
+    "s3://bucket/team@home/store",
+    "http://host:4200/people/a@b",
+    "sqlite:////home/a@b/mlflow.db",
+    "write to me@example.org",
+    "",
+]
+
+
+@pytest.mark.parametrize(("address", "shown"), HIDDEN)
+def test_user_and_password_are_left_out(address: str, shown: str) -> None:
+    assert without_user(address) == shown
+    assert "secret" not in without_user(address, "...@")
+
+
+@pytest.mark.parametrize("address", KEPT)
+def test_what_is_no_user_stays(address: str) -> None:
+    assert without_user(address) == address
