@@ -28,16 +28,25 @@ class Forgotten(StrictModel):
     def __bool__(self) -> bool:
         return bool(self.ids or self.sources)
 
+    def named(self, name: Callable[[str], str]) -> "Forgotten":
+        """The same with ids and sources as a corpus has them, however they were given."""
+        return Forgotten(
+            ids=tuple(sorted(set(map(name, self.ids)))), sources=tuple(sorted(set(map(name, self.sources))))
+        )
+
     def test(self, source_name: str) -> Callable[[str, str, str], bool]:
-        """Whether a document of a source, by its id, its `source` and its file, is one of them."""
+        """Whether a document of a source, by its id, its `source` and its `source:path`, is one of them; all as they
+        are written."""
         ids, sources = frozenset(self.ids), frozenset(self.sources)
         if source_name in sources:
-            return lambda id, source, file: True
-        return lambda id, source, file: id in ids or source in sources or f"{source_name}:{file}" in ids
+            return lambda id, source, place: True
+        return lambda id, source, place: id in ids or source in sources or place in ids
 
 
-def leave_out(pieces: Iterable["Piece"], forgotten: Forgotten) -> list["Piece"]:
-    """The pieces, each with what it may hold of what is to be forgotten.
+def leave_out(
+    pieces: Iterable["Piece"], forgotten: Forgotten, named: Callable[[str], str] = lambda name: name
+) -> list["Piece"]:
+    """The pieces, each with what it may hold of what is to be forgotten, as `named` says that names are written.
 
     Ids that are made of paths tell the file. Those that documents bring along may be anywhere: all pieces of sources
     with such ids get them.
@@ -45,27 +54,29 @@ def leave_out(pieces: Iterable["Piece"], forgotten: Forgotten) -> list["Piece"]:
     pieces = list(pieces)
     if not forgotten:
         return pieces
-    by_path = {piece.source.name for piece in pieces if not _own_ids(piece.source)}
+    forgotten = forgotten.named(named)
+    by_path = {named(piece.source.name) for piece in pieces if not _own_ids(piece.source)}
     elsewhere = [id for id in forgotten.ids if id.partition(":")[0] not in by_path]
     places: dict[str, list[str]] = {}
     for id in forgotten.ids:
         for place in {id, id.rpartition("#")[0]}:
             places.setdefault(place, []).append(id)
-    return [_left_out(piece, forgotten, places, elsewhere) for piece in pieces]
 
+    def left_out(piece: "Piece") -> "Piece":
+        source = piece.source
+        paths = [getattr(source, "dataset", "")] if not piece.files else [file.path for file in piece.files]
+        ids = {id for path in paths for id in places.get(named(f"{source.name}:{path}"), ())}
+        if _own_ids(source):
+            ids.update(elsewhere)
+        said = {source.name, *(file.extra["package"] for file in piece.files if "package" in file.extra)}
+        written = set(map(named, said))
+        any_source = getattr(source, "source_column", None) is not None
+        here = Forgotten(
+            ids=tuple(sorted(ids)), sources=tuple(name for name in forgotten.sources if any_source or name in written)
+        )
+        return piece.model_copy(update={"forgotten": here}) if here else piece
 
-def _left_out(piece: "Piece", forgotten: Forgotten, places: dict[str, list[str]], elsewhere: list[str]) -> "Piece":
-    source = piece.source
-    named = [getattr(source, "dataset", "")] if not piece.files else [file.path for file in piece.files]
-    ids = {id for path in named for id in places.get(f"{source.name}:{path}", ())}
-    if _own_ids(source):
-        ids.update(elsewhere)
-    said = {source.name, *(file.extra["package"] for file in piece.files if "package" in file.extra)}
-    any_source = getattr(source, "source_column", None) is not None
-    here = Forgotten(
-        ids=tuple(sorted(ids)), sources=tuple(name for name in forgotten.sources if any_source or name in said)
-    )
-    return piece.model_copy(update={"forgotten": here}) if here else piece
+    return [left_out(piece) for piece in pieces]
 
 
 def _own_ids(source: Any) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from tasks.files import read_json
+from tasks.lineage import ancestors, manifest_of
 from tasks.profile import PROFILE
-from tasks.recipe import ancestors
 from tasks.store import Artifact, Store
 
 NOT_RECORDED = "not recorded"
@@ -61,8 +61,7 @@ def _sources(store: Store, ingest: Artifact) -> list[dict[str, Any]]:
                 "license": licenses.get(source["name"], NOT_RECORDED),
             },
         )
-        path = store.artifacts / part["stage"] / part["key"] / "manifest.json"
-        counts = read_json(path)["counts"] if path.exists() else {}
+        counts = (manifest_of(store, part["stage"], part["key"]) or {}).get("counts", {})
         for name in ("files", "documents", "text_bytes"):
             row[name] += counts.get(name, 0)
     return list(found.values())

@@ -70,9 +70,10 @@ def fingerprinted(config: IngestConfig, max_files: int | None = None, names: Pii
     """
     cache = home() / "fingerprints.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)
-    pieces = leave_out(list_pieces(config, cache), forgotten(current_run().store))
+    names = names if names and names.find.ids else None
+    pieces = leave_out(list_pieces(config, cache), forgotten(current_run().store), namer(names))
     chosen = pieces if max_files is None else _sample(pieces, max_files)
-    return IngestRequest(pieces=tuple(chosen), names=names if names and names.find.ids else None)
+    return IngestRequest(pieces=tuple(chosen), names=names)
 
 
 def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
@@ -114,9 +115,10 @@ def ingest_part(directory: Path, piece: Piece, names: PiiRequest | None, earlier
     """One piece, in a worker. What was read of it `earlier` is taken where nothing in that is to be forgotten."""
     from data_quality.ingest import ingest_piece
 
-    if earlier is not None and (same := taken_over(Path(earlier), piece, directory)) is not None:
+    named = namer(names)
+    if earlier is not None and (same := taken_over(Path(earlier), piece, directory, named)) is not None:
         return same
-    result = ingest_piece(piece, directory, named=namer(names))
+    result = ingest_piece(piece, directory, named=named)
     shards = [
         {"path": s["name"], "digest": s["digest"], "counts": {"documents": s["rows"], "bytes": s["bytes"]}}
         for s in result["shards"]

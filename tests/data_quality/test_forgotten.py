@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from data_quality.config import IngestConfig
+from data_quality.config import IngestConfig, PiiConfig
 from data_quality.forgotten import Forgotten, leave_out
 from data_quality.ingest import Piece, ingest_piece, list_pieces
+from data_quality.pii_names import Pseudonyms
 from tests.data_quality.ingesting import write
 
 RECORDS = b'{"id": "r1", "text": "one", "from": "a"}\n{"id": "r2", "text": "two", "from": "b"}\n'
@@ -82,3 +83,40 @@ def test_a_record_of_a_file_is_named_by_its_number(tmp_path: Any, records: dict[
     plain = {name: value for name, value in records.items() if name != "id_column"}
     [piece] = leave_out(pieces(tmp_path, plain).values(), Forgotten(ids=("records:records.jsonl#2",)))
     assert ingest_piece(piece, tmp_path / "out")["documents"] == 1
+
+
+JANE = "jane@example.org"
+
+
+@pytest.mark.parametrize("given", ["as the source has it", "as the corpus writes it"])
+@pytest.mark.parametrize(
+    ("forgotten", "kept"),
+    [
+        ({"ids": (f"{JANE}/1",)}, ["two", "alpha"]),
+        ({"sources": (JANE,)}, ["one", "alpha"]),
+        ({"ids": (f"mails:{JANE}.jsonl",)}, ["alpha"]),
+        ({"ids": (f"texts:{JANE}/a.txt",)}, ["one", "two"]),
+    ],
+)
+def test_names_with_personal_data_may_be_given_in_either_form(
+    tmp_path: Any, given: str, forgotten: dict[str, Any], kept: list[str]
+) -> None:
+    import pyarrow.parquet as pq
+
+    named = Pseudonyms(PiiConfig())
+    write(tmp_path / f"mails/{JANE}.jsonl", f'{{"id": "{JANE}/1", "text": "one", "from": "a"}}\n'.encode())
+    with (tmp_path / f"mails/{JANE}.jsonl").open("a") as file:
+        file.write(f'{{"id": "{JANE}/2", "text": "two", "from": "{JANE}"}}\n')
+    write(tmp_path / f"texts/{JANE}/a.txt", b"alpha")
+    mails = {"format": "jsonl", "name": "mails", "paths": [str(tmp_path / "mails")]}
+    texts = {"format": "text", "name": "texts", "paths": [str(tmp_path / "texts")]}
+    made = pieces(tmp_path, {**mails, "id_column": "id", "source_column": "from"}, texts)
+    wanted = Forgotten(**forgotten)
+    wanted = wanted if given == "as the source has it" else wanted.named(named)
+    found = []
+    for number, piece in enumerate(leave_out(made.values(), wanted, named)):
+        assert JANE not in str(piece.key_material.get("forgotten"))
+        result = ingest_piece(piece, tmp_path / f"{number}", named=named)
+        for shard in result["shards"]:
+            found += pq.read_table(tmp_path / f"{number}" / shard["name"])["text"].to_pylist()
+    assert found == kept
