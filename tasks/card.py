@@ -66,7 +66,12 @@ def facts(store: Store, model: Artifact) -> dict[str, Any]:
 
 def write_card(store: Store, model: Artifact) -> str:
     """Make the card anew, put it into the artifact's `_run/`, and return it."""
-    text = card(store, model)
+    return put_card(model, facts(store, model))
+
+
+def put_card(model: Artifact, said: dict[str, Any]) -> str:
+    """The same of facts that are known."""
+    text = page(said)
     folder = model.path / RUN_DIRECTORY
     folder.mkdir(exist_ok=True)
     draft = folder / f".{CARD}.tmp"

@@ -6,9 +6,11 @@ from pathlib import Path
 from flows.artifacts import lineage
 from tasks.files import write_json
 from tasks.lineage import ancestors, inputs_first, manifest_of
-from tasks.run import Run
+from tasks.progress import Display
+from tasks.run import Resources, Run, use_run
 from tasks.shared import SharedStore
 from tasks.store import Artifact, Store
+from tests.tasks.stages import NumbersConfig, numbers
 from tests.tasks.test_gc import chain
 
 NIGHTS = 1_500  # more than the interpreter's limit of recursion
@@ -65,13 +67,10 @@ def test_ancestors_are_the_nearest_first_and_may_follow_some_inputs_only(run: Ru
 def test_a_manifest_is_read_where_it_is(tmp_path: Path) -> None:
     url = f"memory://{uuid.uuid4().hex}"
     one, other = SharedStore(tmp_path / "one", url), SharedStore(tmp_path / "other", url)
-    folder = one.artifacts / "numbers" / "k"
-    folder.mkdir(parents=True)
-    manifest = {"stage": "numbers", "key": "k", "digest": "d", "files": [], "shards": [], "parts": [], "inputs": {}}
-    write_json(folder / "manifest.json", manifest)
-    one.remote.upload(folder, manifest)
-    assert manifest_of(other, "numbers", "k") == manifest_of(one, "numbers", "k") == manifest
+    with use_run(Run(one, Resources(workers=1, threads=1), Display(quiet=True))):
+        made = numbers(NumbersConfig(count=3))
+    assert manifest_of(other, "numbers", made.key) == manifest_of(one, "numbers", made.key) == made.manifest()
     assert not (other.artifacts / "numbers").exists()  # nothing was fetched for that
     assert manifest_of(one, "numbers", "none") is None
-    (folder / "manifest.json").write_text("{")
-    assert manifest_of(one, "numbers", "k") is None
+    (made.path / "manifest.json").write_text("{")
+    assert manifest_of(one, "numbers", made.key) is None
