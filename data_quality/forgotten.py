@@ -2,13 +2,9 @@
 
 They are left out where sources are read, so that their text is in no table behind that. What a piece is made of names
 only those that it may hold: a piece that can hold none is read, and found again, as if there were no list.
-
-`named` says how a corpus writes its ids and the names of sources (:class:`data_quality.pii_names.Pseudonyms`). What is
-to be forgotten is compared in that form, whether it was named so or as the source has it.
 """
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -32,29 +28,25 @@ class Forgotten(StrictModel):
     def __bool__(self) -> bool:
         return bool(self.ids or self.sources)
 
-    def named(self, named: Callable[[str], str]) -> "Forgotten":
-        """The same with the names that a corpus has for them."""
+    def named(self, name: Callable[[str], str]) -> "Forgotten":
+        """The same with ids and sources as a corpus has them, however they were given."""
         return Forgotten(
-            ids=tuple(sorted({named(id) for id in self.ids})), sources=tuple(sorted({named(s) for s in self.sources}))
+            ids=tuple(sorted(set(map(name, self.ids)))), sources=tuple(sorted(set(map(name, self.sources))))
         )
 
-    def test(self, source_name: str, named: Callable[[str], str] = str) -> Callable[[str, str, str], bool]:
-        """Whether a document of a source is one of them, by its id and its `source`, as named, and its file."""
-        if not self:
-            return lambda id, source, file: False
+    def test(self, source_name: str) -> Callable[[str, str, str], bool]:
+        """Whether a document of a source, by its id, its `source` and its `source:path`, is one of them; all as they
+        are written."""
         ids, sources = frozenset(self.ids), frozenset(self.sources)
-        if named(source_name) in sources:
-            return lambda id, source, file: True
-
-        @cache
-        def is_whole_file(file: str) -> bool:
-            return named(f"{source_name}:{file}") in ids
-
-        return lambda id, source, file: id in ids or source in sources or is_whole_file(file)
+        if source_name in sources:
+            return lambda id, source, place: True
+        return lambda id, source, place: id in ids or source in sources or place in ids
 
 
-def leave_out(pieces: Iterable["Piece"], forgotten: Forgotten, named: Callable[[str], str] = str) -> list["Piece"]:
-    """The pieces, each with what it may hold of what is to be forgotten, as `named`.
+def leave_out(
+    pieces: Iterable["Piece"], forgotten: Forgotten, named: Callable[[str], str] = lambda name: name
+) -> list["Piece"]:
+    """The pieces, each with what it may hold of what is to be forgotten, as `named` says that names are written.
 
     Ids that are made of paths tell the file. Those that documents bring along may be anywhere: all pieces of sources
     with such ids get them.
@@ -69,27 +61,22 @@ def leave_out(pieces: Iterable["Piece"], forgotten: Forgotten, named: Callable[[
     for id in forgotten.ids:
         for place in {id, id.rpartition("#")[0]}:
             places.setdefault(place, []).append(id)
-    return [_left_out(piece, forgotten, places, elsewhere, named) for piece in pieces]
 
+    def left_out(piece: "Piece") -> "Piece":
+        source = piece.source
+        paths = [getattr(source, "dataset", "")] if not piece.files else [file.path for file in piece.files]
+        ids = {id for path in paths for id in places.get(named(f"{source.name}:{path}"), ())}
+        if _own_ids(source):
+            ids.update(elsewhere)
+        said = {source.name, *(file.extra["package"] for file in piece.files if "package" in file.extra)}
+        written = set(map(named, said))
+        any_source = getattr(source, "source_column", None) is not None
+        here = Forgotten(
+            ids=tuple(sorted(ids)), sources=tuple(name for name in forgotten.sources if any_source or name in written)
+        )
+        return piece.model_copy(update={"forgotten": here}) if here else piece
 
-def _left_out(
-    piece: "Piece",
-    forgotten: Forgotten,
-    places: dict[str, list[str]],
-    elsewhere: list[str],
-    named: Callable[[str], str],
-) -> "Piece":
-    source = piece.source
-    files = [file.path for file in piece.files] if piece.files else [getattr(source, "dataset", "")]
-    ids = {id for path in files for id in places.get(named(f"{source.name}:{path}"), ())}
-    if _own_ids(source):
-        ids.update(elsewhere)
-    said = {named(name) for name in (source.name, *(f.extra["package"] for f in piece.files if "package" in f.extra))}
-    any_source = getattr(source, "source_column", None) is not None
-    here = Forgotten(
-        ids=tuple(sorted(ids)), sources=tuple(name for name in forgotten.sources if any_source or name in said)
-    )
-    return piece.model_copy(update={"forgotten": here}) if here else piece
+    return [left_out(piece) for piece in pieces]
 
 
 def _own_ids(source: Any) -> bool:

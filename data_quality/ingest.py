@@ -233,15 +233,16 @@ def ingest_piece(
     skipped = SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error", named)
     rows: list[tuple[str, int, int, int, int, str]] = []
     files = 0  # a file counts where it begins
-    is_forgotten = (piece.forgotten or Forgotten()).test(piece.source.name, named)
+    is_forgotten = (piece.forgotten or Forgotten()).test(named(piece.source.name))
     with ShardWriter(directory, piece.shards.max_rows, piece.shards.max_bytes) as writer, skipped:
         for file, size, sha256, range, reading in _readings(piece):
             records = documents = skips = 0
+            place = named(f"{piece.source.name}:{file}")
             for item in _until_error(reading):
                 if isinstance(item, Record):
                     records += 1
                     made = make_document(item, file, piece.source, range.records_before if range else 0, named)
-                    if isinstance(made, Document) and is_forgotten(made.id, made.source, file):
+                    if isinstance(made, Document) and is_forgotten(made.id, made.source, place):
                         made = Skip(REASON, made.id, item.line, item.number)
                     if isinstance(made, Document):
                         writer.add(made)

@@ -4,6 +4,7 @@ from typing import Any
 
 from tasks import home
 from tasks.files import read_json
+from tasks.lineage import manifest_of
 from tasks.shared import open_store
 from tasks.stage import sidecar
 from tasks.store import Artifact, Store
@@ -46,33 +47,25 @@ def lineage(store: Store, artifact: Artifact) -> list[dict[str, Any]]:
     """Everything an artifact was made from, depth first; what was shown before is not followed again."""
     steps: list[dict[str, Any]] = []
     seen: set[str] = set()
-
-    def visit(stage: str, key: str, role: str, depth: int) -> None:
-        step: dict[str, Any] = {
-            "stage": stage,
-            "key": key,
-            "depth": depth,
-            "role": role,
-            "note": f"({role})" if role else "",
-        }
+    waiting = [(artifact.stage, artifact.key, "", 0)]  # no recursion: every night may add to a line of ancestors
+    while waiting:
+        stage, key, role, depth = waiting.pop()
+        note = f"({role})" if role else ""
+        step: dict[str, Any] = {"stage": stage, "key": key, "depth": depth, "role": role, "note": note}
         steps.append(step)
         if key in seen:
             step["note"] += " see above"
-            return
+            continue
         seen.add(key)
-        path = store.artifacts / stage / key / "manifest.json"
-        if not path.exists():
+        manifest = manifest_of(store, stage, key)
+        if manifest is None:
             step["note"] += " collected"
-            return
-        manifest = read_json(path)
+            continue
         if stage == "ingest":
             files = manifest["counts"].get("files", 0)
             step["note"] += f" {files:,} source files in {len(manifest['parts'])} pieces"
-        for name, inputs in manifest["inputs"].items():
-            for item in inputs:
-                visit(item["stage"], item["key"], name, depth + 1)
-
-    visit(artifact.stage, artifact.key, "", 0)
+        before = [(i["stage"], i["key"], name, depth + 1) for name, of in manifest["inputs"].items() for i in of]
+        waiting += reversed(before)
     return steps
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from flows import services
 from flows.loading import ConfigError
-from tasks.card import CARD, CARDED, facts, write_card
+from tasks.card import CARD, CARDED, facts, put_card, write_card
 from tasks.exports import stored
 from tasks.files import read_json
 from tasks.finetune import SUMMARY
@@ -29,10 +29,11 @@ def model_card(name: str, register: bool) -> dict[str, Any]:
     """
     store = open_store()
     model = _best(store, store.resolve(name))
-    text = write_card(store, model)
+    said = facts(store, model)
+    text = put_card(model, said)
     registered = _renew(model, text) if register else []
     name = f"{model.stage}/{model.key}"
-    return {"artifact": name, "card": text, "facts": facts(store, model), "registered": registered}
+    return {"artifact": name, "card": text, "facts": said, "registered": registered}
 
 
 def card_for_export(folder: Path, out: Path) -> None:

@@ -1,14 +1,9 @@
 """What a model has read, from its lineage: its own training, and those of the models that it went on from."""
 
-from collections.abc import Iterator
-
 from flows.loading import ConfigError
 from tasks.exam_training import Training
-from tasks.recipe import same_content
+from tasks.lineage import GOES_ON_FROM, ancestors, same_content
 from tasks.store import Artifact, Store
-
-BEFORE = ("init_from", "model")
-"""Inputs by which a stage names the model that it goes on from."""
 
 
 def lineage_of(store: Store, model: Artifact, exam: str) -> tuple[list[Training], tuple[str, ...]]:
@@ -19,15 +14,16 @@ def lineage_of(store: Store, model: Artifact, exam: str) -> tuple[list[Training]
     """
     read: list[Training] = []
     unknown: list[str] = []
-    for artifact in _back(store, model, exam):
+    for artifact in ancestors(store, model, GOES_ON_FROM):
         inputs = artifact.manifest()["inputs"]
+        before = [_one(store, artifact, name, model, exam) for name in GOES_ON_FROM if inputs.get(name)]
         if {"tokens", "split"} <= set(inputs):
             tokens, split = (_one(store, artifact, name, model, exam) for name in ("tokens", "split"))
             corpus = _one(store, tokens, "corpus", model, exam)
             mixture = _one(store, artifact, "mixture", model, exam) if inputs.get("mixture") else None
             counts = artifact.counts()
             read.append(Training(tokens, split, corpus, mixture, counts["tokens"] if "steps" in counts else None))
-        elif not any(inputs.get(name) for name in BEFORE):
+        elif not before:
             unknown.append(artifact.name)
     if not read:
         raise ConfigError(
@@ -35,19 +31,6 @@ def lineage_of(store: Store, model: Artifact, exam: str) -> tuple[list[Training]
             " trained on tokens of this store"
         )
     return read, tuple(unknown)
-
-
-def _back(store: Store, model: Artifact, exam: str) -> Iterator[Artifact]:
-    """The model and those before it."""
-    left, seen = [model], set()
-    while left:
-        artifact = left.pop(0)
-        if artifact.key in seen:
-            continue
-        seen.add(artifact.key)
-        yield artifact
-        inputs = artifact.manifest()["inputs"]
-        left += [_one(store, artifact, name, model, exam) for name in BEFORE if inputs.get(name)]
 
 
 def _one(store: Store, artifact: Artifact, name: str, model: Artifact, exam: str) -> Artifact:

@@ -31,7 +31,7 @@ def forget(ids: Sequence[str], sources: Sequence[str], why: str, *, with_twins: 
     """Mark documents: written down first, then looked at.
 
     Args:
-        ids: whole ids; `source:path` means all documents of a file.
+        ids: whole ids, as their sources or as the store writes them; `source:path` means all documents of a file.
         sources: names of sources, all of whose documents are meant.
         with_twins: mark near-twins, too.
         unseen: mark what this store has never read as well.
@@ -42,6 +42,7 @@ def forget(ids: Sequence[str], sources: Sequence[str], why: str, *, with_twins: 
 
     Raises:
         StoreError: nothing is named, or something that was never read; nothing is marked then.
+        UsageError: an id holds personal data, which was hashed with another key than that in the environment.
     """
     store = open_store()
     if not ids and not sources:
@@ -51,7 +52,7 @@ def forget(ids: Sequence[str], sources: Sequence[str], why: str, *, with_twins: 
     start = descent.holders(wanted)
     held = frozenset().union(*start.values())
     if not unseen:
-        _refuse_unseen(wanted, held, bool(start))
+        _refuse_unseen(wanted, held, bool(start), descent)
     twins = near_twins(descent, held)
     if with_twins and twins:
         wanted = wanted.model_copy(update={"ids": tuple(sorted({*wanted.ids, *(twin["id"] for twin in twins)}))})
@@ -70,9 +71,10 @@ def forget(ids: Sequence[str], sources: Sequence[str], why: str, *, with_twins: 
     }
 
 
-def _refuse_unseen(wanted: Forgotten, held: Ids, anything: bool) -> None:
-    places = {id.rpartition("#")[0] for id in held}
-    missing = [id for id in wanted.ids if id not in held and id not in places]
+def _refuse_unseen(wanted: Forgotten, held: Ids, anything: bool, descent: Descent) -> None:
+    there = held | {id.rpartition("#")[0] for id in held}
+    writings = descent.writings()
+    missing = [id for id in wanted.ids if not any(written(id) in there for written in writings)]
     if missing:
         more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
         raise StoreError(

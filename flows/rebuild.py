@@ -47,8 +47,8 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
     """
     store = open_store(resources.store)
     artifact = store.resolve(name)
-    _refuse_forgotten(store, artifact)
     steps = recipe(store, artifact)
+    _refuse_forgotten(store, steps)
     place = home.home() / "rebuild" / artifact.key[:12]
     if (place / RESULT).exists():
         shutil.rmtree(place)
@@ -57,7 +57,7 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
     with use_run(run):
         made: dict[str, Artifact] = {}
         for step in steps:
-            compared = _again(run, step, made)
+            compared = _again(store, run, step, made)
             stages.append(compared)
             if not compared["equal"] and (not go_on or compared["rebuilt"] is None):
                 break
@@ -78,17 +78,19 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
     return answer
 
 
-def _refuse_forgotten(store: Store, artifact: Artifact) -> None:
-    """To build it as it was would read again what nobody is to read any more."""
-    asked = {**noted(store, "derived"), **noted(store, "retired")}.get((artifact.stage, artifact.key))
-    if asked is not None:
+def _refuse_forgotten(store: Store, steps: list[Step]) -> None:
+    """To build it as it was would read again what nobody is to read any more, also where the model learned nothing from
+    it."""
+    asked = {**noted(store, "derived"), **noted(store, "retired")}
+    found = next((name for step in steps if (name := asked.get((step.artifact.stage, step.artifact.key)))), None)
+    if found is not None:
         raise ConfigError(
-            f"{artifact.name} was made from documents that are to be forgotten (request {asked}, `textmill forget "
-            "--list`): it is not built again; run its flow, which leaves them out"
+            f"{steps[-1].artifact.name} was made from documents that are to be forgotten (request {found}, `textmill "
+            "forget --list`): it is not built again; run its flow, which leaves them out"
         )
 
 
-def _again(run: Run, step: Step, made: dict[str, Artifact]) -> dict[str, Any]:
+def _again(store: Store, run: Run, step: Step, made: dict[str, Artifact]) -> dict[str, Any]:
     """Call one stage again; `made` gets what came out under the key that it had before."""
     before, config = step.artifact, step.config()
     compared: dict[str, Any] = {"stage": before.stage, "key": before.key, "digest": before.digest, "rebuilt": None}
@@ -106,6 +108,7 @@ def _again(run: Run, step: Step, made: dict[str, Artifact]) -> dict[str, Any]:
     made[before.key] = now
     compared |= {"rebuilt": now.digest, "equal": now.digest == before.digest}
     if not compared["equal"]:
+        store.fetch_parts(before)
         compared |= {"why": reasons(step, now), "files": _files(before, now)}
     return compared
 

@@ -9,7 +9,7 @@ from flows.loading import ConfigError
 from tasks.descent import Derived, Descent, registered_as
 from tasks.exam_training import Training
 from tasks.exports import exports_of
-from tasks.forgotten import request_for
+from tasks.forgotten import Request, request_for, standing
 from tasks.shared import open_store
 from tasks.store import Store, StoreError
 from tasks.tables import rows
@@ -24,13 +24,17 @@ def trace(document: str) -> dict[str, Any]:
         `document`, `request` (the request to forget it, or None), and lists of `models`, `tokenizers`, `figures` and
         `data`: each with `artifact`, `aliases`, `registered` and `exports`.
 
+    Args:
+        document: its id, as its source or as the store writes it.
+
     Raises:
         StoreError: no reading of sources in this store holds a document of that id.
+        UsageError: the id holds personal data, which was hashed with another key than that in the environment.
     """
     store = open_store()
     descent = Descent(store)
     start = descent.decided(document) or descent.holders(Forgotten(ids=(document,)))
-    request = request_for(store, document)
+    request = _request_for(store, descent, document)
     if not start:
         asked = f"; {request} asks to forget it" if request else ""
         raise StoreError(
@@ -39,6 +43,18 @@ def trace(document: str) -> dict[str, Any]:
         )
     derived = descent.derived(start)
     return {"document": document, "request": str(request) if request else None, **grouped(store, derived)}
+
+
+def _request_for(store: Store, descent: Descent, document: str) -> Request | None:
+    asked = standing(store)
+    if not asked:
+        return None
+    found = (request_for(asked, document, named=written) for written in [_as_it_is, *descent.writings()])
+    return next(filter(None, found), None)
+
+
+def _as_it_is(name: str) -> str:
+    return name
 
 
 def grouped(store: Store, derived: list[Derived]) -> dict[str, list[dict[str, Any]]]:
@@ -106,9 +122,9 @@ def documents_of(name: str, out: Path | None) -> dict[str, Any]:
     store = open_store()
     model = store.resolve(name)
     trainings, unknown = lineage_of(store, model, name)
-    read = [_read(training) for training in trainings]
+    read = [_read(store, training) for training in trainings]
     if out is not None:
-        _write(trainings, out)
+        _write(store, trainings, out)
     shown = [{"corpus": t.corpus.name, "split": t.split.name, **of} for t, of in zip(trainings, read, strict=True)]
     return {"model": f"{model.stage}/{model.key}", "trainings": shown, "unknown": list(unknown)}
 
@@ -121,7 +137,8 @@ _DOCUMENTS = """
 _MIXTURE = "JOIN (FROM read_parquet($mixture) WHERE copies > 0) m ON m.id = d.id"
 
 
-def _query(training: Training) -> tuple[str, dict[str, Any]]:
+def _query(store: Store, training: Training) -> tuple[str, dict[str, Any]]:
+    store.fetch_parts(training.corpus)
     given: dict[str, Any] = {
         "documents": [str(shard.path) for shard in training.corpus.shards()],
         "split": str(training.split.file("split.parquet")),
@@ -132,8 +149,8 @@ def _query(training: Training) -> tuple[str, dict[str, Any]]:
     return _DOCUMENTS.format(copies="m.copies", mixture=_MIXTURE), given
 
 
-def _read(training: Training) -> dict[str, Any]:
-    query, given = _query(training)
+def _read(store: Store, training: Training) -> dict[str, Any]:
+    query, given = _query(store, training)
     sources = rows(
         f"SELECT source, count(*) AS documents, sum(bytes)::BIGINT AS bytes FROM ({query}) GROUP BY ALL ORDER BY ALL",
         given,
@@ -147,7 +164,7 @@ def _read(training: Training) -> dict[str, Any]:
     }
 
 
-def _write(trainings: list[Training], out: Path) -> None:
+def _write(store: Store, trainings: list[Training], out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -156,7 +173,7 @@ def _write(trainings: list[Training], out: Path) -> None:
     schema = pa.schema([("id", pa.string()), ("source", pa.string()), ("copies", pa.int64()), ("training", pa.int64())])
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for number, training in enumerate(trainings):
-            query, given = _query(training)
+            query, given = _query(store, training)
             found = rows(f"SELECT id, source, copies FROM ({query}) ORDER BY id", given)
             writer.write_table(pa.Table.from_pylist([{**row, "training": number} for row in found], schema=schema))
 

@@ -9,8 +9,8 @@ from data_quality.pii import redact
 from data_quality.rules import Ruleset
 from flows.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
 from tasks.filter import DROPPED
-from tasks.forgotten import request_for
-from tasks.pii import PiiRequest, namer
+from tasks.forgotten import as_written, request_for, standing
+from tasks.lineage import ancestors
 from tasks.run import Resources
 from tasks.shared import open_store
 from tasks.store import Artifact, Store, StoreError
@@ -24,7 +24,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     """What was decided about a document, with the evidence.
 
     Args:
-        document: its id; a part of one is enough where it is unambiguous.
+        document: its id, as its source or as the corpus writes it; a part of one is enough where it is unambiguous.
         corpus: a `filter_corpus` artifact; None means the newest.
 
     Raises:
@@ -43,8 +43,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     assert shard is not None
     decision = _decision(decisions, shard, id)
     answer: dict[str, Any] = {"document": id, "corpus": kept.name, **decision}
-    request = request_for(store, id)
-    answer["request"] = str(request) if request else None  # it still is in this corpus: the next one is without it
+    answer["request"] = _request(store, kept, id)  # it still is in this corpus: the next one is without it
     answer["rules"] = _findings(decisions, shard, id)
     answer["contamination"] = _contamination(decisions, decision)
     answer["text"] = _text(kept, shard, id, decision["kept"])
@@ -93,19 +92,22 @@ def _shown(value: Any) -> str:
 
 
 def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -> str:
-    """The id that a person means by an id or a part of one. A whole id is found at once, a part by reading all ids."""
+    """The id that a person means by an id or a part of one, as it is written or as its source has it. A whole id is
+    found at once, a part by reading all ids."""
     if shard_of(decisions, document) is not None:
         return document
+    ingest = _reading(store, kept)
+    written = as_written(ingest.manifest())(document) if ingest else document
+    if written != document and shard_of(decisions, written) is not None:
+        return written
     tables = [str(table.path) for table in with_parts(decisions).shards()]
-    found = rows("SELECT id FROM read_parquet(?) WHERE contains(id, ?) ORDER BY id LIMIT 9", [tables, document])
+    query = (
+        "SELECT id FROM read_parquet($tables) WHERE contains(id, $part) OR contains(id, $written) ORDER BY id LIMIT 9"
+    )
+    found = rows(query, {"tables": tables, "part": document, "written": written})
     if len(found) > 1:
         raise StoreError(f"{document!r} is part of several ids:\n  " + "\n  ".join(row["id"] for row in found[:8]))
     if not found:
-        ingest = _ancestor(store, kept, "ingest")
-        names = ingest.manifest()["config"].get("names") if ingest else None
-        written = namer(names and PiiRequest.model_validate(names))(document)  # an id as the source has it
-        if written != document and shard_of(decisions, written) is not None:
-            return written
         skipped = _skipped(ingest, written)
         raise StoreError(skipped or f"no document {document!r} in {kept.name}, and no skipped record of that name")
     return str(found[0]["id"])
@@ -113,16 +115,24 @@ def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -
 
 def _forgotten(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None:
     """The answer about a document that was not read since it is to be forgotten; its id is all that is left of it."""
-    ingest = _ancestor(store, kept, "ingest")
+    ingest = _reading(store, kept)
     if ingest is None:
         return None
-    asked = [str(ingest.file("skipped.parquet")), REASON, redact(document)]
+    id = as_written(ingest.manifest())(document)
+    asked = [str(ingest.file("skipped.parquet")), REASON, redact(id)]
     found = rows("SELECT detail FROM read_parquet(?) WHERE reason = ? AND detail = ? LIMIT 1", asked)
     if not found:
         return None
-    request = request_for(store, document)
-    said = str(request) if request else "a request that was withdrawn since"
-    return {"document": document, "corpus": kept.name, "kept": False, "reason": REASON, "request": said, "text": ""}
+    said = _request(store, kept, id) or "a request that was withdrawn since"
+    return {"document": id, "corpus": kept.name, "kept": False, "reason": REASON, "request": said, "text": ""}
+
+
+def _request(store: Store, kept: Artifact, id: str) -> str | None:
+    """The request to forget a document, in words."""
+    asked = standing(store)
+    ingest = _reading(store, kept) if asked else None
+    found = request_for(asked, id, named=as_written(ingest.manifest()) if ingest else str)
+    return str(found) if found else None
 
 
 def _decision(decisions: Artifact, shard: int, id: str) -> dict[str, Any]:
@@ -218,16 +228,9 @@ def _has(table: Path, id: str, condition: str) -> bool:
     return bool(rows(f"SELECT 1 FROM read_parquet(?) WHERE id = ? AND {condition}", [str(table), id]))
 
 
-def _ancestor(store: Store, artifact: Artifact, stage: str) -> Artifact | None:
-    """The nearest artifact of a stage on the way back to the sources."""
-    waiting = [artifact]
-    while waiting:
-        current = waiting.pop(0)
-        if current.stage == stage:
-            return current
-        for inputs in current.manifest()["inputs"].values():
-            waiting += [a for i in inputs if (a := store.find(i["stage"], i["key"])) is not None]
-    return None
+def _reading(store: Store, kept: Artifact) -> Artifact | None:
+    """The ingest that a corpus was made from."""
+    return next((artifact for artifact in ancestors(store, kept) if artifact.stage == "ingest"), None)
 
 
 def _descendants(store: Store, artifact: Artifact, stage: str) -> list[Artifact]:

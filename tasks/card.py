@@ -10,7 +10,7 @@ from tasks.card_data import corpora, stated_license
 from tasks.card_figures import costs, reached
 from tasks.card_page import page
 from tasks.files import read_json
-from tasks.recipe import ancestors
+from tasks.lineage import GOES_ON_FROM, ancestors
 from tasks.store import RUN_DIRECTORY, Artifact, Store, StoreError
 
 CARD = "README.md"
@@ -20,7 +20,6 @@ CARDED = (
 """Stages whose artifacts are models that people use."""
 SETS = ("labelled", "labelled_set", "adopt_labelled", "pairs")
 TOKENIZERS = ("train_tokenizer", "pair_tokenizer")
-FROM = ("init_from", "model")
 
 
 def card(store: Store, model: Artifact) -> str:
@@ -53,7 +52,9 @@ def facts(store: Store, model: Artifact) -> dict[str, Any]:
         "settings": manifest["config"],
         "libraries": manifest["libraries"],
         "environment": manifest.get("environment", {}),
-        "base": [f"{each['stage']}/{each['key'][:12]}" for name in FROM for each in manifest["inputs"].get(name, [])],
+        "base": [
+            f"{each['stage']}/{each['key'][:12]}" for name in GOES_ON_FROM for each in manifest["inputs"].get(name, [])
+        ],
         "corpora": corpora(store, lineage),
         "sets": [_set(store, each) for each in lineage if each.stage in SETS],
         "tokenizers": [_tokenizer(each) for each in lineage if each.stage in TOKENIZERS],
@@ -65,7 +66,12 @@ def facts(store: Store, model: Artifact) -> dict[str, Any]:
 
 def write_card(store: Store, model: Artifact) -> str:
     """Make the card anew, put it into the artifact's `_run/`, and return it."""
-    text = card(store, model)
+    return put_card(model, facts(store, model))
+
+
+def put_card(model: Artifact, said: dict[str, Any]) -> str:
+    """The same of facts that are known."""
+    text = page(said)
     folder = model.path / RUN_DIRECTORY
     folder.mkdir(exist_ok=True)
     draft = folder / f".{CARD}.tmp"

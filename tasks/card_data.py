@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from tasks.files import read_json
+from tasks.lineage import ancestors, manifest_of
 from tasks.profile import PROFILE
-from tasks.recipe import ancestors
 from tasks.store import Artifact, Store
 
 NOT_RECORDED = "not recorded"
@@ -61,8 +61,7 @@ def _sources(store: Store, ingest: Artifact) -> list[dict[str, Any]]:
                 "license": licenses.get(source["name"], NOT_RECORDED),
             },
         )
-        path = store.artifacts / part["stage"] / part["key"] / "manifest.json"
-        counts = read_json(path)["counts"] if path.exists() else {}
+        counts = (manifest_of(store, part["stage"], part["key"]) or {}).get("counts", {})
         for name in ("files", "documents", "text_bytes"):
             row[name] += counts.get(name, 0)
     return list(found.values())
@@ -70,16 +69,20 @@ def _sources(store: Store, ingest: Artifact) -> list[dict[str, Any]]:
 
 def _licenses(store: Store, made: Artifact) -> dict[str, str]:
     """Licences by source, as they were last stated of this content: stating one makes a new artifact of it."""
-    same = [other for other in store.list(made.stage) if other.digest == made.digest]
-    newest = max(same, key=lambda other: (other.path / "manifest.json").stat().st_mtime_ns, default=made)
-    return dict(newest.manifest()["config"].get("licenses", {}))
+    return dict(_same_content(store, made)[-1].manifest()["config"].get("licenses", {}))
 
 
 def stated_license(store: Store, made: Artifact) -> str:
     """The licence of a labelled set or of pairs, as it was last stated of this content."""
-    same = [made, *(other for other in store.list(made.stage) if other.digest == made.digest)]
-    stated = [config["license"] for other in same if (config := other.manifest()["config"]).get("license")]
+    configs = [other.manifest()["config"] for other in _same_content(store, made)]
+    stated = [config["license"] for config in configs if config.get("license")]
     return str(stated[-1]) if stated else NOT_RECORDED
+
+
+def _same_content(store: Store, made: Artifact) -> list[Artifact]:
+    """All artifacts of the content, the newest last."""
+    same = [other for other in store.list(made.stage) if other.digest == made.digest] or [made]
+    return sorted(same, key=lambda other: (other.path / "manifest.json").stat().st_mtime_ns)
 
 
 def _profile(store: Store, decisions: list[Artifact]) -> dict[str, Any]:

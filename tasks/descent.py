@@ -5,7 +5,7 @@ a model learned from a document only if it is in the training split and, with a 
 told (a page with excerpts, a figure over a corpus) counts as made from all that its inputs hold.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 from data_quality.forgotten import Forgotten
 from tasks.decide import INDEX, hash_of
 from tasks.files import read_json
+from tasks.forgotten import as_written
 from tasks.journal import JOURNAL, read_events
+from tasks.lineage import GOES_ON_FROM, inputs_first, manifest_of
 from tasks.shared import SharedStore
 from tasks.store import RUN_DIRECTORY, Artifact, Store
 from tasks.tables import rows
@@ -31,7 +33,7 @@ FIGURES = (
     "evaluate", "exam", "held_out", "losses", "leaderboard", "compare", "finetune_summary", "search", "search_trial",
     "study", "predict_loss", "scaling_table", "size_and_data", "report", "profile",
 )  # fmt: skip
-BEFORE = ("init_from", "model", "tokenizer", "source", "target")
+BEFORE = (*GOES_ON_FROM, "tokenizer", "source", "target")
 """Inputs by which a training goes on from what was learned before."""
 
 
@@ -61,17 +63,28 @@ class Descent:
         self.manifests = {manifest["key"]: manifest for manifest in _manifests(self.store)}
         self._by_content = {(m["stage"], m["digest"]): key for key, m in self.manifests.items()}
 
+    def writings(self) -> list[Callable[[str], str]]:
+        """How every reading of sources in the store writes ids: a document may be asked for by its source's own id."""
+        return [as_written(manifest) for manifest in self.manifests.values() if manifest["stage"] == "ingest"]
+
     def holders(self, wanted: Forgotten) -> dict[str, Ids]:
-        """The key of every reading of sources that holds some of the documents, and which; every id is looked at."""
+        """The key of every reading of sources that holds some of the documents, and which, as it writes their ids;
+        every id is looked at.
+
+        Raises:
+            UsageError: a name holds personal data, which was hashed with another key than that in the environment.
+        """
         found: dict[str, Ids] = {}
         held: dict[str, Ids] = {}
         for key, manifest in self.manifests.items():
             if manifest["stage"] != "ingest":
                 continue
-            self.store.fetch_parts(self._artifact(key))
+            here = self._here(manifest)
+            self.store.fetch_parts(Artifact("ingest", key, manifest["digest"], here))
+            written = wanted.named(as_written(manifest))
             for part in manifest["parts"]:
                 if part["key"] not in held:
-                    held[part["key"]] = _present(self.store.artifacts / part["stage"] / part["key"], wanted)
+                    held[part["key"]] = _present(self.store.artifacts / part["stage"] / part["key"], written)
             found[key] = frozenset().union(*(held[part["key"]] for part in manifest["parts"]))
         return {key: ids for key, ids in found.items() if ids}
 
@@ -79,22 +92,26 @@ class Descent:
         """As `holders` of one document, without a look at all ids: by the index of every corpus that it is in."""
         found: dict[str, Ids] = {}
         for manifest in self.manifests.values():
-            if manifest["stage"] != "filter_corpus" or not _decided(
-                self._input(manifest, "decisions"), frozenset({id})
-            ):
+            decisions = self._input(manifest, "decisions") if manifest["stage"] == "filter_corpus" else None
+            if decisions is None:
                 continue
-            before = [self._known(each) for each in manifest["inputs"]["corpus"]]
-            while before and before[0] is not None:
-                found[before[0]] = frozenset({id})
-                before = [self._known(each) for each in self.manifests[before[0]]["inputs"].get("corpus", [])]
+            before: list[str] = []
+            known = [self._known(each) for each in manifest["inputs"]["corpus"]]
+            while known and known[0] is not None and known[0] not in before:
+                before.append(known[0])
+                known = [self._known(each) for each in self.manifests[before[-1]]["inputs"].get("corpus", [])]
+            read = [self.manifests[key] for key in before if self.manifests[key]["stage"] == "ingest"]
+            ids = frozenset({as_written(read[0])(id) if read else id})
+            if _decided(self.store, decisions, ids):
+                found |= dict.fromkeys(before, ids)
         return found
 
     def derived(self, start: Mapping[str, Ids]) -> list[Derived]:
         """Everything that was made from what `start` (keys of artifacts, and which documents each holds) holds, itself
-        included: inputs before what was made of them."""
+        included whatever its tables say: inputs before what was made of them."""
         holds: dict[str, Ids] = {}
         passed: dict[str, Ids] = {}  # what an artifact hands on to those that read it
-        for key in self._in_order():
+        for key in inputs_first(self.manifests, self._inputs):
             manifest = self.manifests[key]
             given = {
                 name: [passed.get(self._known(each) or "", NONE) for each in of]
@@ -102,6 +119,9 @@ class Descent:
             }
             everything = frozenset().union(*(ids for of in given.values() for ids in of))
             holds[key], passed[key] = self._seen(manifest, given, everything | start.get(key, NONE))
+            if key in start:
+                holds[key] |= start[key]
+                self.scored.discard(key)
         return [Derived(self._artifact(key), ids, self._kind(key)) for key, ids in holds.items() if ids]
 
     def _kind(self, key: str) -> str:
@@ -116,15 +136,16 @@ class Descent:
         """What of some documents, which its inputs hold, an artifact holds, and what it hands on."""
         if not ids:
             return NONE, NONE
-        path, stage, inputs = self._here(manifest), manifest["stage"], manifest["inputs"]
+        stage, inputs = manifest["stage"], manifest["inputs"]
         if stage == "filter_corpus":  # it holds the dropped ones as well, and nothing reads them there
-            decided = _decided(self._input(manifest, "decisions"), ids)
+            decisions = self._input(manifest, "decisions")
+            decided = dict.fromkeys(ids, True) if decisions is None else _decided(self.store, decisions, ids)
             return frozenset(decided), frozenset(id for id, kept in decided.items() if kept)
         if stage == "split":
-            found = _where(path / "split.parquet", ids, "true")
+            found = _where(self._here(manifest) / "split.parquet", ids, "true")
             return found, found
         if stage in ("mixture", "subset"):
-            found = _where(path / "copies.parquet", ids, "copies > 0")
+            found = _where(self._here(manifest) / "copies.parquet", ids, "copies > 0")
             return found, found
         if ({"split", "tokens"} <= set(inputs) and stage in MODELS) or stage in TOKENIZERS:
             before = frozenset().union(*(each for name in BEFORE for each in given.get(name, [])))
@@ -133,7 +154,7 @@ class Descent:
                 trained = _where(self._file(manifest, "mixture", "copies.parquet"), trained, "copies > 0")
             return trained | before, trained | before
         if stage == "labelled":
-            found = _examples(path, ids, ("train", "valid", "test"))
+            found = _examples(self._here(manifest), ids, ("train", "valid", "test"))
             return found, found
         if "examples" in inputs and stage in MODELS:
             before = frozenset().union(*(each for name in BEFORE for each in given.get(name, [])))
@@ -142,22 +163,8 @@ class Descent:
                 self.scored.add(manifest["key"])
         return ids, ids
 
-    def _in_order(self) -> Iterator[str]:
-        """Keys, inputs before what was made of them."""
-        done: set[str] = set()
-        for last in self.manifests:
-            waiting = [last]
-            while waiting:
-                key = waiting[-1]
-                before = [k for of in self.manifests[key]["inputs"].values() for each in of if (k := self._known(each))]
-                missing = [k for k in before if k not in done and k not in waiting]
-                if missing and key not in done:
-                    waiting.append(missing[0])
-                    continue
-                if key not in done:
-                    done.add(key)
-                    yield key
-                waiting.pop()
+    def _inputs(self, key: str) -> list[str]:
+        return [k for of in self.manifests[key]["inputs"].values() for each in of if (k := self._known(each))]
 
     def _known(self, item: Mapping[str, str]) -> str | None:
         """The key of an input, or of another artifact of its content."""
@@ -201,24 +208,12 @@ def registered_as(store: Store, derived: Iterable[Derived]) -> dict[str, list[st
 
 def _manifests(store: Store) -> Iterator[dict[str, Any]]:
     """Of every artifact but parts; in a shared store also of what only other machines have."""
-    here = set()
-    for path in sorted(store.artifacts.glob("*/*/manifest.json")):
-        if "." in path.parent.parent.name:
-            continue
-        try:
-            manifest = read_json(path)
-            here.add((manifest["stage"], manifest["key"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            continue  # collected since the listing, or broken: it is rebuilt when next needed
-        yield manifest
+    names = {path.parts[-3:-1] for path in store.artifacts.glob("*/*/manifest.json")}
     if isinstance(store, SharedStore):
-        for stage, key, _ in store.remote.published():
-            if (
-                "." not in stage
-                and (stage, key) not in here
-                and (record := store.remote.record(stage, key)) is not None
-            ):
-                yield dict(record.manifest)
+        names |= {(stage, key) for stage, key, _ in store.remote.published()}
+    for stage, key in sorted(names):
+        if "." not in stage and (manifest := manifest_of(store, stage, key)) is not None:
+            yield manifest
 
 
 def _present(part: Path, wanted: Forgotten) -> Ids:
@@ -264,21 +259,20 @@ def _columns(table: Path) -> list[str]:
     return list(pq.read_schema(table).names)
 
 
-def _decided(decisions: Artifact | None, ids: Ids) -> dict[str, bool]:
-    """Whether each document that was decided about is kept; where the decisions are gone, all are."""
-    if decisions is None:
-        return dict.fromkeys(ids, True)
-    tables = [shard.path for shard in decisions.shards()]
-    index = decisions.path / INDEX
-    if len(ids) <= LOOKED_UP and index.exists():  # a few are found in a row group each (tasks/decide.py)
+def _decided(store: Store, decisions: Artifact, ids: Ids) -> dict[str, bool]:
+    """Whether each document that was decided about is kept."""
+    parts, index = decisions.manifest()["parts"], decisions.path / INDEX
+    if len(ids) <= LOOKED_UP and parts and index.exists():  # a few are found in a row group each (tasks/decide.py)
         hashes = ", ".join(f"{hash_of(id)}::UBIGINT" for id in sorted(ids))
-        places = rows(
-            f"SELECT DISTINCT shard FROM read_parquet($index) WHERE hash IN ({hashes})", {"index": str(index)}
-        )
-        if len(tables) == len(decisions.manifest()["parts"]):  # a table of each
-            tables = [tables[place["shard"]] for place in places]
+        query = f"SELECT DISTINCT shard FROM read_parquet($index) WHERE hash IN ({hashes}) ORDER BY shard"
+        places = [row["shard"] for row in rows(query, {"index": str(index)})]
+        found = [store.find(parts[place]["stage"], parts[place]["key"]) for place in places]
+        tables = [shard.path for part in found if part is not None for shard in part.shards()]
+    else:
+        store.fetch_parts(decisions)
+        tables = [shard.path for shard in decisions.shards()]
     if not tables:
         return {}
     query = "SELECT id, kept FROM read_parquet($tables) SEMI JOIN (SELECT unnest($ids) AS id) USING (id)"
-    found = rows(query, {"tables": list(map(str, tables)), "ids": sorted(ids)})
-    return {row["id"]: row["kept"] for row in found}
+    found_rows = rows(query, {"tables": list(map(str, tables)), "ids": sorted(ids)})
+    return {row["id"]: row["kept"] for row in found_rows}

@@ -9,7 +9,7 @@ import getpass
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -69,11 +69,36 @@ def forgotten(store: Store) -> Forgotten:
     )
 
 
-def request_for(store: Store, id: str, source: str = "") -> Request | None:
-    """The first standing request that names a document, all of its file, or its source."""
-    place = id.rpartition("#")[0]
-    sources = {source, id.partition(":")[0]}
-    return next((r for r in standing(store) if id in r.ids or place in r.ids or sources & set(r.sources)), None)
+def request_for(
+    asked: Iterable[Request], id: str, source: str = "", named: Callable[[str], str] = str
+) -> Request | None:
+    """The first request that names a document, all of its file, or its source.
+
+    Args:
+        named: how names are written where the document is: it and the requests may say either form.
+    """
+    ids, sources = {named(id), named(id.rpartition("#")[0])}, {named(source), named(id.partition(":")[0])}
+    return next((r for r in asked if ids & set(map(named, r.ids)) or sources & set(map(named, r.sources))), None)
+
+
+def as_written(reading: Mapping[str, Any]) -> Callable[[str], str]:
+    """How ids and names are written in what was read from sources, by the manifest of that `ingest`.
+
+    The key of hashed names is needed only for a name that holds personal data.
+
+    Raises:
+        UsageError: (what is returned) the key in the environment is not the one that the names were hashed with.
+    """
+    from data_quality.pii_names import Pseudonyms
+    from tasks.pii import PiiRequest, namer
+
+    if (written := reading["config"].get("names")) is None:
+        return str
+    names = PiiRequest.model_validate(written)
+    if names.key_fingerprint is None:
+        return namer(names)
+    without_key = Pseudonyms(names.find.model_copy(update={"style": "tag"}))
+    return lambda name: name if without_key(name) == name else namer(names)(name)
 
 
 def ask(store: Store, ids: Iterable[str], sources: Iterable[str], why: str) -> Request:

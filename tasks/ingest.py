@@ -41,22 +41,20 @@ class IngestRequest(BaseModel):
         Licences are with them, so that they are on record as soon as they are stated; nothing is read again for that.
         """
         licenses = {piece.source.name: piece.source.license for piece in self.pieces if piece.source.license}
-        return {"pieces": self._materials(), **self._names_material(), **({"licenses": licenses} if licenses else {})}
+        pieces = [self.material(piece) for piece in self.pieces]
+        return {"pieces": pieces, **self.names_material(), **({"licenses": licenses} if licenses else {})}
 
-    def part_materials(self) -> list[dict[str, Any]]:
-        """The key materials of the parts that the pieces are read to."""
-        names = self._names_material()
-        return [{**material, **names} for material in self._materials()]
-
-    def _materials(self) -> list[dict[str, Any]]:
-        """The key materials of the pieces, their files named as in the result: MLflow is shown them."""
+    def material(self, piece: Piece) -> dict[str, Any]:
+        """The key material of a piece, its files named as in the result: MLflow is shown it."""
         named = namer(self.names)
-        return [
-            {**material, "files": [[named(path), *rest] for path, *rest in material["files"]]}
-            for material in (piece.key_material for piece in self.pieces)
-        ]
+        material = piece.key_material
+        return {**material, "files": [[named(path), *rest] for path, *rest in material["files"]]}
 
-    def _names_material(self) -> dict[str, Any]:
+    def part_material(self, piece: Piece) -> dict[str, Any]:
+        """The key material of the part that a piece is read to."""
+        return {**self.material(piece), **self.names_material()}
+
+    def names_material(self) -> dict[str, Any]:
         """What decides how names are written; nothing where they stay as they are."""
         return {} if self.names is None else {"names": self.names.model_dump(mode="json")}
 
@@ -72,9 +70,10 @@ def fingerprinted(config: IngestConfig, max_files: int | None = None, names: Pii
     """
     cache = home() / "fingerprints.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)
+    names = names if names and names.find.ids else None
     pieces = leave_out(list_pieces(config, cache), forgotten(current_run().store), namer(names))
     chosen = pieces if max_files is None else _sample(pieces, max_files)
-    return IngestRequest(pieces=tuple(chosen), names=names if names and names.find.ids else None)
+    return IngestRequest(pieces=tuple(chosen), names=names)
 
 
 def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
@@ -90,7 +89,7 @@ def _sample(pieces: list[Piece], max_files: int) -> Iterator[Piece]:
 @stage(version=2)
 def ingest(work: Work, config: IngestRequest) -> None:
     """Read every piece in a process pool; `skipped.parquet` lists what gave no document."""
-    materials = config.part_materials()
+    materials = [config.part_material(piece) for piece in config.pieces]
     earlier = read_before(work.store, config.pieces, materials)
     parts = [
         Part(material, (piece, config.names, former), weight=sum(file.bytes for file in piece.files))

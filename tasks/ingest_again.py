@@ -40,18 +40,18 @@ def read_before(store: Store, pieces: Sequence[Piece], materials: Sequence[dict[
     return found
 
 
-def taken_over(earlier: Path, piece: Piece, directory: Path, named: Callable[[str], str]) -> dict[str, Any] | None:
+def taken_over(
+    earlier: Path, piece: Piece, directory: Path, named: Callable[[str], str] = str
+) -> dict[str, Any] | None:
     """Copy what was read earlier into `directory` and return the part's result; None if it holds a document that is to
-    be forgotten. `named` says how ids and files are written there."""
+    be forgotten. `named` says how names are written, as it did then."""
     import pyarrow.parquet as pq
 
     manifest = read_json(earlier / "manifest.json")
-    # Files as they are called, and as the table names them, where personal data may have been taken out.
     files = [file.path for file in piece.files]
-    files += pq.read_table(earlier / "files.parquet", columns=["file"])["file"].to_pylist()
-    is_forgotten = (piece.forgotten or Forgotten()).test(piece.source.name, named)
-    whole_file = next((file for file in files if is_forgotten("", "", file)), None)
-    if whole_file is not None:
+    files += pq.read_table(earlier / "files.parquet", columns=["file"])["file"].to_pylist()  # a dataset of the hub
+    is_forgotten = (piece.forgotten or Forgotten()).test(named(piece.source.name))
+    if any(is_forgotten("", "", named(f"{piece.source.name}:{file}")) for file in files):
         return None
     for shard in manifest["shards"]:
         table = pq.read_table(earlier / shard["path"], columns=["id", "source"])

@@ -1,7 +1,6 @@
 """How an artifact was made: every stage on the way from the sources to it, from the manifests alone."""
 
 import importlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from tasks.lineage import inputs_first, same_content
 from tasks.stage import STAGES, Stage, sidecar
 from tasks.store import Artifact, Store, StoreError
 
@@ -78,20 +78,13 @@ def recipe(store: Store, artifact: Artifact) -> list[Step]:
         StoreError: something that it was made from is in the store under no key.
     """
     steps: dict[str, Step] = {}
-    waiting = [artifact]  # no recursion: a model that goes on from yesterday's every night has a long line of ancestors
-    begun: dict[str, Step] = {}
-    while waiting:
-        one = waiting[-1]
-        if one.key not in begun:
-            items = one.manifest()["inputs"].items()
-            begun[one.key] = Step(one, {name: [_found(store, one, item) for item in of] for name, of in items})
-        before = [each for of in begun[one.key].inputs.values() for each in of if each.key not in begun]
-        if before:
-            waiting.append(before[0])
-        else:
-            steps.setdefault(one.key, begun[one.key])
-            waiting.pop()
-    return list(steps.values())
+
+    def inputs(one: Artifact) -> list[Artifact]:
+        items = one.manifest()["inputs"].items()
+        steps[one.key] = Step(one, {name: [_found(store, one, item) for item in of] for name, of in items})
+        return [each for of in steps[one.key].inputs.values() for each in of]
+
+    return [steps[one.key] for one in inputs_first([artifact], inputs)]
 
 
 def import_stages() -> None:
@@ -99,29 +92,6 @@ def import_stages() -> None:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if "\n@stage(" in path.read_text(encoding="utf-8"):
             importlib.import_module(f"{__package__}.{path.stem}")
-
-
-def same_content(store: Store, stage: str, key: str, digest: str) -> Artifact | None:
-    """The artifact of a key, or the newest with the same content."""
-    return store.find(stage, key) or max(
-        (other for other in store.list(stage) if other.digest == digest),
-        key=lambda other: (other.path / "manifest.json").stat().st_mtime_ns,
-        default=None,
-    )
-
-
-def ancestors(store: Store, artifact: Artifact) -> Iterator[Artifact]:
-    """The artifact and what it was made from, as far as that is there, the nearest first."""
-    waiting, seen = [artifact], set()
-    while waiting:
-        one = waiting.pop(0)
-        if one.key in seen:
-            continue
-        seen.add(one.key)
-        yield one
-        for items in one.manifest()["inputs"].values():
-            found = (same_content(store, item["stage"], item["key"], item["digest"]) for item in items)
-            waiting += [before for before in found if before is not None]
 
 
 def _found(store: Store, made: Artifact, item: dict[str, str]) -> Artifact:

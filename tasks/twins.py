@@ -30,6 +30,7 @@ def near_twins(descent: Descent, ids: Ids) -> list[dict[str, Any]]:
         return []
     found: dict[str, dict[str, Any]] = {}
     for decisions in _decisions(descent):
+        descent.store.fetch_parts(decisions)
         tables = [str(shard.path) for shard in decisions.shards()]
         if tables:
             for row in rows(_QUERY, {"ids": sorted(ids), "tables": tables}):

@@ -1,6 +1,5 @@
 """Which pieces may hold what is to be forgotten, and that it is left out where they are read."""
 
-import json
 from typing import Any
 
 import pytest
@@ -14,12 +13,9 @@ from tests.data_quality.ingesting import write
 RECORDS = b'{"id": "r1", "text": "one", "from": "a"}\n{"id": "r2", "text": "two", "from": "b"}\n'
 
 
-def pieces_of(*sources: dict[str, Any]) -> list[Piece]:
-    return list_pieces(IngestConfig.model_validate({"sources": list(sources)}))
-
-
 def pieces(tmp_path: Any, *sources: dict[str, Any]) -> dict[str, Piece]:
-    return {piece.source.name: piece for piece in pieces_of(*sources)}
+    found = list_pieces(IngestConfig.model_validate({"sources": list(sources)}))
+    return {piece.source.name: piece for piece in found}
 
 
 @pytest.fixture
@@ -89,30 +85,38 @@ def test_a_record_of_a_file_is_named_by_its_number(tmp_path: Any, records: dict[
     assert ingest_piece(piece, tmp_path / "out")["documents"] == 1
 
 
-@pytest.mark.parametrize("asked_for", ["as the corpus names it", "as the source has it"])
-@pytest.mark.parametrize("kind", ["file", "record", "sender"])
-def test_a_name_without_personal_data_is_forgotten_too(tmp_path: Any, kind: str, asked_for: str) -> None:
+JANE = "jane@example.org"
+
+
+@pytest.mark.parametrize("given", ["as the source has it", "as the corpus writes it"])
+@pytest.mark.parametrize(
+    ("forgotten", "kept"),
+    [
+        ({"ids": (f"{JANE}/1",)}, ["two", "alpha"]),
+        ({"sources": (JANE,)}, ["one", "alpha"]),
+        ({"ids": (f"mails:{JANE}.jsonl",)}, ["alpha"]),
+        ({"ids": (f"texts:{JANE}/a.txt",)}, ["one", "two"]),
+    ],
+)
+def test_names_with_personal_data_may_be_given_in_either_form(
+    tmp_path: Any, given: str, forgotten: dict[str, Any], kept: list[str]
+) -> None:
     import pyarrow.parquet as pq
 
-    jane, john = "jane@example.org", "john@example.org"
     named = Pseudonyms(PiiConfig())
-    if kind == "file":
-        for name in (jane, john):
-            write(tmp_path / f"mails/{name}/1.txt", b"Hello.")
-        source = {"format": "text", "name": "mails", "paths": [str(tmp_path / "mails")]}
-        wanted, gone, stays = {"ids": f"mails:{jane}/1.txt"}, f"mails:{jane}/1.txt", f"mails:{john}/1.txt"
-    else:
-        lines = [json.dumps({"id": f"{name}/1", "from": name, "text": "Hello."}) for name in (jane, john)]
-        write(tmp_path / "mails.jsonl", "\n".join(lines).encode())
-        columns = {"id_column": "id", "source_column": "from"}
-        source = {"format": "jsonl", "name": "mails", "paths": [str(tmp_path / "mails.jsonl")], **columns}
-        wanted, gone, stays = {"ids": f"{jane}/1"} if kind == "record" else {"sources": jane}, f"{jane}/1", f"{john}/1"
-    written = named if asked_for == "as the corpus names it" else str
-    forgotten = Forgotten(**{field: (written(name),) for field, name in wanted.items()})
-    for number, piece in enumerate(leave_out(pieces_of(source), forgotten, named)):
-        assert jane not in str(piece.forgotten)  # it is in the key, which MLflow is shown
-        ingest_piece(piece, tmp_path / f"out-{number}", named=named)
-    shards = sorted(tmp_path.glob("out-*/0*.parquet"))
-    assert [id for shard in shards for id in pq.read_table(shard)["id"].to_pylist()] == [named(stays)]
-    skipped = [row for t in tmp_path.glob("out-*/skipped.parquet") for row in pq.read_table(t).to_pylist()]
-    assert [(row["reason"], row["detail"]) for row in skipped] == [("forgotten", named(gone))]
+    write(tmp_path / f"mails/{JANE}.jsonl", f'{{"id": "{JANE}/1", "text": "one", "from": "a"}}\n'.encode())
+    with (tmp_path / f"mails/{JANE}.jsonl").open("a") as file:
+        file.write(f'{{"id": "{JANE}/2", "text": "two", "from": "{JANE}"}}\n')
+    write(tmp_path / f"texts/{JANE}/a.txt", b"alpha")
+    mails = {"format": "jsonl", "name": "mails", "paths": [str(tmp_path / "mails")]}
+    texts = {"format": "text", "name": "texts", "paths": [str(tmp_path / "texts")]}
+    made = pieces(tmp_path, {**mails, "id_column": "id", "source_column": "from"}, texts)
+    wanted = Forgotten(**forgotten)
+    wanted = wanted if given == "as the source has it" else wanted.named(named)
+    found = []
+    for number, piece in enumerate(leave_out(made.values(), wanted, named)):
+        assert JANE not in str(piece.key_material.get("forgotten"))
+        result = ingest_piece(piece, tmp_path / f"{number}", named=named)
+        for shard in result["shards"]:
+            found += pq.read_table(tmp_path / f"{number}" / shard["name"])["text"].to_pylist()
+    assert found == kept

@@ -148,6 +148,8 @@ def test_a_dropped_document_retires_no_model(home: Path) -> None:
     dropped = min({TWIN, KEPT} - {one})
     answer = said(home, "forget", dropped)
     assert answer["models"] == answer["tokenizers"] == []
+    with pytest.raises(ConfigError, match="it is not built again; run its flow"):
+        rebuild("pretrain", Resources(), go_on=False, keep=False, quiet=True)  # it would read the document once more
     made = refresh(home)
     assert made["states"]["train_tokenizer (pinned)"] == "cached"  # type: ignore[index]
     assert dropped not in ids(made["raw"])
@@ -165,6 +167,17 @@ def test_a_source_a_file_and_a_list(home: Path, tmp_path: Path) -> None:
     said(home, "forget", "--withdraw", marked["request"])
     assert len([id for id in read(home) if id.startswith("harbours:")]) == 26
     assert "withdrawn" in textmill(home, "forget", "--list").stdout
+
+
+def test_what_was_found_when_it_was_marked_is_retired_though_the_way_to_it_is_gone(home: Path) -> None:
+    marked = said(home, "forget", "--source", "harbours")
+    artifacts = home / "home/store/artifacts"
+    for stage in ("ingest", "ingest.piece"):
+        shutil.rmtree(artifacts / stage)
+    retired = said(home, "forget", "--retire")
+    assert marked["models"]
+    assert {row["artifact"] for row in retired["models"]} == {row["artifact"] for row in marked["models"]}
+    assert PIN in retired["aliases"]
 
 
 def test_only_pieces_that_hold_it_are_read_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from tasks.integrity import checksum_of
 from tasks.progress import Display
 from tasks.recipe import Step, recipe
 from tasks.run import Resources, Run, use_run
+from tasks.shared import open_store
 from tasks.stage import STAGES, Stage
 from tasks.store import Artifact, Store, StoreError
 from tests.flows.exam_home import make_store
@@ -112,6 +113,22 @@ def test_other_code_is_the_reason_and_what_is_behind_waits(chain: list[Artifact]
     assert "in more.json" in describe(answer)
     assert Path(answer["store"]).exists()  # so that one can look
     assert again(chain[0].name)["store"] is None
+
+
+def test_another_machine_of_a_shared_store_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_code: None
+) -> None:
+    """It has no part of what the first machine built until it compares them."""
+    monkeypatch.setenv("TEXTMILL_STORE", f"file://{tmp_path / 'shared'}")
+    with monkeypatch.context() as before:
+        before.setenv("TEXTMILL_HOME", str(tmp_path / "first"))
+        before.setitem(STAGES, "squares", squares)
+        with use_run(Run(open_store(), ONE, Display(quiet=True))):
+            squared = squares(NumbersConfig(count=3), source=numbers(NumbersConfig(count=3)))
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "second"))
+    answer = again(f"squares/{squared.key}")
+    assert answer["first"]["why"] == ["the stage's code: version 1 then, 2 now"]
+    assert answer["first"]["files"] == ["more.json"]
 
 
 def test_going_on_says_which_input_differed(chain: list[Artifact], other_code: None) -> None:

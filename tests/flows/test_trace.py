@@ -100,6 +100,16 @@ def test_a_document_without_decisions_is_found_by_its_reading(home: Path, monkey
     assert "ingest" in stages(found, "data")
 
 
+def test_decisions_that_are_gone_say_nothing_of_a_document(home: Path) -> None:
+    decide = home / "home/store/artifacts/decide"
+    decide.rename(home / "hidden")
+    try:
+        with pytest.raises(StoreError, match="nothing in this store holds a document 'nowhere"):
+            trace("nowhere.txt")
+    finally:
+        (home / "hidden").rename(decide)
+
+
 def test_it_imports_neither_prefect_nor_mlflow_nor_torch(home: Path) -> None:
     script = (
         "import sys\nfrom flows.trace import trace\n"

@@ -42,11 +42,11 @@ def test_a_request_is_found_by_what_it_names(store: Store) -> None:
         ask(store, ["docs:b.txt"], [], ""),
         ask(store, [], ["mail"], ""),
     )
-    assert request_for(store, "docs:a.txt#3") == record
-    assert request_for(store, "docs:a.txt#4") is None
-    assert request_for(store, "docs:b.txt#9") == file
-    assert request_for(store, "mail:inbox#1") == source
-    assert request_for(store, "17", source="mail") == source
+    assert request_for(standing(store), "docs:a.txt#3") == record
+    assert request_for(standing(store), "docs:a.txt#4") is None
+    assert request_for(standing(store), "docs:b.txt#9") == file
+    assert request_for(standing(store), "mail:inbox#1") == source
+    assert request_for(standing(store), "17", source="mail") == source
 
 
 def test_machines_of_one_store_have_one_list(tmp_path: Path) -> None:
