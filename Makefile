@@ -75,7 +75,7 @@ $(LOOKS):
 	touch $@
 
 audit: $(LOOKS)
-	$(AUDIT)/bin/python -m flows.audit
+	$(AUDIT)/bin/python -m flows.project.audit
 
 sbom: setup $(LOOKS)
 	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON \
@@ -83,7 +83,7 @@ sbom: setup $(LOOKS)
 	@echo "sbom.cdx.json: $$(grep -c '"bom-ref"' sbom.cdx.json) components"
 
 licences: setup
-	$(BIN)/python -m flows.licences
+	$(BIN)/python -m flows.project.licences
 
 # After a version was changed in requirements.lock: the hashes of its files, from the index that pip uses.
 lock: $(LOOKS)

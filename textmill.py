@@ -14,7 +14,7 @@ The libraries are usable alone as well: `import data_quality`, `import lm`.
 
 from typing import TYPE_CHECKING, Any
 
-from tasks.shared import open_store
+from tasks.storage.shared import open_store
 from tasks.store import Artifact
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from lm.tokens import build_index, shard_documents, tokenize_shard
 from lm.train.checkpoint import load_checkpoint, save_checkpoint
 from lm.vectors.artifact import VECTORS, load_vectors, save_vectors
 from lm.vectors.vocabulary import Vocabulary
-from tasks.integrity import checksum_of
+from tasks.storage.integrity import checksum_of
 from tasks.store import Store
 
 WORDS = [

@@ -10,16 +10,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tasks.home import configure_environment, home
+from tasks.machine.home import configure_environment, home
 
 configure_environment()
 
 from prefect import flow, runtime  # noqa: E402
 from pydantic import BaseModel, ConfigDict  # noqa: E402
 
-from tasks.parts import Part, build_parts  # noqa: E402
-from tasks.progress import Display  # noqa: E402
-from tasks.run import Resources, pipeline_run  # noqa: E402
+from tasks.running.parts import Part, build_parts  # noqa: E402
+from tasks.running.progress import Display  # noqa: E402
+from tasks.running.run import Resources, pipeline_run  # noqa: E402
 from tasks.stage import NoConfig, Work, stage  # noqa: E402
 from tasks.store import Artifact, Store  # noqa: E402
 

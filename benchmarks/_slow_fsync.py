@@ -18,6 +18,6 @@ if named := os.environ.get(SLOW_FSYNC):
     os.fsync = slow_fsync  # type: ignore[assignment]
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from flows.cli.main import main
 
     main()

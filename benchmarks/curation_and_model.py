@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from scipy import stats
 
-from flows.config import PipelineConfig, load_config
+from flows.config.pipeline import PipelineConfig, load_config
+from flows.config.task import load_shipped_task
 from flows.corpus import Corpus, build_corpus
 from flows.pretrain import tokens_under
-from flows.task_config import load_shipped_task
 from flows.task_sets import build_task
 from lm.artifact import load_model
 from lm.config import OptimizerConfig, TrainConfig, gpt_preset
@@ -34,8 +34,8 @@ from lm.pretraining import GPTPretraining
 from lm.recipes.recipe import Given
 from lm.tokenizer import token_byte_lengths
 from tasks.pretrain import split_index
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.stage import NoConfig
 from tasks.store import Artifact, Store
 from tasks.tokenizer import tokenize

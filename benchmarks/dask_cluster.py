@@ -40,8 +40,8 @@ def main() -> None:
     folder = arguments.folder or Path(os.environ["TEXTMILL_DATA"]) / "corpus_en"
     with tempfile.TemporaryDirectory(prefix="textmill-dask-") as home:
         os.environ["TEXTMILL_HOME"] = home
-        from flows import services
-        from tasks import home as homes
+        from flows.servers import services
+        from tasks.machine import home as homes
 
         homes.configure_environment()
         try:
@@ -61,12 +61,12 @@ def measure(runner: str, folder: Path, arguments: argparse.Namespace) -> dict[st
     """One runner, in a store of its own."""
     from prefect import flow, runtime
 
-    from tasks import pool
-    from tasks.home import home
-    from tasks.progress import Display
-    from tasks.run import Resources, Run, pipeline_run
-    from tasks.shared import store_at
+    from tasks.machine.home import home
+    from tasks.running import pool
+    from tasks.running.progress import Display
+    from tasks.running.run import Resources, Run, pipeline_run
     from tasks.stage import sidecar
+    from tasks.storage.shared import store_at
 
     Run.announce = lambda self, stage, key: None  # type: ignore[method-assign]  # MLflow has no part in this
 

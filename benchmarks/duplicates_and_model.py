@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from flows.config import load_config
+from flows.config.pipeline import load_config
 from flows.corpus import build_corpus
 from flows.pretrain import tokens_under
 from lm.artifact import load_model
@@ -33,8 +33,8 @@ from lm.tokenizer import token_byte_lengths
 from lm.tokenizers.spelling import Spelling
 from lm.tokens import TokenIndex
 from tasks.pretrain import split_index
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 
 CONTEXT, SPAN, PROMPTS = 128, 50, 64

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from flows.loading import CONFIGS
-from flows.task_config import load_task
+from flows.config.loading import CONFIGS
+from flows.config.task import load_task
 from flows.task_sets import build_task
 from lm.config import GPTConfig
 from lm.finetune.config import FinetuneConfig
@@ -26,8 +26,8 @@ from lm.labelled.folder import LabelledSet
 from lm.models.bert_config import BertConfig
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, WordPieceConfig
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 
 TASKS = ("squad-shifts", "cmrc-2018", "conll-2003", "msra")

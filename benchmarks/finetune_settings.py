@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from flows.config import quickstart
+from flows.config.pipeline import quickstart
 from lm.config import GPTConfig
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.train import finetune
-from tasks import home
+from tasks.machine import home
 from tasks.store import Store
 
 GRID = {"learning_rate": (2.5e-4, 5e-4, 1e-3), "epochs": (6.0,), "pooling": ("mean", "extract")}

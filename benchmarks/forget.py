@@ -51,12 +51,12 @@ def main() -> None:
 def measure(root: Path, documents: int, files: int) -> None:
     os.environ["TEXTMILL_HOME"] = str(root / "home")
     from flows.clean import clean_config
+    from flows.commands.forget import forget
+    from flows.commands.trace import trace
     from flows.corpus import curate
-    from flows.forget import forget
-    from flows.trace import trace
-    from tasks.progress import Display
-    from tasks.run import Resources, Run, use_run
-    from tasks.shared import open_store
+    from tasks.running.progress import Display
+    from tasks.running.run import Resources, Run, use_run
+    from tasks.storage.shared import open_store
 
     write(root / "records", documents, files)
     source = {"format": "jsonl", "name": "records", "paths": [str(root / "records")], "id_column": "id"}

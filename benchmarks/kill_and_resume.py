@@ -84,7 +84,7 @@ def compare(config: Path, overrides: list[str], kills: int, seed: int) -> bool:
         finally:
             for home in ("undisturbed", "killed"):
                 subprocess.run(
-                    [sys.executable, "-m", "flows.cli", "down"], env=environment(Path(root) / home), check=True
+                    [sys.executable, "-m", "flows.cli.main", "down"], env=environment(Path(root) / home), check=True
                 )
     return report(undisturbed, resumed, orphans + wrong)
 

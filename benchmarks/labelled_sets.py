@@ -19,13 +19,13 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from data_quality.dedupe.shingles import shingle_text
-from flows.loading import CONFIGS
-from flows.task_config import TaskConfig, load_task
+from flows.config.loading import CONFIGS
+from flows.config.task import TaskConfig, load_task
 from flows.task_sets import build_task
 from lm.labelled.cut import input_texts
 from lm.labelled.folder import LabelledSet
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 
 HEAD = (

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flows.export import export_model
+from flows.commands.export import export_model
 from lm.evaluate.few_shot import Few, few_shot_decisions
 from lm.evaluate.minimal_pairs import minimal_pair_decisions, read_minimal_pairs
 from lm.evaluate.prompts import Template, items_of

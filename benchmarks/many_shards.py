@@ -38,8 +38,8 @@ def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with tempfile.TemporaryDirectory(prefix="textmill-shards-", dir=arguments.folder) as folder:
         os.environ["TEXTMILL_HOME"] = folder
-        from flows import services
-        from tasks import home
+        from flows.servers import services
+        from tasks.machine import home
 
         home.configure_environment()
         try:
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace, runner: str) -> dict[str, Any]:
 
 def retention(folder: Path) -> None:
     """Let all flow runs be too old, and wait until the server has removed them."""
-    from flows import services
+    from flows.servers import services
 
     services.down()
     database = folder / "prefect" / "prefect.db"

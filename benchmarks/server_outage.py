@@ -30,8 +30,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="textmill-outage-") as home:
         os.environ["TEXTMILL_HOME"] = home
-        from flows import services
-        from tasks import home as homes
+        from flows.servers import services
+        from tasks.machine import home as homes
 
         homes.configure_environment()
         try:
@@ -46,9 +46,9 @@ def mlflow_outage(config: Path, tokens: int, store: Path) -> bool:
     """Kill MLflow in the middle of pretraining; start it again after the run; compare journal and server."""
     from mlflow import MlflowClient
 
-    from flows import services
-    from tasks.shipper import ship_all
+    from flows.servers import services
     from tasks.store import Store
+    from tasks.tracking.shipper import ship_all
 
     run = start(config, tokens, seed=1)
     wait_until(lambda: steps(store) > 20, run)
@@ -81,7 +81,7 @@ def prefect_outage(config: Path, tokens: int, store: Path) -> bool:
 def start(config: Path, tokens: int, seed: int) -> "subprocess.Popen[bytes]":
     """A pipeline in a process of its own."""
     settings = [f"pretrain.train.tokens={tokens}", f"pretrain.train.seed={seed}", "finetune.seeds=[0]"]
-    command = [sys.executable, "-m", "flows.cli", "run", str(config), "--json"]
+    command = [sys.executable, "-m", "flows.cli.main", "run", str(config), "--json"]
     for setting in settings:
         command += ["--set", setting]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -118,7 +118,7 @@ def finished_steps(store: Path) -> int:
 
 def last_step(journal: Path) -> int:
     """The last training step in a journal."""
-    from tasks.journal import history
+    from tasks.running.journal import history
 
     points = history(journal).get("train/loss", [])
     return int(points[-1][0]) if points else 0
@@ -128,7 +128,7 @@ def kill_server(name: str) -> None:
     """SIGKILL a server and its children, as an outage would."""
     import psutil
 
-    from flows import services
+    from flows.servers import services
 
     pid = services.status()[name]["pid"]
     assert isinstance(pid, int)
@@ -141,7 +141,7 @@ def metric_points(summary: dict[str, Any]) -> tuple[set[tuple[str, int]], set[tu
     """The (metric, step) pairs of the pretraining: in its journal, and on the MLflow server."""
     from mlflow import MlflowClient
 
-    from tasks.journal import history
+    from tasks.running.journal import history
 
     trained = next(stage for stage in summary["stages"] if stage["stage"] == "pretrain")
     series = history(Path(trained["path"]) / "_run" / "journal.jsonl")

@@ -39,7 +39,7 @@ def asked(root: Path) -> tuple[float, float]:
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "flows.cli", "status", "--json"],
+        [sys.executable, "-m", "flows.cli.main", "status", "--json"],
         env=environment | {"TEXTMILL_HOME": str(root)},
         check=True,
         stdout=subprocess.DEVNULL,

@@ -4,21 +4,21 @@ from typing import Any
 
 from prefect import flow
 
-from flows import services
-from flows.approval import approved
-from flows.champion_config import ChampionConfig
+from flows.config.champion import ChampionConfig
+from flows.config.loading import ConfigError
 from flows.exam import take
 from flows.exam_lineage import lineage_of
-from flows.loading import ConfigError
 from flows.running import prefect_run
-from tasks.champions import NoContest, Pair, Version, note_outcome, promote, versions
+from flows.servers import services
+from flows.servers.approval import approved
 from tasks.contest import contest, read_contest
 from tasks.contest_documents import HELD_OUT, contest_documents
-from tasks.exam_config import Perplexity
-from tasks.prefect_text import cell, page
-from tasks.run import Run
-from tasks.shared import open_store
+from tasks.exams.config import Perplexity
+from tasks.running.prefect_text import cell, page
+from tasks.running.run import Run
+from tasks.storage.shared import open_store
 from tasks.store import Artifact
+from tasks.tracking.champions import NoContest, Pair, Version, note_outcome, promote, versions
 
 ARTIFACT = "champion"
 """Key of the markdown artifact in Prefect; its versions are the contests so far."""

@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_quality.sql import literal, parquet, write_rows
+from flows.config.curation import Curation
+from flows.config.loading import ConfigError, override, parse, read
 from flows.corpus import curate
-from flows.curation import Curation
-from flows.loading import ConfigError, override, parse, read
-from tasks.curated import Curated
-from tasks.exports import note_export
-from tasks.files import file_sha256
 from tasks.filter import dropped_tables, kept_tables
+from tasks.lineage.curated import Curated
 from tasks.profile import PROFILE
-from tasks.progress import Display
 from tasks.report import PAGE, ReportConfig, report
-from tasks.run import Run, use_run
-from tasks.shared import open_store
+from tasks.running.progress import Display
+from tasks.running.run import Run, use_run
+from tasks.storage.exports import note_export
+from tasks.storage.files import file_sha256
+from tasks.storage.shared import open_store
+from tasks.storage.tables import database, score_tables
 from tasks.store import Artifact, StoreError
-from tasks.tables import database, score_tables
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,9 +55,9 @@ def clean_config(
         workers: processes for per-shard work.
 
     Raises:
-        ConfigError: no input, unknown formats, or what `flows.loading.load` refuses.
+        ConfigError: no input, unknown formats, or what `flows.config.loading.load` refuses.
     """
-    from flows.inputs import input_sources
+    from flows.config.inputs import input_sources
 
     raw = read(file) if file is not None else {}
     raw.setdefault("name", "clean")

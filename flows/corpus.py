@@ -7,16 +7,16 @@ from data_quality.config import IngestConfig, Selection
 from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS
 from data_quality.signal_choice import resolve_signals
-from flows.curation import Curation
+from flows.config.curation import Curation
 from tasks.bands import bands
 from tasks.classifier import classifier_scores, train_classifier
-from tasks.curated import Curated
 from tasks.decide import DecideConfig, decide
 from tasks.decontaminate import benchmark_index, benchmark_request, contamination
 from tasks.dedupe import dedupe
 from tasks.filter import JudgeRequest, filter_corpus, judge
 from tasks.ingest import fingerprinted, ingest
 from tasks.languages import languages
+from tasks.lineage.curated import Curated
 from tasks.lines import boilerplate, line_tables
 from tasks.mixture import mixture
 from tasks.normalize import normalize
@@ -31,7 +31,7 @@ from tasks.substring import substring, windows
 from tasks.url import url_dedupe, urls
 
 if TYPE_CHECKING:
-    from flows.config import TokensConfig
+    from flows.config.pipeline import TokensConfig
 
 
 @dataclass(frozen=True)

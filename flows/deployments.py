@@ -9,7 +9,7 @@ from datetime import date
 
 from prefect import flow
 
-from flows.config import PipelineConfig, quickstart
+from flows.config.pipeline import PipelineConfig, quickstart
 from flows.corpus import build_corpus
 from flows.pretrain import build_pretrained, build_tokens
 from flows.quickstart_finetune import build_finetuned

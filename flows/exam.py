@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flows import services
+from flows.config.loading import ConfigError, expanded, files_named
 from flows.exam_lineage import lineage_of
 from flows.given import given_labelled, given_model, task_named
-from flows.loading import ConfigError, expanded, files_named
+from flows.servers import services
 from lm.evaluate.prompts import Template, load_template
 from lm.labelled.streams import BadInput
 from tasks.exam import Content, ExamRequest, exam, read_exam
-from tasks.exam_config import AnyExam
-from tasks.files import read_json
-from tasks.progress import Display
-from tasks.run import Plan, Resources, Run, current_run, pipeline_run, use_run
-from tasks.shared import open_store
+from tasks.exams.config import AnyExam
+from tasks.running.progress import Display
+from tasks.running.run import Plan, Resources, Run, current_run, pipeline_run, use_run
+from tasks.storage.files import read_json
+from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store
 
 NEEDS_TRAINING = ("memorised", "contamination")

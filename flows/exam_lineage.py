@@ -1,8 +1,8 @@
 """What a model has read, from its lineage: its own training, and those of the models that it went on from."""
 
-from flows.loading import ConfigError
-from tasks.exam_training import Training
-from tasks.lineage import GOES_ON_FROM, ancestors, same_content
+from flows.config.loading import ConfigError
+from tasks.exams.training import Training
+from tasks.lineage.ways import GOES_ON_FROM, ancestors, same_content
 from tasks.store import Artifact, Store
 
 

@@ -3,12 +3,12 @@
 from prefect import flow
 from pydantic import Field
 
+from flows.config.exam import load_exam
 from flows.exam import take
-from flows.exam_config import load_exam
 from flows.given import given_model
 from flows.running import prefect_run
 from lm.config import StrictModel
-from tasks.run import Resources
+from tasks.running.run import Resources
 
 
 class ExamsConfig(StrictModel):

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from flows.finetune_config import TuningConfig, shipped_tuning
-from flows.loading import ConfigError
+from flows.config.finetune import TuningConfig, shipped_tuning
+from flows.config.loading import ConfigError
 from flows.pretrain import named_model
 from flows.running import prefect_run
 from flows.task_sets import labelled_set_of
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.kinds import settings_of
-from tasks.files import read_json
 from tasks.finetune import FinetuneRequest, SummaryConfig, finetune, finetune_summary
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 
 

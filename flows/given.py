@@ -1,20 +1,20 @@
 """From a name to the model or the labelled set of the store that it means; what is not there yet is taken in, or built.
 
-Inside a run (`tasks.run.use_run`); in a dry run what would have to be made has no digest.
+Inside a run (`tasks.running.run.use_run`); in a dry run what would have to be made has no digest.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.loading import CONFIGS, ConfigError, expanded
-from flows.task_config import TaskConfig, load_shipped_task
+from flows.config.loading import CONFIGS, ConfigError, expanded
+from flows.config.task import TaskConfig, load_shipped_task
 from flows.task_sets import build_task, named_set
 from lm.abilities import able
 from lm.labelled.folder import DESCRIPTION, SPLITS
 from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model, files_of
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
-from tasks.files import read_json
-from tasks.run import current_run
+from tasks.running.run import current_run
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 
 

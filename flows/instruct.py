@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from prefect import flow
 from pydantic import ValidationError
 
-from flows.instruct_config import InstructConfig, shipped_instruct
-from flows.loading import ConfigError
+from flows.config.instruct import InstructConfig, shipped_instruct
+from flows.config.loading import ConfigError
 from flows.pretrain import named_model
 from flows.running import prefect_run
 from flows.task_sets import labelled_set_of
 from lm.chat.messages import BadConversation
 from lm.config import GPTConfig, TrainConfig
 from lm.models.modern_config import ModernConfig
-from tasks.files import read_json
 from tasks.instruct import InstructRequest, instruct
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 
 KINDS: dict[str, type[GPTConfig] | type[ModernConfig]] = {"gpt": GPTConfig, "modern": ModernConfig}

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.config.ladder import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder, shipped_model
+from flows.config.loading import ConfigError
+from flows.config.rungs import WITHOUT_PROBABILITY, NgramRung, Rung, VectorsRung
 from flows.corpus import Corpus, build_corpus
-from flows.ladder_config import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder, shipped_model
-from flows.loading import ConfigError
 from flows.pretrain import Tokens, named_model, tokens_under
-from flows.rungs import WITHOUT_PROBABILITY, NgramRung, Rung, VectorsRung
 from flows.running import prefect_run
 from lm.hardware import resolve_device, resolve_precision
 from lm.pretraining import Pretraining
-from tasks.files import read_json
 from tasks.ladder import HeldOutConfig, LeaderboardConfig, held_out, leaderboard
 from tasks.ngram import ngram
 from tasks.pretrain import PretrainRequest, pretrain
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.vectors import word_vectors
 

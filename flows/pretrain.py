@@ -5,20 +5,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.config import PipelineConfig, TokensConfig
+from flows.config.loading import ConfigError
+from flows.config.pipeline import PipelineConfig, TokensConfig
 from flows.corpus import Corpus, is_measure
-from flows.loading import ConfigError
 from lm.config import GPTConfig
 from lm.parallel import ParallelConfig
 from lm.pretraining import GPTPretraining
 from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.evaluate import ScoreConfig, evaluate
-from tasks.files import read_json
-from tasks.forgotten import noted
+from tasks.lineage.forgotten import noted
 from tasks.pretrain import PretrainRequest, pretrain
-from tasks.run import current_run
+from tasks.running.run import current_run
 from tasks.stage import STAGES, NoConfig
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.tokenizer import tokenize, train_tokenizer
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from data_quality.config import LabelledConfig
-from flows.config import PipelineConfig
+from flows.config.pipeline import PipelineConfig
 from flows.corpus import Corpus
 from flows.pretrain import Pretrained
 from tasks.evaluate import compare

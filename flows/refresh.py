@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from flows.config import PipelineConfig
+from flows.config.loading import ConfigError
+from flows.config.pipeline import PipelineConfig
 from flows.corpus import Corpus
-from flows.loading import ConfigError
 from flows.pretrain import Tokens, build_pretrained, pretrained_alias
 from tasks.change import ChangeConfig, corpus_change, read_decision
-from tasks.run import current_run
+from tasks.running.run import current_run
 from tasks.store import Artifact
 
 DEPLOYMENT = "pretrain/pretrain"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from tasks import home
-from tasks.progress import Display
-from tasks.run import Resources, Run, pipeline_run
+from tasks.machine import home
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, pipeline_run
 from tasks.store import Store
 
 last_run: Run | None = None
@@ -31,8 +31,8 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     """The pipeline run of the Prefect flow run that this is called in."""
     from prefect import runtime
 
-    from flows.status_page import publish_status
-    from tasks.reconcile import reconcile_dead_runs
+    from flows.servers.status_page import publish_status
+    from tasks.running.reconcile import reconcile_dead_runs
 
     global last_run
     flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None

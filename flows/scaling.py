@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.config.scaling import GridConfig, ScalingConfig, SizeConfig, shipped_scaling
 from flows.corpus import Corpus, build_corpus
 from flows.pretrain import Tokens, tokens_under
 from flows.running import prefect_run
-from flows.scaling_config import GridConfig, ScalingConfig, SizeConfig, shipped_scaling
 from lm.hardware import resolve_device, resolve_precision
 from tasks.losses import LossesConfig, losses
 from tasks.pretrain import PretrainRequest, pretrain

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.config.loading import ConfigError
+from flows.config.search import SearchTuningConfig, shipped_search
 from flows.finetune import Tuned, opened, requests_of, summed_up, train
-from flows.loading import ConfigError
 from flows.running import prefect_run
-from flows.search_config import SearchTuningConfig, shipped_search
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.search import Trials, proposals
 from lm.finetune.search_config import Values, with_values
 from lm.train.non_finite import NonFiniteError
-from tasks.files import read_json
 from tasks.finetune import FinetuneRequest
 from tasks.search import SEARCH, DivergedRequest, SearchRequest, TrialConfig, diverged_run, search, search_trial
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 
 

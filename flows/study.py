@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 from prefect import flow
 
-from flows.loading import ConfigError
+from flows.config.loading import ConfigError
+from flows.config.study import Labels, StudyConfig, shipped_study
+from flows.config.task import TaskConfig, load_shipped_task
 from flows.pretrain import named_model
 from flows.running import prefect_run
-from flows.study_config import Labels, StudyConfig, shipped_study
-from flows.task_config import TaskConfig, load_shipped_task
 from flows.task_sets import build_task
 from lm.finetune.kinds import settings_of
 from lm.finetune.scores import metric_of
 from lm.train.non_finite import NonFiniteError
-from tasks.files import read_json
 from tasks.finetune import FinetuneRequest, bag_of_words, finetune
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.study import Cell, StudyRequest, example_count, study
 

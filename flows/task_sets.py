@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from flows.learning_config import LearningConfig
-from flows.loading import ConfigError
-from flows.task_config import TaskConfig, load_shipped_task
+from flows.config.learning import LearningConfig
+from flows.config.loading import ConfigError
+from flows.config.task import TaskConfig, load_shipped_task
 from lm.labelled.streams import BadInput
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
-from tasks.files import read_json
 from tasks.labelled_checks import Refused
 from tasks.labelled_set import FINDINGS, PAGE, labelled_set
-from tasks.progress import Display
-from tasks.run import Run, current_run, use_run
-from tasks.shared import open_store
+from tasks.running.progress import Display
+from tasks.running.run import Run, current_run, use_run
 from tasks.stage import STAGES
+from tasks.storage.files import read_json
+from tasks.storage.shared import open_store
 from tasks.store import Artifact
 
 

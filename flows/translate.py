@@ -8,11 +8,11 @@ from prefect import flow
 from rich.console import Console
 from rich.progress import Progress
 
-from flows.loading import ConfigError
+from flows.config.loading import ConfigError
+from flows.config.task import load_shipped_task
+from flows.config.translation import PairsSection, TranslationConfig, shipped_translation
 from flows.running import prefect_run
-from flows.task_config import load_shipped_task
 from flows.task_sets import build_task
-from flows.translation_config import PairsSection, TranslationConfig, shipped_translation
 from tasks.store import Artifact
 from tasks.translation import (
     PairSource,

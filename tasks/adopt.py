@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.files import file_sha256
 from tasks.stage import Work, stage
+from tasks.storage.files import file_sha256
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 SPELLING_FILE = "spelling.json"

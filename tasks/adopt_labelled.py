@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lm.labelled.folder import DESCRIPTION, SPLITS, LabelledSet
-from tasks.files import file_sha256
 from tasks.stage import Work, stage
+from tasks.storage.files import file_sha256
 
 
 class AdoptLabelledConfig(BaseModel):

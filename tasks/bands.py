@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.parts import Part, build_parts, one_table
+from tasks.running.parts import Part, build_parts, one_table
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Shard
 

@@ -6,11 +6,11 @@ artifact's `_run/` as README.md and is made anew whenever it is asked for.
 
 from typing import Any
 
-from tasks.card_data import corpora, stated_license
-from tasks.card_figures import costs, reached
-from tasks.card_page import page
-from tasks.files import read_json
-from tasks.lineage import GOES_ON_FROM, ancestors
+from tasks.cards.data import corpora, stated_license
+from tasks.cards.figures import costs, reached
+from tasks.cards.page import page
+from tasks.lineage.ways import GOES_ON_FROM, ancestors
+from tasks.storage.files import read_json
 from tasks.store import RUN_DIRECTORY, Artifact, Store, StoreError
 
 CARD = "README.md"

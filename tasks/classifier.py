@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import ClassifierConfig, Selection
-from tasks.parts import Part, build_parts, one_table
+from tasks.running.parts import Part, build_parts, one_table
 from tasks.selection import SELECTED, selected
 from tasks.stage import NoConfig, Work, stage
+from tasks.storage.tables import database
 from tasks.store import Artifact
-from tasks.tables import database
 
 LIBRARIES = ("rjieba", "spacy", "unicode")
 

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import Field
 
 from lm.config import StrictModel
-from tasks.files import read_json, write_json
 from tasks.stage import Work, stage
+from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
 
 CONTEST = "contest.json"

@@ -15,12 +15,12 @@ from data_quality.config import StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.signal_catalogue import edits_column
 from data_quality.sql import connect, numbered_rows, parquet, write_rows
-from tasks.files import write_json
-from tasks.parts import Part, build_parts, one_table, tables_beside
 from tasks.pii import METADATA
+from tasks.running.parts import Part, build_parts, one_table, tables_beside
 from tasks.stage import Work, stage
+from tasks.storage.files import write_json
+from tasks.storage.tables import database, rows
 from tasks.store import SCRATCH_DIRECTORY, Artifact
-from tasks.tables import database, rows
 
 if TYPE_CHECKING:
     import duckdb

@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict
 
 from data_quality.benchmarks import BenchmarkFile, list_files, read_items
 from data_quality.config import DecontaminateConfig
-from tasks.home import home
-from tasks.parts import Part, build_parts, one_table
+from tasks.machine.home import home
+from tasks.running.parts import Part, build_parts, one_table
 from tasks.stage import NoConfig, Work, stage
+from tasks.storage.tables import rows
 from tasks.store import Artifact
-from tasks.tables import rows
 
 LIBRARIES = ("spacy", "unicode")
 

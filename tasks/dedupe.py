@@ -6,8 +6,8 @@ from data_quality.config import DedupeConfig
 from data_quality.sql import literal, parquet
 from tasks.bands import in_order
 from tasks.stage import Work, stage
+from tasks.storage.tables import database, rows, score_tables
 from tasks.store import Artifact, Store
-from tasks.tables import database, rows, score_tables
 
 LARGEST_FAMILIES = 20
 

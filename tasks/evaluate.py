@@ -6,10 +6,10 @@ from typing import Literal
 from pydantic import Field
 
 from lm.config import StrictModel, TrainConfig
-from tasks.files import read_json
 from tasks.finetune import METRICS
 from tasks.pretrain import register, split_index
 from tasks.stage import NoConfig, Work, stage
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 
 REGISTERED_NAME = "textmill-finetuned"

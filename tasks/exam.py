@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lm.evaluate.prompts import Template
-from tasks.exam_config import AnyExam
-from tasks.exam_training import trainings
-from tasks.files import file_sha256, read_json, write_json
+from tasks.exams.config import AnyExam
+from tasks.exams.training import trainings
 from tasks.stage import Work, stage
+from tasks.storage.files import file_sha256, read_json, write_json
 from tasks.store import Artifact
 
 EXAM = "exam.json"
@@ -84,8 +84,8 @@ def exam(
     import torch
 
     from lm.evaluate.decisions import write_decisions
-    from tasks.exam_kinds import RUN
-    from tasks.exam_room import Room
+    from tasks.exams.kinds import RUN
+    from tasks.exams.room import Room
 
     torch.set_num_threads(work.resources.threads)
     with work.graceful_stop() as should_stop:

@@ -15,11 +15,11 @@ from data_quality.config import DocumentList, StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
 from tasks.decide import CUT
-from tasks.files import canonical_json, read_json, write_json
-from tasks.parts import Part, build_parts, made_of, one_table, tables_beside
+from tasks.running.parts import Part, build_parts, made_of, one_table, tables_beside
 from tasks.stage import NoConfig, Work, stage
+from tasks.storage.files import canonical_json, read_json, write_json
+from tasks.storage.tables import score_tables
 from tasks.store import SCRATCH_DIRECTORY, Artifact
-from tasks.tables import score_tables
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,16 +7,16 @@ from pydantic import Field
 
 from lm.config import StrictModel
 from lm.finetune.config import BaselineConfig, FinetuneConfig
-from tasks.files import read_json, write_json
 from tasks.pretrain import UNSEEN_IN_RESULT
+from tasks.running.hooks import training
 from tasks.stage import Work, stage
+from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
-from tasks.training import training
 
 METRICS = "metrics.json"
 SUMMARY = "summary.json"
 BEST = "best"
-"""In MLflow the alias of a task's model that is best on dev: `tasks.registry` moves it."""
+"""In MLflow the alias of a task's model that is best on dev: `tasks.tracking.registry` moves it."""
 
 
 class FinetuneRequest(StrictModel):
@@ -90,7 +90,7 @@ def finetune_summary(work: Work, config: SummaryConfig, *, runs: list[Artifact],
     import torch
 
     from lm.finetune.summary import summarise
-    from tasks.finetune_page import REPORT, finetune_page
+    from tasks.pages.finetune_page import REPORT, finetune_page
 
     torch.set_num_threads(work.resources.threads)
 

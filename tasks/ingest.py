@@ -11,15 +11,15 @@ from data_quality.errors import UsageError
 from data_quality.forgotten import leave_out
 from data_quality.hashing import combine_digests, unit_hash
 from data_quality.ingest import Piece, list_pieces, require_documents
-from tasks.forgotten import forgotten
-from tasks.home import home
 from tasks.ingest_again import read_before, taken_over
-from tasks.parts import Part, build_parts
+from tasks.lineage.forgotten import forgotten
+from tasks.machine.home import home
 from tasks.pii import PiiRequest, namer
-from tasks.run import current_run
+from tasks.running.parts import Part, build_parts
+from tasks.running.run import current_run
 from tasks.stage import Work, stage
+from tasks.storage.tables import rows
 from tasks.store import Artifact
-from tasks.tables import rows
 
 SHOWN_COLLISIONS = 10
 

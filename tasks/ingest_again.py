@@ -11,7 +11,7 @@ from typing import Any
 
 from data_quality.forgotten import Forgotten
 from data_quality.ingest import Piece
-from tasks.files import canonical_json, read_json
+from tasks.storage.files import canonical_json, read_json
 from tasks.store import Store
 
 PIECES = "ingest.piece"

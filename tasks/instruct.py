@@ -5,9 +5,9 @@ from typing import Any
 from lm.chat.config import ChatConfig
 from lm.config import StrictModel, TrainConfig
 from tasks.pretrain import UNSEEN_IN_RESULT, register
+from tasks.running.hooks import training, write_result
 from tasks.stage import Work, stage
 from tasks.store import Artifact
-from tasks.training import training, write_result
 
 REGISTERED_NAME = "textmill-instructed"
 

@@ -6,7 +6,7 @@ from typing import Any
 from data_quality.config import LabelledConfig
 from lm.labelled.folder import Task, write_task
 from lm.labelled.forms import Classification
-from tasks.parts import build_parts, one_table, shard_parts
+from tasks.running.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 

@@ -16,10 +16,10 @@ from lm.labelled.hub import CONVERTED, converted_files, read_hub
 from lm.labelled.read_config import HubConfig, ReadConfig
 from lm.labelled.reading import Read, read_examples, read_files
 from lm.labelled.streams import BadInput
-from tasks.files import file_sha256, write_json
 from tasks.labelled_checks import ChecksConfig, Findings, apply, excerpts, find
-from tasks.labelled_report import findings_page
+from tasks.pages.labelled_report import findings_page
 from tasks.stage import Work, stage
+from tasks.storage.files import file_sha256, write_json
 
 FINDINGS, PAGE, EVIDENCE = "findings.json", "findings.md", "evidence.parquet"
 SHOWN = 20

@@ -6,11 +6,11 @@ from pydantic import Field
 
 from lm.config import StrictModel
 from tasks.evaluate import ScoreConfig
-from tasks.files import read_json, write_json
-from tasks.journal import JOURNAL, read_events
 from tasks.pretrain import split_index
-from tasks.sampler import JOURNAL_SECONDS
+from tasks.running.journal import JOURNAL, read_events
+from tasks.running.sampler import JOURNAL_SECONDS
 from tasks.stage import Work, sidecar, stage
+from tasks.storage.files import read_json, write_json
 from tasks.store import RUN_DIRECTORY, Artifact
 
 FIGURES = "figures.json"
@@ -91,7 +91,7 @@ def leaderboard(work: Work, config: LeaderboardConfig, *, models: list[Artifact]
 
     A leaf: nothing is made from it, so it may read the seconds of the models, which differ between two runs.
     """
-    from tasks.ladder_page import ladder_page
+    from tasks.pages.ladder_page import ladder_page
 
     rows = [_row(*each) for each in zip(config.names, models, figures, strict=True)]
     rows.sort(key=lambda row: (row["bits_per_byte"], row["model"]))

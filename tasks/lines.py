@@ -6,10 +6,10 @@ from typing import Any
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
 from tasks.decide import LEFTOVERS
-from tasks.parts import Part, build_parts, made_of, one_table, shard_parts
+from tasks.running.parts import Part, build_parts, made_of, one_table, shard_parts
 from tasks.stage import Work, stage
+from tasks.storage.tables import rows
 from tasks.store import SCRATCH_DIRECTORY, Artifact
-from tasks.tables import rows
 
 MOST_FREQUENT = 20
 BOILERPLATE = "boilerplate.parquet"

@@ -3,9 +3,9 @@
 from pydantic import Field
 
 from tasks.evaluate import ScoreConfig
-from tasks.files import read_json, write_json
 from tasks.pretrain import split_index
 from tasks.stage import Work, stage
+from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
 
 LOSSES = "losses.json"

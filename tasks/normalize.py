@@ -5,7 +5,7 @@ from typing import Any
 
 from data_quality.config import NormalizeConfig
 from data_quality.hashing import combine_digests
-from tasks.parts import build_parts, shard_parts
+from tasks.running.parts import build_parts, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 

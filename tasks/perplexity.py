@@ -9,12 +9,12 @@ import duckdb
 
 from data_quality.config import PerplexityConfig, Selection, StrictModel
 from data_quality.sql import parquet
-from tasks.files import read_json, write_json
-from tasks.parts import Part, build_parts, digests, made_of, one_table, tables_beside
+from tasks.running.parts import Part, build_parts, digests, made_of, one_table, tables_beside
 from tasks.selection import SELECTED, selected
 from tasks.stage import NoConfig, Work, stage
+from tasks.storage.files import read_json, write_json
+from tasks.storage.tables import database, rows
 from tasks.store import Artifact
-from tasks.tables import database, rows
 
 if TYPE_CHECKING:
     from data_quality.perplexity import Scorer

@@ -7,7 +7,7 @@ from typing import Any
 
 from data_quality.config import PiiConfig, StrictModel
 from data_quality.errors import UsageError
-from tasks.parts import Part, build_parts, one_table
+from tasks.running.parts import Part, build_parts, one_table
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 

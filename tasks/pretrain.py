@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from lm.config import StrictModel, TrainConfig
 from lm.parallel import ParallelConfig
 from lm.pretraining import BertPretraining, Pretraining
+from tasks.running.hooks import training, write_result
 from tasks.stage import Work, library_versions, stage
 from tasks.store import Artifact
 from tasks.tokenizer import token_stems
-from tasks.training import training, write_result
 
 if TYPE_CHECKING:
     from lm.tokens import TokenIndex

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import GatesConfig
-from tasks.files import file_sha256, read_json, write_json
-from tasks.parts import Part, build_parts, made_of, tables_beside
-from tasks.run import current_run
+from tasks.running.parts import Part, build_parts, made_of, tables_beside
+from tasks.running.run import current_run
 from tasks.stage import NoConfig, Work, stage
+from tasks.storage.files import file_sha256, read_json, write_json
 from tasks.store import SCRATCH_DIRECTORY, Artifact
 
 PROFILE = "profile.json"

@@ -1,13 +1,13 @@
 """Report: what was read, what was dropped and why, what the models learned, as one self-contained page."""
 
 from data_quality.config import StrictModel
-from tasks.files import write_json
-from tasks.report_data import Amount, Headline, ReportData
-from tasks.report_inputs import Classified, Reported
-from tasks.run import current_run
+from tasks.reports.data import Amount, Headline, ReportData
+from tasks.reports.inputs import Classified, Reported
+from tasks.running.run import current_run
 from tasks.stage import Work, stage
+from tasks.storage.files import write_json
+from tasks.storage.tables import database
 from tasks.store import Artifact
-from tasks.tables import database
 
 PAGE = "report.html"
 DATA = "report.json"
@@ -56,7 +56,7 @@ def report(
     report at once. Cleaning alone gives what describes a corpus, training its split, tokens and model too, and the
     five last inputs are there when the pipeline has a task.
     """
-    from tasks.report_page import render_report
+    from tasks.reports.page import render_report
 
     task = None
     if examples and pretrained and scratch and baseline and comparison:
@@ -93,16 +93,16 @@ def report(
 
 def gather(work: Work, name: str, made: Reported) -> ReportData:
     """The data of the whole page."""
-    from tasks import report_gather_corpus as corpus
-    from tasks import report_gather_families as families
-    from tasks import report_gather_models as models
-    from tasks import report_gather_run as about
-    from tasks.report_gather_drops import dropped, drops, shown_in
-    from tasks.report_gather_funnel import funnel
-    from tasks.report_gather_rules import overlap, threshold_curves
-    from tasks.report_gather_sizes import sizes
-    from tasks.report_gather_texts import languages, mixture, spans
-    from tasks.report_gather_view import measure, show
+    from tasks.reports import gather_corpus as corpus
+    from tasks.reports import gather_families as families
+    from tasks.reports import gather_models as models
+    from tasks.reports import gather_run as about
+    from tasks.reports.gather_drops import dropped, drops, shown_in
+    from tasks.reports.gather_funnel import funnel
+    from tasks.reports.gather_rules import overlap, threshold_curves
+    from tasks.reports.gather_sizes import sizes
+    from tasks.reports.gather_texts import languages, mixture, spans
+    from tasks.reports.gather_view import measure, show
 
     run = current_run()
     artifacts = about.with_origins(made.artifacts())
@@ -149,7 +149,7 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
 
 def _summary(work: Work, data: ReportData) -> str:
     """The key figures as Markdown, and where the page is."""
-    from tasks.report_summary import lead, tiles
+    from tasks.reports.summary import lead, tiles
 
     path = work.published / PAGE
     figures = [f"| {tile.name} | {tile.figure} | {', '.join(tile.subs)} |" for tile in tiles(data)]

@@ -7,9 +7,9 @@ from pydantic import Field
 from lm.config import GPTConfig, StrictModel
 from lm.models.modern_config import ModernConfig
 from lm.pretraining import Pretraining
-from tasks.files import read_json, write_json
 from tasks.losses import read_losses
 from tasks.stage import NoConfig, Work, sidecar, stage
+from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
 
 PREDICTION = "prediction.json"
@@ -58,8 +58,8 @@ def scaling_table(work: Work, config: NoConfig, *, prediction: Artifact, target:
 
     A leaf: nothing is made from it, so it may read when the prediction and the target were made.
     """
-    from tasks.scaling_figures import loss_against_size
-    from tasks.scaling_page import scaling_page
+    from tasks.pages.scaling_figures import loss_against_size
+    from tasks.pages.scaling_page import scaling_page
 
     found = read_json(prediction.file(PREDICTION))
     measured = run_row(target, figures)
@@ -92,8 +92,8 @@ def size_and_data(
     work: Work, config: NoConfig, *, models: list[Artifact], figures: list[Artifact], subsets: list[Artifact]
 ) -> None:
     """Models of several sizes on texts of several sizes: loss on held-out and own text (grid.json, .md, .svg)."""
-    from tasks.scaling_figures import loss_on_both_texts
-    from tasks.scaling_page import grid_page
+    from tasks.pages.scaling_figures import loss_on_both_texts
+    from tasks.pages.scaling_page import grid_page
 
     rows = []
     for model, found, text in zip(models, figures, subsets, strict=True):

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from lm.config import StrictModel
 from lm.finetune.search_config import SearchConfig
-from tasks.files import read_json, write_json
 from tasks.finetune import METRICS, FinetuneRequest, finetune, over
 from tasks.stage import Work, stage
+from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
 
 TRIAL = "trial.json"

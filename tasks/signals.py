@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import SignalsConfig, SignatureConfig
-from tasks.parts import Part, build_parts, digests, one_table, shard_parts, tables_beside
+from tasks.running.parts import Part, build_parts, digests, one_table, shard_parts, tables_beside
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 

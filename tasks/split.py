@@ -3,8 +3,8 @@
 from data_quality.config import SplitConfig
 from tasks.bands import in_order
 from tasks.stage import Work, stage
+from tasks.storage.tables import rows
 from tasks.store import Artifact
-from tasks.tables import rows
 
 
 @stage(version=1)

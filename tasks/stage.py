@@ -7,8 +7,8 @@
     clean = normalize(config, corpus=raw)        # an Artifact: built, or found in the store
 
 The key of the result is the hash of stage, version, config, declared library versions and the inputs' digests.
-An artifact that exists is reused, and the Prefect task shows `Cached` (tasks/call.py, tasks/stage_in_prefect.py). What
-the function is given is in tasks/work.py.
+An artifact that exists is reused, and the Prefect task shows `Cached` (tasks/running/call.py,
+tasks/running/stage_in_prefect.py). What the function is given is in tasks/running/work.py.
 """
 
 import logging
@@ -19,16 +19,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.artifact import Artifact, StoreError
-from tasks.call import SHOWN_COUNTS as SHOWN_COUNTS
-from tasks.call import Call as Call
-from tasks.call import Keyed as Keyed
-from tasks.call import each_input
-from tasks.run import current_run
-from tasks.sidecar import sidecar as sidecar
-from tasks.stage_in_prefect import through_prefect
-from tasks.versions import library_versions as library_versions
-from tasks.work import Work as Work
+from tasks.running.call import SHOWN_COUNTS as SHOWN_COUNTS
+from tasks.running.call import Call as Call
+from tasks.running.call import Keyed as Keyed
+from tasks.running.call import each_input
+from tasks.running.run import current_run
+from tasks.running.stage_in_prefect import through_prefect
+from tasks.running.versions import library_versions as library_versions
+from tasks.running.work import Work as Work
+from tasks.storage.artifact import Artifact, StoreError
+from tasks.storage.sidecar import sidecar as sidecar
 
 logger = logging.getLogger("textmill.stage")
 

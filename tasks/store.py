@@ -23,11 +23,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tasks.artifact import Artifact as Artifact
-from tasks.artifact import Shard as Shard
-from tasks.artifact import StoreError as StoreError
-from tasks.files import fsync_directory, read_json, write_json
-from tasks.integrity import (
+from tasks.storage.artifact import Artifact as Artifact
+from tasks.storage.artifact import Shard as Shard
+from tasks.storage.artifact import StoreError as StoreError
+from tasks.storage.files import fsync_directory, read_json, write_json
+from tasks.storage.integrity import (
     FORMAT,
     content_problem,
     manifest_problem,
@@ -36,12 +36,12 @@ from tasks.integrity import (
     touched,
     write_stamps,
 )
-from tasks.integrity import RUN_DIRECTORY as RUN_DIRECTORY
-from tasks.integrity import SCRATCH_DIRECTORY as SCRATCH_DIRECTORY
-from tasks.keys import artifact_key as artifact_key
-from tasks.keys import content_digest as content_digest
-from tasks.locks import locked, locked_if_free
-from tasks.manifest_form import AliasForm, form_problem
+from tasks.storage.integrity import RUN_DIRECTORY as RUN_DIRECTORY
+from tasks.storage.integrity import SCRATCH_DIRECTORY as SCRATCH_DIRECTORY
+from tasks.storage.keys import artifact_key as artifact_key
+from tasks.storage.keys import content_digest as content_digest
+from tasks.storage.locks import locked, locked_if_free
+from tasks.storage.manifest_form import AliasForm, form_problem
 
 logger = logging.getLogger("textmill.store")
 
@@ -53,7 +53,7 @@ class Store:
         root: created when missing.
     """
 
-    url: str | None = None  # of the store that it shares with other machines (tasks/shared.py)
+    url: str | None = None  # of the store that it shares with other machines (tasks/storage/shared.py)
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
-from tasks.files import read_json, write_json
+from tasks.pages.study_page import page
+from tasks.pages.study_picture import Series, picture_of
 from tasks.stage import Work, stage
+from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
-from tasks.study_page import page
-from tasks.study_picture import Series, picture_of
 
 STUDY, PAGE = "study.json", "study.md"
 Row = dict[str, Any]

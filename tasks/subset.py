@@ -4,8 +4,8 @@ from pydantic import Field
 
 from lm.config import StrictModel
 from tasks.stage import Work, stage
+from tasks.storage.tables import database
 from tasks.store import Artifact
-from tasks.tables import database
 from tasks.tokenizer import token_stems
 
 

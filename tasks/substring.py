@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import SubstringConfig, WindowConfig
-from tasks.parts import build_parts, one_table, shard_parts
+from tasks.running.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
+from tasks.storage.tables import rows
 from tasks.store import Artifact
-from tasks.tables import rows
 
 
 @stage(version=1, libraries=("unicode",))

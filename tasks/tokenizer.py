@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 
 from lm.tokenizers.config import TokenizerConfig
-from tasks.parts import Part, build_parts, one_table
+from tasks.running.parts import Part, build_parts, one_table
 from tasks.stage import NoConfig, Work, stage
+from tasks.storage.tables import database
 from tasks.store import Artifact, Shard
-from tasks.tables import database
 
 
 @stage(version=2, libraries=("tokenizers",))

@@ -9,11 +9,11 @@ from lm.config import StrictModel, TrainConfig
 from lm.pairs import Pair, read_pairs, split_pairs, without_leaks
 from lm.tokenizers.config import TokenizerConfig
 from lm.translator_config import TranslatorConfig
-from tasks.files import file_sha256
 from tasks.pretrain import UNSEEN_IN_RESULT, register
+from tasks.running.hooks import training, write_result
 from tasks.stage import Work, stage
+from tasks.storage.files import file_sha256
 from tasks.store import Artifact
-from tasks.training import training, write_result
 
 TRAIN, VALID = "train.parquet", "valid.parquet"
 REGISTERED_NAME = "textmill-translator"

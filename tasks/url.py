@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import UrlDedupeConfig, UrlFormConfig
-from tasks.parts import build_parts, one_table, shard_parts
+from tasks.running.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 

@@ -4,9 +4,9 @@ import json
 
 from lm.vectors.config import VectorsConfig
 from tasks.pretrain import split_index
+from tasks.running.hooks import training
 from tasks.stage import Work, stage
 from tasks.store import Artifact
-from tasks.training import training
 
 
 @stage(version=2, libraries=("numba",))

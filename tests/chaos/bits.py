@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.integrity import RUN_DIRECTORY
+from tasks.storage.integrity import RUN_DIRECTORY
 
 
 def flip(path: Path, draw: random.Random) -> Callable[[], None]:

@@ -4,9 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from tasks.gc import collect, find_garbage
-from tasks.journal import read_events
-from tasks.run_records import dead_runs, mark_dead
+from tasks.lineage.gc import collect, find_garbage
+from tasks.running.journal import read_events
+from tasks.running.run_records import dead_runs, mark_dead
 from tasks.store import Store
 
 

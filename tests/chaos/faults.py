@@ -40,9 +40,9 @@ def flaky_store(seed: int, rate: float = 0.2) -> None:
     from tests.chaos import flaky
 
     flaky.register(seed, rate)
-    import tasks.objects
+    import tasks.storage.objects
 
-    tasks.objects.PAUSE_SECONDS = 0.0
+    tasks.storage.objects.PAUSE_SECONDS = 0.0
 
 
 def little_memory(megabytes: int) -> None:

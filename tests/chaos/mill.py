@@ -32,8 +32,8 @@ from typing import Any
 
 import psutil
 
-from tasks import pool
-from tasks.termination import exit_on_sigterm
+from tasks.machine.termination import exit_on_sigterm
+from tasks.running import pool
 from tests.chaos.faults import suffer
 from tests.forked import adopt_orphans, end_with, left_over
 
@@ -47,9 +47,9 @@ def pipeline(request: dict[str, Any]) -> dict[str, Any]:
     """One attempt, in the forked process."""
     from flows.corpus import build_corpus
     from flows.pipeline import build_all
-    from tasks.progress import Display
-    from tasks.run import Resources, pipeline_run
-    from tasks.shared import store_at
+    from tasks.running.progress import Display
+    from tasks.running.run import Resources, pipeline_run
+    from tasks.storage.shared import store_at
     from tests.tasks.driver import chain
     from tests.tasks.stages import NumbersConfig
     from tests.tasks.tiny_corpus import configuration
@@ -113,7 +113,7 @@ def _in_child(request: dict[str, Any], answer: Any) -> int:
     status = 1
     try:
         os.dup2(2, 1)
-        exit_on_sigterm()  # as flows/start.py has it
+        exit_on_sigterm()  # as flows/commands/start.py has it
         suffer(request.get("faults", {}))
         json.dump(pipeline(request), answer)
         status = 0

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.gc import find_garbage
-from tasks.heartbeat import read_run
-from tasks.integrity import RUN_DIRECTORY
-from tasks.journal import Journal, history, noted_stages
-from tasks.lease import parse_lease
-from tasks.run_records import dead_runs, untold_runs
+from tasks.lineage.gc import find_garbage
+from tasks.running.heartbeat import read_run
+from tasks.running.journal import Journal, history, noted_stages
+from tasks.running.run_records import dead_runs, untold_runs
 from tasks.stage import sidecar
+from tasks.storage.integrity import RUN_DIRECTORY
+from tasks.storage.lease import parse_lease
 from tasks.store import Artifact, Store, StoreError
 from tests.asked import Answer, Ask
 from tests.chaos.bits import flip, kind_of, one_of_each_kind

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.host import process_runs, running_process, started
-from tasks.lease import leased
-from tasks.objects import Objects
+from tasks.machine.host import process_runs, running_process, started
+from tasks.storage.lease import leased
+from tasks.storage.objects import Objects
 from tests.asked import Answer, Ask
 from tests.chaos.checks import problems
 from tests.tasks.conftest import wait_until
@@ -67,7 +67,7 @@ def test_a_process_stays_the_same_when_the_clock_is_set(jump: float, monkeypatch
 
 @pytest.fixture
 def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
-    monkeypatch.setattr("tasks.lease.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("tasks.storage.lease.POLL_SECONDS", 0.01)
     return Objects(f"memory://{uuid.uuid4().hex}")
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tasks import shipper
-from tasks.files import read_json, write_json
-from tasks.host import HOST
-from tasks.journal import Journal, history, read_events
-from tasks.run_records import dead_runs, mark_dead, mark_told, untold_runs
+from tasks.machine.host import HOST
+from tasks.running.hooks import _hooks
+from tasks.running.journal import Journal, history, read_events
+from tasks.running.run_records import dead_runs, mark_dead, mark_told, untold_runs
+from tasks.storage.files import read_json, write_json
 from tasks.store import Store
-from tasks.training import _hooks
+from tasks.tracking import shipper
 from tests.tasks.conftest import client, empty_database, store  # noqa: F401  fixtures
 from tests.tasks.journals import Pipeline, runs
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.gc_remote import collect_remote, find_remote_garbage
-from tasks.remote import Remote
+from tasks.lineage.gc_remote import collect_remote, find_remote_garbage
+from tasks.storage.remote import Remote
 from tests.asked import Answer, Ask
 from tests.chaos.checks import problems
 

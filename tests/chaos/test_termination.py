@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks import termination
-from tasks.run import Run
+from tasks.machine import termination
+from tasks.running.run import Run
 from tests.tasks.conftest import run, store  # noqa: F401  fixtures
 from tests.tasks.stages import NumbersConfig, numbers, slow
 

@@ -41,8 +41,8 @@ def in_model_home(model_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home that nothing was begun in; the environment names no server, no stack, no password and no GPU."""
-    from flows import stack_config
-    from tasks import credentials
+    from flows.config import stack as stack_config
+    from tasks.machine import credentials
 
     own = ("PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "TEXTMILL_MANAGED", "TEXTMILL_STACK")
     passwords = ("TEXTMILL_SECRETS", "PREFECT_API_KEY", "MLFLOW_TRACKING_TOKEN", credentials.PREFECT_SERVER)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from flows.loading import CONFIGS
+from flows.config.loading import CONFIGS
 from tests.lm.exam_models import PROSE
 
 TOPICS = ("DESC", "ENTY", "ABBR", "HUM", "LOC", "NUM")

@@ -7,16 +7,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.config.exam import load_exam
 from flows.exam import evaluate
-from flows.exam_config import load_exam
 from lm.config import NgramConfig
 from lm.tokenizer import train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
 from lm.tokens import tokenize_shard
 from lm.vectors.config import Word2VecConfig
 from tasks.ngram import ngram
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Store
 from tasks.vectors import word_vectors

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows.cli import app
-from flows.config import PipelineConfig
+from flows.cli.main import app
+from flows.config.pipeline import PipelineConfig
 from flows.pipeline import build_all
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 

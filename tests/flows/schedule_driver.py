@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tasks import home
+from tasks.machine import home
 
 home.configure_environment()
 
@@ -24,21 +24,21 @@ from prefect.exceptions import Pause  # noqa: E402
 from prefect.flow_engine import run_flow  # noqa: E402
 from prefect.states import Completed, Pending, Running, Scheduled, Suspended  # noqa: E402
 
-from flows import approval, automations  # noqa: E402
 from flows.champion import champion_flow  # noqa: E402
-from flows.champion_config import ChampionConfig  # noqa: E402
-from flows.config import quickstart  # noqa: E402
-from flows.deploy import create_work_pools  # noqa: E402
-from flows.loading import ConfigError  # noqa: E402
+from flows.config.champion import ChampionConfig  # noqa: E402
+from flows.config.loading import ConfigError  # noqa: E402
+from flows.config.pipeline import quickstart  # noqa: E402
 from flows.refresh import start_pretraining  # noqa: E402
-from flows.services import ServiceError  # noqa: E402
-from flows.status import status  # noqa: E402
-from flows.status_page import markdown, publish_status  # noqa: E402
-from flows.status_prefect import PAGE_KEY  # noqa: E402
-from tasks.gpu import gpu_slot, limit_name  # noqa: E402
+from flows.servers import approval, automations  # noqa: E402
+from flows.servers.deploy import create_work_pools  # noqa: E402
+from flows.servers.services import ServiceError  # noqa: E402
+from flows.servers.status import status  # noqa: E402
+from flows.servers.status_page import markdown, publish_status  # noqa: E402
+from flows.servers.status_prefect import PAGE_KEY  # noqa: E402
+from tasks.machine.gpu import gpu_slot, limit_name  # noqa: E402
 from tasks.profile import GateClosed  # noqa: E402
-from tasks.progress import Display  # noqa: E402
-from tasks.run import Resources, Run, use_run  # noqa: E402
+from tasks.running.progress import Display  # noqa: E402
+from tasks.running.run import Resources, Run, use_run  # noqa: E402
 from tasks.store import Store  # noqa: E402
 from tests.flows.exam_home import make_store  # noqa: E402
 from tests.flows.schedule_helpers import (  # noqa: E402

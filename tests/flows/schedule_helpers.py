@@ -12,9 +12,9 @@ from uuid import UUID
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.status import status
-from tasks import shipper
+from flows.servers.status import status
 from tasks.store import Store
+from tasks.tracking import shipper
 from tests.tasks.journals import Pipeline
 
 MODEL = "textmill-pretrained"

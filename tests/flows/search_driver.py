@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from flows.config.search import SearchTuningConfig
 from flows.search import build_searched
-from flows.search_config import SearchTuningConfig
 from lm.train.hooks import Hooks
-from tasks import training
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import hooks as training
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 
 

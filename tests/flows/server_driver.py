@@ -6,19 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks import home
+from tasks.machine import home
 
 home.configure_environment()
 
 from mlflow import MlflowClient  # noqa: E402
 
-from flows.instruct_config import load_instruct  # noqa: E402
-from flows.loading import CONFIGS  # noqa: E402
-from flows.search_config import SearchTuningConfig  # noqa: E402
-from flows.start import run_flow  # noqa: E402
-from flows.study_config import StudyConfig  # noqa: E402
-from tasks.shipper import ship_all  # noqa: E402
+from flows.commands.start import run_flow  # noqa: E402
+from flows.config.instruct import load_instruct  # noqa: E402
+from flows.config.loading import CONFIGS  # noqa: E402
+from flows.config.search import SearchTuningConfig  # noqa: E402
+from flows.config.study import StudyConfig  # noqa: E402
 from tasks.store import Store  # noqa: E402
+from tasks.tracking.shipper import ship_all  # noqa: E402
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch": 8, "evaluations": 1, "device": "cpu", "max_tokens": 16}
 

@@ -48,7 +48,7 @@ class Machine:
 
     def textmill(self, *arguments: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command of Textmill."""
-        return self.python("-m", "flows.cli", *arguments, check=check, **variables)
+        return self.python("-m", "flows.cli.main", *arguments, check=check, **variables)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def three_machines() -> Iterator[tuple[Machine, Machine, Machine]]:
 
 def introduce(server: Machine, worker: Machine) -> None:
     """Give a worker's machine the addresses of the servers and a client's passwords, no others."""
-    from tasks import credentials
+    from tasks.machine import credentials
 
     address = server.environment["TEXTMILL_LISTEN"]
     ports = json.loads((server.home / "services/ports.json").read_text())

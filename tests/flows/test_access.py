@@ -9,10 +9,10 @@ from threading import Thread
 
 import pytest
 
-from flows import access, doctor_team, services, team
-from flows.start import _links
-from flows.status_prefect import prefect_now
-from tasks import credentials
+from flows.commands.start import _links
+from flows.servers import access, doctor_team, services, team
+from flows.servers.status_prefect import prefect_now
+from tasks.machine import credentials
 
 pytestmark = pytest.mark.usefixtures("empty_home")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.addresses import without_user
+from flows.config.addresses import without_user
 
 HIDDEN = [
     ("http://me:secret@host:4200/api", "http://host:4200/api"),

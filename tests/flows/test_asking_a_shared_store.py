@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from flows.artifacts import show
+from flows.commands.artifacts import show
+from flows.commands.diff import diff
+from flows.commands.forget import forget
+from flows.commands.trace import trace
+from flows.commands.tune import tune
+from flows.commands.why import why
 from flows.corpus import build_corpus
-from flows.diff import diff
-from flows.forget import forget
-from flows.trace import trace
-from flows.tune import tune
-from flows.why import why
-from tasks import pool
-from tasks.card_data import corpora
-from tasks.lineage import ancestors
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
-from tasks.shared import open_store
+from tasks.cards.data import corpora
+from tasks.lineage.ways import ancestors
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.shared import open_store
 from tasks.store import Artifact
 from tests.tasks.tiny_corpus import configuration, write_documents
 

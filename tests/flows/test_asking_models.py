@@ -7,10 +7,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.fill import fill_text
-from flows.loading import ConfigError
-from flows.score import score_file
+from flows.cli.main import app
+from flows.commands.fill import fill_text
+from flows.commands.score import score_file
+from flows.config.loading import ConfigError
 from lm.artifact import save_model
 from lm.config import NgramConfig
 from lm.models.bert import Bert

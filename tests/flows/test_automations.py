@@ -4,9 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from flows.automations import FAILED, GATE, HEARTBEAT, WAITING, _shape, notification_block, wanted_automations
-from flows.services import ServiceError
-from tasks.gpu import create_limits, gpu_slot, limit_name
+from flows.servers.automations import FAILED, GATE, HEARTBEAT, WAITING, _shape, notification_block, wanted_automations
+from flows.servers.services import ServiceError
+from tasks.machine.gpu import create_limits, gpu_slot, limit_name
 
 BLOCK = UUID(int=7)
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from tasks.journal import history
+from tasks.running.journal import history
 from tests.tasks.tiny_corpus import configuration, write_documents
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_a_cancelled_run_leaves_a_checkpoint_and_goes_on(prefect_environment: di
     config["pretrain"]["train"] |= {"steps": 20_000, "eval_interval": 0, "sample_interval": 0}
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(config))
     run = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", str(tmp_path / "long.yaml")],
+        [sys.executable, "-m", "flows.cli.main", "run", str(tmp_path / "long.yaml")],
         cwd=ROOT,
         env=prefect_environment,
         stdout=subprocess.DEVNULL,

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.commands.export import export_model
 from flows.corpus import build_corpus
-from flows.export import export_model
 from tasks.card import card, facts
-from tasks.card_page import front_matter, page
-from tasks.files import read_json, write_json
-from tasks.integrity import sealed
-from tasks.run import use_run
+from tasks.cards.page import front_matter, page
+from tasks.running.run import use_run
+from tasks.storage.files import read_json, write_json
+from tasks.storage.integrity import sealed
 from tasks.store import Store, StoreError
 from tests.flows.lineage_home import artifact, quiet_run, settings, textmill
 

@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.champion import compare_pair, described
-from flows.champion_config import ChampionConfig
-from flows.loading import CONFIGS, ConfigError, load
+from flows.config.champion import ChampionConfig
+from flows.config.loading import CONFIGS, ConfigError, load
 from lm.evaluate.metrics import paired_bootstrap
-from tasks.champions import Pair, Version
 from tasks.contest import ContestConfig, contest, read_contest
 from tasks.contest_documents import HELD_OUT, ContestDocumentsConfig, TooFewHeldOut, contest_documents
-from tasks.progress import Display
-from tasks.run import Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Run, use_run
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Store
+from tasks.tracking.champions import Pair, Version
 from tests.flows.exam_home import QUIET, exam_corpus, exam_split
 from tests.lm.corpus import write_documents
 

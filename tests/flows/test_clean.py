@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.clean import CleanConfig, clean, clean_config
-from flows.cli import main
-from flows.inputs import input_sources
-from flows.loading import CONFIGS, ConfigError
-from flows.why import describe, why
-from tasks import pool
+from flows.cli.main import main
+from flows.commands.why import describe, why
+from flows.config.inputs import input_sources
+from flows.config.loading import CONFIGS, ConfigError
+from tasks.running import pool
 from tests.tasks.tiny_corpus import ADDRESS, write_documents
 
 QUICK = {"resources.workers": "1", "resources.threads": "1"}

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app, main
+from flows.cli.main import app, main
 from flows.corpus import build_corpus
 from flows.pipeline import build_all
-from tasks import pool
-from tasks.journal import JOURNAL, read_events
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.journal import JOURNAL, read_events
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 
@@ -177,7 +177,7 @@ def test_gc_shows_before_it_deletes(textmill: Any, home: Path) -> None:
 
 def test_why_imports_neither_prefect_nor_mlflow_nor_torch(home: Path) -> None:
     code = (
-        "import sys; from flows.cli import app; "
+        "import sys; from flows.cli.main import app; "
         "app(['why', 'gardens:short.txt'], standalone_mode=False); "
         "heavy = {'prefect', 'mlflow', 'torch', 'datasets', 'spacy', 'numba'} & set(sys.modules); "
         "assert not heavy, heavy"

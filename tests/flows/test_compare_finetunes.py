@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.compare_finetunes import compare_finetunes, finetuning_of
+from flows.cli.main import app
+from flows.commands.compare_finetunes import compare_finetunes, finetuning_of
+from flows.config.finetune import TuningConfig
+from flows.config.loading import ConfigError
 from flows.finetune import Tuned, build_tuned
-from flows.finetune_config import TuningConfig
-from flows.loading import ConfigError
 from lm.finetune.config import BaselineConfig
 from lm.finetune.predictions import compare
 from tasks.finetune import bag_of_words
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tests.lm.finetune_cases import backbone_folder, write_set
 
@@ -112,7 +112,7 @@ def test_sets_that_differ_are_refused(other: str, said: str, home: dict[str, Any
 def test_other_labels_of_the_same_examples_are_refused(home: dict[str, Any], tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from flows.compare_finetunes import Finetuning
+    from flows.commands.compare_finetunes import Finetuning
 
     table = pq.read_table(home["bag"].file("predictions.parquet"))
     labels = table["label"].to_pylist()

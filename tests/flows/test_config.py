@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli_common import named
-from flows.config import SMOKE_FILES, PipelineConfig, load_config, quickstart
-from flows.loading import CONFIGS, ConfigError, files_named, load, read
-from flows.reference import configuration_page
+from flows.cli.common import named
+from flows.config.loading import CONFIGS, ConfigError, files_named, load, read
+from flows.config.pipeline import SMOKE_FILES, PipelineConfig, load_config, quickstart
+from flows.project.reference import configuration_page
 from lm.config import StrictModel
 
 SHIPPED = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith(("clean-", "ladder", "scaling")))
@@ -25,7 +25,7 @@ def test_shipped_configs_load_and_can_be_cut_down(path: Path) -> None:
 
 def test_the_reference_page_is_that_of_the_models() -> None:
     page = Path("docs/configuration.md").read_text(encoding="utf-8")
-    assert page == configuration_page(), "run: python -m flows.reference > docs/configuration.md"
+    assert page == configuration_page(), "run: python -m flows.project.reference > docs/configuration.md"
 
 
 def test_every_key_is_described() -> None:

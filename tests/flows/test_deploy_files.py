@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import postgres, stack_config
-from tasks import credentials
+from flows.config import stack as stack_config
+from flows.servers import postgres
+from tasks.machine import credentials
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MANIFESTS = sorted(path for path in (DEPLOY / "kubernetes").glob("*.yaml") if path.name != "kustomization.yaml")

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from flows import doctor, services
-from flows.processes import Record
-from tasks import home
-from tasks.host import process_mark
+from flows.servers import doctor, services
+from flows.servers.processes import Record
+from tasks.machine import home
+from tasks.machine.host import process_mark
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.exam_config import shipped_exams
+from flows.cli.main import app
+from flows.config.exam import shipped_exams
 from lm.labelled.folder import Task, write_labelled
 from lm.labelled.forms import Classification
-from tasks.exam_config import EXAMS
+from tasks.exams.config import EXAMS
 from tests.lm import exam_models
 from tests.lm.exam_models import PROSE
 

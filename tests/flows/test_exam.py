@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.compare_exams import compare_exams
-from flows.exam_config import load_exam
+from flows.cli.main import app
+from flows.commands.compare_exams import compare_exams
+from flows.config.exam import load_exam
+from flows.config.loading import ConfigError
 from flows.exams import ExamsConfig, exams_flow
-from flows.loading import ConfigError
 from lm.labelled.folder import Task, write_labelled
 from lm.labelled.forms import Classification, Regression, Tagging
 from tasks.store import Store

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from flows.compare_exams import compare_exams
+from flows.commands.compare_exams import compare_exams
+from flows.config.learning import LearningConfig
+from flows.config.loading import ConfigError
+from flows.config.task import TaskConfig
 from flows.given import given_labelled, given_model
-from flows.learning_config import LearningConfig
-from flows.loading import ConfigError
-from flows.task_config import TaskConfig
 from flows.task_sets import build_task, labelled_set_of
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.exam import exam
-from tasks.progress import Display
-from tasks.run import Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Run, use_run
 from tasks.store import Store
 from tests.flows.exam_home import QUIET, asked, make_store, write_exam
 from tests.lm import exam_models

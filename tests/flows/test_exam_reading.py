@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
+from flows.config.loading import ConfigError
 from flows.exam_lineage import lineage_of
-from flows.loading import ConfigError
 from lm.config import NgramConfig
 from lm.tokens import tokenize_shard
-from tasks import exam_kinds
 from tasks.adopt import AdoptConfig, adopt_model
-from tasks.exam_training import all_ids, first_by_hash, text_documents, token_documents
+from tasks.exams import kinds as exam_kinds
+from tasks.exams.training import all_ids, first_by_hash, text_documents, token_documents
 from tasks.ngram import ngram
-from tasks.progress import Display
-from tasks.run import Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Run, use_run
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Store
 from tests.flows.exam_home import QUIET, asked, exam_tokenizer, write_exam

@@ -6,9 +6,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.export import WRITE, export_model, import_model
-from flows.loading import ConfigError
+from flows.cli.main import app
+from flows.commands.export import WRITE, export_model, import_model
+from flows.config.loading import ConfigError
 from lm.abilities import TARGETS, held
 from lm.artifact import load_model, save_model
 from lm.config import GPTConfig

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli  # noqa: F401  the commands register themselves
-from flows.cli_common import app
+from flows.cli import main as cli  # noqa: F401  the commands register themselves
+from flows.cli.common import app
+from flows.commands.predict import predict_file
+from flows.config.finetune import TuningConfig, load_tuning
+from flows.config.loading import CONFIGS, ConfigError
 from flows.finetune import build_tuned
-from flows.finetune_config import TuningConfig, load_tuning
-from flows.loading import CONFIGS, ConfigError
-from flows.predict import predict_file
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.presets import FINETUNE_PRESETS
 from lm.finetune.train import finetune
-from tasks.files import read_json
-from tasks.journal import JOURNAL, read_events
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.journal import JOURNAL, read_events
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.files import read_json
 from tasks.store import Artifact, Store
 from tests.lm.feature_cases import KINDS as FEATURES
 from tests.lm.feature_cases import feature_folder

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli, cli_flows  # noqa: F401  the commands register themselves
-from flows.cli_common import app
+from flows.cli import flows as cli_flows
+from flows.cli import main as cli  # noqa: F401  the commands register themselves
+from flows.cli.common import app
+from flows.config.finetune import TuningConfig, load_tuning
 from flows.finetune import Tuned, build_tuned
-from flows.finetune_config import TuningConfig, load_tuning
-from tasks import home
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.machine import home
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tests.lm.finetune_cases import backbone_folder
 

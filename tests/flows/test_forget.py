@@ -11,15 +11,15 @@ import pytest
 
 from data_quality import ingest as reading
 from data_quality.config import IngestConfig
-from flows import cli
+from flows.cli import main as cli
+from flows.commands.export import export_model
+from flows.commands.rebuild import rebuild
+from flows.config.loading import ConfigError
 from flows.corpus import build_corpus
-from flows.export import export_model
-from flows.loading import ConfigError
 from flows.pretrain import build_tokens, named_model
-from flows.rebuild import rebuild
-from tasks.forgotten import ask, standing
 from tasks.ingest import fingerprinted, ingest
-from tasks.run import Resources, use_run
+from tasks.lineage.forgotten import ask, standing
+from tasks.running.run import Resources, use_run
 from tasks.store import Artifact, Store
 from tests.flows.lineage_home import (
     KEPT,

@@ -9,11 +9,11 @@ import pytest
 
 from data_quality.errors import UsageError
 from flows.clean import clean, clean_config
-from flows.forget import forget
-from flows.trace import trace
-from flows.why import describe, why
-from tasks import pool
-from tasks.shared import open_store
+from flows.commands.forget import forget
+from flows.commands.trace import trace
+from flows.commands.why import describe, why
+from tasks.running import pool
+from tasks.storage.shared import open_store
 from tests.flows.test_personal_names import JANE, QUICK, SOURCE, mails
 
 KEY = "a key of a test that is long enough"

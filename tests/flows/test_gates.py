@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from flows.commands.diff import diff
 from flows.corpus import build_corpus
-from flows.diff import diff
-from tasks import pool
-from tasks.files import read_json
 from tasks.profile import PROFILE, GateClosed
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.files import read_json
 from tasks.store import Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.export import import_model
-from flows.loading import ConfigError
+from flows.cli.main import app
+from flows.commands.export import import_model
+from flows.config.loading import ConfigError
 from lm.config import NgramConfig
 from lm.ngram.build import build_ngram, build_word_ngram
 from lm.ngram.model import load_ngram

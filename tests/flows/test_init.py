@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from data_quality.rules import choose_rulesets
-from flows.config import PipelineConfig
-from flows.init import EPOCHS, PRESETS, TOKENS_PER_PARAMETER, init_config, suggest_preset
-from flows.loading import ConfigError, parse
-from flows.survey import LARGE_FILE, guess_language, survey
+from flows.commands.init import EPOCHS, PRESETS, TOKENS_PER_PARAMETER, init_config, suggest_preset
+from flows.commands.survey import LARGE_FILE, guess_language, survey
+from flows.config.loading import ConfigError, parse
+from flows.config.pipeline import PipelineConfig
 from lm.config import GPT_PRESETS
 from tests.data_quality.office import docx, paragraph, pdf
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from flows.config import PipelineConfig
+from flows.config.ladder import ModelConfig
+from flows.config.loading import ConfigError
+from flows.config.pipeline import PipelineConfig
 from flows.corpus import build_corpus
 from flows.ladder import build_models
-from flows.ladder_config import ModelConfig
-from flows.loading import ConfigError
 from flows.pretrain import Pretrained, Tokens, build_pretrained, build_tokens, initial_model
-from tasks import pool
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.chat import Chat, talk
-from flows.cli import app
+from flows.cli.main import app
+from flows.commands.chat import Chat, talk
+from flows.config.instruct import InstructConfig, load_instruct, shipped_instruct
+from flows.config.loading import CONFIGS, ConfigError
+from flows.config.task import load_task
+from flows.config.translation import load_translation
 from flows.instruct import build_instructed
-from flows.instruct_config import InstructConfig, load_instruct, shipped_instruct
-from flows.loading import CONFIGS, ConfigError
-from flows.task_config import load_task
 from flows.translate import pairs_of
-from flows.translation_config import load_translation
 from lm.labelled.folder import LabelledSet
 from tasks.instruct import InstructRequest
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tasks.translation import TRAIN, VALID, load_pairs
 from tests.lm.chat_cases import backbone_folder, chats, conversation, turn
@@ -213,7 +213,7 @@ def test_talking_ends_with_an_empty_line_and_survives_what_does_not_fit(taught: 
 def test_a_terminal_is_talked_on(taught: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TEXTMILL_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "TERM": "dumb"}
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "chat", str(taught), "--tokens", "3"]
+    command = [sys.executable, "-c", "from flows.cli.main import main; main()", "chat", str(taught), "--tokens", "3"]
     os.write(ours, b"What colour is snow?\n\n")
     done = subprocess.run(
         command, env=environment, stdin=theirs, capture_output=True, text=True, check=False, timeout=60

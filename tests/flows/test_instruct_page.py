@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli_flows
-from flows.cli import app
+from flows.cli import flows as cli_flows
+from flows.cli.main import app
+from flows.config.instruct import InstructConfig, load_instruct
+from flows.config.translation import load_translation
 from flows.instruct import Instructed, build_instructed
-from flows.instruct_config import InstructConfig, load_instruct
-from flows.translation_config import load_translation
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tests.lm.chat_cases import backbone_folder, chats
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from flows.config import PipelineConfig
+from flows.config.pipeline import PipelineConfig
 from flows.pipeline import build_all
-from tasks import pool
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
-from tasks.shared import store_at
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.shared import store_at
 from tests.tasks.tiny_corpus import configuration, write_documents
 
 MACHINE_INDEPENDENT = ("report",)  # tells of seconds

@@ -6,22 +6,22 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from flows.finetune_config import load_tuning
-from flows.instruct_config import load_instruct
-from flows.ladder_config import load_model_config
-from flows.loading import CONFIGS, ConfigError
-from flows.rungs import NgramRung, VectorsRung
+from flows.config.finetune import load_tuning
+from flows.config.instruct import load_instruct
+from flows.config.ladder import load_model_config
+from flows.config.loading import CONFIGS, ConfigError
+from flows.config.rungs import NgramRung, VectorsRung
 from tasks.finetune import FinetuneRequest
 from tasks.instruct import InstructRequest
+from tasks.lineage.recipe import import_stages
 from tasks.pretrain import PretrainRequest
-from tasks.recipe import import_stages
 from tasks.stage import STAGES, Keyed
 
 MODELS = sorted(path for path in (CONFIGS / "models").glob("*.yaml") if path.name != "base.yaml")
 
 
 def again(stage: str, config: Any) -> BaseModel:
-    """A configuration as `tasks.recipe` reads it back from a sidecar or a manifest."""
+    """A configuration as `tasks.lineage.recipe` reads it back from a sidecar or a manifest."""
     import_stages()
     noted = config.model_dump(mode="json")
     made: BaseModel = TypeAdapter(get_type_hints(STAGES[stage].build)["config"]).validate_python(noted)

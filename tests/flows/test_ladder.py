@@ -10,16 +10,16 @@ import pytest
 from pydantic import ValidationError
 
 import textmill
-from flows import start
+from flows.commands import start
+from flows.config.ladder import LadderConfig, load_ladder, load_model_config
+from flows.config.loading import CONFIGS, ConfigError
 from flows.ladder import Ladder, build_ladder
-from flows.ladder_config import LadderConfig, load_ladder, load_model_config
-from flows.loading import CONFIGS, ConfigError
 from lm.config import OptimizerConfig, TrainConfig
-from tasks import pool
-from tasks.journal import JOURNAL, Journal, read_events
 from tasks.ladder import FIGURES, REPORT, _seconds, read_board
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.journal import JOURNAL, Journal, read_events
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.stage import sidecar
 from tasks.store import RUN_DIRECTORY, Store
 from tests.tasks.tiny_corpus import configuration, write_documents

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from flows.pipeline import build_all
-from tasks.run import pipeline_run
+from tasks.running.run import pipeline_run
 from tests.flows.lineage_home import artifact, quiet_run, textmill
 from tests.tasks.tiny_corpus import configuration, prose
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.loading import ConfigError
+from flows.config.loading import ConfigError
 from flows.pretrain import named_model
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store, StoreError
 
 ROOT = Path(__file__).parents[2]

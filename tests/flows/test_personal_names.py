@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.clean import clean, clean_config
-from flows.diff import diff
-from flows.tune import tune
-from flows.why import describe, why
-from tasks import pool
+from flows.commands.diff import diff
+from flows.commands.tune import tune
+from flows.commands.why import describe, why
+from tasks.running import pool
 from tests.tasks.tiny_corpus import prose
 
 JANE = "jane.doe@example.org"

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from flows.rebuild import describe, reasons, rebuild
+from flows.commands.rebuild import describe, reasons, rebuild
+from flows.config.translation import TranslationConfig
 from flows.translate import build_translation
-from flows.translation_config import TranslationConfig
-from tasks.integrity import checksum_of
-from tasks.progress import Display
-from tasks.recipe import Step, recipe
-from tasks.run import Resources, Run, use_run
-from tasks.shared import open_store
+from tasks.lineage.recipe import Step, recipe
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.stage import STAGES, Stage
+from tasks.storage.integrity import checksum_of
+from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tests.flows.exam_home import make_store
 from tests.flows.lineage_home import artifact, built_home, textmill

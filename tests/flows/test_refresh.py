@@ -11,16 +11,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from flows.config import PipelineConfig
+from flows.config.pipeline import PipelineConfig
 from flows.corpus import build_corpus
 from flows.pretrain import build_tokens, remember_pretrained
 from flows.refresh import decide_pretraining, follow_up
-from tasks import pool
 from tasks.change import read_decision
-from tasks.gc import find_garbage
+from tasks.lineage.gc import find_garbage
 from tasks.profile import GateClosed
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import configuration, prose, write_documents
 

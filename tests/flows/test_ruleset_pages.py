@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from data_quality.rules import load_ruleset, shipped_rulesets
-from flows.ruleset_pages import EXAMPLE_SIGNAL, main, ruleset_pages
+from flows.project.ruleset_pages import EXAMPLE_SIGNAL, main, ruleset_pages
 
 FOLDER = Path("docs/rulesets")
 
 
 def test_the_pages_are_those_of_the_rulesets() -> None:
     written = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
-    assert written == ruleset_pages(), "run: python -m flows.ruleset_pages docs/rulesets"
+    assert written == ruleset_pages(), "run: python -m flows.project.ruleset_pages docs/rulesets"
 
 
 def test_a_page_says_all_of_every_rule(tmp_path: Path) -> None:

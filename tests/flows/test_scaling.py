@@ -12,26 +12,26 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from flows.artifacts import lineage
-from flows.cli_common import app
-from flows.loading import CONFIGS, ConfigError
-from flows.rungs import ModernRung
+from flows.cli.common import app
+from flows.commands.artifacts import lineage
+from flows.commands.start import scaling_figures
+from flows.config.loading import CONFIGS, ConfigError
+from flows.config.rungs import ModernRung
+from flows.config.scaling import ScalingConfig, SizeConfig, load_scaling
 from flows.scaling import Scaling, ScalingRuns, build_scaling
-from flows.scaling_config import ScalingConfig, SizeConfig, load_scaling
-from flows.start import scaling_figures
 from lm.artifact import described
 from lm.joint_law import fit_joint_law
 from lm.scaling import fit_power_law
 from lm.tokens import build_index
-from tasks import pool
-from tasks.files import read_json
-from tasks.journal import JOURNAL, history
 from tasks.losses import read_losses
 from tasks.pretrain import split_index
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.journal import JOURNAL, history
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.scaling import GRID, PAGE, PICTURE, PREDICTION, TABLE
 from tasks.stage import sidecar
+from tasks.storage.files import read_json
 from tasks.store import RUN_DIRECTORY, Store
 from tasks.subset import SubsetConfig, subset
 from tests.tasks.tiny_corpus import configuration, write_documents
@@ -270,7 +270,7 @@ def test_the_short_one_is_a_part_of_the_whole_and_its_target_is_as_much_larger()
 
 def test_the_command_hands_on_what_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    monkeypatch.setattr("flows.cli_models.start_flow", lambda *given, **more: started.append((given, more)))
+    monkeypatch.setattr("flows.cli.models.start_flow", lambda *given, **more: started.append((given, more)))
     path = str(CONFIGS / "scaling.yaml")
     result = CliRunner().invoke(app, ["scaling", path, "--predict-only", "--set", "resamples=50", "--smoke"])
     assert result.exit_code == 0, result.output

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flows.automations import FAILED, GATE, HEARTBEAT, WAITING
+from flows.servers.automations import FAILED, GATE, HEARTBEAT, WAITING
 
 ROOT = Path(__file__).parents[2]
 

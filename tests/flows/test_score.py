@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.loading import ConfigError
-from flows.score import score_file
+from flows.commands.score import score_file
+from flows.config.loading import ConfigError
 from lm.config import NgramConfig
 from lm.ngram.build import build_ngram, build_word_ngram
 from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer

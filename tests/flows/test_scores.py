@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from flows.clean import clean, clean_config
-from flows.why import why
-from tasks import pool
-from tasks.tables import rows
+from flows.commands.why import why
+from tasks.running import pool
+from tasks.storage.tables import rows
 from tests.tasks.tiny_corpus import write_documents
 
 OWN = """

@@ -13,21 +13,22 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli, cli_flows  # noqa: F401  the commands register themselves
-from flows.cli_common import app
-from flows.loading import CONFIGS, ConfigError
+from flows.cli import flows as cli_flows
+from flows.cli import main as cli  # noqa: F401  the commands register themselves
+from flows.cli.common import app
+from flows.commands.start import _searched
+from flows.config.loading import CONFIGS, ConfigError
+from flows.config.search import SearchTuningConfig, load_search
 from flows.search import Searched, build_searched
-from flows.search_config import SearchTuningConfig, load_search
-from flows.start import _searched
 from lm.finetune import train
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.search import proposals
 from lm.finetune.search_config import SearchConfig, with_values
 from lm.train.non_finite import NonFiniteError
-from tasks.files import read_json
-from tasks.journal import JOURNAL, read_events
-from tasks.progress import Display
-from tasks.run import Resources, Run, pipeline_run, use_run
+from tasks.running.journal import JOURNAL, read_events
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, pipeline_run, use_run
+from tasks.storage.files import read_json
 from tasks.store import Store
 from tests.lm.finetune_cases import backbone_folder, write_set
 

@@ -23,19 +23,19 @@ from mlflow import MlflowClient
 from mlflow.pyfunc import scoring_server
 from typer.testing import CliRunner
 
-from flows import cli  # noqa: F401  the commands register themselves
-from flows.cli_common import app
+from flows.cli import main as cli  # noqa: F401  the commands register themselves
+from flows.cli.common import app
+from flows.commands.predict import predict_file
+from flows.config.finetune import TuningConfig
 from flows.finetune import Tuned, build_tuned
-from flows.finetune_config import TuningConfig
-from flows.predict import predict_file
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.train import finetune
-from tasks import shipper
 from tasks.finetune import registered_name
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
-from tasks.servable import LIBRARIES, servable
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
+from tasks.tracking import shipper
+from tasks.tracking.servable import LIBRARIES, servable
 from tests.lm.feature_cases import feature_folder
 from tests.lm.finetune_cases import backbone_folder, examples, write_set
 from tests.s3 import free_port

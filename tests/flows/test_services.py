@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import services
-from flows.processes import Record, end_tree, listens, tree
-from tasks import home
+from flows.servers import services
+from flows.servers.processes import Record, end_tree, listens, tree
+from tasks.machine import home
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +36,7 @@ def tiny(config: Sizes = Sizes(), answer: str = "") -> None:
 TINY_PREFECT_YAML = """
 name: tiny
 pull:
-  - flows.deploy.enter_checkout: {}
+  - flows.servers.deploy.enter_checkout: {}
 deployments:
   - name: tiny
     entrypoint: tiny.py:tiny
@@ -165,7 +165,7 @@ def test_down_ends_what_was_started_with_its_children(own_home: Path) -> None:
 
 
 def test_a_stubborn_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.processes.STOP_TIMEOUT", 0.2)
+    monkeypatch.setattr("flows.servers.processes.STOP_TIMEOUT", 0.2)
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(100)"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     with child:
@@ -177,7 +177,7 @@ def test_a_stubborn_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_service_that_ends_at_once_shows_its_log(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such database')"]
-    monkeypatch.setattr("flows.launch.local_command", lambda name, port: command)
+    monkeypatch.setattr("flows.servers.launch.local_command", lambda name, port: command)
     with pytest.raises(services.ServiceError, match=r"mlflow service has ended; .*(\n.*)*no such database"):
         services.ensure("mlflow")
 

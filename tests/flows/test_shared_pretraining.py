@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.journal import read_events
+from tasks.running.journal import read_events
 from tests.flows.test_cancel import ROOT, ask
 from tests.tasks.tiny_corpus import configuration, write_documents
 
@@ -26,7 +26,7 @@ def test_two_processes_fail_with_their_own_error_and_end_as_one_would(
 
     def run(*overrides: str) -> "subprocess.CompletedProcess[str]":
         settings = [part for override in overrides for part in ("--set", override)]
-        command = [sys.executable, "-m", "flows.cli", "run", str(tmp_path / "tiny.yaml"), "--json", *settings]
+        command = [sys.executable, "-m", "flows.cli.main", "run", str(tmp_path / "tiny.yaml"), "--json", *settings]
         return subprocess.run(
             command, cwd=ROOT, env=prefect_environment, capture_output=True, text=True, check=False, timeout=250
         )

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import load_config
+from flows.config.ladder import load_model_config
+from flows.config.loading import CONFIGS
+from flows.config.pipeline import load_config
+from flows.config.rungs import BertRung, VectorsRung
 from flows.ladder import build_models
-from flows.ladder_config import load_model_config
-from flows.loading import CONFIGS
 from flows.pipeline import build_all
-from flows.rungs import BertRung, VectorsRung
-from tasks import pool
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 
 PIPELINES = sorted(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.exam_config import load_exam, shipped_exams
-from tasks.exam_config import EXAMS
+from flows.config.exam import load_exam, shipped_exams
+from tasks.exams.config import EXAMS
 from tasks.store import Store
 from tests.flows.exam_data import write_data
 from tests.flows.exam_home import asked, make_store

@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import status_page
-from flows.cli import app
-from flows.printing_status import duration, energy, lines_of_runs, lines_of_waiting
-from flows.status import status
-from flows.status_page import markdown, publish_status
-from tasks import pool
-from tasks.cost import SIZES, run_cost, store_size
-from tasks.files import read_json, write_json
-from tasks.heartbeat import read_run
-from tasks.journal import Journal, read_notes
-from tasks.progress import Display
-from tasks.run import Resources, StageRecord, pipeline_run
-from tasks.sidecar import SIDECAR
+from flows.cli.main import app
+from flows.cli.printing_status import duration, energy, lines_of_runs, lines_of_waiting
+from flows.servers import status_page
+from flows.servers.status import status
+from flows.servers.status_page import markdown, publish_status
+from tasks.running import pool
+from tasks.running.cost import SIZES, run_cost, store_size
+from tasks.running.heartbeat import read_run
+from tasks.running.journal import Journal, read_notes
+from tasks.running.progress import Display
+from tasks.running.run import Resources, StageRecord, pipeline_run
 from tasks.stage import sidecar
+from tasks.storage.files import read_json, write_json
+from tasks.storage.sidecar import SIDECAR
 from tasks.store import Artifact, Store
 from tests.tasks.stages import NumbersConfig, numbers, squares
 
@@ -131,7 +131,7 @@ def test_the_store_is_summed_by_what_is_new(store: Store, monkeypatch: pytest.Mo
     second = made(store, 4)
     assert store_size(store)["bytes"] == size_of(*first, *second)
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.cost._size_and_parts", lambda folder: pytest.fail(f"{folder} was read again"))
+        patch.setattr("tasks.running.cost._size_and_parts", lambda folder: pytest.fail(f"{folder} was read again"))
         assert store_size(store)["bytes"] == size_of(*first, *second)
     store.move_aside(second[0].path)
     assert store_size(store)["bytes"] == size_of(*first, second[1])
@@ -156,9 +156,8 @@ def test_the_command_without_a_server(store: Store) -> None:
 
 
 def test_it_imports_neither_server(store: Store, tmp_path: Path) -> None:
-    code = (
-        "import sys; from flows.status import status; status(); print({'prefect', 'mlflow', 'torch'} & {*sys.modules})"
-    )
+    code = "import sys; from flows.servers.status import status; status(); "
+    code += "print({'prefect', 'mlflow', 'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

@@ -13,17 +13,17 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from flows import cli  # noqa: F401  the commands register themselves
-from flows.cli_common import app
-from flows.loading import CONFIGS, ConfigError
+from flows.cli import main as cli  # noqa: F401  the commands register themselves
+from flows.cli.common import app
+from flows.config.loading import CONFIGS, ConfigError
+from flows.config.study import StudyConfig, load_study
 from flows.study import build_study
-from flows.study_config import StudyConfig, load_study
 from lm.finetune.predictions import read_predictions
 from lm.finetune.study import against, resolution
 from lm.finetune.summary import reached
-from tasks.files import read_json
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.files import read_json
 from tasks.store import Store
 from tests.lm.finetune_cases import backbone_folder, examples
 
@@ -186,9 +186,9 @@ import torch
 torch.set_num_threads(1)
 from lm.train.trainer import Trainer
 from flows.study import build_study
-from flows.study_config import StudyConfig
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from flows.config.study import StudyConfig
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 
 runs = 0

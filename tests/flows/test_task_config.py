@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.loading import CONFIGS, ConfigError
-from flows.task_config import TaskConfig, load_task
+from flows.cli.main import app
+from flows.config.loading import CONFIGS, ConfigError
+from flows.config.task import TaskConfig, load_task
 from flows.task_sets import build_task
 from lm.labelled.folder import LabelledSet
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tests.conftest import ROOT
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from flows.loading import CONFIGS
-from flows.task_config import load_task
+from flows.config.loading import CONFIGS
+from flows.config.task import load_task
 from flows.task_sets import build_task
 from lm.labelled.folder import LabelledSet
 from lm.labelled.hub import CONVERTED, converted_files
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 
 TEXT = Value("string")

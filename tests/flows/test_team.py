@@ -10,12 +10,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from flows import deploy, doctor_team, launch, services, stack_config, team
-from flows.backup import backup
-from flows.cli import app
-from flows.loading import CONFIGS, ConfigError
-from flows.stack_config import StackConfig, load_stack
-from tasks import credentials, home
+from flows.cli.main import app
+from flows.config import stack as stack_config
+from flows.config.loading import CONFIGS, ConfigError
+from flows.config.stack import StackConfig, load_stack
+from flows.servers import deploy, doctor_team, launch, services, team
+from flows.servers.backup import backup
+from tasks.machine import credentials, home
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,9 +89,9 @@ def test_up_starts_the_stack_that_it_is_asked_for(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(services, "ensure", lambda *names, **options: started.append(names))
     monkeypatch.setattr(services, "status", dict)
     monkeypatch.setattr(deploy, "register", lambda: None)
-    monkeypatch.setattr("flows.printing.show_services", lambda found: None)
-    monkeypatch.setattr("flows.cli_team._send_journals", lambda: None)
-    monkeypatch.setattr("flows.cli_team.pools_without_a_worker", list)
+    monkeypatch.setattr("flows.cli.printing.show_services", lambda found: None)
+    monkeypatch.setattr("flows.cli.team._send_journals", lambda: None)
+    monkeypatch.setattr("flows.cli.team.pools_without_a_worker", list)
     monkeypatch.setenv("TEXTMILL_STACK", "team")
     for arguments, last in ((["--stack", "local"], services.SERVICES), ([], ("postgres", *services.SERVERS))):
         done = CliRunner().invoke(app, ["up", *arguments], catch_exceptions=False)

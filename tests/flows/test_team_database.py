@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flows import doctor_team, launch, postgres, services, team
-from flows.backup import backup, restore
-from tasks import home
-from tasks.files import read_json
+from flows.servers import doctor_team, launch, postgres, services, team
+from flows.servers.backup import backup, restore
+from tasks.machine import home
+from tasks.storage.files import read_json
 
 pytestmark = pytest.mark.usefixtures("empty_home")
 
@@ -124,7 +124,7 @@ def test_a_backup_needs_the_client_programs_only(tmp_path: Path, monkeypatch: py
 
     team.choose("team")
     monkeypatch.setattr(services, "ensure_database", lambda: None)
-    monkeypatch.setattr("flows.backup._run", dump)
+    monkeypatch.setattr("flows.servers.backup._run", dump)
     monkeypatch.setattr(postgres, "find_program", lambda name: pytest.fail(f"{name} is not installed"))
     monkeypatch.setattr(postgres, "connect", lambda url: SimpleNamespace(server_version=150_006, close=lambda: None))
     assert backup(tmp_path / "backup").databases == postgres.DATABASES

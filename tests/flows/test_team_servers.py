@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from flows.config import load_config
-from flows.loading import CONFIGS
-from flows.processes import end_tree
-from tasks import credentials
+from flows.config.loading import CONFIGS
+from flows.config.pipeline import load_config
+from flows.servers.processes import end_tree
+from tasks.machine import credentials
 from tests.flows.team_machines import Machine, introduce, three_machines
 
 pytest.importorskip("psycopg2")
@@ -50,7 +50,7 @@ from tasks import home
 home.configure_environment()
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
-from tasks.shared import open_store
+from tasks.storage.shared import open_store
 client = MlflowClient()
 experiment = client.get_experiment_by_name("textmill")
 runs = client.search_runs([experiment.experiment_id], max_results=1000)
@@ -99,7 +99,7 @@ def test_a_team_works_is_guarded_and_is_restored(tmp_path: Path) -> None:
 def in_the_foreground(machine: Machine, service: str) -> Iterator[subprocess.Popen[bytes]]:
     """A service as a container runs it."""
     log = (machine.home.with_suffix(".log")).open("wb")
-    command = [*machine.prefix, sys.executable, "-m", "flows.cli", "service", service]
+    command = [*machine.prefix, sys.executable, "-m", "flows.cli.main", "service", service]
     process = subprocess.Popen(
         command, cwd=machine.checkout, env=machine.environment, stdout=log, stderr=subprocess.STDOUT
     )

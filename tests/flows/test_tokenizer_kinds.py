@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from flows.config import PipelineConfig
+from flows.config.pipeline import PipelineConfig
 from flows.corpus import Corpus, build_corpus
 from flows.pretrain import build_pretrained, build_tokens, trained_with
 from lm.tokenizers.config import ByteBPEConfig, WordConfig
-from tasks import pool
-from tasks.files import read_json
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.files import read_json
 from tasks.store import Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from flows.trace import documents_of, trace
+from flows.commands.trace import documents_of, trace
 from tasks.store import Store, StoreError
 from tests.flows.lineage_home import KEPT, TRAINED, TWIN, artifact, textmill
 
@@ -112,7 +112,7 @@ def test_decisions_that_are_gone_say_nothing_of_a_document(home: Path) -> None:
 
 def test_it_imports_neither_prefect_nor_mlflow_nor_torch(home: Path) -> None:
     script = (
-        "import sys\nfrom flows.trace import trace\n"
+        "import sys\nfrom flows.commands.trace import trace\n"
         f"trace({TRAINED!r})\n"
         "print(sorted({'prefect', 'mlflow', 'torch', 'datasets'} & sys.modules.keys()))"
     )

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.loading import CONFIGS, ConfigError
+from flows.cli.main import app
+from flows.config.loading import CONFIGS, ConfigError
+from flows.config.translation import TranslationConfig, load_translation, shipped_translation
 from flows.translate import build_translation, translate_file
-from flows.translation_config import TranslationConfig, load_translation, shipped_translation
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tasks.translation import TRAIN, VALID, load_pairs
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flows import printing
-from flows.cli import _threshold
+from flows.cli import printing
+from flows.cli.main import _threshold
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,18 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from flows.commands.predict import predict_file
+from flows.config.finetune import load_tuning
+from flows.config.ladder import ModelConfig
+from flows.config.loading import CONFIGS
 from flows.finetune import build_tuned
-from flows.finetune_config import load_tuning
 from flows.ladder import build_models
-from flows.ladder_config import ModelConfig
-from flows.loading import CONFIGS
-from flows.predict import predict_file
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.presets import finetune_preset
-from tasks import pool
-from tasks.files import read_json
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.files import read_json
 from tasks.store import Artifact, Store
 from tests.asked import Ask
 from tests.lm.finetune_cases import examples, write_set

@@ -10,12 +10,12 @@ import torch
 from typer.testing import CliRunner
 
 import textmill as notebook
-from flows.cli import app, main
+from flows.cli.main import app, main
+from flows.commands.export import export_model
+from flows.commands.vectors import embed_file, neighbours
+from flows.config.loading import ConfigError
 from flows.corpus import build_corpus
-from flows.export import export_model
-from flows.loading import ConfigError
 from flows.pretrain import build_tokens
-from flows.vectors import embed_file, neighbours
 from lm.artifact import save_model
 from lm.characters import vocabulary_characters
 from lm.config import NgramConfig
@@ -27,10 +27,10 @@ from lm.text_model import open_model
 from lm.texts.elmo import ELMoText
 from lm.tokenizer import load_tokenizer
 from lm.vectors.config import parse_vectors_config
-from tasks import pool
 from tasks.ngram import ngram
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tasks.vectors import word_vectors
 from tests.tasks.tiny_corpus import TOPICS, configuration, write_documents
@@ -206,7 +206,7 @@ def test_faults_are_named(
         export_model(tmp_path, "arpa", tmp_path / "out")
     monkeypatch.setenv("TEXTMILL_HOME", str(made[0]))
     monkeypatch.setattr("sys.argv", ["textmill", "score", str(vectors), str(tmp_path / "text.txt")])
-    monkeypatch.setattr("flows.cli._mute_native_exit", lambda: None)
+    monkeypatch.setattr("flows.cli.main._mute_native_exit", lambda: None)
     with pytest.raises(SystemExit):
         main()
     said = capsys.readouterr().err

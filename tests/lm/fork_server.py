@@ -38,7 +38,7 @@ import torch._dynamo
 
 from lm.train import batches
 from lm.train.hooks import Hooks
-from tasks.journal import JOURNAL, Journal, read_events
+from tasks.running.journal import JOURNAL, Journal, read_events
 from tests.forked import adopt_orphans, end_with, left_over
 from tests.lm import killed_runs
 

@@ -8,14 +8,14 @@ import psutil
 import pytest
 
 from data_quality.config import JsonlSource
-from flows import services
-from flows.config import PipelineConfig
-from flows.launch import launch
-from flows.loading import ConfigError, parse
-from tasks import home
-from tasks.journal import JOURNAL
-from tasks.objects import ObjectError, Objects
+from flows.config.loading import ConfigError, parse
+from flows.config.pipeline import PipelineConfig
+from flows.servers import services
+from flows.servers.launch import launch
+from tasks.machine import home
 from tasks.pii import KEY_VARIABLE
+from tasks.running.journal import JOURNAL
+from tasks.storage.objects import ObjectError, Objects
 from tests.tasks.test_leaks import build, everything_in
 
 CANARY = "canary-4f1c9a7e"

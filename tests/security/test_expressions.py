@@ -31,7 +31,7 @@ def expressions():
     seen = {}
     for package in (data_quality, lm, tasks, flows):
         for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            if found.name == "tasks.served_model":
+            if found.name == "tasks.tracking.served_model":
                 continue  # MLflow runs it as a script
             module = importlib.import_module(found.name)
             named = {name: value for name, value in vars(module).items() if isinstance(value, re.Pattern)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.prefect_text import cell, page, rows
+from tasks.running.prefect_text import cell, page, rows
 
 EVIL = [
     "<script>alert(1)</script>",

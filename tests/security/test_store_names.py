@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tasks.files import canonical_json
-from tasks.gc import find_garbage
-from tasks.integrity import checksum_of
-from tasks.journal import Journal
-from tasks.mlflow_events import Sender
-from tasks.shared import SharedStore
+from tasks.lineage.gc import find_garbage
+from tasks.running.journal import Journal
+from tasks.storage.files import canonical_json
+from tasks.storage.integrity import checksum_of
+from tasks.storage.shared import SharedStore
 from tasks.store import Artifact, Store, StoreError
+from tasks.tracking.mlflow_events import Sender
 
 KEY = "a" * 32
 OUTSIDE = ["../../../x", "/tmp/x", "a/../../x", "..", "a\\..\\x", "a\0b", "", ".", "x" * 2_000]
@@ -170,7 +170,7 @@ def test_a_journal_uploads_no_file_of_elsewhere(tmp_path: Path, caplog: pytest.L
 
 
 def test_journal_lines_that_are_none_are_passed_over(tmp_path: Path) -> None:
-    from tasks.journal import read_events
+    from tasks.running.journal import read_events
 
     journal = Journal(tmp_path / "j")
     journal.write("file", path="a", directory="b")

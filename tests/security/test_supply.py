@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.audit import verdict
-from flows.doctor import read_lock
-from flows.licences import PAGE, Licence, is_allowed, locked_names, page, read_licences, refused
+from flows.project.audit import verdict
+from flows.project.licences import PAGE, Licence, is_allowed, locked_names, page, read_licences, refused
+from flows.servers.doctor import read_lock
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
@@ -42,7 +42,7 @@ def test_licences_are_on_the_list_and_in_the_table() -> None:
     licences = read_licences(locked_names())
     assert len(licences) > 200
     assert refused(licences) == []
-    assert PAGE.read_text(encoding="utf-8") == page(licences), "python -m flows.licences"
+    assert PAGE.read_text(encoding="utf-8") == page(licences), "python -m flows.project.licences"
 
 
 @pytest.mark.parametrize(

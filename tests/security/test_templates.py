@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from data_quality.rules import load_ruleset
-from flows.config import load_config
+from flows.config.pipeline import load_config
 from lm.chat.template import ChatTemplate, turns_template
 from lm.evaluate.prompts import filled, load_template
 

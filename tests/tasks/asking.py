@@ -1,7 +1,7 @@
 """Parameters of queries about a corpus."""
 
-from tasks.curated import Curated
 from tasks.filter import dropped_tables, kept_tables
+from tasks.lineage.curated import Curated
 
 
 def kept(corpus: Curated) -> list[list[str]]:

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tests.tasks.stages import NumbersConfig, numbers, patient, slow, squares, total
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.home import configure_environment
+from tasks.machine.home import configure_environment
 
 configure_environment()
 
@@ -14,9 +14,9 @@ from prefect import flow, runtime  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: E402
 
-from tasks.progress import Display  # noqa: E402
-from tasks.reconcile import reconcile_dead_runs  # noqa: E402
-from tasks.run import Resources, Run, pipeline_run  # noqa: E402
+from tasks.running.progress import Display  # noqa: E402
+from tasks.running.reconcile import reconcile_dead_runs  # noqa: E402
+from tasks.running.run import Resources, Run, pipeline_run  # noqa: E402
 from tasks.store import Store  # noqa: E402
 from tests.tasks.stages import NumbersConfig, numbers, slow  # noqa: E402
 

@@ -5,7 +5,7 @@ import json
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 
-from tasks.journal import Journal
+from tasks.running.journal import Journal
 from tasks.store import Store
 
 EMPTY_MANIFEST = {"inputs": {}, "parts": [], "shards": [], "counts": {}}

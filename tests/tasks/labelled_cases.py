@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flows.task_config import TaskConfig
+from flows.config.task import TaskConfig
 from tasks.labelled_set import labelled_set
 from tasks.store import Artifact
 from tests.tasks.tiny_corpus import prose

@@ -3,7 +3,7 @@
 import math
 import random
 
-from tasks.report_data import (
+from tasks.reports.data import (
     Amount,
     ClassScore,
     Command,

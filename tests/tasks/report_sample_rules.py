@@ -3,8 +3,8 @@
 import math
 import random
 
-from tasks.report_data import DropExample, DropReason, DuplicateFamily, Duplicates, FamilyMember, FamilySize, Twin
-from tasks.report_data_rules import LanguageRow, Mixture, MixtureGroup, Overlap, SpanKind, ThresholdCurve
+from tasks.reports.data import DropExample, DropReason, DuplicateFamily, Duplicates, FamilyMember, FamilySize, Twin
+from tasks.reports.data_rules import LanguageRow, Mixture, MixtureGroup, Overlap, SpanKind, ThresholdCurve
 
 DOCSTRING = (
     "Return the indices of the elements that are non-zero.\n\nReturns a tuple of arrays, one for each dimension, "

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import LanguageConfig
-from flows.config import PipelineConfig
+from flows.config.pipeline import PipelineConfig
 from flows.corpus import build_corpus
 from flows.pretrain import build_tokens
 from tasks.labelled import labelled
 from tasks.languages import languages
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.stage import STAGES, Stage, library_versions
 from tasks.store import Artifact, Store
 from tests.tasks import dedupe_cases, labelled_cases, schedule_cases, translation_cases

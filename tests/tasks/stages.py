@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.parts import Part, build_parts
+from tasks.running.parts import Part, build_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.card_data import NOT_RECORDED, stated_license
-from tasks.files import write_json
+from tasks.cards.data import NOT_RECORDED, stated_license
+from tasks.storage.files import write_json
 from tasks.store import Artifact, Store
 
 

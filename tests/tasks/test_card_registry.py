@@ -7,15 +7,15 @@ import pytest
 from mlflow import MlflowClient
 
 from lm.config import NgramConfig
-from tasks import shipper
-from tasks.card_page import DESCRIPTION_LIMIT, described
-from tasks.journal import Journal
+from tasks.cards.page import DESCRIPTION_LIMIT, described
 from tasks.ngram import ngram
-from tasks.progress import Display
-from tasks.registry import RETIRED, describe_versions, retired_versions
-from tasks.run import Run, use_run
+from tasks.running.journal import Journal
+from tasks.running.progress import Display
+from tasks.running.run import Run, use_run
 from tasks.stage import NoConfig
 from tasks.store import Artifact, Store
+from tasks.tracking import shipper
+from tasks.tracking.registry import RETIRED, describe_versions, retired_versions
 from tests.flows import exam_home
 from tests.tasks.journals import Pipeline
 

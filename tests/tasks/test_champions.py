@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from tasks import shipper
-from tasks.champions import NoContest, note_outcome, promote, versions
-from tasks.run import Run
+from tasks.running.run import Run
 from tasks.store import Store
+from tasks.tracking import shipper
+from tasks.tracking.champions import NoContest, note_outcome, promote, versions
 from tests.tasks.journals import Pipeline
 from tests.tasks.stages import NumbersConfig, numbers
 

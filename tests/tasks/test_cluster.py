@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_quality.errors import UsageError
-from tasks.cluster import BATCH_SECONDS, LAST_SECONDS, Batch, batch_end, map_in_batches, run_batch
-from tasks.run import Resources, Run
+from tasks.running.cluster import BATCH_SECONDS, LAST_SECONDS, Batch, batch_end, map_in_batches, run_batch
+from tasks.running.run import Resources, Run
 from tasks.store import Store
 from tests.tasks.conftest import ROOT, is_gone, wait_until
 from tests.tasks.pool_work import fail_at, square_slowly

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import credentials, home
+from tasks.machine import credentials, home
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from flows.corpus import curate
-from tasks import pool
-from tasks.curated import Curated
 from tasks.filter import kept_tables
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.lineage.curated import Curated
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.tables import rows
 from tasks.store import Artifact, Store
-from tasks.tables import rows
 from tests.tasks.tiny_corpus import configuration, prose, write_documents
 
 pytestmark = pytest.mark.heavy

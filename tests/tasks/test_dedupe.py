@@ -5,15 +5,15 @@ import random
 from pathlib import Path
 
 from data_quality.config import DedupeConfig, IngestConfig, NearDedupeConfig, SignalsConfig, SignatureConfig
-from tasks import pool
 from tasks.bands import bands
 from tasks.dedupe import dedupe
 from tasks.filter import JudgeRequest, judge
 from tasks.ingest import fingerprinted, ingest
-from tasks.journal import JOURNAL, history
 from tasks.normalize import normalize
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.journal import JOURNAL, history
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.signals import signals, signatures
 from tasks.stage import NoConfig
 from tasks.store import RUN_DIRECTORY, Artifact, Store

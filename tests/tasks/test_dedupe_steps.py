@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from data_quality.config import LanguageConfig, SignalsConfig, SignatureConfig, SubstringConfig
-from tasks import pool
 from tasks.languages import languages
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.signals import signals, signatures
+from tasks.storage.tables import rows
 from tasks.store import Artifact, Store
 from tasks.substring import substring
-from tasks.tables import rows
 from tests.tasks import dedupe_cases
 
 

@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from tasks.energy import Energy, Processors
-from tasks.sampler import sampled
+from tasks.machine.energy import Energy, Processors
+from tasks.running.sampler import sampled
 
 BUSY = "import time\nwhile time.process_time() < {seconds}: pass\nprint('done', flush=True)\ninput()"
 

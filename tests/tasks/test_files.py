@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.files import canonical_json, read_json, write_json
+from tasks.storage.files import canonical_json, read_json, write_json
 
 
 def test_canonical_json_does_not_depend_on_the_order_of_keys() -> None:

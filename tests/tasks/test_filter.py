@@ -12,15 +12,15 @@ from data_quality.spans import Edit, apply_edits
 from data_quality.sql import connect
 from data_quality.text_lines import text_lines
 from flows.corpus import build_corpus
-from tasks import pool
 from tasks.filter import DROPPED, JudgeRequest, filter_corpus, judge
 from tasks.perplexity import perplexity
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.signals import signals
 from tasks.stage import NoConfig
+from tasks.storage.tables import rows
 from tasks.store import SCRATCH_DIRECTORY, Store
-from tasks.tables import rows
 from tests.tasks import asking
 from tests.tasks.dedupe_cases import pages
 from tests.tasks.tiny_corpus import ADDRESS, configuration, write_documents
@@ -139,13 +139,13 @@ def test_a_few_light_parts_are_not_sent_to_a_cluster(tmp_path: Path, monkeypatch
     def refuse(*given: object) -> None:
         raise AssertionError("sent to the cluster")
 
-    monkeypatch.setattr("tasks.parts.map_in_batches", refuse)
+    monkeypatch.setattr("tasks.running.parts.map_in_batches", refuse)
     store = Store(tmp_path)
     with use_run(Run(store, Resources(workers=1, threads=1), Display(quiet=True))):
         measured = signals(SignalsConfig(), corpus=pages())
     with use_run(Run(store, Resources(workers=1, threads=1, runner="dask"), Display(quiet=True))):
         assert judge(JudgeRequest(rulesets=()), signals=measured, scores=[]).counts()["passed"] > 0
-        monkeypatch.setattr("tasks.parts.FEW", 0)
+        monkeypatch.setattr("tasks.running.parts.FEW", 0)
         with pytest.raises(AssertionError, match="sent to the cluster"):
             judge(JudgeRequest(rulesets=(), drop=DocumentList(ids=("x",))), signals=measured, scores=[])
 

@@ -11,20 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from flows import cli  # noqa: F401  the commands register themselves
-from flows.cli_common import app
+from flows.cli import main as cli  # noqa: F401  the commands register themselves
+from flows.cli.common import app
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.predictions import Predictions, read_predictions
 from lm.finetune.summary import summarise
 from lm.finetune.train import finetune
-from tasks.files import read_json
 from tasks.finetune import FinetuneRequest, SummaryConfig, finetune_summary
 from tasks.finetune import finetune as finetune_stage
-from tasks.finetune_figures import saliency_picture
-from tasks.finetune_findings import calibration, confusion, ranked, shown
-from tasks.finetune_page import finetune_page
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.pages.finetune_figures import saliency_picture
+from tasks.pages.finetune_findings import calibration, confusion, ranked, shown
+from tasks.pages.finetune_page import finetune_page
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.files import read_json
 from tasks.store import Store
 from tests.lm.finetune_cases import backbone_folder, task, write_set
 

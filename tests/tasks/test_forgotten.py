@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from data_quality.forgotten import Forgotten
-from tasks.files import read_json
-from tasks.forgotten import ask, forgotten, note, noted, request_for, requests, standing, withdraw
-from tasks.gc import find_garbage
-from tasks.run import Run
-from tasks.shared import SharedStore
+from tasks.lineage.forgotten import ask, forgotten, note, noted, request_for, requests, standing, withdraw
+from tasks.lineage.gc import find_garbage
+from tasks.running.run import Run
+from tasks.storage.files import read_json
+from tasks.storage.shared import SharedStore
 from tasks.store import Store, StoreError
 from tests.tasks.test_gc import age_all, chain, names
 

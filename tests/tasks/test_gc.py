@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.files import read_json, write_json
-from tasks.gc import collect, find_garbage
-from tasks.host import HOST, process_mark
-from tasks.progress import Display
-from tasks.run import Resources, Run, pipeline_run
+from tasks.lineage.gc import collect, find_garbage
+from tasks.machine.host import HOST, process_mark
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, pipeline_run
+from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact, Store
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
@@ -177,7 +177,7 @@ def test_a_lock_taken_since_the_preview_stays(store: Store, monkeypatch: pytest.
         pass
     garbage = find_garbage(store, keep_runs=0, grace_seconds=0)
     # taken between the second look and the removal
-    monkeypatch.setattr("tasks.gc.find_garbage", lambda *_, **__: garbage)
+    monkeypatch.setattr("tasks.lineage.gc.find_garbage", lambda *_, **__: garbage)
     with store.lock("k"):
         collect(store, garbage, keep_runs=0, grace_seconds=0)
         assert (store.locks / "k.lock").exists()

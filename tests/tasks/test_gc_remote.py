@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.gc_remote import RemoteGarbage, collect_remote, find_remote_garbage
-from tasks.host import HOST
-from tasks.objects import Objects
-from tasks.progress import Display
-from tasks.remote import Remote
-from tasks.run import Resources, Run, use_run
-from tasks.shared import SharedStore
+from tasks.lineage.gc_remote import RemoteGarbage, collect_remote, find_remote_garbage
+from tasks.machine.host import HOST
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.objects import Objects
+from tasks.storage.remote import Remote
+from tasks.storage.shared import SharedStore
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
 DAY = 86_400.0
@@ -21,7 +21,7 @@ DAY = 86_400.0
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SharedStore:
-    monkeypatch.setattr("tasks.objects.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.storage.objects.PAUSE_SECONDS", 0.0)
     return SharedStore(tmp_path / "a", f"memory://{uuid.uuid4().hex}")
 
 

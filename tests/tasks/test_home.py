@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import home as home_module
+from tasks.machine import home as home_module
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = ("PREFECT_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "TEXTMILL_HOME", "TEXTMILL_MANAGED")
@@ -93,7 +93,7 @@ def test_a_damaged_port_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest
 
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
-    code = "import sys, tasks.home; tasks.home.configure_environment(); print(*sys.modules)"
+    code = "import sys, tasks.machine.home; tasks.machine.home.configure_environment(); print(*sys.modules)"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TEXTMILL_HOME": str(tmp_path)}
     output = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

@@ -9,8 +9,8 @@ import pytest
 from data_quality.config import IngestConfig
 from data_quality.sources.base import BadInput
 from tasks.ingest import fingerprinted, ingest
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.journal import JOURNAL, Journal, history, read_events
+from tasks.running.journal import JOURNAL, Journal, history, read_events
 
 
 def events(directory: Path) -> list[dict[str, object]]:

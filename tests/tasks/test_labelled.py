@@ -6,8 +6,8 @@ from flows.corpus import build_corpus
 from lm.labelled.folder import LabelledSet
 from lm.labelled.forms import Classification
 from tasks.labelled import labelled
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 

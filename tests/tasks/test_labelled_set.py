@@ -9,17 +9,17 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from flows.loading import ConfigError
-from flows.task_config import TaskConfig
+from flows.config.loading import ConfigError
+from flows.config.task import TaskConfig
 from flows.task_sets import build_task
 from lm.labelled.folder import LabelledSet
 from lm.labelled.read_config import SplitSource
 from lm.labelled.streams import BadInput
 from tasks.labelled_checks import Refused
-from tasks.labelled_report import findings_page
 from tasks.labelled_set import EVIDENCE, FINDINGS, PAGE, SplitFiles, labelled_set
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.pages.labelled_report import findings_page
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tests.tasks.labelled_cases import task, write_set
 

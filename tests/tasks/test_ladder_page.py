@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasks.ladder_page import ladder_page
-from tasks.ladder_picture import apart, cost_of_bits, undefeated
-from tasks.report_format import visible
+from tasks.pages.ladder_page import ladder_page
+from tasks.pages.ladder_picture import apart, cost_of_bits, undefeated
+from tasks.running.visible import visible
 from tests.tasks.test_report_page import ATTACKS, Page
 
 

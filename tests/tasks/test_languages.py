@@ -10,7 +10,7 @@ from data_quality.config import LanguageConfig, SignalsConfig
 from data_quality.documents import SCHEMA, documents_digest
 from data_quality.hashing import combine_digests
 from tasks.languages import languages
-from tasks.run import Run
+from tasks.running.run import Run
 from tasks.signals import parts_with_languages, signals
 from tasks.stage import Work, stage
 from tasks.store import Artifact

@@ -9,18 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_quality.hashing import text_hash
+from flows.commands.why import describe, why
 from flows.corpus import Corpus, build_corpus
 from flows.pretrain import build_tokens
-from flows.why import describe, why
 from lm.tokenizer import load_tokenizer
 from lm.tokens import build_index
-from tasks import pool
 from tasks.labelled import labelled
 from tasks.pii import pii_request
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.tables import rows
 from tasks.store import Artifact, Store
-from tasks.tables import rows
 from tasks.tokenizer import token_stems
 from tests.tasks import asking
 from tests.tasks.tiny_corpus import configuration, prose, write_documents

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.host import HOST
-from tasks.lease import leased
-from tasks.objects import Objects
+from tasks.machine.host import HOST
+from tasks.storage.lease import leased
+from tasks.storage.objects import Objects
 from tests.tasks.conftest import wait_until
 
 NAME = "leases/k.json"
@@ -20,7 +20,7 @@ NAME = "leases/k.json"
 
 @pytest.fixture
 def objects(monkeypatch: pytest.MonkeyPatch) -> Objects:
-    monkeypatch.setattr("tasks.lease.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("tasks.storage.lease.POLL_SECONDS", 0.01)
     return Objects(f"memory://{uuid.uuid4().hex}")
 
 

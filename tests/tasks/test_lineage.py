@@ -3,12 +3,12 @@
 import uuid
 from pathlib import Path
 
-from flows.artifacts import lineage
-from tasks.files import write_json
-from tasks.lineage import ancestors, inputs_first, manifest_of
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
-from tasks.shared import SharedStore
+from flows.commands.artifacts import lineage
+from tasks.lineage.ways import ancestors, inputs_first, manifest_of
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.files import write_json
+from tasks.storage.shared import SharedStore
 from tasks.store import Artifact, Store
 from tests.tasks.stages import NumbersConfig, numbers
 from tests.tasks.test_gc import chain

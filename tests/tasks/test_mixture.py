@@ -5,10 +5,10 @@ from pathlib import Path
 from flows.corpus import build_corpus
 from flows.pretrain import build_tokens
 from tasks.pretrain import split_index
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.tables import rows
 from tasks.store import Store
-from tasks.tables import rows
 from tests.tasks.tiny_corpus import configuration, write_documents
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.objects import ATTEMPTS, ObjectError, Objects
+from tasks.storage.objects import ATTEMPTS, ObjectError, Objects
 
 
 @pytest.fixture(params=["memory", "file", "s3"])
@@ -24,7 +24,7 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.objects.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.storage.objects.PAUSE_SECONDS", 0.0)
 
 
 def test_an_object_is_created_once(objects: Objects) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.stage import Work
 from tasks.store import Store
 from tests.tasks.conftest import Drivers, is_gone, wait_until

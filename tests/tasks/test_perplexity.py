@@ -13,12 +13,12 @@ from pydantic import ValidationError
 import lm.ngram.build
 from data_quality.config import IngestConfig, LanguageConfig, PerplexityConfig, Selection
 from lm.ngram.model import load_ngram
-from tasks import pool
 from tasks.ingest import fingerprinted, ingest
 from tasks.languages import languages
 from tasks.perplexity import ReferenceConfig, perplexities, perplexity, reference_model
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.stage import NoConfig
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import prose

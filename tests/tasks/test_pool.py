@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks import pool
+from tasks.running import pool
 from tests.tasks.conftest import is_gone, wait_until
 from tests.tasks.pool_work import die, fail_at, square_slowly, unpicklable
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.reconcile import reconcile_dead_runs
+from tasks.running.reconcile import reconcile_dead_runs
 from tasks.store import Store
 from tests.tasks.conftest import ROOT, wait_until
 

@@ -7,9 +7,9 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from tasks import shipper
-from tasks.registry import DEV
 from tasks.store import Store
+from tasks.tracking import shipper
+from tasks.tracking.registry import DEV
 from tests.tasks.journals import Pipeline, points, runs
 
 
@@ -50,7 +50,7 @@ def test_best_means_best_of_those_asked_the_same(
         "        return model_input\nset_model(Silent())\n"
     )
     served = {"python_model": str(tmp_path / "code.py"), "pip_requirements": ["mlflow"]}
-    monkeypatch.setattr("tasks.servable.servable", lambda folder: served)
+    monkeypatch.setattr("tasks.tracking.servable.servable", lambda folder: served)
     breaks = [(MlflowClient, "log_model_artifacts"), (MlflowClient, "log_outputs"), (mlflow, "register_model")]
     pipeline = Pipeline(store)
     asked = [

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import PipelineConfig
+from flows.config.pipeline import PipelineConfig
 from flows.pipeline import build_all
-from tasks import pool
-from tasks.progress import Display
-from tasks.report_data import ReportData
-from tasks.report_excerpts import LENGTH, LONGEST_ADDRESS, cut, without_addresses
-from tasks.run import Plan, Resources, Run, use_run
+from tasks.reports.data import ReportData
+from tasks.reports.excerpts import LENGTH, LONGEST_ADDRESS, cut, without_addresses
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Plan, Resources, Run, use_run
+from tasks.storage.tables import rows
 from tasks.store import Artifact, Store
-from tasks.tables import rows
 from tests.tasks.tiny_corpus import configuration, write_documents
 
 

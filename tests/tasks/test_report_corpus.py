@@ -11,14 +11,14 @@ import pytest
 
 from flows.clean import CleanConfig
 from flows.corpus import curate
-from tasks import pool
-from tasks.curated import Curated
-from tasks.progress import Display
+from tasks.lineage.curated import Curated
 from tasks.report import ReportConfig, report
-from tasks.report_data import Amount, ReportData, SourceRow
-from tasks.run import Resources, Run, use_run
+from tasks.reports.data import Amount, ReportData, SourceRow
+from tasks.running import pool
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.tables import rows
 from tasks.store import Artifact, Store
-from tasks.tables import rows
 from tests.tasks.tiny_corpus import ADDRESS, ATTACK, TOPICS, prose, write_documents
 
 MENU = "Home, news, opening hours, contact, imprint and how to find us"

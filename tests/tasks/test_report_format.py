@@ -9,13 +9,13 @@ import pytest
 
 from data_quality.rules import Rule
 from data_quality.signal_catalogue import Signal
-from tasks.report_data import Amount, Point, SourceRow
-from tasks.report_data_rules import Overlap, ThresholdCurve
-from tasks.report_figures import thinned
-from tasks.report_figures_rules import overlap, source_bar, threshold_curve
-from tasks.report_format import count, duration, memory, points, share, short, size
-from tasks.report_gather_rules import threshold_grid
-from tasks.report_svg import Scale
+from tasks.reports.data import Amount, Point, SourceRow
+from tasks.reports.data_rules import Overlap, ThresholdCurve
+from tasks.reports.figures import thinned
+from tasks.reports.figures_rules import overlap, source_bar, threshold_curve
+from tasks.reports.format import count, duration, memory, points, share, short, size
+from tasks.reports.gather_rules import threshold_grid
+from tasks.reports.svg import Scale
 
 
 def test_thinning_keeps_the_mean_and_the_last_step() -> None:
@@ -61,7 +61,7 @@ def test_figures_as_printed(shown: str, expected: str) -> None:
 
 def test_the_data_model_is_light() -> None:
     program = (
-        "import sys, tasks.report_data; "
+        "import sys, tasks.reports.data; "
         "print([m for m in ('torch','numpy','jinja2','matplotlib','prefect','mlflow','duckdb') if m in sys.modules])"
     )
     root = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.report_data import (
+from tasks.reports.data import (
     Amount,
     Command,
     ConfidentError,
@@ -36,9 +36,10 @@ from tasks.report_data import (
     StageRow,
     Twin,
 )
-from tasks.report_data_rules import LanguageRow, Mixture, MixtureGroup, Overlap, SpanKind, ThresholdCurve
-from tasks.report_format import fit, size, visible
-from tasks.report_page import LIMITS, TITLES, render_report
+from tasks.reports.data_rules import LanguageRow, Mixture, MixtureGroup, Overlap, SpanKind, ThresholdCurve
+from tasks.reports.format import fit, size
+from tasks.reports.page import LIMITS, TITLES, render_report
+from tasks.running.visible import visible
 from tests.tasks.report_sample import sample_report
 from tests.tasks.report_sample_rules import CHINESE
 
@@ -294,7 +295,8 @@ def test_diverged_training_is_drawn_as_far_as_it_is_finite() -> None:
 
 def test_equal_data_gives_equal_bytes() -> None:
     program = (
-        "import sys; from tests.tasks.report_sample import sample_report; from tasks.report_page import render_report; "
+        "import sys; from tests.tasks.report_sample import sample_report; "
+        "from tasks.reports.page import render_report; "
         "sys.stdout.buffer.write(render_report(sample_report()).encode())"
     )
     root = Path(__file__).parents[2]

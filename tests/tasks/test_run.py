@@ -11,13 +11,13 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.files import read_json, write_json
-from tasks.heartbeat import DEAD_SECONDS, HEARTBEAT, beat, is_alive, read_run
-from tasks.host import HOST
-from tasks.journal import read_events
-from tasks.progress import Display
-from tasks.run import Resources, flat, pipeline_run
-from tasks.run_records import dead_runs, mark_dead
+from tasks.machine.host import HOST
+from tasks.running.heartbeat import DEAD_SECONDS, HEARTBEAT, beat, is_alive, read_run
+from tasks.running.journal import read_events
+from tasks.running.progress import Display
+from tasks.running.run import Resources, flat, pipeline_run
+from tasks.running.run_records import dead_runs, mark_dead
+from tasks.storage.files import read_json, write_json
 from tasks.store import Store
 from tests.tasks.conftest import wait_until
 
@@ -162,7 +162,7 @@ def test_a_run_of_another_machine_lives_by_its_heartbeat(store: Store) -> None:
 
 
 def test_the_heartbeat_goes_on_while_the_run_works(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.heartbeat.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("tasks.running.heartbeat.BEAT_SECONDS", 0.01)
     with open_run(store) as run:
         file = store.runs / run.token / HEARTBEAT
         first = file.stat().st_mtime_ns

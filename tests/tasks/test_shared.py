@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tasks.files import read_json
-from tasks.objects import ObjectError, Objects
-from tasks.parts import _here, _portable, build_part_there
-from tasks.progress import Display
-from tasks.remote import Remote
-from tasks.run import Resources, Run, use_run
-from tasks.shared import SharedStore, open_store, store_at
+from tasks.running.parts import _here, _portable, build_part_there
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
+from tasks.storage.files import read_json
+from tasks.storage.objects import ObjectError, Objects
+from tasks.storage.remote import Remote
+from tasks.storage.shared import SharedStore, open_store, store_at
 from tasks.store import Artifact, Store, StoreError
 from tests.s3 import SECRET
 from tests.tasks.stages import NumbersConfig, numbers, square_shard, squares, total
@@ -39,7 +39,7 @@ def memory() -> str:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.objects.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.storage.objects.PAUSE_SECONDS", 0.0)
 
 
 def machine(tmp_path: Path, name: str, url: str) -> SharedStore:
@@ -286,7 +286,7 @@ def test_the_environment_names_the_shared_store(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_run_tells_the_shared_store_what_it_uses(tmp_path: Path, memory: str, monkeypatch: Any) -> None:
-    from tasks.run import pipeline_run
+    from tasks.running.run import pipeline_run
 
     monkeypatch.setattr(Run, "announce", lambda self, stage, key: None)  # no MLflow here
     store = machine(tmp_path, "a", memory)

@@ -16,13 +16,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from tasks import shipper
-from tasks.files import read_json
-from tasks.journal import JOURNAL
-from tasks.mlflow_events import Sender, experiment_id
-from tasks.progress import Display
-from tasks.run import Resources, pipeline_run
+from tasks.running.journal import JOURNAL
+from tasks.running.progress import Display
+from tasks.running.run import Resources, pipeline_run
+from tasks.storage.files import read_json
 from tasks.store import Store
+from tasks.tracking import shipper
+from tasks.tracking.mlflow_events import Sender, experiment_id
 from tests.asked import Ask
 from tests.tasks.conftest import ROOT, is_gone, wait_until
 from tests.tasks.journals import Pipeline, points, runs
@@ -325,8 +325,8 @@ def test_the_shipper_ends_when_its_pipeline_is_killed(store: Store, client: Mlfl
     pipeline.journal.metrics({"loss": 1.0}, 0)
     code = f"""
 import os, signal, subprocess, sys
-child = subprocess.Popen([sys.executable, "-m", "tasks.shipper", {str(store.root)!r}, {str(pipeline.directory)!r}],
-                         stdin=subprocess.PIPE)
+command = [sys.executable, "-m", "tasks.tracking.shipper", {str(store.root)!r}, {str(pipeline.directory)!r}]
+child = subprocess.Popen(command, stdin=subprocess.PIPE)
 print(child.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.run import Plan, Resources, Run
+from tasks.running.run import Plan, Resources, Run
 from tasks.stage import Call, Stage
 from tasks.store import Artifact, StoreError
 from tests.tasks.stages import NumbersConfig, numbers, squares, total

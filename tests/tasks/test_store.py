@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks import locks
 from tasks import store as store_module
-from tasks.run import Run
+from tasks.running.run import Run
+from tasks.storage import locks
 from tasks.store import Artifact, Store, StoreError, artifact_key, content_digest
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
@@ -80,7 +80,7 @@ def test_an_artifact_of_a_newer_format_is_not_read_as_ours(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     published(store, "a", "a" * 32)
-    monkeypatch.setattr("tasks.integrity.FORMAT", 2)
+    monkeypatch.setattr("tasks.storage.integrity.FORMAT", 2)
     assert store.find("a", "a" * 32) is None
     assert "its manifest has format 1, this version reads 2" in caplog.text
 

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tasks.study_picture import HEIGHT, LEFT, RIGHT, Series, picture_of
+from tasks.pages.study_picture import HEIGHT, LEFT, RIGHT, Series, picture_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -4,11 +4,11 @@ import json
 
 from pydantic import BaseModel
 
-from tasks.progress import Display
-from tasks.run import Resources, Run, use_run
+from tasks.running.progress import Display
+from tasks.running.run import Resources, Run, use_run
 from tasks.stage import NoConfig, Work, stage
+from tasks.storage.tables import rows
 from tasks.store import Store
-from tasks.tables import rows
 
 LIMITS = """
     SELECT current_setting('memory_limit') AS memory, current_setting('threads') AS threads,

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from flows.config import PipelineConfig
+from flows.config.pipeline import PipelineConfig
 
 COMMON = "the of and to that with have be it is in for a as on by this from or which are at when will"
 TOPICS = {

@@ -1,0 +1,35 @@
+"""The command that uses a fine-tuned model. It imports what it needs when it runs."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.common import app, model_folder
+
+
+@app.command()
+def predict(
+    model: Annotated[
+        str, typer.Argument(help="A finetune or finetune_summary artifact, or a folder.", show_default=False)
+    ],
+    file: Annotated[Path, typer.Argument(help="Records: jsonl, csv, tsv or parquet.", show_default=False)],
+    write: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Ask a fine-tuned model about each record of a file: a line of JSON for each, with all its columns."""
+    from flows.commands.predict import as_line, best_of, predict_file
+
+    folder = best_of(model_folder(model))
+    lines = (as_line(record) + "\n" for record in predict_file(folder, file, device, quiet=write is None))
+    if write is None:
+        for line in lines:
+            sys.stdout.write(line)
+        return
+    write.parent.mkdir(parents=True, exist_ok=True)
+    partial = write.with_name(write.name + ".tmp")
+    with partial.open("w", encoding="utf-8") as file_:
+        file_.writelines(lines)
+    os.replace(partial, write)

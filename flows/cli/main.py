@@ -1,0 +1,286 @@
+"""The command line. Every command imports what it needs when it runs: `--help` and `why` stay fast."""
+
+import atexit
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from flows.cli import (  # noqa: F401  these files register their commands
+    champion,
+    chat,
+    exams,
+    finetune,
+    flows,
+    forget,
+    lineage,
+    models,
+    printing,
+    refresh,
+    studies,
+    tasks,
+    team,
+)
+from flows.cli.common import Config, Json, Overrides, Smoke, app, fail, overrides, show_result, start_flow
+from flows.cli.printing import out
+from flows.figures import size
+from tasks.machine import home
+
+
+def main() -> None:
+    """Entry point: expected errors become one line and exit status 1, everything else its traceback."""
+    atexit.register(_mute_native_exit)
+    try:
+        home.configure_environment()
+        app()
+    except Exception as error:
+        if not isinstance(error, _expected_errors()):
+            raise
+        fail(str(error))
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """Imported only when something went wrong: `why` must not wait for the whole configuration."""
+    from data_quality.errors import UsageError
+    from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
+    from flows.servers.services import ServiceError
+    from tasks.machine.credentials import CredentialsError
+    from tasks.running.pool import WorkerDied
+    from tasks.store import StoreError
+
+    expected = (
+        *(UsageError, BadInput, SourceChanged, SourceNotFound, StoreError),
+        *(ServiceError, CredentialsError, WorkerDied),
+    )
+    custom = sys.modules.get("data_quality.custom")  # loads numba; where it was not loaded, nothing raised its error
+    return expected if custom is None else (*expected, custom.CustomSignalError)
+
+
+@app.command()
+def run(
+    config: Config,
+    set_: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and what would be reused.")] = False,
+    smoke: Smoke = False,
+    as_json: Json = False,
+) -> None:
+    """Run the pipeline; starts local servers when none answer, and goes on where a former run stopped."""
+    from flows.config.pipeline import load_config
+
+    settings = load_config(config, overrides(set_))
+    settings = settings.smoke() if smoke else settings
+    if dry_run:
+        from flows.commands.plan import plan_pipeline
+
+        show_result(plan_pipeline(settings), as_json, printing.show_plan)
+        return
+    start_flow("flows.pipeline:textmill_pipeline", settings, as_json)
+
+
+@app.command()
+def clean(
+    out_: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The folder to write; replaced as a whole.", show_default=False)
+    ],
+    inputs: Annotated[list[str] | None, typer.Argument(help="Files, directories, globs or URIs.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file such as configs/clean-en.yaml.")] = None,
+    set_: Overrides = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes for per-shard work; one per core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Clean documents and write kept/, dropped/, report.html and manifest.json; needs no server."""
+    from flows.clean import clean as run_clean
+    from flows.clean import clean_config
+
+    settings = clean_config(inputs or [], config, overrides(set_), workers)
+    manifest = run_clean(settings, out_, quiet=as_json)
+    show_result(manifest, as_json, lambda data: printing.show_cleaned(data, out_))
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """What runs, what waits, what was reused and what it cost; with and without a Prefect server."""
+    from flows.cli.printing_status import show_status
+    from flows.servers.status import status as look
+
+    show_result(look(), as_json, show_status)
+
+
+@app.command("ls")
+def list_artifacts(
+    stage: Annotated[str | None, typer.Argument(help="Only this stage.")] = None,
+    parts: Annotated[bool, typer.Option("--parts", help="Also the shards' own artifacts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List artifacts: key, kind, stage, content digest, path, bytes, created."""
+    from flows.commands.artifacts import list_artifacts as look
+
+    show_result(look(stage, parts), as_json, printing.show_artifacts)
+
+
+@app.command()
+def show(
+    artifact: Annotated[str, typer.Argument(help="stage/key, a key, a prefix, an alias or a stage.")],
+    as_json: Json = False,
+) -> None:
+    """An artifact's manifest and counts, and its lineage back to the sources."""
+    from flows.commands.artifacts import show as look
+
+    show_result(look(artifact), as_json, printing.show_artifact)
+
+
+@app.command()
+def why(
+    document: Annotated[str, typer.Argument(help="A document id, or a part of one.")],
+    corpus: Annotated[str | None, typer.Option(help="A filter_corpus artifact; the newest if left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Why a document was dropped, by which rule at which value, in favour of which twin; or where it went."""
+    from flows.commands.why import why as look
+
+    show_result(look(document, corpus), as_json, printing.show_why)
+
+
+@app.command()
+def tune(
+    corpus: Annotated[str | None, typer.Argument(help="A filter_corpus artifact; the newest if left out.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="RULE=VALUE", help="Another threshold for one rule: a number, a word, or [words]."
+        ),
+    ] = None,
+    rulesets: Annotated[str | None, typer.Option(help="Other rulesets, with commas between them.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Documents to show on each side of a new threshold.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """How many documents and bytes each rule would drop at other thresholds; nothing is changed or computed anew."""
+    from flows.commands.tune import tune as look
+
+    thresholds = {rule: _threshold(value) for rule, value in overrides(set_).items()}
+    show_result(
+        look(corpus, thresholds, rulesets.split(",") if rulesets else None, examples), as_json, printing.show_tuning
+    )
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="A filter_corpus artifact.")],
+    after: Annotated[str, typer.Argument(help="Another one.")],
+    write: Annotated[Path | None, typer.Option("--out", help="Write all changes to this Parquet file.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Ids to show of each kind of change.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """What changed between two corpora: documents new, gone, dropped now or kept now, with the reasons."""
+    from flows.commands.diff import diff as look
+
+    show_result(look(before, after, write, examples), as_json, printing.show_diff)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder of documents.")],
+    write: Annotated[Path | None, typer.Option("--out", help="Write the config here instead of printing it.")] = None,
+) -> None:
+    """Look at a folder of documents and write a config for it."""
+    from flows.commands.init import init_config
+
+    text = init_config(folder)
+    if write is None:
+        sys.stdout.write(text)
+        return
+    if write.exists():
+        fail(f"{write} exists; remove it or choose another name")
+    write.parent.mkdir(parents=True, exist_ok=True)
+    write.write_text(text, encoding="utf-8")
+    out.print(f"wrote {write}; next: textmill run {write} --dry-run")
+
+
+@app.command()
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only show.")] = False,
+    keep_runs: Annotated[int, typer.Option(min=0, help="Newest runs whose artifacts stay.")] = 5,
+    grace_hours: Annotated[float, typer.Option(min=0, help="What was touched since stays.")] = 24.0,
+) -> None:
+    """Show, and with --delete remove, what no alias, recent run or live lock can reach."""
+    from tasks.lineage.gc import collect, find_garbage
+    from tasks.storage.shared import SharedStore, open_store
+
+    store = open_store()
+    garbage = find_garbage(store, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+    for item in garbage:
+        printing.show_garbage(item.kind, item.bytes, item.age_seconds, item.path)
+    total = sum(item.bytes for item in garbage)
+    if delete:
+        total = collect(store, garbage, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+    count = len(garbage)
+    if isinstance(store, SharedStore):
+        from tasks.lineage.gc_remote import collect_remote, find_remote_garbage
+
+        remote = find_remote_garbage(store.remote, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+        for object_ in remote:
+            printing.show_garbage(object_.kind, object_.bytes, object_.age_seconds, f"{store.url}/{object_.name}")
+        count += len(remote)
+        if delete:
+            total += collect_remote(store.remote, remote, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
+        else:
+            total += sum(object_.bytes for object_ in remote)
+    if not count:
+        out.print("nothing to remove")
+    elif delete:
+        out.print(f"removed {count} of these, {size(total)}")
+    else:
+        out.print(f"{count} in all, {size(total)}; `textmill gc --delete` removes them")
+
+
+@app.command()
+def unpin(name: Annotated[str, typer.Argument(help="The alias, as in `tokenizer.pin`.")]) -> None:
+    """Take an alias away from its artifact: the next run makes a new one."""
+    from tasks.storage.shared import open_store
+
+    open_store().remove_alias(name)
+    out.print(f"{name} is no alias any more")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check versions, server imports, disk, ports and locks, and say what to do."""
+    from flows.servers.doctor import doctor as examine
+
+    checks = examine()
+    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}
+    if as_json:
+        print(json.dumps([vars(check) for check in checks], indent=1, default=str))
+    else:
+        for check in checks:
+            out.print(f"{marks[check.state]}  {check.name:<18} {escape(check.found)}")
+            if check.advice:
+                out.print(f"      {escape(check.advice)}")
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+def _mute_native_exit() -> None:
+    """Registered first, so that it runs last: all of our own output is out.
+
+    Prefect's threads keep DuckDB's types alive when the interpreter ends, and its binding library then prints a page
+    of "leaks" on every run.
+    """
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _threshold(value: str) -> float | str | tuple[str, ...]:
+    try:
+        return float(value)
+    except ValueError:
+        listed = value.startswith("[") and value.endswith("]")
+        return tuple(word.strip() for word in value[1:-1].split(",")) if listed else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What commands do that are no flows: each asks or changes one thing and ends."""

@@ -1,0 +1,78 @@
+"""Finding things in a filtered corpus: the artifacts that it was made from, and one document among millions."""
+
+from pathlib import Path
+
+from tasks.decide import INDEX, hash_of
+from tasks.storage.shared import open_store
+from tasks.storage.tables import rows, score_tables
+from tasks.store import Artifact, StoreError
+
+
+def filtered_corpus(name: str | None) -> Artifact:
+    """A corpus with its decisions, by name; the newest for None.
+
+    Raises:
+        StoreError: there is none, or the name is that of another kind of artifact.
+    """
+    store = open_store()
+    kept = store.resolve(name) if name else store.newest("filter_corpus")
+    if kept is None:
+        raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
+    if kept.stage != "filter_corpus":
+        raise StoreError(f"{kept.name} is no filtered corpus; `textmill ls filter_corpus` lists them")
+    return kept
+
+
+def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifact:
+    """An artifact's input by the name that its stage gives it; where there are several, the first (of a stage).
+
+    Raises:
+        StoreError: it was collected.
+    """
+    inputs = artifact.manifest()["inputs"].get(name, [])
+    item = next((item for item in inputs if stage in (None, item["stage"])), None)
+    if item is None:
+        raise StoreError(
+            f"{artifact.name} was made without {stage or name}, perhaps by an earlier version: run its flow again"
+        )
+    found = open_store().find(item["stage"], item["key"])
+    if found is None:
+        raise StoreError(
+            f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected: run its flow again"
+        )
+    return found
+
+
+def with_parts(artifact: Artifact) -> Artifact:
+    """The artifact, whose parts are on this machine then, though it may have come from a shared store."""
+    open_store().fetch_parts(artifact)
+    return artifact
+
+
+def score_paths(verdicts: Artifact) -> list[list[Path]]:
+    """The tables of scores that verdicts were made from, the shards of each."""
+    inputs = verdicts.manifest()["inputs"].get("scores", [])
+    return [score_tables(with_parts(input_of(verdicts, "scores", item["stage"]))) for item in inputs]
+
+
+def shard_of(decisions: Artifact, document: str) -> int | None:
+    """The number of the shard that holds a document; None: nothing was decided about one of that id.
+
+    The index is sorted by the hash of the id (tasks/decide.py), so that one row group of it is read.
+    """
+    asked = [str(decisions.file(INDEX)), hash_of(document)]
+    found = rows("SELECT DISTINCT shard FROM read_parquet(?) WHERE hash = ?::UBIGINT", asked)
+    for row in found:  # more than one only where two ids have one hash
+        [table] = map(str, tables_for(decisions, row["shard"]))
+        if rows("SELECT 1 FROM read_parquet(?) WHERE id = ?", [table, document]):
+            return int(row["shard"])
+    return None
+
+
+def tables_for(artifact: Artifact, shard: int) -> list[Path]:
+    """The table of a per-shard artifact that belongs to a shard of its corpus; all, where that cannot be told."""
+    parts = artifact.manifest()["parts"]
+    if shard >= len(parts):
+        return score_tables(artifact)
+    part = open_store().find(parts[shard]["stage"], parts[shard]["key"])  # fetched, if it is only in a shared store
+    return [table.path for table in part.shards()] if part else []

@@ -1,0 +1,81 @@
+"""`textmill predict`: what a fine-tuned model says of each record of a file."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from flows.config.loading import ConfigError
+from lm.labelled.read_config import ReadConfig
+from lm.labelled.records import FORMATS, Record, read_records
+from lm.labelled.streams import BadInput, ending
+
+RECORDS_AT_ONCE = 256
+READ = ("jsonl", "csv", "tsv", "parquet")
+
+
+def best_of(folder: Path) -> Path:
+    """Of the summary of a fine-tuning the best run's folder; of a model its own."""
+    from tasks.finetune import SUMMARY
+    from tasks.storage.files import read_json
+    from tasks.storage.shared import open_store
+
+    if not (folder / SUMMARY).exists():
+        return folder
+    summary = read_json(folder / SUMMARY)
+    return open_store().checked(summary["runs"][summary["best"]]["artifact"]).path
+
+
+def predict_file(folder: Path, path: Path, device: str, quiet: bool) -> Iterator[dict[str, Any]]:
+    """The records of a file (jsonl, csv, tsv, parquet; also .gz, .zst), one after the other, each with all its columns
+    and what the model of a folder says of it (`lm.finetune.predictor.Predictor`).
+
+    A column that has the name of one of the answer's is kept as `given_NAME`.
+
+    Raises:
+        ConfigError: no such model or file, or a record that the model cannot be asked about, with its line.
+    """
+    from lm.finetune.predictor import Predictor
+
+    try:
+        predictor = Predictor(folder, device)
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    if FORMATS.get(ending(path)) not in READ:
+        raise ConfigError(f"{path}: records are read from {', '.join(f'.{name}' for name in READ)}, also .gz and .zst")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with Progress(console=console, disable=quiet, transient=True) as progress:
+        task = progress.add_task("predicting", total=None)
+        records = _records(path)
+        while batch := list(islice(records, RECORDS_AT_ONCE)):
+            try:
+                for record in batch:
+                    predictor.example(record.values, record.where)
+                found = predictor([record.values for record in batch])
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
+            for record, said in zip(batch, found, strict=True):
+                yield _kept(record.values, said) | said
+            progress.advance(task, len(batch))
+    if said_of_words := predictor.not_known():
+        console.print(said_of_words, markup=False)
+
+
+def _kept(values: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    return {f"given_{name}" if name in said else name: value for name, value in values.items()}
+
+
+def _records(path: Path) -> Iterator[Record]:
+    try:
+        yield from read_records(path, ReadConfig())
+    except BadInput as error:
+        raise ConfigError(str(error)) from error
+
+
+def as_line(record: dict[str, Any]) -> str:
+    """One line of jsonl; what JSON has no word for (a date in a Parquet file) as text."""
+    return json.dumps(record, ensure_ascii=False, default=str)

@@ -1,0 +1,101 @@
+"""`textmill score`: how surprising a model finds a file, line by line or as one text."""
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from flows.config.loading import ConfigError
+
+LINES_AT_ONCE = 256
+
+
+def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, Any]:
+    """Score a text file by the model of a folder.
+
+    Args:
+        whole: the file is one text; else each line that is not blank is.
+        quiet: no progress bar.
+
+    Returns tokens, bytes, nats, bits_per_byte (None for a model that gives bytes no probability, or some of this text
+    none), perplexity_per_token (without the spelling of unknown words), and `lines`: line (its number), tokens, bytes
+    and log_prob (natural) of each text.
+
+    Raises:
+        ConfigError: no such model or file, text that is not UTF-8, or nothing to score.
+    """
+    from lm.text_model import open_model
+
+    try:
+        model = open_model(folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    lines: list[dict[str, Any]] = []
+    nats: list[float] = []
+    spelling: list[float] = []
+    try:
+        size = path.stat().st_size
+        with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
+            task = progress.add_task("scoring", total=size)
+            texts = texts_of(path, whole)
+            while batch := list(islice(texts, LINES_AT_ONCE)):
+                for (number, text), score in zip(batch, model.score([text for _, text in batch]), strict=True):
+                    found = {"tokens": score.tokens, "bytes": score.bytes, "log_prob": _finite(-score.nats)}
+                    lines.append({"line": number, **found})
+                    nats.append(score.nats)
+                    spelling.append(score.spelling_nats)
+                    progress.advance(task, len(text.encode()) + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ConfigError:
+        raise
+    except ValueError as error:  # of the model
+        raise ConfigError(f"{folder}: {error}") from error
+    tokens = sum(line["tokens"] for line in lines)
+    if not tokens:
+        raise ConfigError(f"{path}: there is no text to score")
+    written = sum(line["bytes"] for line in lines)
+    whole_nats, without_spelling = math.fsum(nats), math.fsum(nats) - math.fsum(spelling)
+    return {
+        "model": str(folder),
+        "kind": model.kind,
+        "texts": len(lines),
+        "tokens": tokens,
+        "bytes": written,
+        "nats": _finite(whole_nats),
+        "bits_per_byte": _finite(whole_nats / math.log(2) / written) if written else None,
+        "perplexity_per_token": math.exp(min(without_spelling / tokens, 700.0)),
+        "lines": lines,
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def texts_of(path: Path, whole: bool) -> Iterator[tuple[int, str]]:
+    """(number of its first line, text) of each line that is not blank, or of the whole file.
+
+    Raises:
+        ConfigError: text that is not UTF-8, naming the line.
+    """
+    if whole:
+        yield 1, _decoded(path, 1, path.read_bytes())
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if text := _decoded(path, number, line).strip():
+                yield number, text
+
+
+def _decoded(path: Path, number: int, data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = number + data.count(b"\n", 0, error.start)
+        raise ConfigError(f"{path}: line {line} is not UTF-8: {error.reason} ({data[error.start]:#04x})") from error

@@ -1,0 +1,339 @@
+"""A quick look at a folder of documents: which formats, how much text, which column, which language.
+
+Reads at most SAMPLE_FILES files of each format in each subfolder, and SAMPLE_BYTES of each, so that it takes
+seconds on any folder. What it says are guesses for a person to check; nothing else depends on them.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import statistics
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows.config.loading import ConfigError
+
+EXTENSIONS = {
+    ".txt": "text", ".md": "text", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".csv": "csv", ".tsv": "csv", ".parquet": "parquet",
+    ".pdf": "pdf", ".epub": "epub", ".docx": "docx",
+    ".html": "html", ".htm": "html", ".xhtml": "html", ".warc": "warc", ".wet": "warc",
+    ".xml": "mediawiki", ".mbox": "mail", ".eml": "mail",
+}  # fmt: skip
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+MARKUP = frozenset({"html", "warc", "mediawiki", "mail"})
+"""Formats whose documents only their reader can find."""
+COMPRESSION_RATIO = 3.5
+"""Bytes of text in a byte of gzip or zstd; prose is between 2.5 and 4."""
+SAMPLE_FILES = 8
+SAMPLE_BYTES = 256 << 10
+SAMPLE_ROWS = 200
+SAMPLE_OFFICE_BYTES = 8 << 20
+"""Larger PDF, EPUB and DOCX files are not opened for a look: they can only be read whole."""
+OFFICE_FORMATS = ("pdf", "epub", "docx")
+LARGE_FILE = 1 << 20
+"""Bytes: larger text files usually hold many documents."""
+
+TEXT_NAMES = ("text", "content", "body", "document", "article", "raw_content", "markdown", "message", "abstract")
+ID_NAMES = ("id", "doc_id", "docid", "document_id", "uuid", "guid", "url", "uri", "key")
+
+
+@dataclass
+class Found:
+    """The files of one format in one subfolder, and what a sample of them says."""
+
+    format: str
+    subfolder: str = ""
+    """First folder below the one surveyed; "" for files directly in it."""
+    extensions: set[str] = field(default_factory=set)
+    """As the names have them: `.jsonl.gz`."""
+    files: int = 0
+    stored_bytes: int = 0
+    text_bytes: int = 0
+    """Estimated, uncompressed."""
+    paths: list[Path] = field(default_factory=list)
+    """The largest few."""
+    sample: str = ""
+    """Text of the sampled documents, for guessing the language."""
+    encoding: str = "utf-8"
+    document: str = "file"
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    """Column name -> sampled values that are strings."""
+    text_column: str | None = None
+    id_column: str | None = None
+
+
+@dataclass
+class Survey:
+    """What lies in a folder."""
+
+    folder: Path
+    found: list[Found]
+    """One for each format and subfolder, the most text first."""
+    other: dict[str, int]
+    """Extension -> files that no source reads."""
+
+    @property
+    def text_bytes(self) -> int:
+        """Estimated UTF-8 bytes of text in all files."""
+        return sum(found.text_bytes for found in self.found)
+
+
+def survey(folder: Path) -> Survey:
+    """Look at every file name below a folder and into a few files of each format.
+
+    Raises:
+        ConfigError: it is not a folder, or has no file that Textmill can read; says what it has.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder: name the folder that holds the documents")
+    groups: dict[tuple[str, str], Found] = {}
+    other: dict[str, int] = {}
+    sizes: dict[Path, int] = {}
+    for path in _files(folder):
+        extension, compression = kind_of(path)
+        if extension not in EXTENSIONS or (extension == ".xml" and b"<mediawiki" not in _head(path)[:4096]):
+            other[extension or "(none)"] = other.get(extension or "(none)", 0) + 1
+            continue
+        below = path.relative_to(folder).parts
+        key = (EXTENSIONS[extension], below[0] if len(below) > 1 else "")
+        found = groups.setdefault(key, Found(*key))
+        found.extensions.add(extension + (path.suffix.lower() if compression else ""))
+        sizes[path] = path.stat().st_size
+        found.files += 1
+        found.stored_bytes += sizes[path]
+        packed = compression is not None or extension == ".parquet"
+        found.text_bytes += int(sizes[path] * (COMPRESSION_RATIO if packed else 1))
+        found.paths = sorted([*found.paths, path], key=lambda p: (-sizes[p], p))[:SAMPLE_FILES]
+    if not groups:
+        seen = ", ".join(f"{count} {extension}" for extension, count in sorted(other.items())) or "no file"
+        readable = ", ".join(EXTENSIONS)
+        raise ConfigError(
+            f"{folder} has nothing that can be read ({seen}); readable: {readable}, each also .gz, .zst, .bz2"
+        )
+    for found in groups.values():
+        _sample(found)
+    most_first = sorted(groups.values(), key=lambda f: (-f.text_bytes, f.format, f.subfolder))
+    return Survey(folder, most_first, other)
+
+
+def look_at(path: Path) -> Found:
+    """One file by itself."""
+    extension, compression = kind_of(path)
+    found = Found(EXTENSIONS[extension], extensions={extension + (path.suffix.lower() if compression else "")}, files=1)
+    found.stored_bytes = found.text_bytes = path.stat().st_size
+    found.paths = [path]
+    _sample(found)
+    return found
+
+
+def kind_of(path: Path) -> tuple[str, str | None]:
+    """`(".jsonl", "gzip")` for `a.jsonl.gz`: the extension in lower case, and the compression."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    if compression:
+        suffixes.pop()
+    return (suffixes[-1] if suffixes else ""), compression
+
+
+def guess_language(sample: str) -> str | None:
+    """`zh`, `ja`, `ko` by script, `en` by its commonest words; None if it is something else or a mixture."""
+    letters = sum(character.isalpha() for character in sample)
+    if not letters:
+        return None
+    if len(re.findall(r"[\uac00-\ud7af]", sample)) > 0.3 * letters:
+        return "ko"
+    if len(re.findall(r"[\u3040-\u30ff]", sample)) > 0.1 * letters:
+        return "ja"
+    if han_share(sample) > 0.3:
+        return "zh"
+    words = re.findall(r"[a-z]+", sample.lower())
+    common = sum(word in {"the", "of", "and", "to", "in", "is", "that", "for"} for word in words)
+    return "en" if words and common > 0.12 * len(words) else None
+
+
+def han_share(sample: str) -> float:
+    """Han characters as a share of all letters."""
+    letters = sum(character.isalpha() for character in sample)
+    return len(re.findall(r"[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]", sample)) / letters if letters else 0.0
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for directory, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(directory) / name
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _sample(found: Found) -> None:
+    if found.format in MARKUP:
+        _sample_markup(found)
+        return
+    if found.format in OFFICE_FORMATS:
+        sampled = [path for path in found.paths if path.stat().st_size <= SAMPLE_OFFICE_BYTES]
+        texts = [_office_text(path, found.format) for path in sampled]
+        found.sample = "\n".join(text[:SAMPLE_BYTES] for text in texts)
+        stored = sum(path.stat().st_size for path in sampled)
+        found.text_bytes = found.stored_bytes * sum(len(text.encode()) for text in texts) // max(1, stored)
+        return
+    if found.format == "parquet":
+        rows = [row for path in found.paths for row in _parquet_rows(path)]
+    else:
+        heads = [_head(path) for path in found.paths]
+        found.encoding = _encoding(heads)
+        texts = [head.decode(found.encoding, errors="ignore") for head in heads]
+        if found.format == "text":
+            found.document = _document_unit(found, texts)
+            found.sample = "\n".join(texts)
+            return
+        parse = _jsonl_rows if found.format == "jsonl" else _csv_rows
+        rows = [row for path, text in zip(found.paths, texts, strict=True) for row in parse(path, text)]
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, str):
+                found.columns.setdefault(name, []).append(value)
+    found.text_column = _text_column(found.columns)
+    found.id_column = _id_column(found.columns, len(rows))
+    found.sample = "\n".join(found.columns.get(found.text_column or "", ()))
+
+
+def _office_text(path: Path, format: str) -> str:
+    """The text of a PDF, EPUB or DOCX file; nothing where it cannot be read, which ingest will say."""
+    from pydantic import TypeAdapter
+
+    from data_quality.config import SourceConfig
+    from data_quality.hashing import sha256_stream
+    from data_quality.ingest import read_file
+    from data_quality.sources.base import FileRef, InputError, Record, SourceNotFound
+
+    source = TypeAdapter(SourceConfig).validate_python({"format": format, "paths": [str(path)]})
+    with path.open("rb") as file:
+        sha256 = sha256_stream(file)
+    ref = FileRef(path=path.name, uri=str(path), sha256=sha256, bytes=path.stat().st_size)
+    try:
+        return "".join(item.text for item in read_file(ref, source) if isinstance(item, Record))
+    except (InputError, SourceNotFound):
+        return ""
+
+
+def _sample_markup(found: Found) -> None:
+    """Reads the heads of the files as ingest would, for their language and for how much of them is text."""
+    from data_quality.config import IngestConfig
+    from data_quality.documents import iter_documents
+    from data_quality.ingest import ingest_piece, list_pieces
+
+    stored = 0
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory) / "heads"
+        folder.mkdir()
+        for number, path in enumerate(found.paths):
+            head = _head(path)
+            stored += len(head)
+            (folder / f"{number}{kind_of(path)[0]}").write_bytes(head)
+        source = {"format": found.format, "paths": [str(folder)]}
+        (piece, *_) = list_pieces(IngestConfig.model_validate({"sources": [source], "piece_bytes": 1 << 40}))
+        ingest_piece(piece, Path(directory) / "shards")
+        texts = [document.text for document in iter_documents(sorted(Path(directory).glob("shards/0*.parquet")))]
+    found.sample = "\n".join(texts)
+    found.text_bytes = int(found.text_bytes * min(1.0, len(found.sample.encode()) / max(stored, 1)))
+
+
+def _head(path: Path) -> bytes:
+    """The first SAMPLE_BYTES of a file, decompressed. A broken file gives what comes before the break."""
+    import pyarrow as pa
+
+    compression = kind_of(path)[1]
+    with path.open("rb") as raw:
+        if compression is None:
+            return raw.read(SAMPLE_BYTES)
+        blocks: list[bytes] = []
+        with pa.CompressedInputStream(pa.PythonFile(raw, "r"), compression) as stream:
+            try:
+                while sum(map(len, blocks)) < SAMPLE_BYTES and (block := stream.read(16 << 10)):
+                    blocks.append(block)
+            except OSError:
+                return b"".join(blocks)  # ingest will say so; for a look, what is there is enough
+        return b"".join(blocks)
+
+
+def _encoding(heads: list[bytes]) -> str:
+    for encoding in ("utf-8", "gb18030"):
+        if all(_decodes(head, encoding) for head in heads):
+            return encoding
+    return "utf-8"  # with a few bad files, which ingest skips and lists
+
+
+def _decodes(head: bytes, encoding: str) -> bool:
+    try:
+        head.decode(encoding)
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 4 and len(head) >= SAMPLE_BYTES  # only cut off in the middle
+    return True
+
+
+def _document_unit(found: Found, texts: list[str]) -> str:
+    if any("<|endoftext|>" in text for text in texts):
+        return "separator"
+    if found.text_bytes / found.files < LARGE_FILE:
+        return "file"
+    lines = [line for text in texts for line in text.splitlines()]
+    filled = [len(line) for line in lines if line.strip()]
+    if filled and len(filled) > 0.98 * len(lines) and statistics.median(filled) > 200:
+        return "line"
+    return "paragraph"
+
+
+def _jsonl_rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines()[:SAMPLE_ROWS]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # a bad line, or the one that the sample ends in
+        if isinstance(row, dict):
+            yield row
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
+    delimiter = "\t" if kind_of(path)[0] == ".tsv" else ","
+    whole_lines = text[: text.rfind("\n") + 1] or text
+    reader = csv.DictReader(io.StringIO(whole_lines, newline=""), delimiter=delimiter)
+    for _, row in zip(range(SAMPLE_ROWS), reader, strict=False):
+        yield {name: value for name, value in row.items() if name}
+
+
+def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=SAMPLE_ROWS):
+                return list(batch.to_pylist())
+    except (pa.ArrowInvalid, OSError):
+        return []  # not Parquet, whatever its name says; ingest will say so
+    return []
+
+
+def _text_column(columns: dict[str, list[str]]) -> str | None:
+    """A usual name if its values are as long as text is, else the column with the longest values."""
+    lengths = {name: statistics.fmean(map(len, values)) for name, values in columns.items()}
+    if not lengths:
+        return None
+    longest = max(lengths, key=lambda name: (lengths[name], name))
+    usual = [name for wanted in TEXT_NAMES for name in lengths if name.lower() == wanted]
+    return next((name for name in usual if lengths[name] >= 0.2 * lengths[longest]), longest)
+
+
+def _id_column(columns: dict[str, list[str]], rows: int) -> str | None:
+    for wanted in ID_NAMES:
+        for name, values in columns.items():
+            if name.lower() == wanted and len(values) == rows == len(set(values)) and all(values):
+                return name
+    return None

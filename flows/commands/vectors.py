@@ -1,0 +1,98 @@
+"""`textmill neighbours` and `textmill embed`: words beside a word, and texts as vectors."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.commands.score import texts_of
+from flows.config.loading import ConfigError
+from tasks.storage.files import read_json
+
+if TYPE_CHECKING:
+    from lm.vectors.neighbours import WordVectors
+
+LINES_AT_ONCE = 256
+
+
+def neighbours(folder: Path, word: str, count: int) -> dict[str, Any]:
+    """The `count` words nearest to a word. Returns model, kind, word and `neighbours`: word and cosine of each.
+
+    Raises:
+        ConfigError: no model with word vectors, or no such word.
+    """
+    vectors = open_vectors(folder)
+    try:
+        found = vectors.neighbours(word, count)
+    except ValueError as error:
+        raise ConfigError(f"{folder}: {error}") from error
+    rows = [{"word": name, "cosine": round(cosine, 6)} for name, cosine in found]
+    return {"model": str(folder), "kind": vectors.described["kind"], "word": word, "neighbours": rows}
+
+
+def embed_file(folder: Path, path: Path, whole: bool, out: Path | None, layer: int | None = None) -> dict[str, Any]:
+    """A vector for each line of a text file that is not blank, or for the whole file.
+
+    Args:
+        out: write the vectors to this `.npy` file (float32 [texts, dimensions]) and leave them out of what is returned.
+        layer: of ELMo, which layer's; None: the mean of all.
+
+    Returns model, kind, dimensions, texts, unknown (texts of no known word: zeros), and `lines`: line (its number),
+    words, known and vector of each.
+
+    Raises:
+        ConfigError: a model that embeds nothing, no such layer or file, text that is not UTF-8, or none.
+    """
+    import numpy as np
+
+    from lm.embedding import open_embedder
+
+    try:
+        embed = open_embedder(folder, layer=layer)
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    lines: list[dict[str, Any]] = []
+    try:
+        texts: Iterator[tuple[int, str]] = texts_of(path, whole)
+        while batch := list(islice(texts, LINES_AT_ONCE)):
+            found = embed([text for _, text in batch])
+            for (number, _), vector, words, known in zip(batch, *found, strict=True):
+                lines.append({"line": number, "words": words, "known": known, "vector": vector.tolist()})
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ConfigError:
+        raise
+    except ValueError as error:  # of the model
+        raise ConfigError(f"{path}: {error}") from error
+    if not lines:
+        raise ConfigError(f"{path}: there is no text to embed")
+    dimensions = len(lines[0]["vector"])
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        np.save(out, np.array([line.pop("vector") for line in lines], dtype=np.float32), allow_pickle=False)
+    return {
+        "model": str(folder),
+        "kind": model_kind(folder),
+        "dimensions": dimensions,
+        "texts": len(lines),
+        "unknown": sum(not line["known"] for line in lines),
+        "lines": lines,
+    }
+
+
+def open_vectors(folder: Path) -> "WordVectors":
+    """The word vectors of a model folder. Raises ConfigError if it has none."""
+    from lm.vectors.artifact import load_vectors
+
+    try:
+        return load_vectors(folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def model_kind(folder: Path) -> str:
+    """What config.json says; a folder of Hugging Face has no kind and is a GPT. Raises ConfigError if there is none."""
+    path = folder / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{path}: no model there")
+    return str(read_json(path).get("kind", "gpt"))

@@ -1,0 +1,246 @@
+"""Why a document is gone, or where it went: one question to the decision tables, no Prefect and no MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+from data_quality.explain import explain
+from data_quality.forgotten import REASON
+from data_quality.pii import redact
+from data_quality.rules import Ruleset
+from flows.commands.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
+from tasks.filter import DROPPED
+from tasks.lineage.forgotten import as_written, request_for, standing
+from tasks.lineage.ways import ancestors
+from tasks.running.run import Resources
+from tasks.storage.shared import open_store
+from tasks.storage.tables import rows
+from tasks.store import Artifact, Store, StoreError
+
+EXCERPT = 300
+EVIDENCE = 5
+
+
+def why(document: str, corpus: str | None) -> dict[str, Any]:
+    """What was decided about a document, with the evidence.
+
+    Args:
+        document: its id, as its source or as the corpus writes it; a part of one is enough where it is unambiguous.
+        corpus: a `filter_corpus` artifact; None means the newest.
+
+    Raises:
+        StoreError: no corpus, no such document (with what was skipped under that name), or several.
+    """
+    store = open_store()
+    kept = filtered_corpus(corpus)
+    decisions = input_of(kept, "decisions")
+    try:
+        id = _full_id(store, kept, decisions, document)
+    except StoreError:
+        if (left_out := _forgotten(store, kept, document)) is None:
+            raise
+        return left_out
+    shard = shard_of(decisions, id)
+    assert shard is not None
+    decision = _decision(decisions, shard, id)
+    answer: dict[str, Any] = {"document": id, "corpus": kept.name, **decision}
+    answer["request"] = _request(store, kept, id)  # it still is in this corpus: the next one is without it
+    answer["rules"] = _findings(decisions, shard, id)
+    answer["contamination"] = _contamination(decisions, decision)
+    answer["text"] = _text(kept, shard, id, decision["kept"])
+    if decision["twin"]:
+        twin_shard = shard_of(decisions, decision["twin"])
+        answer["twin_text"] = "" if twin_shard is None else _text(kept, twin_shard, decision["twin"], True)
+    if decision["kept"]:
+        answer["split"] = _split(store, kept, id)
+        answer["used_by"] = _used_by(store, kept, id)
+    return answer
+
+
+def describe(answer: dict[str, Any]) -> str:
+    """The answer in words."""
+    lines = [f"{answer['document']}", f"  in {answer['corpus']}"]
+    if answer["reason"] == REASON:
+        return "\n".join([*lines, f"  {REASON}: {answer['request']}", "  its text was not read"])
+    if answer["request"]:
+        lines.append(f"  to be forgotten by the next refresh: {answer['request']}")
+    if answer["kept"]:
+        split = answer.get("split") or {}
+        lines.append(f"  kept; split: {split.get('split', 'not split yet')}")
+        if split.get("reason"):
+            lines.append(f"  {split['reason']}: {split['twin']} (Jaccard {split['jaccard']:.2f})")
+        lines += [f"  used by {name}" for name in answer["used_by"]]
+    else:
+        lines.append(f"  dropped: {answer['reason']}")
+        for rule in answer["rules"]:
+            if rule["fired"]:
+                measured = f"{rule['column']} = {_shown(rule['value'])} {rule['operator']} {_shown(rule['threshold'])}"
+                lines.append(f"    {rule['rule']}: {measured}")
+                lines.append(f"      as published: {rule['reason']} ({rule['source']})")
+        if answer["twin"]:
+            alike = "the same address" if answer["jaccard"] is None else f"Jaccard {answer['jaccard']:.3f}"
+            lines.append(f"    in favour of {answer['twin']} ({alike})")
+    if answer["span_counts"]:
+        found = ", ".join(f"{count} {kind}" for kind, count in answer["span_counts"].items())
+        lines.append(f"  taken out or replaced in the text: {found}")
+    lines += [f"  shares a row of words with {item}" for item in answer["contamination"]]
+    lines.append("  " + answer["text"].replace("\n", "\n  "))
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else ", ".join(value) if isinstance(value, tuple) else value
+
+
+def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -> str:
+    """The id that a person means by an id or a part of one, as it is written or as its source has it. A whole id is
+    found at once, a part by reading all ids."""
+    if shard_of(decisions, document) is not None:
+        return document
+    ingest = _reading(store, kept)
+    written = as_written(ingest.manifest())(document) if ingest else document
+    if written != document and shard_of(decisions, written) is not None:
+        return written
+    tables = [str(table.path) for table in with_parts(decisions).shards()]
+    query = (
+        "SELECT id FROM read_parquet($tables) WHERE contains(id, $part) OR contains(id, $written) ORDER BY id LIMIT 9"
+    )
+    found = rows(query, {"tables": tables, "part": document, "written": written})
+    if len(found) > 1:
+        raise StoreError(f"{document!r} is part of several ids:\n  " + "\n  ".join(row["id"] for row in found[:8]))
+    if not found:
+        skipped = _skipped(ingest, written)
+        raise StoreError(skipped or f"no document {document!r} in {kept.name}, and no skipped record of that name")
+    return str(found[0]["id"])
+
+
+def _forgotten(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None:
+    """The answer about a document that was not read since it is to be forgotten; its id is all that is left of it."""
+    ingest = _reading(store, kept)
+    if ingest is None:
+        return None
+    id = as_written(ingest.manifest())(document)
+    asked = [str(ingest.file("skipped.parquet")), REASON, redact(id)]
+    found = rows("SELECT detail FROM read_parquet(?) WHERE reason = ? AND detail = ? LIMIT 1", asked)
+    if not found:
+        return None
+    said = _request(store, kept, id) or "a request that was withdrawn since"
+    return {"document": id, "corpus": kept.name, "kept": False, "reason": REASON, "request": said, "text": ""}
+
+
+def _request(store: Store, kept: Artifact, id: str) -> str | None:
+    """The request to forget a document, in words."""
+    asked = standing(store)
+    ingest = _reading(store, kept) if asked else None
+    found = request_for(asked, id, named=as_written(ingest.manifest()) if ingest else str)
+    return str(found) if found else None
+
+
+def _decision(decisions: Artifact, shard: int, id: str) -> dict[str, Any]:
+    [table] = map(str, tables_for(decisions, shard))
+    select = "SELECT id, kept, reason, reasons, twin, jaccard, span_counts FROM read_parquet(?) WHERE id = ?"
+    [found] = rows(select, [table, id])
+    return found
+
+
+def _skipped(ingest: Artifact | None, document: str) -> str | None:
+    """What ingest says about a file or record that became no document."""
+    if ingest is None:
+        return None
+    table = ingest.path / "skipped.parquet"
+    if not table.exists():
+        return None
+    name = document.split(":", 1)[-1].split("#")[0]
+    found = rows(
+        "SELECT file, line, reason, detail FROM read_parquet(?) WHERE contains(file, ?) LIMIT 5", [str(table), name]
+    )
+    if not found:
+        return None
+    shown = [f"{row['file']}, line {row['line'] or '-'}: {row['reason']} ({row['detail']})" for row in found]
+    return f"{document!r} became no document; ingest skipped:\n  " + "\n  ".join(shown)
+
+
+def _findings(decisions: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
+    signals, verdicts = input_of(decisions, "signals"), input_of(decisions, "verdicts")
+    rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
+    scores = score_paths(verdicts)
+    resources = Resources().resolved()
+    limits = (resources.memory_limit, resources.threads)
+    try:
+        found = explain(id, tables_for(signals, shard), rulesets, scores, *limits)
+    except KeyError:  # the same documents were cut into other shards where they were measured
+        found = explain(id, [table.path for table in with_parts(signals).shards()], rulesets, scores, *limits)
+    return [finding._asdict() for finding in found]
+
+
+def _contamination(decisions: Artifact, decision: dict[str, Any]) -> list[str]:
+    """The benchmark items that a document was dropped for, those with the longest shared text first, at most EVIDENCE.
+
+    The words themselves are not quoted: they stand in the text as it was before personal data was taken out.
+    """
+    if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
+        return []
+    contamination = input_of(decisions, "drops", "contamination")
+    spans = [str(shard.path) for shard in with_parts(contamination).shards()]
+    found = rows(
+        'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '
+        "GROUP BY other ORDER BY length DESC, other LIMIT $most",
+        {"spans": spans, "id": decision["id"], "most": EVIDENCE},
+    )
+    return [row["other"] for row in found]
+
+
+def _text(kept: Artifact, shard: int, document: str, is_kept: bool) -> str:
+    documents = tables_for(kept, shard)
+    if len(documents) != 1:
+        raise StoreError(f"{kept.name} has lost shard {shard}, or is of an earlier version: run its flow again")
+    table = documents[0] if is_kept else documents[0].with_name(DROPPED)
+    found = rows("SELECT text FROM read_parquet(?) WHERE id = ?", [str(table), document])
+    return str(found[0]["text"])[:EXCERPT] if found else ""
+
+
+def _split(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None:
+    for split in _descendants(store, kept, "split"):
+        table = str(split.file("split.parquet"))
+        found = rows("SELECT split, reason, twin, jaccard FROM read_parquet(?) WHERE id = ?", [table, document])
+        if found:
+            return {"artifact": split.name, **found[0]}
+    return None
+
+
+def _used_by(store: Store, kept: Artifact, id: str) -> list[str]:
+    """Models that were trained on the document: it is in the training split of their own split, and their mixture, if
+    they have one, drew it."""
+    splits = {_content(a): a for a in _descendants(store, kept, "split")}
+    mixtures = {_content(a): a for a in store.list("mixture")}
+    models = []
+    for model in store.list("pretrain"):
+        made_of = _inputs(model)
+        if not any(_has(splits[a].file("split.parquet"), id, "split = 'train'") for a in made_of & splits.keys()):
+            continue
+        if all(_has(mixtures[a].file("copies.parquet"), id, "copies > 0") for a in made_of & mixtures.keys()):
+            models.append(model)
+    contents = set(map(_content, models))
+    tuned = [a for a in store.list("finetune") if contents & _inputs(a)]
+    return [artifact.name for artifact in [*models, *tuned]]
+
+
+def _has(table: Path, id: str, condition: str) -> bool:
+    return bool(rows(f"SELECT 1 FROM read_parquet(?) WHERE id = ? AND {condition}", [str(table), id]))
+
+
+def _reading(store: Store, kept: Artifact) -> Artifact | None:
+    """The ingest that a corpus was made from."""
+    return next((artifact for artifact in ancestors(store, kept) if artifact.stage == "ingest"), None)
+
+
+def _descendants(store: Store, artifact: Artifact, stage: str) -> list[Artifact]:
+    """What a stage made of an artifact, or of another one with the same content: reuse goes by content."""
+    return [a for a in store.list(stage) if _content(artifact) in _inputs(a)]
+
+
+def _content(artifact: Artifact) -> tuple[str, str]:
+    return artifact.stage, artifact.digest
+
+
+def _inputs(artifact: Artifact) -> set[tuple[str, str]]:
+    return {(item["stage"], item["digest"]) for inputs in artifact.manifest()["inputs"].values() for item in inputs}

@@ -1,0 +1,1 @@
+"""What users write: YAML files as strict models."""

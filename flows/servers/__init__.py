@@ -1,0 +1,1 @@
+"""The servers and workers of an installation: started, asked, backed up, stopped."""

@@ -1,0 +1,203 @@
+"""Back up and restore a team's stack: PostgreSQL's own dumps, and a copy of the objects that they speak of.
+
+    backup.json                 when, of what versions, each dump's SHA-256
+    databases/<name>.dump       pg_dump's custom format
+    objects/store/...           the shared store (or this home's own), without leases and half-done builds
+    objects/artifacts/...       what MLflow's server keeps
+
+Databases are dumped first and manifests are copied before the files that they name: whatever a copy speaks of was
+finished before, and so is in it. Servers and flows may run meanwhile. Passwords are no part of a backup.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from flows.servers import postgres, services
+from flows.servers.team import Team, read_team
+from tasks.machine import credentials, home
+from tasks.storage.files import file_sha256, read_json, write_json
+from tasks.storage.objects import Objects
+
+NOTE = "backup.json"
+FORMAT = 1
+TRANSFERS = 8
+
+_FIRST = ("aliases", "manifests", "runs")
+_LEFT_OUT = ("partial", "locks", "leases", "aside")
+"""Of a store: what only a build under way needs, and what was found damaged."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a backup wrote, or a restore put back."""
+
+    databases: tuple[str, ...]
+    objects: int
+
+
+def backup(folder: Path, objects: bool = False) -> Done:
+    """Write a backup, or bring one up to date: objects that it has are not copied again.
+
+    Raises:
+        ServiceError: no team's stack with servers here, or PostgreSQL does not answer.
+        ObjectError: the store cannot be read.
+    """
+    team = _team()
+    services.ensure_database()
+    (folder / "databases").mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # run parameters and document ids stand in it
+    dumps = {}
+    for name in postgres.DATABASES:
+        draft, dump = folder / "databases" / f"{name}.tmp", folder / "databases" / f"{name}.dump"
+        _run("pg_dump", "--format=custom", f"--file={draft}", "--dbname", f"{team.postgres_url()}/{name}")
+        os.replace(draft, dump)
+        dumps[name] = file_sha256(dump)
+    copied = sum(_download(Objects(url), folder / "objects" / kind) for kind, url in _urls(team) if objects)
+    versions = {package: metadata.version(package) for package in ("prefect", "mlflow", "textmill")}
+    note = {
+        **{"format": FORMAT, "created": time.time(), "databases": dumps, "objects": dict(_urls(team))},
+        "versions": {**versions, "postgresql": postgres.served_version(team.postgres_url())},
+    }
+    write_json(folder / NOTE, note)
+    return Done(tuple(dumps), copied)
+
+
+def restore(folder: Path, replace: bool = False) -> Done:
+    """Put a backup back: every database as it was dumped, and of the objects what is missing or shorter there.
+
+    Args:
+        replace: drop databases that hold something.
+
+    Raises:
+        ServiceError: no backup, a damaged one, servers that run, databases that are not empty.
+    """
+    team = _team()
+    dumps = _checked(folder)
+    running = [name for name, found in services.status().items() if name != "postgres" and found["pid"]]
+    if running:
+        raise services.ServiceError(f"{', '.join(running)} run: `textmill down` first")
+    services.ensure_database()
+    url = team.postgres_url()
+    full = [name for name in dumps if _holds_tables(url, name)]
+    if full and not replace:
+        raise services.ServiceError(f"the databases {', '.join(full)} are not empty; --replace drops what they hold")
+    # files first: what speaks of them comes when they are there
+    copied = sum(_upload(folder / "objects" / kind, Objects(target)) for kind, target in _urls(team))
+    for name in dumps:
+        _empty(url, name)
+        dump = folder / "databases" / f"{name}.dump"
+        _run("pg_restore", "--exit-on-error", "--no-owner", "--dbname", f"{url}/{name}", str(dump))
+    return Done(tuple(dumps), copied)
+
+
+def _team() -> Team:
+    home.configure_environment()
+    team = read_team()
+    if team is None or not team.has_servers():
+        raise services.ServiceError(
+            "backups are made where a team's servers are (`textmill up --stack team`); a home of one person is a "
+            "folder: copy it while nothing runs"
+        )
+    return team
+
+
+def _urls(team: Team) -> Iterator[tuple[str, str]]:
+    yield "store", team.config.store or str(home.store_path())
+    yield "artifacts", team.config.artifacts or str(home.mlflow_path() / "artifacts")
+
+
+def _checked(folder: Path) -> dict[str, str]:
+    """The dumps of a backup by database, each with the hash that it was written with."""
+    try:
+        note = read_json(folder / NOTE)
+    except (OSError, ValueError) as error:
+        raise services.ServiceError(f"{folder} is no whole backup: {error}") from error
+    if note["format"] != FORMAT:
+        raise services.ServiceError(f"{folder} is a backup of format {note['format']}, written by a newer Textmill")
+    for name, digest in note["databases"].items():
+        dump = folder / "databases" / f"{name}.dump"
+        if name not in postgres.DATABASES or not dump.is_file() or file_sha256(dump) != digest:
+            raise services.ServiceError(f"{dump} is missing or damaged: take another backup")
+    return dict(note["databases"])
+
+
+def _download(source: Objects, target: Path) -> int:
+    listed = {name: found for name, found in source.listing("").items() if name.split("/")[0] not in _LEFT_OUT}
+
+    def copy(name: str) -> int:
+        size, written = listed[name]
+        file = target / name
+        if file.is_file() and file.stat().st_size == size and file.stat().st_mtime >= written:
+            return 0
+        draft = file.with_name(f".{file.name}.tmp")
+        try:
+            source.download(name, draft)
+        except FileNotFoundError:  # collected meanwhile
+            return 0
+        os.utime(draft, (written, written))
+        os.replace(draft, file)
+        return 1
+
+    return _all(copy, sorted(listed, key=_order))
+
+
+def _upload(source: Path, target: Objects) -> int:
+    there = target.listing("") if source.is_dir() else {}
+    files = {str(path.relative_to(source)): path for path in source.rglob("*") if path.is_file()}
+
+    def copy(name: str) -> int:
+        if name in there and there[name][0] == files[name].stat().st_size:
+            return 0
+        target.upload(files[name], name)
+        return 1
+
+    return _all(copy, sorted(files, key=_order, reverse=True))
+
+
+def _all(copy: Any, names: list[str]) -> int:
+    """Copy in order of the kind of object, and several of a kind at once."""
+    copied = 0
+    for first in dict.fromkeys(_order(name) for name in names):
+        with ThreadPoolExecutor(TRANSFERS, thread_name_prefix="copy") as pool:
+            copied += sum(pool.map(copy, [name for name in names if _order(name) == first]))
+    return copied
+
+
+def _order(name: str) -> int:
+    kind = name.split("/")[0]
+    return _FIRST.index(kind) if kind in _FIRST else len(_FIRST)
+
+
+def _holds_tables(url: str, name: str) -> bool:
+    connection = postgres.connect(url, name)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            return bool(cursor.fetchone()[0])
+    finally:
+        connection.close()
+
+
+def _empty(url: str, name: str) -> None:
+    connection = postgres.connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            cursor.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        connection.close()
+
+
+def _run(program: str, *arguments: str) -> None:
+    environment = {**os.environ, credentials.POSTGRES: postgres.password() or ""}
+    command = [str(postgres.find_program(program)), "--no-password", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise services.ServiceError(f"{program} failed: {done.stderr.strip()}")

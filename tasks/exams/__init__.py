@@ -1,0 +1,1 @@
+"""How a model is examined: kinds of exam, who sits them, and what it may have read before."""

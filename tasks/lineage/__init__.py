@@ -1,0 +1,1 @@
+"""The ways between a document and a model: from manifests, both ways."""

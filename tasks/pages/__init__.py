@@ -1,0 +1,1 @@
+"""What ladders, studies and fine-tunings show to people: pages and pictures."""

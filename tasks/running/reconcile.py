@@ -1,0 +1,74 @@
+"""Put right what dead processes left: runs that still say `Running` in Prefect and in our own records."""
+
+import logging
+from typing import Any
+from uuid import UUID
+
+from tasks.running.run_records import dead_runs, mark_dead, mark_told, untold_runs
+from tasks.store import Store
+
+logger = logging.getLogger("textmill.reconcile")
+
+UNTOLD = "it ended while this server was away"
+MESSAGE = "its process died; run it again and it goes on where it stopped"
+
+
+def reconcile_dead_runs(store: Store, current_flow_run: str | None = None) -> list[str]:
+    """Set the Prefect flow and task runs of dead pipeline runs to `Crashed`. Returns the runs' tokens.
+
+    The flow run of a killed process stays `Running` for ever in the UI (the heartbeat automation helps only where a
+    server watches), and its task runs do even when the flow run is put right. A run is dead when the process that
+    our record names is gone: process id and creation time, so that a reused id is not mistaken. A run that ended while
+    the server was away may still say `Running` there as well: each is looked up once after its end.
+
+    Args:
+        current_flow_run: the flow run that this process executes. When a dead run is retried in the UI it has the same
+            id: then only the task runs of the first attempt are put right.
+    """
+    dead, untold = dead_runs(store), untold_runs(store)
+    if not dead and not untold:
+        return []
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        for record in dead:
+            for flow_run_id in record["flow_runs"]:
+                current = flow_run_id == current_flow_run
+                _end(client, UUID(flow_run_id), died=True, finished=False, tasks_only=current)
+            mark_dead(store, record["token"])
+            logger.info("run %s had died and is marked as crashed", record["token"])
+        for record in untold:
+            for flow_run_id in record["flow_runs"]:
+                finished = record["state"] == "finished" and flow_run_id == record["flow_runs"][-1]
+                if flow_run_id != current_flow_run:
+                    _end(client, UUID(flow_run_id), died=False, finished=finished, tasks_only=False)
+            mark_told(store, record)
+    return [record["token"] for record in dead]
+
+
+def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_only: bool) -> None:
+    """Put right what is not final of a flow run whose process is gone, and of its tasks."""
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.objects import State
+    from prefect.exceptions import ObjectNotFound
+    from prefect.states import Completed, Crashed
+
+    assert isinstance(client, SyncPrefectClient)
+    try:
+        flow_run = client.read_flow_run(flow_run_id)
+    except ObjectNotFound:
+        return  # the Prefect database was replaced since
+
+    def open_(state: State[Any] | None) -> bool:
+        # one that ended by itself may wait for an approval or for its next attempt, and is left to that
+        return state is not None and (not state.is_final() if died else state.is_running() or state.is_cancelling())
+
+    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+    if died or open_(flow_run.state):
+        for task_run in tasks:
+            if open_(task_run.state):
+                client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
+    if not tasks_only and open_(flow_run.state):
+        ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE)
+        client.set_flow_run_state(flow_run_id, ended, force=True)

@@ -1,0 +1,1 @@
+"""Where artifacts are: complete or absent, here and on a store that several machines share."""
