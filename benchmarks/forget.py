@@ -50,7 +50,7 @@ def main() -> None:
 
 def measure(root: Path, documents: int, files: int) -> None:
     os.environ["TEXTMILL_HOME"] = str(root / "home")
-    from flows.clean import clean_config
+    from flows.commands.clean import clean_config
     from flows.commands.forget import forget
     from flows.commands.trace import trace
     from flows.corpus import curate

@@ -5,9 +5,9 @@ from typing import Any
 
 from data_quality.config import ClassifierConfig, Selection
 from tasks.running.parts import Part, build_parts, one_table
+from tasks.running.tables import database
 from tasks.selection import SELECTED, selected
 from tasks.stage import NoConfig, Work, stage
-from tasks.storage.tables import database
 from tasks.store import Artifact
 
 LIBRARIES = ("rjieba", "spacy", "unicode")

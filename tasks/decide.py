@@ -17,9 +17,9 @@ from data_quality.signal_catalogue import edits_column
 from data_quality.sql import connect, numbered_rows, parquet, write_rows
 from tasks.pii import METADATA
 from tasks.running.parts import Part, build_parts, one_table, tables_beside
+from tasks.running.tables import database, rows
 from tasks.stage import Work, stage
 from tasks.storage.files import write_json
-from tasks.storage.tables import database, rows
 from tasks.store import SCRATCH_DIRECTORY, Artifact
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from data_quality.benchmarks import BenchmarkFile, list_files, read_items
 from data_quality.config import DecontaminateConfig
 from tasks.machine.home import home
 from tasks.running.parts import Part, build_parts, one_table
+from tasks.running.tables import rows
 from tasks.stage import NoConfig, Work, stage
-from tasks.storage.tables import rows
 from tasks.store import Artifact
 
 LIBRARIES = ("spacy", "unicode")

@@ -5,8 +5,8 @@ from pathlib import Path
 from data_quality.config import DedupeConfig
 from data_quality.sql import literal, parquet
 from tasks.bands import in_order
+from tasks.running.tables import database, rows, score_tables
 from tasks.stage import Work, stage
-from tasks.storage.tables import database, rows, score_tables
 from tasks.store import Artifact, Store
 
 LARGEST_FAMILIES = 20

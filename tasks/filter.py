@@ -16,9 +16,9 @@ from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
 from tasks.decide import CUT
 from tasks.running.parts import Part, build_parts, made_of, one_table, tables_beside
+from tasks.running.tables import score_tables
 from tasks.stage import NoConfig, Work, stage
 from tasks.storage.files import canonical_json, read_json, write_json
-from tasks.storage.tables import score_tables
 from tasks.store import SCRATCH_DIRECTORY, Artifact
 
 if TYPE_CHECKING:

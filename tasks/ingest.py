@@ -17,8 +17,8 @@ from tasks.machine.home import home
 from tasks.pii import PiiRequest, namer
 from tasks.running.parts import Part, build_parts
 from tasks.running.run import current_run
+from tasks.running.tables import rows
 from tasks.stage import Work, stage
-from tasks.storage.tables import rows
 from tasks.store import Artifact
 
 SHOWN_COLLISIONS = 10

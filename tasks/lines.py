@@ -7,8 +7,8 @@ from typing import Any
 from data_quality.config import BoilerplateConfig, LineTableConfig
 from tasks.decide import LEFTOVERS
 from tasks.running.parts import Part, build_parts, made_of, one_table, shard_parts
+from tasks.running.tables import rows
 from tasks.stage import Work, stage
-from tasks.storage.tables import rows
 from tasks.store import SCRATCH_DIRECTORY, Artifact
 
 MOST_FREQUENT = 20

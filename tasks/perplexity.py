@@ -10,10 +10,10 @@ import duckdb
 from data_quality.config import PerplexityConfig, Selection, StrictModel
 from data_quality.sql import parquet
 from tasks.running.parts import Part, build_parts, digests, made_of, one_table, tables_beside
+from tasks.running.tables import database, rows
 from tasks.selection import SELECTED, selected
 from tasks.stage import NoConfig, Work, stage
 from tasks.storage.files import read_json, write_json
-from tasks.storage.tables import database, rows
 from tasks.store import Artifact
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from data_quality.config import StrictModel
 from tasks.reports.data import Amount, Headline, ReportData
 from tasks.reports.inputs import Classified, Reported
 from tasks.running.run import current_run
+from tasks.running.tables import database
 from tasks.stage import Work, stage
 from tasks.storage.files import write_json
-from tasks.storage.tables import database
 from tasks.store import Artifact
 
 PAGE = "report.html"

@@ -2,8 +2,8 @@
 
 from data_quality.config import SplitConfig
 from tasks.bands import in_order
+from tasks.running.tables import rows
 from tasks.stage import Work, stage
-from tasks.storage.tables import rows
 from tasks.store import Artifact
 
 

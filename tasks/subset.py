@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from lm.config import StrictModel
+from tasks.running.tables import database
 from tasks.stage import Work, stage
-from tasks.storage.tables import database
 from tasks.store import Artifact
 from tasks.tokenizer import token_stems
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from data_quality.config import SubstringConfig, WindowConfig
 from tasks.running.parts import build_parts, one_table, shard_parts
+from tasks.running.tables import rows
 from tasks.stage import Work, stage
-from tasks.storage.tables import rows
 from tasks.store import Artifact
 
 

@@ -8,8 +8,8 @@ import duckdb
 
 from lm.tokenizers.config import TokenizerConfig
 from tasks.running.parts import Part, build_parts, one_table
+from tasks.running.tables import database
 from tasks.stage import NoConfig, Work, stage
-from tasks.storage.tables import database
 from tasks.store import Artifact, Shard
 
 

@@ -93,8 +93,8 @@ def clean(
     as_json: Json = False,
 ) -> None:
     """Clean documents and write kept/, dropped/, report.html and manifest.json; needs no server."""
-    from flows.clean import clean as run_clean
-    from flows.clean import clean_config
+    from flows.commands.clean import clean as run_clean
+    from flows.commands.clean import clean_config
 
     settings = clean_config(inputs or [], config, overrides(set_), workers)
     manifest = run_clean(settings, out_, quiet=as_json)

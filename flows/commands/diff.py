@@ -8,7 +8,7 @@ from data_quality.sql import literal, parquet
 from flows.commands.lookup import filtered_corpus, input_of, with_parts
 from tasks.filter import kept_tables
 from tasks.running.run import Resources
-from tasks.storage.tables import answer, database
+from tasks.running.tables import answer, database
 
 _CHANGES = """
 CREATE TEMP TABLE changes AS

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tasks.decide import INDEX, hash_of
+from tasks.running.tables import rows, score_tables
 from tasks.storage.shared import open_store
-from tasks.storage.tables import rows, score_tables
 from tasks.store import Artifact, StoreError
 
 

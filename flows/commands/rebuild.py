@@ -11,10 +11,10 @@ from typing import Any
 
 from data_quality.sources.base import SourceChanged
 from data_quality.sources.fingerprint import Fingerprints
+from flows.commands.source_files import changes, source_files
 from flows.config.loading import ConfigError
 from tasks.lineage.forgotten import noted
 from tasks.lineage.recipe import Step, recipe
-from tasks.lineage.source_files import changes, source_files
 from tasks.machine import home
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run

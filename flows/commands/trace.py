@@ -9,9 +9,9 @@ from flows.exam_lineage import lineage_of
 from tasks.exams.training import Training
 from tasks.lineage.descent import Derived, Descent, registered_as
 from tasks.lineage.forgotten import Request, request_for, standing
+from tasks.running.tables import rows
 from tasks.storage.exports import exports_of
 from tasks.storage.shared import open_store
-from tasks.storage.tables import rows
 from tasks.store import Store, StoreError
 
 SHOWN_DOCUMENTS = 5

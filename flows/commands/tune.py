@@ -12,7 +12,7 @@ from data_quality.tune import at_the_edge, compare_rules
 from flows.commands.lookup import filtered_corpus, input_of, score_paths, with_parts
 from tasks.filter import dropped_tables, kept_tables
 from tasks.running.run import Resources
-from tasks.storage.tables import rows
+from tasks.running.tables import rows
 from tasks.store import Artifact
 
 EXCERPT = 160

@@ -12,8 +12,8 @@ from tasks.filter import DROPPED
 from tasks.lineage.forgotten import as_written, request_for, standing
 from tasks.lineage.ways import ancestors
 from tasks.running.run import Resources
+from tasks.running.tables import rows
 from tasks.storage.shared import open_store
-from tasks.storage.tables import rows
 from tasks.store import Artifact, Store, StoreError
 
 EXCERPT = 300

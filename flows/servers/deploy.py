@@ -12,7 +12,7 @@ from flows.config.addresses import without_user
 from flows.servers import services
 from flows.servers.automations import install_automations
 from tasks.machine import home
-from tasks.machine.gpu import create_limits
+from tasks.running.gpu import create_limits
 
 
 def up() -> dict[str, dict[str, object]]:

@@ -15,9 +15,9 @@ from tasks.decide import INDEX, hash_of
 from tasks.lineage.forgotten import as_written
 from tasks.lineage.ways import GOES_ON_FROM, inputs_first, manifest_of
 from tasks.running.journal import JOURNAL, read_events
+from tasks.running.tables import rows
 from tasks.storage.files import read_json
 from tasks.storage.shared import SharedStore
-from tasks.storage.tables import rows
 from tasks.store import RUN_DIRECTORY, Artifact, Store
 
 LOOKED_UP = 50  # ids that are looked up one by one; with more all are read

@@ -6,7 +6,7 @@ They are no copies by name, so that forgetting a document leaves them: one that 
 from typing import Any
 
 from tasks.lineage.descent import Descent, Ids
-from tasks.storage.tables import rows
+from tasks.running.tables import rows
 from tasks.store import Artifact
 
 _QUERY = """

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from tasks.storage.tables import answer
+from tasks.running.tables import answer
 
 LENGTH = 600
 LONGEST_ADDRESS = 320  # RFC 5321: 64 + "@" + 255 characters

@@ -12,7 +12,7 @@ from tasks.reports.data import Amount, LengthHistogram, SkipExample, SkipReason,
 from tasks.reports.excerpts import without_addresses
 from tasks.reports.gather_sizes import Sizes
 from tasks.reports.gather_view import RULES, step_of
-from tasks.storage.tables import answer
+from tasks.running.tables import answer
 from tasks.store import Artifact
 
 EXAMPLES = 3

@@ -13,7 +13,7 @@ from tasks.reports.gather_evidence import evidence
 from tasks.reports.gather_rules import said
 from tasks.reports.gather_view import CONTAMINATED, columns, step_of
 from tasks.reports.inputs import Reported
-from tasks.storage.tables import answer
+from tasks.running.tables import answer
 
 KEPT_IF = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "≠", "!=": "=", "in": "not in", "not in": "in"}
 """Rules say what drops a document; the report says what a kept one satisfies."""

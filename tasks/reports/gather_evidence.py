@@ -7,7 +7,7 @@ import duckdb
 
 from tasks.decide import LEFTOVERS
 from tasks.reports.gather_view import CONTAMINATED
-from tasks.storage.tables import answer
+from tasks.running.tables import answer
 from tasks.store import Artifact
 
 

@@ -7,7 +7,7 @@ import duckdb
 
 from tasks.reports.data import DuplicateFamily, Duplicates, FamilyMember, FamilySize
 from tasks.reports.excerpts import Excerpt, excerpts
-from tasks.storage.tables import answer
+from tasks.running.tables import answer
 from tasks.store import Artifact
 
 FAMILIES = 12

@@ -8,7 +8,7 @@ import duckdb
 from tasks.reports.data import Amount, FunnelPart, FunnelStep
 from tasks.reports.gather_view import RULES, step_of
 from tasks.reports.inputs import Reported
-from tasks.storage.tables import answer
+from tasks.running.tables import answer
 from tasks.store import Artifact
 
 SPLITS = ("train", "valid", "test", "excluded")

@@ -20,8 +20,8 @@ from tasks.reports.data import (
 from tasks.reports.excerpts import LENGTH, LONGEST_ADDRESS, cut, without_addresses
 from tasks.running.hooks import SAMPLES, read_samples
 from tasks.running.journal import JOURNAL, history
+from tasks.running.tables import answer
 from tasks.storage.files import read_json
-from tasks.storage.tables import answer
 from tasks.store import RUN_DIRECTORY, Artifact
 
 PREDICTIONS = "predictions.parquet"

@@ -23,7 +23,7 @@ from data_quality.signal_catalogue import (
 )
 from tasks.reports.data_rules import Overlap, ThresholdCurve
 from tasks.reports.gather_view import columns
-from tasks.storage.tables import answer
+from tasks.running.tables import answer
 from tasks.store import Artifact
 
 REASONS = 18

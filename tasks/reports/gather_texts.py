@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import duckdb
 
 from tasks.reports.data_rules import LanguageRow, Mixture, MixtureGroup, SpanKind
-from tasks.storage.tables import answer
+from tasks.running.tables import answer
 from tasks.store import Artifact
 
 

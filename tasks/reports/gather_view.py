@@ -8,7 +8,7 @@ from data_quality.rules import register_signals
 from tasks.filter import dropped_tables, kept_tables
 from tasks.reports.excerpts import LENGTH, LONGEST_ADDRESS
 from tasks.reports.inputs import Reported
-from tasks.storage.tables import answer, score_tables
+from tasks.running.tables import answer, score_tables
 from tasks.store import Artifact
 
 RULES = "rules"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from tasks.machine.disk import room_on_disk
 from tasks.machine.host import HOST
 from tasks.machine.termination import check_termination
 from tasks.running.journal import Journal
@@ -22,6 +21,7 @@ from tasks.running.sampler import sampled
 from tasks.running.stage_in_prefect import show_in_prefect
 from tasks.running.versions import environment, library_versions
 from tasks.running.work import Work
+from tasks.storage.disk import room_on_disk
 from tasks.storage.sidecar import write_sidecar
 from tasks.store import RUN_DIRECTORY, SCRATCH_DIRECTORY, Artifact, StoreError, artifact_key
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm.stop import ShouldStop
-from tasks.machine.gpu import gpu_slot
+from tasks.running.gpu import gpu_slot
 from tasks.stage import Work
 
 if TYPE_CHECKING:

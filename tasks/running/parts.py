@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from tasks.machine.host import HOST, process_mark
 from tasks.running.cluster import map_in_batches
 from tasks.running.pool import FEW, map_locally
+from tasks.running.tables import score_tables
 from tasks.stage import Keyed, Work, library_versions
 from tasks.storage.files import file_sha256, read_json
 from tasks.storage.shared import store_at
-from tasks.storage.tables import score_tables
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 
 PartFunction = Callable[..., dict[str, Any]]

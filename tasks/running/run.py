@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.machine.disk import room_on_disk
 from tasks.machine.host import HOST, started
 from tasks.machine.resources import Resources as Resources
 from tasks.machine.resources import usable_cores as usable_cores
@@ -30,6 +29,7 @@ from tasks.running.cost import run_cost
 from tasks.running.heartbeat import beat, beating, is_alive, read_run, touch
 from tasks.running.journal import Journal, note_stage, read_notes
 from tasks.running.progress import Display
+from tasks.storage.disk import room_on_disk
 from tasks.storage.files import canonical_json, write_json
 from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store

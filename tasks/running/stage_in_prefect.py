@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lm.train.non_finite import NonFiniteError
-from tasks.machine.disk import DiskFull
 from tasks.running.run import Run
 from tasks.running.work import Work
 from tasks.storage.artifact import Artifact
+from tasks.storage.disk import DiskFull
 
 if TYPE_CHECKING:
     from tasks.running.call import Call

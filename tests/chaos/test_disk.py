@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tasks.machine.disk import DiskFull, full_disk, room_on_disk
 from tasks.running.journal import Journal, note_stage, noted_stages, read_events
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, pipeline_run
+from tasks.storage.disk import DiskFull, full_disk, room_on_disk
 from tasks.storage.files import write_json
 from tasks.store import Store
 from tests.asked import Answer, Ask

@@ -35,8 +35,8 @@ from flows.servers.services import ServiceError  # noqa: E402
 from flows.servers.status import status  # noqa: E402
 from flows.servers.status_page import markdown, publish_status  # noqa: E402
 from flows.servers.status_prefect import PAGE_KEY  # noqa: E402
-from tasks.machine.gpu import gpu_slot, limit_name  # noqa: E402
 from tasks.profile import GateClosed  # noqa: E402
+from tasks.running.gpu import gpu_slot, limit_name  # noqa: E402
 from tasks.running.progress import Display  # noqa: E402
 from tasks.running.run import Resources, Run, use_run  # noqa: E402
 from tasks.store import Store  # noqa: E402

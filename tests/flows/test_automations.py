@@ -6,7 +6,7 @@ import pytest
 
 from flows.servers.automations import FAILED, GATE, HEARTBEAT, WAITING, _shape, notification_block, wanted_automations
 from flows.servers.services import ServiceError
-from tasks.machine.gpu import create_limits, gpu_slot, limit_name
+from tasks.running.gpu import create_limits, gpu_slot, limit_name
 
 BLOCK = UUID(int=7)
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.clean import CleanConfig, clean, clean_config
 from flows.cli.main import main
+from flows.commands.clean import CleanConfig, clean, clean_config
+from flows.commands.inputs import input_sources
 from flows.commands.why import describe, why
-from flows.config.inputs import input_sources
 from flows.config.loading import CONFIGS, ConfigError
 from tasks.running import pool
 from tests.tasks.tiny_corpus import ADDRESS, write_documents
@@ -124,7 +124,7 @@ def test_the_folder_of_a_cleaning_killed_between_its_renames_is_not_lost(
     def full(*given: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("flows.clean.export", full)
+    monkeypatch.setattr("flows.commands.clean.export", full)
     with pytest.raises(OSError, match="No space left"):
         run()
     assert ids(out, "kept") == before

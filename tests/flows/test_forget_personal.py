@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_quality.errors import UsageError
-from flows.clean import clean, clean_config
+from flows.commands.clean import clean, clean_config
 from flows.commands.forget import forget
 from flows.commands.trace import trace
 from flows.commands.why import describe, why

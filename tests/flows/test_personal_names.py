@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from flows.clean import clean, clean_config
+from flows.commands.clean import clean, clean_config
 from flows.commands.diff import diff
 from flows.commands.tune import tune
 from flows.commands.why import describe, why

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from flows.clean import clean, clean_config
+from flows.commands.clean import clean, clean_config
 from flows.commands.why import why
 from tasks.running import pool
-from tasks.storage.tables import rows
+from tasks.running.tables import rows
 from tests.tasks.tiny_corpus import write_documents
 
 OWN = """

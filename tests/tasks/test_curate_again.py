@@ -12,7 +12,7 @@ from tasks.lineage.curated import Curated
 from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
-from tasks.storage.tables import rows
+from tasks.running.tables import rows
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import configuration, prose, write_documents
 

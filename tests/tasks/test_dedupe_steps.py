@@ -9,8 +9,8 @@ from tasks.languages import languages
 from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
+from tasks.running.tables import rows
 from tasks.signals import signals, signatures
-from tasks.storage.tables import rows
 from tasks.store import Artifact, Store
 from tasks.substring import substring
 from tests.tasks import dedupe_cases

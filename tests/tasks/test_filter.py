@@ -17,9 +17,9 @@ from tasks.perplexity import perplexity
 from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
+from tasks.running.tables import rows
 from tasks.signals import signals
 from tasks.stage import NoConfig
-from tasks.storage.tables import rows
 from tasks.store import SCRATCH_DIRECTORY, Store
 from tests.tasks import asking
 from tests.tasks.dedupe_cases import pages

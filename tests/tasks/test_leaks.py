@@ -19,7 +19,7 @@ from tasks.pii import pii_request
 from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
-from tasks.storage.tables import rows
+from tasks.running.tables import rows
 from tasks.store import Artifact, Store
 from tasks.tokenizer import token_stems
 from tests.tasks import asking

@@ -7,7 +7,7 @@ from flows.pretrain import build_tokens
 from tasks.pretrain import split_index
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
-from tasks.storage.tables import rows
+from tasks.running.tables import rows
 from tasks.store import Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 

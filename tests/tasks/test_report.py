@@ -13,7 +13,7 @@ from tasks.reports.excerpts import LENGTH, LONGEST_ADDRESS, cut, without_address
 from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Plan, Resources, Run, use_run
-from tasks.storage.tables import rows
+from tasks.running.tables import rows
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.clean import CleanConfig
+from flows.commands.clean import CleanConfig
 from flows.corpus import curate
 from tasks.lineage.curated import Curated
 from tasks.report import ReportConfig, report
@@ -17,7 +17,7 @@ from tasks.reports.data import Amount, ReportData, SourceRow
 from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
-from tasks.storage.tables import rows
+from tasks.running.tables import rows
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import ADDRESS, ATTACK, TOPICS, prose, write_documents
 

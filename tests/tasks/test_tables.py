@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
+from tasks.running.tables import rows
 from tasks.stage import NoConfig, Work, stage
-from tasks.storage.tables import rows
 from tasks.store import Store
 
 LIMITS = """

@@ -26,10 +26,10 @@ from tasks.profile import PROFILE
 from tasks.report import PAGE, ReportConfig, report
 from tasks.running.progress import Display
 from tasks.running.run import Run, use_run
+from tasks.running.tables import database, score_tables
 from tasks.storage.exports import note_export
 from tasks.storage.files import file_sha256
 from tasks.storage.shared import open_store
-from tasks.storage.tables import database, score_tables
 from tasks.store import Artifact, StoreError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def clean_config(
     Raises:
         ConfigError: no input, unknown formats, or what `flows.config.loading.load` refuses.
     """
-    from flows.config.inputs import input_sources
+    from flows.commands.inputs import input_sources
 
     raw = read(file) if file is not None else {}
     raw.setdefault("name", "clean")
