@@ -34,7 +34,7 @@ from lm.train.layers import stacked_layers, uncompile_layers
 from lm.train.objective import CARRY, Batch, Losses, Objective
 from lm.train.ranks import Alone, Found, LossesOf, Tensors
 from lm.train.shards import Piece, cut, piece, publish, read_parts, write_part
-from lm.train.writing import Beside
+from lm.train.writing import copy
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,9 @@ class Replicas(Alone):
     """DDP: the same weights on every rank."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
-        self._writer, self._saves = Beside(), 0
+        self._saves = 0
 
     def wrap(self, model: nn.Module, objective: Objective) -> LossesOf:
         self.model = model
@@ -142,8 +143,7 @@ class Replicas(Alone):
         state: dict[str, Any],
         published: Callable[[Path], None],
     ) -> None:
-        """As `Alone.save`, each rank its pieces. Waits until the checkpoint before is durable; returns once
-        the pieces are copied: they are written beside the training."""
+        """As `Alone.save`, each rank its pieces."""
         self._writer.wait()
         self._saves += 1
         final = checkpoint_path(directory, step)
@@ -162,11 +162,8 @@ class Replicas(Alone):
         self._writer.start(write)
 
     def _copied(self, name: str, tensor: Tensor) -> Piece:
-        """A rank's piece in memory that is its own; pinned, so that a GPU copies as fast as it can."""
         found = self._piece(name, tensor)
-        source = found.tensor.detach()
-        copy = torch.empty(source.shape, dtype=source.dtype, device="cpu", pin_memory=source.is_cuda)
-        return Piece(copy.copy_(source, non_blocking=True), found.shape, found.first)
+        return Piece(copy(found.tensor), found.shape, found.first)
 
     def _piece(self, name: str, tensor: Tensor) -> Piece:
         if name.startswith(CARRY) and "/" not in name:  # what is carried for the rows that this rank reads
@@ -177,6 +174,9 @@ class Replicas(Alone):
     def finish(self) -> None:
         self._writer.wait()
         self.agree(False)  # heard from all, so also from the main rank, which has waited for all parts
+
+    def leave(self) -> None:
+        """Nothing: the part of another rank may never come."""
 
     def newest(self, directory: Path) -> Checkpoint | None:
         path = self.told(partial(_newest, directory))

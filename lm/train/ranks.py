@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lm.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from lm.train.objective import Batch, Losses, Objective
 from lm.train.shards import read_parts
+from lm.train.writing import Beside, copied
 
 Found = TypeVar("Found")
 LossesOf = Callable[[Batch], Losses]
@@ -26,6 +27,9 @@ class Alone:
     """One process."""
 
     rank, count = 0, 1
+
+    def __init__(self) -> None:
+        self._writer = Beside()
 
     def wrap(self, model: nn.Module, objective: Objective) -> LossesOf:
         """Make `model`, already on its device, one of several; returns what gives the losses of a micro-batch."""
@@ -67,11 +71,19 @@ class Alone:
         state: dict[str, Any],
         published: Callable[[Path], None],
     ) -> None:
-        """Write a checkpoint, whole or not at all; `published` hears on the main rank of the one that is durable."""
-        published(save_checkpoint(directory, step, model, optimizer, state))
+        """Write a checkpoint, whole or not at all, beside the training: returns once the tensors are copied and the
+        checkpoint before is durable. `published` hears of each that is, on the main rank, in the writing thread."""
+        self._writer.wait()
+        weights, moments = copied(model), copied(optimizer)
+        self._writer.start(lambda: published(save_checkpoint(directory, step, weights, moments, state)))
 
     def finish(self) -> None:
         """Return once every checkpoint is durable. Raises what went wrong with one."""
+        self._writer.wait()
+
+    def leave(self) -> None:
+        """On the way out with an error: what this process alone was writing is finished."""
+        self._writer.settle()
 
     def newest(self, directory: Path) -> Checkpoint | None:
         """The newest good checkpoint (`latest_checkpoint`), what belongs to this rank of it."""

@@ -123,6 +123,9 @@ class Trainer:
                 self._save()
                 self.ranks.finish()
                 raise
+            except BaseException:
+                self.ranks.leave()
+                raise
         self.ranks.finish()
         self._hand_back()
         s, path = self.state, checkpoint_path(self.directory, self.state.step)

@@ -1,7 +1,13 @@
 """One thing at a time done beside the training: what a checkpoint's disk makes one wait for."""
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 class Beside:
@@ -32,3 +38,25 @@ class Beside:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+
+    def settle(self) -> None:
+        """`wait` on the way out with another error: what goes wrong here is logged."""
+        try:
+            self.wait()
+        except Exception as error:  # noqa: BLE001 the other error is the one to be seen
+            log.warning("the last checkpoint was not written: %s", error)
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in memory of their own, for the training goes on with those that are given."""
+    copies = {name: copy(tensor) for name, tensor in tensors.items()}
+    if any(tensor.is_cuda for tensor in tensors.values()):
+        torch.cuda.synchronize()  # until they are there
+    return copies
+
+
+def copy(tensor: Tensor) -> Tensor:
+    """A copy on the CPU; pinned, so that a GPU copies as fast as it can and without waiting: synchronise after it."""
+    source = tensor.detach()
+    empty = torch.empty(source.shape, dtype=source.dtype, device="cpu", pin_memory=source.is_cuda)
+    return empty.copy_(source, non_blocking=True)
