@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.main import app
-from flows.cli.printing_status import duration, energy, lines_of_runs, lines_of_waiting
+from flows.figures import duration, energy, lines_of_runs, lines_of_waiting
 from flows.servers import status_page
 from flows.servers.status import status
 from flows.servers.status_page import markdown, publish_status
