@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.main import app
-from flows.figures import duration, energy, lines_of_runs, lines_of_waiting
+from flows.figures import duration, energy
 from flows.servers import status_page
 from flows.servers.status import status
+from flows.servers.status_lines import lines_of_runs, lines_of_waiting
 from flows.servers.status_page import markdown, publish_status
 from tasks.running import pool
 from tasks.running.cost import SIZES, run_cost, store_size
