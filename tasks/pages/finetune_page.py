@@ -66,7 +66,7 @@ def finetune_page(summary: Mapping[str, Any], best: Path, examples: Path) -> str
     sure = _examples(predictor, dev, [place for place in right if place not in wrong[:MOST_ERRORS]][:PICTURES], by_id)
     style, style_hash = style_sheet()
     return (
-        environment()
+        environment(Path(__file__).parent)
         .get_template("finetune_page.html.jinja")
         .render(
             task=task,

@@ -1,6 +1,7 @@
 """A ladder as one self-contained page: the leaderboard, what a bit per byte costs, samples side by side."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tasks.pages.ladder_picture import COSTS, cost_of_bits
@@ -22,7 +23,7 @@ def ladder_page(name: str, rows: Sequence[Row], prompt: str, tokens: int, text_b
     style, style_hash = style_sheet()
     drawings = [(cost, cost_of_bits(rows, cost)) for cost in COSTS]
     return (
-        environment()
+        environment(Path(__file__).parent)
         .get_template("ladder_page.html.jinja")
         .render(
             name=name,

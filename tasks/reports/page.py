@@ -143,10 +143,10 @@ def render_report(data: ReportData) -> str:
 
 
 @cache
-def environment() -> Environment:
-    """Templates of this folder: everything is escaped and passes through `visible`."""
+def environment(folder: Path = HERE) -> Environment:
+    """Templates of a folder: everything is escaped and passes through `visible`."""
     environment = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,
