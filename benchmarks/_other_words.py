@@ -27,7 +27,7 @@ LONG_WORD = 6
 VOWELS, CONSONANTS = "aeiouy", "bcdfghjklmnpqrstvwxz"
 FIRST_HAN, LAST_HAN = 0x4E00, 0x9FFF
 LEAST_REWRITTEN = 0.15
-"""Of a text's bytes; a text with less would be a near-duplicate of itself in another copy, and stands in copy 0 alone."""
+"""Of a text's bytes; one with less would be a near-duplicate of itself in another copy, and stands in copy 0 alone."""
 
 COMMON_CHARACTERS = 4096
 BAND = 64

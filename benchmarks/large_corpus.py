@@ -3,8 +3,9 @@
 The documents of corpus_en and corpus_zh below TEXTMILL_DATA in their natural proportion, once as they are and then as
 often as it takes in other words (`benchmarks._other_words`): one Parquet file for each copy, of the last one a part
 that is drawn by the hash of the document's id. Exact and near duplicates are those of the real corpus in every copy,
-and none of two copies: texts of short words, about one in eighty, stand in the first copy only. Sizes are those of the UTF-8 texts; a file's name tells its copy, and the same --gigabytes give
-the same bytes with any number of workers. Files that are there already stay as they are.
+and none of two copies: texts of short words, about one in eighty, stand in the first copy only. Sizes are those of the
+UTF-8 texts; a file's name tells its copy, and the same --gigabytes give the same bytes with any number of workers.
+Files that are there already stay as they are.
 """
 
 import argparse

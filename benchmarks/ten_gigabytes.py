@@ -207,7 +207,7 @@ def table(measured: dict[str, Any]) -> list[str]:
     lines = [
         f"{megabytes / 1e3:.3f} GB of text, {measured['workers']} workers",
         "",
-        "| stage | s | of it in parts | alone | processor s | MB/s | largest process | all processes | on disk | reads |",
+        "| stage | s | in parts | alone | processor s | MB/s | largest process | all processes | on disk | reads |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for s in measured["stages"]:
