@@ -4,7 +4,7 @@ Three steps, each a command as users give it, in a home of its own below FOLDER:
 
     corpus    benchmarks.large_corpus writes so many gigabytes of text
     clean     `textmill clean`: ingest, normalise, languages, signals, rules, dedupe, boilerplate, personal data, views
-    run       `textmill run` on the same store, which finds all that done: split, tokenizer, tokens, a model of 200
+    run       `textmill run` on the same store, which finds all that done: split, tokenizer, tokens, a model of 100
               steps, its score on held-out text, report
 
 Prints for every stage its seconds (those in which parts were built side by side, and those of one process alone),
