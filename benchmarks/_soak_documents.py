@@ -39,11 +39,14 @@ class Company:
         folder: where the files are kept, as JSON Lines.
         files, each: how many files there are at first, and documents in each.
         change: the share of documents that come in a night, that go, and that are revised.
+        texts: what documents are made of; None: the real corpora.
     """
 
-    def __init__(self, folder: Path, files: int = 12, each: int = 50, change: float = 0.01) -> None:
+    def __init__(
+        self, folder: Path, files: int = 12, each: int = 50, change: float = 0.01, texts: list[str] | None = None
+    ) -> None:
         self.folder, self.each = folder, each
-        self.texts, self.ranked = real_texts(files * each)
+        self.texts, self.ranked = (texts, "") if texts else real_texts(files * each)
         self.files = {f"file-{n:04d}": [Entry(n * each + k, 0) for k in range(each)] for n in range(files)}
         self.count = max(1, round(change * files * each))
         self.night = 0

@@ -32,13 +32,21 @@ def train_tokenizer(work: Work, config: TokenizerConfig, *, corpus: Artifact, sp
     total = min(int(split.counts()["train_bytes"]), config.sample_bytes)
     advance = work.progress.start(total, "bytes")
     with database(work.resources, work.scratch) as connection:
+        # the documents are chosen first: to put all texts in order would take their size on disk for a sample of them
         documents = connection.execute(
             """
+            WITH trained AS (
+                SELECT id, strlen(text) AS bytes FROM read_parquet($documents)
+                SEMI JOIN (FROM read_parquet($split) WHERE split = 'train') USING (id)
+            ), placed AS (
+                SELECT id, sum(bytes) OVER (ORDER BY md5(id), id ROWS UNBOUNDED PRECEDING) - bytes AS before
+                FROM trained
+            )
             SELECT text FROM read_parquet($documents)
-            SEMI JOIN (FROM read_parquet($split) WHERE split = 'train') USING (id)
+            SEMI JOIN (FROM placed WHERE before < $sample) USING (id)
             ORDER BY md5(id), id
             """,
-            {"documents": paths, "split": str(split.file("split.parquet"))},
+            {"documents": paths, "split": str(split.file("split.parquet")), "sample": config.sample_bytes},
         )
         work.counts.update(train(_texts(documents), config, work.directory, advance))
 
