@@ -12,6 +12,7 @@ import psutil
 from scipy import stats
 
 from benchmarks._processes import disk_bytes
+from tasks.running.journal import noted_stages
 from tasks.storage.files import read_json
 from tasks.store import Store
 
@@ -80,11 +81,8 @@ def of_home(home: Path, temporary: Path) -> dict[str, float]:
 def live_bytes(store: Store) -> int:
     """What the last run and the aliases reach: a walk of its own through the manifests, beside that of `gc`."""
     newest = max(store.runs.iterdir(), key=lambda path: path.stat().st_mtime)
-    lines = [line.split('"') for line in (newest / "stages.jsonl").read_text().splitlines()]
-    texts = {word for line in lines for word in line}
     aliases = [read_json(path) for path in store.alias_directory.glob("*.json")]
-    waiting = [(a["stage"], a["key"]) for a in aliases]
-    waiting += [(path.parent.name, path.name) for path in store.artifacts.glob("*/*") if path.name in texts]
+    waiting = [*noted_stages(newest), *((a["stage"], a["key"]) for a in aliases)]
     seen: set[tuple[str, str]] = set()
     while waiting:
         stage, key = waiting.pop()

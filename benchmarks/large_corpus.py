@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +25,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks._other_words import LEAST_REWRITTEN, alphabet, characters, ranked_characters, rewrite
-from benchmarks.documents import read_documents
-from data_quality.documents import Document
+
+if TYPE_CHECKING:
+    from data_quality.documents import Document
 
 CORPORA = ("corpus_en", "corpus_zh")
 ROWS = 2_000
@@ -47,7 +49,7 @@ def main() -> None:
     print(f"{size / 1e9:.3f} GB of text in {len(files)} files, {time.perf_counter() - started:.1f} s")
 
 
-def generate(folder: Path, gigabytes: float, workers: int = 2, documents: Iterator[Document] | None = None) -> int:
+def generate(folder: Path, gigabytes: float, workers: int = 2, documents: "Iterator[Document] | None" = None) -> int:
     """Write the corpus. Returns the bytes of its texts.
 
     Args:
@@ -56,7 +58,7 @@ def generate(folder: Path, gigabytes: float, workers: int = 2, documents: Iterat
     folder.mkdir(parents=True, exist_ok=True)
     base = folder / "base.arrow"
     if not base.exists():
-        write_base(base, documents or (document for corpus in CORPORA for document in read_documents(corpus)))
+        write_base(base, documents or real_documents())
     with pa.memory_map(str(base)) as source:
         reader = pa.ipc.open_file(source)
         one = sum(text_bytes(reader.get_batch(n)) for n in range(reader.num_record_batches))
@@ -81,7 +83,15 @@ def name(copy: int, share: float) -> str:
     return f"copy-{copy:05d}.parquet" if share == 1.0 else f"copy-{copy:05d}-part-{share:.6f}.parquet"
 
 
-def write_base(path: Path, documents: Iterator[Document]) -> None:
+def real_documents() -> "Iterator[Document]":
+    """Those of both corpora."""
+    from benchmarks.documents import read_documents  # not at the top: workers write copies, and need no reader
+
+    for corpus in CORPORA:
+        yield from read_documents(corpus)
+
+
+def write_base(path: Path, documents: "Iterator[Document]") -> None:
     """The documents as they are, so that copies are made without reading the sources again; ranks beside them."""
     draft = path.with_suffix(".partial")
     counted: Counter[str] = Counter()
@@ -96,7 +106,7 @@ def write_base(path: Path, documents: Iterator[Document]) -> None:
     draft.rename(path)
 
 
-def is_chinese(document: Document) -> bool:
+def is_chinese(document: "Document") -> bool:
     """Whether most characters of its beginning are Chinese."""
     start = document.text[:200]
     return 2 * sum("\u4e00" <= character <= "\u9fff" for character in start) > len(start)

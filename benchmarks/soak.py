@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=12)
     parser.add_argument("--each", type=int, default=50, help="documents in a file")
     parser.add_argument("--change", type=float, default=0.01, help="share of documents that come, go, and are revised")
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--leg", choices=LEGS, help="only this one")
     parser.add_argument("--no-servers", action="store_true", help="without Prefect and MLflow: the stages alone")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -72,7 +73,7 @@ def leg(arguments: argparse.Namespace) -> bool:
     for _ in nights[:-1]:
         company.pass_night()
     config = folder / "refresh.json"
-    config.write_text(json.dumps(settings(folder)))
+    config.write_text(json.dumps(settings(folder, arguments.workers)))
     night = nightly(arguments, config)
     home.configure_environment()
     print(f"{arguments.leg}: {arguments.nights} nights, {arguments.files * arguments.each} documents at first")
@@ -98,7 +99,7 @@ def leg(arguments: argparse.Namespace) -> bool:
     return compared(company, folder, config, nights[-1]["digests"])
 
 
-def settings(folder: Path) -> dict[str, Any]:
+def settings(folder: Path, workers: int) -> dict[str, Any]:
     """The pipeline that is refreshed: that of benchmarks/large_corpus.yaml, looser and smaller."""
     import yaml
 
@@ -118,7 +119,7 @@ def settings(folder: Path) -> dict[str, Any]:
     raw["pretrain"]["train"] = {"steps": 20, "batch": 8, "eval_sequences": 8, "sample_prompts": []}
     raw["evaluate"] = {"sequences": 8}
     raw["refresh"] = {"pretrain_above": 0.3}
-    raw["resources"] = {"workers": 2}
+    raw["resources"] = {"workers": workers}
     return raw
 
 
