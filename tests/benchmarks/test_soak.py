@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from benchmarks._processes import Peaks, disk_bytes, look
@@ -18,6 +19,7 @@ from tasks.running.run import Resources, pipeline_run
 from tasks.store import Artifact, Store
 from tests.tasks.driver import chain
 from tests.tasks.stages import NumbersConfig
+from tests.tasks.tiny_corpus import prose
 
 
 def company(folder: Path) -> Company:
@@ -143,12 +145,28 @@ def test_a_slope_is_found_in_noise_and_noise_is_no_slope() -> None:
     assert slope(nights, "threads") is None
 
 
+def write_corpora(folder: Path) -> None:
+    """A folder as TEXTMILL_DATA names it, of two small corpora."""
+    draw = random.Random(4)
+    chinese = ["".join(draw.choices("春夏秋冬山水花草鸟虫鱼石风雨雪云天地", k=9)) + "。" for _ in range(400)]
+    made = {
+        "corpus_en": [prose(draw, draw.choice(["gardens", "harbours"])) for _ in range(100)],
+        "corpus_zh": ["".join(draw.choices(chinese, k=40)) for _ in range(50)],
+    }
+    for name, texts in made.items():
+        (folder / name).mkdir(parents=True)
+        rows = [json.dumps({"id": f"{name}/{n}", "source": "made", "text": text}) for n, text in enumerate(texts)]
+        with pa.output_stream(folder / name / "part-000.jsonl.zst", compression="zstd") as out:
+            out.write("\n".join(rows).encode())
+
+
 @pytest.mark.heavy
-@pytest.mark.skipif("TEXTMILL_DATA" not in os.environ, reason="needs the development data")
 def test_a_night_in_one_process_ends_as_a_run_from_scratch(tmp_path: Path) -> None:
+    write_corpora(tmp_path / "data")
     command = [sys.executable, "-m", "benchmarks.soak", tmp_path, "--nights", "1", "--every", "1", "--files", "3"]
     command += ["--each", "40", "--leg", "one-process", "--no-servers", "--workers", "1"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    environment = {**os.environ, "TEXTMILL_DATA": str(tmp_path / "data")}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "equal digests" in done.stdout
     nights = [json.loads(line) for line in (tmp_path / "one-process" / "nights.jsonl").read_text().splitlines()]
