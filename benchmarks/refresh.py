@@ -4,26 +4,20 @@
 as a file of their own, in the same store; and on both in an empty one, which is what the refresh is compared with.
 Each is a process of its own. The manifests must name equal digests. --copies makes the corpus larger: in every further
 copy the letters of words of more than five letters are shifted, so that texts, lines and shingles are new while
-lengths, stop words and who resembles whom stay as they are.
+lengths, stop words and who resembles whom stay as they are (`benchmarks._other_words`).
 """
 
 import argparse
 import json
-import re
-import string
 import tempfile
 import zlib
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks._other_words import in_other_words
 from benchmarks.documents import read_documents
 from benchmarks.growth import clean
-
-LONG_WORD = re.compile(r"[A-Za-z]{6,}")
-LOWER, UPPER = string.ascii_lowercase, string.ascii_uppercase
-SHIFTS = [str.maketrans(LOWER + UPPER, LOWER[n:] + LOWER[:n] + UPPER[n:] + UPPER[:n]) for n in range(26)]
 
 
 def write_corpus(directory: Path, share: float, copies: int) -> tuple[Path, Path, float]:
@@ -42,12 +36,8 @@ def _rows(copies: int) -> Iterator[dict[str, str]]:
     documents = list(read_documents("corpus_en"))
     for copy in range(copies):
         for document in documents:
-            text = LONG_WORD.sub(partial(_shifted, by=copy % 26), document.text) if copy else document.text
+            text = in_other_words(document.text, copy)
             yield {"id": f"{copy}/{document.id}", "source": document.source, "text": text}
-
-
-def _shifted(word: re.Match[str], by: int) -> str:
-    return word.group().translate(SHIFTS[by])
 
 
 def digests(out: Path) -> dict[str, Any]:

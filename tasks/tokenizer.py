@@ -32,18 +32,29 @@ def train_tokenizer(work: Work, config: TokenizerConfig, *, corpus: Artifact, sp
     total = min(int(split.counts()["train_bytes"]), config.sample_bytes)
     advance = work.progress.start(total, "bytes")
     with database(work.resources, work.scratch) as connection:
-        documents = connection.execute(
-            """
-            SELECT text FROM read_parquet($documents)
+        texts = sampled(connection, paths, str(split.file("split.parquet")), config.sample_bytes)
+        work.counts.update(train(texts, config, work.directory, advance))
+
+
+def sampled(connection: duckdb.DuckDBPyConnection, paths: list[str], split: str, least: int) -> Iterator[str]:
+    """Texts of training documents in the order of the hash of their ids, until they have `least` bytes or all are told.
+
+    The documents are chosen first: to put all texts in order would take their size on disk for a sample of them.
+    """
+    documents = connection.execute(
+        """
+        WITH trained AS (
+            SELECT id, strlen(text) AS bytes FROM read_parquet($documents)
             SEMI JOIN (FROM read_parquet($split) WHERE split = 'train') USING (id)
-            ORDER BY md5(id), id
-            """,
-            {"documents": paths, "split": str(split.file("split.parquet"))},
+        ), placed AS (
+            SELECT id, sum(bytes) OVER (ORDER BY md5(id), id ROWS UNBOUNDED PRECEDING) - bytes AS before FROM trained
         )
-        work.counts.update(train(_texts(documents), config, work.directory, advance))
-
-
-def _texts(documents: duckdb.DuckDBPyConnection) -> Iterator[str]:
+        SELECT text FROM read_parquet($documents)
+        SEMI JOIN (FROM placed WHERE before < $least) USING (id)
+        ORDER BY md5(id), id
+        """,
+        {"documents": paths, "split": split, "least": least},
+    )
     while rows := documents.fetchmany(1000):
         for (text,) in rows:
             yield text

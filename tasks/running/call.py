@@ -144,6 +144,7 @@ class Call:
             partial,
             {
                 "seconds": usage.seconds,
+                "parts_seconds": work.parts_seconds,
                 "cpu_seconds": usage.cpu_seconds,
                 "energy_joules": usage.energy_joules,
                 "peak_process_bytes": usage.peak_process_bytes,

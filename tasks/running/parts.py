@@ -7,6 +7,7 @@ The worker builds and publishes; this process only looks up, hands out and colle
 import errno
 import os
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,7 @@ def build_parts(
         advance(missing[artifact.key].weight)
 
     todo = list(zip(manifests, missing.values(), strict=True))
+    started = time.perf_counter()
     if work.resources.runner == "dask" and not (light and len(todo) <= FEW):
         items = [(function, *where, manifest, _portable(work.store, part.arguments)) for manifest, part in todo]
         weights = [part.weight for part in missing.values()]
@@ -110,6 +112,7 @@ def build_parts(
         map_locally(work.resources.runner)(
             build_part, items, work.resources.workers, lambda index, artifact: collect(artifact), light
         )
+    work.parts_seconds += time.perf_counter() - started
     artifacts = [found[key] for key in keys]
     work.parts.extend({"stage": a.stage, "key": a.key, "digest": a.digest} for a in artifacts)
     for artifact in artifacts:

@@ -36,6 +36,7 @@ class Work:
     markdown: list[tuple[str, str]] = field(default_factory=list)
     flow_context: contextvars.Context | None = None  # where the batches for a Dask cluster are submitted
     workers: dict[str, dict[str, float]] = field(default_factory=dict)  # of a Dask cluster: batches, seconds, memory
+    parts_seconds: float = 0.0  # while parts were built side by side; the rest of the stage is this process's own
     environment: dict[str, Any] = field(default_factory=dict)  # of this build, beside what is always noted
     digest: str | None = None  # set by stages whose content has an order-free digest of its own
     stop: threading.Event = field(default_factory=threading.Event)

@@ -1,0 +1,175 @@
+"""The soak's measures see what grows, and only that; its company changes a little every day and grows not at all."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from benchmarks._processes import Peaks, disk_bytes, look
+from benchmarks._soak_documents import Company
+from benchmarks._soak_measures import grows, live_bytes, of_home, of_process, slope
+from tasks.running.progress import Display
+from tasks.running.run import Resources, pipeline_run
+from tasks.store import Artifact, Store
+from tests.tasks.driver import chain
+from tests.tasks.stages import NumbersConfig
+from tests.tasks.tiny_corpus import prose
+
+
+def company(folder: Path) -> Company:
+    draw = random.Random(0)
+    words = ["harbour", "lantern", "anchor", "gardener", "blossom", "watering", "the", "of", "and"]
+    return Company(
+        folder, files=5, each=20, change=0.05, texts=[" ".join(draw.choices(words, k=60)) for _ in range(100)]
+    )
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_night_is_a_function_of_its_number(tmp_path: Path) -> None:
+    one, other = company(tmp_path / "one"), company(tmp_path / "other")
+    for _ in range(25):
+        one.pass_night()
+        one.write()
+        other.pass_night()
+    other.write()
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_a_little_changes_every_night_and_ids_stay_unique(tmp_path: Path) -> None:
+    mill = company(tmp_path)
+    mill.write()
+    sizes, files = [], set()
+    for night in range(1, 61):
+        before = contents(tmp_path)
+        mill.pass_night()
+        mill.write()
+        after = contents(tmp_path)
+        rows = [json.loads(line) for text in after.values() for line in text.splitlines()]
+        assert len({row["id"] for row in rows}) == len(rows)
+        assert len({row["text"] for row in rows}) == len(rows)
+        old = {line for text in before.values() for line in text.splitlines()}
+        new = {line for text in after.values() for line in text.splitlines()}
+        assert 5 <= len(new - old) <= (10 if night % 20 != 10 else 30)
+        sizes.append(len(rows))
+        files.add(len(after))
+    assert files == {5, 6}
+    assert abs(sum(sizes[40:]) / 20 - sum(sizes[:20]) / 20) < 12
+
+
+def test_a_file_without_a_change_is_not_touched(tmp_path: Path) -> None:
+    mill = company(tmp_path)
+    mill.write()
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    mill.write()
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_what_a_process_holds_is_seen() -> None:
+    before = of_process()
+    held = bytearray(os.urandom(30_000_000))
+    files = [open(os.devnull) for _ in range(7)]  # noqa: SIM115
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    child = subprocess.Popen(["sleep", "60"])
+    after = of_process()
+    assert after["resident_mb"] - before["resident_mb"] > 25
+    assert after["open_files"] - before["open_files"] == 7
+    assert after["threads"] - before["threads"] == 1
+    assert after["children"] - before["children"] == 1
+    peaks = Peaks()
+    look(os.getpid(), peaks)
+    assert peaks.tree > peaks.process >= 25e6
+    assert 0 < peaks.tree_anonymous < peaks.tree
+    child.kill()
+    child.wait()
+    ended.set()
+    thread.join()
+    for file in files:
+        file.close()
+    assert len(held) == 30_000_000
+    assert of_process()["open_files"] == before["open_files"]
+
+
+def test_what_is_left_over_in_a_store_is_seen(tmp_path: Path) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    temporary.mkdir()
+    store = Store(home / "store")
+    resources = Resources(workers=1, threads=1)
+    for count in (3, 4):
+        display = Display(quiet=True)
+        with pipeline_run("chain", {"n": count}, resources, store=store, display=display, follow=False):
+            last = chain(NumbersConfig(count=count))
+    before = of_home(home, temporary)
+    assert before["partial"] == before["temporary"] == 0
+    assert before["run_files"] == sum(path.is_file() for path in store.runs.rglob("*"))
+    live = {*last, *(Artifact(p["stage"], p["key"], "", Path()) for p in last[1].manifest()["parts"])}
+    assert len(live) == 3 + 4 < len(store.list())
+    assert live_bytes(store) == sum(disk_bytes(store.artifacts / a.stage / a.key) for a in live)
+    (store.partial / "stage-key").mkdir()
+    (store.partial / "stage-key" / "left").write_bytes(os.urandom(2_000_000))
+    (temporary / "left").write_text("x")
+    after = of_home(home, temporary)
+    assert (after["partial"], after["temporary"]) == (1, 1)
+    assert after["not_live_mb"] - before["not_live_mb"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_slope_is_found_in_noise_and_noise_is_no_slope() -> None:
+    draw = random.Random(3)
+    nights = [
+        {
+            "night": n,
+            "pretrained": n == 50,
+            "seconds": 5 + draw.gauss(0, 1) + 900 * (n == 50),
+            "resident_mb": 500 + 0.5 * n,
+        }
+        for n in range(200)
+    ]
+    memory, seconds = slope(nights, "resident_mb"), slope(nights, "seconds")
+    assert memory is not None
+    assert seconds is not None
+    assert memory["slope"] == pytest.approx(0.5)
+    assert grows(memory, len(nights))
+    assert seconds["n"] == 199
+    assert seconds["low"] < 0 < seconds["high"]
+    assert not grows(seconds, len(nights))
+    assert slope(nights, "threads") is None
+
+
+def write_corpora(folder: Path) -> None:
+    """A folder as TEXTMILL_DATA names it, of two small corpora."""
+    draw = random.Random(4)
+    chinese = ["".join(draw.choices("春夏秋冬山水花草鸟虫鱼石风雨雪云天地", k=9)) + "。" for _ in range(400)]
+    made = {
+        "corpus_en": [prose(draw, draw.choice(["gardens", "harbours"])) for _ in range(100)],
+        "corpus_zh": ["".join(draw.choices(chinese, k=40)) for _ in range(50)],
+    }
+    for name, texts in made.items():
+        (folder / name).mkdir(parents=True)
+        rows = [json.dumps({"id": f"{name}/{n}", "source": "made", "text": text}) for n, text in enumerate(texts)]
+        with pa.output_stream(folder / name / "part-000.jsonl.zst", compression="zstd") as out:
+            out.write("\n".join(rows).encode())
+
+
+@pytest.mark.heavy
+def test_a_night_in_one_process_ends_as_a_run_from_scratch(tmp_path: Path) -> None:
+    write_corpora(tmp_path / "data")
+    command = [sys.executable, "-m", "benchmarks.soak", tmp_path, "--nights", "1", "--every", "1", "--files", "3"]
+    command += ["--each", "40", "--leg", "one-process", "--no-servers", "--workers", "1"]
+    environment = {**os.environ, "TEXTMILL_DATA": str(tmp_path / "data")}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "equal digests" in done.stdout
+    nights = [json.loads(line) for line in (tmp_path / "one-process" / "nights.jsonl").read_text().splitlines()]
+    assert [night["night"] for night in nights] == [0, 1]
+    assert [night["pretrained"] for night in nights] == [True, False]
+    assert all(night["partial"] == 0 and night["resident_mb"] > 100 for night in nights)
