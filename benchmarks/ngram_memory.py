@@ -1,0 +1,93 @@
+"""What building an n-gram model of token ids holds in memory: `python -m benchmarks.ngram_memory [--tokens 1_000_000 ...]`.
+
+A byte-level BPE is learned from the first 20 MB of the English corpus below TEXTMILL_DATA, and a modified Kneser-Ney
+model is built of the first so many tokens, at one memory limit, for each size of text. A line of JSON each: the peak of
+anonymous memory, sampled (what is held, other than pages of files that the kernel may take back), what the process had
+before, and seconds.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.documents import read_documents
+from benchmarks.ngram_build import AnonymousMemory
+from lm.config import NgramConfig
+from lm.ngram.build import build_ngram
+from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
+
+LEARNED_FROM = 20e6  # bytes
+AT_ONCE = 1000  # documents that are encoded together
+
+
+def first_texts(size: float) -> Iterator[str]:
+    """Texts of the corpus until there are so many bytes."""
+    for document in read_documents("corpus_en"):
+        yield document.text
+        size -= len(document.text.encode())
+        if size < 0:
+            return
+
+
+def write_ids(tokenizer_dir: Path, tokens: int, path: Path) -> list[int]:
+    """The first so many ids of the corpus into a .npy file; returns the lengths of the documents."""
+    tokenizer, parts, lengths, texts = load_tokenizer(tokenizer_dir), [], [], []
+    for document in read_documents("corpus_en"):
+        texts.append(document.text)
+        if len(texts) == AT_ONCE:
+            encoded = [np.asarray(ids, dtype=np.uint16) for ids in encode_documents(tokenizer, texts)]
+            parts, lengths, texts = [*parts, *encoded], [*lengths, *map(len, encoded)], []
+            if sum(lengths) >= tokens:
+                break
+    np.save(path, np.concatenate(parts))
+    return lengths
+
+
+def documents(path: Path, lengths: list[int], tokens: int) -> Iterator[np.ndarray]:
+    """Documents of the file, read as they are asked for, until there are so many tokens."""
+    ids, start = np.load(path, mmap_mode="r"), 0
+    for length in lengths:
+        if start >= tokens:
+            return
+        yield ids[start : start + length].astype(np.int64)
+        start += length
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1_000_000, 3_000_000, 11_000_000])
+    parser.add_argument("--vocab", type=int, default=8192)
+    parser.add_argument("--order", type=int, default=5)
+    parser.add_argument("--memory-limit", default="100MB")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        train_tokenizer(first_texts(LEARNED_FROM), ByteBPEConfig(vocab_size=options.vocab), work / "tokenizer")
+        lengths = write_ids(work / "tokenizer", max(options.tokens), work / "ids.npy")
+        for tokens in (1000, *options.tokens):  # the first loads the kernels and is not shown
+            with AnonymousMemory() as before:
+                time.sleep(0.1)
+            start = time.perf_counter()
+            with AnonymousMemory() as memory:
+                build_ngram(
+                    documents(work / "ids.npy", lengths, tokens),
+                    work / "tokenizer",
+                    NgramConfig(order=options.order),
+                    work / f"model-{tokens}",
+                    memory_limit=options.memory_limit,
+                    threads=options.threads,
+                )
+            if tokens > 1000:
+                row = {"tokens": tokens, "anonymous_mb": memory.peak, "before_mb": before.peak}
+                print(json.dumps({**row, "seconds": round(time.perf_counter() - start, 1)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
