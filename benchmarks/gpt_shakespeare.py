@@ -1,12 +1,10 @@
 """What nanoGPT's small CPU configuration learns: `python -m benchmarks.gpt_shakespeare gpt2 modern [--seeds 1 2 3]`.
 
 Characters of tinyshakespeare below TEXTMILL_DATA, the first 90 % to train on and the last 10 % to score; 4 layers, 128
-wide, context 64, batch 12, 2,000 steps. `gpt2` is the faithful preset, `gpt1` the same with norms behind the sums,
-`gpt3` with every second layer on a band of a quarter of the context, `modern` the modern one, `nanogpt` a plain loop of
-nanoGPT's shape. A line of JSON for each run: mean nats of the whole validation text, seconds, parameters.
+wide, context 64, batch 12, 2,000 steps. `gpt2` is the faithful preset, `modern` the modern one, `nanogpt` a plain loop
+of nanoGPT's shape. A line of JSON for each run: mean nats of the whole validation text, seconds, parameters.
 With `--steps 250` and the like the whole schedule is run in so many steps. With --directory a run of ours that was
-killed goes on from its last checkpoint; its seconds are then those of the last part. `--layers 12 --warmup 0` asks what
-a deep stack does without warm-up.
+killed goes on from its last checkpoint; its seconds are then those of the last part.
 """
 
 import argparse
@@ -30,13 +28,11 @@ from lm.objectives.causal import CausalObjective
 from lm.order import draw_seed
 from lm.train.trainer import Trainer
 
-GPTS: dict[str, dict[str, Any]] = {"gpt1": {"norm": "post"}, "gpt2": {}, "gpt3": {"band": CONTEXT // 4}}
-ADAM = {
-    "optimizer": OptimizerConfig(learning_rate=2e-3, beta2=0.99, weight_decay=0.1),
-    "schedule": ScheduleConfig(warmup_steps=100),
-}
 TRAINED: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(GPTS, ADAM),
+    "gpt2": {
+        "optimizer": OptimizerConfig(learning_rate=2e-3, beta2=0.99, weight_decay=0.1),
+        "schedule": ScheduleConfig(warmup_steps=100),
+    },
     "modern": {"optimizer": MODERN_OPTIMIZER, "schedule": MODERN_SCHEDULE},
 }
 
@@ -44,13 +40,8 @@ TRAINED: dict[str, dict[str, Any]] = {
 def trained(kind: str, ids: np.ndarray, options: argparse.Namespace, seed: int) -> nn.Module:
     """A model of ours, trained by our trainer."""
     first = draw_seed(seed, "init")
-    size = {**SIZE, "layers": options.layers}
-    model: nn.Module = (
-        GPT(GPTConfig(**size, **GPTS[kind]), first) if kind in GPTS else Modern(ModernConfig(**size), first)
-    )
+    model: nn.Module = GPT(GPTConfig(**SIZE), first) if kind == "gpt2" else Modern(ModernConfig(**SIZE), first)
     settings = dict(TRAINED[kind])
-    if options.warmup is not None:
-        settings["schedule"] = ScheduleConfig(**{**settings["schedule"].model_dump(), "warmup_steps": options.warmup})
     if options.set:
         changed = dict(pair.split("=") for pair in options.set)
         settings["optimizer"] = OptimizerConfig(**{**settings["optimizer"].model_dump(), **changed})
@@ -75,13 +66,11 @@ def plain(ids: np.ndarray, options: argparse.Namespace, seed: int) -> nn.Module:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", choices=[*TRAINED, "nanogpt"])
+    parser.add_argument("models", nargs="+", choices=["gpt2", "modern", "nanogpt"])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16", help="of our models")
-    parser.add_argument("--layers", type=int, default=SIZE["layers"], help="of our models")
-    parser.add_argument("--warmup", type=int, help="steps of warm-up of ours; 100 of the GPTs unless said")
     parser.add_argument("--clip", type=float, default=1.0)
     parser.add_argument("--directory", type=Path, help="where checkpoints are kept")
     parser.add_argument("--set", nargs="*", metavar="KEY=VALUE", help="settings of the optimiser, to try others")

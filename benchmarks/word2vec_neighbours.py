@@ -62,7 +62,8 @@ def main() -> None:
             start = time.perf_counter()
             with text.open(encoding="utf-8") as words:
                 described = train_vectors(words, None, config, Path(name) / "scratch", folder)
-            shown = {key: described[key] for key in ("words", "tokens", "losses")}
+            names = ("words", "tokens", "losses", "losses_at_rest")
+            shown = {key: described[key] for key in names if key in described}
             print(json.dumps({**shown, "seconds": round(time.perf_counter() - start, 1)}), flush=True)
         vectors = load_vectors(folder)
     for word in ASKED[options.corpus].split():
