@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 
 LEFT_OUT, ROWS, LENGTH, VOCAB = 3, 8, 128, 4096
-MODELS = {
+MODELS: dict[str, Callable[[], nn.Module]] = {
     "nnlm": lambda: NNLM(NNLMConfig(order=5, embedding=64, hidden=128, start_token=0, vocab=VOCAB)),
     "gpt": lambda: GPT(GPTConfig(layers=4, width=192, heads=4, context=LENGTH, vocab=VOCAB)),
 }

@@ -1,4 +1,4 @@
-"""What building an n-gram model of token ids holds in memory: `python -m benchmarks.ngram_memory [--tokens 1_000_000 ...]`.
+"""What building an n-gram model of token ids holds in memory: `python -m benchmarks.ngram_memory [--tokens N ...]`.
 
 A byte-level BPE is learned from the first 20 MB of the English corpus below TEXTMILL_DATA, and a modified Kneser-Ney
 model is built of the first so many tokens, at one memory limit, for each size of text. A line of JSON each: the peak of

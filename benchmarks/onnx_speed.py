@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -36,6 +37,19 @@ def used(call: Callable[[], object]) -> float:
     return 1000 * (time.process_time() - start)
 
 
+def medians(session: Any, model: RNNLM, shape: tuple[int, int], rounds: int) -> tuple[float, float]:
+    """Milliseconds of onnxruntime and of torch, in turn, behind one of each that is not counted."""
+    tokens = np.random.default_rng(0).integers(1, VOCAB, shape)
+    given = {each.name: [n if isinstance(n, int) else shape[0] for n in each.shape] for each in session.get_inputs()}
+    states = {name: np.zeros(axes, dtype=np.float32) for name, axes in given.items() if name != "tokens"}
+    found = []
+    with torch.no_grad():
+        for _ in range(rounds + 1):
+            theirs = used(lambda: session.run(None, {"tokens": tokens, **states}))
+            found.append((theirs, used(lambda: model(torch.from_numpy(tokens)))))
+    return statistics.median(a for a, _ in found[1:]), statistics.median(b for _, b in found[1:])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
@@ -46,27 +60,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         train_tokenizer([Path(__file__).read_text(encoding="utf-8")], ByteBPEConfig(vocab_size=VOCAB), work)
-        size = RNNConfig(embedding=WIDTH, width=WIDTH, layers=1, tied=True, reset_token=0, vocab=VOCAB)
-        model = RNNLM(size).eval()
+        model = RNNLM(RNNConfig(embedding=WIDTH, width=WIDTH, tied=True, reset_token=0, vocab=VOCAB)).eval()
         save_model(model, work, work / "model")
         export_onnx(work / "model", work / "onnx")
         session = onnxruntime.InferenceSession(str(work / "onnx" / GRAPH), settings, providers=["CPUExecutionProvider"])
-        given = {each.name: [n if isinstance(n, int) else 0 for n in each.shape] for each in session.get_inputs()}
         for shape in SHAPES:
-            tokens = np.random.default_rng(0).integers(1, VOCAB, shape)
-            states = {
-                each: np.zeros([n or shape[0] for n in axes], dtype=np.float32)
-                for each, axes in given.items()
-                if each != "tokens"
-            }
-            found: dict[str, list[float]] = {"onnxruntime": [], "torch": []}
-            with torch.no_grad():
-                for _ in range(options.rounds + 1):  # the first is not counted
-                    found["onnxruntime"].append(used(lambda: session.run(None, {"tokens": tokens, **states})))
-                    found["torch"].append(used(lambda: model(torch.from_numpy(tokens))))
-            ours, theirs = (statistics.median(times[1:]) for times in found.values())
-            row = {"shape": shape, "onnxruntime_ms": round(ours, 2), "torch_ms": round(theirs, 2)}
-            print(json.dumps({**row, "ratio": round(theirs / ours, 2)}), flush=True)
+            graph, torchs = medians(session, model, shape, options.rounds)
+            row = {"shape": shape, "onnxruntime_ms": round(graph, 2), "torch_ms": round(torchs, 2)}
+            print(json.dumps({**row, "ratio": round(torchs / graph, 2)}), flush=True)
 
 
 if __name__ == "__main__":
