@@ -39,7 +39,9 @@ def first_texts(size: float) -> Iterator[str]:
 
 def write_ids(tokenizer_dir: Path, tokens: int, path: Path) -> list[int]:
     """The first so many ids of the corpus into a .npy file; returns the lengths of the documents."""
-    tokenizer, parts, lengths, texts = load_tokenizer(tokenizer_dir), [], [], []
+    tokenizer, texts = load_tokenizer(tokenizer_dir), []
+    parts: list[np.ndarray] = []
+    lengths: list[int] = []
     for document in read_documents("corpus_en"):
         texts.append(document.text)
         if len(texts) == AT_ONCE:
