@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import s3
 from tests.asked import Ask, asked
 
 ROOT = Path(__file__).parents[1]
+
+# What a clock says fails no test: machines are busy.
+settings.register_profile("textmill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("textmill")
 
 MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:

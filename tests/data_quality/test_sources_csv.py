@@ -102,7 +102,7 @@ def test_empty_and_header_only(tmp_path):
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(CELL, CELL)))
 def test_what_the_csv_module_writes_comes_back(tmp_path, rows):
     sink = io.StringIO(newline="")
@@ -113,7 +113,7 @@ def test_what_the_csv_module_writes_comes_back(tmp_path, rows):
     assert [(item.text, item.id) for item in delimited.read(ref(tmp_path / "a.csv"), config)] == rows
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(st.binary(max_size=200) | st.text('text,"\n\r\t\0x').map(str.encode), st.sampled_from(["a.csv", "a.tsv.gz"]))
 def test_any_bytes_are_read_or_refused(tmp_path, data, name):
     (tmp_path / name).write_bytes(data)

@@ -121,7 +121,7 @@ def test_a_parser_builds_no_deeper_page_than_was_measured():
         assert depth(HTMLTree.parse(page).body) <= 4 * measured, page[:20]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(
     st.binary(max_size=300)
     | st.lists(

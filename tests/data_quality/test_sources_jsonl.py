@@ -120,7 +120,7 @@ def test_a_file_that_is_not_what_its_extension_says(tmp_path):
     assert [(row["file"], row["reason"]) for row in out.skipped] == [("a.jsonl.gz", "corrupt")]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(
     st.binary(max_size=200)
     | st.lists(st.fixed_dictionaries({"text": st.none() | st.text() | st.integers()})).map(lambda r: lines(*r)),

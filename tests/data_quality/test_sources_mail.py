@@ -152,7 +152,9 @@ LINES = [
 ]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200, deadline=None
+)
 @given(st.binary(max_size=200) | st.lists(st.sampled_from(LINES) | st.binary(max_size=20), max_size=25).map(b"".join))
 def test_any_bytes_are_read_or_refused(tmp_path, data):
     (tmp_path / "a.mbox").write_bytes(data)

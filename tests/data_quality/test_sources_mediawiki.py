@@ -164,7 +164,9 @@ print(1 + sum(1 for _ in reading), (resource.getrusage(resource.RUSAGE_SELF).ru_
     assert grown < 30
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150, deadline=None
+)
 @given(
     st.binary(max_size=200).map(lambda data: HEAD.encode() + data)
     | st.binary(max_size=100)

@@ -88,7 +88,7 @@ def parquet_bytes():
 GOOD = parquet_bytes()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=60), st.integers(0, len(GOOD)), st.booleans())
 @example(b"\x80", GOOD.index(b"text"), False)  # a column name that is not UTF-8
 def test_damaged_files_are_read_or_refused(tmp_path, damage, position, cut):

@@ -223,7 +223,7 @@ def test_scanning_equals_parsing_on_the_standard_library():
     assert checked > 30
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary(max_size=200) | st.text().map(str.encode))
 def test_any_bytes_are_read_or_refused(tmp_path, data):
     path = tmp_path / "a.py"

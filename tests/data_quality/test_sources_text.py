@@ -124,7 +124,7 @@ def test_null_bytes_and_empty_files(tmp_path):
         ingest(tmp_path, source(tmp_path / "in/b.txt", on_bad_input="error"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(
     data=st.binary(max_size=300) | st.text().map(str.encode),
     document=st.sampled_from(["file", "line", "paragraph", "separator"]),

@@ -276,7 +276,9 @@ print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 10
     assert grown < 30
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200, deadline=None
+)
 @given(
     st.lists(
         st.binary(max_size=60)
@@ -303,7 +305,7 @@ def test_any_bytes_are_read_or_refused(tmp_path, data, name, compress):
             raise
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(st.binary(max_size=100), st.sampled_from([*ENCODINGS, "gzip, deflate, br, zstd"]), st.booleans())
 def test_any_body_is_decoded_or_refused(tmp_path, body, encoding, pack):
     headers = b"Content-Encoding: " + encoding.encode() + b"\r\nTransfer-Encoding: chunked\r\n"
