@@ -30,13 +30,13 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
 
 _START = """
 import json, os, sys
-from tasks import home
+from tasks.machine import home
 home.remember_port("prefect", int(sys.argv[1]))
-from flows import services
+from flows.servers import services
 services.ensure("prefect")
 print(json.dumps({name: os.environ[name] for name in ("PREFECT_HOME", "PREFECT_API_URL")}))
 """
-_STOP = "from flows import services; services.down()"
+_STOP = "from flows.servers import services; services.down()"
 
 
 @pytest.fixture(autouse=True)

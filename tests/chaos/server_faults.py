@@ -15,8 +15,8 @@ import psutil
 ROOT = Path(__file__).parents[2]
 DRIVER = [sys.executable, "-m", "tests.tasks.flow_driver"]
 PATIENCE = 240.0
-ENSURE = "import sys; from flows import services; services.ensure(*sys.argv[1:])"
-DOWN = "from flows import services; services.down()"
+ENSURE = "import sys; from flows.servers import services; services.ensure(*sys.argv[1:])"
+DOWN = "from flows.servers import services; services.down()"
 
 
 class ServedHome:

@@ -59,10 +59,10 @@ def in_new_process(code: str, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
-UP = "import json; from flows import deploy; print(json.dumps(deploy.up()))"
-DOWN = "import json; from flows import services; print(json.dumps(services.down()))"
+UP = "import json; from flows.servers import deploy; print(json.dumps(deploy.up()))"
+DOWN = "import json; from flows.servers import services; print(json.dumps(services.down()))"
 RUN_TINY = """
-    from tasks import home
+    from tasks.machine import home
     home.configure_environment()
     from prefect.deployments import run_deployment
     run = run_deployment("tiny/tiny", parameters={"answer": ANSWER}, timeout=100)

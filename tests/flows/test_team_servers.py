@@ -29,7 +29,7 @@ HAS_POSTGRES = bool(list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))) or s
 
 RUN = """
 import json, sys
-from tasks import home
+from tasks.machine import home
 home.configure_environment()
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
@@ -46,7 +46,7 @@ print(json.dumps({
 
 FOUND = """
 import json
-from tasks import home
+from tasks.machine import home
 home.configure_environment()
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
@@ -168,7 +168,7 @@ def nobody_gets_in_without_the_password(server: Machine, one: Machine, secrets: 
     assert wrong.returncode == 1
     assert "refuses us: set PREFECT_API_AUTH_STRING=user:password" in " ".join(wrong.stderr.split())
     url = f"postgresql://textmill@127.0.0.1:{json.loads((server.home / 'services/ports.json').read_text())['postgres']}"
-    code = f"from flows import postgres; postgres.connect({url!r})"
+    code = f"from flows.servers import postgres; postgres.connect({url!r})"
     wrong = server.python("-c", code, check=False, PGPASSWORD="guess")
     assert "password authentication failed" in wrong.stderr
     others = ["ss", "-ltnH"] if shutil.which("ss") else None
