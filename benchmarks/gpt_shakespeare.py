@@ -1,8 +1,9 @@
 """What nanoGPT's small CPU configuration learns: `python -m benchmarks.gpt_shakespeare gpt2 modern [--seeds 1 2 3]`.
 
 Characters of tinyshakespeare below TEXTMILL_DATA, the first 90 % to train on and the last 10 % to score; 4 layers, 128
-wide, context 64, batch 12, 2,000 steps. `gpt2` is the faithful preset, `modern` the modern one, `nanogpt` a plain loop
-of nanoGPT's shape. A line of JSON for each run: mean nats of the whole validation text, seconds, parameters.
+wide, context 64, batch 12, 2,000 steps. `gpt2` is the faithful preset; `gpt1` has its layer norms behind the sums,
+`gpt3` a band in every second layer, of an eighth of the context as its presets have; `modern` is the modern one,
+`nanogpt` a plain loop of nanoGPT's shape. A line of JSON for each run: mean nats of the whole validation text, seconds, parameters.
 With `--steps 250` and the like the whole schedule is run in so many steps. With --directory a run of ours that was
 killed goes on from its last checkpoint; its seconds are then those of the last part.
 """
@@ -28,11 +29,15 @@ from lm.objectives.causal import CausalObjective
 from lm.order import draw_seed
 from lm.train.trainer import Trainer
 
+GPTS: dict[str, dict[str, Any]] = {"gpt1": {"norm": "post"}, "gpt2": {}, "gpt3": {"band": CONTEXT // 8}}
 TRAINED: dict[str, dict[str, Any]] = {
-    "gpt2": {
-        "optimizer": OptimizerConfig(learning_rate=2e-3, beta2=0.99, weight_decay=0.1),
-        "schedule": ScheduleConfig(warmup_steps=100),
-    },
+    **dict.fromkeys(
+        GPTS,
+        {
+            "optimizer": OptimizerConfig(learning_rate=2e-3, beta2=0.99, weight_decay=0.1),
+            "schedule": ScheduleConfig(warmup_steps=100),
+        },
+    ),
     "modern": {"optimizer": MODERN_OPTIMIZER, "schedule": MODERN_SCHEDULE},
 }
 
@@ -40,7 +45,8 @@ TRAINED: dict[str, dict[str, Any]] = {
 def trained(kind: str, ids: np.ndarray, options: argparse.Namespace, seed: int) -> nn.Module:
     """A model of ours, trained by our trainer."""
     first = draw_seed(seed, "init")
-    model: nn.Module = GPT(GPTConfig(**SIZE), first) if kind == "gpt2" else Modern(ModernConfig(**SIZE), first)
+    model: nn.Module
+    model = GPT(GPTConfig(**SIZE, **GPTS[kind]), first) if kind in GPTS else Modern(ModernConfig(**SIZE), first)
     settings = dict(TRAINED[kind])
     if options.set:
         changed = dict(pair.split("=") for pair in options.set)
@@ -66,7 +72,7 @@ def plain(ids: np.ndarray, options: argparse.Namespace, seed: int) -> nn.Module:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", choices=["gpt2", "modern", "nanogpt"])
+    parser.add_argument("models", nargs="+", choices=[*TRAINED, "nanogpt"])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--threads", type=int, default=2)

@@ -8,11 +8,11 @@
 an index of all shingles and without any hashing into bands: what the near-twins found are a part of.
 """
 
+import argparse
 import json
 import os
 import random
 import resource
-import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -119,14 +119,18 @@ def scale(count: int) -> str:
 
 def main() -> None:
     """Print the table, or the pages of the sets that are named."""
-    if sys.argv[1:2] == ["--pairs"]:
-        print(scale(int(sys.argv[2])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", help="names of files below configs/tasks/local; none: a line for each")
+    parser.add_argument("--pairs", type=int, metavar="COUNT", help="so many generated pairs instead")
+    options = parser.parse_args()
+    if options.pairs:
+        print(scale(options.pairs))
         return
     if "TEXTMILL_DATA" not in os.environ:
         raise SystemExit("set TEXTMILL_DATA to the folder that has labelled/")
     paths = sorted((CONFIGS / "tasks" / "local").glob("*.yaml"))
-    if names := sys.argv[1:]:
-        for path in (path for path in paths if path.stem in names):
+    if options.sets:
+        for path in (path for path in paths if path.stem in options.sets):
             with (
                 tempfile.TemporaryDirectory() as folder,
                 use_run(Run(Store(Path(folder)), Resources(workers=1, threads=1), Display(quiet=True))),

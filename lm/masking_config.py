@@ -91,6 +91,7 @@ class SegmentsConfig(StrictModel):
     )
 
 
+# What the papers asked, by the name that the presets of `lm.models.bert_config` begin with.
 MASKING_PRESETS: dict[str, MaskingConfig] = {
     "bert": MaskingConfig(dynamic=False),
     "bert-whole-word": MaskingConfig(dynamic=False, unit="word"),
@@ -100,4 +101,11 @@ MASKING_PRESETS: dict[str, MaskingConfig] = {
     "macbert": MaskingConfig(
         dynamic=False, unit="word", chinese_words=True, spans=(0.4, 0.3, 0.2, 0.1), hidden_by="similar"
     ),
+}
+SEGMENTS_PRESETS: dict[str, SegmentsConfig] = {
+    "bert": SegmentsConfig(),
+    "roberta": SegmentsConfig(pairs="none"),
+    "albert": SegmentsConfig(pairs="sop"),
+    "spanbert": SegmentsConfig(pairs="none"),
+    "macbert": SegmentsConfig(pairs="sop"),
 }

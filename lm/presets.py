@@ -1,7 +1,7 @@
 """Configurations by name: a table of presets, and what a user replaces in one."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -21,3 +21,15 @@ def from_preset(presets: Mapping[str, Config], name: str, **replaced: Any) -> Co
     if replaced.get("vocab", 0) is None:
         del replaced["vocab"]
     return type(presets[name])(**{**presets[name].model_dump(), **replaced})
+
+
+def with_preset(given: Any, presets: Callable[[], Mapping[str, BaseModel]]) -> Any:
+    """A config's raw values with their `preset` replaced by the fields that it stands for; values beside it win.
+
+    What is no mapping, or names no preset, is handed back as it is. `presets` gives the table, which is made of the
+    config's own class and so behind it. Raises ValueError as `from_preset`.
+    """
+    if not isinstance(given, dict) or given.get("preset") is None:
+        return given
+    own = {key: value for key, value in given.items() if key != "preset"}
+    return {**from_preset(presets(), given["preset"]).model_dump(), **own}

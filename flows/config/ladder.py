@@ -19,6 +19,10 @@ UNSCORABLE = {
 }
 
 
+TRANSLATORS = ("seq2seq", "transformer")
+"""Kinds that are trained on pairs of texts, by another command."""
+
+
 class ModelsConfig(TokensConfig, ABC):
     """From raw text to models: what they all share."""
 
@@ -46,6 +50,29 @@ class ModelsConfig(TokensConfig, ABC):
     @abstractmethod
     def key(self, name: str) -> str:
         """Where the file has the model of that name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_translator(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if "translator" in given or "pairs" in given:
+            raise ValueError(
+                "`translator` and `pairs` are of a model that is trained on pairs of texts: `textmill train-translator`"
+                " takes this file"
+            )
+        models = given.get("models")
+        named = {
+            "model": given.get("model"),
+            **{f"models.{name}": of for name, of in (models if isinstance(models, dict) else {}).items()},
+        }
+        for key, model in named.items():
+            if isinstance(model, dict) and model.get("kind") in TRANSLATORS:
+                raise ValueError(
+                    f"{key}.kind: a {model['kind']} is trained on pairs of texts: `textmill train-translator`"
+                    " (configs/translation has files for it)"
+                )
+        return given
 
     @model_validator(mode="after")
     def _every_model_can_be_scored(self) -> Self:

@@ -167,7 +167,7 @@ def _explain(item: Any, whole: type[BaseModel]) -> str:
     message = item["msg"].removeprefix("Value error, ")
     # a password in an address is an error, and no error may show it
     shown = without_user(str(item["input"]), "...@")
-    given = "" if item["type"] == "missing" else f" (given: {shown[:80]})"
+    given = "" if item["type"] == "missing" or not location else f" (given: {shown[:80]})"
     return f"{dotted or 'the whole'}: {message}{given}"
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from flows.config.curation import Section
 from flows.config.pipeline import ModelSection
 from lm.config import GPTConfig, NgramConfig, OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
-from lm.masking_config import MaskingConfig, SegmentsConfig
+from lm.masking_config import MASKING_PRESETS, SEGMENTS_PRESETS, MaskingConfig, SegmentsConfig
 from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
 from lm.models.elmo_config import ELMO_PRESETS, elmo_preset
 from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_PRESETS, MODERN_SCHEDULE, modern_preset
@@ -244,7 +244,7 @@ class XLNetRung(PresetRung):
 
 
 class BertRung(PresetRung):
-    """BERT, RoBERTa, ALBERT, SpanBERT or MacBERT: a preset, and what differs from it."""
+    """BERT, RoBERTa, ALBERT, SpanBERT or MacBERT: a preset, which also says what is asked, and what differs from it."""
 
     of_preset: ClassVar[Callable[..., Any]] = staticmethod(bert_preset)
     reading: ClassVar[set[str]] = {"masking", "segments"}
@@ -257,8 +257,30 @@ class BertRung(PresetRung):
     embedding: int | None = Field(default=None, ge=1, description="Width of ALBERT's embedding; null: the preset's.")
     context: int | None = Field(default=None, ge=4, description="Context in tokens; null: the preset's.")
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Dropout; null: the preset's.")
-    masking: MaskingConfig = Field(default=MaskingConfig(), description="Which tokens are to be predicted.")
-    segments: SegmentsConfig = Field(default=SegmentsConfig(), description="Which stretches of text stand together.")
+    masking: MaskingConfig = Field(
+        default=MaskingConfig(),
+        description="Which tokens are to be predicted. What is not given is as the preset's paper has it: fixed masks"
+        " (bert-*), others in every epoch (roberta-*), up to three words (albert-*), spans and their ends (spanbert-*),"
+        " up to four words by similar ones (macbert-*).",
+    )
+    segments: SegmentsConfig = Field(
+        default=SegmentsConfig(),
+        description="Which stretches of text stand together. `pairs`, when not given: nsp (bert-*), sop (albert-*,"
+        " macbert-*), none (roberta-*, spanbert-*).",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _asked_as_in_the_paper(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        family = str(given.get("preset", cls.model_fields["preset"].default)).partition("-")[0]
+        asked = dict(given)
+        for key, papers in (("masking", MASKING_PRESETS), ("segments", SEGMENTS_PRESETS)):
+            own = asked.get(key, {})
+            if family in papers and isinstance(own, dict):  # an unknown preset is named by `_known`
+                asked[key] = {**papers[family].model_dump(), **own}
+        return asked
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -23,7 +23,7 @@ from lm.train.objective import Batch
 
 
 class Sequences(Protocol):
-    """Anything like `lm.tokens.PackedSequences`."""
+    """Anything like `lm.packing.PackedSequences`."""
 
     def __len__(self) -> int: ...
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from lm.config import StrictModel
 from lm.models.rnn_config import GATES
-from lm.presets import from_preset
+from lm.presets import from_preset, with_preset
 
 
 class Seq2SeqConfig(StrictModel):
@@ -14,6 +14,12 @@ class Seq2SeqConfig(StrictModel):
     2015; Luong et al. 2015)."""
 
     kind: Literal["seq2seq"] = Field(default="seq2seq", description="Which model these settings are for.")
+    preset: str | None = Field(
+        default=None,
+        exclude=True,
+        description="One of sutskever, bahdanau, luong, cove, tiny, small; fields given beside it win. It is replaced by its values when"
+        " the configuration is read. A translator's vocabularies are those of its tokenizers, not the preset's.",
+    )
     cell: Literal["gru", "lstm"] = Field(default="lstm", description="What stands at each step of both sides.")
     embedding: int = Field(default=256, ge=1, description="Width of a token's vector.")
     width: int = Field(default=256, ge=1, description="Width of each layer's state; encoder: in each direction.")
@@ -56,6 +62,11 @@ class Seq2SeqConfig(StrictModel):
     forget_bias: float | None = Field(
         default=1.0, description="Bias of an LSTM's forget gate at the start. None: drawn as the rest."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, given: Any) -> Any:
+        return with_preset(given, lambda: SEQ2SEQ_PRESETS)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -5,13 +5,19 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lm.config import StrictModel
-from lm.presets import from_preset
+from lm.presets import from_preset, with_preset
 
 
 class TransformerConfig(StrictModel):
     """Size of a Transformer (Vaswani et al. 2017, table 3; the names of its columns in brackets)."""
 
     kind: Literal["transformer"] = Field(default="transformer", description="Which model these settings are for.")
+    preset: str | None = Field(
+        default=None,
+        exclude=True,
+        description="One of base, big, tiny, small; fields given beside it win. It is replaced by its values when"
+        " the configuration is read. A translator's vocabularies are those of its tokenizers, not the preset's.",
+    )
     layers: int = Field(default=6, ge=1, description="Layers of the encoder, and as many of the decoder (N).")
     width: int = Field(default=512, ge=2, description="Width of every layer's output (d_model).")
     feed_forward: int = Field(default=2048, ge=1, description="Width inside the feed-forward network (d_ff).")
@@ -33,6 +39,11 @@ class TransformerConfig(StrictModel):
         default="sinusoidal", description="Section 3.5. `none`: the encoder sees a bag of words."
     )
     norm_epsilon: float = Field(default=1e-6, gt=0.0, description="Added to the variance in layer norms.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_preset(cls, given: Any) -> Any:
+        return with_preset(given, lambda: TRANSFORMER_PRESETS)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -21,7 +21,8 @@ from lm.train.objective import Batch, Losses, Term
 
 
 class Seq2SeqObjective(CausalObjective):
-    """Predict a target from a source. A batch is what `lm.pairs.PairExamples` makes; the model is an `EncoderDecoder`.
+    """Predict a target from a source. A batch is what `lm.pair_examples.PairExamples` makes; the model is an
+    `EncoderDecoder`.
 
     `token_bytes`: as for `CausalObjective`, of the target's tokenizer.
     """

@@ -17,7 +17,7 @@ from tasks.running.run_records import dead_runs, mark_dead, mark_told, untold_ru
 from tasks.storage.files import read_json, write_json
 from tasks.store import Store
 from tasks.tracking import shipper
-from tests.tasks.conftest import client, empty_database, store  # noqa: F401  fixtures
+from tests.tasks.conftest import store  # noqa: F401  a fixture
 from tests.tasks.journals import Pipeline, runs
 
 
@@ -58,7 +58,7 @@ def test_a_killed_run_and_its_stage_end_in_mlflow(store: Store, client: MlflowCl
 
 def test_a_damaged_cursor_sends_all_again_into_the_same_run(
     store: Store,  # noqa: F811
-    client: MlflowClient,  # noqa: F811
+    client: MlflowClient,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     pipeline = Pipeline(store)

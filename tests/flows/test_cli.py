@@ -23,6 +23,7 @@ from tasks.store import Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 
 ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LS_NAMES = {"key", "kind", "stage", "content_digest", "path", "bytes", "created"}
 
 
@@ -188,9 +189,16 @@ def test_why_imports_neither_prefect_nor_mlflow_nor_torch(home: Path) -> None:
 def test_every_command_of_the_readme_and_docs_exists() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     commands |= {group.name for group in app.registered_groups if group.name}
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        named = set(re.findall(r"`(?:\.venv/bin/)?textmill ([a-z][a-z-]*)", page.read_text(encoding="utf-8")))
-        assert named <= commands, f"{page.name} names {named - commands}"
+    modules = set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        named = set(re.findall(r"(?:`|^ *)(?:\.venv/bin/)?textmill ([a-z][a-z-]*)", text, re.M))
+        assert named <= commands, f"{page} names {named - commands}"
+        for module in re.findall(r"python -m ((?:benchmarks|data_quality|flows|lm|tasks)[\w.]*\w)", text):
+            place = ROOT.joinpath(*module.split("."))
+            assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), f"{page} names {module}"
+            modules.add(module)
+    assert len(modules) > 40
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert re.search(rf"^{target}:", makefile, re.M), f"README names make {target}"

@@ -3,7 +3,7 @@
 `main` reads requests, a JSON object a line, and answers each with another:
 
     {"attempt": KIND, "folder", "journal", "moment", "workers"} -> {"signal"}
-    {"kind", "moments", "workers", "start"} -> {"signals", "model", "metrics", "samples", "left", "broken"}
+    {"kind", "moments", "workers", "start"} -> {"signals", "model", "metrics", "journaled", "samples", "left", "broken"}
     {"call": "module:function", "arguments": [...]} -> {"signal", "returned"}
 
 An attempt is a training of a kind (`tests.lm.killed_runs`) in `folder`, by a process of its own that kills itself with
@@ -11,9 +11,10 @@ SIGKILL at a moment, if one is given: `step:N`, after N updates or more, or `fsy
 N-th such call of that process, all of which are made by writing and pruning checkpoints. The answer is what ended it.
 
 The second form is an attempt for each moment and one to the end, with the numbers of `workers` in turn. Its answer:
-what ended them; the SHA-256 of the model's folder; the metrics as the journal has them, [key, step, value] each, and
-the samples, [step, prompt, text]; processes that outlived theirs, and files of broken-off writes. `start` is how data
-workers are started, in the last attempt always by a fork. The third form is for what needs a process of its own, or one
+what ended them; the SHA-256 of the model's folder; the metrics as the journal has them, [key, step, value] each; what
+each attempt left in the journal, one text of whole lines each; the samples, [step, prompt, text]; processes that
+outlived theirs, and files of broken-off writes. `start` is how data workers are started, in the last attempt always by
+a fork. The third form is for what needs a process of its own, or one
 without threads, where a fork is safe.
 """
 
@@ -125,10 +126,13 @@ def prepared(kind: str) -> killed_runs.Train:
 def killed(kind: str, moments: list[str], workers: list[int], start: str) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(dir=killed_runs.ROOT[0]))
     signals, left = [], []
+    journaled = [""]
     for moment, number in zip((*moments, None), cycle(workers), strict=False):
         batches.START_METHOD = start if moment else "fork"
         signals.append(in_child(partial(run, prepared(kind), folder, folder, moment, number))[0])
         left += left_over(PATIENCE)
+        whole = (folder / JOURNAL).read_text().rpartition("\n")
+        journaled.append("".join(whole[:2])[sum(map(len, journaled)) :])
     model = hashlib.sha256()
     for path in sorted((folder / "model").rglob("*")):
         model.update(path.name.encode() + (path.read_bytes() if path.is_file() else b""))
@@ -145,6 +149,7 @@ def killed(kind: str, moments: list[str], workers: list[int], start: str) -> dic
         "signals": signals,
         "model": model.hexdigest(),
         "metrics": metrics,
+        "journaled": journaled[1:],
         "samples": samples,
         "left": left,
         "broken": broken,

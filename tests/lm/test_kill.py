@@ -1,13 +1,19 @@
 """SIGKILL at moments drawn at random, some of them inside the writing of a checkpoint: every kind of model ends in the
-same bits, the same metrics and the same samples, however many processes make its batches, and none of those is left."""
+same bits, the same metrics, in MLflow too, and the same samples, however many processes make its batches, and none of
+those is left."""
 
 import random
 import signal
 from functools import cache
+from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
+from tasks.store import Store
+from tasks.tracking import shipper
 from tests.asked import Answer, Ask
+from tests.tasks.journals import Pipeline, points, runs
 
 STEPS = 20
 TIMES = 10
@@ -58,12 +64,35 @@ def assert_same(killed: Answer, undisturbed: Answer, moments: tuple[str, ...]) -
     assert killed["left"] == killed["broken"] == []
 
 
-@pytest.mark.parametrize(("kind", "workers"), [(kind, counts) for kind, runs in WORKERS.items() for counts in runs])
+def told_mlflow(client: MlflowClient, store: Store, journaled: list[str]) -> list[tuple[str, int, float]]:
+    """The history of a stage's run in MLflow when what each attempt journaled is sent before the next one begins; the
+    shipper is killed once, after sending and before it has noted so."""
+    pipeline = Pipeline(store)
+    for number, lines in enumerate(journaled):
+        notes = pipeline.stage("pretrain", "k" * 32)
+        notes.close()
+        if number == len(journaled) // 2:
+            (notes.path.parent / shipper.CURSOR).unlink()
+        with notes.path.open("a") as file:
+            file.write(lines)
+        shipper.ship_run(store, pipeline.directory, client)
+    stage = runs(client)["pretrain"]
+    return [(name, *point) for name in stage.data.metrics for point in points(client, stage, name)]
+
+
+@pytest.mark.parametrize(("kind", "workers"), [(kind, counts) for kind, every in WORKERS.items() for counts in every])
 def test_killed_ten_times_it_ends_in_the_same_bits_metrics_and_samples(
-    fork_server: Ask, kind: str, workers: tuple[int, ...]
+    fork_server: Ask, client: MlflowClient, tmp_path: Path, kind: str, workers: tuple[int, ...]
 ) -> None:
     moments = drawn_moments(kind, workers)
-    assert_same(run(fork_server, kind, moments, workers), run(fork_server, kind), moments)
+    killed, undisturbed = run(fork_server, kind, moments, workers), run(fork_server, kind)
+    assert_same(killed, undisturbed, moments)
+    if workers == WORKERS[kind][-1]:
+        told = told_mlflow(client, Store(tmp_path / "store"), killed["journaled"])
+        assert len({(name, step) for name, step, _ in told}) == len(told)
+        assert sorted(row for row in told if "tokens_per_second" not in row[0]) == sorted(
+            (key, step, value) for key, step, value in undisturbed["metrics"]
+        )
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,13 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import pytest
@@ -18,9 +17,6 @@ from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,28 +104,3 @@ def is_gone(pid: int) -> bool:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new MLflow database: made once, since its migrations take seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    from mlflow import MlflowClient
-
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def client(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "MlflowClient":
-    """A client of a database of its own."""
-    import mlflow
-    from mlflow import MlflowClient
-
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)  # artifacts go to ./mlruns
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    return MlflowClient(uri)
