@@ -3,7 +3,9 @@
 Characters of tinyshakespeare below TEXTMILL_DATA, the first 90 % to train on and the last 10 % to score; 4 layers, 128
 wide, context 64, batch 12, 2,000 steps. `gpt2` is the faithful preset; `gpt1` has its layer norms behind the sums,
 `gpt3` a band in every second layer, of an eighth of the context as its presets have; `modern` is the modern one,
-`nanogpt` a plain loop of nanoGPT's shape. A line of JSON for each run: mean nats of the whole validation text, seconds, parameters.
+`nanogpt` a plain loop of nanoGPT's shape. A line of JSON for each run: mean nats of the whole validation text, seconds,
+parameters.
+
 With `--steps 250` and the like the whole schedule is run in so many steps. With --directory a run of ours that was
 killed goes on from its last checkpoint; its seconds are then those of the last part.
 """
@@ -30,14 +32,12 @@ from lm.order import draw_seed
 from lm.train.trainer import Trainer
 
 GPTS: dict[str, dict[str, Any]] = {"gpt1": {"norm": "post"}, "gpt2": {}, "gpt3": {"band": CONTEXT // 8}}
+AS_GPT2: dict[str, Any] = {
+    "optimizer": OptimizerConfig(learning_rate=2e-3, beta2=0.99, weight_decay=0.1),
+    "schedule": ScheduleConfig(warmup_steps=100),
+}
 TRAINED: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(
-        GPTS,
-        {
-            "optimizer": OptimizerConfig(learning_rate=2e-3, beta2=0.99, weight_decay=0.1),
-            "schedule": ScheduleConfig(warmup_steps=100),
-        },
-    ),
+    **{kind: AS_GPT2 for kind in GPTS},
     "modern": {"optimizer": MODERN_OPTIMIZER, "schedule": MODERN_SCHEDULE},
 }
 

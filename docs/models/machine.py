@@ -1,6 +1,7 @@
 """The first recurrent network: one word, letter by letter. `python docs/models/machine.py` takes a few seconds.
 
-The network reads m, a, c, h, i, n and is to say a, c, h, i, n, e: after each letter, the next one.
+The network reads m, a, c, h, i, n and is to say a, c, h, i, n, e: after each letter, the next one. The same on a whole
+corpus: `textmill pretrain configs/models/char-rnn.yaml`.
 """
 
 import tempfile

@@ -17,8 +17,9 @@ class Seq2SeqConfig(StrictModel):
     preset: str | None = Field(
         default=None,
         exclude=True,
-        description="One of sutskever, bahdanau, luong, cove, tiny, small; fields given beside it win. It is replaced by its values when"
-        " the configuration is read. A translator's vocabularies are those of its tokenizers, not the preset's.",
+        description="One of sutskever, bahdanau, luong, cove, tiny, small; fields given beside it win. It is replaced"
+        " by its values when the configuration is read. A translator's vocabularies are those of its tokenizers, not"
+        " the preset's.",
     )
     cell: Literal["gru", "lstm"] = Field(default="lstm", description="What stands at each step of both sides.")
     embedding: int = Field(default=256, ge=1, description="Width of a token's vector.")

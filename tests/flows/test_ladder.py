@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -173,6 +174,34 @@ def test_the_shipped_one_is_read_and_faults_are_named() -> None:
         load_ladder(CONFIGS / "ladder.yaml", {"models.unigram.odrer": "2"})
     with pytest.raises(ConfigError, match="kind"):
         load_ladder(CONFIGS / "ladder.yaml", {"models.unigram.kind": "markov"})
+
+
+@pytest.mark.parametrize(
+    ("load", "file", "overrides", "message"),
+    [
+        (load_model_config, "translation/seq2seq.yaml", {}, "`textmill train-translator` takes this file"),
+        (load_ladder, "translation/seq2seq.yaml", {}, "`textmill train-translator` takes this file"),
+        (
+            load_model_config,
+            "models/gpt2.yaml",
+            {"model.kind": "transformer"},
+            "model.kind: a transformer is trained on pairs of texts: `textmill train-translator`",
+        ),
+        (
+            load_ladder,
+            "ladder.yaml",
+            {"models.odd": "{kind: seq2seq}"},
+            "models.odd.kind: a seq2seq is trained on pairs of texts: `textmill train-translator`",
+        ),
+    ],
+)
+def test_who_asks_for_a_translator_is_told_the_command(
+    load: Any, file: str, overrides: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(CONFIGS / file, overrides)
+    assert message in str(error.value)
+    assert "(given:" not in str(error.value)
 
 
 def test_the_short_one_reads_less_and_has_the_same_models() -> None:

@@ -13,6 +13,10 @@ from flows.cli.main import app
 from flows.config.loading import CONFIGS, ConfigError
 from flows.config.translation import TranslationConfig, load_translation, shipped_translation
 from flows.translate import build_translation, translate_file
+from lm.config import ScheduleConfig
+from lm.models.seq2seq_config import seq2seq_preset
+from lm.models.transformer_config import transformer_preset
+from lm.translator_config import AverageConfig, PairLimits, SearchConfig
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
@@ -127,6 +131,7 @@ def test_a_file_is_translated_line_by_line(data: Path, tmp_path: Path, monkeypat
     [
         ({"pairs.train.file": "x.tsv"}, r"give either source and target, or file \(given: source, target, file\)"),
         ({"translator.model.kind": "gpt"}, "translator.model"),
+        ({"translator.model.preset": "bas"}, r"unknown model preset 'bas'; did you mean 'base'\?"),
         ({"translator.model.heads": "5"}, "width 192 is not a multiple of heads 5"),
         ({"translator.search.bean": "5"}, r"did you mean 'translator\.search\.beam'"),
         ({"tokenizers.shared": "false"}, "shared_embedding needs one tokenizer: set tokenizers.shared to true"),
@@ -136,6 +141,40 @@ def test_a_file_is_translated_line_by_line(data: Path, tmp_path: Path, monkeypat
 def test_a_wrong_key_or_value_is_named(override: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_translation(CONFIGS / "translation" / "transformer.yaml", override)
+
+
+@pytest.mark.parametrize(
+    ("model", "made"),
+    [
+        ({"kind": "seq2seq", "preset": "bahdanau"}, seq2seq_preset("bahdanau")),
+        ({"kind": "seq2seq", "preset": "luong", "width": 64}, seq2seq_preset("luong", width=64)),
+        ({"kind": "transformer", "preset": "big"}, transformer_preset("big")),
+    ],
+)
+def test_a_preset_is_the_model_with_the_vocabularies_of_its_tokenizers(model: dict[str, Any], made: Any) -> None:
+    raw = shipped_translation().model_dump()
+    raw["translator"]["model"] = model
+    translator, _ = TranslationConfig.model_validate(raw).resolved()
+    assert translator.model == made.with_vocab(6000, 6000)
+    assert "preset" not in translator.model_dump()["model"]  # what is trained has its sizes alone in its key
+
+
+def test_the_encoder_of_cove_is_the_presets() -> None:
+    translator, _ = load_translation(CONFIGS / "translation" / "cove.yaml").resolved()
+    assert translator.model == seq2seq_preset("cove", initial_span=0.1).with_vocab(6000, 6000)
+
+
+@pytest.mark.parametrize(("model", "rate", "warm_up"), [("seq2seq", 2e-3, 100), ("transformer", 8e-4, 400)])
+@pytest.mark.parametrize("pair", ["en-de", "en-zh"])
+def test_shipped_settings_are_those_of_the_figures(model: str, rate: float, warm_up: int, pair: str) -> None:
+    """docs/results/sequence-to-sequence.md gives the commands of benchmarks/seq2seq_learning.py."""
+    name = model if pair == "en-de" else f"{model}-en-zh"
+    translator, train = load_translation(CONFIGS / "translation" / f"{name}.yaml").resolved()
+    assert (train.steps, train.batch, train.seed) == (2700, 64, 1)
+    assert (train.optimizer.learning_rate, train.optimizer.beta2, train.optimizer.weight_decay) == (rate, 0.98, 0.0)
+    assert train.schedule == ScheduleConfig(shape="wsd", warmup_steps=warm_up, decay_part=0.5, final_fraction=0.03)
+    assert (translator.label_smoothing, translator.limits) == (0.1, PairLimits(source=60, target=60))
+    assert (translator.average, translator.search) == (AverageConfig(checkpoints=5, interval=67), SearchConfig())
 
 
 def test_files_that_are_not_there_are_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
