@@ -16,6 +16,7 @@ import math
 import tempfile
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def trained(norm: str, warm_up: int, rate: float, seed: int, ids: Any, options: 
         "seed": seed,
         "processor_seconds": round(time.process_time() - started, 1),
         "gradient_norm": round(at_first, 3),
-        "train_loss": {mark: round(sum(losses[mark - WINDOW : mark]) / WINDOW, 3) for mark in marks},
+        "train_loss": {mark: round(fmean(losses[max(0, mark - WINDOW) : mark]), 3) for mark in marks},
         "validation_loss": None if diverged else round(validation_loss(model.eval(), valid), 4),
     }
 
