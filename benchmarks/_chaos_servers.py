@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -20,14 +19,14 @@ import psutil
 from benchmarks import _chaos_machines as machines
 from benchmarks._chaos_machines import Figures, Mill
 from tests import s3 as moto
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy, outages
 from tests.chaos.server_faults import DRIVER, ServedHome, left_running, wait_until
 
 CLUSTER = [sys.executable, "-m", "tests.tasks.cluster_driver"]
 
 
 def s3(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
-    """moto over HTTP behind a proxy of which a tenth of the connections suffer, and that goes away for a second."""
+    """moto over HTTP behind a proxy of which a tenth of the connections suffer, and that goes away again and again."""
     figures, draw = Figures(mill, root), random.Random(seed)
     suffered = 0
     with moto.served() as port:
@@ -35,31 +34,16 @@ def s3(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
             proxy = Proxy(port, draw.randrange(2**31), 0.1)
             bucket = f"chaos-{uuid.uuid4().hex}"
             well, ill = moto.environment(port), moto.environment(proxy.port)
-            make_bucket(bucket, port)
-            outage = threading.Timer(draw.uniform(0.2, 1.5), outage_of, (proxy, draw.uniform(0.3, 1.0)))
-            outage.start()
+            moto.make_bucket(bucket, port)
             home = root / f"home-{number}"
-            answer = mill(home, scope="chain", store=f"s3://{bucket}/t", faults={"environment": ill})
+            with outages(proxy, draw):
+                answer = mill(home, scope="chain", store=f"s3://{bucket}/t", faults={"environment": ill})
             figures.note(answer, "chain", ("ObjectError: cannot", "StoreError: "))
-            outage.join()
             proxy.close()
             suffered += proxy.suffered
             figures.last(home, "chain", store=f"s3://{bucket}/t", faults={"environment": well})
             figures.last(root / f"other-{number}", "chain", store=f"s3://{bucket}/t", faults={"environment": well})
     return figures.all(connections_that_suffered=suffered)
-
-
-def outage_of(proxy: Proxy, seconds: float) -> None:
-    """Refuse and cut everything for so long."""
-    proxy.down.set()
-    time.sleep(seconds)
-    proxy.down.clear()
-
-
-def make_bucket(name: str, port: int) -> None:
-    """An empty one."""
-    code = f"import s3fs; s3fs.S3FileSystem().mkdir({name!r})"
-    subprocess.run([sys.executable, "-c", code], env=os.environ | moto.environment(port), check=True)
 
 
 def prefect(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
@@ -68,12 +52,12 @@ def prefect(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     (root / "home").mkdir()
     home.ensure("prefect")
     try:
-        return outages(home, seed, count, lambda: home.kill("prefect"), lambda: home.ensure("prefect"))
+        return killed_servers(home, seed, count, lambda: home.kill("prefect"), lambda: home.ensure("prefect"))
     finally:
         home.down()
 
 
-def outages(
+def killed_servers(
     home: ServedHome, seed: int, count: int, take: Callable[[], None], give: Callable[[], None]
 ) -> dict[str, Any]:
     """A flow of two stages each time; the same flow after it must end well and build nothing twice."""
@@ -141,7 +125,7 @@ def postgres(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
             run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
             start()
 
-        return outages(home, seed, count, restart, lambda: None)
+        return killed_servers(home, seed, count, restart, lambda: None)
     finally:
         home.down()
         with suppress(subprocess.CalledProcessError):

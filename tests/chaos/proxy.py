@@ -4,7 +4,8 @@ import random
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 
 class Proxy:
@@ -61,3 +62,26 @@ class Proxy:
                 sink.sendall(data)
                 sent += len(data)
             sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def outages(proxy: Proxy, draw: random.Random) -> Iterator[None]:
+    """Within the block all is refused and cut for up to a second, again and again, with up to a second between."""
+    over = threading.Event()
+    plan = [(draw.uniform(0.1, 1.0), draw.uniform(0.2, 1.0)) for _ in range(1000)]
+
+    def run() -> None:
+        for well, away in plan:
+            if over.wait(well):
+                return
+            proxy.down.set()
+            over.wait(away)
+            proxy.down.clear()
+
+    thread = threading.Thread(target=run, daemon=True, name="outages")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
