@@ -14,6 +14,7 @@ costs a second. FAULT, and how many by default:
     bits       40  a bit flipped in every artifact at once
     memory     20  little address space
     servers     6  Prefect killed in a stage, back before or after its end
+    restarts   99  a restart of PostgreSQL, Prefect, MLflow and S3 in so many stages, that is in each (a team's stack)
     postgres    3  PostgreSQL behind Prefect restarted at once in a stage (where `postgres` is installed)
     dask        4  a worker of a local Dask cluster killed
 
@@ -35,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _chaos_machines as machines
+from benchmarks import _chaos_restarts as restarts
 from benchmarks import _chaos_servers as servers
 from tests.chaos.asking import mill_in
 
@@ -49,6 +51,7 @@ FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "bits": (machines.bits, 40),
     "memory": (machines.memory, 20),
     "servers": (servers.prefect, 6),
+    "restarts": (restarts.restarts, 99),
     "postgres": (servers.postgres, 3),
     "dask": (servers.dask, 4),
 }

@@ -60,6 +60,14 @@ def in_new_process(code: str, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
+def runs(pid: int) -> bool:
+    """Not if it is dead and only its parent, of an orphan the system's first process, has not looked yet."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 UP = "import json; from flows.servers import deploy; print(json.dumps(deploy.up()))"
 DOWN = "import json; from flows.servers import services; print(json.dumps(services.down()))"
 RUN_TINY = """
@@ -97,7 +105,8 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
         assert all(found["rss_bytes"] < 3 << 30 for found in first.values())
 
         shutil.move(checkout, moved)
-        again = json.loads(in_new_process(UP, moved, **variables))
+        ignores = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # as in the background of a script
+        again = json.loads(in_new_process(ignores + UP, moved, **variables))
         assert [again[name]["pid"] for name in services.SERVERS] == [first[name]["pid"] for name in services.SERVERS]
         assert again["worker"]["pid"] != first["worker"]["pid"]  # it had the old checkout
         printed = in_new_process(RUN_TINY.replace("ANSWER", repr(str(answer))), moved, **variables)
@@ -107,7 +116,7 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
         ended = json.loads(in_new_process(DOWN, tmp_path, **variables))
     assert ended == dict.fromkeys(["worker", "mlflow", "prefect"], "ended")
     assert not list((tmp_path / "home" / "services").glob("*.pid"))
-    assert not [found for found in again.values() if psutil.pid_exists(found["pid"])]
+    assert not [found for found in again.values() if runs(found["pid"])]
 
 
 @pytest.fixture
@@ -211,7 +220,7 @@ def test_what_a_service_starts_while_it_ends_is_ended_with_it(tmp_path: Path) ->
         service.stdout.readline()
         assert end_tree(psutil.Process(service.pid)) == "killed"  # the late one was not asked
     late = int(note.read_text())
-    assert not psutil.pid_exists(late) or psutil.Process(late).status() == psutil.STATUS_ZOMBIE
+    assert not runs(late)
 
 
 def test_a_service_is_not_waited_for_until_its_parent_has_looked() -> None:
@@ -246,6 +255,21 @@ def test_a_service_that_ends_at_once_shows_its_log(own_home: Path, monkeypatch: 
     monkeypatch.setattr("flows.servers.launch.local_command", lambda name, port: command)
     with pytest.raises(services.ServiceError, match=r"mlflow service has ended; .*(\n.*)*no such database"):
         services.ensure("mlflow")
+
+
+@pytest.mark.parametrize("call", ['launch.launch("worker", 0, None).start(1).wait()', 'launch.become("worker")'])
+def test_a_service_that_a_script_starts_in_its_background_heeds_sigint(call: str, tmp_path: Path) -> None:
+    """With it Prefect's worker ends itself when it is asked to by SIGTERM; `sh` has it ignored by what ends in `&`."""
+    code = f"""
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        from flows.servers import launch
+        said = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+        launch.local_command = lambda name, port: [sys.executable, "-c", said]
+        launch.home.services_path().mkdir(parents=True)
+        {call}
+    """
+    assert in_new_process(code, ROOT, TEXTMILL_HOME=str(tmp_path)) == "True\n"
 
 
 def test_an_address_of_the_user_is_used_or_refused(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
