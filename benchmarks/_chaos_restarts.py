@@ -144,7 +144,8 @@ def met(
 
     found, ended = whole(home, hold, restart)
     home.give(server)
-    after = json.loads(home.finish(*HELD, str(home.documents), HOLD=str(hold)).splitlines()[-1])
+    home.finish(*HELD, str(home.documents), HOLD=str(hold))
+    after = json.loads((hold / "answer.json").read_text())
     where = f"{server}: "
     if found["digests"] != alone["digests"] or after["digests"] != alone["digests"]:
         wrong.append(where + "other digests")
@@ -179,7 +180,7 @@ def whole(
         output, _ = flow.communicate()
         ended["completed" if flow.returncode == 0 else "failed"] += 1
         if flow.returncode == 0:
-            return dict(json.loads(output.splitlines()[-1])), dict(ended)
+            return dict(json.loads((hold / "answer.json").read_text())), dict(ended)
     raise RuntimeError(f"{ATTEMPTS} flow runs failed, the last with\n{output[-3000:]}")
 
 

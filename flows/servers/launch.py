@@ -65,6 +65,8 @@ def launch(name: str, port: int, stack: Team | None) -> Launch:
         postgres.PostgresError, credentials.CredentialsError: what a team's server needs is not there.
     """
     environment, user, folder = _client_environment(), {}, home.services_path()
+    if name == "prefect":
+        environment |= _key_of_blocks()
     if stack is None:
         return Launch(local_command(name, port), environment, folder)
     if name == "postgres":
@@ -159,6 +161,12 @@ def _client_environment() -> dict[str, str]:
     # MLflow's job runners (for GenAI judges) would be five more processes.
     kept = {name: value for name, value in os.environ.items() if name not in credentials.SERVER_ONLY}
     return {**kept, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def _key_of_blocks() -> dict[str, str]:
+    name = credentials.PREFECT_BLOCKS
+    key = os.environ.get(name) or credentials.read(home.secrets_path()).get(name)
+    return {name: key} if key else {}
 
 
 def _prefect_environment(stack: Team, port: int) -> dict[str, str]:
