@@ -14,9 +14,10 @@ costs a second. FAULT, and how many by default:
     bits       40  a bit flipped in every artifact at once
     memory     20  little address space
     servers     6  Prefect killed in a stage, back before or after its end
-    restarts   99  a restart of PostgreSQL, Prefect, MLflow and S3 in so many stages, that is in each (a team's stack)
     postgres    3  PostgreSQL behind Prefect restarted at once in a stage (where `postgres` is installed)
     dask        4  a worker of a local Dask cluster killed
+    restart-postgres, restart-prefect, restart-mlflow, restart-s3
+               99  a restart of that server of a team's stack in so many stages, that is in each
 
 NaN and loss spikes are tests/lm/test_guard.py; kills under the command line with Prefect and MLflow are
 benchmarks/kill_and_resume.py, MLflow's outage is benchmarks/server_outage.py. After each: the digests of an undisturbed
@@ -32,12 +33,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _chaos_machines as machines
-from benchmarks import _chaos_restarts as restarts
 from benchmarks import _chaos_servers as servers
+from benchmarks._chaos_restarts import restarts
 from tests.chaos.asking import mill_in
 
 FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
@@ -51,9 +53,9 @@ FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "bits": (machines.bits, 40),
     "memory": (machines.memory, 20),
     "servers": (servers.prefect, 6),
-    "restarts": (restarts.restarts, 99),
     "postgres": (servers.postgres, 3),
     "dask": (servers.dask, 4),
+    **{f"restart-{name}": (partial(restarts, server=name), 99) for name in ("postgres", "prefect", "mlflow", "s3")},
 }
 
 
