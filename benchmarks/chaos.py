@@ -40,6 +40,7 @@ from typing import Any
 from benchmarks import _chaos_machines as machines
 from benchmarks import _chaos_servers as servers
 from benchmarks._chaos_restarts import restarts
+from tasks.machine.termination import exit_on_sigterm
 from tests.chaos.asking import mill_in
 
 FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=math.inf, help="for each fault: no further round after them")
     parser.add_argument("--out", type=Path, default=None, help="a JSON file for the figures")
     arguments = parser.parse_args()
+    exit_on_sigterm()  # as `timeout` sends it: servers that were started here are to end
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="textmill-chaos-", dir=_memory()) as folder, mill_in(Path(folder)) as mill:
         for name in arguments.only:
