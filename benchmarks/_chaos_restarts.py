@@ -68,6 +68,7 @@ class TeamHome(ServedHome):
 
     def start_all(self) -> None:
         """PostgreSQL, Prefect and MLflow, unless they run."""
+        self.choose_ports()
         self._python("from flows.servers import services, team; team.choose(None); services.ensure()")
 
     def take(self, server: str) -> None:

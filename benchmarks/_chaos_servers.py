@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -95,7 +94,7 @@ def postgres(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """PostgreSQL from the system's packages behind Prefect's server, which stays; `immediate` is a crash."""
     if (binaries := postgres_binaries()) is None:
         return {"wrong": [], "skipped": "postgres is not installed"}
-    port, data = free_port(), Path("/tmp") / f"textmill-chaos-pg-{uuid.uuid4().hex[:8]}"
+    port, data = moto.free_port(), Path("/tmp") / f"textmill-chaos-pg-{uuid.uuid4().hex[:8]}"
     data.mkdir()
     user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
     if user:
@@ -173,10 +172,3 @@ def dask(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     finally:
         home.down()
     return {"landed": landed, "wrong": wrong}
-
-
-def free_port() -> int:
-    """One that the system offers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from tests.s3 import free_port
+
 ROOT = Path(__file__).parents[2]
 DRIVER = [sys.executable, "-m", "tests.tasks.flow_driver"]
 PATIENCE = 240.0
@@ -37,7 +39,15 @@ class ServedHome:
 
     def ensure(self, *servers: str) -> None:
         """Start what does not answer, and wait for it."""
+        self.choose_ports()
         self._python(ENSURE, *servers)
+
+    def choose_ports(self) -> None:
+        """Those that the system offers: another home that starts now would take the usual ones at the same moment."""
+        ports = self.folder / "services" / "ports.json"
+        if not ports.exists():
+            ports.parent.mkdir(parents=True, exist_ok=True)
+            ports.write_text(json.dumps({server: free_port() for server in ("prefect", "mlflow", "postgres")}))
 
     def down(self) -> None:
         """End all of it."""
