@@ -46,12 +46,13 @@ def held(name: str, build: Callable[..., None], folder: Path) -> Callable[..., N
 
 
 def tracked() -> list[Any]:
-    """Every run that MLflow has, by name: how it ended, and its metrics."""
+    """Every run that MLflow has, in the order of their starts: name, how it ended, and its metrics."""
     assert ship_all(Store(home.store_path()), MlflowClient())
     experiment = MlflowClient().get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
-    runs = MlflowClient().search_runs([experiment.experiment_id], max_results=1000)
-    return sorted([run.info.run_name, run.info.status, sorted(run.data.metrics)] for run in runs)
+    order = ["attributes.start_time ASC"]
+    runs = MlflowClient().search_runs([experiment.experiment_id], max_results=1000, order_by=order)
+    return [[run.info.run_name, run.info.status, sorted(run.data.metrics)] for run in runs]
 
 
 def main() -> None:

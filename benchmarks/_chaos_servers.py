@@ -19,7 +19,7 @@ from benchmarks import _chaos_machines as machines
 from benchmarks._chaos_machines import Figures, Mill
 from tests import s3 as moto
 from tests.chaos.proxy import Proxy, outages
-from tests.chaos.server_faults import DRIVER, ServedHome, left_running, wait_until
+from tests.chaos.server_faults import DRIVER, ServedHome, answered, left_running, wait_until
 
 CLUSTER = [sys.executable, "-m", "tests.tasks.cluster_driver"]
 
@@ -147,7 +147,7 @@ def dask(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     home.ensure("prefect")
     landed = 0
     try:
-        expected = json.loads(home.finish(*CLUSTER, "threads", HOME_OF_STORES=str(root / "t"), COUNT="12"))
+        expected = answered(home.finish(*CLUSTER, "threads", HOME_OF_STORES=str(root / "t"), COUNT="12"))
         for number in range(count):
             if time.monotonic() > machines.UNTIL[0]:
                 break
@@ -165,7 +165,7 @@ def dask(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
             if flow.returncode:
                 wrong.append(output[-500:])
                 continue
-            found = json.loads(output.splitlines()[-1])
+            found = answered(output)
             if found["runners"]["dask"]["digests"] != expected["runners"]["threads"]["digests"]:
                 wrong.append("other digests")
             wrong += [f"left: {child.pid}" for child in children if child.is_running()]

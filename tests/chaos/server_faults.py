@@ -57,8 +57,11 @@ class ServedHome:
         """SIGKILL to a server and its children, as an outage would."""
         record = json.loads((self.folder / "services" / f"{server}.pid").read_text())
         process = psutil.Process(record["pid"])
-        for member in [*process.children(recursive=True), process]:
+        members = [*process.children(recursive=True), process]
+        for member in members:
             member.send_signal(signal.SIGKILL)
+        # until the system's first process has looked: PostgreSQL takes a dead one that is still listed for a live one
+        psutil.wait_procs(members, timeout=PATIENCE)
 
     def start(self, *command: str, **variables: str) -> "subprocess.Popen[str]":
         """A process of this home."""
@@ -76,7 +79,7 @@ class ServedHome:
 
     def reconciled(self) -> dict[str, Any]:
         """What `tests.tasks.flow_driver reconcile` says: dead runs, and the states of all flow runs and tasks."""
-        return dict(json.loads(self.finish(*DRIVER, "reconcile").splitlines()[-1]))
+        return answered(self.finish(*DRIVER, "reconcile"))
 
     def calls(self) -> list[str]:
         """The stage functions that were called so far."""
@@ -85,6 +88,11 @@ class ServedHome:
 
     def _python(self, code: str, *arguments: str) -> None:
         self.finish(sys.executable, "-c", code, *arguments)
+
+
+def answered(output: str) -> dict[str, Any]:
+    """The last JSON object that a process has printed on a line; libraries say things before and after it."""
+    return dict(json.loads([line for line in output.splitlines() if line.startswith("{")][-1]))
 
 
 def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
