@@ -168,7 +168,7 @@ def dask(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
             found = answered(output)
             if found["runners"]["dask"]["digests"] != expected["runners"]["threads"]["digests"]:
                 wrong.append("other digests")
-            wrong += [f"left: {child.pid}" for child in children if child.is_running()]
+            wrong += [f"left: {child.pid}" for child in psutil.wait_procs(children, timeout=30)[1]]
     finally:
         home.down()
     return {"landed": landed, "wrong": wrong}
