@@ -46,13 +46,17 @@ def held(name: str, build: Callable[..., None], folder: Path) -> Callable[..., N
 
 
 def tracked() -> list[Any]:
-    """Every run that MLflow has, in the order of their starts: name, how it ended, and its metrics."""
+    """Every run that MLflow has, in the order of their starts: name, how it ended, and its metrics.
+
+    Without those of the machine, which only a stage has that takes some seconds.
+    """
     assert ship_all(Store(home.store_path()), MlflowClient())
     experiment = MlflowClient().get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     order = ["attributes.start_time ASC"]
     runs = MlflowClient().search_runs([experiment.experiment_id], max_results=1000, order_by=order)
-    return [[run.info.run_name, run.info.status, sorted(run.data.metrics)] for run in runs]
+    own = [sorted(name for name in run.data.metrics if not name.startswith("system/")) for run in runs]
+    return [[run.info.run_name, run.info.status, names] for run, names in zip(runs, own, strict=True)]
 
 
 def main() -> None:
