@@ -4,10 +4,8 @@ import json
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -20,14 +18,14 @@ import psutil
 from benchmarks import _chaos_machines as machines
 from benchmarks._chaos_machines import Figures, Mill
 from tests import s3 as moto
-from tests.chaos.proxy import Proxy
-from tests.chaos.server_faults import DRIVER, ServedHome, left_running, wait_until
+from tests.chaos.proxy import Proxy, outages
+from tests.chaos.server_faults import DRIVER, ServedHome, answered, left_running, wait_until
 
 CLUSTER = [sys.executable, "-m", "tests.tasks.cluster_driver"]
 
 
 def s3(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
-    """moto over HTTP behind a proxy of which a tenth of the connections suffer, and that goes away for a second."""
+    """moto over HTTP behind a proxy of which a tenth of the connections suffer, and that goes away again and again."""
     figures, draw = Figures(mill, root), random.Random(seed)
     suffered = 0
     with moto.served() as port:
@@ -35,31 +33,16 @@ def s3(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
             proxy = Proxy(port, draw.randrange(2**31), 0.1)
             bucket = f"chaos-{uuid.uuid4().hex}"
             well, ill = moto.environment(port), moto.environment(proxy.port)
-            make_bucket(bucket, port)
-            outage = threading.Timer(draw.uniform(0.2, 1.5), outage_of, (proxy, draw.uniform(0.3, 1.0)))
-            outage.start()
+            moto.make_bucket(bucket, port)
             home = root / f"home-{number}"
-            answer = mill(home, scope="chain", store=f"s3://{bucket}/t", faults={"environment": ill})
+            with outages(proxy, draw):
+                answer = mill(home, scope="chain", store=f"s3://{bucket}/t", faults={"environment": ill})
             figures.note(answer, "chain", ("ObjectError: cannot", "StoreError: "))
-            outage.join()
             proxy.close()
             suffered += proxy.suffered
             figures.last(home, "chain", store=f"s3://{bucket}/t", faults={"environment": well})
             figures.last(root / f"other-{number}", "chain", store=f"s3://{bucket}/t", faults={"environment": well})
     return figures.all(connections_that_suffered=suffered)
-
-
-def outage_of(proxy: Proxy, seconds: float) -> None:
-    """Refuse and cut everything for so long."""
-    proxy.down.set()
-    time.sleep(seconds)
-    proxy.down.clear()
-
-
-def make_bucket(name: str, port: int) -> None:
-    """An empty one."""
-    code = f"import s3fs; s3fs.S3FileSystem().mkdir({name!r})"
-    subprocess.run([sys.executable, "-c", code], env=os.environ | moto.environment(port), check=True)
 
 
 def prefect(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
@@ -68,12 +51,12 @@ def prefect(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     (root / "home").mkdir()
     home.ensure("prefect")
     try:
-        return outages(home, seed, count, lambda: home.kill("prefect"), lambda: home.ensure("prefect"))
+        return killed_servers(home, seed, count, lambda: home.kill("prefect"), lambda: home.ensure("prefect"))
     finally:
         home.down()
 
 
-def outages(
+def killed_servers(
     home: ServedHome, seed: int, count: int, take: Callable[[], None], give: Callable[[], None]
 ) -> dict[str, Any]:
     """A flow of two stages each time; the same flow after it must end well and build nothing twice."""
@@ -111,7 +94,7 @@ def postgres(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """PostgreSQL from the system's packages behind Prefect's server, which stays; `immediate` is a crash."""
     if (binaries := postgres_binaries()) is None:
         return {"wrong": [], "skipped": "postgres is not installed"}
-    port, data = free_port(), Path("/tmp") / f"textmill-chaos-pg-{uuid.uuid4().hex[:8]}"
+    port, data = moto.free_port(), Path("/tmp") / f"textmill-chaos-pg-{uuid.uuid4().hex[:8]}"
     data.mkdir()
     user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
     if user:
@@ -141,7 +124,7 @@ def postgres(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
             run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
             start()
 
-        return outages(home, seed, count, restart, lambda: None)
+        return killed_servers(home, seed, count, restart, lambda: None)
     finally:
         home.down()
         with suppress(subprocess.CalledProcessError):
@@ -164,7 +147,7 @@ def dask(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     home.ensure("prefect")
     landed = 0
     try:
-        expected = json.loads(home.finish(*CLUSTER, "threads", HOME_OF_STORES=str(root / "t"), COUNT="12"))
+        expected = answered(home.finish(*CLUSTER, "threads", HOME_OF_STORES=str(root / "t"), COUNT="12"))
         for number in range(count):
             if time.monotonic() > machines.UNTIL[0]:
                 break
@@ -182,17 +165,10 @@ def dask(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
             if flow.returncode:
                 wrong.append(output[-500:])
                 continue
-            found = json.loads(output.splitlines()[-1])
+            found = answered(output)
             if found["runners"]["dask"]["digests"] != expected["runners"]["threads"]["digests"]:
                 wrong.append("other digests")
-            wrong += [f"left: {child.pid}" for child in children if child.is_running()]
+            wrong += [f"left: {child.pid}" for child in psutil.wait_procs(children, timeout=30)[1]]
     finally:
         home.down()
     return {"landed": landed, "wrong": wrong}
-
-
-def free_port() -> int:
-    """One that the system offers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,6 +16,8 @@ costs a second. FAULT, and how many by default:
     servers     6  Prefect killed in a stage, back before or after its end
     postgres    3  PostgreSQL behind Prefect restarted at once in a stage (where `postgres` is installed)
     dask        4  a worker of a local Dask cluster killed
+    restart-postgres, restart-prefect, restart-mlflow, restart-s3
+               99  a restart of that server of a team's stack in so many stages, that is in each
 
 NaN and loss spikes are tests/lm/test_guard.py; kills under the command line with Prefect and MLflow are
 benchmarks/kill_and_resume.py, MLflow's outage is benchmarks/server_outage.py. After each: the digests of an undisturbed
@@ -31,11 +33,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _chaos_machines as machines
 from benchmarks import _chaos_servers as servers
+from benchmarks._chaos_restarts import restarts
+from tasks.machine.termination import exit_on_sigterm
 from tests.chaos.asking import mill_in
 
 FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
@@ -51,6 +56,7 @@ FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "servers": (servers.prefect, 6),
     "postgres": (servers.postgres, 3),
     "dask": (servers.dask, 4),
+    **{f"restart-{name}": (partial(restarts, server=name), 99) for name in ("postgres", "prefect", "mlflow", "s3")},
 }
 
 
@@ -63,6 +69,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=math.inf, help="for each fault: no further round after them")
     parser.add_argument("--out", type=Path, default=None, help="a JSON file for the figures")
     arguments = parser.parse_args()
+    exit_on_sigterm()  # as `timeout` sends it: servers that were started here are to end
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="textmill-chaos-", dir=_memory()) as folder, mill_in(Path(folder)) as mill:
         for name in arguments.only:

@@ -13,8 +13,8 @@ from tasks.exam import Content, ExamRequest, exam, read_exam
 from tasks.exams.config import AnyExam
 from tasks.running.progress import Display
 from tasks.running.run import Plan, Resources, Run, current_run, pipeline_run, use_run
+from tasks.running.secret_blocks import open_store_with
 from tasks.storage.files import read_json
-from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store
 
 NEEDS_TRAINING = ("memorised", "contamination")
@@ -31,7 +31,7 @@ def evaluate(
     Raises:
         ConfigError: no such model, labelled set or file, or an exam that the model cannot sit.
     """
-    place = store or open_store(resources.store)
+    place = store or open_store_with(resources)
     known = asked_before(place, resources, model, exams)
     if known is not None:
         return _answered(known[0], known[1:], [True] * len(exams))

@@ -12,9 +12,9 @@ from tasks.labelled_checks import Refused
 from tasks.labelled_set import FINDINGS, PAGE, labelled_set
 from tasks.running.progress import Display
 from tasks.running.run import Run, current_run, use_run
+from tasks.running.secret_blocks import open_store_with
 from tasks.stage import STAGES
 from tasks.storage.files import read_json
-from tasks.storage.shared import open_store
 from tasks.store import Artifact
 
 
@@ -71,7 +71,7 @@ def check_task(config: TaskConfig, quiet: bool) -> dict[str, Any]:
     Raises:
         ConfigError: as `build_task`.
     """
-    run = Run(open_store(config.resources.store), config.resources.resolved(), Display(quiet=quiet))
+    run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
     with use_run(run):
         made = build_task(config)
     page = made.file(PAGE)

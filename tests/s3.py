@@ -1,5 +1,6 @@
 """An S3 server of its own: moto's, over HTTP."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -51,3 +52,9 @@ def environment(port: int, host: str = LOOPBACK, key: str = KEY, secret: str = S
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+def make_bucket(name: str, port: int) -> None:
+    """An empty one, made by a process of its own: s3fs keeps what it once knew of the environment."""
+    code = f"import s3fs; s3fs.S3FileSystem().mkdir({name!r})"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | environment(port), check=True)

@@ -36,10 +36,17 @@ def up(
 @app.command()
 def down() -> None:
     """Stop what `up` or `run` started, and nothing else."""
+    from flows.servers.processes import STOP_TIMEOUT
     from flows.servers.services import down as stop_all
+    from flows.servers.services import log_file
 
-    stopped = stop_all()
-    out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    ended = stop_all()
+    out.print(f"stopped: {', '.join(ended)}" if ended else "nothing was running")
+    for name in (name for name, how in ended.items() if how == "killed"):
+        err.print(
+            f"[yellow]warning:[/] {name}, or what it had started, did not end within {STOP_TIMEOUT:.0f} s and was "
+            f"killed; its log: {log_file(name)}"
+        )
 
 
 @app.command()

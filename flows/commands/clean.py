@@ -26,10 +26,10 @@ from tasks.profile import PROFILE
 from tasks.report import PAGE, ReportConfig, report
 from tasks.running.progress import Display
 from tasks.running.run import Run, use_run
+from tasks.running.secret_blocks import open_store_with
 from tasks.running.tables import database, score_tables
 from tasks.storage.exports import note_export
 from tasks.storage.files import file_sha256
-from tasks.storage.shared import open_store
 from tasks.store import Artifact, StoreError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
     """
     out = out.resolve()
     require_ours(out)
-    run = Run(open_store(config.resources.store), config.resources.resolved(), Display(quiet=quiet))
+    run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
     with use_run(run):
         made = curate(config)
         page = report(ReportConfig(name=config.name), **vars(made))

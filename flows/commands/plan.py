@@ -5,7 +5,7 @@ from typing import Any
 from flows.config.pipeline import PipelineConfig
 from tasks.running.progress import Display
 from tasks.running.run import Plan, Run, use_run
-from tasks.storage.shared import open_store
+from tasks.running.secret_blocks import open_store_with
 
 
 def plan_pipeline(config: PipelineConfig) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def plan_pipeline(config: PipelineConfig) -> dict[str, Any]:
     from flows.pipeline import build_all
 
     plan = Plan()
-    run = Run(open_store(config.resources.store), config.resources.resolved(), Display(quiet=True), plan=plan)
+    run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=True), plan=plan)
     with use_run(run):
         build_all(config)
     building = [step for step in plan.steps if step["state"] == "build"]

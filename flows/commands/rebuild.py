@@ -18,9 +18,9 @@ from tasks.lineage.recipe import Step, recipe
 from tasks.machine import home
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
+from tasks.running.secret_blocks import open_store_with
 from tasks.stage import library_versions
 from tasks.storage.files import read_json, write_json
-from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store
 
 RESULT = "rebuild.json"
@@ -45,7 +45,7 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
         StoreError: no such artifact, or part of its lineage was collected or is of an earlier version.
         ConfigError: a stage refuses its input, or documents of the lineage are to be forgotten.
     """
-    store = open_store(resources.store)
+    store = open_store_with(resources)
     artifact = store.resolve(name)
     steps = recipe(store, artifact)
     _refuse_forgotten(store, steps)

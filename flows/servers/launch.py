@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import zlib
@@ -22,6 +23,13 @@ LOCAL_POOL = "textmill"
 """The work pool of the local stack, which prefect.yaml names."""
 
 
+_HEED_SIGINT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""A Prefect worker that is asked to end by SIGTERM sends itself SIGINT. Whoever is started in the background of a
+script (`textmill up &`) ignores that, and so would all whom it starts: such a worker stays until it is killed."""
+
+
 @dataclass(frozen=True)
 class Launch:
     """One process to start."""
@@ -36,8 +44,10 @@ class Launch:
 
     def start(self, log: Any) -> "subprocess.Popen[bytes]":
         """Start it in a session of its own, so that it outlives this process and its terminal."""
+        # PostgreSQL, who is another user, sets all its signals itself
+        deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN and not self.user
         return subprocess.Popen(
-            self.command,
+            [sys.executable, "-c", _HEED_SIGINT, *self.command] if deaf else self.command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -55,6 +65,8 @@ def launch(name: str, port: int, stack: Team | None) -> Launch:
         postgres.PostgresError, credentials.CredentialsError: what a team's server needs is not there.
     """
     environment, user, folder = _client_environment(), {}, home.services_path()
+    if name == "prefect":
+        environment |= _key_of_blocks()
     if stack is None:
         return Launch(local_command(name, port), environment, folder)
     if name == "postgres":
@@ -103,6 +115,7 @@ def become(name: str) -> NoReturn:
         os.setgroups(list(found.user["extra_groups"]))
         os.setgid(found.user["group"])
         os.setuid(found.user["user"])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # for the reason of _HEED_SIGINT
     os.execve(found.command[0], found.command, dict(found.environment))
 
 
@@ -148,6 +161,12 @@ def _client_environment() -> dict[str, str]:
     # MLflow's job runners (for GenAI judges) would be five more processes.
     kept = {name: value for name, value in os.environ.items() if name not in credentials.SERVER_ONLY}
     return {**kept, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def _key_of_blocks() -> dict[str, str]:
+    name = credentials.PREFECT_BLOCKS
+    key = os.environ.get(name) or credentials.read(home.secrets_path()).get(name)
+    return {name: key} if key else {}
 
 
 def _prefect_environment(stack: Team, port: int) -> dict[str, str]:

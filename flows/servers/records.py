@@ -14,10 +14,15 @@ class ServiceError(RuntimeError):
 
 
 def recorded() -> list[str]:
-    """All with a pid file, in the order of ending: workers, whose flow runs still report to the servers, at first."""
-    order = {"mlflow": 1, "prefect": 2, "postgres": 3}
+    """All with a pid file, in the order of ending."""
     found = (path.stem for path in home.services_path().glob("*.pid"))
-    return sorted(found, key=lambda name: (order.get(name, 0), name))
+    return sorted(found, key=lambda name: (rank(name), name))
+
+
+def rank(service: str) -> int:
+    """When a service is ended: workers at first, whose flow runs still report to the servers; these before their
+    database."""
+    return {"mlflow": 1, "prefect": 1, "postgres": 2}.get(service, 0)
 
 
 def _pid_file(name: str) -> Path:

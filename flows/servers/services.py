@@ -26,9 +26,9 @@ import psutil
 from flows.config.addresses import without_user
 from flows.servers import access, postgres
 from flows.servers.launch import LOCAL_POOL, fingerprint, launch
-from flows.servers.processes import Record, end_tree, listens, tree_rss
+from flows.servers.processes import Ended, Record, end_trees, listens, tree_rss
 from flows.servers.records import ServiceError as ServiceError
-from flows.servers.records import read_record, recorded, remove_record, write_record
+from flows.servers.records import rank, read_record, recorded, remove_record, write_record
 from flows.servers.team import SERVERS as _URL_VARIABLE
 from flows.servers.team import read_team
 from tasks.machine import home
@@ -78,25 +78,37 @@ def ensure_database(timeout: float = START_TIMEOUT) -> None:
     postgres.create_databases(url("postgres"))
 
 
-def down(*services: str) -> list[str]:
-    """End every service that this home has started (or those named), and its children. Returns the names of those
-    ended."""
-    ended = []
+def down(*services: str) -> dict[str, Ended]:
+    """End every service that this home has started (or those named), and its children: all workers at once, whose flow
+    runs still report to the servers, then these, then PostgreSQL. Each of the three takes `END_SECONDS` at most.
+
+    Returns:
+        Those that ran: whether each ended when it was asked or had to be killed.
+
+    Raises:
+        ServiceError: a process stays even so; its pid file is kept.
+    """
+    ended: dict[str, Ended] = {}
     with _start_lock():
+        ranks: dict[int, list[str]] = {}
         for name in services or recorded():
-            record = read_record(name)
-            process = record.process() if record else None
-            if process is not None:
-                _end(name, process)
-                ended.append(name)
-            remove_record(name)
+            ranks.setdefault(rank(name), []).append(name)
+        for _, names in sorted(ranks.items()):
+            records = {name: read_record(name) for name in names}
+            processes = {name: record.process() for name, record in records.items() if record}
+            running = [(name, process) for name, process in processes.items() if process is not None]
+            ended |= _end(running)
+            for name in names:
+                if ended.get(name) != "stays":
+                    remove_record(name)
+    _check_gone(ended)
     return ended
 
 
-def end_others() -> list[str]:
+def end_others() -> dict[str, Ended]:
     """End what an earlier `up` of this home started and its stack does not have now: a pool's worker, or all."""
     others = [name for name in recorded() if name not in names()]
-    return down(*others) if others else []
+    return down(*others) if others else {}
 
 
 def names() -> tuple[str, ...]:
@@ -193,13 +205,24 @@ def _start_if_needed(name: str) -> None:
             if _in_place(name, record):  # another process was faster; its address may be another
                 _use_url(name, record.url)
                 return
-            _end(name, process)
+            _check_gone(_end([(name, process)]))
         _start(name)
 
 
-def _end(name: str, process: psutil.Process) -> None:
+def _end(running: list[tuple[str, psutil.Process]]) -> dict[str, Ended]:
     # to PostgreSQL SIGTERM means: wait until the last client has left
-    end_tree(process, signal.SIGINT if name == "postgres" else signal.SIGTERM)
+    signals = [signal.SIGINT if name == "postgres" else signal.SIGTERM for name, _ in running]
+    how = end_trees(list(zip([process for _, process in running], signals, strict=True)))
+    return dict(zip([name for name, _ in running], how, strict=True))
+
+
+def _check_gone(ended: dict[str, Ended]) -> None:
+    stay = [name for name, how in ended.items() if how == "stays"]
+    if stay:
+        raise ServiceError(
+            f"{', '.join(stay)} did not end upon SIGKILL either: it waits in the kernel, for a disk or a network file "
+            "system (`ps -o stat,wchan:30,cmd`), and ends when that answers"
+        )
 
 
 def _in_place(name: str, record: Record) -> bool:

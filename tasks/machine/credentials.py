@@ -20,7 +20,10 @@ MLFLOW_USER, MLFLOW_PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASS
 MLFLOW_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"
 POSTGRES = "PGPASSWORD"
 
-SERVER_ONLY = frozenset({PREFECT_SERVER, MLFLOW_KEY, POSTGRES})
+PREFECT_BLOCKS = "PREFECT_SERVER_ENCRYPTION_KEY"
+"""With what Prefect encrypts its blocks; where nobody sets it, a key of its own in the same database."""
+
+SERVER_ONLY = frozenset({PREFECT_SERVER, PREFECT_BLOCKS, MLFLOW_KEY, POSTGRES})
 """What no client, worker or flow run needs, and so none is given."""
 
 _LINE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")

@@ -1,9 +1,23 @@
 """What a machine gives to a run. Nothing of it changes a result."""
 
 import os
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a variable: capitals, digits and _, such as HF_TOKEN")
+    if name.startswith("PREFECT_"):
+        raise ValueError(f"{name} is needed before Prefect can be asked: set it in the environment")
+    return name
+
+
+VariableName = Annotated[str, AfterValidator(_variable)]
 
 
 class Resources(BaseModel):
@@ -27,7 +41,12 @@ class Resources(BaseModel):
     store: str | None = Field(
         default=None,
         description="A store shared by several machines, as an fsspec URL such as s3://bucket/prefix: the local store "
-        "is then its cache. null: what TEXTMILL_STORE says. Credentials come from the environment only.",
+        "is then its cache. null: what TEXTMILL_STORE says. Credentials come from the environment, or from `secrets`.",
+    )
+    secrets: dict[VariableName, str] = Field(
+        default={},
+        description="Variables of the environment that the run gets from Prefect, each from the Secret block named: "
+        "`AWS_SECRET_ACCESS_KEY: mill-store`. What the environment has already stays. Values are never written down.",
     )
     threads: int = Field(
         default=0,

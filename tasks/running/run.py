@@ -29,6 +29,7 @@ from tasks.running.cost import run_cost
 from tasks.running.heartbeat import beat, beating, is_alive, read_run, touch
 from tasks.running.journal import Journal, note_stage, read_notes
 from tasks.running.progress import Display
+from tasks.running.secret_blocks import take_secrets
 from tasks.storage.disk import room_on_disk
 from tasks.storage.files import canonical_json, write_json
 from tasks.storage.shared import open_store
@@ -185,6 +186,7 @@ def pipeline_run(
         flow_run_id: the Prefect flow run, when there is one.
         follow: whether MLflow is told while it runs.
     """
+    take_secrets(resources.secrets)
     store = store or open_store(resources.store)
     identity = hashlib.sha256(canonical_json([flow, config])).hexdigest()[:16]
     with store.lock(f"run-{identity}"):  # two processes must not take over the same dead run

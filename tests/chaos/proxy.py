@@ -4,7 +4,8 @@ import random
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 
 class Proxy:
@@ -15,6 +16,7 @@ class Proxy:
         self.down = threading.Event()
         self.suffered = 0
         self._draw, self._lock = random.Random(seed), threading.Lock()
+        self._open: set[socket.socket] = set()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -22,6 +24,14 @@ class Proxy:
     def close(self) -> None:
         """Listen no longer."""
         self._socket.close()
+
+    def go_away(self) -> None:
+        """Refuse all from now on, and cut what is connected, idle or not, as a server does that ends."""
+        self.down.set()
+        with self._lock:
+            for end in self._open:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -42,10 +52,14 @@ class Proxy:
         if late:
             time.sleep(0.3)
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.target)) as server:
+            with self._lock:
+                self._open |= {client, server}
             back = threading.Thread(target=self._copy, args=(server, client, None), daemon=True)
             back.start()
             self._copy(client, server, cut)
             back.join(timeout=30)
+            with self._lock:
+                self._open -= {client, server}
         client.close()
 
     def _copy(self, source: socket.socket, sink: socket.socket, cut: int | None) -> None:
@@ -61,3 +75,26 @@ class Proxy:
                 sink.sendall(data)
                 sent += len(data)
             sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def outages(proxy: Proxy, draw: random.Random) -> Iterator[None]:
+    """Within the block all is refused and cut for up to a second, again and again, with up to a second between."""
+    over = threading.Event()
+    plan = [(draw.uniform(0.1, 1.0), draw.uniform(0.2, 1.0)) for _ in range(1000)]
+
+    def run() -> None:
+        for well, away in plan:
+            if over.wait(well):
+                return
+            proxy.go_away()
+            over.wait(away)
+            proxy.down.clear()
+
+    thread = threading.Thread(target=run, daemon=True, name="outages")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

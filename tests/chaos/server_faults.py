@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from tests.s3 import free_port
+
 ROOT = Path(__file__).parents[2]
 DRIVER = [sys.executable, "-m", "tests.tasks.flow_driver"]
 PATIENCE = 240.0
@@ -37,7 +39,15 @@ class ServedHome:
 
     def ensure(self, *servers: str) -> None:
         """Start what does not answer, and wait for it."""
+        self.choose_ports()
         self._python(ENSURE, *servers)
+
+    def choose_ports(self) -> None:
+        """Those that the system offers: another home that starts now would take the usual ones at the same moment."""
+        ports = self.folder / "services" / "ports.json"
+        if not ports.exists():
+            ports.parent.mkdir(parents=True, exist_ok=True)
+            ports.write_text(json.dumps({server: free_port() for server in ("prefect", "mlflow", "postgres")}))
 
     def down(self) -> None:
         """End all of it."""
@@ -47,8 +57,11 @@ class ServedHome:
         """SIGKILL to a server and its children, as an outage would."""
         record = json.loads((self.folder / "services" / f"{server}.pid").read_text())
         process = psutil.Process(record["pid"])
-        for member in [*process.children(recursive=True), process]:
+        members = [*process.children(recursive=True), process]
+        for member in members:
             member.send_signal(signal.SIGKILL)
+        # until the system's first process has looked: PostgreSQL takes a dead one that is still listed for a live one
+        psutil.wait_procs(members, timeout=PATIENCE)
 
     def start(self, *command: str, **variables: str) -> "subprocess.Popen[str]":
         """A process of this home."""
@@ -66,7 +79,7 @@ class ServedHome:
 
     def reconciled(self) -> dict[str, Any]:
         """What `tests.tasks.flow_driver reconcile` says: dead runs, and the states of all flow runs and tasks."""
-        return dict(json.loads(self.finish(*DRIVER, "reconcile").splitlines()[-1]))
+        return answered(self.finish(*DRIVER, "reconcile"))
 
     def calls(self) -> list[str]:
         """The stage functions that were called so far."""
@@ -75,6 +88,11 @@ class ServedHome:
 
     def _python(self, code: str, *arguments: str) -> None:
         self.finish(sys.executable, "-c", code, *arguments)
+
+
+def answered(output: str) -> dict[str, Any]:
+    """The last JSON object that a process has printed on a line; libraries say things before and after it."""
+    return dict(json.loads([line for line in output.splitlines() if line.startswith("{")][-1]))
 
 
 def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:

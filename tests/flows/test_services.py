@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.cli.team import down as stop
 from flows.servers import services
 from flows.servers.processes import Record, end_tree, listens, tree
 from tasks.machine import home
@@ -59,6 +60,14 @@ def in_new_process(code: str, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
+def runs(pid: int) -> bool:
+    """Not if it is dead and only its parent, of an orphan the system's first process, has not looked yet."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 UP = "import json; from flows.servers import deploy; print(json.dumps(deploy.up()))"
 DOWN = "import json; from flows.servers import services; print(json.dumps(services.down()))"
 RUN_TINY = """
@@ -96,7 +105,8 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
         assert all(found["rss_bytes"] < 3 << 30 for found in first.values())
 
         shutil.move(checkout, moved)
-        again = json.loads(in_new_process(UP, moved, **variables))
+        ignores = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # as in the background of a script
+        again = json.loads(in_new_process(ignores + UP, moved, **variables))
         assert [again[name]["pid"] for name in services.SERVERS] == [first[name]["pid"] for name in services.SERVERS]
         assert again["worker"]["pid"] != first["worker"]["pid"]  # it had the old checkout
         printed = in_new_process(RUN_TINY.replace("ANSWER", repr(str(answer))), moved, **variables)
@@ -104,9 +114,9 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
         assert answer.read_text() == str(moved)
     finally:
         ended = json.loads(in_new_process(DOWN, tmp_path, **variables))
-    assert sorted(ended) == sorted(services.SERVICES)
+    assert ended == dict.fromkeys(["worker", "mlflow", "prefect"], "ended")
     assert not list((tmp_path / "home" / "services").glob("*.pid"))
-    assert not [found for found in again.values() if psutil.pid_exists(found["pid"])]
+    assert not [found for found in again.values() if runs(found["pid"])]
 
 
 @pytest.fixture
@@ -136,7 +146,7 @@ def write_record(name: str, record: Record) -> Path:
 def test_a_reused_pid_is_never_ended(own_home: Path, sleeper: psutil.Process) -> None:
     file = write_record("mlflow", Record(sleeper.pid, sleeper.create_time() - 60, "", str(own_home), ""))
     assert services.status()["mlflow"]["state"] == "stopped"
-    assert services.down() == []
+    assert services.down() == {}
     assert sleeper.is_running()
     assert not file.exists()
 
@@ -147,7 +157,7 @@ def test_a_copied_home_leaves_the_original_alone(
     write_record("mlflow", Record(sleeper.pid, sleeper.create_time(), "", str(own_home), ""))
     copy = shutil.copytree(own_home, own_home.parent / f"{own_home.name}-copy")
     monkeypatch.setenv("TEXTMILL_HOME", str(copy))
-    assert services.down() == []
+    assert services.down() == {}
     assert sleeper.is_running()
 
 
@@ -158,21 +168,86 @@ def test_down_ends_what_was_started_with_its_children(own_home: Path) -> None:
         assert parent.poll() is None
     members = tree(parent)
     write_record("worker", Record(parent.pid, parent.create_time(), "", str(own_home), ""))
-    assert services.down() == ["worker"]
-    assert services.down() == []
+    assert services.down() == {"worker": "ended"}
+    assert services.down() == {}
     assert len(members) == 2
     assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in members)
 
 
-def test_a_stubborn_process_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.servers.processes.STOP_TIMEOUT", 0.2)
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(100)"
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    with child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        end_tree(psutil.Process(child.pid))
-        assert not psutil.pid_exists(child.pid)
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(100)"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STOP_TIMEOUT", "LAST_WAIT"):
+        monkeypatch.setattr(f"flows.servers.processes.{name}", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stubborn_service_is_killed_and_down_says_so(own_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    children = [subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE) for _ in range(2)]
+    with children[0], children[1]:
+        for number, child in enumerate(children, start=1):
+            assert child.stdout is not None
+            child.stdout.readline()
+            record = Record(child.pid, psutil.Process(child.pid).create_time(), "", str(own_home), "")
+            write_record(f"worker-gpu-{number}", record)
+        stop()
+        assert not any(psutil.pid_exists(child.pid) for child in children)
+    said = capsys.readouterr()
+    assert said.out == "stopped: worker-gpu-1, worker-gpu-2\n"
+    words = " ".join(said.err.split())
+    assert "warning: worker-gpu-2, or what it had started, did not end within 0 s and was killed; its log: " in words
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_a_service_starts_while_it_ends_is_ended_with_it(tmp_path: Path) -> None:
+    """A worker may take up one more flow run at the moment at which it is asked to go."""
+    note = tmp_path / "pid"
+    code = f"""
+        import pathlib, signal, subprocess, sys, time
+        def end(*_):
+            late = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+            pathlib.Path({str(note)!r}).write_text(str(late.pid))
+            sys.exit()
+        signal.signal(signal.SIGTERM, end)
+        print(1, flush=True)
+        time.sleep(100)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as service:
+        assert service.stdout is not None
+        service.stdout.readline()
+        assert end_tree(psutil.Process(service.pid)) == "killed"  # the late one was not asked
+    late = int(note.read_text())
+    assert not runs(late)
+
+
+def test_a_service_is_not_waited_for_until_its_parent_has_looked() -> None:
+    """Its dead entry stays in the process table for as long as who ran `up` lives and does not ask."""
+    code = """
+        import subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], start_new_session=True)
+        print(child.pid, flush=True)
+        time.sleep(100)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        service = psutil.Process(int(parent.stdout.readline()))
+        assert end_tree(service) == "ended"
+        assert service.status() == psutil.STATUS_ZOMBIE
+        parent.kill()
+
+
+def test_a_service_that_the_kernel_keeps_is_no_end(
+    own_home: Path, sleeper: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_record("worker", Record(sleeper.pid, sleeper.create_time(), "", str(own_home), ""))
+    monkeypatch.setattr(services, "end_trees", lambda processes: ["stays"] * len(processes))
+    with pytest.raises(services.ServiceError, match="worker did not end upon SIGKILL either: it waits in the kernel"):
+        services.down()
+    assert file.exists()
 
 
 def test_a_service_that_ends_at_once_shows_its_log(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +255,21 @@ def test_a_service_that_ends_at_once_shows_its_log(own_home: Path, monkeypatch: 
     monkeypatch.setattr("flows.servers.launch.local_command", lambda name, port: command)
     with pytest.raises(services.ServiceError, match=r"mlflow service has ended; .*(\n.*)*no such database"):
         services.ensure("mlflow")
+
+
+@pytest.mark.parametrize("call", ['launch.launch("worker", 0, None).start(1).wait()', 'launch.become("worker")'])
+def test_a_service_that_a_script_starts_in_its_background_heeds_sigint(call: str, tmp_path: Path) -> None:
+    """With it Prefect's worker ends itself when it is asked to by SIGTERM; `sh` has it ignored by what ends in `&`."""
+    code = f"""
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        from flows.servers import launch
+        said = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+        launch.local_command = lambda name, port: [sys.executable, "-c", said]
+        launch.home.services_path().mkdir(parents=True)
+        {call}
+    """
+    assert in_new_process(code, ROOT, TEXTMILL_HOME=str(tmp_path)) == "True\n"
 
 
 def test_an_address_of_the_user_is_used_or_refused(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

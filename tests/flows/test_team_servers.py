@@ -21,6 +21,7 @@ from flows.config.pipeline import load_config
 from flows.servers.processes import end_tree
 from tasks.machine import credentials
 from tests.flows.team_machines import Machine, introduce, three_machines
+from tests.flows.test_services import runs
 
 pytest.importorskip("psycopg2")
 pytest.importorskip("flask_wtf")
@@ -91,7 +92,7 @@ def test_a_team_works_is_guarded_and_is_restored(tmp_path: Path) -> None:
         what_is_lost_comes_back(server, tmp_path)
         pids = [found["pid"] for found in up(server).values() if found["pid"]]
         server.textmill("down")
-        assert not [pid for pid in pids if psutil.pid_exists(pid)]
+        assert not [pid for pid in pids if runs(pid)]
         assert not list((server.home / "services").glob("*.pid"))
 
 

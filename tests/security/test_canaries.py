@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,7 @@ from flows.config.loading import ConfigError, parse
 from flows.config.pipeline import PipelineConfig
 from flows.servers import services
 from flows.servers.launch import launch
-from tasks.machine import home
+from tasks.machine import credentials, home
 from tasks.pii import KEY_VARIABLE
 from tasks.running.journal import JOURNAL
 from tasks.storage.objects import ObjectError, Objects
@@ -65,6 +66,25 @@ def test_no_secret_is_in_the_command_of_a_service(
     """Everyone on a machine can read the commands of all processes."""
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
     assert CANARY not in " ".join(launch(service, 4200, None).command)
+
+
+def test_the_key_of_blocks_is_given_to_the_prefect_server_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has it and the database, or a dump, can read every block."""
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    key = credentials.PREFECT_BLOCKS
+    assert key not in launch("prefect", 4200, None).environment  # Prefect makes one up
+    monkeypatch.setenv(key, CANARY)
+    given = {name: launch(name, 4200, None).environment.get(key) for name in ("prefect", "mlflow", "worker")}
+    assert given == {"prefect": CANARY, "mlflow": None, "worker": None}
+    monkeypatch.delenv(key)
+    home.services_path().mkdir()
+    home.secrets_path().touch(mode=0o600)
+    home.secrets_path().write_text(f"{key}={CANARY}\n")
+    assert launch("prefect", 4200, None).environment[key] == CANARY
+    home.configure_environment()
+    assert key not in os.environ
 
 
 def test_no_password_of_an_address_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
