@@ -21,7 +21,8 @@ from tests.lm.chat_cases import backbone_folder, chats
 PAGE = Path(__file__).parents[2] / "docs/howto/instruct.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-COMMANDS = [line for kind, block in BLOCKS if not kind for line in block.splitlines() if line.startswith("textmill")]
+LINES = [line for kind, block in BLOCKS if not kind for line in block.replace("\\\n", "").splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("textmill")]
 SETTINGS = re.findall(r"`(--set [^`]*)`", TEXT)
 
 
