@@ -233,6 +233,7 @@ def test_what_cannot_be_shared_is_refused_when_it_is_read(model: str, overrides:
     assert message in str(error.value)
 
 
+@pytest.mark.heavy
 def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):

@@ -279,6 +279,7 @@ def test_the_command_hands_on_what_it_was_told(monkeypatch: pytest.MonkeyPatch) 
     assert settings == load_scaling(Path(path), {"resamples": "50"}).smoke()
 
 
+@pytest.mark.heavy
 def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
     with use_run(in_store(tmp_path)):

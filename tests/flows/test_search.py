@@ -60,6 +60,7 @@ def states(run: Run, stage: str) -> list[str]:
     return [record.state for record in run.records if record.stage == stage]
 
 
+@pytest.mark.heavy
 def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not(named: dict[str, str], tmp_path: Path) -> None:
     """Killed in the middle of the third of four runs, each of which looks at dev three times; all ends the same."""
     config = searching(named, GRID)

@@ -22,6 +22,7 @@ PIPELINES = sorted(
 MODELS = sorted(path for path in (CONFIGS / "models").glob("*.yaml") if path.name != "base.yaml")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 def test_it_runs_to_the_report(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))

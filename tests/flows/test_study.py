@@ -208,6 +208,7 @@ with use_run(Run(Store(root / "store"), Resources(workers=1, threads=1), Display
 """
 
 
+@pytest.mark.heavy
 def test_a_killed_study_goes_on_and_ends_alike(task: Path, gpt: Path, tmp_path: Path) -> None:
     asked = config(task, gpt, labels=[8])
     given = [asked.model_dump_json(), str(tmp_path / "killed")]
