@@ -15,7 +15,8 @@ from pathlib import Path
 
 from data_quality.config import IngestConfig
 from data_quality.hashing import sha256_stream
-from data_quality.ingest import ingest_piece, list_pieces
+from data_quality.ingest import ingest_piece
+from data_quality.pieces import list_pieces
 from data_quality.sources.ranges import cut_file
 
 FORMATS = {

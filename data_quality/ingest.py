@@ -1,14 +1,7 @@
-"""Ingest: any source in, document shards out.
+"""Ingest: a piece of any source in, document shards out."""
 
-Sources are resolved to files, files are fingerprinted by content and grouped into pieces, and a piece is a pure
-function of its content: it is ingested once and reused in every corpus that holds it.
-"""
-
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +14,20 @@ from data_quality.config import (
     EpubSource,
     HtmlSource,
     HuggingFaceSource,
-    IngestConfig,
     JsonlSource,
     MailSource,
     MediaWikiSource,
     ParquetSource,
     PdfSource,
     PythonDocsSource,
-    ShardConfig,
     SourceConfig,
-    StrictModel,
     TextSource,
     WarcSource,
 )
 from data_quality.documents import Document, ShardWriter, canonical_metadata
 from data_quality.forgotten import REASON, Forgotten
-from data_quality.hashing import combine_digests, unit_hash
+from data_quality.hashing import combine_digests
+from data_quality.pieces import Piece
 from data_quality.skipped import SkippedTable
 from data_quality.sources import (
     delimited,
@@ -61,12 +52,7 @@ from data_quality.sources.base import (
     Reading,
     Record,
     Skip,
-    SourceNotFound,
-    require_library,
 )
-from data_quality.sources.dated import path_date
-from data_quality.sources.fingerprint import Fingerprints
-from data_quality.sources.resolve import find_files, is_selected
 
 FILES_SCHEMA = pa.schema(
     [
@@ -78,134 +64,6 @@ FILES_SCHEMA = pa.schema(
         ("sha256", pa.string()),
     ]
 )
-EXTENSIONS = {
-    "text": text.EXTENSIONS,
-    "jsonl": jsonl.EXTENSIONS,
-    "csv": delimited.EXTENSIONS,
-    "parquet": parquet.EXTENSIONS,
-    "pdf": pdf.EXTENSIONS,
-    "epub": epub.EXTENSIONS,
-    "docx": docx.EXTENSIONS,
-    "html": html.EXTENSIONS,
-    "warc": warc.EXTENSIONS,
-    "mediawiki": mediawiki.EXTENSIONS,
-    "mail": mail.EXTENSIONS,
-}
-LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml", "html": "resiliparse", "warc": "resiliparse", "mail": "resiliparse"}
-# What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
-FILE_OVERHEAD_BYTES = 4096
-
-
-class Piece(StrictModel):
-    """Some files of one source: the unit of ingest. JSON-able; ``model_validate`` brings it back."""
-
-    source: SourceConfig
-    shards: ShardConfig
-    files: tuple[FileRef, ...]
-    revision: str | None = None
-    forgotten: Forgotten | None = None
-
-    @property
-    def key_material(self) -> dict[str, Any]:
-        """Everything that determines the documents and shards, and nothing else: no place, no time."""
-        return {
-            "source": self.source.model_dump(mode="json", exclude=set(self.source.SELECTION | self.source.RECORDED)),
-            "shards": self.shards.model_dump(mode="json"),
-            "files": [[file.path, file.sha256, file.extra, *self._range_material(file)] for file in self.files],
-            "revision": self.revision,
-            # Which syntax `ast` knows decides what it refuses.
-            "python": platform.python_version_tuple()[:2] if isinstance(self.source, PythonDocsSource) else None,
-            **self._libraries(),
-            **({} if self.forgotten is None else {"forgotten": self.forgotten.model_dump(mode="json")}),
-        }
-
-    def _libraries(self) -> dict[str, str]:
-        """The versions of what reads the files, where that is a matter of judgement: layout, main text, encoding."""
-        name = LIBRARIES.get(self.source.format)
-        if isinstance(self.source, TextSource | JsonlSource | CsvSource) and self.source.encoding == "auto":
-            name = "resiliparse"  # guesses (charset.py)
-        return {name: version(name)} if name else {}
-
-    def _range_material(self, file: FileRef) -> list[Any]:
-        """What a range's result depends on beside its content: not where it is, and only where ids are made of record
-        numbers how many records lie before it. Its own tables count lines and records from its start."""
-        if file.range is None:
-            return []
-        numbered = getattr(self.source, "id_column", None) is None
-        return [
-            {
-                "first": file.range.first,
-                "header": file.range.header,
-                "records_before": file.range.records_before if numbered else None,
-            }
-        ]
-
-
-def list_pieces(config: IngestConfig, fingerprint_cache: Path | None = None) -> list[Piece]:
-    """The pieces of all sources, by source name and path.
-
-    Within a source, files in the order of their paths are cut into pieces of about ``config.piece_bytes``: after a file
-    whose path hashes below its share of a piece. Whether a file ends a piece depends on that file alone, so that a new
-    file changes, or splits, no piece but its own. A file larger than ``piece_bytes`` whose format allows it becomes
-    several pieces, each a range of its documents (:mod:`data_quality.sources.ranges`).
-
-    Raises :class:`SourceNotFound` for a path, package or dataset that is not there.
-    """
-    pieces: list[Piece] = []
-    for source in config.sources:
-        if source.format in LIBRARIES:
-            require_library(LIBRARIES[source.format], source.format)
-    with Fingerprints(fingerprint_cache, config.trust_mtime) as fingerprints:
-        for source in sorted(config.sources, key=lambda source: source.name):
-            files = list(_files(source, fingerprints, config.piece_bytes, config.until))
-            if isinstance(source, HuggingFaceSource):
-                revision = None if files else huggingface.resolve_revision(source)
-                pieces.append(Piece(source=source, shards=config.shards, files=tuple(files), revision=revision))
-                continue
-            for group in _cut(files, config.piece_bytes):
-                pieces.append(Piece(source=source, shards=config.shards, files=tuple(group)))
-    return pieces
-
-
-def _files(source: SourceConfig, fingerprints: Fingerprints, piece_bytes: int, until: date | None) -> Iterator[FileRef]:
-    if isinstance(source, PythonDocsSource):
-        located = [
-            (uri, path, extra)
-            for uri, path, extra in python_docs.find_files(source)
-            if is_selected(path, source.include, source.exclude)
-        ]
-        if not located:
-            raise SourceNotFound(f"source {source.name!r}: no Python file in {source.packages}")
-    elif isinstance(source, HuggingFaceSource):
-        located = [(uri, path, {}) for uri, path in huggingface.find_files(source)]
-    else:
-        located = [(uri, path, {}) for uri, path in find_files(source, EXTENSIONS[source.format])]
-    for uri, path, extra in sorted(located, key=lambda file: (file[1], file[0])):
-        if until is not None and (written := path_date(uri)) is not None and written > until:
-            continue
-        ranges = fingerprints.ranges_of(uri, path, source, piece_bytes)
-        for part in ranges:
-            yield FileRef(path=path, uri=uri, sha256=part.sha256, bytes=part.bytes, extra=extra, range=part.range)
-        if not ranges:
-            sha256, size = fingerprints.of(uri)
-            yield FileRef(path=path, uri=uri, sha256=sha256, bytes=size, extra=extra)
-
-
-def _cut(files: list[FileRef], piece_bytes: int) -> Iterator[list[FileRef]]:
-    group: list[FileRef] = []
-    for file in files:
-        if file.range is not None:
-            if group:
-                yield group
-                group = []
-            yield [file]
-            continue
-        group.append(file)
-        if unit_hash(file.path) * piece_bytes < file.bytes + FILE_OVERHEAD_BYTES:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def ingest_piece(

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from data_quality.config import IngestConfig
 from data_quality.errors import UsageError
-from data_quality.forgotten import leave_out
 from data_quality.hashing import combine_digests, unit_hash
-from data_quality.ingest import Piece, list_pieces, require_documents
+from data_quality.ingest import require_documents
+from data_quality.pieces import Piece, leave_out, list_pieces
 from tasks.ingest_again import read_before, taken_over
 from tasks.lineage.forgotten import forgotten
 from tasks.machine.home import home

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.forgotten import Forgotten
-from data_quality.ingest import Piece
+from data_quality.pieces import Piece
 from tasks.storage.files import canonical_json, read_json
 from tasks.store import Store
 

@@ -227,7 +227,8 @@ def _sample_markup(found: Found) -> None:
     """Reads the heads of the files as ingest would, for their language and for how much of them is text."""
     from data_quality.config import IngestConfig
     from data_quality.documents import iter_documents
-    from data_quality.ingest import ingest_piece, list_pieces
+    from data_quality.ingest import ingest_piece
+    from data_quality.pieces import list_pieces
 
     stored = 0
     with tempfile.TemporaryDirectory() as directory:

@@ -26,7 +26,7 @@ from tasks.running.pool import WorkerDied, naming
 if TYPE_CHECKING:
     from prefect_dask.task_runners import DaskTaskRunner
 
-    from tasks.running.run import Resources
+    from tasks.machine.resources import Resources
 
 logger = logging.getLogger("textmill.cluster")
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from data_quality.config import IngestConfig
 from data_quality.documents import Document, iter_documents
-from data_quality.ingest import ingest_piece, list_pieces
+from data_quality.ingest import ingest_piece
+from data_quality.pieces import list_pieces
 
 
 class Ingested:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_quality.config import IngestConfig
-from data_quality.ingest import list_pieces
+from data_quality.pieces import list_pieces
 from data_quality.sources.dated import path_date
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from data_quality.config import IngestConfig, PiiConfig
-from data_quality.forgotten import Forgotten, leave_out
-from data_quality.ingest import Piece, ingest_piece, list_pieces
+from data_quality.forgotten import Forgotten
+from data_quality.ingest import ingest_piece
+from data_quality.pieces import Piece, leave_out, list_pieces
 from data_quality.pii_names import Pseudonyms
 from tests.data_quality.ingesting import write
 

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from data_quality.config import IngestConfig
 from data_quality.documents import documents_digest
 from data_quality.hashing import combine_digests
-from data_quality.ingest import Piece, ingest_piece, list_pieces, require_documents
+from data_quality.ingest import ingest_piece, require_documents
+from data_quality.pieces import Piece, list_pieces
 from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
 from tests.data_quality.ingesting import ingest, write
 
@@ -82,7 +83,7 @@ def test_a_new_version_of_what_reads_a_file_reads_it_anew(tmp_path, monkeypatch,
     source = {"paths": [str(write(tmp_path / name, b"text"))], **options}
     [piece] = list_pieces(IngestConfig.model_validate({"sources": [source]}))
     before = piece.key_material
-    monkeypatch.setattr("data_quality.ingest.version", lambda name: f"newer {name}")
+    monkeypatch.setattr("data_quality.pieces.version", lambda name: f"newer {name}")
     assert (piece.key_material == before) == (library is None)
     assert piece.key_material.get(library) == (library and f"newer {library}")
 
@@ -288,7 +289,8 @@ def test_a_file_that_changes_between_listing_and_reading_is_refused(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from data_quality.ingest import Piece, ingest_piece
+from data_quality.ingest import ingest_piece
+from data_quality.pieces import Piece
 from data_quality import documents
 finished = documents.ShardWriter._finish_shard
 def finish(self):

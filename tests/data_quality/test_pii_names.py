@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from data_quality.config import DocumentList, IngestConfig, PiiConfig
 from data_quality.errors import UsageError
-from data_quality.ingest import ingest_piece, list_pieces
+from data_quality.ingest import ingest_piece
+from data_quality.pieces import list_pieces
 from data_quality.pii import find_pii
 from data_quality.pii_names import Pseudonyms
 from data_quality.sources.base import BadInput

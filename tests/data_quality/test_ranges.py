@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from data_quality.config import IngestConfig
 from data_quality.documents import iter_documents
 from data_quality.hashing import combine_digests
-from data_quality.ingest import ingest_piece, list_pieces
+from data_quality.ingest import ingest_piece
+from data_quality.pieces import list_pieces
 from data_quality.skipped import read_skipped
 from data_quality.sources.base import BadInput, SourceChanged
 from data_quality.sources.fingerprint import Fingerprints

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_quality.config import IngestConfig
-from data_quality.ingest import list_pieces
+from data_quality.pieces import list_pieces
 from data_quality.sources.base import BadInput
 from tests.data_quality.ingesting import ingest
 

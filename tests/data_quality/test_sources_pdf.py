@@ -13,7 +13,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
 from data_quality.config import IngestConfig, PdfSource
-from data_quality.ingest import list_pieces
+from data_quality.pieces import list_pieces
 from data_quality.sources import pdf as reader
 from data_quality.sources.base import BadInput, InputError, Record, Skip, SourceNotFound
 from data_quality.sources.pdf_layout import text_of
