@@ -21,7 +21,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from data_quality.config import QualityConfig, SignalsConfig
-from data_quality.rules import choose_rulesets, judge, load_ruleset
+from data_quality.judge import judge
+from data_quality.rules import choose_rulesets, load_ruleset
 from data_quality.signal_choice import resolve_signals
 from data_quality.stop_words import STOP_WORDS
 

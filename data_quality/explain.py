@@ -5,7 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from data_quality.rules import Ruleset, Threshold, fires_expression, register_signals
+from data_quality.judge import fires_expression, register_signals
+from data_quality.rules import Ruleset, Threshold
 from data_quality.sql import connect
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_quality.rules import Rule, Ruleset, fires_expression, register_signals, require_columns
+from data_quality.judge import fires_expression, register_signals, require_columns
+from data_quality.rules import Rule, Ruleset
 from data_quality.signal_catalogue import TEXT_SIGNALS
 from data_quality.sql import connect
 

@@ -72,7 +72,7 @@ def judge(work: Work, config: JudgeRequest, *, signals: Artifact, scores: list[A
 
 def judge_part(directory: Path, signals: str, config: JudgeRequest, scores: Sequence[Sequence[str]]) -> dict[str, Any]:
     """One shard, in a worker."""
-    from data_quality.rules import judge as judge_signals
+    from data_quality.judge import judge as judge_signals
 
     out = directory / "verdicts.parquet"
     counts = judge_signals(

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_quality.document_lists import KEEP
-from data_quality.rules import Rule, Ruleset, fires_expression
+from data_quality.judge import fires_expression
+from data_quality.rules import Rule, Ruleset
 from data_quality.signal_catalogue import (
     EDITED_SIGNALS,
     GROUPS,

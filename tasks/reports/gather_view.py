@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from data_quality.rules import register_signals
+from data_quality.judge import register_signals
 from tasks.filter import dropped_tables, kept_tables
 from tasks.reports.excerpts import LENGTH, LONGEST_ADDRESS
 from tasks.reports.inputs import Reported

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from data_quality.config import CustomSignal, QualityConfig, SignalsConfig
 from data_quality.custom import CustomDocument, CustomSignalError, CustomSignals, load_function
-from data_quality.rules import choose_rulesets, judge
+from data_quality.judge import judge
+from data_quality.rules import choose_rulesets
 from data_quality.signal_catalogue import LANGUAGE_SIGNALS
 from data_quality.signal_choice import resolve_signals
 from data_quality.signals import compute_signals

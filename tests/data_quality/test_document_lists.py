@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from data_quality.config import DocumentList
 from data_quality.document_lists import DocumentLists
-from data_quality.rules import Ruleset, judge
+from data_quality.judge import judge
+from data_quality.rules import Ruleset
 from data_quality.sql import connect
 
 RULES = Ruleset.model_validate(

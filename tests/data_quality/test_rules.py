@@ -11,15 +11,8 @@ from pydantic import ValidationError
 
 from data_quality.config import QualityConfig, SignalsConfig
 from data_quality.explain import explain
-from data_quality.rules import (
-    OPERATORS,
-    Ruleset,
-    TextVersion,
-    choose_rulesets,
-    judge,
-    load_ruleset,
-    shipped_rulesets,
-)
+from data_quality.judge import judge
+from data_quality.rules import OPERATORS, Ruleset, TextVersion, choose_rulesets, load_ruleset, shipped_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS, signal_columns
 from data_quality.signal_choice import resolve_signals
 

@@ -150,7 +150,7 @@ def test_a_fault_of_the_program_shows_its_traceback(
     def fail(*given: Any, **named: Any) -> None:
         raise fault
 
-    monkeypatch.setattr("data_quality.rules.judge", fail)
+    monkeypatch.setattr("data_quality.judge.judge", fail)
     with pytest.raises(type(fault)) as caught:
         command(str(documents))
     assert caught.value is fault

@@ -159,7 +159,7 @@ def test_what_does_not_fit_into_memory_never_lies_in_the_artifact(
         spills.append(spill)
         return connect(memory_limit, threads, spill)
 
-    monkeypatch.setattr("data_quality.rules.connect", recorded)
+    monkeypatch.setattr("data_quality.judge.connect", recorded)
     monkeypatch.setattr("data_quality.perplexity.connect", recorded)
     with use_run(Run(Store(tmp_path), Resources(workers=1, threads=1), Display(quiet=True))):
         corpus = pages()
