@@ -19,14 +19,15 @@ import torch
 from data_quality.classifier import Classifier, load_classifier, save_classifier
 from data_quality.documents import Document, ShardWriter, iter_documents, read_shard
 from lm.artifact import load_model, load_torch, save_model
-from lm.config import GPTConfig, NgramConfig
 from lm.interop.gpt2 import export_gpt2
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.ngram.build import build_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 from lm.tokenizer import encode_documents, load_tokenizer, token_byte_lengths, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, WordPieceConfig

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.permutation import permutation_loss
 from lm.evaluate.perplexity import bits_per_byte
 from lm.evaluate.recurrent import stream_bits_per_byte
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.xlnet import XLNet
 from lm.models.xlnet_config import PermutationConfig
 from lm.nn.stateful import Stateful

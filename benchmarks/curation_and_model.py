@@ -24,10 +24,11 @@ from flows.corpus import Corpus, build_corpus
 from flows.pretrain import tokens_under
 from flows.task_sets import build_task
 from lm.artifact import load_model
-from lm.config import OptimizerConfig, TrainConfig, gpt_preset
+from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.perplexity import bits_per_byte
 from lm.finetune.presets import finetune_preset
 from lm.finetune.train import finetune
+from lm.models.gpt_config import gpt_preset
 from lm.packing import PackedSequences
 from lm.pretrain import pretrain
 from lm.pretraining import GPTPretraining

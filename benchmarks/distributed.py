@@ -32,9 +32,10 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from lm.config import GPTConfig, TrainConfig
+from lm.config import TrainConfig
 from lm.memory import keep_freed_memory
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.objectives.causal import CausalObjective
 from lm.order import examples_at
 from lm.train.batches import Steps

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from benchmarks._prose import prose_shards
-from lm.config import OptimizerConfig, TrainConfig, gpt_preset
+from lm.config import OptimizerConfig, TrainConfig
+from lm.models.gpt_config import gpt_preset
 from lm.models.modern_config import modern_preset
 from lm.packing import PackedSequences
 from lm.pretrain import pretrain

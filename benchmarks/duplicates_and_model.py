@@ -21,9 +21,10 @@ from flows.config.pipeline import load_config
 from flows.corpus import build_corpus
 from flows.pretrain import tokens_under
 from lm.artifact import load_model
-from lm.config import OptimizerConfig, TrainConfig, gpt_preset
+from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.memorised import memorised_decisions, memorised_figures, write_texts
 from lm.evaluate.perplexity import bits_per_byte
+from lm.models.gpt_config import gpt_preset
 from lm.packing import PackedSequences
 from lm.pretrain import pretrain
 from lm.pretraining import GPTPretraining

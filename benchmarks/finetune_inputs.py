@@ -17,13 +17,13 @@ import numpy as np
 from flows.config.loading import CONFIGS
 from flows.config.task import load_task
 from flows.task_sets import build_task
-from lm.config import GPTConfig
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.forms.choose import form_of
 from lm.finetune.forms.tagging import NOT_SCORED
 from lm.finetune.run import as_predictions
 from lm.labelled.folder import LabelledSet
 from lm.models.bert_config import BertConfig
+from lm.models.gpt_config import GPTConfig
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, WordPieceConfig
 from tasks.running.progress import Display

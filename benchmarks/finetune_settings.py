@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from flows.config.pipeline import quickstart
-from lm.config import GPTConfig
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.train import finetune
+from lm.models.gpt_config import GPTConfig
 from tasks.machine import home
 from tasks.store import Store
 

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from benchmarks.shakespeare import clock
-from lm.config import GPTConfig
 from lm.generate import Decoder, generate_batch
 from lm.interop.gpt2 import PREFIX, config_to_hugging_face, weight_rows
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 

@@ -22,9 +22,10 @@ import torch
 from torch import nn
 
 from benchmarks.shakespeare import BATCH, CONTEXT, SIZE, STEPS, Crops, PlainGPT, PlainLoop, shakespeare, validation_loss
-from lm.config import GPTConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from lm.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from lm.hardware import resolve_device
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_SCHEDULE, ModernConfig
 from lm.objectives.causal import CausalObjective

@@ -19,8 +19,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.hooks import RemovableHandle
 
 from benchmarks.shakespeare import BATCH, CONTEXT, SIZE, Crops, PlainGPT, PlainLoop, clock
-from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import MODERN_OPTIMIZER, ModernConfig
 from lm.objectives.causal import CausalObjective

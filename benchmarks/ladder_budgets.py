@@ -17,11 +17,13 @@ import torch
 
 from benchmarks._prose import prose_shards
 from lm.artifact import load_model, load_torch
-from lm.config import NgramConfig, OptimizerConfig, TrainConfig, gpt_preset
+from lm.config import OptimizerConfig, TrainConfig
+from lm.models.gpt_config import gpt_preset
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig, StreamConfig
+from lm.ngram.config import NgramConfig
 from lm.packing import PackedSequences
 from lm.pretrain import pretrain
 from lm.pretraining import GPTPretraining, NNLMPretraining, Pretrainable, RNNPretraining

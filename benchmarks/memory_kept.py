@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lm.config import GPTConfig
 from lm.memory import keep_freed_memory
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 

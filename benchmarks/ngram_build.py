@@ -24,9 +24,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.documents import read_documents
-from lm.config import NgramConfig
 from lm.interop.arpa import write_arpa
 from lm.ngram.build import build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 
 NLTK = """

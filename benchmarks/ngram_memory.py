@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.documents import read_documents
 from benchmarks.ngram_build import AnonymousMemory
-from lm.config import NgramConfig
 from lm.ngram.build import build_ngram
+from lm.ngram.config import NgramConfig
 from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
 

@@ -22,9 +22,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from benchmarks.documents import read_documents
-from lm.config import NgramConfig
 from lm.interop.arpa import write_arpa
 from lm.ngram.build import build_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import NgramModel, load_ngram
 from lm.ngram.score import NgramScorer
 from lm.tokenizer import encode_documents, load_tokenizer, token_byte_lengths, train_tokenizer

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 
 from benchmarks._prose import prose_shards
-from lm.config import NgramConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.mixture import best_weight, log_probs_figures, mixed_log_probs, network_log_probs, ngram_log_probs
 from lm.evaluate.perplexity import bits_per_byte
 from lm.memory import keep_freed_memory
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.ngram.build import build_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 from lm.objectives.causal import CausalObjective
 from lm.order import draw_seed

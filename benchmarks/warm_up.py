@@ -24,8 +24,9 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.shakespeare import BATCH, CONTEXT, SIZE, Crops, shakespeare, validation_loss
-from lm.config import GPTConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from lm.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.objectives.causal import CausalObjective
 from lm.order import draw_seed
 from lm.train.hooks import Hooks

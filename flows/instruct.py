@@ -11,7 +11,8 @@ from flows.pretrain import named_model
 from flows.running import prefect_run
 from flows.task_sets import labelled_set_of
 from lm.chat.messages import BadConversation
-from lm.config import GPTConfig, TrainConfig
+from lm.config import TrainConfig
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import ModernConfig
 from tasks.instruct import InstructRequest, instruct
 from tasks.storage.files import read_json

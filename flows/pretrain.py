@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from flows.config.loading import ConfigError
 from flows.config.pipeline import PipelineConfig, TokensConfig
 from flows.corpus import Corpus, is_measure
-from lm.config import GPTConfig
+from lm.models.gpt_config import GPTConfig
 from lm.parallel import ParallelConfig
 from lm.pretraining import GPTPretraining
 from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lm.config import GPTConfig, StrictModel
+from lm.config import StrictModel
 from lm.damaged import DamagedFile, read_object, validated
 from lm.interop.gpt2 import import_gpt2
 from lm.models.bert import Bert
@@ -18,6 +18,7 @@ from lm.models.bert_config import BertConfig
 from lm.models.elmo import ELMo
 from lm.models.elmo_config import ELMoConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.models.nnlm import NNLM

@@ -1,175 +1,17 @@
-"""Configuration of the lm library: one strict pydantic model per concept, importable without torch."""
+"""Configuration of a training: one strict pydantic model per concept, importable without torch."""
 
 import math
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lm.hardware import resolve_device, resolve_precision
-from lm.presets import from_preset
 
 
 class StrictModel(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-# --- model --------------------------------------------------------------------------------------------------
-
-
-class GPTConfig(StrictModel):
-    """A GPT of any number: GPT-2 (Radford et al. 2019) unless `norm` makes it GPT-1 (2018) or `band` GPT-3 (Brown et
-    al. 2020). Field names ours, in brackets those of openai/gpt-2 `hparams`."""
-
-    kind: Literal["gpt"] = Field(default="gpt", description="Kind of model, in its folder.")
-    layers: int = Field(default=12, ge=1, description="Transformer blocks (n_layer).")
-    width: int = Field(default=768, ge=1, description="Width of the residual stream (n_embd).")
-    heads: int = Field(default=12, ge=1, description="Attention heads; must divide the width (n_head).")
-    context: int = Field(default=1024, ge=1, description="Tokens the model can look at (n_ctx).")
-    vocab: int = Field(default=50257, ge=1, description="Tokens of its tokenizer (n_vocab).")
-    dropout: float = Field(
-        default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="After embeddings, attention and feed-forward, and on attention.",
-    )
-    norm_epsilon: float = Field(default=1e-5, gt=0.0, description="Added to the variance in layer norms.")
-    norm: Literal["pre", "post"] = Field(
-        default="pre",
-        description="Where layer norms stand: `pre`, before attention and feed-forward, and one more at the end"
-        " (GPT-2, GPT-3); `post`, behind each sum with the residual stream (GPT-1).",
-    )
-    band: int | None = Field(
-        default=None,
-        ge=1,
-        description="GPT-3: every second layer, from the second on, sees only this many positions, its own"
-        " included. Null: every layer sees all (GPT-1, GPT-2).",
-    )
-    head_width: int | None = Field(
-        default=None, ge=1, description="Width of an attention head (d_head). Null: width / heads."
-    )
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        if self.head_width is None and self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        return self
-
-    def inner_width(self) -> int:
-        """Width of queries, keys and values, all heads together."""
-        return self.heads * (self.head_width or self.width // self.heads)
-
-    def parameter_count(self) -> int:
-        """Trainable numbers, the shared embedding counted once."""
-        inner = self.inner_width()
-        attention = 4 * self.width * inner + 3 * inner + self.width
-        block = attention + 8 * self.width**2 + 5 * self.width + 4 * self.width
-        final = 2 * self.width if self.norm == "pre" else 0
-        return (self.vocab + self.context) * self.width + self.layers * block + final
-
-
-def _gpt3(**size: int) -> GPTConfig:
-    return GPTConfig(context=2048, band=256, **size)
-
-
-GPT_PRESETS: dict[str, GPTConfig] = {
-    # As published (nanoGPT `model.py` lists the same four); dropout is off, as in single-epoch training.
-    "gpt2": GPTConfig(layers=12, width=768, heads=12),
-    "gpt2-medium": GPTConfig(layers=24, width=1024, heads=16),
-    "gpt2-large": GPTConfig(layers=36, width=1280, heads=20),
-    "gpt2-xl": GPTConfig(layers=48, width=1600, heads=25),
-    "gpt1": GPTConfig(norm="post", context=512, vocab=40478, dropout=0.1),
-    # GPT-3, table 2.1, as printed. The width of the band was not published: 256 is GPT-Neo's.
-    "gpt3-small": _gpt3(layers=12, width=768, heads=12),
-    "gpt3-medium": _gpt3(layers=24, width=1024, heads=16),
-    "gpt3-large": _gpt3(layers=24, width=1536, heads=16),
-    "gpt3-xl": _gpt3(layers=24, width=2048, heads=24, head_width=128),  # 24 x 128 is not 2048
-    "gpt3-2.7b": _gpt3(layers=32, width=2560, heads=32),
-    "gpt3-6.7b": _gpt3(layers=32, width=4096, heads=32),
-    "gpt3-13b": _gpt3(layers=40, width=5140, heads=40, head_width=128),  # 40 x 128 is not 5140
-    "gpt3-175b": _gpt3(layers=96, width=12288, heads=96),
-    # The two rows that do not add up, as they were probably meant: heads times their width is the width.
-    "gpt3-xl-fixed": _gpt3(layers=24, width=2048, heads=16),
-    "gpt3-13b-fixed": _gpt3(layers=40, width=5120, heads=40),
-    # Ours, for small machines.
-    "pico": GPTConfig(layers=2, width=64, heads=2, context=64, vocab=1024),
-    "nano": GPTConfig(layers=4, width=192, heads=6, context=128, vocab=8192),
-    "micro": GPTConfig(layers=6, width=320, heads=5, context=256, vocab=8192),
-    "mini": GPTConfig(layers=8, width=512, heads=8, context=512, vocab=16384),
-}
-
-
-def gpt_preset(name: str, vocab: int | None = None, **overrides: Any) -> GPTConfig:
-    """A preset by name, with the tokenizer's vocabulary and further fields replaced.
-
-    Raises ValueError naming the nearest preset if there is none of that name.
-    """
-    return from_preset(GPT_PRESETS, name, vocab=vocab, **overrides)
-
-
-# --- n-gram -------------------------------------------------------------------------------------------------
-
-
-class NgramConfig(StrictModel):
-    """A statistical n-gram model. Counts are taken in one pass; there is nothing to train."""
-
-    order: int = Field(default=5, ge=1, le=6, description="Longest n-gram: a token is predicted from order - 1.")
-    smoothing: Literal[
-        "mle", "add_k", "absolute_discounting", "kneser_ney", "modified_kneser_ney", "stupid_backoff"
-    ] = Field(
-        default="modified_kneser_ney",
-        description="`mle`: relative frequencies, 0 for what was never seen; `add_k`: k added to each count;"
-        " `absolute_discounting`, `kneser_ney`: one discount per order, interpolated; `modified_kneser_ney`: three;"
-        " `stupid_backoff`: scores that do not sum to one. lm/ngram/smoothing.py has the equations.",
-    )
-    k: float = Field(default=0.01, gt=0.0, description="`add_k`: added to the count of each n-gram, seen or not.")
-    backoff: float = Field(
-        default=0.4,
-        gt=0.0,
-        le=1.0,
-        description="`stupid_backoff`: factor for each order given up (Brants et al.: 0.4).",
-    )
-    discounts: tuple[float, ...] = Field(
-        default=(),
-        description="`absolute_discounting`, `kneser_ney`: the discount of each order, the last for all above;"
-        " none: estimated from counts of counts.",
-    )
-    discount_fallback: tuple[float, float, float] = Field(
-        default=(0.5, 1.0, 1.5),
-        description="`modified_kneser_ney`: D1, D2, D3+ of an order whose counts of counts allow no estimate, as"
-        " in lmplz --discount_fallback.",
-    )
-    prune: tuple[int, ...] = Field(
-        default=(0,),
-        description="For each order, the last for all above: n-grams seen this often or less are left out. Must not"
-        " fall; 0 for order 1. 0 0 1 leaves out trigrams and longer ones seen once (lmplz --prune).",
-    )
-    min_count: int = Field(default=1, ge=1, description="Models of words only: a word seen less often becomes `<unk>`.")
-    precision: Literal["float32", "float64"] = Field(
-        default="float32", description="How probabilities are stored. They are computed in float64."
-    )
-
-    @model_validator(mode="after")
-    def _thresholds_and_discounts(self) -> Self:
-        if not self.prune or self.prune[0] != 0 or list(self.prune) != sorted(self.prune):
-            raise ValueError(f"prune must begin with 0 and not fall, or parts of kept n-grams would go: {self.prune}")
-        if len(self.prune) > self.order:
-            raise ValueError(f"prune has {len(self.prune)} thresholds for {self.order} orders: {self.prune}")
-        if self.discounts and self.smoothing not in ("absolute_discounting", "kneser_ney"):
-            raise ValueError(f"discounts are for absolute_discounting and kneser_ney, not for {self.smoothing}")
-        if not all(0.0 <= discount <= 1.0 for discount in self.discounts):
-            raise ValueError(f"discounts must be within 0..1: {self.discounts}")
-        if not all(0.0 <= discount <= count for count, discount in enumerate(self.discount_fallback, start=1)):
-            raise ValueError(f"discount_fallback must be within 0..1, 0..2 and 0..3: {self.discount_fallback}")
-        return self
-
-    def threshold(self, order: int) -> int:
-        """n-grams of this order (1-based) seen so often or less are pruned."""
-        return self.prune[min(order, len(self.prune)) - 1]
-
-
-# --- training -----------------------------------------------------------------------------------------------
 
 
 class OptimizerConfig(StrictModel):
@@ -270,6 +112,19 @@ class GuardConfig(StrictModel):
         return "roll_back" in (self.non_finite, self.spike)
 
 
+class Windowed(Protocol):
+    """The sizes of a model that reads a window of tokens."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def vocab(self) -> int: ...
+
+    @property
+    def context(self) -> int: ...
+
+
 class TrainConfig(StrictModel):
     """One training run. Exactly one of `steps`, `tokens` and `epochs` says how long."""
 
@@ -348,7 +203,7 @@ class TrainConfig(StrictModel):
         assert self.epochs is not None
         return math.ceil(self.epochs * examples / self.batch)
 
-    def resolve(self, model: GPTConfig) -> "TrainConfig":
+    def resolve(self, model: Windowed) -> "TrainConfig":
         """Replace every `auto` that depends on the machine or the model's size, without training anything.
 
         What depends on the number of steps is resolved by `resolve_steps`.

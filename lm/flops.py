@@ -6,7 +6,7 @@ average, in two products). The head, a product with vocab x width weights, is co
 is most of the work (Porian et al. 2024). Looking up an embedding, norms, softmax and the optimiser are not.
 """
 
-from lm.config import GPTConfig
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import ModernConfig
 
 Decoder = GPTConfig | ModernConfig

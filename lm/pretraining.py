@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lm.config import GPTConfig, OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
+from lm.config import OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
 from lm.masking_config import MaskingConfig, SegmentsConfig
 from lm.models.bert_config import BertConfig
 from lm.models.elmo_config import ELMoConfig
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_SCHEDULE, ModernConfig
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn_config import RNNConfig, StreamConfig

@@ -1,6 +1,6 @@
 """n-grams: a statistical language model of the training documents. One pass of counting, nothing to resume."""
 
-from lm.config import NgramConfig
+from lm.ngram.config import NgramConfig
 from tasks.pretrain import split_index
 from tasks.stage import Work, stage
 from tasks.store import Artifact

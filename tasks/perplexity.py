@@ -109,8 +109,8 @@ def _count_words(work: Work, connection: duckdb.DuckDBPyConnection) -> None:
 
 def _build_ngrams(work: Work, connection: duckdb.DuckDBPyConnection, config: ReferenceConfig) -> None:
     """A byte-level BPE and a modified Kneser-Ney model of its tokens for every language, each in a folder."""
-    from lm.config import NgramConfig
     from lm.ngram.build import build_ngram
+    from lm.ngram.config import NgramConfig
     from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
     from lm.tokenizers.config import ByteBPEConfig
 

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lm.config import GPTConfig, StrictModel
+from lm.config import StrictModel
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import ModernConfig
 from lm.pretraining import Pretraining
 from tasks.losses import read_losses

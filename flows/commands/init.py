@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from flows.commands.survey import MARKUP, OFFICE_FORMATS, Found, Survey, guess_language, han_share, survey
-from lm.config import GPT_PRESETS
+from lm.models.gpt_config import GPT_PRESETS
 
 BYTES_PER_TOKEN = 3.5
 """UTF-8 bytes, for a byte-level BPE of some thousand tokens on text of its own kind."""

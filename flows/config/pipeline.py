@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from data_quality.config import GatesConfig, LabelledConfig, SplitConfig
 from flows.config.curation import Curation, Section
 from flows.config.loading import loader, shipped
-from lm.config import GPT_PRESETS, GPTConfig, TrainConfig, gpt_preset
+from lm.config import TrainConfig
 from lm.finetune.config import BaselineConfig, FinetuneConfig
+from lm.models.gpt_config import GPT_PRESETS, GPTConfig, gpt_preset
 from lm.parallel import ParallelConfig
 from lm.pretraining import GPTPretraining
 from lm.tokenizers.config import ByteBPEConfig, TokenizerConfig

@@ -7,10 +7,11 @@ from pydantic import Field, model_validator
 
 from flows.config.curation import Section
 from flows.config.pipeline import ModelSection
-from lm.config import GPTConfig, NgramConfig, OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
+from lm.config import OptimizerConfig, ScheduleConfig, StrictModel, TrainConfig
 from lm.masking_config import MASKING_PRESETS, SEGMENTS_PRESETS, MaskingConfig, SegmentsConfig
 from lm.models.bert_config import BERT_PRESETS, BertConfig, bert_preset
 from lm.models.elmo_config import ELMO_PRESETS, elmo_preset
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import MODERN_OPTIMIZER, MODERN_PRESETS, MODERN_SCHEDULE, modern_preset
 from lm.models.nnlm_config import NNLM_PRESETS, nnlm_preset
 from lm.models.rnn_config import RNN_PRESETS, StreamConfig, rnn_preset
@@ -20,6 +21,7 @@ from lm.models.transformer_xl_config import (
     transformer_xl_preset,
 )
 from lm.models.xlnet_config import XLNET_PRESETS, PermutationConfig, xlnet_preset
+from lm.ngram.config import NgramConfig
 from lm.pretraining import (
     BertPretraining,
     ELMoPretraining,

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lm.config import GPTConfig, StrictModel
+from lm.config import StrictModel
 from lm.finetune.features.settings import WordTableConfig
 from lm.models.bert_config import BertConfig
 from lm.models.elmo_config import ELMoConfig
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import ModernConfig
 from lm.models.rnn_config import RNNConfig
 from lm.models.seq2seq_config import Seq2SeqConfig

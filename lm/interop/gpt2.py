@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
-from lm.config import GPTConfig
 from lm.damaged import naming, read_object
 from lm.interop.folders import read_weights, write_json
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.tokenizer import TOKENIZER_FILE, chat_template, end_of_text_id, end_of_turn_id, load_tokenizer
 from lm.weights import check_size, load_weights
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lm.config import GPTConfig
+from lm.models.gpt_config import GPTConfig
 from lm.nn.attention import KVCache, SelfAttention
 from lm.nn.masks import Band, Causal, Compiled, Mask, compile_mask
 

@@ -20,8 +20,8 @@ from tokenize import TokenError
 import numpy as np
 
 from lm.compiled import kernel
-from lm.config import NgramConfig
 from lm.damaged import AGAIN, DamagedFile
+from lm.ngram.config import NgramConfig
 from lm.ngram.levels import Level, index_dtype, new_array
 
 CONFIG_FILE = "config.json"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lm.config import NgramConfig
 from lm.ngram.arrays import CONFIG_FILE, ArrayWriter
+from lm.ngram.config import NgramConfig
 from lm.ngram.counts import field_bits, merged, write_runs
 from lm.ngram.levels import build_levels
 from lm.ngram.smoothing import adjusted_counts, discounts_of, smooth_level

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from lm.compiled import kernel
-from lm.config import NgramConfig
+from lm.ngram.config import NgramConfig
 from lm.ngram.levels import Level, new_array, over_parents
 from lm.stop import ShouldStop, check
 

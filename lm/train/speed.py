@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from lm.config import GPTConfig
 from lm.flops import training_flops
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import ModernConfig
 
 PEAK_FLOPS = {

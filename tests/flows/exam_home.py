@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from flows.config.exam import load_exam
 from flows.exam import evaluate
-from lm.config import NgramConfig
+from lm.ngram.config import NgramConfig
 from lm.tokenizer import train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
 from lm.tokens import tokenize_shard

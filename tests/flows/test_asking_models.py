@@ -12,12 +12,12 @@ from flows.commands.fill import fill_text
 from flows.commands.score import score_file
 from flows.config.loading import ConfigError
 from lm.artifact import save_model
-from lm.config import NgramConfig
 from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.models.seq2seq import Seq2Seq
 from lm.models.seq2seq_config import Seq2SeqConfig
 from lm.ngram.build import build_ngram, build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 from lm.text_model import open_model
 from lm.tokenizer import encode_documents, joined, load_tokenizer, train_tokenizer

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from flows.config.loading import ConfigError
 from flows.exam_lineage import lineage_of
-from lm.config import NgramConfig
+from lm.ngram.config import NgramConfig
 from lm.tokens import tokenize_shard
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.exams import kinds as exam_kinds

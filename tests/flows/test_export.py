@@ -11,10 +11,10 @@ from flows.commands.export import WRITE, export_model, import_model
 from flows.config.loading import ConfigError
 from lm.abilities import TARGETS, held
 from lm.artifact import load_model, save_model
-from lm.config import GPTConfig
 from lm.interop.hugging_face import EXPORT
 from lm.interop.onnx_graphs import GRAPHS
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.tokenizer import train_tokenizer

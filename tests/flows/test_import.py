@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from flows.cli.main import app
 from flows.commands.export import import_model
 from flows.config.loading import ConfigError
-from lm.config import NgramConfig
 from lm.ngram.build import build_ngram, build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 from lm.text_model import open_model
 from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer

@@ -15,7 +15,7 @@ from flows.commands.init import EPOCHS, PRESETS, TOKENS_PER_PARAMETER, init_conf
 from flows.commands.survey import LARGE_FILE, guess_language, survey
 from flows.config.loading import ConfigError, parse
 from flows.config.pipeline import PipelineConfig
-from lm.config import GPT_PRESETS
+from lm.models.gpt_config import GPT_PRESETS
 from tests.data_quality.office import docx, paragraph, pdf
 
 ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "

@@ -7,8 +7,8 @@ import pytest
 
 from flows.commands.score import score_file
 from flows.config.loading import ConfigError
-from lm.config import NgramConfig
 from lm.ngram.build import build_ngram, build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
 

@@ -18,11 +18,11 @@ from flows.corpus import build_corpus
 from flows.pretrain import build_tokens
 from lm.artifact import save_model
 from lm.characters import vocabulary_characters
-from lm.config import NgramConfig
 from lm.interop.word2vec import read_word2vec
 from lm.models.elmo import ELMo
 from lm.models.elmo_config import ELMoConfig
 from lm.ngram.build import build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.text_model import open_model
 from lm.texts.elmo import ELMoText
 from lm.tokenizer import load_tokenizer

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from lm.artifact import save_model
-from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.labelled.folder import Task, write_labelled
 from lm.labelled.forms import Chat, Generation
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.tokenizer import load_tokenizer, train_tokenizer

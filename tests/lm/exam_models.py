@@ -5,15 +5,16 @@ from pathlib import Path
 import torch
 
 from lm.artifact import save_model
-from lm.config import GPTConfig, NgramConfig
 from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.ngram.build import build_ngram
+from lm.ngram.config import NgramConfig
 from lm.text_model import TextModel, open_model
 from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, WordPieceConfig

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from lm.artifact import save_model
-from lm.config import GPTConfig
 from lm.labelled.folder import Split, Task, write_labelled
 from lm.labelled.forms import (
     AnyForm,
@@ -21,6 +20,7 @@ from lm.labelled.forms import (
 from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.models.rnn import RNNLM

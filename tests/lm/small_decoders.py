@@ -2,8 +2,8 @@
 
 import torch
 
-from lm.config import GPTConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lm.config import NgramConfig
 from lm.interop.arpa import write_arpa
 from lm.interop.arpa_reader import read_arpa
 from lm.ngram.build import build_ngram, build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import NgramModel, load_ngram
 from lm.stop import Interrupted
 from lm.tokenizer import train_tokenizer

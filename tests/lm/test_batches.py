@@ -155,7 +155,7 @@ def test_examples_say_where_their_text_is_from(shards: list[Path], masked_index:
 
 
 def test_the_setting_changes_no_key() -> None:
-    from lm.config import GPTConfig
+    from lm.models.gpt_config import GPTConfig
     from lm.pretraining import GPTPretraining
     from tasks.pretrain import PretrainRequest
 

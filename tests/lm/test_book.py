@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from lm.artifact import save_model
-from lm.config import gpt_preset
 from lm.models.bert import Bert
 from lm.models.bert_config import bert_preset
 from lm.models.elmo import ELMo
 from lm.models.elmo_config import ELMoConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import gpt_preset
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.models.rnn import RNNLM

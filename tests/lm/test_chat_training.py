@@ -19,12 +19,13 @@ from lm.chat.objective import ConversationObjective, answer_nats, answers_bits_p
 from lm.chat.packing import PackedConversations, pack
 from lm.chat.tokens import Conversation, make_chat_tokenizer
 from lm.chat.train import answered, instruct, load_decoder
-from lm.config import GPTConfig, OptimizerConfig
+from lm.config import OptimizerConfig
 from lm.generate import Decoder
 from lm.interop.hugging_face import export_hf
 from lm.labelled.folder import LabelledSet, Task, write_labelled
 from lm.labelled.forms import Chat, Classification
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.text_model import open_model

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from lm import config as module
 from lm import hardware
-from lm.config import GPT_PRESETS, GPTConfig, StrictModel, TrainConfig
+from lm.config import StrictModel, TrainConfig
+from lm.models.gpt_config import GPT_PRESETS, GPTConfig
 from lm.tokenizers import config as tokenizers
 
 

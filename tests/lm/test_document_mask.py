@@ -10,8 +10,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.perplexity import bits_per_byte
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import ModernConfig
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lm.config import GPTConfig
 from lm.finetune.backbone import Backbone, open_backbone, with_new_tokens
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.forms.text import ClassificationForm, TextItems
@@ -16,6 +15,7 @@ from lm.finetune.heads import SequenceHead, TaskModel
 from lm.finetune.objective import FinetuneObjective
 from lm.finetune.train import Built, build
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.train.objective import combine, step_totals
 from tests.lm.finetune_cases import ASKS, backbone_folder, examples
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lm.config import GPTConfig
 from lm.finetune.backbone import open_backbone
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.forms.choose import weights_of
 from lm.finetune.presets import FINETUNE_PRESETS, finetune_preset
 from lm.finetune.train import build
 from lm.models.bert_config import BertConfig
+from lm.models.gpt_config import GPTConfig
 from tests.lm.finetune_cases import ASKS, CONTEXT, backbone_folder, examples
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from lm.config import GPTConfig
 from lm.finetune.backbone import open_backbone
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.forms.base import Reader
@@ -19,6 +18,7 @@ from lm.finetune.train import build
 from lm.finetune.windows import best_windows, windows
 from lm.labelled.forms import QuestionAnswering, Tagging
 from lm.models.bert_config import BertConfig
+from lm.models.gpt_config import GPTConfig
 from lm.tokenizer import load_tokenizer
 from tests.lm.finetune_cases import ASKS, backbone_folder, examples, tokenizer_folder
 

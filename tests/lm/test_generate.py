@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from lm.config import GPTConfig
 from lm.generate import Decoder, column_major, generate, generate_batch, generate_text, generate_texts, row_seed
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.sampling import next_token_probabilities, penalised

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lm.config import GPT_PRESETS, GPTConfig, gpt_preset
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPT_PRESETS, GPTConfig, gpt_preset
 from lm.nn.attention import causal_attention
 from lm.nn.masks import Document, Padding
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lm.artifact import load_model, save_model
-from lm.config import GPTConfig
 from lm.generate import generate
 from lm.interop.gpt2 import export_gpt2, import_gpt2
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.tokenizer import encode_documents, load_tokenizer
 
 TEXTS = ["the model learns", " 模型 café\n\n", "a  b 😀"]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.config import GPTConfig, TrainConfig
+from lm.config import TrainConfig
 from lm.launch.job import Job, write_job
+from lm.models.gpt_config import GPTConfig
 from lm.parallel import ParallelConfig
 from lm.pretrain import pretrain
 from lm.pretraining import GPTPretraining

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import lm.train.checkpoint
-from lm.config import GPTConfig, GuardConfig, OptimizerConfig, TrainConfig
+from lm.config import GuardConfig, OptimizerConfig, TrainConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.objectives.causal import CausalObjective
 from lm.order import draw_seed, examples_at
 from lm.stop import Interrupted

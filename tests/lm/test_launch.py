@@ -14,8 +14,9 @@ import psutil
 import pytest
 import torch
 
-from lm.config import GPTConfig, TrainConfig
+from lm.config import TrainConfig
 from lm.launch.launch import pretrain_shared
+from lm.models.gpt_config import GPTConfig
 from lm.parallel import ParallelConfig
 from lm.pretrain import pretrain
 from lm.pretraining import GPTPretraining

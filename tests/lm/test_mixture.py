@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from lm.config import NgramConfig
 from lm.evaluate.mixture import (
     best_weight,
     log_probs_figures,
@@ -18,6 +17,7 @@ from lm.evaluate.perplexity import bits_per_byte
 from lm.models.nnlm import NNLM
 from lm.models.nnlm_config import NNLMConfig
 from lm.ngram.build import build_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 from lm.ngram.score import ngram_bits_per_byte
 from lm.packing import PackedSequences

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from lm.config import GPTConfig, OptimizerConfig
+from lm.config import OptimizerConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.train import muon

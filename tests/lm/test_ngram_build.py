@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from lm.config import NgramConfig
 from lm.ngram.build import build_ngram, build_word_ngram, parse_size
+from lm.ngram.config import NgramConfig
 from lm.ngram.counts import blocks, count_runs, field_bits, merged, pack, read_run, sort_keys, write_runs
 from lm.ngram.levels import index_dtype, parent_ranges
 from lm.ngram.model import load_ngram

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lm.config import NgramConfig
 from lm.evaluate.perplexity import unigram_bits_per_byte
 from lm.ngram.build import build_ngram, build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import NgramModel, load_ngram
 from lm.ngram.score import NgramScorer, ngram_bits_per_byte
 from lm.packing import PackedSequences

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lm.config import GPTConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.objectives.causal import IGNORE, CausalObjective, token_nats
 from lm.train.objective import Losses, Term, combine, step_totals
 

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from lm.artifact import save_model
-from lm.config import GPTConfig
 from lm.interop import onnx
 from lm.interop.onnx_graphs import graphs_of
 from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.models.nnlm import NNLM

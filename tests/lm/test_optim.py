@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lm.artifact import CONFIGS
-from lm.config import GPT_PRESETS, OptimizerConfig
+from lm.config import OptimizerConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPT_PRESETS
 from lm.train.optim import load_optimizer_tensors, make_optimizer, muon_groups, optimizer_tensors, parameter_groups
 
 

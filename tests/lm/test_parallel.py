@@ -11,13 +11,14 @@ import pytest
 import torch.distributed as dist
 from pydantic import TypeAdapter, ValidationError
 
-from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.launch import join
 from lm.launch.events import Listener, Teller
 from lm.launch.failure import RankFailed, failure, leave_error
 from lm.launch.index_files import read_index, write_index
 from lm.launch.job import EVENTS, LOG, Job, read_given, read_job, write_job
 from lm.launch.launch import command, settings
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import ModernConfig
 from lm.parallel import NotShareable, ParallelConfig
 from lm.pretraining import GPTPretraining, ModernPretraining

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from lm.config import GPTConfig
 from lm.evaluate.perplexity import bits_per_byte, unigram_bits_per_byte
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.packing import PackedSequences
 from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer, token_byte_lengths

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from lm.artifact import initial_weights, load_model, save_model
-from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.interop.gpt2 import export_gpt2
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.pretrain import pretrain
 from lm.pretraining import GPTPretraining
 from lm.recipes.recipe import Given

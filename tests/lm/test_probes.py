@@ -134,8 +134,8 @@ def test_patterns_are_decided_by_the_seed_and_have_one_right_choice(kind: str) -
 
 def test_an_examples_format_makes_the_right_choice_likelier(tmp_path: Path) -> None:
     """An n-gram that has read one format follows it; without examples it is near chance."""
-    from lm.config import NgramConfig
     from lm.ngram.build import build_ngram
+    from lm.ngram.config import NgramConfig
     from lm.text_model import open_model
     from lm.tokenizer import encode_documents, load_tokenizer
 

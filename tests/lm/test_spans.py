@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from lm.artifact import load_model
-from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.evaluate.perplexity import bits_per_byte, unigram_bits_per_byte
+from lm.models.gpt_config import GPTConfig
 from lm.objectives.causal import CausalObjective
 from lm.packing import PackedSequences
 from lm.pretrain import pretrain

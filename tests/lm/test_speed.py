@@ -5,9 +5,9 @@ from copy import deepcopy
 import pytest
 import torch
 
-from lm.config import GPTConfig
 from lm.flops import training_flops
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.train import speed

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from lm.artifact import CONFIGS, load_model, load_torch, save_model
-from lm.config import GPTConfig, NgramConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import RNNConfig
 from lm.ngram.build import build_ngram, build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 from lm.pretrain import RECIPES
 from lm.pretraining import Pretraining

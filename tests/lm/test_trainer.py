@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from lm.config import GPTConfig, OptimizerConfig, TrainConfig
+from lm.config import OptimizerConfig, TrainConfig
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.objectives.causal import CausalObjective
 from lm.order import examples_at
 from lm.stop import Interrupted

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from lm.config import GPTConfig
 from lm.interop import bert, xlnet
 from lm.interop.activations import activation_differences, module_pairs
 from lm.interop.gpt2 import PREFIX, config_to_hugging_face, weight_rows
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.xlnet import XLNet
 from lm.nn.masks import Padding
 from tests.lm.small_bert import KIN, PAD, jittered, random_config

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lm.config import GPTConfig
 from lm.interop.gpt2 import PREFIX, config_to_hugging_face, weight_rows
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.nn.masks import Padding
 
 transformers = pytest.importorskip("transformers")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lm.config import NgramConfig
 from lm.ngram.build import build_from_stream, build_word_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import NgramModel, load_ngram
 from lm.ngram.smoothing import counts_of_counts, modified_discounts, single_discount
 from tests.lm.ngram_oracle import ORACLE, sentences

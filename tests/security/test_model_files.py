@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from lm.artifact import load_model, load_torch, save_model
-from lm.config import GPTConfig, NgramConfig
 from lm.damaged import DamagedFile
 from lm.interop.folders import read_weights as read_folder
 from lm.models.gpt import GPT
+from lm.models.gpt_config import GPTConfig
 from lm.models.modern import Modern
 from lm.models.modern_config import ModernConfig
 from lm.ngram.build import build_ngram
+from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig

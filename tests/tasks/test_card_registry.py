@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from lm.config import NgramConfig
+from lm.ngram.config import NgramConfig
 from tasks.cards.page import DESCRIPTION_LIMIT, described
 from tasks.ngram import ngram
 from tasks.running.journal import Journal

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lm.config import GPTConfig, TrainConfig
+from lm.config import TrainConfig
+from lm.models.gpt_config import GPTConfig
 from lm.parallel import ParallelConfig
 from lm.pretraining import GPTPretraining
 from tasks.pretrain import PretrainRequest, require_sequences
