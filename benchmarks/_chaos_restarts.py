@@ -36,16 +36,17 @@ LATE = 0.25
 """The share of the restarts that are over only after the stage has gone on."""
 LATE_SECONDS = 3.0
 ATTEMPTS = 60
+FLOW_SECONDS = 900.0
+"""After which a flow run is killed and counts as one that failed."""
 STATES = """
 import json
 from tasks.machine import home
 home.configure_environment()
 from prefect.client.orchestration import get_client
 with get_client(sync_client=True) as client:
-    flows, tasks = client.read_flow_runs(limit=200), client.read_task_runs(limit=200)
-    offset = 200
-    while len(more := client.read_task_runs(limit=200, offset=offset)):
-        tasks, offset = tasks + more, offset + 200
+    flows, tasks = client.read_flow_runs(limit=200), []
+    while more := client.read_task_runs(limit=200, offset=len(tasks)):
+        tasks += more
 print(json.dumps({"states": [[run.name, run.state_name] for run in flows + tasks]}))
 """
 
@@ -122,13 +123,11 @@ def met(
     home: TeamHome, hold: Path, server: str, draw: random.Random, count: int, alone: dict[str, Any], wrong: list[str]
 ) -> dict[str, Any]:
     """One server: how many stages met its restart, and how the flow runs ended."""
-    home.start_all()
     home.forget_all()
     done: Counter[str] = Counter()
 
     def restart(stage: str, flow: "subprocess.Popen[str]") -> None:
         if sum(done.values()) >= count or time.monotonic() > machines.UNTIL[0]:
-            (hold / f"{stage}.go").touch()
             return
         late = draw.random() < LATE
         done["late" if late else "in time"] += 1
@@ -139,7 +138,6 @@ def met(
         elif server == "s3":
             time.sleep(1.0)  # as if it had to be started
         home.give(server)
-        (hold / f"{stage}.go").touch()
 
     found, ended = whole(home, hold, restart)
     home.give(server)
@@ -170,10 +168,13 @@ def whole(
     """The pipeline, started until it has completed. What it says, and how its flow runs ended."""
     hold.mkdir()
     ended: Counter[str] = Counter()
+    log = hold / "output.log"
     for _ in range(ATTEMPTS):
-        flow = home.start(*HELD, str(home.documents), HOLD=str(hold))
+        with log.open("w") as output:
+            flow = home.start(*HELD, str(home.documents), output=output, HOLD=str(hold))
         try:
-            while flow.poll() is None:
+            until = time.monotonic() + FLOW_SECONDS
+            while flow.poll() is None and time.monotonic() < until:
                 for file in hold.glob("*.held"):
                     if not file.with_suffix(".go").exists():
                         restart(file.stem, flow)
@@ -181,11 +182,11 @@ def whole(
                 time.sleep(0.02)
         finally:
             flow.kill()  # whoever ends this must not leave it waiting
-            output, _ = flow.communicate()
+            flow.wait()
         ended["completed" if flow.returncode == 0 else "failed"] += 1
         if flow.returncode == 0:
             return dict(json.loads((hold / "answer.json").read_text())), dict(ended)
-    raise RuntimeError(f"{ATTEMPTS} flow runs failed, the last with\n{output[-3000:]}")
+    raise RuntimeError(f"{ATTEMPTS} flow runs failed, the last with\n{log.read_text(errors='replace')[-3000:]}")
 
 
 def wait(seconds: float, over: Callable[[], bool]) -> None:

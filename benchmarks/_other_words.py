@@ -13,7 +13,7 @@ counts), so that any copy is made alone.
 
 import random
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,7 @@ def ranked_characters(counted: Mapping[str, int]) -> str:
     return "".join(c for _, c in sorted(han)[:COMMON_CHARACTERS])
 
 
+@lru_cache(maxsize=512)
 def characters(copy: int, ranked: str) -> Table:
     """The code point that stands for each from U+4E00 to U+9FFF in a copy; uint16[20992]."""
     table = np.arange(FIRST_HAN, LAST_HAN + 1, dtype=np.uint16)

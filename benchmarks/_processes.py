@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from tasks.machine.beside import beside
+
 SECONDS = 0.5
 DISK_SECONDS = 15.0
 
@@ -30,9 +32,8 @@ class Peaks:
 def watched(pid: int, folder: Path) -> Iterator[Peaks]:
     """The peaks of a process tree and of a folder while the block lasts, final when it has ended."""
     peaks = Peaks()
-    ended = threading.Event()
 
-    def watch() -> None:
+    def watch(ended: threading.Event) -> None:
         next_disk = 0.0
         while True:
             look(pid, peaks)
@@ -43,13 +44,8 @@ def watched(pid: int, folder: Path) -> Iterator[Peaks]:
                 peaks.disk = max(peaks.disk, disk_bytes(folder))
                 return
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with beside(watch, "watched", join_seconds=None):
         yield peaks
-    finally:
-        ended.set()
-        thread.join()
 
 
 def look(pid: int, peaks: Peaks) -> None:

@@ -24,6 +24,8 @@ from typing import Any
 
 import psutil
 
+from tasks.machine.beside import beside
+
 
 def main() -> None:
     """Run every runner in turn."""
@@ -150,9 +152,8 @@ def corpus(folder: Path, arguments: argparse.Namespace) -> list[Any]:
 def children_watched() -> Iterator[dict[int, int]]:
     """The largest resident size seen of every process below this one (the Prefect server is none), by its id."""
     peaks: dict[int, int] = {}
-    ended = threading.Event()
 
-    def watch() -> None:
+    def watch(ended: threading.Event) -> None:
         while not ended.wait(0.2):
             for process in psutil.Process().children(recursive=True):
                 try:
@@ -160,13 +161,8 @@ def children_watched() -> Iterator[dict[int, int]]:
                 except psutil.NoSuchProcess:
                     continue  # it ended between the listing and the look
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with beside(watch, "watched", join_seconds=None):
         yield peaks
-    finally:
-        ended.set()
-        thread.join()
 
 
 if __name__ == "__main__":

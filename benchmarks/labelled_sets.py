@@ -129,6 +129,8 @@ def main() -> None:
     if "TEXTMILL_DATA" not in os.environ:
         raise SystemExit("set TEXTMILL_DATA to the folder that has labelled/")
     paths = sorted((CONFIGS / "tasks" / "local").glob("*.yaml"))
+    if unknown := set(options.sets) - {path.stem for path in paths}:
+        parser.error(f"no such set: {', '.join(sorted(unknown))}; there are {', '.join(path.stem for path in paths)}")
     if options.sets:
         for path in (path for path in paths if path.stem in options.sets):
             with (

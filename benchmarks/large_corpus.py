@@ -121,7 +121,7 @@ def write_copy(base: Path, out: Path, copy: int, share: float) -> None:
         reader = pa.ipc.open_file(source)
         for number in range(reader.num_record_batches):
             batch = drawn(reader.get_batch(number), share)
-            if copy:
+            if copy and batch.num_rows:
                 batch = rewritten(batch, letters, han)
             if batch.num_rows:
                 size += text_bytes(batch)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +40,12 @@ def first_texts(size: float) -> Iterator[str]:
 
 def write_ids(tokenizer_dir: Path, tokens: int, path: Path) -> list[int]:
     """The first so many ids of the corpus into a .npy file; returns the lengths of the documents."""
-    tokenizer, texts = load_tokenizer(tokenizer_dir), []
+    tokenizer, found = load_tokenizer(tokenizer_dir), (document.text for document in read_documents("corpus_en"))
     parts: list[np.ndarray] = []
     lengths: list[int] = []
-    for document in read_documents("corpus_en"):
-        texts.append(document.text)
-        if len(texts) == AT_ONCE:
-            encoded = [np.asarray(ids, dtype=np.uint16) for ids in encode_documents(tokenizer, texts)]
-            parts, lengths, texts = [*parts, *encoded], [*lengths, *map(len, encoded)], []
-            if sum(lengths) >= tokens:
-                break
+    while sum(lengths) < tokens and (texts := list(islice(found, AT_ONCE))):
+        encoded = [np.asarray(ids, dtype=np.uint16) for ids in encode_documents(tokenizer, texts)]
+        parts, lengths = [*parts, *encoded], [*lengths, *map(len, encoded)]
     np.save(path, np.concatenate(parts))
     return lengths
 

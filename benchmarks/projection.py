@@ -70,7 +70,7 @@ class Growth:
 
 
 def growths(runs: list[dict[str, Any]]) -> list[Growth]:
-    """Of every stage that all runs have, in their order."""
+    """Of every stage of the largest run, in their order there."""
     runs = sorted(runs, key=lambda run: run["text_bytes"])
     largest = runs[-1]
     found = []
@@ -135,7 +135,7 @@ def growth_table(runs: list[dict[str, Any]], found: list[Growth]) -> list[str]:
     return lines
 
 
-def projected(found: list[Growth], size: float, cores: int, price: float) -> list[str]:
+def projected(found: list[Growth], size: float, cores: int, price: float) -> str:
     """One size on one cluster: the whole, and the stages that take most of it."""
     parts = {g.stage: g.parts_seconds(size, cores) for g in found}
     alone = {g.stage: g.alone_seconds(size) for g in found}
@@ -147,10 +147,10 @@ def projected(found: list[Growth], size: float, cores: int, price: float) -> lis
     shown = "; ".join(
         f"{g.stage} {duration(whole[g.stage])} ({alone[g.stage] / whole[g.stage]:.0%} alone)" for g in most
     )
-    return [
+    return (
         f"| {size / 1e12:.0f} TB, {cores:,} cores | {duration(wall)} | {duration(sum(parts.values()))} | "
         f"{duration(sum(alone.values()))} | {working / 3600:,.0f} | {held:,.0f} | {held * price:,.0f} | {shown} |"
-    ]
+    )
 
 
 def alone_table(found: list[Growth]) -> list[str]:
@@ -185,8 +185,8 @@ def main() -> None:
     parser.add_argument("--price", type=float, default=0.04, help="of a core hour, in any currency")
     arguments = parser.parse_args()
     runs = [json.loads(path.read_text()) for path in arguments.measured]
-    if len({run["text_bytes"] for run in runs}) < 2:
-        parser.error("name what was measured at two sizes or more: growth cannot be told from one")
+    if len({run["text_bytes"] for run in runs}) < max(2, len(runs)):
+        parser.error("name what was measured at two sizes or more, each once: growth cannot be told from one")
     found = growths(runs)
     print("\n".join(growth_table(runs, found)))
     print(
@@ -195,7 +195,7 @@ def main() -> None:
     )
     for size in SIZES:
         for cores in CORES[size]:
-            print("\n".join(projected(found, size, cores, arguments.price)))
+            print(projected(found, size, cores, arguments.price))
     print()
     print("\n".join(alone_table(found)))
 

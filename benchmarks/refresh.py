@@ -3,7 +3,7 @@
 `textmill clean` on the English corpus below TEXTMILL_DATA without a share of its documents, then once more with these
 as a file of their own, in the same store; and on both in an empty one, which is what the refresh is compared with.
 Each is a process of its own. The manifests must name equal digests. --copies makes the corpus larger: in every further
-copy the letters of words of more than five letters are shifted, so that texts, lines and shingles are new while
+copy words of more than five letters are written with another alphabet, so that texts, lines and shingles are new while
 lengths, stop words and who resembles whom stay as they are (`benchmarks._other_words`).
 """
 

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tasks.machine.termination import exit_on_sigterm
+
 LEGS = ("one-process", "commands")
 SHOWN = ("seconds", "resident_mb", "children_mb", "open_files", "threads", "partial", "store_mb", "not_live_mb")
 SHOWN += ("run_files", "locks", "temporary", "prefect_mb", "mlflow_mb")
@@ -54,9 +56,13 @@ def main() -> None:
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "TEXTMILL_HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
         environment["PYTHONPATH"] = str(Path(__file__).parents[1])
-        given = [word for word in sys.argv[1:] if word not in ("--leg", *LEGS)]
-        command = [sys.executable, "-m", "benchmarks.soak", *given, "--leg", name, "--inside"]
-        status |= subprocess.run(command, check=False, env=environment).returncode
+        command = [sys.executable, "-m", "benchmarks.soak", *sys.argv[1:], "--leg", name, "--inside"]
+        with subprocess.Popen(command, env=environment) as process:
+            try:
+                status |= process.wait()
+            except BaseException:
+                process.terminate()  # it stops its servers, and is waited for
+                raise
     sys.exit(1 if status else 0)
 
 
@@ -65,6 +71,7 @@ def leg(arguments: argparse.Namespace) -> bool:
     from benchmarks._soak_documents import Company
     from tasks.machine import home
 
+    exit_on_sigterm()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     folder = arguments.folder.absolute() / arguments.leg
     record = folder / "nights.jsonl"

@@ -150,6 +150,7 @@ def measured_command(words: list[str | Path], folder: Path, home: Path) -> dict[
                 _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             process.terminate()  # it leaves what it has, and the next call goes on
+            process.wait()
             raise
     process.returncode = code = os.waitstatus_to_exitcode(status)
     return {

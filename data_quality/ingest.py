@@ -75,8 +75,8 @@ def ingest_piece(
     """Read a piece into ``directory``: document shards, ``files.parquet`` and ``skipped.parquet``.
 
     ``progress`` is advanced by the bytes of each finished file. ``named`` says how the ids of documents and the names
-    of sources and files are written (:class:`data_quality.pii_names.Pseudonyms`). What an interrupted attempt left is
-    removed first.
+    of sources and files are written (:class:`data_quality.pii_names.Pseudonyms`), those of ``piece.forgotten``
+    included. What an interrupted attempt left is removed first.
     In the tables, lines and records of a range count from its start; ``data_quality.skipped`` gives those of the file.
     Memory: one row group and one record. Returns counts (files, records, documents, skipped, bytes read, text_bytes),
     skipped_by_reason, skip_examples, the shards (name, rows, bytes, digest) and the digest of the documents.

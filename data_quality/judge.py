@@ -65,7 +65,7 @@ def require_columns(present: Sequence[str], rulesets: Sequence[Ruleset]) -> None
     """Refuse rules on signals that were not measured.
 
     Raises:
-        ValueError: naming them, and what measures them.
+        UsageError: naming them, and what measures them.
     """
     missing = {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules} - set(present)
     if not missing:

@@ -75,6 +75,7 @@ class Piece(StrictModel):
     files: tuple[FileRef, ...]
     revision: str | None = None
     forgotten: Forgotten | None = None
+    """What it may hold of what is to be forgotten, as the corpus writes names."""
 
     @property
     def key_material(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -19,9 +19,6 @@ from data_quality.signal_catalogue import (
     nearest,
     signals_of,
 )
-
-if TYPE_CHECKING:
-    pass
 
 OPERATORS = ("<", "<=", ">", ">=", "==")
 TEXT_OPERATORS = ("==", "!=", "in", "not in")

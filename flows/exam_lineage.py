@@ -2,7 +2,7 @@
 
 from flows.config.loading import ConfigError
 from tasks.exams.training import Training
-from tasks.lineage.ways import GOES_ON_FROM, ancestors, same_content
+from tasks.lineage.ancestors import GOES_ON_FROM, ancestors, same_content
 from tasks.store import Artifact, Store
 
 

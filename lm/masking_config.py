@@ -91,7 +91,8 @@ class SegmentsConfig(StrictModel):
     )
 
 
-# What the papers asked, by the name that the presets of `lm.models.bert_config` begin with.
+# What the papers asked, by the name that the presets of `lm.models.bert_config` begin with; `bert-whole-word`, of
+# BERT's second release, is asked for by name alone.
 MASKING_PRESETS: dict[str, MaskingConfig] = {
     "bert": MaskingConfig(dynamic=False),
     "bert-whole-word": MaskingConfig(dynamic=False, unit="word"),

@@ -29,7 +29,7 @@ def with_preset(given: Any, presets: Callable[[], Mapping[str, BaseModel]]) -> A
     What is no mapping, or names no preset, is handed back as it is. `presets` gives the table, which is made of the
     config's own class and so behind it. Raises ValueError as `from_preset`.
     """
-    if not isinstance(given, dict) or given.get("preset") is None:
-        return given
+    if not isinstance(given, dict) or not isinstance(given.get("preset"), str):
+        return given  # no preset, or what the field's own type refuses
     own = {key: value for key, value in given.items() if key != "preset"}
     return {**from_preset(presets(), given["preset"]).model_dump(), **own}

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.cards.data import corpora, stated_license
 from tasks.cards.figures import costs, reached
 from tasks.cards.page import page
-from tasks.lineage.ways import GOES_ON_FROM, ancestors
+from tasks.lineage.ancestors import GOES_ON_FROM, ancestors
 from tasks.storage.files import read_json
 from tasks.store import RUN_DIRECTORY, Artifact, Store, StoreError
 

@@ -32,11 +32,11 @@ def train_tokenizer(work: Work, config: TokenizerConfig, *, corpus: Artifact, sp
     total = min(int(split.counts()["train_bytes"]), config.sample_bytes)
     advance = work.progress.start(total, "bytes")
     with database(work.resources, work.scratch) as connection:
-        texts = sampled(connection, paths, str(split.file("split.parquet")), config.sample_bytes)
+        texts = sample_texts(connection, paths, str(split.file("split.parquet")), config.sample_bytes)
         work.counts.update(train(texts, config, work.directory, advance))
 
 
-def sampled(connection: duckdb.DuckDBPyConnection, paths: list[str], split: str, least: int) -> Iterator[str]:
+def sample_texts(connection: duckdb.DuckDBPyConnection, paths: list[str], split: str, least: int) -> Iterator[str]:
     """Texts of training documents in the order of the hash of their ids, until they have `least` bytes or all are told.
 
     The documents are chosen first: to put all texts in order would take their size on disk for a sample of them.

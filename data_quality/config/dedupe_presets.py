@@ -35,8 +35,8 @@ def with_preset(given: Any, fields: tuple[str, ...]) -> Any:
     Raises:
         ValueError: no preset has that name.
     """
-    if not isinstance(given, dict) or given.get("preset") is None:
-        return given
+    if not isinstance(given, dict) or not isinstance(given.get("preset"), str):
+        return given  # no preset, or what the field's own type refuses
     name = given["preset"]
     if name not in PRESETS:
         raise ValueError(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")

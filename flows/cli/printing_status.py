@@ -1,4 +1,4 @@
-"""What `textmill status` prints for people, and the same lines for the page in Prefect."""
+"""What `textmill status` prints for people; its lines are made in flows/servers/status_lines.py."""
 
 from collections.abc import Sequence
 from typing import Any

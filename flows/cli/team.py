@@ -42,11 +42,12 @@ def down() -> None:
 
     ended = stop_all()
     out.print(f"stopped: {', '.join(ended)}" if ended else "nothing was running")
-    for name in (name for name, how in ended.items() if how == "killed"):
-        err.print(
-            f"[yellow]warning:[/] {name}, or what it had started, did not end within {STOP_TIMEOUT:.0f} s and was "
-            f"killed; its log: {log_file(name)}"
-        )
+    for name, how in ended.items():
+        if how == "killed":
+            err.print(
+                f"[yellow]warning:[/] {name}, or what it had started, did not end within {STOP_TIMEOUT:.0f} s and was "
+                f"killed; its log: {log_file(name)}"
+            )
 
 
 @app.command()

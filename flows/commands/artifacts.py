@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.lineage.ways import manifest_of
+from tasks.lineage.ancestors import manifest_of
 from tasks.machine import home
 from tasks.stage import sidecar
 from tasks.storage.files import read_json

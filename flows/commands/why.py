@@ -9,8 +9,8 @@ from data_quality.pii import redact
 from data_quality.rules import Ruleset
 from flows.commands.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
 from tasks.filter import DROPPED
+from tasks.lineage.ancestors import ancestors
 from tasks.lineage.forgotten import as_written, request_for, standing
-from tasks.lineage.ways import ancestors
 from tasks.running.run import Resources
 from tasks.running.tables import rows
 from tasks.storage.shared import open_store

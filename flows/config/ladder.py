@@ -1,7 +1,7 @@
 """The configuration of a ladder: one corpus, one tokenizer, one budget, and the models to be compared."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from flows.config.pipeline import TokensConfig
 from flows.config.rungs import TOKENIZERS, WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung, TrainedRung
 from lm.config import TrainConfig
 from lm.parallel import ParallelConfig
+from lm.translator_config import EncoderDecoderConfig
 from tasks.evaluate import EvaluateConfig
 
 SMOKE_FILES = 300  # no classes have to be found among them, as a pipeline's smoke run must
@@ -19,7 +20,7 @@ UNSCORABLE = {
 }
 
 
-TRANSLATORS = ("seq2seq", "transformer")
+TRANSLATORS = tuple(kind.model_fields["kind"].default for kind in get_args(get_args(EncoderDecoderConfig)[0]))
 """Kinds that are trained on pairs of texts, by another command."""
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from data_quality.errors import UsageError
 from data_quality.plain_yaml import load_yaml
-from flows.config.addresses import without_user
+from flows.config.addresses import shown, without_user
 
 Model = TypeVar("Model", bound=BaseModel)
 Loaded = TypeVar("Loaded", bound=BaseModel, covariant=True)
@@ -142,8 +142,7 @@ def override(raw: dict[str, Any], key: str, value: str) -> None:
     try:
         parsed = load_yaml(value)
     except yaml.YAMLError as error:
-        shown = without_user(f"--set {key}={value}: not a YAML value ({error})", "...@")
-        raise ConfigError(shown) from error
+        raise ConfigError(without_user(f"--set {key}={value}: not a YAML value ({error})", "...@")) from error
     if isinstance(node, list):
         node[_index(key, last, node)] = parsed
     else:
@@ -166,8 +165,8 @@ def _explain(item: Any, whole: type[BaseModel]) -> str:
         return f"{dotted}: unknown key; {hint}"
     message = item["msg"].removeprefix("Value error, ")
     # a password in an address is an error, and no error may show it
-    shown = without_user(str(item["input"]), "...@")
-    given = "" if item["type"] == "missing" or not location else f" (given: {shown[:80]})"
+    said = shown(str(item["input"]), "...@")
+    given = "" if item["type"] == "missing" or not location else f" (given: {said[:80]})"
     return f"{dotted or 'the whole'}: {message}{given}"
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from flows.config.addresses import without_user
+from flows.config.addresses import shown
 from flows.config.loading import CONFIGS, override, parse, read
 from lm.config import StrictModel
 from tasks.machine import home
@@ -102,7 +102,7 @@ class StackConfig(StrictModel):
     @field_validator("store", "artifacts")
     @classmethod
     def _without_password(cls, url: str | None) -> str | None:
-        if url is not None and without_user(url) != url:
+        if url is not None and shown(url) != url:
             raise ValueError("credentials belong into the environment, not into the address")
         return url
 

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import os
+from contextlib import closing
 from urllib.parse import unquote, urlsplit
 
 from flows.servers import postgres
@@ -12,6 +13,9 @@ ADVICE = {
     "prefect": f"set {credentials.PREFECT}=user:password (or TEXTMILL_SECRETS=FILE) as on the server",
     "mlflow": f"set {credentials.MLFLOW_USER} and {credentials.MLFLOW_PASSWORD} (or TEXTMILL_SECRETS=FILE) as there",
 }
+
+MOST_BYTES = 64 << 20
+"""Of an answer: the rest of a longer one is not read."""
 
 _ROUTE = {"prefect": "/admin/version", "mlflow": "/version"}
 _BEARER = {"prefect": "PREFECT_API_KEY", "mlflow": "MLFLOW_TRACKING_TOKEN"}
@@ -55,19 +59,17 @@ def ask(name: str, address: str, route: str, body: bytes | None = None, timeout:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise OSError("not an address of a server")
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = connect(parts.hostname, parts.port, timeout=timeout)
     headers = authorization(name, address) | ({} if body is None else {"Content-Type": "application/json"})
     try:
-        connection.request("GET" if body is None else "POST", parts.path.rstrip("/") + route, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        with closing(connect(parts.hostname, parts.port, timeout=timeout)) as connection:
+            connection.request("GET" if body is None else "POST", parts.path.rstrip("/") + route, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(MOST_BYTES)
     except http.client.HTTPException as error:
         raise OSError(f"no answer of HTTP ({type(error).__name__})") from error
-    finally:
-        connection.close()
 
 
-def authorization(name: str, address: str = "") -> dict[str, str]:
+def authorization(name: str, address: str) -> dict[str, str]:
     """The header of a request to a server, as its own client makes it; {} where there is no password.
 
     A user and password in the address come first, then those of the environment, then a token there.

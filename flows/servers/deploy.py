@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from data_quality.plain_yaml import load_yaml
-from flows.config.addresses import without_user
+from flows.config.addresses import shown
 from flows.servers import services
 from flows.servers.automations import install_automations
 from tasks.machine import home
@@ -100,7 +100,7 @@ def deploy(root: Path) -> bool:
     os.environ["TEXTMILL_CHECKOUT"] = str(root)
     note = home.services_path() / "deployed.json"
     pools = services.work_pools()
-    wanted = {"url": without_user(services.url("prefect")), "code": _code_hash(root), "pools": list(pools)}
+    wanted = {"url": shown(services.url("prefect")), "code": _code_hash(root), "pools": list(pools)}
     if note.exists() and json.loads(note.read_text()) == wanted and _all_deployed(root):
         return False
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]

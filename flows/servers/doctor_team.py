@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 
-from flows.config.addresses import without_user
+from flows.config.addresses import shown
 from flows.servers import access, postgres, services
 from flows.servers.findings import Check
 from flows.servers.team import Team, read_team
@@ -23,7 +23,7 @@ def team_stack() -> Iterator[Check]:
         yield _database(team)
     for name in services.SERVERS:
         if access.is_refused(name, services.url(name)):
-            found = f"{without_user(services.url(name))} refuses us"
+            found = f"{shown(services.url(name))} refuses us"
             yield Check(f"{name} access", "fail", found, access.ADVICE[name])
     if team.config.listen not in ("127.0.0.1", "localhost", "::1"):
         found = f"Prefect and MLflow listen on {team.config.listen}, without encryption of their own"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flows.config.addresses import without_user
+from flows.config.addresses import shown
 from flows.config.stack import PoolSection
 from flows.servers import postgres, team
 from flows.servers.team import Team
@@ -44,7 +44,7 @@ class Launch:
 
     def start(self, log: Any) -> "subprocess.Popen[bytes]":
         """Start it in a session of its own, so that it outlives this process and its terminal."""
-        # PostgreSQL, who is another user, sets all its signals itself
+        # another user (PostgreSQL, where we are root) may not read our Python; it sets its signals itself
         deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN and not self.user
         return subprocess.Popen(
             [sys.executable, "-c", _HEED_SIGINT, *self.command] if deaf else self.command,
@@ -102,7 +102,7 @@ def become(name: str) -> NoReturn:
     if name not in services.names():
         raise services.ServiceError(f"no service {name!r} in this stack: {', '.join(services.names())}")
     if not services.is_ours(name):
-        named = without_user(services.url(name))
+        named = shown(services.url(name))
         raise services.ServiceError(f"{name} is named by the environment ({named}): nothing to run here")
     if name in services.SERVERS and "postgres" in services.names():
         services.ensure_database()

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from flows.servers.records import ServiceError
+from flows.servers.pid_files import ServiceError
 from tasks.machine import credentials, home
 
 ROLE = "textmill"

@@ -23,12 +23,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from flows.config.addresses import without_user
+from flows.config.addresses import shown
 from flows.servers import access, postgres
 from flows.servers.launch import LOCAL_POOL, fingerprint, launch
+from flows.servers.pid_files import ServiceError as ServiceError
+from flows.servers.pid_files import rank, read_record, recorded, remove_record, write_record
 from flows.servers.processes import Ended, Record, end_trees, listens, tree_rss
-from flows.servers.records import ServiceError as ServiceError
-from flows.servers.records import rank, read_record, recorded, remove_record, write_record
 from flows.servers.team import SERVERS as _URL_VARIABLE
 from flows.servers.team import read_team
 from tasks.machine import home
@@ -149,7 +149,7 @@ def url(service: str) -> str:
 
 def ui_url(service: str) -> str:
     """The address to open in a browser, as it may be shown."""
-    return without_user(url(service)).removesuffix("/api")
+    return shown(url(service)).removesuffix("/api")
 
 
 def log_file(service: str) -> Path:
@@ -187,11 +187,11 @@ def is_ours(name: str) -> bool:
 def _check_external(name: str) -> None:
     if not access.answers(name, url(name)):
         raise ServiceError(
-            f"{_URL_VARIABLE[name]}={without_user(url(name))} is set, but no {name} server answers there: "
+            f"{_URL_VARIABLE[name]}={shown(url(name))} is set, but no {name} server answers there: "
             "start it, or unset the variable to use Textmill's own"
         )
     if access.is_refused(name, url(name)):
-        raise ServiceError(f"the {name} server at {without_user(url(name))} refuses us: {access.ADVICE[name]}")
+        raise ServiceError(f"the {name} server at {shown(url(name))} refuses us: {access.ADVICE[name]}")
 
 
 def _start_if_needed(name: str) -> None:

@@ -40,7 +40,8 @@ def status(with_services: bool = True) -> dict[str, Any]:
 
 def _newest(store: Store) -> list[tuple[Path, dict[str, Any]]]:
     """Directories and records of the newest runs, newest first; without a record that is damaged or not there yet."""
-    runs = [(path, record) for path in sorted(store.runs.iterdir(), reverse=True) if (record := read_run(path))]
+    folders = (path for path in sorted(store.runs.iterdir(), reverse=True) if path.is_dir())
+    runs = [(path, record) for path in folders if (record := read_run(path))]
     # one that was begun long ago and still runs, or was taken over, is shown too
     return [run for at, run in enumerate(runs) if at < SHOWN_RUNS or is_alive(run[1])]
 

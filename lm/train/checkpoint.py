@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from lm.train.checkpoint_files import (
     FILES,
     MANIFEST,
+    PARTS,
     STATE,
     Checkpoint,
     CorruptCheckpoint,
@@ -60,8 +61,8 @@ def save_checkpoint(
     partial = directory / f".tmp-{final.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    save_file({k: v.detach().contiguous() for k, v in model.items()}, partial / "model.safetensors")
-    save_file({k: v.detach().contiguous() for k, v in optimizer.items()}, partial / "optim.safetensors")
+    for part, tensors in zip(PARTS, (model, optimizer), strict=True):
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, partial / f"{part}.safetensors")
     (partial / STATE).write_text(json.dumps(state, indent=1, sort_keys=True))
     manifest = {name: entry(partial / name) for name in FILES}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
@@ -82,7 +83,10 @@ def list_checkpoints(directory: Path) -> list[tuple[int, Path]]:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and verify one checkpoint. Raises CorruptCheckpoint saying which file is wrong."""
+    """Read and verify one checkpoint. Raises CorruptCheckpoint saying which file is wrong.
+
+    The trainer does both apart: one rank verifies, each reads what belongs to it (`lm.train.shards.read_parts`).
+    """
     verify(path)
     return read_parts(path)
 

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from lm.train.layers import stacked_layers, uncompile_layers
 from lm.train.objective import CARRY, Batch, Losses, Objective
 from lm.train.ranks import Alone, Found, LossesOf, Tensors
 from lm.train.shards import Piece, cut, piece, publish, read_parts, write_part
-from lm.train.writing import copy
+from lm.train.writing import copied
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,10 @@ class Replicas(Alone):
             except Interrupted as stopped:
                 answer = {"interrupted": str(stopped)}
             except BaseException as error:
-                self._broadcast({"failed": f"{type(error).__name__}: {error}"})
+                try:
+                    self._broadcast({"failed": f"{type(error).__name__}: {error}"})
+                except RuntimeError as unheard:  # who is gone needs no answer; the error is the one to be seen
+                    log.warning("the other ranks were not told: %s", unheard)
                 raise
         answer = self._broadcast(answer)
         if "failed" in answer:
@@ -148,10 +152,7 @@ class Replicas(Alone):
         self._saves += 1
         final = checkpoint_path(directory, step)
         partial_folder = directory / f".tmp-{final.name}-{self._saves}"
-        weights = {name: self._copied(name, tensor) for name, tensor in model.items()}
-        moments = {name: self._copied(name, tensor) for name, tensor in optimizer.items()}
-        if any(tensor.is_cuda for tensor in model.values()):
-            torch.cuda.synchronize()  # until the copies are there
+        weights, moments = self._copied(model), self._copied(optimizer)
 
         def write() -> None:
             write_part(partial_folder, self.rank, self.count, weights, moments)
@@ -161,9 +162,11 @@ class Replicas(Alone):
 
         self._writer.start(write)
 
-    def _copied(self, name: str, tensor: Tensor) -> Piece:
-        found = self._piece(name, tensor)
-        return Piece(copy(found.tensor), found.shape, found.first)
+    def _copied(self, tensors: Tensors) -> dict[str, Piece]:
+        """This rank's pieces, in memory of their own."""
+        pieces = {name: self._piece(name, tensor) for name, tensor in tensors.items()}
+        own = copied({name: found.tensor for name, found in pieces.items()})
+        return {name: replace(found, tensor=own[name]) for name, found in pieces.items()}
 
     def _piece(self, name: str, tensor: Tensor) -> Piece:
         if name.startswith(CARRY) and "/" not in name:  # what is carried for the rows that this rank reads

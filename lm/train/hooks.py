@@ -25,4 +25,5 @@ class Hooks:
     on_progress: Callable[[int, int], None] = _nothing
     """(steps done, steps in all), after each step."""
     on_checkpoint: Callable[[int, Path], None] = _nothing
-    """(step, its directory), once it is durable."""
+    """(step, its directory), once it is durable: from the thread that wrote it, beside the training and other hooks.
+    What it raises ends the training at the next checkpoint, or at the end."""

@@ -25,8 +25,8 @@ KEPT = "averaged"
 class LastCheckpoints:
     """Keeps the weights of the last `count` checkpoints of a run of `steps`, `interval` steps apart.
 
-    `keep` is the trainer's `on_checkpoint`; the trainer must be told `checkpoint_interval=interval`. Raises ValueError
-    if the run is too short to have so many.
+    `keep` is the trainer's `on_checkpoint` and may be called from the thread that writes; `average` only after the run.
+    The trainer must be told `checkpoint_interval=interval`. Raises ValueError if the run is too short to have so many.
     """
 
     def __init__(self, directory: Path, steps: int, count: int, interval: int) -> None:

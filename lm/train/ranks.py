@@ -72,7 +72,10 @@ class Alone:
         published: Callable[[Path], None],
     ) -> None:
         """Write a checkpoint, whole or not at all, beside the training: returns once the tensors are copied and the
-        checkpoint before is durable. `published` hears of each that is, on the main rank, in the writing thread."""
+        checkpoint before is durable. `published` hears of each that is, on the main rank, in the writing thread.
+
+        Until then weights and moments are in memory once more (AdamW in fp32: 12 bytes a parameter).
+        """
         self._writer.wait()
         weights, moments = copied(model), copied(optimizer)
         self._writer.start(lambda: published(save_checkpoint(directory, step, weights, moments, state)))

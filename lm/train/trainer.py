@@ -172,12 +172,16 @@ class Trainer:
         before = self.state
         log.warning("step %d: %s: %s", mishap.step, mishap.what, mishap.action)
         self.hooks.on_mishap(mishap.step, mishap.record())
-        if mishap.action != "skip":
-            self.ranks.finish()  # what is gone back to, or gone on from at the next start, is durable
         if mishap.action == "stop":
-            raise stopped(mishap, read.chosen, len(before.mishaps))
+            bad = stopped(mishap, read.chosen, len(before.mishaps))
+            try:
+                self.ranks.finish()  # what is gone on from at the next start is durable
+            except Exception as error:
+                raise bad from error
+            raise bad
         self.carry, to = carry, None
         if mishap.action == "roll_back":
+            self.ranks.finish()  # what is gone back to is durable
             to = self.ranks.told(partial(snapshot_before, self.config.guard, self.directory, mishap.step))
             self._restore(self.ranks.load(checkpoint_path(self.directory, to)))
             was, self.rolled_back = self.state, True  # what was reported since then stays reported

@@ -43,20 +43,29 @@ class Beside:
         """`wait` on the way out with another error: what goes wrong here is logged."""
         try:
             self.wait()
-        except Exception as error:  # noqa: BLE001 the other error is the one to be seen
-            log.warning("the last checkpoint was not written: %s", error)
+        except Exception as error:
+            log.warning("writing the last checkpoint failed: %s: %s", type(error).__name__, error, exc_info=error)
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors in memory of their own, for the training goes on with those that are given."""
-    copies = {name: copy(tensor) for name, tensor in tensors.items()}
+    """The tensors in memory of their own on the CPU, for the training goes on with those that are given.
+
+    From a GPU they are copied into pinned memory, as fast as it can; torch keeps that for the next time.
+
+    Raises:
+        RuntimeError: two of them are the same memory; in a checkpoint each would become a tensor of its own.
+    """
+    held: dict[int, str] = {}
+    for name, tensor in tensors.items():
+        if tensor.numel() and (other := held.setdefault(tensor.data_ptr(), name)) != name:
+            raise RuntimeError(f"{other} and {name} share their memory: a checkpoint needs one name for it")
+    copies = {name: _copy(tensor) for name, tensor in tensors.items()}
     if any(tensor.is_cuda for tensor in tensors.values()):
         torch.cuda.synchronize()  # until they are there
     return copies
 
 
-def copy(tensor: Tensor) -> Tensor:
-    """A copy on the CPU; pinned, so that a GPU copies as fast as it can and without waiting: synchronise after it."""
+def _copy(tensor: Tensor) -> Tensor:
     source = tensor.detach()
     empty = torch.empty(source.shape, dtype=source.dtype, device="cpu", pin_memory=source.is_cuda)
     return empty.copy_(source, non_blocking=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tasks.lineage.ways import ancestors, manifest_of
+from tasks.lineage.ancestors import ancestors, manifest_of
 from tasks.profile import PROFILE
 from tasks.storage.files import read_json
 from tasks.store import Artifact, Store

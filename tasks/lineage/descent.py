@@ -12,11 +12,11 @@ from typing import Any
 
 from data_quality.forgotten import Forgotten
 from tasks.decide import INDEX, hash_of
+from tasks.lineage.ancestors import GOES_ON_FROM, inputs_first, manifest_of
 from tasks.lineage.forgotten import as_written
-from tasks.lineage.ways import GOES_ON_FROM, inputs_first, manifest_of
 from tasks.running.journal import JOURNAL, read_events
 from tasks.running.tables import rows
-from tasks.storage.files import read_json
+from tasks.storage.files import canonical_json, read_json
 from tasks.storage.shared import SharedStore
 from tasks.store import RUN_DIRECTORY, Artifact, Store
 
@@ -65,7 +65,8 @@ class Descent:
 
     def writings(self) -> list[Callable[[str], str]]:
         """How every reading of sources in the store writes ids: a document may be asked for by its source's own id."""
-        return [as_written(manifest) for manifest in self.manifests.values() if manifest["stage"] == "ingest"]
+        readings = [manifest for manifest in self.manifests.values() if manifest["stage"] == "ingest"]
+        return [as_written(manifest) for manifest in {_naming(each): each for each in readings}.values()]
 
     def holders(self, wanted: Forgotten) -> dict[str, Ids]:
         """The key of every reading of sources that holds some of the documents, and which, as it writes their ids;
@@ -76,15 +77,19 @@ class Descent:
         """
         found: dict[str, Ids] = {}
         held: dict[str, Ids] = {}
+        as_named: dict[bytes, tuple[Callable[[str], str], Forgotten]] = {}
         for key, manifest in self.manifests.items():
             if manifest["stage"] != "ingest":
                 continue
             here = self._here(manifest)
             self.store.fetch_parts(Artifact("ingest", key, manifest["digest"], here))
-            written = wanted.named(as_written(manifest))
+            naming = _naming(manifest)
+            if naming not in as_named:
+                named = as_written(manifest)
+                as_named[naming] = named, wanted.named(named)
             for part in manifest["parts"]:
                 if part["key"] not in held:
-                    held[part["key"]] = _present(self.store.artifacts / part["stage"] / part["key"], written)
+                    held[part["key"]] = _present(self.store.artifacts / part["stage"] / part["key"], *as_named[naming])
             found[key] = frozenset().union(*(held[part["key"]] for part in manifest["parts"]))
         return {key: ids for key, ids in found.items() if ids}
 
@@ -216,8 +221,13 @@ def _manifests(store: Store) -> Iterator[dict[str, Any]]:
             yield manifest
 
 
-def _present(part: Path, wanted: Forgotten) -> Ids:
-    """Which of the documents a part of an ingest holds; of one that was collected none."""
+def _naming(reading: Mapping[str, Any]) -> bytes:
+    """What decides how an ingest writes names (`as_written`)."""
+    return canonical_json(reading["config"].get("names"))
+
+
+def _present(part: Path, named: Callable[[str], str], wanted: Forgotten) -> Ids:
+    """Which of the documents, as `named`, a part of an ingest holds; of one that was collected none."""
     try:
         manifest = read_json(part / "manifest.json")
     except FileNotFoundError:
@@ -225,7 +235,7 @@ def _present(part: Path, wanted: Forgotten) -> Ids:
     shards = [str(part / shard["path"]) for shard in manifest["shards"]]
     if not shards:
         return NONE
-    whole = manifest["config"]["source"]["name"] in wanted.sources
+    whole = named(manifest["config"]["source"]["name"]) in wanted.sources
     query = """
         SELECT id FROM read_parquet($shards)
         WHERE $whole OR list_contains($sources, source) OR id IN (SELECT unnest($ids))

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from data_quality.forgotten import Forgotten
@@ -98,7 +99,8 @@ def as_written(reading: Mapping[str, Any]) -> Callable[[str], str]:
     if names.key_fingerprint is None:
         return namer(names)
     without_key = Pseudonyms(names.find.model_copy(update={"style": "tag"}))
-    return lambda name: name if without_key(name) == name else namer(names)(name)
+    hashed = cache(lambda: namer(names))  # late: only a name with personal data asks for the key
+    return lambda name: name if without_key(name) == name else hashed()(name)
 
 
 def ask(store: Store, ids: Iterable[str], sources: Iterable[str], why: str) -> Request:

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import tasks
-from tasks.lineage.ways import inputs_first, same_content
+from tasks.lineage.ancestors import inputs_first, same_content
 from tasks.stage import STAGES, Stage, sidecar
 from tasks.store import Artifact, Store, StoreError
 

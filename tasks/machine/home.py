@@ -49,7 +49,7 @@ _FIXED = {
     # week: it stays as large as what a month leaves. What was trained is on record in the store and in MLflow.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 86_400),
-    # A dead run is noticed after three missed beats (flows/servers/services.py: 90 s); 30 s is the least allowed.
+    # A dead run is noticed after three missed beats (flows/servers/automations.py: 90 s); 30 s is the least allowed.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "textmill,flows,tasks,data_quality,lm",
 }

@@ -1,1 +1,1 @@
-"""What ladders, studies and fine-tunings show to people: pages and pictures."""
+"""What ladders, studies, scaling studies, fine-tunings and labelled sets show to people: pages and pictures."""

@@ -1,4 +1,4 @@
-"""What the report shows of rules, texts and the mixture, as plain data: part of `report_data.ReportData`."""
+"""What the report shows of rules, texts and the mixture, as plain data: part of `tasks.reports.data.ReportData`."""
 
 from collections.abc import Sequence
 

@@ -36,7 +36,7 @@ Dropped = list[dict[str, Any]]
 def dropped(connection: duckdb.DuckDBPyConnection, made: Reported) -> Dropped:
     """Every reason that dropped a document, or kept it out of training, most frequent first, with examples.
 
-    Needs what `report_gather_view.measure` creates. Examples are those with the smallest hash of their id.
+    Needs what `gather_view.measure` creates. Examples are those with the smallest hash of their id.
     """
     return _decided(connection) + (_excluded(connection) if made.split is not None else [])
 
@@ -48,7 +48,7 @@ def shown_in(rows: Dropped) -> list[str]:
 
 
 def drops(connection: duckdb.DuckDBPyConnection, made: Reported, rows: Dropped) -> list[DropReason]:
-    """The same in words, with the evidence of the examples, whose texts `report_gather_view.show` has."""
+    """The same in words, with the evidence of the examples, whose texts `gather_view.show` has."""
     thresholds = {"duplicate.near": made.duplicates.manifest()["config"]["near"]["threshold"]}
     if made.split is not None:
         thresholds["split"] = made.split.manifest()["config"]["threshold"]

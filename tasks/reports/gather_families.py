@@ -70,7 +70,7 @@ def largest_families(connection: duckdb.DuckDBPyConnection, found: Iterable[Arti
 
 
 def shown_in(families: Families) -> list[str]:
-    """The documents of families, whose texts `report_gather_view.show` must have."""
+    """The documents of families, whose texts `gather_view.show` must have."""
     rows = [row for largest in families.values() for row in largest]
     return [row["kept"] for row in rows] + [member["id"] for row in rows for member in row["members"]]
 

@@ -126,8 +126,7 @@ class Call:
                 usage = stack.enter_context(sampled(journal))
                 work = Work(partial, partial / SCRATCH_DIRECTORY, run.store, run.resources, progress, journal)
                 work.flow_context = run.flow_context
-                stack.callback(lambda: _add_stage_seconds(run, usage_started))
-                usage_started = time.perf_counter()
+                stack.callback(_add_stage_seconds, run, time.perf_counter())
                 self.stage.build(work, self.config, **self.inputs)
             status = "FINISHED"
         except BaseException as error:

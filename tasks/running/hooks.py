@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm.stop import ShouldStop
 from tasks.running.gpu import gpu_slot
-from tasks.stage import Work
+from tasks.running.work import Work
 
 if TYPE_CHECKING:
     from lm.train.hooks import Hooks

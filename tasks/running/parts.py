@@ -16,10 +16,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from tasks.machine.host import HOST, process_mark
+from tasks.running.call import Keyed
 from tasks.running.cluster import map_in_batches
 from tasks.running.pool import FEW, map_locally
 from tasks.running.tables import score_tables
-from tasks.stage import Keyed, Work, library_versions
+from tasks.running.versions import library_versions
+from tasks.running.work import Work
 from tasks.storage.files import file_sha256, read_json
 from tasks.storage.shared import store_at
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key

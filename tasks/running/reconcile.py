@@ -4,7 +4,7 @@ import logging
 from typing import Any
 from uuid import UUID
 
-from tasks.running.run_records import dead_runs, mark_dead, mark_told, untold_runs
+from tasks.running.run_records import dead_runs, mark_dead, mark_told, run_records, untold_runs
 from tasks.store import Store
 
 logger = logging.getLogger("textmill.reconcile")
@@ -25,7 +25,8 @@ def reconcile_dead_runs(store: Store, current_flow_run: str | None = None) -> li
         current_flow_run: the flow run that this process executes. When a dead run is retried in the UI it has the same
             id: then only the task runs of the first attempt are put right.
     """
-    dead, untold = dead_runs(store), untold_runs(store)
+    records = run_records(store)
+    dead, untold = dead_runs(records), untold_runs(records)
     if not dead and not untold:
         return []
     from prefect.client.orchestration import get_client

@@ -36,7 +36,7 @@ from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store
 
 if TYPE_CHECKING:
-    from tasks.stage import Call
+    from tasks.running.call import Call
 
 logger = logging.getLogger("textmill.run")
 

@@ -1,6 +1,6 @@
 """Runs that have ended or died, by their records: which ones, and a note of what has been done about it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.machine.host import HOST, process_runs
@@ -10,16 +10,21 @@ from tasks.storage.files import write_json
 from tasks.store import RUN_DIRECTORY, Store
 
 
-def dead_runs(store: Store) -> list[dict[str, Any]]:
-    """Records of runs that say `running` but whose process is gone."""
-    return [record for record in _records(store) if record.get("state") == "running" and not is_alive(record)]
+def run_records(store: Store) -> list[dict[str, Any]]:
+    """The records of all runs, each with its `token`; {} beside that where one is damaged."""
+    return [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]
 
 
-def untold_runs(store: Store) -> list[dict[str, Any]]:
-    """Records of runs that have ended, of which nobody has made sure yet that the Prefect server knows."""
+def dead_runs(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of records those that say `running` but whose process is gone."""
+    return [record for record in records if record.get("state") == "running" and not is_alive(record)]
+
+
+def untold_runs(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of records those of runs that have ended, of which nobody has made sure yet that the Prefect server knows."""
     return [
         record
-        for record in _records(store)
+        for record in records
         if record.get("state") in ("finished", "failed", "killed")
         and record.get("flow_runs")
         and not record.get("told")
@@ -56,7 +61,3 @@ def mark_dead(store: Store, token: str) -> None:
                         end_for_dead(partial / RUN_DIRECTORY)
         end_for_dead(directory)
         write_json(directory / "run.json", {**record, "state": "killed"})
-
-
-def _records(store: Store) -> list[dict[str, Any]]:
-    return [read_run(path) | {"token": path.name} for path in sorted(store.runs.iterdir()) if path.is_dir()]

@@ -9,7 +9,7 @@ import duckdb
 
 from data_quality.sql import connect
 from tasks.machine.resources import Resources
-from tasks.stage import Work
+from tasks.running.work import Work
 from tasks.store import Artifact
 
 

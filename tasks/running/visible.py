@@ -1,4 +1,4 @@
-"""Foreign text with signs in place of characters that cannot be seen."""
+"""Foreign text with signs in place of characters that cannot be seen: for Prefect's pages, and for all ours above."""
 
 # Characters that act instead of showing: they would reorder, hide or break what stands around them.
 _ACTING = [

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,12 +15,15 @@ import pytest
 from benchmarks._processes import Peaks, disk_bytes, look
 from benchmarks._soak_documents import Company
 from benchmarks._soak_measures import grows, live_bytes, of_home, of_process, slope
+from tasks.machine.beside import beside
 from tasks.running.progress import Display
 from tasks.running.run import Resources, pipeline_run
 from tasks.store import Artifact, Store
 from tests.tasks.driver import chain
 from tests.tasks.stages import NumbersConfig
 from tests.tasks.tiny_corpus import prose
+
+ROOT = Path(__file__).parents[2]
 
 
 def company(folder: Path) -> Company:
@@ -73,29 +77,27 @@ def test_a_file_without_a_change_is_not_touched(tmp_path: Path) -> None:
     assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
 
+def wait_for_end(ended: threading.Event) -> None:
+    ended.wait()
+
+
 def test_what_a_process_holds_is_seen() -> None:
     before = of_process()
     held = bytearray(os.urandom(30_000_000))
-    files = [open(os.devnull) for _ in range(7)]  # noqa: SIM115
-    ended = threading.Event()
-    thread = threading.Thread(target=ended.wait)
-    thread.start()
-    child = subprocess.Popen(["sleep", "60"])
-    after = of_process()
+    with ExitStack() as holding, beside(wait_for_end, "held", join_seconds=None):
+        for _ in range(7):
+            holding.enter_context(Path(os.devnull).open())
+        child = holding.enter_context(subprocess.Popen(["sleep", "60"]))
+        holding.callback(child.kill)
+        after = of_process()
+        peaks = Peaks()
+        look(os.getpid(), peaks)
     assert after["resident_mb"] - before["resident_mb"] > 25
     assert after["open_files"] - before["open_files"] == 7
     assert after["threads"] - before["threads"] == 1
     assert after["children"] - before["children"] == 1
-    peaks = Peaks()
-    look(os.getpid(), peaks)
     assert peaks.tree > peaks.process >= 25e6
     assert 0 < peaks.tree_anonymous < peaks.tree
-    child.kill()
-    child.wait()
-    ended.set()
-    thread.join()
-    for file in files:
-        file.close()
     assert len(held) == 30_000_000
     assert of_process()["open_files"] == before["open_files"]
 
@@ -166,7 +168,7 @@ def test_a_night_in_one_process_ends_as_a_run_from_scratch(tmp_path: Path) -> No
     command = [sys.executable, "-m", "benchmarks.soak", tmp_path, "--nights", "1", "--every", "1", "--files", "3"]
     command += ["--each", "40", "--leg", "one-process", "--no-servers", "--workers", "1"]
     environment = {**os.environ, "TEXTMILL_DATA": str(tmp_path / "data")}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "equal digests" in done.stdout
     nights = [json.loads(line) for line in (tmp_path / "one-process" / "nights.jsonl").read_text().splitlines()]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from tasks.lineage.gc import collect, find_garbage
 from tasks.running.journal import read_events
-from tasks.running.run_records import dead_runs, mark_dead
+from tasks.running.run_records import dead_runs, mark_dead, run_records
 from tasks.store import Store
 
 
 def problems(root: Path) -> list[str]:
     """What is wrong in a store whose last run has ended well, after dead runs were put right and garbage collected."""
     store = Store(root)
-    for record in dead_runs(store):
+    for record in dead_runs(run_records(store)):
         mark_dead(store, record["token"])
     collect(store, find_garbage(store, keep_runs=1, grace_seconds=0.0), keep_runs=1, grace_seconds=0.0)
     found = [f"left in partial: {path.name}" for path in store.partial.iterdir()]

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from tasks.machine.beside import beside
+
 
 class Proxy:
     """Forwards a local port to another one. `rate` of the connections suffer; while `down` is set all are refused."""
@@ -80,10 +82,9 @@ class Proxy:
 @contextmanager
 def outages(proxy: Proxy, draw: random.Random) -> Iterator[None]:
     """Within the block all is refused and cut for up to a second, again and again, with up to a second between."""
-    over = threading.Event()
     plan = [(draw.uniform(0.1, 1.0), draw.uniform(0.2, 1.0)) for _ in range(1000)]
 
-    def run() -> None:
+    def run(over: threading.Event) -> None:
         for well, away in plan:
             if over.wait(well):
                 return
@@ -91,10 +92,5 @@ def outages(proxy: Proxy, draw: random.Random) -> Iterator[None]:
             over.wait(away)
             proxy.down.clear()
 
-    thread = threading.Thread(target=run, daemon=True, name="outages")
-    thread.start()
-    try:
+    with beside(run, "outages", join_seconds=None):
         yield
-    finally:
-        over.set()
-        thread.join()

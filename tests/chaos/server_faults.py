@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -63,10 +63,15 @@ class ServedHome:
         # until the system's first process has looked: PostgreSQL takes a dead one that is still listed for a live one
         psutil.wait_procs(members, timeout=PATIENCE)
 
-    def start(self, *command: str, **variables: str) -> "subprocess.Popen[str]":
-        """A process of this home."""
+    def start(self, *command: str, output: IO[str] | None = None, **variables: str) -> "subprocess.Popen[str]":
+        """A process of this home. What it prints goes to `output`, by default a pipe that somebody reads."""
         return subprocess.Popen(
-            [*command], cwd=ROOT, env=self.environment | variables, text=True, stdout=-1, stderr=subprocess.STDOUT
+            [*command],
+            cwd=ROOT,
+            env=self.environment | variables,
+            text=True,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
 
     def finish(self, *command: str, **variables: str) -> str:

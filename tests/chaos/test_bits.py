@@ -13,7 +13,7 @@ import pytest
 from tasks.lineage.gc import find_garbage
 from tasks.running.heartbeat import read_run
 from tasks.running.journal import Journal, history, noted_stages
-from tasks.running.run_records import dead_runs, untold_runs
+from tasks.running.run_records import dead_runs, run_records, untold_runs
 from tasks.stage import sidecar
 from tasks.storage.integrity import RUN_DIRECTORY
 from tasks.storage.lease import parse_lease
@@ -94,7 +94,7 @@ def test_damaged_records_are_passed_over_or_refused_by_name(copied: Path) -> Non
     store.need(partial, "inputs", [(artifact.stage, artifact.key)])
     (run,) = store.runs.iterdir()
     ask: dict[Path, Callable[[], object]] = {
-        run / "run.json": lambda: [read_run(run), dead_runs(store), untold_runs(store)],
+        run / "run.json": lambda: [read_run(run), dead_runs(run_records(store)), untold_runs(run_records(store))],
         run / "stages.jsonl": lambda: list(noted_stages(run)),
         run / "journal.jsonl": lambda: [history(run / "journal.jsonl"), Journal(run).close()],
         root / "aliases" / "best.json": store.aliases,

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from tasks.machine.host import HOST
 from tasks.running.hooks import _hooks
 from tasks.running.journal import Journal, history, read_events
-from tasks.running.run_records import dead_runs, mark_dead, mark_told, untold_runs
+from tasks.running.run_records import dead_runs, mark_dead, mark_told, run_records, untold_runs
 from tasks.storage.files import read_json, write_json
 from tasks.store import Store
 from tasks.tracking import shipper
@@ -35,7 +35,7 @@ def test_a_killed_run_and_its_stage_end_in_mlflow(store: Store, client: MlflowCl
     pipeline.stage("tokenize", "h" * 32).close()
     pipeline.journal.close()
     write_json(pipeline.directory / "run.json", gone("running"))
-    (record,) = dead_runs(store)
+    (record,) = dead_runs(run_records(store))
     with store.lock("h" * 32):  # another run has taken that stage up
         mark_dead(store, record["token"])
     shipper.ship_run(store, pipeline.directory, client)
@@ -82,12 +82,12 @@ def test_each_run_that_ended_is_looked_up_once(store: Store) -> None:  # noqa: F
     }.items():
         (store.runs / token).mkdir()
         write_json(store.runs / token / "run.json", record)
-    untold = untold_runs(store)
+    untold = untold_runs(run_records(store))
     assert [record["token"] for record in untold] == ["1-i", "2-i"]
     mark_told(store, untold[0])
     write_json(store.runs / "2-i" / "run.json", gone("running", flow_runs=["b", "e"]))  # taken over meanwhile
     mark_told(store, untold[1])
-    assert untold_runs(store) == []
+    assert untold_runs(run_records(store)) == []
     assert "told" not in read_json(store.runs / "2-i" / "run.json")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.config.addresses import without_user
+from flows.config.addresses import shown, without_user
 
 HIDDEN = [
     ("http://me:secret@host:4200/api", "http://host:4200/api"),
@@ -23,12 +23,31 @@ KEPT = [
 ]
 
 
-@pytest.mark.parametrize(("address", "shown"), HIDDEN)
-def test_user_and_password_are_left_out(address: str, shown: str) -> None:
-    assert without_user(address) == shown
+@pytest.mark.parametrize(("address", "rest"), HIDDEN)
+def test_user_and_password_are_left_out(address: str, rest: str) -> None:
+    assert without_user(address) == rest
     assert "secret" not in without_user(address, "...@")
 
 
 @pytest.mark.parametrize("address", KEPT)
 def test_what_is_no_user_stays(address: str) -> None:
     assert without_user(address) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "rest"),
+    [
+        ("http://me:my secret@host:4200/api", "http://host:4200/api"),
+        ("//user:secret@bucket/store", "//bucket/store"),
+        ("s3://us er:secret@bucket", "s3://bucket"),
+        ("s3://KEY:1secret/2@bucket/store", "s3://bucket/store"),
+        ("http://[secret@host", "http://host"),
+    ],
+)
+def test_of_one_address_nothing_before_the_host_is_shown(address: str, rest: str) -> None:
+    assert shown(address) == rest
+
+
+@pytest.mark.parametrize("address", [*KEPT, "http://[::1", "file:///a@b"])
+def test_one_address_without_a_user_stays(address: str) -> None:
+    assert shown(address) == address

@@ -13,7 +13,7 @@ from flows.commands.tune import tune
 from flows.commands.why import why
 from flows.corpus import build_corpus
 from tasks.cards.data import corpora
-from tasks.lineage.ways import ancestors
+from tasks.lineage.ancestors import ancestors
 from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run

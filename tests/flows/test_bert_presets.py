@@ -54,6 +54,8 @@ def test_what_does_not_go_with_the_paper_is_refused() -> None:
         made(preset="macbert-base", masking={"unit": "token"})
     with pytest.raises(ValidationError, match="did you mean 'macbert-base'"):
         made(preset="macbert-bas")
+    with pytest.raises(ValidationError, match="preset"):
+        made(preset=["macbert-base"])
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "albert", "spanbert", "macbert"])

@@ -77,3 +77,12 @@ def test_hashed_ids_ask_for_their_key_and_no_others_do(home: Path, monkeypatch: 
         with pytest.raises(UsageError, match="secret key"):
             ask(f"2.{JANE}")
     assert forget([written], [], "", with_twins=False, unseen=False)["documents"] == 1
+
+
+def test_a_source_whose_name_is_hidden_goes_with_all_its_documents(home: Path) -> None:
+    source = {"format": "jsonl", "name": JANE, "paths": [str(home / f"{JANE}.jsonl")], "source_column": "from"}
+    (home / f"{JANE}.jsonl").write_text(
+        "\n".join(json.dumps({"text": text, "from": sender}) for text, sender in [("One.", "a"), ("Two.", "b")])
+    )
+    clean(clean_config([], None, QUICK | {"ingest.sources": json.dumps([source])}, None), home / "out", quiet=True)
+    assert forget([], [JANE], "", with_twins=False, unseen=False)["documents"] == 2

@@ -194,6 +194,7 @@ def test_a_damaged_record_is_passed_over(store: Store) -> None:
         (store.runs / token).mkdir()
         (store.runs / token / "run.json").write_text(text)
     (store.runs / "92-not-yet").mkdir()
+    (store.runs / ".DS_Store").write_bytes(b"")
     assert [run["state"] for run in status()["runs"]] == ["finished"]
 
 

@@ -42,6 +42,8 @@ def test_the_shipped_stack_is_the_default_one_and_listens_on_loopback() -> None:
         ("TEXTMILL_POSTGRES_URL", "postgresql://me:se/secret@db", r"postgres\.url: write postgresql://user@host:port"),
         ("TEXTMILL_POSTGRES_URL", "[postgresql://me:secret@db", r"not a YAML value"),
         ("TEXTMILL_STORE", "s3://key:secret@bucket/store", r"store: credentials belong into the environment"),
+        ("TEXTMILL_STORE", "//key:secret@bucket/store", r"store: credentials belong into the environment"),
+        ("TEXTMILL_STORE", "s3://a key:secret@bucket/store", r"store: credentials belong into the environment"),
         ("TEXTMILL_STORE", "s3://key:1x/secret@bucket/store", r"store: credentials belong into the environment"),
         ("TEXTMILL_LISTEN", "http://10.0.0.2", r"listen: an address such as 127\.0\.0\.1"),
         ("TEXTMILL_CPU_WORKERS", "-1", r"cpu\.workers.*: must be 0 or more"),

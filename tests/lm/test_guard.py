@@ -230,7 +230,7 @@ def test_a_run_that_had_no_guard_may_go_on_with_one(tmp_path: Path) -> None:
 
 
 class Later(Alone):
-    """Writes a checkpoint when the next one is due, or all are to be durable; as ranks do, beside the training."""
+    """Begins to write a checkpoint when the next one is due, or all are to be durable: as late as a slow disk."""
 
     under_way: Callable[[], None] | None = None
 
@@ -239,9 +239,10 @@ class Later(Alone):
         self.under_way = partial(super().save, *checkpoint)
 
     def finish(self) -> None:
-        if self.under_way is not None:
-            self.under_way()
-        self.under_way = None
+        begin, self.under_way = self.under_way, None
+        if begin is not None:
+            begin()
+        super().finish()
 
 
 @pytest.mark.parametrize("action", ["stop", "roll_back"])
@@ -254,6 +255,18 @@ def test_the_checkpoint_that_is_being_written_is_waited_for(tmp_path: Path, acti
         assert [step for step, _ in list_checkpoints(tmp_path)] == [5]
     else:
         assert run.run().mishaps[0]["to"] == 0
+
+
+def test_a_bad_step_is_named_though_the_last_checkpoint_failed_too(tmp_path: Path) -> None:
+    class Full(Alone):
+        def finish(self) -> None:
+            raise OSError("the disk is full")
+
+    run = trainer(tmp_path, {5: NAN}, non_finite="stop")
+    run.ranks = Full()
+    with pytest.raises(NonFiniteError, match="step 5") as caught:
+        run.run()
+    assert str(caught.value.__cause__) == "the disk is full"
 
 
 def test_each_file_of_a_snapshot_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_an_error_in_training_loses_no_checkpoint_that_is_under_way(
             raise RuntimeError("out of memory")
 
     monkeypatch.setattr(ranks, "save_checkpoint", slow)
-    t = trainer(tmp_path, config={**EVERY_STEP, "checkpoint_interval": 1})
+    t = trainer(tmp_path, config=EVERY_STEP)
     t.hooks = Hooks(on_progress=fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         t.run()
@@ -86,13 +86,13 @@ def test_on_the_way_out_with_another_error_a_failed_checkpoint_is_logged(caplog:
     writer = Beside()
     writer.start(fail)
     writer.settle()
-    assert "the last checkpoint was not written: the disk is full" in caplog.text
+    assert "writing the last checkpoint failed: OSError: the disk is full" in caplog.text
     writer.wait()  # said once
 
 
 def test_copies_are_memory_of_their_own() -> None:
     one = torch.arange(6.0).reshape(2, 3).requires_grad_()
-    tensors = {"rows": one, "turned": one.detach().T}
+    tensors = {"rows": one, "turned": one.detach().clone().T}
     copies = copied(tensors)
     with torch.no_grad():
         one.zero_()
@@ -100,3 +100,5 @@ def test_copies_are_memory_of_their_own() -> None:
     assert copies["turned"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
     assert copies["turned"].is_contiguous()
     assert not copies["rows"].requires_grad
+    with pytest.raises(RuntimeError, match="head and embedding share their memory"):
+        copied({"head": one, "embedding": one.detach()})

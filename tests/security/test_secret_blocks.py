@@ -14,6 +14,7 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
+from tasks.machine.beside import beside
 from tasks.machine.resources import Resources
 from tasks.pii import KEY_VARIABLE
 from tests import s3
@@ -90,17 +91,13 @@ def driven(environment: dict[str, str], given: Path) -> tuple[dict[str, Any], st
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as driver:
-        over = threading.Event()
 
-        def look() -> None:
+        def look(over: threading.Event) -> None:
             while not over.wait(0.2):
                 seen.update(" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
 
-        thread = threading.Thread(target=look)
-        thread.start()
-        output, errors = driver.communicate()
-        over.set()
-        thread.join()
+        with beside(look, "look", join_seconds=None):
+            output, errors = driver.communicate()
     assert driver.returncode == 0, errors[-4000:]
     assert not holds(output.encode())
     assert not holds(errors.encode())

@@ -3,8 +3,11 @@
 import uuid
 from pathlib import Path
 
+import pytest
+
 from flows.commands.artifacts import lineage
-from tasks.lineage.ways import ancestors, inputs_first, manifest_of
+from tasks.lineage.ancestors import ancestors, inputs_first, manifest_of
+from tasks.lineage.descent import Descent
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.storage.files import write_json
@@ -74,3 +77,12 @@ def test_a_manifest_is_read_where_it_is(tmp_path: Path) -> None:
     assert manifest_of(one, "numbers", "none") is None
     (made.path / "manifest.json").write_text("{")
     assert manifest_of(one, "numbers", made.key) is None
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "7", '{"stage": "numbers", "key": "other"}', "[" * 100_000])
+def test_a_broken_manifest_is_none(store: Store, text: str) -> None:
+    folder = store.artifacts / "numbers" / "k"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(text)
+    assert manifest_of(store, "numbers", "k") is None
+    assert Descent(store).manifests == {}

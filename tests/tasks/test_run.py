@@ -16,7 +16,7 @@ from tasks.running.heartbeat import DEAD_SECONDS, HEARTBEAT, beat, is_alive, rea
 from tasks.running.journal import read_events
 from tasks.running.progress import Display
 from tasks.running.run import Resources, flat, pipeline_run
-from tasks.running.run_records import dead_runs, mark_dead
+from tasks.running.run_records import dead_runs, mark_dead, run_records
 from tasks.storage.files import read_json, write_json
 from tasks.store import Store
 from tests.tasks.conftest import wait_until
@@ -53,12 +53,12 @@ def test_a_finished_run_is_not_taken_over(store: Store) -> None:
 def test_a_dead_run_is_taken_over(store: Store) -> None:
     token = token_of(store)
     pretend(store, token, **dead_process())
-    assert [record["token"] for record in dead_runs(store)] == [token]
+    assert [record["token"] for record in dead_runs(run_records(store))] == [token]
     assert token_of(store) == token
     starts = [e for _, e in read_events(store.runs / token / "journal.jsonl") if e["event"] == "start"]
     assert len(starts) == 2
     assert starts[0]["journal"] == starts[1]["journal"]
-    assert dead_runs(store) == []
+    assert dead_runs(run_records(store)) == []
 
 
 def test_a_failed_run_is_taken_over(store: Store) -> None:
@@ -89,7 +89,7 @@ def test_an_interrupted_run_says_killed(store: Store) -> None:
 
 def test_a_live_run_is_left_alone(store: Store) -> None:
     with open_run(store) as first:
-        assert dead_runs(store) == []
+        assert dead_runs(run_records(store)) == []
         with open_run(store) as second:
             assert second.token != first.token
 
@@ -133,7 +133,7 @@ def test_a_run_taken_over_meanwhile_is_not_marked_dead(store: Store) -> None:
 
 def test_a_run_killed_before_its_record_was_written_is_no_obstacle(store: Store) -> None:
     (store.runs / "20200101-000000-000000-0123456789abcdef").mkdir()
-    assert dead_runs(store) == []
+    assert dead_runs(run_records(store)) == []
     token_of(store)
 
 
@@ -152,11 +152,11 @@ def test_a_run_of_another_machine_lives_by_its_heartbeat(store: Store) -> None:
         pretend(store, run.token, host="elsewhere", pid=1)
         directory = store.runs / run.token
         assert is_alive(read_run(directory))
-        assert dead_runs(store) == []
+        assert dead_runs(run_records(store)) == []
         then = time.time() - DEAD_SECONDS - 1
         os.utime(directory / HEARTBEAT, (then, then))
         assert not is_alive(read_run(directory))
-        assert [record["token"] for record in dead_runs(store)] == [run.token]
+        assert [record["token"] for record in dead_runs(run_records(store))] == [run.token]
         beat(store, directory)
         assert is_alive(read_run(directory))
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.tokenizer import sampled
+from tasks.tokenizer import sample_texts
 
 
 @pytest.mark.parametrize("least", [1, 700, 4000, 10**9])
@@ -29,4 +29,4 @@ def test_the_sample_is_the_first_texts_by_hash_until_it_is_full(tmp_path: Path, 
             break
         expected.append(texts[name])
     paths = [str(tmp_path / f"{shard}.parquet") for shard in range(3)]
-    assert list(sampled(duckdb.connect(), paths, str(tmp_path / "split.parquet"), least)) == expected
+    assert list(sample_texts(duckdb.connect(), paths, str(tmp_path / "split.parquet"), least)) == expected

@@ -19,12 +19,12 @@ def manifest_of(store: Store, stage: str, key: str) -> dict[str, Any] | None:
     None if there is none, or a broken one: its stage is run again when it is next needed.
     """
     try:
-        found = read_json(store.artifacts / stage / key / "manifest.json")
-        return dict(found)
+        found = dict(read_json(store.artifacts / stage / key / "manifest.json"))
+        return found if (found["stage"], found["key"]) == (stage, key) else None
     except FileNotFoundError:
         record = store.remote.record(stage, key) if isinstance(store, SharedStore) else None
         return None if record is None else dict(record.manifest)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
