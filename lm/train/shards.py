@@ -84,8 +84,8 @@ def write_part(folder: Path, rank: int, count: int, model: Mapping[str, Piece], 
     partial = folder / f"{described}.tmp"
     partial.write_text(json.dumps(said, indent=1, sort_keys=True))
     fsync(partial)
-    os.replace(partial, folder / described)
     fsync(folder)
+    os.replace(partial, folder / described)  # nothing after this: the main rank may have renamed the folder
 
 
 def publish(folder: Path, final: Path, count: int, state: Mapping[str, Any]) -> None:

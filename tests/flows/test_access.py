@@ -16,6 +16,8 @@ from tasks.machine import credentials
 
 pytestmark = pytest.mark.usefixtures("empty_home")
 
+PLAIN = "http://127.0.0.1:4200"
+
 Answer = Callable[[str, str | None], tuple[int, str]]
 """Of path and `Authorization` header: status and content."""
 
@@ -55,22 +57,22 @@ def basic(pair: str) -> str:
 
 
 def test_a_header_is_sent_only_where_there_is_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert access.authorization("prefect") == access.authorization("mlflow") == {}
+    assert access.authorization("prefect", PLAIN) == access.authorization("mlflow", PLAIN) == {}
     monkeypatch.setenv(credentials.PREFECT, "Aladdin:open sesame")  # the example of RFC 7617
-    assert access.authorization("prefect") == {"Authorization": "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="}
-    assert access.authorization("mlflow") == {}
+    assert access.authorization("prefect", PLAIN) == {"Authorization": "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="}
+    assert access.authorization("mlflow", PLAIN) == {}
 
 
 def test_a_pair_goes_before_a_token_as_in_the_servers_own_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_KEY", "key")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token")
     monkeypatch.setenv(credentials.MLFLOW_USER, "me")  # without a password it is none
-    assert access.authorization("prefect") == {"Authorization": "Bearer key"}
-    assert access.authorization("mlflow") == {"Authorization": "Bearer token"}
+    assert access.authorization("prefect", PLAIN) == {"Authorization": "Bearer key"}
+    assert access.authorization("mlflow", PLAIN) == {"Authorization": "Bearer token"}
     monkeypatch.setenv(credentials.MLFLOW_PASSWORD, "long")
     monkeypatch.setenv(credentials.PREFECT, "me:short")
-    assert access.authorization("mlflow") == {"Authorization": basic("me:long")}
-    assert access.authorization("prefect") == {"Authorization": basic("me:short")}
+    assert access.authorization("mlflow", PLAIN) == {"Authorization": basic("me:long")}
+    assert access.authorization("prefect", PLAIN) == {"Authorization": basic("me:short")}
     assert access.authorization("mlflow", "http://you:a%2Fb@host") == {"Authorization": basic("you:a/b")}
 
 

@@ -38,7 +38,7 @@ def test_what_happens_by_itself(prefect_environment: dict[str, str], tmp_path: P
     )
     assert done.returncode == 0, done.stderr[-5000:]
     said = json.loads(done.stdout.splitlines()[-1])
-    automations_are_those_wanted_and_tell_of_each_failure_once(said["notifications"])
+    automations_are_those_wanted_and_each_failure_is_told_by_one(said["notifications"])
     the_schedules_are_planned(said["planned"])
     a_suspended_run_is_asked_about_and_goes_on(said["suspended"])
     a_paused_run_is_refused_or_forgotten_and_nothing_is_promoted(said["paused"])
@@ -48,12 +48,13 @@ def test_what_happens_by_itself(prefect_environment: dict[str, str], tmp_path: P
     the_page_in_prefect_says_what_status_says(said["published"])
 
 
-def automations_are_those_wanted_and_tell_of_each_failure_once(said: Said) -> None:
+def automations_are_those_wanted_and_each_failure_is_told_by_one(said: Said) -> None:
     assert "custom-webhook/mill: the Prefect server has no such block; create it in the UI" in said["no block"]
     assert "write TYPE/NAME" in said["no name"]
     assert "a block of type secret sends no notifications" in said["mute"]
     assert said["created"] in (3, 4)  # the heartbeat may have been there
     assert (said["again"], said["mended"], said["removed"], said["left"]) == (0, 1, 3, [HEARTBEAT])
+    assert len(said["messages"]) == 2, said["messages"]
     gate, failed = said["messages"]
     assert gate.startswith("A gate closed, nothing was built: gated / ")
     assert "GateClosed: the corpus 'news' has moved" in gate

@@ -1,6 +1,7 @@
 """Checkpoints in parts: what any number of ranks wrote any number reads, and what is not whole is not taken."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ from lm.train.checkpoint import (
     save_checkpoint,
 )
 from lm.train.checkpoint_files import files_of
-from lm.train.shards import cut, piece, publish, read_parts, write_part
+from lm.train.shards import Piece, cut, piece, publish, read_parts, write_part
 from lm.train.writing import Beside
 
 MODEL = {"embedding": torch.arange(35.0).view(7, 5), "bias": torch.arange(3.0), "scale": torch.tensor(2.5)}
@@ -153,3 +154,17 @@ def test_one_thing_at_a_time_is_done_beside_and_its_error_is_raised_by_the_next_
         beside.start(lambda: done.append(3))
     beside.wait()
     assert done == [1, 2]
+
+
+def test_a_rank_is_done_with_the_folder_once_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main rank renames it as soon as the last JSON is there; a slow rank must not look for it afterwards."""
+    folder, published = tmp_path / "partial", tmp_path / "published"
+    replace = os.replace
+
+    def seen(source: Path, target: Path) -> None:
+        replace(source, target)
+        replace(folder, published)
+
+    monkeypatch.setattr("lm.train.shards.os.replace", seen)
+    write_part(folder, 1, 2, {"weight": Piece(torch.ones(1, 2), (2, 2), 1)}, {})
+    assert sorted(path.name for path in published.iterdir()) == sorted(files_of(1, 2))
