@@ -85,7 +85,7 @@ class LeaderboardConfig(StrictModel):
     names: tuple[str, ...]
 
 
-@stage(version=3)
+@stage(version=4)
 def leaderboard(work: Work, config: LeaderboardConfig, *, models: list[Artifact], figures: list[Artifact]) -> None:
     """Write leaderboard.json, leaderboard.md and report.html, the best model first.
 

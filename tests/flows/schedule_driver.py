@@ -60,6 +60,7 @@ CONTEST: dict[str, Any] = {"held_out": {"least": 3}, "contest": {"draws": 200}, 
 def main() -> None:
     """All of it, in an order in which each finds what it needs."""
     root = Path(sys.argv[1])
+    os.chdir(root)  # MLflow puts files of runs into ./mlruns where the database is a file of ours
     make_store(root)
     store, mlflow = Store(root / "store"), MlflowClient()
     register(store, mlflow, "one", "three")

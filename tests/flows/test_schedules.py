@@ -37,6 +37,7 @@ def test_what_happens_by_itself(prefect_environment: dict[str, str], tmp_path: P
         check=False,
     )
     assert done.returncode == 0, done.stderr[-5000:]
+    assert (tmp_path / "mlruns").is_dir()  # and not in the checkout
     said = json.loads(done.stdout.splitlines()[-1])
     automations_are_those_wanted_and_each_failure_is_told_by_one(said["notifications"])
     the_schedules_are_planned(said["planned"])
