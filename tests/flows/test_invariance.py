@@ -2,12 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 
+from data_quality.config.sources import ShardConfig
 from flows.config.pipeline import PipelineConfig
+from flows.corpus import build_corpus
 from flows.pipeline import build_all
+from tasks.filter import dropped_tables, kept_tables
 from tasks.running import pool
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
@@ -34,6 +39,32 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return digests(configuration(documents), tmp_path_factory.mktemp("one") / "store", workers=1)
+
+
+def test_other_shards_and_pieces_keep_drop_and_split_the_same(documents: Path, tmp_path: Path) -> None:
+    config = configuration(documents)
+    cut = {"shards": ShardConfig(max_rows=15, max_bytes=20_000), "piece_bytes": 12_000}
+    small = config.model_copy(update={"ingest": config.ingest.model_copy(update=cut)})
+    (whole, few), (pieces, many) = content(config, tmp_path / "a"), content(small, tmp_path / "b")
+    assert many > 3 * few
+    assert pieces == whole
+
+
+def content(config: PipelineConfig, store: Path) -> tuple[dict[str, list[dict[str, Any]]], int]:
+    """What was kept, what was dropped and why, which part of the split each is in; and the number of kept shards."""
+    with use_run(Run(store_at(store, None), Resources(workers=1, threads=1), Display(quiet=True))) as run:
+        build_corpus(config)
+    found = {record.stage: record.artifact for record in run.records}
+    tables = {
+        "kept": kept_tables(found["filter_corpus"]),
+        "dropped": dropped_tables(found["filter_corpus"]),
+        "split": [found["split"].file("split.parquet")],
+    }
+    rows = {
+        name: sorted((row for path in paths for row in pq.read_table(path).to_pylist()), key=lambda row: row["id"])
+        for name, paths in tables.items()
+    }
+    return rows, len(tables["kept"])
 
 
 def test_two_workers_give_what_one_gives(documents: Path, expected: dict[str, str], tmp_path: Path) -> None:
