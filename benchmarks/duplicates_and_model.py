@@ -12,6 +12,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from flows.corpus import build_corpus
 from flows.pretrain import tokens_under
 from lm.artifact import load_model
 from lm.config import OptimizerConfig, TrainConfig
+from lm.evaluate.decisions import Figure
 from lm.evaluate.memorised import memorised_decisions, memorised_figures, write_texts
 from lm.evaluate.perplexity import bits_per_byte
 from lm.models.gpt_config import gpt_preset
@@ -81,26 +83,47 @@ def ids_of(index: TokenIndex, documents: list[int]) -> Iterator[tuple[str, np.nd
         yield str(number), np.asarray(shards[index.shard[number]][start : start + int(index.length[number])])
 
 
-def remembered(text: DecoderText, index: TokenIndex, once: list[int], repeated: list[int]) -> dict[str, float]:
-    """The share of tokens in verbatim runs, by what the model was given."""
+def remembered(text: DecoderText, index: TokenIndex, once: list[int], repeated: list[int]) -> dict[str, Any]:
+    """The share of tokens in verbatim runs with its 95 % interval over texts, by what the model was given."""
     said = {"nothing": write_texts(text, [(str(n), "", "") for n in range(PROMPTS)], 200)}
     for name, documents in (("once", once), ("repeated", repeated)):
         prompts = prompted(text, index, documents, name)
         said[name] = write_texts(text, prompts, SPAN + 5, temperature=0.0)
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for name, written in said.items():
         if written:
             table = memorised_decisions(text, written, ids_of(index, once + repeated), span=SPAN)
             figures = memorised_figures(table)
             group = "unprompted" if name == "nothing" else "prompted"
-            found[name] = round(float(figures[f"{group}/tokens"]["value"] or 0), 4)
+            found[name] = shown(figures[f"{group}/tokens"])
             if group == "prompted":
-                found[f"{name}, continued"] = round(float(figures["prompted/continued"]["value"] or 0), 4)
+                found[f"{name}, continued"] = shown(figures["prompted/continued"])
     return found
 
 
+def shown(figure: Figure) -> dict[str, Any]:
+    """A share and its interval, to four places."""
+    return {name: round(float(figure[name] or 0), 4) for name in ("value", "low", "high")}
+
+
+def over_seeds(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Of each share mean and standard deviation over seeds."""
+    for given in sorted({row["share"] for row in rows}):
+        columns: dict[str, list[float]] = {}
+        for row in rows:
+            if row["share"] == given:
+                for name, value in row.items():
+                    if name not in ("share", "seed"):
+                        columns.setdefault(name, []).append(value["value"] if isinstance(value, dict) else value)
+        said = {
+            name: f"{mean(values):.4f} ({stdev(values) if len(values) > 1 else 0:.4f})"
+            for name, values in columns.items()
+        }
+        yield json.dumps({"share": given, "seeds": len(columns["read"]), **said})
+
+
 def main() -> None:
-    """A line of JSON for each arm and seed."""
+    """A line of JSON for each arm and seed, then one for each arm; what is done stands in WORK/rows.jsonl."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="store, checkpoints and models; goes on from there")
@@ -119,8 +142,12 @@ def main() -> None:
     parts = {name: split_index(made.tokens, corpus.split, name) for name in ("train", "valid", "test")}
     index, test = parts["train"], PackedSequences(parts["test"], CONTEXT)
     settings = GPTPretraining(model=gpt_preset(options.preset, context=CONTEXT)).with_vocab(index.vocab)
+    file = options.work / "rows.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     for seed in range(options.seeds):
         for share in options.shares:
+            if any((row["share"], row["seed"]) == (share, seed) for row in rows):
+                continue
             read, once, repeated = arm(index, share, options.tokens, options.times, seed)
             train = TrainConfig(
                 epochs=1,
@@ -142,7 +169,11 @@ def main() -> None:
                 "different": int(index.length[once + repeated].sum()),
                 "bits_per_byte": round(bits_per_byte(model, test, token_byte_lengths(tokenizer))["bits_per_byte"], 4),
             }
-            print(json.dumps(row | remembered(text, index, once, repeated)), flush=True)
+            rows.append(row | remembered(text, index, once, repeated))
+            print(json.dumps(rows[-1]), flush=True)
+            with file.open("a") as out_file:
+                out_file.write(json.dumps(rows[-1]) + "\n")
+    print("\n".join(over_seeds(rows)))
 
 
 if __name__ == "__main__":
