@@ -136,7 +136,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     config = load_config(options.config)
-    with use_run(Run(Store(options.work / "store"), Resources(threads=options.threads), Display(quiet=True))):
+    with use_run(
+        Run(
+            Store(options.work / "store"),
+            Resources(workers=options.threads, threads=options.threads),
+            Display(quiet=True),
+        )
+    ):
         corpus = build_corpus(config)
         made = tokens_under(None, config, corpus)
     parts = {name: split_index(made.tokens, corpus.split, name) for name in ("train", "valid", "test")}
