@@ -6,6 +6,7 @@ A GPT (default: 8.4 M parameters) is trained on generated tokens by, in turn, `-
     alone     our trainer, one process with all threads
     ddp-loop  the plain loop with torch's DDP, two processes that share the threads
     ddp       our trainer with DDP, two processes
+    fsdp-loop the plain loop with torch's FSDP2, two processes
     fsdp      our trainer with FSDP2, two processes
 
 at one batch: medians of tokens per second over the steps after the first few, and their ratios. Then what
@@ -29,6 +30,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -41,12 +44,13 @@ from lm.order import examples_at
 from lm.train.batches import Steps
 from lm.train.distributed import Replicas, Sharded, join
 from lm.train.hooks import Hooks
+from lm.train.layers import stacked_layers
 from lm.train.ranks import Alone
 from lm.train.trainer import Trainer
 
 LEFT_OUT = 3  # first steps of a run
 INTERVAL = 60.0  # seconds, TrainConfig.checkpoint_seconds
-SHARED = {"ddp-loop": 2, "ddp": 2, "fsdp": 2}
+SHARED = {"ddp-loop": 2, "ddp": 2, "fsdp-loop": 2, "fsdp": 2}
 
 
 class Tokens:
@@ -65,15 +69,25 @@ class Tokens:
         return {"tokens": torch.from_numpy(np.stack(drawn))}
 
 
-def plain_loop(model: GPT, steps: Steps, count: int, shared: int, stepped: Callable[[], None]) -> None:
+def plain_loop(model: GPT, steps: Steps, count: int, way: str, stepped: Callable[[], None]) -> None:
     """What one would write by hand."""
-    called: nn.Module = DistributedDataParallel(model, gradient_as_bucket_view=True) if shared > 1 else model
+    called: nn.Module = model
+    if way == "ddp-loop":
+        called = DistributedDataParallel(model, gradient_as_bucket_view=True)
+    elif way == "fsdp-loop":
+        mesh = init_device_mesh("cpu", (SHARED[way],))
+        for layer in [*stacked_layers(model), model]:
+            fully_shard(layer, mesh=mesh)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     for step in range(count):
         parts = steps[step].parts
         for number, part in enumerate(parts, start=1):
-            if shared > 1:
-                called.require_backward_grad_sync = number == len(parts)  # type: ignore[assignment]
+            last = number == len(parts)
+            if isinstance(called, DistributedDataParallel):
+                called.require_backward_grad_sync = last
+            elif isinstance(called, FSDPModule):
+                called.set_requires_gradient_sync(last)
+                called.set_is_last_backward(last)
             logits = called(part["tokens"][:, :-1])
             loss = F.cross_entropy(logits.flatten(0, 1), part["tokens"][:, 1:].flatten())
             (loss / len(parts)).backward()
@@ -113,9 +127,9 @@ def one_rank(arguments: argparse.Namespace) -> None:
         times.append(time.perf_counter())
         used.append(time.process_time())
 
-    if way in ("plain", "ddp-loop"):
+    if way in ("plain", "ddp-loop", "fsdp-loop"):
         steps = Steps(tokens, examples_at, arguments.batch, arguments.micro_batch, 0, rank, count)
-        plain_loop(model, steps, arguments.steps, count, stepped)
+        plain_loop(model, steps, arguments.steps, way, stepped)
     else:
         ranks = {"alone": Alone, "ddp": Replicas, "fsdp": Sharded}[way]()
         hooks, objective = Hooks(on_progress=stepped), CausalObjective()
@@ -149,7 +163,7 @@ def seconds(arguments: argparse.Namespace, way: str, *more: str) -> tuple[list[f
 
 def compare(arguments: argparse.Namespace) -> None:
     """Tokens per second of each way, in turn."""
-    ways = ["plain", "alone", "ddp-loop", "ddp", "fsdp"]
+    ways = ["plain", "alone", "ddp-loop", "ddp", "fsdp-loop", "fsdp"]
     rates: dict[str, list[float]] = {way: [] for way in ways}
     costs: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(arguments.rounds):
@@ -158,7 +172,7 @@ def compare(arguments: argparse.Namespace) -> None:
             rates[way].append(arguments.batch * 256 / took)
             costs[way].append(used)
             print(
-                f"  round {number + 1}: {way:<9} {rates[way][-1]:8.0f} tokens/s, {used:6.3f} s of processors",
+                f"  round {number + 1}: {way:<10} {rates[way][-1]:8.0f} tokens/s, {used:6.3f} s of processors",
                 flush=True,
             )
     best = {way: statistics.median(found) for way, found in rates.items()}
@@ -168,10 +182,11 @@ def compare(arguments: argparse.Namespace) -> None:
         ("ddp", "ddp-loop"),
         ("ddp", "plain"),
         ("ddp", "alone"),
+        ("fsdp", "fsdp-loop"),
         ("fsdp", "plain"),
     ):
         speed, saved = best[ours] / best[theirs], cost[theirs] / cost[ours]
-        print(f"{ours:<6} / {theirs:<9} {speed:.3f} in tokens per second, {saved:.3f} in tokens per processor second")
+        print(f"{ours:<6} / {theirs:<10} {speed:.3f} in tokens per second, {saved:.3f} in tokens per processor second")
 
 
 def checkpoints(arguments: argparse.Namespace) -> None:
