@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.pages.ladder_page import ladder_page
+from tasks.reports.format import short
 from tasks.pages.ladder_picture import apart, cost_of_bits, undefeated
 from tasks.running.visible import visible
 from tests.tasks.test_report_page import ATTACKS, Page
@@ -47,7 +48,7 @@ def test_it_says_what_the_board_says() -> None:
     assert "4 models of 3 kinds on 521\u202fkB of held-out text (130,560 tokens)." in page.text
     assert "gpt needs 41.5\u202f% fewer bits than unigram." in page.text
     for each in ROWS:
-        for figure in (f"{each['bits_per_byte']:.4f}", f"{each['parameters']:,}", each["artifact"]):
+        for figure in (f"{each['bits_per_byte']:.4f}", short(each["parameters"]), each["artifact"]):
             assert figure in page.text
     assert page.text.index("1.8123") < page.text.index("1.9004") < page.text.index("3.1000")
     assert "5 min 20\u202fs" in page.text.replace("\u202fmin", " min")
