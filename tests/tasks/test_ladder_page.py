@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tasks.pages.ladder_page import ladder_page
-from tasks.reports.format import short
 from tasks.pages.ladder_picture import apart, cost_of_bits, undefeated
+from tasks.reports.format import short
 from tasks.running.visible import visible
 from tests.tasks.test_report_page import ATTACKS, Page
 
