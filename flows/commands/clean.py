@@ -12,14 +12,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
 
 from data_quality.sql import literal, parquet, write_rows
 from flows.config.curation import Curation
 from flows.config.loading import ConfigError, override, parse, read
-from flows.corpus import curate
+from flows.corpus import curate, mixture_of
 from tasks.filter import dropped_tables, kept_tables
 from tasks.lineage.curated import Curated
 from tasks.profile import PROFILE
@@ -28,9 +31,11 @@ from tasks.running.progress import Display
 from tasks.running.run import Run, use_run
 from tasks.running.secret_blocks import open_store_with
 from tasks.running.tables import database, score_tables
+from tasks.stage import NoConfig
 from tasks.storage.exports import note_export
 from tasks.storage.files import file_sha256
 from tasks.store import Artifact, StoreError
+from tasks.token_counts import count_tokens
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,6 +46,21 @@ MADE_BY = "textmill clean"
 
 class CleanConfig(Curation):
     """From documents to a clean corpus."""
+
+    tokenizer: str | None = Field(
+        default=None,
+        description="What counts tokens where `mixture.unit` is tokens: a tokenizer.json of any model, the folder of "
+        "one, or an artifact (train_tokenizer/<key>, a model, an alias).",
+    )
+
+    @model_validator(mode="after")
+    def _tokens_can_be_counted(self) -> Self:
+        if self.counts_tokens and self.tokenizer is None:
+            raise ValueError(
+                "mixture.unit: tokens of which tokenizer? Set `tokenizer` to the tokenizer.json of the model that will "
+                "be trained, to its folder or to an artifact; or choose bytes or documents"
+            )
+        return self
 
 
 def clean_config(
@@ -91,9 +111,13 @@ def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
     require_ours(out)
     run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
     with use_run(run):
+        counter = _counter(config)
         made = curate(config)
+        counted = [count_tokens(NoConfig(), corpus=made.kept, tokenizer=each) for each in counter]
+        if counted:
+            made = replace(made, mixture=[mixture_of(config, made, *counted)])
         page = report(ReportConfig(name=config.name), **vars(made))
-    for artifact in _artifacts(made, page):
+    for artifact in _artifacts(made, *counter, *counted, page):
         if not run.store.verify(artifact):  # also fetches what so far is only in a shared store
             raise StoreError(f"{artifact.name} is corrupt and was set aside: run the same command again")
     draft, former = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "former"))
@@ -104,13 +128,22 @@ def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
             former.rename(out)
         for leftover in (draft, former):
             shutil.rmtree(leftover, ignore_errors=True)
-        manifest = export(made, page, config, draft)
+        manifest = export(made, [*counter, *counted], page, config, draft)
         if out.exists():
             out.rename(former)
         draft.rename(out)
         shutil.rmtree(former, ignore_errors=True)
     note_export(run.store, made.kept, "clean", out)
     return manifest
+
+
+def _counter(config: CleanConfig) -> list[Artifact]:
+    """The tokenizer that counts for the mixture, if it is drawn by tokens: looked for before anything is read."""
+    if not config.counts_tokens or config.tokenizer is None:
+        return []
+    from flows.given import given_tokenizer
+
+    return [given_tokenizer(config.tokenizer, "tokenizer")]
 
 
 def require_ours(out: Path) -> None:
@@ -129,8 +162,14 @@ def require_ours(out: Path) -> None:
         raise ConfigError(f"{out} holds something that `textmill clean` did not write: choose another --out")
 
 
-def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) -> dict[str, Any]:
-    """Write the folder; returns the manifest without its files."""
+def export(
+    made: Curated, tokens: Sequence[Artifact], page: Artifact, config: CleanConfig, directory: Path
+) -> dict[str, Any]:
+    """Write the folder; returns the manifest without its files.
+
+    Args:
+        tokens: of a mixture by tokens the tokenizer and the counts, which the manifest then names.
+    """
     for name in ("kept", "dropped"):
         (directory / name).mkdir(parents=True)
     for number, (kept, dropped) in enumerate(zip(kept_tables(made.kept), dropped_tables(made.kept), strict=True)):
@@ -148,7 +187,8 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
         "documents": {"read": made.raw.counts()["documents"], **counted},
         "profile": figures,
         "artifacts": [
-            {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()} for a in _artifacts(made)
+            {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()}
+            for a in _artifacts(made, *tokens)
         ],
     }
     described = json.dumps({**manifest, "files": list(_files(directory))}, indent=1, ensure_ascii=False, default=str)
