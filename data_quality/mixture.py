@@ -6,8 +6,8 @@ rest. So the draw needs no order and no state, and a greater weight only adds co
 changes; within a budget the others of all other groups can only lose some.
 
 A budget of tokens is met, not only on average. The documents of a group stand in the order of hash / rest and get their
-last copy in this order for as long as what the group was to draw is not passed: sequential Poisson sampling (Ohlsson,
-Journal of Official Statistics 14, 1998), which the draw above is but for its bound of 1.
+last copy in this order, each that still fits into what the group was to draw: sequential Poisson sampling (Ohlsson,
+Journal of Official Statistics 14, 1998), which differs from the draw above, where hash / rest is below 1, by its bound.
 """
 
 import math
@@ -60,8 +60,8 @@ def draw_mixture(
 ) -> list[dict[str, Any]]:
     """Write `out_path`, COPIES_SCHEMA by id: how often each document is drawn, 0 included.
 
-    With unit "tokens" and a budget each group draws at most what it was to, to the token, and less by less than the
-    document that would have passed that.
+    With unit "tokens" and a budget no group draws more than it was to, to the token, and what it lacks is less than the
+    size of any document that could have been drawn once more.
 
     Args:
         document_paths: shards of the kept documents.
@@ -191,11 +191,8 @@ def _draw(
         sql.execute("INSERT INTO drawn FROM incoming")
         sql.unregister("incoming")
         progress(len(found))
-    if met and groups:
-        wanted = [round(rates[group.name] * group.family_size) for group in groups]
-        sql.register("wanted", pa.table({"group": [group.name for group in groups], "wanted": wanted}))
-        sql.execute(_MEET)
-        sql.unregister("wanted")
+    if met:
+        _meet(sql, {group.name: round(rates[group.name] * group.family_size) for group in groups})
 
 
 def _place(id: str, expected: float, seed: int) -> float | None:
@@ -204,15 +201,25 @@ def _place(id: str, expected: float, seed: int) -> float | None:
     return unit_hash(f"{seed}:{id}") / rest if rest else None
 
 
-_MEET = """
-    CREATE OR REPLACE TABLE drawn AS
-    SELECT id, "group", size, copies + (place IS NOT NULL AND sure + more <= wanted)::INTEGER AS copies
-    FROM (
-        SELECT *, sum(copies * size) OVER (PARTITION BY "group") AS sure,
-               sum(size) OVER (PARTITION BY "group" ORDER BY place NULLS LAST, id ROWS UNBOUNDED PRECEDING) AS more
-        FROM drawn
-    ) JOIN wanted USING ("group")
-"""
+def _meet(sql: duckdb.DuckDBPyConnection, wanted: Mapping[str, int]) -> None:
+    """Give documents of table `drawn`, in the order of their places, one copy more where it fits into their group."""
+    left = dict(wanted)
+    for name, sure in sql.execute('SELECT "group", sum(copies * size)::BIGINT FROM drawn GROUP BY ALL').fetchall():
+        left[name] -= sure
+    sql.execute("CREATE TABLE more (id VARCHAR)")
+    rows = sql.cursor().execute(
+        'SELECT id, "group", size, place FROM drawn WHERE place IS NOT NULL ORDER BY "group", place, id'
+    )
+    while found := rows.fetchmany(_FETCHED):
+        ids = []
+        for id, name, size, place in found:
+            if size <= left[name] if size else place < 1:  # what has no tokens is drawn by its hash alone
+                ids.append(id)
+                left[name] -= size
+        sql.register("incoming", pa.table({"id": pa.array(ids, pa.string())}))
+        sql.execute("INSERT INTO more FROM incoming")
+        sql.unregister("incoming")
+    sql.execute("UPDATE drawn SET copies = copies + 1 FROM more WHERE drawn.id = more.id")
 
 
 def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig, what: str) -> list[Group]:

@@ -9,12 +9,15 @@ from data_quality.config import ShardConfig
 from data_quality.errors import UsageError
 from flows.config.pipeline import PipelineConfig
 from flows.corpus import Corpus, build_corpus
+from flows.pipeline import build_all
 from flows.pretrain import Tokens, build_tokens
+from lm.ngram.config import NgramConfig
+from tasks.ngram import ngram
 from tasks.pretrain import split_index
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.running.tables import rows
-from tasks.store import Store
+from tasks.store import Artifact, Store
 from tasks.tokenizer import count_tables
 from tests.tasks.tiny_corpus import configuration, write_documents
 
@@ -112,6 +115,26 @@ def test_it_is_drawn_once_and_alike_with_more_workers_and_other_shards(
     _, other, _ = built(config.model_copy(update={"ingest": ingest}), tmp_path, there)
     assert len(count_tables(other.tokens)) > len(count_tables(tokens.tokens))
     assert other.mixture[0].digest == tokens.mixture[0].digest
+
+
+def test_models_and_the_report_have_it(by_tokens: tuple[Path, Corpus, Tokens]) -> None:
+    root, corpus, tokens = by_tokens
+    config = configuration(root / "documents", mixture=BY_TOKENS, task=None)
+    with use_run(Run(Store(root / "store"), ONE, Display(quiet=True))):
+        made = build_all(config)
+        counted = ngram(
+            NgramConfig(order=2),
+            tokens=tokens.tokens,
+            split=corpus.split,
+            tokenizer=tokens.tokenizer,
+            mixture=tokens.mixture[0],
+        )
+    for name in ("model", "report"):
+        artifact = made[name]
+        assert isinstance(artifact, Artifact)
+        assert [each["digest"] for each in artifact.manifest()["inputs"]["mixture"]] == [tokens.mixture[0].digest]
+    of_sources = of_source(corpus, tokens).values()
+    assert counted.counts()["tokens"] == sum(size * copies for each in of_sources for size, copies in each)
 
 
 def test_a_source_that_no_training_document_has_is_named(by_tokens: tuple[Path, Corpus, Tokens]) -> None:
