@@ -4,6 +4,10 @@ A document's expected number of copies is the rate of its group (source or langu
 duplicates. It is drawn the whole part of that times, and once more if a hash of its id and the seed falls below the
 rest. So the draw needs no order and no state, and a greater weight only adds copies: without a budget no other document
 changes; within a budget the others of all other groups can only lose some.
+
+A budget of tokens is met, not only on average. The documents of a group stand in the order of hash / rest and get their
+last copy in this order, each that still fits into what the group was to draw: sequential Poisson sampling (Ohlsson,
+Journal of Official Statistics 14, 1998), which differs from the draw above, where hash / rest is below 1, by its bound.
 """
 
 import math
@@ -48,6 +52,7 @@ def draw_mixture(
     *,
     duplicate_paths: Sequence[Path] = (),
     token_paths: Sequence[Path] = (),
+    split_path: Path | None = None,
     temp_directory: Path,
     memory_limit: str = "1GiB",
     threads: int = 1,
@@ -55,11 +60,15 @@ def draw_mixture(
 ) -> list[dict[str, Any]]:
     """Write `out_path`, COPIES_SCHEMA by id: how often each document is drawn, 0 included.
 
+    With unit "tokens" and a budget no group draws more than it was to, to the token, and what it lacks is less than the
+    size of any document that could have been drawn once more.
+
     Args:
         document_paths: shards of the kept documents.
         duplicate_paths: tables of DUPLICATES_SCHEMA, for the sizes of families; a document that is not named as kept
             stands for itself. If several tables name it, its family is all that were dropped for it.
         token_paths: Parquet with id and tokens for every document; needed for unit "tokens" only.
+        split_path: table of SPLIT_SCHEMA; only its training documents are there to be drawn. None: all documents.
         temp_directory: existing directory of this call alone, for what does not fit into memory.
         progress: told of documents drawn.
 
@@ -72,25 +81,13 @@ def draw_mixture(
             an id twice.
     """
     with open_database(temp_directory, memory_limit, threads) as (sql, _):
-        _measure(sql, document_paths, config, duplicate_paths, token_paths)
-        groups = _groups(sql, config)
+        _measure(sql, document_paths, config, duplicate_paths, token_paths, split_path)
+        groups = _groups(sql, config, "document" if split_path is None else "training document")
         rates = group_rates(groups, config)
-        drawn = {group.name: [0, 0] for group in groups}
-        sql.execute("CREATE TABLE copies (id VARCHAR, copies INTEGER)")
-        rows = sql.cursor().execute('SELECT id, "group", size, families FROM documents ORDER BY id')
-        while found := rows.fetchmany(_FETCHED):
-            copies = [
-                copies_of(id, rates[group] * family_weight(families, config), config.seed)
-                for id, group, _, families in found
-            ]
-            for (_, group, size, _), count in zip(found, copies, strict=True):
-                drawn[group][0] += count
-                drawn[group][1] += count * size
-            sql.register("incoming", pa.table({"id": [row[0] for row in found], "copies": copies}))
-            sql.execute("INSERT INTO copies FROM incoming")
-            sql.unregister("incoming")
-            progress(len(found))
-        write_rows(sql.sql("FROM copies ORDER BY id"), COPIES_SCHEMA, Path(out_path))
+        _draw(sql, groups, rates, config, progress)
+        write_rows(sql.sql("SELECT id, copies FROM drawn ORDER BY id"), COPIES_SCHEMA, Path(out_path))
+        found = sql.execute('SELECT "group", sum(copies)::BIGINT, sum(copies * size)::BIGINT FROM drawn GROUP BY ALL')
+        drawn = {name: (copies, size) for name, copies, size in found.fetchall()}
     return [_figures(group, rates[group.name], *drawn[group.name]) for group in groups]
 
 
@@ -145,6 +142,7 @@ def _measure(
     config: MixtureConfig,
     duplicate_paths: Sequence[Path],
     token_paths: Sequence[Path],
+    split_path: Path | None,
 ) -> None:
     """Create table `documents` (id, group, size, families: documents in its family)."""
     if config.unit == "tokens" and not token_paths:
@@ -154,12 +152,15 @@ def _measure(
     families = "SELECT '' AS kept, 0 AS gone WHERE false"
     if duplicate_paths:
         families = f"SELECT kept, count(DISTINCT dropped) AS gone FROM {parquet(duplicate_paths)} GROUP BY kept"
+    training = ""
+    if split_path is not None:
+        training = f"SEMI JOIN (FROM {parquet([split_path])} WHERE split = 'train') s ON s.id = d.id"
     sql.execute(
         f"""
         CREATE TABLE documents AS
         SELECT d.id, coalesce(d.{config.by}, 'unknown') AS "group", ({size})::BIGINT AS size,
                (1 + coalesce(gone, 0))::BIGINT AS families
-        FROM {parquet(document_paths)} d {counted} LEFT JOIN ({families}) ON kept = d.id
+        FROM {parquet(document_paths)} d {training} {counted} LEFT JOIN ({families}) ON kept = d.id
         """
     )
     [(uncounted, example)] = sql.execute("SELECT count(*), min(id) FROM documents WHERE size IS NULL").fetchall()
@@ -168,7 +169,60 @@ def _measure(
     check_unique(sql, "documents")
 
 
-def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig) -> list[Group]:
+def _draw(
+    sql: duckdb.DuckDBPyConnection,
+    groups: Sequence[Group],
+    rates: Mapping[str, float],
+    config: MixtureConfig,
+    progress: Callable[[int], None],
+) -> None:
+    """Create table `drawn` (id, group, size, copies) of table `documents`."""
+    met = config.unit == "tokens" and config.budget is not None
+    sql.execute('CREATE TABLE drawn (id VARCHAR, "group" VARCHAR, size BIGINT, copies INTEGER, place DOUBLE)')
+    rows = sql.cursor().execute('SELECT id, "group", size, families FROM documents ORDER BY id')
+    while found := rows.fetchmany(_FETCHED):
+        ids, names, sizes, families = (list(column) for column in zip(*found, strict=True))
+        expected = [rates[name] * family_weight(of, config) for name, of in zip(names, families, strict=True)]
+        pairs = list(zip(ids, expected, strict=True))
+        copies = [math.floor(each) if met else copies_of(id, each, config.seed) for id, each in pairs]
+        places = [_place(id, each, config.seed) if met else None for id, each in pairs]
+        columns = {"id": ids, "group": names, "size": sizes, "copies": copies, "place": pa.array(places, pa.float64())}
+        sql.register("incoming", pa.table(columns))
+        sql.execute("INSERT INTO drawn FROM incoming")
+        sql.unregister("incoming")
+        progress(len(found))
+    if met:
+        _meet(sql, {group.name: round(rates[group.name] * group.family_size) for group in groups})
+
+
+def _place(id: str, expected: float, seed: int) -> float | None:
+    """Where a document stands among those of its group that may get one copy more; None if it may not."""
+    rest = expected - math.floor(expected)
+    return unit_hash(f"{seed}:{id}") / rest if rest else None
+
+
+def _meet(sql: duckdb.DuckDBPyConnection, wanted: Mapping[str, int]) -> None:
+    """Give documents of table `drawn`, in the order of their places, one copy more where it fits into their group."""
+    left = dict(wanted)
+    for name, sure in sql.execute('SELECT "group", sum(copies * size)::BIGINT FROM drawn GROUP BY ALL').fetchall():
+        left[name] -= sure
+    sql.execute("CREATE TABLE more (id VARCHAR)")
+    rows = sql.cursor().execute(
+        'SELECT id, "group", size, place FROM drawn WHERE place IS NOT NULL ORDER BY "group", place, id'
+    )
+    while found := rows.fetchmany(_FETCHED):
+        ids = []
+        for id, name, size, place in found:
+            if size <= left[name] if size else place < 1:  # what has no tokens is drawn by its hash alone
+                ids.append(id)
+                left[name] -= size
+        sql.register("incoming", pa.table({"id": pa.array(ids, pa.string())}))
+        sql.execute("INSERT INTO more FROM incoming")
+        sql.unregister("incoming")
+    sql.execute("UPDATE drawn SET copies = copies + 1 FROM more WHERE drawn.id = more.id")
+
+
+def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig, what: str) -> list[Group]:
     rows = sql.execute(
         'SELECT "group", families, count(*), sum(size)::BIGINT FROM documents GROUP BY ALL ORDER BY ALL'
     ).fetchall()
@@ -176,7 +230,7 @@ def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig) -> list[Group
     for name in config.weights:
         if name not in names:
             raise UsageError(
-                f"mixture.weights names the {config.by} {name!r}, which no document has{nearest(name, names)}"
+                f"mixture.weights names the {config.by} {name!r}, which no {what} has{nearest(name, names)}"
             )
     groups = []
     for name in names:

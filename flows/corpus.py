@@ -44,7 +44,8 @@ class Corpus(Curated):
 def curate(config: Curation) -> Curated:
     """Ingest, normalise, measure, judge, dedupe, find what must leave the text, write what is kept and what is not.
 
-    The rules judge before dedupe, so that a document that fails them is never the twin of one that passes.
+    The rules judge before dedupe, so that a document that fails them is never the twin of one that passes. A mixture by
+    tokens is not drawn yet: whoever has the tokens of what is kept calls `mixture_of`.
     """
     personal = _personal(config)  # what is wrong with these shows at once
     compared = config.decontaminate.enabled and config.decontaminate.benchmarks
@@ -109,7 +110,9 @@ def curate(config: Curation) -> Curated:
     )
     kept = filter_corpus(NoConfig(), corpus=normalized, decisions=decisions, measured=[measured, *scores])
     figures = profile(NoConfig(), signals=measured, decisions=decisions)
-    drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])] if config.mixture.enabled else []
+    drawn = []
+    if config.mixture.enabled and not config.counts_tokens:
+        drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])]
     found = list(dict.fromkeys([*spans, *drops, *indexes]))
     return Curated(
         raw=raw,
@@ -127,6 +130,12 @@ def curate(config: Curation) -> Curated:
         profile=figures,
         mixture=drawn,
     )
+
+
+def mixture_of(config: Curation, made: Curated, tokens: Artifact, split: Artifact | None = None) -> Artifact:
+    """The mixture by tokens of a corpus, or, with its split, of the training documents alone."""
+    doubles, among = [*made.addresses, made.duplicates], {} if split is None else {"split": split}
+    return mixture(config.mixture, label="mixture", corpus=made.kept, duplicates=doubles, tokens=[tokens], **among)
 
 
 def _personal(config: Curation) -> PiiRequest | None:

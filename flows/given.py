@@ -1,4 +1,5 @@
-"""From a name to the model or the labelled set of the store that it means; what is not there yet is taken in, or built.
+"""From a name to the model, the tokenizer or the labelled set of the store that it means; what is not there yet is
+taken in, or built.
 
 Inside a run (`tasks.running.run.use_run`); in a dry run what would have to be made has no digest.
 """
@@ -14,8 +15,10 @@ from lm.labelled.folder import DESCRIPTION, SPLITS
 from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model, files_of
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
 from tasks.running.run import current_run
+from tasks.stage import STAGES
 from tasks.storage.files import read_json
 from tasks.store import Artifact
+from tasks.token_counts import TOKENIZER, AdoptTokenizerConfig, adopt_tokenizer
 
 
 def given_model(name: str) -> Artifact:
@@ -50,6 +53,29 @@ def _askable(folder: Path) -> None:
     kind = read_json(folder / "config.json").get("kind", NGRAM)
     if kind not in (asked := dict.fromkeys((NGRAM, *TEXTS, *able("neighbours")))):
         raise ConfigError(f"{folder}: a model of kind {kind!r} cannot be put to exams; {', '.join(asked)} can")
+
+
+def given_tokenizer(name: str, key: str) -> Artifact:
+    """A `tokenizer.json`, the folder of one, which are taken into the store, or an artifact that has one.
+
+    Raises:
+        ConfigError: naming the configuration's `key`: there is no tokenizer, or a stage is named, whose newest artifact
+            may be any.
+        StoreError: no such artifact.
+    """
+    place = Path(expanded(name))
+    file = place / TOKENIZER if place.is_dir() else place
+    if file.is_file() or place.is_dir():
+        try:
+            return adopt_tokenizer(AdoptTokenizerConfig.of(file.absolute()))
+        except (FileNotFoundError, ValueError) as error:
+            raise ConfigError(f"{key}: {error}") from error
+    if name in STAGES:
+        raise ConfigError(f"{key}: {name!r} is a stage; name one artifact, as `textmill ls {name}` lists them")
+    found = current_run().store.checked(name)
+    if not (found.path / TOKENIZER).exists():
+        raise ConfigError(f"{key}: {found.name} has no {TOKENIZER}; `textmill ls train_tokenizer` lists tokenizers")
+    return found
 
 
 def given_labelled(name: str) -> Artifact:

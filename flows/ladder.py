@@ -64,7 +64,7 @@ def build_ladder(config: LadderConfig) -> Ladder:
 
 def build_model(name: str, rung: Rung, config: ModelsConfig, corpus: Corpus, tokens: Tokens) -> Artifact:
     """One model, trained on the training documents."""
-    mixture = {"mixture": corpus.mixture[0]} if corpus.mixture else {}
+    mixture = {"mixture": tokens.mixture[0]} if tokens.mixture else {}
     given = {"tokens": tokens.tokens, "split": corpus.split, "tokenizer": tokens.tokenizer, **mixture}
     if isinstance(rung, NgramRung):
         return ngram(rung.settings(), label=name, **given)

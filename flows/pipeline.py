@@ -18,6 +18,7 @@ def build_all(config: PipelineConfig) -> dict[str, Artifact | list[Artifact]]:
     pretrained = build_pretrained(config, corpus, tokens)
     made: dict[str, Artifact | list[Artifact]] = {
         **vars(corpus),
+        "mixture": tokens.mixture,
         "tokenizer": tokens.tokenizer,
         "tokens": tokens.tokens,
         "model": pretrained.model,

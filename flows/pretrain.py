@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from flows.config.loading import ConfigError
 from flows.config.pipeline import PipelineConfig, TokensConfig
-from flows.corpus import Corpus, is_measure
+from flows.corpus import Corpus, is_measure, mixture_of
 from lm.models.gpt_config import GPTConfig
 from lm.parallel import ParallelConfig
 from lm.pretraining import GPTPretraining
@@ -25,11 +25,15 @@ from tasks.tokenizer import tokenize, train_tokenizer
 
 @dataclass(frozen=True)
 class Tokens:
-    """A tokenizer and the tokens of a corpus under it."""
+    """A tokenizer, the tokens of a corpus under it, and how often each training document is read.
+
+    `mixture` is that of the corpus or, where it is drawn by tokens, what was drawn of the training documents.
+    """
 
     tokenizer: Artifact
     tokens: Artifact
     init_from: Artifact | None
+    mixture: list[Artifact]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ def tokens_under(initial: Artifact | None, config: TokensConfig, corpus: Corpus)
         tokenizer = train_tokenizer(config.tokenizer.train, corpus=corpus.kept, split=corpus.split)
         pin(config, tokenizer)
     tokens = tokenize(NoConfig(), corpus=corpus.kept, tokenizer=tokenizer)
-    return Tokens(tokenizer, tokens, initial)
+    drawn = [mixture_of(config, corpus, tokens, corpus.split)] if config.counts_tokens else corpus.mixture
+    return Tokens(tokenizer, tokens, initial, drawn)
 
 
 def initial_model(config: PipelineConfig) -> Artifact | None:
@@ -154,7 +159,7 @@ def build_pretrained(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> 
         split=corpus.split,
         tokenizer=tokens.tokenizer,
         init_from=[tokens.init_from] if tokens.init_from else [],
-        **({"mixture": corpus.mixture[0]} if corpus.mixture else {}),
+        **({"mixture": tokens.mixture[0]} if tokens.mixture else {}),
     )
     remember_pretrained(config, trained)
     settings = ScoreConfig(**config.evaluate.resolve(train).model_dump(), document_mask=mask)

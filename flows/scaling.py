@@ -44,7 +44,7 @@ class ScalingRuns:
         self.config = config
         self.corpus: Corpus = build_corpus(config)
         self.tokens: Tokens = tokens_under(None, config, self.corpus)
-        self.mixture = {"mixture": self.corpus.mixture[0]} if self.corpus.mixture else {}
+        self.mixture = {"mixture": self.tokens.mixture[0]} if self.tokens.mixture else {}
         given = config.evaluate.resolve(config.train)
         device = resolve_device(given.device)
         precision = resolve_precision(given.precision, device)

@@ -138,6 +138,18 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     Raises FileNotFoundError or ValueError saying what is wrong.
     """
     path = directory / TOKENIZER_FILE
+    tokenizer = read_tokenizer(path)
+    try:
+        kind_of(tokenizer)
+        end_of_text_id(tokenizer)
+        _check_ids(tokenizer)
+    except ValueError as error:
+        raise DamagedFile(f"{path}: {error}: {AGAIN}") from error
+    return tokenizer
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A `tokenizer.json` of any kind that the library reads: enough to encode texts, as `load_tokenizer` sets it up."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no tokenizer there")
     if (size := path.stat().st_size) > VOCABULARY_BYTES:
@@ -145,9 +157,6 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     try:
         with faults_named("no tokenizer"):
             tokenizer = Tokenizer.from_file(str(path))
-        kind_of(tokenizer)
-        end_of_text_id(tokenizer)
-        _check_ids(tokenizer)
     except ValueError as error:
         raise DamagedFile(f"{path}: {error}: {AGAIN}") from error
     tokenizer.encode_special_tokens = True

@@ -3,15 +3,24 @@
 from data_quality.config import MixtureConfig
 from tasks.stage import Work, stage
 from tasks.store import Artifact
+from tasks.tokenizer import count_tables
 
 
 @stage(version=1)
 def mixture(
-    work: Work, config: MixtureConfig, *, corpus: Artifact, duplicates: list[Artifact], tokens: list[Artifact]
+    work: Work,
+    config: MixtureConfig,
+    *,
+    corpus: Artifact,
+    duplicates: list[Artifact],
+    tokens: list[Artifact],
+    split: Artifact | None = None,
 ) -> None:
     """Write copies.parquet (id, copies) and count, for each source or language, what was wanted and what was drawn.
 
-    `tokens` (tables with id and tokens) are needed for unit "tokens" only.
+    Args:
+        tokens: of `tokenize` or `count_tokens`, for unit "tokens" only.
+        split: then only its training documents are drawn, and count; None: all documents.
     """
     from data_quality.mixture import draw_mixture
 
@@ -20,7 +29,8 @@ def mixture(
         work.directory / "copies.parquet",
         config,
         duplicate_paths=[artifact.file("duplicates.parquet") for artifact in duplicates],
-        token_paths=[shard.path for artifact in tokens for shard in artifact.shards()],
+        token_paths=[path for artifact in tokens for path in count_tables(artifact)],
+        split_path=None if split is None else split.file("split.parquet"),
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,

@@ -6,7 +6,7 @@ from lm.config import StrictModel
 from tasks.running.tables import database
 from tasks.stage import Work, stage
 from tasks.store import Artifact
-from tasks.tokenizer import token_stems
+from tasks.tokenizer import count_tables
 
 
 class SubsetConfig(StrictModel):
@@ -28,7 +28,7 @@ def subset(work: Work, config: SubsetConfig, *, tokens: Artifact, split: Artifac
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    paths = [str(path.with_suffix(".parquet")) for path in token_stems(tokens)]
+    paths = [str(path) for path in count_tables(tokens)]
     with database(work.resources, work.scratch) as connection:
         rows = connection.execute(
             """

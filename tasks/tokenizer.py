@@ -92,6 +92,11 @@ def token_stems(tokens: Artifact) -> list[Path]:
     return [stem(shard) for shard in tokens.shards()]
 
 
+def count_tables(counted: Artifact) -> list[Path]:
+    """Parquet with id and tokens, of what `tokenize` or `count_tokens` wrote."""
+    return [path.with_suffix(".parquet") for path in token_stems(counted)]
+
+
 def stem(shard: Shard) -> Path:
     """The shard's path without its ending."""
     return shard.path.with_suffix("")

@@ -31,7 +31,10 @@ class MixtureConfig(StrictModel):
     enabled: bool = Field(default=False, description="Whether documents are weighted; if not, each is taken once.")
     by: Literal["source", "language"] = Field(default="source", description="The column that names a document's group.")
     unit: Literal["documents", "bytes", "tokens"] = Field(
-        default="bytes", description="What sizes and the budget count; bytes are UTF-8."
+        default="bytes",
+        description="What sizes and the budget count. bytes are UTF-8. tokens are those of the tokenizer that a model "
+        "is trained with, of training documents alone; `textmill clean` knows no such model, and counts those of its "
+        "`tokenizer` in all that it keeps.",
     )
     weights: dict[str, float] = Field(
         default={},
@@ -47,8 +50,9 @@ class MixtureConfig(StrictModel):
     budget: float | None = Field(
         default=None,
         gt=0,
-        description="Total to draw, in `unit`: all groups are scaled by one factor to reach it. Documents held out "
-        "for validation and test count too, though none is trained on. null: no scaling.",
+        description="Total to draw, in `unit`: all groups are scaled by one factor to reach it. tokens are drawn up to "
+        "the budget, never beyond it, and a group lacks less than a document; documents and bytes are reached on "
+        "average, and count what is held out for validation and test, too, and is not trained on. null: no scaling.",
     )
     max_epochs: float = Field(
         default=8.0,

@@ -19,6 +19,17 @@ app = typer.Typer(
 )
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+
+def local(text: str) -> Path:
+    """A path that a command writes to; ends the process for a URL, which would become a folder called `s3:`."""
+    if "://" in text:
+        fail(
+            f"{text} is a URL, and this command writes to this machine: name a path, and copy from there (of the "
+            "commands only `clean --out` writes to a URL)"
+        )
+    return Path(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Config = Annotated[Path, typer.Argument(help="A YAML file such as configs/quickstart.yaml.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")]

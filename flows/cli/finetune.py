@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import app, model_folder
+from flows.cli.common import app, local, model_folder
 
 
 @app.command()
@@ -16,7 +16,9 @@ def predict(
         str, typer.Argument(help="A finetune or finetune_summary artifact, or a folder.", show_default=False)
     ],
     file: Annotated[Path, typer.Argument(help="Records: jsonl, csv, tsv or parquet.", show_default=False)],
-    write: Annotated[Path | None, typer.Option("--out", help="Write to this file.")] = None,
+    write: Annotated[
+        Path | None, typer.Option("--out", parser=local, metavar="FILE", help="Write to this file.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Ask a fine-tuned model about each record of a file: a line of JSON for each, with all its columns."""

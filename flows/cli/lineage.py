@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import Json, app, fail, show_result
+from flows.cli.common import Json, app, fail, local, show_result
 from flows.cli.printing import out
 
 
@@ -48,7 +48,10 @@ def rebuild(
 def trace(
     document: Annotated[str | None, typer.Argument(help="A document's whole id.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option(help="Instead, a model: which documents it has read.")] = None,
-    write: Annotated[Path | None, typer.Option("--out", help="Write a model's documents to this Parquet file.")] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option("--out", parser=local, metavar="FILE", help="Write a model's documents to this Parquet file."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Every model, tokenizer, exam and corpus that saw a document; or, with --model, the documents that a model saw."""

@@ -25,7 +25,7 @@ from flows.cli import (  # noqa: F401  these files register their commands
     tasks,
     team,
 )
-from flows.cli.common import Config, Json, Overrides, Smoke, app, fail, overrides, show_result, start_flow
+from flows.cli.common import Config, Json, Overrides, Smoke, app, fail, local, overrides, show_result, start_flow
 from flows.cli.printing import out
 from flows.figures import size
 from tasks.machine import home
@@ -84,7 +84,13 @@ def run(
 @app.command()
 def clean(
     out_: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="The folder to write; replaced as a whole.", show_default=False)
+        str,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="The folder to write, here or at a URL (s3://bucket/clean); replaced as a whole.",
+            show_default=False,
+        ),
     ],
     inputs: Annotated[list[str] | None, typer.Argument(help="Files, directories, globs or URIs.")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file such as configs/clean-en.yaml.")] = None,
@@ -98,7 +104,7 @@ def clean(
 
     settings = clean_config(inputs or [], config, overrides(set_), workers)
     manifest = run_clean(settings, out_, quiet=as_json)
-    show_result(manifest, as_json, lambda data: printing.show_cleaned(data, out_))
+    show_result(manifest, as_json, lambda data: printing.show_cleaned(data, out_.rstrip("/")))
 
 
 @app.command()
@@ -171,7 +177,9 @@ def tune(
 def diff(
     before: Annotated[str, typer.Argument(help="A filter_corpus artifact.")],
     after: Annotated[str, typer.Argument(help="Another one.")],
-    write: Annotated[Path | None, typer.Option("--out", help="Write all changes to this Parquet file.")] = None,
+    write: Annotated[
+        Path | None, typer.Option("--out", parser=local, metavar="FILE", help="Write all changes to this Parquet file.")
+    ] = None,
     examples: Annotated[int, typer.Option(min=0, help="Ids to show of each kind of change.")] = 3,
     as_json: Json = False,
 ) -> None:
@@ -184,7 +192,10 @@ def diff(
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="A folder of documents.")],
-    write: Annotated[Path | None, typer.Option("--out", help="Write the config here instead of printing it.")] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option("--out", parser=local, metavar="FILE", help="Write the config here instead of printing it."),
+    ] = None,
 ) -> None:
     """Look at a folder of documents and write a config for it."""
     from flows.commands.init import init_config

@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from flows.cli import printing
-from flows.cli.common import Json, Overrides, Smoke, app, err, fail, model_folder, overrides, show_result, start_flow
+from flows.cli.common import (
+    Json,
+    Overrides,
+    Smoke,
+    app,
+    err,
+    fail,
+    local,
+    model_folder,
+    overrides,
+    show_result,
+    start_flow,
+)
 from flows.cli.printing import out
 
 
@@ -96,7 +108,7 @@ def import_(
             metavar="DIR", help="A Hugging Face folder, an ARPA file, or vectors of word2vec.", show_default=False
         ),
     ],
-    folder: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(parser=local, help="A new folder.", show_default=False)],
 ) -> None:
     """Take a model of another program over as one of ours; one of Hugging Face can be gone on from (`init_from`)."""
     from flows.commands.export import import_model
@@ -135,7 +147,9 @@ def embed(
     model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
     file: Annotated[Path, typer.Argument(help="A text file, UTF-8.", show_default=False)],
     whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
-    write: Annotated[Path | None, typer.Option("--out", help="Write the vectors to this .npy file.")] = None,
+    write: Annotated[
+        Path | None, typer.Option("--out", parser=local, metavar="FILE", help="Write the vectors to this .npy file.")
+    ] = None,
     layer: Annotated[
         int | None, typer.Option(min=0, help="Of ELMo: 0 is the word alone; without it the mean of all layers.")
     ] = None,
@@ -156,7 +170,7 @@ def embed(
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A model artifact, or a model folder.", show_default=False)],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(parser=local, metavar="DIR", help="A new folder.", show_default=False)],
     to: Annotated[
         str,
         typer.Option(

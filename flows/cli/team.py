@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from flows.cli import printing
-from flows.cli.common import app, err
+from flows.cli.common import app, err, local
 from flows.cli.printing import out
 from tasks.machine import home
 
@@ -73,7 +73,10 @@ def service(name: Annotated[str, typer.Argument(help="prefect, mlflow, worker-cp
 
 @app.command()
 def backup(
-    folder: Annotated[Path, typer.Argument(help="A folder to write; an earlier backup there is brought up to date.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(parser=local, help="A folder to write; an earlier backup there is brought up to date."),
+    ],
     objects: Annotated[bool, typer.Option("--objects", help="Also copy artifacts and store.")] = False,
 ) -> None:
     """Dump the databases of the team's stack, and copy what they speak of; the servers may run."""

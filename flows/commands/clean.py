@@ -1,4 +1,5 @@
-"""`textmill clean`: the data half alone, for people who train elsewhere. No server, no tracking; a folder comes out.
+"""`textmill clean`: the data half alone, for people who train elsewhere. No server, no tracking; a folder comes out,
+here or at a URL.
 
     kept/00000.parquet ...      documents, as `datasets.load_dataset("parquet", ...)` reads them
     dropped/00000.parquet ...   id, text, reason, reasons, twin, jaccard, source, ... and every signal
@@ -11,15 +12,19 @@ The same stages and the same store as `textmill run`: what one has measured the 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
+from rich.markup import escape
 
 from data_quality.sql import literal, parquet, write_rows
 from flows.config.curation import Curation
 from flows.config.loading import ConfigError, override, parse, read
-from flows.corpus import curate
+from flows.corpus import curate, mixture_of
 from tasks.filter import dropped_tables, kept_tables
 from tasks.lineage.curated import Curated
 from tasks.profile import PROFILE
@@ -28,19 +33,36 @@ from tasks.running.progress import Display
 from tasks.running.run import Run, use_run
 from tasks.running.secret_blocks import open_store_with
 from tasks.running.tables import database, score_tables
+from tasks.stage import NoConfig
 from tasks.storage.exports import note_export
 from tasks.storage.files import file_sha256
+from tasks.storage.remote_folder import MANIFEST, RemoteFolder
 from tasks.store import Artifact, StoreError
+from tasks.token_counts import count_tokens
 
 if TYPE_CHECKING:
     import duckdb
 
-MANIFEST = "manifest.json"
 MADE_BY = "textmill clean"
 
 
 class CleanConfig(Curation):
     """From documents to a clean corpus."""
+
+    tokenizer: str | None = Field(
+        default=None,
+        description="What counts tokens where `mixture.unit` is tokens: a tokenizer.json of any model, the folder of "
+        "one, or an artifact (train_tokenizer/<key>, a model, an alias).",
+    )
+
+    @model_validator(mode="after")
+    def _tokens_can_be_counted(self) -> Self:
+        if self.counts_tokens and self.tokenizer is None:
+            raise ValueError(
+                "mixture.unit: tokens of which tokenizer? Set `tokenizer` to the tokenizer.json of the model that will "
+                "be trained, to its folder or to an artifact; or choose bytes or documents"
+            )
+        return self
 
 
 def clean_config(
@@ -77,60 +99,125 @@ def clean_config(
     return parse(raw, str(file or "the command line"), CleanConfig)
 
 
-def clean(config: CleanConfig, out: Path, quiet: bool) -> dict[str, Any]:
-    """Clean a corpus into `out`, which is replaced as a whole, or not at all.
+def clean(config: CleanConfig, out: str | Path, quiet: bool) -> dict[str, Any]:
+    """Clean a corpus into a folder, which is replaced as a whole, or not at all.
 
-    Returns what manifest.json says, but for the list of files.
+    Args:
+        out: a path, or an fsspec URL such as `s3://bucket/clean`: the folder is then made here and uploaded, its
+            manifest last, and while that is done it has none.
+
+    Returns:
+        What manifest.json says, but for the list of files.
 
     Raises:
         UsageError: `out` holds something that an earlier cleaning did not write, or a stage cannot use its
             configuration or its input.
-        StoreError: an artifact is corrupt.
+        StoreError: an artifact is corrupt, or the store of the URL does not answer.
     """
-    out = out.resolve()
-    require_ours(out)
     run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
+    place = RemoteFolder(str(out), MADE_BY) if "://" in str(out) else Path(out).resolve()
+    require_ours(place)
     with use_run(run):
+        counter = _counter(config)
         made = curate(config)
+        counted = [count_tokens(NoConfig(), corpus=made.kept, tokenizer=each) for each in counter]
+        if counted:
+            made = replace(made, mixture=[mixture_of(config, made, *counted)])
         page = report(ReportConfig(name=config.name), **vars(made))
-    for artifact in _artifacts(made, page):
+    for artifact in _artifacts(made, *counter, *counted, page):
         if not run.store.verify(artifact):  # also fetches what so far is only in a shared store
             raise StoreError(f"{artifact.name} is corrupt and was set aside: run the same command again")
+
+    def write(draft: Path) -> dict[str, Any]:
+        return export(made, [*counter, *counted], page, config, draft)
+
+    if isinstance(place, RemoteFolder):
+        manifest = _upload(place, run, write)
+        note_export(run.store, made.kept, "clean", place.url)
+    else:
+        manifest = _replace(place, run, write)
+        note_export(run.store, made.kept, "clean", place)
+    return manifest
+
+
+def _replace(out: Path, run: Run, write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Put a new folder into the place of what is there."""
     draft, former = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "former"))
     out.parent.mkdir(parents=True, exist_ok=True)
-    with run.store.lock(hashlib.sha256(str(out).encode()).hexdigest()[:32], waiting=str(out)):
+    with run.store.lock(_key(str(out)), waiting=str(out)):
         # what a cleaning left that was killed: between its two renames `former` is all that there is
         if former.exists() and not out.exists():
             former.rename(out)
         for leftover in (draft, former):
             shutil.rmtree(leftover, ignore_errors=True)
-        manifest = export(made, page, config, draft)
+        manifest = write(draft)
         if out.exists():
             out.rename(former)
         draft.rename(out)
         shutil.rmtree(former, ignore_errors=True)
-    note_export(run.store, made.kept, "clean", out)
     return manifest
 
 
-def require_ours(out: Path) -> None:
+def _upload(place: RemoteFolder, run: Run, write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Write the folder below the home, where garbage collection knows it for a build, and upload it."""
+    key = _key(place.url)
+    with run.store.lock(key, waiting=place.url):
+        draft = run.store.partial_directory("clean", key)
+        shutil.rmtree(draft)  # of one that was killed
+        try:
+            manifest = write(draft)
+            sizes = [path.stat().st_size for path in draft.rglob("*") if path.is_file() and path.name != MANIFEST]
+            with run.display.stage("upload") as progress:
+                new = place.publish(draft, progress.start(sum(sizes), "bytes"))
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    run.display.line(f"{escape(place.url)}: {new:,} files went up, {len(sizes) - new:,} were there")
+    return manifest
+
+
+def _key(place: str) -> str:
+    """Of the lock of a place."""
+    return hashlib.sha256(place.encode()).hexdigest()[:32]
+
+
+def require_ours(out: Path | RemoteFolder) -> None:
     """Refuse to replace what is not ours.
 
     Raises:
         ConfigError: saying so.
+        ObjectError: the store of a URL does not answer, or refuses to be written.
     """
+    if not (out.is_ours() if isinstance(out, RemoteFolder) else _is_ours(out)):
+        place = out.url if isinstance(out, RemoteFolder) else out
+        raise ConfigError(f"{place} holds something that `textmill clean` did not write: choose another --out")
+
+
+def _is_ours(out: Path) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
+        return True
     try:
-        ours = json.loads((out / MANIFEST).read_text())["made_by"] == MADE_BY
+        return bool(json.loads((out / MANIFEST).read_text())["made_by"] == MADE_BY)
     except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
-        raise ConfigError(f"{out} holds something that `textmill clean` did not write: choose another --out")
+        return False
 
 
-def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) -> dict[str, Any]:
-    """Write the folder; returns the manifest without its files."""
+def _counter(config: CleanConfig) -> list[Artifact]:
+    """The tokenizer that counts for the mixture, if it is drawn by tokens: looked for before anything is read."""
+    if not config.counts_tokens or config.tokenizer is None:
+        return []
+    from flows.given import given_tokenizer
+
+    return [given_tokenizer(config.tokenizer, "tokenizer")]
+
+
+def export(
+    made: Curated, tokens: Sequence[Artifact], page: Artifact, config: CleanConfig, directory: Path
+) -> dict[str, Any]:
+    """Write the folder; returns the manifest without its files.
+
+    Args:
+        tokens: of a mixture by tokens the tokenizer and the counts, which the manifest then names.
+    """
     for name in ("kept", "dropped"):
         (directory / name).mkdir(parents=True)
     for number, (kept, dropped) in enumerate(zip(kept_tables(made.kept), dropped_tables(made.kept), strict=True)):
@@ -148,7 +235,8 @@ def export(made: Curated, page: Artifact, config: CleanConfig, directory: Path) 
         "documents": {"read": made.raw.counts()["documents"], **counted},
         "profile": figures,
         "artifacts": [
-            {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()} for a in _artifacts(made)
+            {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()}
+            for a in _artifacts(made, *tokens)
         ],
     }
     described = json.dumps({**manifest, "files": list(_files(directory))}, indent=1, ensure_ascii=False, default=str)

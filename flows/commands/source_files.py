@@ -12,6 +12,7 @@ from tasks.decontaminate import BenchmarkRequest
 from tasks.exam import ExamRequest
 from tasks.ingest import IngestRequest
 from tasks.labelled_set import LabelledSetRequest
+from tasks.token_counts import AdoptTokenizerConfig
 from tasks.translation import PairsRequest
 
 
@@ -52,6 +53,8 @@ def source_files(request: BaseModel) -> Iterator[SourceFile]:
         case AdoptConfig() | AdoptLabelledConfig():
             named = {name: sha256 for name, sha256 in request.sha256.items() if name != TEMPLATE}
             yield from (SourceFile(str(request.folder / name), name, sha256) for name, sha256 in named.items())
+        case AdoptTokenizerConfig():
+            yield SourceFile(str(request.file), request.file.name, request.sha256)
         case PairsRequest():
             for source in filter(None, (request.train, request.valid)):
                 yield from (SourceFile(str(p), p.name, h) for p, h in zip(source.paths, source.sha256, strict=True))

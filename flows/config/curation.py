@@ -90,10 +90,13 @@ class Curation(Section):
     mixture: MixtureConfig = Field(default=MixtureConfig(), description="How often each kept document is drawn.")
     resources: Resources = Field(default=Resources(), description="What the machine gives; changes no result.")
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the mixture is drawn by tokens, and so after they are counted."""
+        return self.mixture.enabled and self.mixture.unit == "tokens"
+
     @model_validator(mode="after")
     def _what_is_asked_for_is_made(self) -> Self:
-        if self.mixture.enabled and self.mixture.unit == "tokens":
-            raise ValueError("mixture.unit: tokens are counted after the mixture is drawn; choose bytes or documents")
         made = {"classifier_score": self.classifier.enabled, "perplexity": self.perplexity.enabled}
         column = self.near_dedupe.keep.score_column
         if self.near_dedupe.keep.policy == "best_score" and not made.get(column):

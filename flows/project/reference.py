@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from flows.commands.clean import CleanConfig
 from flows.config.champion import ChampionConfig
+from flows.config.curation import Curation
 from flows.config.finetune import TuningConfig
 from flows.config.instruct import InstructConfig
 from flows.config.ladder import LadderConfig
@@ -31,6 +33,13 @@ the command line, `--set section.key=VALUE` replaces one value; `VALUE` is YAML,
 (`--set ingest.sources.0.name=manuals`).
 """
 
+
+CLEAN = """
+# Cleaning alone
+
+The file of `textmill clean --config` has the keys of a pipeline's up to `mixture`, and `resources`, and this one;
+`name` and `ingest` may be left out.
+"""
 
 LADDER = """
 # One model, and the ladder
@@ -107,6 +116,7 @@ def beside(config: type[BaseModel], shared: type[BaseModel]) -> set[str]:
 
 PARTS: tuple[tuple[str, type[BaseModel], set[str] | None], ...] = (
     (HEAD, PipelineConfig, None),
+    (CLEAN, CleanConfig, beside(CleanConfig, Curation)),
     (LADDER, LadderConfig, beside(LadderConfig, TokensConfig)),
     (SCALING, ScalingConfig, beside(ScalingConfig, TokensConfig)),
     (TRANSLATION, TranslationConfig, None),

@@ -11,22 +11,23 @@ from tasks.store import Artifact, Store
 FOLDER = "exports"
 
 
-def note_export(store: Store, artifact: Artifact, what: str, place: Path) -> None:
-    """Remember that an artifact was written to a folder, as `what` ("hf", "clean", ...)."""
+def note_export(store: Store, artifact: Artifact, what: str, place: Path | str) -> None:
+    """Remember that an artifact was written to a folder, or to one at a URL, as `what` ("hf", "clean", ...)."""
     folder = store.root / FOLDER
     folder.mkdir(exist_ok=True)
-    record = {"stage": artifact.stage, "key": artifact.key, "what": what, "place": str(place.resolve()), "host": HOST}
+    where = str(place.resolve()) if isinstance(place, Path) else place
+    record = {"stage": artifact.stage, "key": artifact.key, "what": what, "place": where, "host": HOST}
     write_json(folder / f"{uuid.uuid4().hex}.json", {**record, "time": time.time()})
 
 
 def exports_of(store: Store, artifact: Artifact) -> list[str]:
-    """The folders that an artifact was written to and that, on this machine, are still there; sorted."""
+    """The folders that an artifact was written to and that, on this machine, are still there, and URLs; sorted."""
     found = set()
     for path in (store.root / FOLDER).glob("[!.]*.json"):
         record = read_json(path)
         if (record["stage"], record["key"]) == (artifact.stage, artifact.key):
-            elsewhere = record["host"] != HOST
-            if elsewhere or Path(record["place"]).exists():
+            elsewhere = record["host"] != HOST and "://" not in record["place"]
+            if elsewhere or "://" in record["place"] or Path(record["place"]).exists():
                 found.add(f"{record['place']} on {record['host']}" if elsewhere else record["place"])
     return sorted(found)
 

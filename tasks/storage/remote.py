@@ -114,7 +114,7 @@ class Remote:
 
         wanted = [(entry, directory / entry["path"], entry["path"]) for entry in record.manifest["files"]]
         wanted += [(e, directory / RUN_DIRECTORY / e["path"], f"{RUN_DIRECTORY}/{e['path']}") for e in record.run_files]
-        _in_parallel(lambda item: fetch(item[0], item[1], f"{record.prefix}/{item[2]}"), wanted)
+        in_parallel(lambda item: fetch(item[0], item[1], f"{record.prefix}/{item[2]}"), wanted)
         write_json(directory / "manifest.json", record.manifest)
 
     def upload(self, directory: Path, manifest: Mapping[str, Any]) -> Record:
@@ -128,7 +128,7 @@ class Remote:
         record = Record(attempt, dict(manifest), run_files)
         names = [entry["path"] for entry in manifest["files"]]
         names += [f"{RUN_DIRECTORY}/{entry['path']}" for entry in run_files]
-        _in_parallel(lambda name: self.objects.upload(directory / name, f"{record.prefix}/{name}"), names)
+        in_parallel(lambda name: self.objects.upload(directory / name, f"{record.prefix}/{name}"), names)
         if self.objects.create(_manifest_name(stage, key), _content(record)):
             return record
         winner = self.record(stage, key)
@@ -231,7 +231,8 @@ def _run_files(directory: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _in_parallel(do: Callable[[Any], None], items: Iterable[Any]) -> None:
+def in_parallel(do: Callable[[Any], None], items: Iterable[Any]) -> None:
+    """Do each by one of a few threads: what waits for a network. Raises what the first that failed raised."""
     items = list(items)
     with ThreadPoolExecutor(max(1, min(TRANSFERS, len(items))), thread_name_prefix="transfer") as pool:
         list(pool.map(do, items))

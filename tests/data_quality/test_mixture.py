@@ -129,6 +129,84 @@ def test_tokens_come_from_their_table(tmp_path):
         draw(tmp_path / "3", MixtureConfig(unit="tokens"), token_paths=[counted])
 
 
+def spread(count, seed=5):
+    """Documents of three sources with very different numbers of tokens, and these numbers."""
+    made = random.Random(seed)
+    documents = [{"id": f"{n}", "text": "x", "source": made.choice("aabbbc")} for n in range(count)]
+    return documents, [made.choice((0, 1, 3, 40, 700)) for _ in documents]
+
+
+def draw_tokens(directory, documents, tokens, count=1, **config):
+    directory.mkdir()
+    counted = directory / "tokens.parquet"
+    pq.write_table(pa.table({"id": [d["id"] for d in documents], "tokens": tokens}), counted)
+    more = {name: config.pop(name) for name in ("duplicate_paths", "threads", "split_path") if name in config}
+    config = MixtureConfig(unit="tokens", **config)
+    return draw(directory, config, documents, count, token_paths=[counted], **more)
+
+
+@pytest.mark.parametrize("budget", [1, 699, 5_000, 20_000, 90_000, 10**6])
+def test_a_budget_of_tokens_is_met_to_within_a_document(budget, tmp_path):
+    documents, tokens = spread(400)
+    settings = {"weights": {"b": 2.5, "c": 0.3}, "temperature": 1.5, "max_epochs": 4}
+    copies, figures, _ = draw_tokens(tmp_path / "1", documents, tokens, budget=budget, **settings)
+    size = {document["id"]: (document["source"], count) for document, count in zip(documents, tokens, strict=True)}
+    for name, group in figures.items():
+        drawn = {id: copies[id] for id, (source, _) in size.items() if source == name}
+        assert group["drawn"] == sum(size[id][1] * n for id, n in drawn.items())
+        over = [size[id][1] for id, n in drawn.items() if n == int(group["rate"]) and size[id][1]]
+        lacking = round(group["wanted"]) - group["drawn"]
+        assert 0 <= lacking < min(over, default=1)
+        assert {int(group["rate"]), int(group["rate"]) + 1} >= set(drawn.values())
+    assert sum(group["wanted"] for group in figures.values()) == pytest.approx(min(budget, 4 * sum(tokens)))
+
+
+def test_a_budget_of_all_tokens_draws_each_document_once(tmp_path):
+    documents, tokens = spread(101)
+    copies, _, _ = draw_tokens(tmp_path / "1", documents, tokens, budget=sum(tokens))
+    assert set(copies.values()) == {1}
+    copies, _, _ = draw_tokens(tmp_path / "2", documents, tokens, budget=sum(tokens) - 1)
+    assert sorted(copies.values())[:2] == [0, 1]
+
+
+def test_a_budget_of_tokens_draws_by_families_and_on_average_by_their_weights(tmp_path):
+    documents = [{"id": f"{n}", "text": "x", "source": "a"} for n in range(600)]
+    table = duplicates(tmp_path / "duplicates.parquet", {f"gone{n}": f"{n}" for n in range(0, 600, 2)})
+    config = {"family_weights": (FamilyWeight(min_size=1, weight=1), FamilyWeight(min_size=2, weight=3))}
+    copies, figures, _ = draw_tokens(
+        tmp_path / "1", documents, [7] * 600, budget=1400, duplicate_paths=[table], **config
+    )
+    of_families = sum(n for id, n in copies.items() if int(id) % 2 == 0)
+    assert figures["a"]["drawn"] == 1400
+    assert of_families == pytest.approx(150, abs=20)
+
+
+def test_a_budget_of_tokens_knows_no_shards_order_or_threads_but_its_seed(tmp_path):
+    documents, tokens = spread(300)
+    settings = {"budget": 9_000, "weights": {"a": 2}}
+    _, _, expected = draw_tokens(tmp_path / "1", documents, tokens, **settings)
+    order = random.Random(2).sample(range(300), 300)
+    shuffled = [documents[n] for n in order], [tokens[n] for n in order]
+    assert draw_tokens(tmp_path / "2", *shuffled, count=3, threads=2, **settings)[2] == expected
+    assert draw_tokens(tmp_path / "3", documents, tokens, seed=1, **settings)[2] != expected
+
+
+def test_with_a_split_only_training_documents_are_there(tmp_path):
+    documents, tokens = spread(90)
+    parts = ["train", "valid", "test"] * 30
+    pq.write_table(pa.table({"id": [d["id"] for d in documents], "split": parts}), tmp_path / "split.parquet")
+    copies, figures, _ = draw_tokens(
+        tmp_path / "1", documents, tokens, budget=10**9, max_epochs=1, split_path=tmp_path / "split.parquet"
+    )
+    assert copies == {d["id"]: 1 for d in documents[::3]}
+    assert sum(group["size"] for group in figures.values()) == sum(tokens[::3])
+    none = tmp_path / "none.parquet"
+    pq.write_table(pa.table({"id": ["0"], "split": ["test"]}), none)
+    assert draw_tokens(tmp_path / "2", documents, tokens, budget=5, split_path=none)[:2] == ({}, {})
+    with pytest.raises(ValueError, match="names the source 'a', which no training document has"):
+        draw_tokens(tmp_path / "3", documents, tokens, weights={"a": 2}, split_path=none)
+
+
 def test_bytes_are_utf8(tmp_path):
     _, figures, _ = draw(tmp_path, MixtureConfig(), [{"id": "z", "text": "中文", "source": "a"}])
     assert figures["a"]["size"] == 6

@@ -5,6 +5,8 @@ import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tokenizers import Tokenizer, models, pre_tokenizers
+
 from data_quality.config import (
     FINEWEB2_REHYDRATION,
     BoilerplateConfig,
@@ -18,8 +20,10 @@ from tasks.ingest import fingerprinted, ingest
 from tasks.lines import boilerplate, line_tables
 from tasks.mixture import mixture
 from tasks.normalize import normalize
+from tasks.stage import NoConfig
 from tasks.store import Artifact
 from tasks.substring import substring, windows
+from tasks.token_counts import AdoptTokenizerConfig, adopt_tokenizer, count_tokens
 from tasks.url import url_dedupe, urls
 from tests.tasks.tiny_corpus import prose
 
@@ -71,6 +75,16 @@ def windows_case() -> Artifact:
 def substring_case() -> Artifact:
     config = SubstringConfig(enabled=True)
     return substring(config, corpus=pages(), windows=windows_case(), verdicts=[], duplicates=[url_case()])
+
+
+def token_counts_case() -> Artifact:
+    """By a tokenizer of words, of no kind that is trained here."""
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    with TemporaryDirectory() as name:
+        path = Path(name) / "tokenizer.json"
+        tokenizer.save(str(path))
+        return count_tokens(NoConfig(), corpus=pages(), tokenizer=adopt_tokenizer(AdoptTokenizerConfig.of(path)))
 
 
 def mixture_case() -> Artifact:

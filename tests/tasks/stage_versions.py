@@ -40,6 +40,7 @@ CASES: dict[str, Callable[[], Artifact]] = {
     "boilerplate": dedupe_cases.boilerplate_case,
     "windows": dedupe_cases.windows_case,
     "substring": dedupe_cases.substring_case,
+    "count_tokens": dedupe_cases.token_counts_case,
     "mixture": dedupe_cases.mixture_case,
     "pairs": translation_cases.pairs_case,
     "pair_tokenizer": translation_cases.pair_tokenizer_case,
