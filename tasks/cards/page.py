@@ -93,8 +93,11 @@ def kind_of(facts: Mapping[str, Any]) -> str:
 
 
 def _pipeline(facts: Mapping[str, Any], kind: str) -> str:
-    form = ((facts["described"].get("task") or {}).get("ask") or {}).get("form")
-    if facts["stage"] == "bag_of_words":
+    task = facts["described"].get("task") or {}
+    if facts["stage"] == "bag_of_words" and facts["sets"]:  # it has no config.json
+        task = facts["sets"][0]["task"]
+    form = (task.get("ask") or {}).get("form")
+    if facts["stage"] == "bag_of_words" and not form:
         return "text-classification"
     return PIPELINES.get(form or kind, "text-generation")
 
