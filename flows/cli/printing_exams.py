@@ -24,6 +24,23 @@ def show_exams(found: dict[str, Any]) -> None:
             out.print(f"    {name}: {value}", markup=False)
 
 
+def show_taken(found: dict[str, Any]) -> None:
+    """A table for each question: models, the figure and its interval, the best first."""
+    for exam in found["exams"]:
+        asked = [*([f"template {exam['template']}"] if exam["template"] else [])]
+        asked += [f"{name} {value}" for name, value in exam["settings"].items()]
+        said = f"{exam['items']:,} items, {exam['figure']}" + (", less is better" if exam["less_is_better"] else "")
+        out.print(f"\n  [bold]{escape(exam['name'])}[/]  {said}", highlight=False)
+        if asked:
+            out.print(f"    {', '.join(asked)}", markup=False)
+        for row in exam["models"]:
+            names = f" ({', '.join(row['aliases'])})" if row["aliases"] else ""
+            line = f"    {row['model'] + names:<44} {number(row['value']):>10}  {interval(row):<20} n {row['n']:,}"
+            out.print(line, markup=False)
+    if found["mlflow"]:
+        out.print(f"\n  In MLflow: {found['mlflow']}", markup=False)
+
+
 def show_comparison(found: dict[str, Any]) -> None:
     """Differences with their intervals, and the items that changed."""
     for exam in found["exams"]:
