@@ -5,6 +5,7 @@ from typing import Any
 from rich.markup import escape
 
 from flows.cli.printing import out
+from tasks.exams.leaked import in_words
 
 MOST = 24  # figures of one exam; --json has all
 
@@ -20,6 +21,8 @@ def show_exams(found: dict[str, Any]) -> None:
             out.print(f"    {name:<52} {number(figure['value']):>10}  {interval(figure):<20} n {figure['n']:,}")
         if len(figures) > MOST:
             out.print(f"    ... {len(figures) - MOST} more with --json")
+        if exam["leaked"]:
+            out.print(f"    of its {exam['items']:,} items {in_words(exam['leaked'])}", markup=False)
         for name, value in exam["definition"].items():
             out.print(f"    {name}: {value}", markup=False)
 
@@ -36,6 +39,7 @@ def show_taken(found: dict[str, Any]) -> None:
         for row in exam["models"]:
             names = f" ({', '.join(row['aliases'])})" if row["aliases"] else ""
             line = f"    {row['model'] + names:<44} {number(row['value']):>10}  {interval(row):<20} n {row['n']:,}"
+            line += f"  ({in_words(row['leaked'])})" if row["leaked"] else ""
             out.print(line, markup=False)
     if found["mlflow"]:
         out.print(f"\n  In MLflow: {found['mlflow']}", markup=False)

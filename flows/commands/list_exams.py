@@ -9,11 +9,14 @@ from flows.config.loading import ConfigError
 from flows.given import given_model
 from tasks.exam import read_exam
 from tasks.exams.config import EXAMS
+from tasks.exams.leaked import Checks
 from tasks.exams.main_figure import LESS_IS_BETTER, main_figure
 from tasks.running.progress import Display
 from tasks.running.run import Plan, Resources, Run, use_run
 from tasks.store import Artifact, Store
 
+Who = tuple[str, str]
+"""Stage and key of a model."""
 HIDDEN = ("name", "kind", "paths", "labelled", "template")
 """Settings that a table's heading says already, or that are files."""
 
@@ -25,8 +28,8 @@ def exams_taken(
 
     Returns `exams`, one for each question that was put (another limit or another file is another question): name, kind,
     settings (those that are not the default), template, items, figure (its name: `figure`, or the one that stands for
-    the kind) and `models`, the best first: model, aliases, artifact, value, low, high, n. `mlflow`: the same as a view
-    of MLflow (`runs_filter`), where one exam is asked for.
+    the kind) and `models`, the best first: model, aliases, artifact, value, low, high, n, leaked
+    (`tasks.exams.leaked`). `mlflow`: the same as a view of MLflow (`runs_filter`), where one exam is asked for.
 
     Raises:
         ConfigError: no such exam was sat, or none of them has the figure.
@@ -34,7 +37,7 @@ def exams_taken(
     with use_run(Run(store, Resources().resolved(), Display(quiet=True), plan=Plan())):  # nothing is made here
         wanted = {_who(given_model(each)) for each in models}
         taken = sorted(store.list("exam"), key=lambda each: (each.path / "manifest.json").stat().st_mtime_ns)
-        found: dict[str, dict[tuple[str, str], Artifact]] = {}
+        found: dict[str, dict[Who, Artifact]] = {}
         for each in taken:
             who, name = _model_of(each), read_exam(each)["name"]
             if (not names or name in names) and (not models or who in wanted):
@@ -44,7 +47,11 @@ def exams_taken(
         whose = f" of {', '.join(models)}" if models else ""
         there = ", ".join(sorted({read_exam(each)["name"] for each in taken})) or "none"
         raise ConfigError(f"no exam{asked_for}{whose} was sat; there are: {there} (`textmill evaluate MODEL TASK`)")
-    tables = [_table(store, of, figure) for of in found.values()]
+    aliases: dict[Who, list[str]] = {}
+    for alias, at in store.aliases().items():
+        aliases.setdefault((at["stage"], at["key"]), []).append(alias)
+    checks = Checks(store)
+    tables = [_table(aliases, checks, of, figure) for of in found.values()]
     shown = [table for table in tables if table is not None]
     if not shown:
         known = sorted({name for of in found.values() for each in of.values() for name in read_exam(each)["figures"]})
@@ -71,10 +78,9 @@ def view(name: str, figure: str, kind: str) -> str | None:
     return f"{address}&searchFilter={quote(runs_filter(name))}&orderByKey={quote(order)}&orderByAsc={ascending}"
 
 
-def _table(store: Store, of: dict[tuple[str, str], Artifact], figure: str | None) -> dict[str, Any] | None:
-    aliases: dict[tuple[str, str], list[str]] = {}
-    for alias, each in store.aliases().items():
-        aliases.setdefault((each["stage"], each["key"]), []).append(alias)
+def _table(
+    aliases: dict[Who, list[str]], checks: Checks, of: dict[Who, Artifact], figure: str | None
+) -> dict[str, Any] | None:
     described = {who: read_exam(each) for who, each in of.items()}
     first, manifest = next(iter(described.values())), next(iter(of.values())).manifest()
     config, template = manifest["config"]["exam"], manifest["config"]["template"]
@@ -85,6 +91,7 @@ def _table(store: Store, of: dict[tuple[str, str], Artifact], figure: str | None
             "aliases": sorted(aliases.get(who, [])),
             "artifact": each.name,
             **{part: described[who]["figures"][name][part] for part in ("value", "low", "high", "n")},
+            "leaked": checks.of(each),
         }
         for who, each in of.items()
         if name in described[who]["figures"]
@@ -112,10 +119,10 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _model_of(taken: Artifact) -> tuple[str, str]:
+def _model_of(taken: Artifact) -> Who:
     [model] = taken.manifest()["inputs"]["model"]
     return model["stage"], model["key"]
 
 
-def _who(model: Artifact) -> tuple[str, str]:
+def _who(model: Artifact) -> Who:
     return model.stage, model.key

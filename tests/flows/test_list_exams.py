@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import mlflow
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
@@ -14,6 +15,9 @@ from flows.cli.main import app
 from flows.commands import start
 from flows.commands.list_exams import exams_taken, runs_filter, view
 from flows.config.loading import ConfigError
+from lm.labelled.folder import Split, Task, write_labelled
+from lm.labelled.forms import Classification
+from tasks.cards.figures import reached
 from tasks.exams.config import EXAMS
 from tasks.exams.main_figure import LESS_IS_BETTER, MAIN, main_figure
 from tasks.store import Store
@@ -112,6 +116,66 @@ def test_what_is_shown_can_be_chosen(sat: Store, here: Path) -> None:
     assert "(one)" in printed
     as_json = CliRunner().invoke(app, ["exams", "held", "--json"], catch_exceptions=False).stdout
     assert json.loads(as_json)["exams"][0]["models"][0]["aliases"] == ["three"]
+
+
+def test_a_figure_says_how_many_of_its_items_were_read(here: Path, tmp_path: Path) -> None:
+    """Two of three long enough stand in the training documents; another split and another set say nothing of them."""
+    task = Task(name="films", ask=Classification(classes=("negative", "positive")), metrics=("accuracy",))
+    texts = [
+        PROSE[0],
+        "Not one of these many words stands there in this order at all, whoever looks.",
+        PROSE[2],
+        "Short.",
+    ]
+    rows = [{"id": str(n), "text": text, "text_b": None, "label": n % 2} for n, text in enumerate(texts)]
+    splits: dict[Split, list[dict[str, object]]] = {"train": rows[1:2], "valid": rows, "test": rows[:2]}
+    write_labelled(tmp_path / "films", task, splits)
+    files = {"labelled": str(tmp_path / "films")}
+    few = write_exam(tmp_path, "few", kind="few_shot", template="sentiment", **files)
+    leaks = write_exam(tmp_path, "leaks", kind="contamination", **files)
+    assert asked("three", few)["exams"][0]["leaked"] is None  # nobody has looked
+    leaks_on_test = asked("three", leaks, split="test")["exams"][0]
+    assert leaks_on_test["leaked"] is None  # a check has none itself
+    assert asked("three", few)["exams"][0]["leaked"] is None
+    [both, check] = asked("three", few, leaks)["exams"]
+    assert both["cached"]
+    assert both["leaked"] == {"found": 2, "looked_for": 3, "items": 4, "check": check["artifact"]}
+    assert check["figures"]["found"]["value"] == pytest.approx(2 / 3)
+    smaller = asked("three", few, limit="2")["exams"][0]
+    ids = decided(here, smaller["artifact"])
+    looked_for = [id for id in ids if id != "3"]
+    assert (smaller["leaked"]["items"], smaller["leaked"]["looked_for"]) == (2, len(looked_for))
+    assert smaller["leaked"]["found"] == sum(id in ("0", "2") for id in looked_for)
+    assert asked("one", few)["exams"][0]["leaked"] is None  # another model
+    assert asked("three", few, split="test")["exams"][0]["leaked"]["found"] == 1
+
+    store = Store(here / "store")
+    tables = exams_taken(store, ["few"], ["one", "three"])["exams"]
+    whole = next(table for table in tables if table["settings"] == {})
+    assert {row["aliases"][0]: row["leaked"] for row in whole["models"]} == {"one": None, "three": both["leaked"]}
+    printed = CliRunner().invoke(app, ["exams", "few"], catch_exceptions=False).stdout
+    assert "(2 of 3 looked for stand in its training documents)" in printed
+    shown = CliRunner().invoke(app, ["evaluate", "three", few], catch_exceptions=False).stdout
+    assert "of its 4 items 2 of 3 looked for stand in its training documents" in shown
+    on = {row["on"] for row in reached(store, store.resolve("three")) if row["from"] == both["artifact"]}
+    assert on == {"exam few (few_shot), 4 items, 2 of 3 looked for stand in its training documents"}
+
+
+def test_files_are_matched_by_their_content(sat: Store, here: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy.jsonl").write_bytes((tmp_path / "order.jsonl").read_bytes())
+    leaks = write_exam(tmp_path, "order-leaks", kind="contamination", paths=[str(tmp_path / "copy.jsonl")])
+    asked("three", leaks)
+    pairs = write_exam(tmp_path, "order", kind="minimal_pairs", paths=[str(tmp_path / "copy.jsonl")])
+    leaked = asked("three", pairs)["exams"][0]["leaked"]
+    assert (leaked["found"], leaked["looked_for"]) == (6, 6)
+    held = asked("three", str(tmp_path / "held.yaml"))["exams"][0]
+    assert held["leaked"] is None  # the same sentences in another file were not looked for
+
+
+def decided(here: Path, name: str) -> list[str]:
+    """The ids of the items of an exam."""
+    table = pq.read_table(Store(here / "store").resolve(name).file("decisions.parquet"))
+    return [str(id) for id in table["id"].to_pylist()]
 
 
 def test_the_page_has_the_query_as_it_is() -> None:
