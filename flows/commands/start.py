@@ -115,6 +115,8 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         figures["model"] = f"{found['parameters']:,} parameters, trained on {found['tokens']:,} tokens"
         figures["BLEU of validation sources"] = f"{found['valid_bleu']:.1f} (copied: {found['copy_bleu']:.1f})"
         figures["chrF"] = f"{found['valid_chrf']:.1f}"
+        if "valid_rouge_l" in found:
+            figures["ROUGE-L"] = f"{found['valid_rouge_l']:.1f} (copied: {found['copy_rouge_l']:.1f})"
     if "instruct" in counts:
         found = counts["instruct"]
         figures["model"] = f"{found['parameters']:,} parameters, trained on {found['tokens']:,} tokens"
