@@ -11,10 +11,14 @@ import pytest
 import torch
 
 from benchmarks.bert_writes import LeftToRight, beginning, bits, compared, main, measured, refereed, writer
+from lm.artifact import save_model
+from lm.models.bert import Bert
+from lm.models.bert_config import BertConfig
 from lm.special_tokens import special_ids, special_tokens
 from lm.texts.base import Score
 from lm.texts.bert import BertText
-from lm.tokenizer import encode_documents
+from lm.tokenizer import encode_documents, load_tokenizer, train_tokenizer
+from lm.tokenizers.config import ByteBPEConfig
 from tests.lm import exam_models
 
 
@@ -63,6 +67,23 @@ def test_each_token_is_scored_from_those_before_it_alone(bert: LeftToRight) -> N
     [score] = bert.score([text])
     assert (score.tokens, score.bytes) == (len(ids), len(text.encode()))
     assert score.nats == pytest.approx(nats.sum())
+
+
+def test_a_masked_model_of_byte_pairs_is_read_alike(tmp_path: Path) -> None:
+    """RoBERTa's marks, its places and its one segment; nothing of a text is dropped."""
+    config = ByteBPEConfig(vocab_size=300, special_tokens="roberta")
+    train_tokenizer(exam_models.PROSE * 4, config, tmp_path / "tokenizer")
+    vocab = load_tokenizer(tmp_path / "tokenizer").get_vocab_size()
+    sizes = {"layers": 1, "width": 16, "heads": 2, "context": 40, "segments": 1, "position_offset": 2}
+    model = Bert(BertConfig(**sizes, pair_head=False, vocab=vocab), seed=1)
+    save_model(model, tmp_path / "tokenizer", tmp_path / "model")
+    read = writer(str(tmp_path / "model"))
+    [ids] = encode_documents(read.tokenizer, [exam_models.PROSE[0]])
+    [nats] = read.token_nats([ids])
+    for place in (0, 3, len(ids) - 1):
+        before = ids[max(0, place - read.room) : place].tolist()
+        assert nats[place] == pytest.approx(-float(alone(read, before)[ids[place]]), abs=1e-5)
+    assert "<" not in read.generate("The", 20, temperature=1.0, top_k=None)
 
 
 def test_greedy_text_is_the_likeliest_token_each_time(bert: LeftToRight) -> None:
