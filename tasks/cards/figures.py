@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from tasks.cards.probes import KINDS
 from tasks.exams.leaked import Checks, in_words
 from tasks.finetune import over
 from tasks.running.journal import JOURNAL, read_events
@@ -69,6 +70,7 @@ def _asked(artifact: Artifact, used: list[str], checks: Checks) -> list[Figure]:
         return [
             _figure(name, each["value"], each.get("low"), each.get("high"), on)
             for name, each in said["figures"].items()
+            if said["exam"] not in KINDS or "/" not in name  # of each group they stand beside the samples
         ]
     if artifact.stage == "finetune_summary":
         said = read_json(artifact.file("summary.json"))

@@ -25,8 +25,8 @@ SECTIONS = [
     "Tokenizer",
     "Training",
     "Evaluation",
-    "Samples",
     "Limits",
+    "Samples",
     "Time and energy",
     "Rebuild",
     "Settings",
@@ -120,6 +120,9 @@ def test_bias_stands_beside_the_samples_once_it_was_asked(home: Path) -> None:
     assert said.count("| texts with a hurtful word | behind ") == 3
     assert "Limits of these probes: few English templates, two pronouns" in said
     assert "Bias was not asked for" not in said
+    evaluation = sections(card(store, model))["Evaluation"]
+    assert "| spread |" in evaluation
+    assert "occupation/" not in evaluation  # forty of them would hide the rest
     assert "of knowledge, bias and memorised text nothing is known" not in card(store, model)
 
 
