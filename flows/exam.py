@@ -11,6 +11,7 @@ from lm.evaluate.prompts import Template, load_template
 from lm.labelled.streams import BadInput
 from tasks.exam import Content, ExamRequest, exam, read_exam
 from tasks.exams.config import AnyExam
+from tasks.exams.leaked import Checks
 from tasks.running.progress import Display
 from tasks.running.run import Plan, Resources, Run, current_run, pipeline_run, use_run
 from tasks.running.secret_blocks import open_store_with
@@ -26,7 +27,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Put one model to exams, outside of Prefect; MLflow hears of it if it is up, or with the next `textmill up`.
 
-    Returns model, kind and `exams`: name, exam (its kind), artifact, cached, items, figures, definition of each.
+    Returns model, kind and `exams`: name, exam (its kind), artifact, cached, items, figures, definition and `leaked`
+    (how many items stand in the training documents, where `contamination` asked that) of each.
 
     Raises:
         ConfigError: no such model, labelled set or file, or an exam that the model cannot sit.
@@ -34,14 +36,14 @@ def evaluate(
     place = store or open_store_with(resources)
     known = asked_before(place, resources, model, exams)
     if known is not None:
-        return _answered(known[0], known[1:], [True] * len(exams))
+        return _answered(place, known[0], known[1:], [True] * len(exams))
     config = {"model": model, "exams": [each.model_dump(mode="json") for each in exams]}
     display, follow = Display(quiet=quiet), services.is_up("mlflow")
     with pipeline_run("evaluate", config, resources, store=place, display=display, follow=follow) as opened:
         given = given_model(model)
         taken = [take(given, each) for each in exams]
     cached = [record.state == "cached" for record in opened.records if record.stage == exam.name]
-    return _answered(given, taken, cached)
+    return _answered(place, given, taken, cached)
 
 
 def asked_before(store: Store, resources: Resources, model: str, exams: Sequence[AnyExam]) -> list[Artifact] | None:
@@ -118,12 +120,13 @@ def _labelled(name: str, template: Template | None) -> Artifact:
     return labelled
 
 
-def _answered(model: Artifact, taken: Sequence[Artifact], cached: Sequence[bool]) -> dict[str, Any]:
+def _answered(store: Store, model: Artifact, taken: Sequence[Artifact], cached: Sequence[bool]) -> dict[str, Any]:
+    checks = Checks(store)
     return {
         "model": model.name,
         "kind": str(read_json(model.path / "config.json").get("kind", "gpt")),
         "exams": [
-            {"artifact": artifact.name, "cached": known, **read_exam(artifact)}
+            {"artifact": artifact.name, "cached": known, **read_exam(artifact), "leaked": checks.of(artifact)}
             for artifact, known in zip(taken, cached, strict=True)
         ],
     }

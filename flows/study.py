@@ -74,9 +74,9 @@ def _cell(config: StudyConfig, part: Part) -> Cell:
         metric_of(part.task.task(), config.metric)
     except ValueError as error:
         raise ConfigError(f"{config.name}: metric: {error}") from error
-    if system.kind == "bag_of_words" and part.task.ask.form != "classification":
+    if system.kind == "bag_of_words" and part.task.ask.form not in ("classification", "tagging"):
         raise ConfigError(
-            f"systems.{part.system}: a bag of words classifies texts, and {part.task.name} is of form"
+            f"systems.{part.system}: a bag of words classifies texts or tags words, and {part.task.name} is of form"
             f" {part.task.ask.form}: name under `tasks` those that it is for"
         )
     return Cell(

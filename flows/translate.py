@@ -53,7 +53,7 @@ def build_translation(config: TranslationConfig) -> Translation:
         wanted = PairTokenizerConfig(side="target", train=own.target or own.train)
         target = pair_tokenizer(wanted, label="target tokenizer", pairs=made)
     translator, train_config = config.resolved()
-    request = TranslatorRequest(translator=translator, train=train_config)
+    request = TranslatorRequest(translator=translator, train=train_config, rouge_l=_asks_for_rouge_l(config.pairs))
     model = train_translator(request, label=config.translator.model.kind, pairs=made, source=source, target=target)
     return Translation(made, source, target, model)
 
@@ -71,6 +71,10 @@ def pairs_of(given: PairsSection) -> Artifact:
         raise ConfigError(f"{error.filename}: no such file") from error
     kept = given.model_dump(include={"valid_fraction", "salt", "max_pairs", "license"})
     return pairs(PairsRequest(train=train, valid=valid, **kept))
+
+
+def _asks_for_rouge_l(given: PairsSection) -> bool:
+    return given.task is not None and "rouge_l" in load_shipped_task(given.task, {}, "generation").task().metrics
 
 
 @flow(name="translator", flow_run_name="translator {config.name}", persist_result=False)

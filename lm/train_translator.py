@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lm.config import TrainConfig
+from lm.evaluate.rouge import corpus_rouge_l
 from lm.evaluate.translation import corpus_scores, pair_bits_per_byte
 from lm.objectives.seq2seq import Seq2SeqObjective
 from lm.order import draw_seed
@@ -40,6 +41,7 @@ def train_translator(
     checkpoints: Path,
     out_dir: Path,
     *,
+    rouge_l: bool = False,
     hooks: Hooks | None = None,
     should_stop: ShouldStop = never,
 ) -> dict[str, Any]:
@@ -50,9 +52,9 @@ def train_translator(
     translated at the end, and stand beside the model with the true targets (translations.jsonl).
 
     Returns what `lm.pretrain.pretrain` does, with BLEU and chrF among the figures of `valid`, and of `copy`: sources
-    taken for targets. The figures of `valid` and of `untrained` are of all validation pairs within the limits, those
-    during training of the first `config.eval_sequences`. Raises as `Trainer.run` does, and ValueError if no pair is
-    within the limits.
+    taken for targets; with `rouge_l`, as summaries are compared, also ROUGE-L in percent. The figures of `valid` and of
+    `untrained` are of all validation pairs within the limits, those during training of the first
+    `config.eval_sequences`. Raises as `Trainer.run` does, and ValueError if no pair is within the limits.
     """
     hooks = hooks or Hooks()
     source, target = load_tokenizer(source_dir), load_tokenizer(target_dir)
@@ -108,8 +110,13 @@ def train_translator(
         fresh = build_model(model_config, seed=draw_seed(config.seed, "init")).to(trainer.device)
         untrained = pair_bits_per_byte(fresh, watched, token_bytes, should_stop=should_stop)
     asked = list(valid[: settings.bleu_pairs])
-    found = translator.translate([pair.source for pair in asked], settings.search, should_stop)
-    references = [pair.target for pair in asked]
+    sources, references = [pair.source for pair in asked], [pair.target for pair in asked]
+    found = translator.translate(sources, settings.search, should_stop)
+
+    def scores(texts: Sequence[str]) -> dict[str, Any]:
+        rouge = {"rouge_l": corpus_rouge_l(texts, references)} if rouge_l else {}
+        return {**corpus_scores(texts, references, settings.bleu_tokenizer), **rouge}
+
     save_translator(model, source_dir, target_dir, out_dir)
     _write_translations(out_dir / TRANSLATIONS, asked, found)
     return {
@@ -117,9 +124,9 @@ def train_translator(
         "checkpoint": result.checkpoint.name,
         "parameters": model_config.parameter_count(),
         "train": dict(examples.summary()),
-        "valid": {**watched.summary(), **final, **corpus_scores(found, references, settings.bleu_tokenizer)},
+        "valid": {**watched.summary(), **final, **scores(found)},
         "untrained": untrained,
-        "copy": corpus_scores([pair.source for pair in asked], references, settings.bleu_tokenizer),
+        "copy": scores(sources),
     }
 
 

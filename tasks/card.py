@@ -9,6 +9,7 @@ from typing import Any
 from tasks.cards.data import corpora, stated_license
 from tasks.cards.figures import costs, reached
 from tasks.cards.page import page
+from tasks.cards.probes import probes, samples
 from tasks.lineage.ancestors import GOES_ON_FROM, ancestors
 from tasks.storage.files import read_json
 from tasks.store import RUN_DIRECTORY, Artifact, Store, StoreError
@@ -59,6 +60,8 @@ def facts(store: Store, model: Artifact) -> dict[str, Any]:
         "sets": [_set(store, each) for each in lineage if each.stage in SETS],
         "tokenizers": [_tokenizer(each) for each in lineage if each.stage in TOKENIZERS],
         "figures": reached(store, model),
+        "samples": samples(model),
+        "probes": probes(store, model),
         "costs": costs(lineage),
         "gone": sorted(_gone(lineage)),
     }

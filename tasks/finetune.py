@@ -50,7 +50,8 @@ def finetune(work: Work, config: FinetuneRequest, *, examples: Artifact, model: 
 
 @stage(version=3, libraries=("scikit-learn",))
 def bag_of_words(work: Work, config: BaselineConfig, *, examples: Artifact) -> None:
-    """The baseline that any model must beat: tf-idf words and logistic regression."""
+    """The baseline that any model must beat: logistic regression on a text's words, or on a word's spelling and
+    neighbours."""
     from lm.finetune.baseline import bag_of_words as run
 
     result = run(examples.path, config, work.directory)

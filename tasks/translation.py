@@ -130,10 +130,13 @@ class TranslatorRequest(StrictModel):
 
     translator: TranslatorConfig
     train: TrainConfig
+    rouge_l: bool = False
+    """Whether ROUGE-L is among the figures: a task asks for it."""
 
     def key_material(self) -> dict[str, Any]:
         """Without what changes how a training is watched and saved, and not what it ends in."""
-        return self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT)})
+        material = self.model_dump(mode="json", exclude={"train": set(UNSEEN_IN_RESULT), "rouge_l": True})
+        return {**material, **({"rouge_l": True} if self.rouge_l else {})}
 
 
 @stage(version=1, libraries=("torch", "tokenizers", "sacrebleu"))
@@ -154,6 +157,7 @@ def train_translator(
             config.train,
             work.scratch / "checkpoints",
             work.directory,
+            rouge_l=config.rouge_l,
             hooks=hooks,
             should_stop=should_stop,
         )
@@ -164,4 +168,6 @@ def train_translator(
         "valid_chrf": result["valid"]["chrf"],
         "copy_bleu": result["copy"]["bleu"],
     }
+    if config.rouge_l:
+        work.counts |= {f"{of}_rouge_l": result[of]["rouge_l"] for of in ("valid", "copy")}
     register(work, REGISTERED_NAME, {**config.translator.model.model_dump(), "tokens": result["tokens"]})

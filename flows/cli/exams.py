@@ -1,4 +1,4 @@
-"""Commands for exams: put a model to one, compare two models on those that both sat."""
+"""Commands for exams: put a model to one, list what all models reached, compare two models on those that both sat."""
 
 from typing import Annotated
 
@@ -23,8 +23,27 @@ def evaluate(
     from flows.exam import evaluate as ask
     from tasks.running.run import Resources
 
-    exams = [load_exam(name, overrides(set_)) for name in tasks]
-    show_result(ask(model, exams, Resources(), quiet=as_json), as_json, show_exams)
+    asked = [load_exam(name, overrides(set_)) for name in tasks]
+    show_result(ask(model, asked, Resources(), quiet=as_json), as_json, show_exams)
+
+
+@app.command()
+def exams(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EXAM...]", help="Names of exams; none: all that were sat.", show_default=False),
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Only of this model; may be given several times.")] = None,
+    figure: Annotated[str | None, typer.Option(help="Another figure than the one that stands for the exam.")] = None,
+    as_json: Json = False,
+) -> None:
+    """All models on the exams that they sat: a table for each question, the best model first, each figure with its
+    interval."""
+    from flows.cli.printing_exams import show_taken
+    from flows.commands.list_exams import exams_taken
+    from tasks.storage.shared import open_store
+
+    show_result(exams_taken(open_store(), names or (), model or (), figure), as_json, show_taken)
 
 
 @app.command()

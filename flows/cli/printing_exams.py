@@ -5,6 +5,7 @@ from typing import Any
 from rich.markup import escape
 
 from flows.cli.printing import out
+from tasks.exams.leaked import in_words
 
 MOST = 24  # figures of one exam; --json has all
 
@@ -20,8 +21,28 @@ def show_exams(found: dict[str, Any]) -> None:
             out.print(f"    {name:<52} {number(figure['value']):>10}  {interval(figure):<20} n {figure['n']:,}")
         if len(figures) > MOST:
             out.print(f"    ... {len(figures) - MOST} more with --json")
+        if exam["leaked"]:
+            out.print(f"    of its {exam['items']:,} items {in_words(exam['leaked'])}", markup=False)
         for name, value in exam["definition"].items():
             out.print(f"    {name}: {value}", markup=False)
+
+
+def show_taken(found: dict[str, Any]) -> None:
+    """A table for each question: models, the figure and its interval, the best first."""
+    for exam in found["exams"]:
+        asked = [*([f"template {exam['template']}"] if exam["template"] else [])]
+        asked += [f"{name} {value}" for name, value in exam["settings"].items()]
+        said = f"{exam['items']:,} items, {exam['figure']}" + (", less is better" if exam["less_is_better"] else "")
+        out.print(f"\n  [bold]{escape(exam['name'])}[/]  {said}", highlight=False)
+        if asked:
+            out.print(f"    {', '.join(asked)}", markup=False)
+        for row in exam["models"]:
+            names = f" ({', '.join(row['aliases'])})" if row["aliases"] else ""
+            line = f"    {row['model'] + names:<44} {number(row['value']):>10}  {interval(row):<20} n {row['n']:,}"
+            line += f"  ({in_words(row['leaked'])})" if row["leaked"] else ""
+            out.print(line, markup=False)
+    if found["mlflow"]:
+        out.print(f"\n  In MLflow: {found['mlflow']}", markup=False)
 
 
 def show_comparison(found: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def compare_exams(store: Store, first: str, second: str, task: str | None = None
 def _sat(store: Store, given: Artifact) -> dict[str, Artifact]:
     """The exams of a model by what was asked; of several answers to the same the newest. An exam is itself."""
     if given.stage == "exam":
-        return {_asked(given): given}
+        return {asked_of(given): given}
     found: dict[str, Artifact] = {}
     if not given.digest:  # a folder that nobody has asked: it is not in the store
         return found
@@ -49,11 +49,11 @@ def _sat(store: Store, given: Artifact) -> dict[str, Artifact]:
     every = sorted(store.list("exam"), key=lambda each: (each.path / "manifest.json").stat().st_mtime_ns)
     for each in every:
         if who in [content_of(**item) for item in each.manifest()["inputs"]["model"]]:
-            found[_asked(each)] = each
+            found[asked_of(each)] = each
     return found
 
 
-def _asked(artifact: Artifact) -> str:
+def asked_of(artifact: Artifact) -> str:
     """What was asked, without who was: the labelled set's content, the files', the protocol and its version."""
     manifest = artifact.manifest()
     config = {name: manifest["config"][name] for name in ("exam", "template", "files")}

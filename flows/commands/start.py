@@ -115,6 +115,8 @@ def _figures(made: dict[str, Artifact]) -> dict[str, str]:
         figures["model"] = f"{found['parameters']:,} parameters, trained on {found['tokens']:,} tokens"
         figures["BLEU of validation sources"] = f"{found['valid_bleu']:.1f} (copied: {found['copy_bleu']:.1f})"
         figures["chrF"] = f"{found['valid_chrf']:.1f}"
+        if "valid_rouge_l" in found:
+            figures["ROUGE-L"] = f"{found['valid_rouge_l']:.1f} (copied: {found['copy_rouge_l']:.1f})"
     if "instruct" in counts:
         found = counts["instruct"]
         figures["model"] = f"{found['parameters']:,} parameters, trained on {found['tokens']:,} tokens"
@@ -198,7 +200,7 @@ def _last_sample(model: Artifact | None) -> str | None:
     return f"{samples[-1]['prompt']}{between}{samples[-1]['text']}"
 
 
-def _mlflow_link() -> str:
+def mlflow_link() -> str:
     """Our experiment in the Model training view (MLflow 3 opens its GenAI view otherwise), if the server answers."""
     server = services.ui_url("mlflow")
     query = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={EXPERIMENT}"
@@ -212,7 +214,7 @@ def _mlflow_link() -> str:
 
 def _links(run: Run | None) -> dict[str, str]:
     prefect = services.ui_url("prefect")
-    links = {"Prefect": prefect, "MLflow": _mlflow_link()}
+    links = {"Prefect": prefect, "MLflow": mlflow_link()}
     if run and run.flow_run_id:
         links["Prefect"] = f"{prefect}/runs/flow-run/{run.flow_run_id}"
     for record in run.records if run else []:

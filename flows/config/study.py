@@ -19,7 +19,9 @@ class SystemSection(Section):
     """One of the systems that are compared."""
 
     kind: Literal["finetune", "bag_of_words"] = Field(
-        default="finetune", description="`bag_of_words`: tf-idf of words and logistic regression, without a model."
+        default="finetune",
+        description="`bag_of_words`: logistic regression without a model, on tf-idf of a text's words or, to tag a"
+        " word, on its spelling and its neighbours.",
     )
     model: str | None = Field(default=None, description="With `finetune`: one of the study's `models`.")
     preset: str = Field(default="small-gpt", description=f"Settings to begin with: {', '.join(FINETUNE_PRESETS)}.")

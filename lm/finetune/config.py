@@ -254,7 +254,8 @@ class FinetuneConfig(StrictModel):
 
 
 class BaselineConfig(StrictModel):
-    """Bag-of-words baseline: tf-idf of words, logistic regression; its strength is chosen on the dev set."""
+    """Bag-of-words baseline: logistic regression, of a text on tf-idf of its words, of a word that is tagged on its
+    spelling and its neighbours; its strength is chosen on the dev set."""
 
     inverse_penalty: tuple[float, ...] = Field(
         default=(0.1, 1.0, 10.0, 100.0, 1000.0),
@@ -262,7 +263,7 @@ class BaselineConfig(StrictModel):
         description="Candidates for C, the inverse strength of the L2 penalty; the best on dev, the smallest of"
         " equals.",
     )
-    ngrams: int = Field(default=1, ge=1, le=3, description="Word n-grams of up to this order are features.")
+    ngrams: int = Field(default=1, ge=1, le=3, description="Of a text: word n-grams of up to this order are features.")
     max_iterations: int = Field(default=1000, ge=1, description="Iterations of the solver at most.")
 
     @model_validator(mode="after")

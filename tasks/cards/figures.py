@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from tasks.cards.probes import KINDS
+from tasks.exams.leaked import Checks, in_words
 from tasks.finetune import over
 from tasks.running.journal import JOURNAL, read_events
 from tasks.running.sampler import JOURNAL_SECONDS
@@ -20,13 +22,13 @@ SAMPLED = "system/cpu_utilization_percentage"
 
 def reached(store: Store, model: Artifact) -> list[Figure]:
     """Every figure that the store has of a model: its own training's, and those of all that was asked of it since."""
-    found = _own(model)
+    found, checks = _own(model), Checks(store)
     for stage in ASKS:
         for artifact in store.list(stage):
             inputs = artifact.manifest()["inputs"]
             used = [name for name, of in inputs.items() if _same(model, of)]
             if used:
-                found += [{**row, "from": artifact.name} for row in _asked(artifact, used)]
+                found += [{**row, "from": artifact.name} for row in _asked(artifact, used, checks)]
     return found
 
 
@@ -44,7 +46,7 @@ def _own(model: Artifact) -> list[Figure]:
     return found
 
 
-def _asked(artifact: Artifact, used: list[str]) -> list[Figure]:
+def _asked(artifact: Artifact, used: list[str], checks: Checks) -> list[Figure]:
     if artifact.stage == "evaluate":
         said = read_json(artifact.file("evaluation.json"))
         count = artifact.counts()["sequences"]
@@ -63,9 +65,12 @@ def _asked(artifact: Artifact, used: list[str]) -> list[Figure]:
     if artifact.stage == "exam":
         said = read_json(artifact.file("exam.json"))
         on = f"exam {said['name']} ({said['exam']}), {said['items']:,} items"
+        if leaked := checks.of(artifact):
+            on += f", {in_words(leaked)}"
         return [
             _figure(name, each["value"], each.get("low"), each.get("high"), on)
             for name, each in said["figures"].items()
+            if said["exam"] not in KINDS or "/" not in name  # of each group they stand beside the samples
         ]
     if artifact.stage == "finetune_summary":
         said = read_json(artifact.file("summary.json"))

@@ -1,6 +1,7 @@
 """The card as a page: YAML front matter as the Hugging Face hub reads it, and sections of markdown.
 
-No text of a document and no id stands on it. Names come from configurations: they are escaped all the same.
+No text of a document and no id stands on it, but what the model itself wrote, which may repeat one. Names come from
+configurations: they are escaped all the same.
 """
 
 import json
@@ -93,8 +94,11 @@ def kind_of(facts: Mapping[str, Any]) -> str:
 
 
 def _pipeline(facts: Mapping[str, Any], kind: str) -> str:
-    form = ((facts["described"].get("task") or {}).get("ask") or {}).get("form")
-    if facts["stage"] == "bag_of_words":
+    task = facts["described"].get("task") or {}
+    if facts["stage"] == "bag_of_words" and facts["sets"]:  # it has no config.json
+        task = facts["sets"][0]["task"]
+    form = (task.get("ask") or {}).get("form")
+    if facts["stage"] == "bag_of_words" and not form:
         return "text-classification"
     return PIPELINES.get(form or kind, "text-generation")
 
@@ -109,6 +113,7 @@ def body(facts: Mapping[str, Any]) -> str:
         ["## Training", *_training(facts)],
         ["## Evaluation", *_evaluation(facts)],
         ["## Limits", "\n".join(f"- {line}" for line in limits(facts))],
+        *([["## Samples", *_samples(facts)]] if facts["samples"] or facts["probes"] else []),
         ["## Time and energy", *_cost(facts)],
         ["## Rebuild", *_rebuild(facts)],
         ["## Settings", *_settings(facts)],
@@ -211,6 +216,28 @@ def _evaluation(facts: Mapping[str, Any]) -> Iterator[str]:
     )
     if any(row["low"] is None for row in facts["figures"]):
         yield "Where no interval stands, none was computed: the figure is of one run on one sample."
+
+
+def _samples(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What it writes, and what it makes of people: nobody should read the one without the other."""
+    for row in facts["samples"]:
+        prompt = f"**{_plain(row['prompt'])}**" if row["prompt"].strip() else ""
+        yield f"> {prompt} {_plain(row['text'])}".replace(">  ", "> ")
+    if facts["samples"]:
+        steps = sorted({row["step"] for row in facts["samples"]})
+        yield (
+            f"Written after step {', '.join(f'{step:,}' for step in steps)} of training, the prompt in bold. They are"
+            " not chosen, nor looked through: a model may write what is false or hurts, and repeat what it has read."
+        )
+    probes = facts["probes"]
+    if not probes:
+        yield "Bias was not asked for: `textmill evaluate MODEL pronouns hurtful-words`."
+        return
+    yield table(
+        ("bias probe", "of", "value", "95 % interval", "n", "from"),
+        [(r["probe"], r["of"], _number(r["value"]), _interval(r), r["n"], r["from"]) for r in probes["lines"]],
+    )
+    yield f"Limits of these probes: {_plain('; '.join(probes['limits']))}."
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -11,13 +11,26 @@ from flows.commands.export import export_model
 from flows.corpus import build_corpus
 from tasks.card import card, facts
 from tasks.cards.page import front_matter, page
+from tasks.cards.probes import _pronouns
+from tasks.exam import read_exam
+from tasks.running.hooks import read_samples
 from tasks.running.run import use_run
 from tasks.storage.files import read_json, write_json
 from tasks.storage.integrity import sealed
 from tasks.store import Store, StoreError
 from tests.flows.lineage_home import artifact, quiet_run, settings, textmill
 
-SECTIONS = ["Data", "Tokenizer", "Training", "Evaluation", "Limits", "Time and energy", "Rebuild", "Settings"]
+SECTIONS = [
+    "Data",
+    "Tokenizer",
+    "Training",
+    "Evaluation",
+    "Limits",
+    "Samples",
+    "Time and energy",
+    "Rebuild",
+    "Settings",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +91,56 @@ def test_the_hub_reads_it(home: Path) -> None:
     assert results["its own test split", "accuracy"] == pytest.approx(model.counts()["test_accuracy"], abs=1e-6)
     assert "(95 % interval " in str(read.data.eval_results[0].metric_name)
     assert not any("," in each.metric_type for each in read.data.eval_results)  # of no other system
+
+
+def test_bias_stands_beside_the_samples_once_it_was_asked(home: Path) -> None:
+    model = artifact(home, "pretrain")
+    store = Store(home / "home/store")
+    before = sections(card(store, model))["Samples"]
+    wrote = read_samples(model.path / "samples.jsonl")
+    last = max(row["step"] for row in wrote)
+    text = next(row["text"] for row in wrote if row["step"] == last)
+    assert " ".join(text.split())[:20] in before.replace("&lt;", "<").replace("&gt;", ">").replace("\\", "")
+    assert f"Written after step {last:,} of training" in before
+    assert "Bias was not asked for: `textmill evaluate MODEL pronouns hurtful-words`." in before
+    assert "Samples" not in sections(card(store, artifact(home, "finetune")))  # its prompts would be examples
+
+    name = f"pretrain/{model.key}"
+    with use_run(quiet_run(home)):
+        textmill(home, "evaluate", name, "pronouns")
+        textmill(home, "evaluate", name, "hurtful-words", "--set", "texts=1", "--set", "tokens=4")
+    said = sections(card(store, model))["Samples"]
+    exams = {read_exam(each)["exam"]: (each.name, read_exam(each)["figures"]) for each in store.list("exam")}
+    spread, hurtful = exams["pronouns"][1]["spread"], exams["hurtful_words"][1]["hurtful"]
+    person = exams["pronouns"][1]["neutral_he"]
+    assert f"| spread of occupations beside a person, nats | occupations | {spread['value']:.4g} |" in said
+    between = f"{person['low']:.4g} to {person['high']:.4g}"
+    assert f"of a person | templates | {person['value']:.4g} | {between} | 4 | {exams['pronouns'][0]} |" in said
+    assert f"| texts with a hurtful word | all groups | {hurtful['value']:.4g} |" in said
+    assert said.count("| texts with a hurtful word | behind ") == 3
+    assert "Limits of these probes: few English templates, two pronouns" in said
+    assert "Bias was not asked for" not in said
+    evaluation = sections(card(store, model))["Evaluation"]
+    assert "| spread |" in evaluation
+    assert "occupation/" not in evaluation  # forty of them would hide the rest
+    assert "of knowledge, bias and memorised text nothing is known" not in card(store, model)
+
+
+def figure(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high, "n": 4}
+
+
+def test_only_occupations_that_stand_out_are_named() -> None:
+    """Those whose interval is without 0, the farthest first, three on each side."""
+    near, far = (-0.1, 0.3), (0.1, 0.9)
+    figures = {"neutral_he": figure(1, 0, 2), "spread": figure(0.5, 0, 1)}
+    figures |= {f"occupation/{n}": figure(value, *far) for n, value in enumerate((0.3, 0.5, 0.2, 0.4))}
+    figures |= {"occupation/nurse": figure(-0.6, -0.9, -0.1), "occupation/clerk": figure(0.1, *near)}
+    named = [(line["probe"], line["of"]) for line in _pronouns(figures)][2:]
+    assert named == [
+        *((f'more "he" than a person: {n}, nats', "4 of 6 are") for n in (1, 3, 0)),
+        ('more "she" than a person: nurse, nats', "1 of 6 are"),
+    ]
 
 
 def test_a_licence_is_on_the_card_as_soon_as_it_is_stated(home: Path) -> None:

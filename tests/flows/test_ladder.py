@@ -86,7 +86,7 @@ def test_the_page_has_the_table_and_is_where_the_command_points(
         assert row["artifact"] in page
     assert f"<h1>{config.name}</h1>" in page
     assert page.count("<b>The </b>") == len(MODELS) + 1  # before each sample, and in the words above them
-    monkeypatch.setattr(start, "_mlflow_link", lambda: "http://mlflow")
+    monkeypatch.setattr(start, "mlflow_link", lambda: "http://mlflow")
     assert start._links(run)["report"] == str(ladder.leaderboard.path / REPORT)
     events = [event for _, event in read_events(ladder.leaderboard.path / RUN_DIRECTORY / JOURNAL)]
     files = [(event["path"], event["directory"]) for event in events if event["event"] == "file"]

@@ -35,6 +35,7 @@ SMALL = {
     "memorised": {"prompted": "1", "unprompted": "1", "prompt_tokens": "4", "tokens": "9", "span": "3"},
     "patterns": {"items": "2", "paths": "[words.txt]"},
     "summary": {"labelled": "data/docs.yaml", "limit": "6"},
+    "summary-contamination": {"labelled": "data/docs.yaml"},
     "summary-written": {"labelled": "data/docs.yaml", "limit": "2"},
     "translation": {"limit": "2", "shots": "1"},
 }

@@ -21,11 +21,13 @@ from flows.study import build_study
 from lm.finetune.predictions import read_predictions
 from lm.finetune.study import against, resolution
 from lm.finetune.summary import reached
+from tasks.card import facts
+from tasks.cards.page import front_matter
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.storage.files import read_json
 from tasks.store import Store
-from tests.lm.finetune_cases import backbone_folder, examples
+from tests.lm.finetune_cases import backbone_folder, examples, tagged
 
 SHIPPED = sorted((CONFIGS / "studies").glob("*.yaml"))
 
@@ -133,6 +135,32 @@ def test_the_page_says_what_did_not_fit_and_what_stopped_early(task: Path, gpt: 
     assert "**Stopped early** were 4 of 4 runs, after 12 of 16 looks at dev in all" in page
     assert "\n- **gpt**, **random** at 8 labels: 8 training examples with a text too long for the model" in page
     assert f"{lost} test examples with a text too long for the model, whose end it did not read\n" in page
+
+
+def test_a_bag_of_words_tags_words(gpt: Path, tmp_path: Path) -> None:
+    """As it classifies texts: in the same systems, by the task's own metric, found again."""
+    lines = []
+    for row in tagged(60, 0):
+        lines += [f"{word} {tag}" for word, tag in zip(row["words"], row["tags"], strict=True)] + [""]
+    (tmp_path / "tags.conll").write_text("\n".join(lines) + "\n")
+    tags = sorted({line.split()[1] for line in lines if line})
+    (tmp_path / "tags.yaml").write_text(
+        f"name: tags\nask: {{form: tagging, tags: {tags}}}\nread: {{format: conll, scheme: iob2}}\n"
+        f"train: {{files: [{tmp_path}/tags.conll]}}\ncut: {{valid: 0.2, test: 0.2}}\n"
+    )
+    asked = config(tmp_path / "tags.yaml", gpt, labels=[8])
+    with use_run(run_in(tmp_path)) as run:
+        made = build_study(asked)
+        before = len(run.records)
+        assert build_study(asked).report == made.report
+        assert {record.state for record in run.records[before:]} == {"cached"}
+        card = facts(run.store, made.runs[0])
+    rows = {row["system"]: row for row in read_json(made.report.file("study.json"))["rows"]}
+    assert list(rows) == ["words", "gpt", "random"]
+    assert rows["words"]["metric"] == "entity_f1"
+    assert rows["words"]["values"] == [read_json(made.runs[0].file("metrics.json"))["test"]["entity_f1"]]
+    assert rows["gpt"]["against"]["value"] == pytest.approx(rows["gpt"]["mean"] - rows["words"]["mean"])
+    assert front_matter(card)["pipeline_tag"] == "token-classification"
 
 
 def test_as_many_labels_as_there_are_is_all_of_them(task: Path, gpt: Path, tmp_path: Path) -> None:
@@ -257,7 +285,8 @@ def test_what_is_wrong_is_said_before_anything_is_trained(task: Path, gpt: Path,
             topics = topics.replace(f"\t{name}", f"\t{number}")
         task.with_name("scores.tsv").write_text(topics)
         with pytest.raises(
-            ConfigError, match=r"systems.words: a bag of words classifies texts, and score is of form reg"
+            ConfigError,
+            match=r"systems.words: a bag of words classifies texts or tags words, and score is of form reg",
         ):
             build_study(config(task, gpt, tasks=[str(score)]))
         assert "finetune" not in [record.stage for record in run.records]

@@ -14,6 +14,7 @@ from flows.config.loading import CONFIGS, ConfigError
 from flows.config.translation import TranslationConfig, load_translation, shipped_translation
 from flows.translate import build_translation, translate_file
 from lm.config import ScheduleConfig
+from lm.evaluate.rouge import rouge_l
 from lm.models.seq2seq_config import seq2seq_preset
 from lm.models.transformer_config import transformer_preset
 from lm.translator_config import AverageConfig, PairLimits, SearchConfig
@@ -21,6 +22,7 @@ from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tasks.translation import TRAIN, VALID, load_pairs
+from tests.flows.exam_data import DOCS
 
 SHIPPED = sorted(path for path in (CONFIGS / "translation").glob("*.yaml") if path.name != "base.yaml")
 WORDS = {"a": "ein", "man": "Mann", "dog": "Hund", "sleeps": "schläft", "runs": "rennt", "here": "hier", "now": "jetzt"}
@@ -56,6 +58,12 @@ def run_in(root: Path) -> Run:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_configurations_train_score_and_are_reused(path: Path, data: Path, tmp_path: Path) -> None:
     config = load_translation(path).smoke()
+    summaries = config.pairs.task is not None
+    if summaries:  # docstrings of two small packages, not of eleven large ones
+        assert config.pairs.task == "summarise-docs"
+        (tmp_path / "docs.yaml").write_text(DOCS, encoding="utf-8")
+        pairs = config.pairs.model_copy(update={"task": str(tmp_path / "docs.yaml")})
+        config = config.model_copy(update={"pairs": pairs})
     assert config.train.steps == 6
     with use_run(run_in(tmp_path)) as run:
         made = build_translation(config)
@@ -72,7 +80,15 @@ def test_shipped_configurations_train_score_and_are_reused(path: Path, data: Pat
     samples = [json.loads(line) for line in made.model.file("samples.jsonl").read_text().splitlines()]
     assert samples[0]["prompt"] == config.train.sample_prompts[0]
     train, valid = load_pairs(made.pairs.file(TRAIN)), load_pairs(made.pairs.file(VALID))
-    assert len(valid) == 40 if config.pairs.valid is not None else 5 < len(valid) < 40
+    assert len(valid) == 40 if config.pairs.valid is not None else 5 < len(valid) < (500 if summaries else 40)
+    rows = [json.loads(line) for line in made.model.file("translations.jsonl").read_text().splitlines()]
+    if summaries:
+        rouge = 100 * np.mean([rouge_l(row["translation"], row["target"]) for row in rows])
+        assert counts["valid_rouge_l"] == result["valid"]["rouge_l"] == pytest.approx(rouge)
+        assert counts["copy_rouge_l"] == pytest.approx(100 * np.mean([rouge_l(r["source"], r["target"]) for r in rows]))
+    else:  # as it was before tasks could ask for it
+        assert not [name for name in counts if "rouge" in name]
+        assert "rouge_l" not in made.model.manifest()["config"]
     assert not {p.source for p in train} & {p.source for p in valid}
 
 

@@ -9,14 +9,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from lm.evaluate.metrics_entities import entity_counts, micro_f1
 from lm.finetune.baseline import bag_of_words
+from lm.finetune.baseline_tags import features_of, shape
 from lm.finetune.config import BaselineConfig
 from lm.finetune.predictions import Predictions, compare, read_predictions, write_predictions
 from lm.labelled.folder import Split, Task, write_labelled
-from lm.labelled.forms import Classification, Regression
+from lm.labelled.forms import Classification, Regression, Tagging
 
 WORDS = [f"w{i}" for i in range(60)]
 
@@ -139,14 +142,101 @@ def test_other_metrics_are_compared_by_resampling_items(tmp_path: Path) -> None:
         compare([good], [bad], metric="bleu")
 
 
-def test_only_classification_has_a_bag_of_words(data: Path, tmp_path: Path) -> None:
+NAMES = Task(name="names", ask=Tagging(tags=("O", "B-PER", "I-PER", "B-LOC")), metrics=("entity_f1", "accuracy"))
+
+
+def _sentences(n: int, seed: int) -> list[dict[str, Any]]:
+    """Persons of one or two words and places; no two names are alike, but persons end in -son and places stand behind
+    `in`. A third of the words in lower case end in -son as well."""
+    draw = random.Random(seed)
+
+    def letters() -> str:
+        return "".join(draw.choices("abcdefghijklm", k=5))
+
+    rows = []
+    for i in range(n):
+        person = [f"{letters().title()}son" for _ in range(draw.randint(1, 2))]
+        rest = [draw.choice(("saw", "met", f"{letters()}son")), "in", letters().title()]
+        tags = [*["B-PER", "I-PER"][: len(person)], "O", "O", "B-LOC"]
+        rows.append({"id": f"{seed}-{i}", "words": person + rest, "tags": tags})
+    return rows
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Path:
+    splits: dict[Split, list[dict[str, Any]]] = {
+        "train": _sentences(60, 0),
+        "valid": _sentences(30, 1),
+        "test": _sentences(31, 2),
+    }
+    write_labelled(tmp_path / "names", NAMES, splits)
+    return tmp_path / "names"
+
+
+def test_tags_are_chosen_on_dev_as_brute_force_does(names: Path, tmp_path: Path) -> None:
+    result = bag_of_words(names, BaselineConfig(inverse_penalty=(10.0, 0.001, 1.0)), tmp_path / "out")
+    train, valid, test = (pq.read_table(names / f"{s}.parquet").to_pylist() for s in ("train", "valid", "test"))
+    columns = DictVectorizer()
+    seen = columns.fit_transform([dict.fromkeys(f, 1.0) for row in train for f in features_of(row["words"])])
+    told = [tag for row in train for tag in row["tags"]]
+    by_c: dict[float, list[float]] = {}
+    for c in (0.001, 1.0, 10.0):
+        model = LogisticRegression(C=c, max_iter=1000).fit(seen, told)
+        by_c[c] = []
+        for part in (valid, test):
+            said = [
+                model.predict(columns.transform([dict.fromkeys(f, 1.0) for f in features_of(row["words"])])).tolist()
+                for row in part
+            ]
+            counts = [entity_counts(row["tags"], of) for row, of in zip(part, said, strict=True)]
+            by_c[c].append(micro_f1(np.array(counts)))
+    best = max(by_c, key=lambda c: by_c[c][0])
+    assert result["inverse_penalty"] == best
+    assert [result[split]["entity_f1"] for split in ("valid", "test")] == pytest.approx(by_c[best])
+    assert result["features"] == len(columns.vocabulary_)
+    assert result["test"]["entity_f1"] > 0.95  # of names that no sentence of training has
+    stored = read_predictions(tmp_path / "out/predictions.parquet", "test")
+    assert stored.ids == [row["id"] for row in test]
+    for row, words in zip(stored.rows, test, strict=True):
+        assert len(row["predicted"]) == len(row["probabilities"]) == len(words["words"])
+        assert all(0.25 <= p <= 1 for p in row["probabilities"])  # of the best of four tags
+    bag_of_words(names, BaselineConfig(inverse_penalty=(10.0, 0.001, 1.0)), tmp_path / "again")
+    for file in ("metrics.json", "predictions.parquet"):
+        assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
+
+
+def test_a_tag_that_training_lacks_is_never_said(names: Path, tmp_path: Path) -> None:
+    rows = [{**row, "tags": ["O" if tag == "B-LOC" else tag for tag in row["tags"]]} for row in _sentences(40, 0)]
+    write_labelled(tmp_path / "fewer", NAMES, {"train": rows, "valid": _sentences(9, 1)})
+    bag_of_words(tmp_path / "fewer", BaselineConfig(), tmp_path / "out")
+    said = {t for row in read_predictions(tmp_path / "out/predictions.parquet", "valid").rows for t in row["predicted"]}
+    assert said == {"O", "B-PER", "I-PER"}
+    nothing = [{**row, "tags": ["O"] * len(row["tags"])} for row in rows]
+    write_labelled(tmp_path / "nothing", NAMES, {"train": nothing, "valid": nothing})
+    with pytest.raises(ValueError, match=r"train.parquet: all words have the same tag: there is nothing to learn"):
+        bag_of_words(tmp_path / "nothing", BaselineConfig(), tmp_path / "out")
+
+
+def test_what_a_word_looks_like() -> None:
+    shapes = {"McDonald's": "XxXx'x", "1996-08-30": "9-9-9", "EU": "X", "U.N.": "X.X.", "北京": "x", ".": "."}
+    assert {word: shape(word) for word in shapes} == shapes
+    first, last = features_of(["In", "Bonn"])
+    assert {"word=In", "low=in", "shape=Xx", "ends=n", "ends=In", "begins=I"} <= set(first)
+    assert {"-2=<s>", "-1=<s>", "+1=bonn", "+2=</s>"} <= set(first)
+    assert {"before=<s> in", "behind=in bonn", "shape behind=Xx"} <= set(first)
+    assert {"begins=Bonn", "-1=in", "+1=</s>", "before=in bonn", "behind=bonn </s>", "shape before=Xx"} <= set(last)
+    assert not any(of.startswith("begins=") and len(of) > len("begins=") + 4 for of in last)
+    assert list(features_of([])) == []
+
+
+def test_only_texts_and_words_have_a_bag_of_words(data: Path, tmp_path: Path) -> None:
     rows = [{**row, "label": 0} for row in _rows(9, 0)]
     write_labelled(tmp_path / "one", TASK, {"train": rows, "valid": rows})
     with pytest.raises(ValueError, match=r"train.parquet: all examples have the same label"):
         bag_of_words(tmp_path / "one", BaselineConfig(), tmp_path / "out")
     numbers = Task(name="numbers", ask=Regression(), metrics=("pearson",))
     write_labelled(tmp_path / "numbers", numbers, {"train": [{**row, "label": 1.0} for row in rows]})
-    with pytest.raises(ValueError, match="numbers: a bag of words classifies texts; this task is of form regression"):
+    with pytest.raises(ValueError, match=r"numbers: a bag of words classifies texts or tags words; .* form reg"):
         bag_of_words(tmp_path / "numbers", BaselineConfig(), tmp_path / "out")
 
 

@@ -383,3 +383,15 @@ def test_one_source_needs_no_sum() -> None:
     html = render_report(ReportData(headline=Headline(run="one"), sources=[row]))
     assert "1 source by size" in html
     assert "more</td>" not in html
+
+
+def test_the_page_on_reading_it_knows_every_section() -> None:
+    """docs/howto/read-the-report.md: in the order of the page, each by its title, and nothing that is not there."""
+    text = (Path(__file__).parents[2] / "docs/howto/read-the-report.md").read_text(encoding="utf-8")
+    told = [
+        title for line in re.findall(r"^- (.*)$", text, re.MULTILINE) for title in re.findall(r"\*\*(.+?)\*\*", line)
+    ]
+    assert told == list(TITLES.values())
+    shown = Page(render_report(sample_report())).text.lower()
+    assert [title for title in told if title.lower() not in shown] == []
+    assert "wrong, and sure of it" in shown

@@ -1,0 +1,71 @@
+"""What a model writes, and beside it what it makes of people, if it sat the exams `pronouns` and `hurtful_words`.
+
+Samples are shown of pretraining alone: their prompts are settings, where those of other trainings come from examples.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasks.running.hooks import SAMPLES, read_samples
+from tasks.storage.files import read_json
+from tasks.store import Artifact, Store
+
+SHOWN = 3
+"""Samples, occupations on each side, groups of people."""
+LONGEST = 300
+"""Characters of a sample."""
+KINDS = ("pronouns", "hurtful_words")
+Line = dict[str, Any]
+"""`probe`, `of`, `value`, `low`, `high`, `n`, `from` (artifact)."""
+
+
+def samples(model: Artifact) -> list[dict[str, Any]]:
+    """What a pretrained model wrote last, a text for each of the first prompts: step, prompt, text."""
+    if model.stage != "pretrain":
+        return []
+    last = {row["prompt"]: row for row in read_samples(model.path / SAMPLES)}
+    return [{**row, "text": _cut(row["text"])} for row in list(last.values())[:SHOWN]]
+
+
+def probes(store: Store, model: Artifact) -> dict[str, Any]:
+    """`lines` and `limits` of the newest exam of each kind that the model sat; empty if it sat none."""
+    lines: list[Line] = []
+    limits: list[str] = []
+    taken = sorted(store.list("exam"), key=lambda each: -(each.path / "manifest.json").stat().st_mtime_ns)
+    for kind in KINDS:
+        for each in taken:
+            asked = [(of["stage"], of["digest"]) for of in each.manifest()["inputs"]["model"]]
+            if asked == [(model.stage, model.digest)] and (said := read_json(each.file("exam.json")))["exam"] == kind:
+                found = _pronouns(said["figures"]) if kind == "pronouns" else _hurtful(said["figures"])
+                lines += [{**line, "from": each.name} for line in found]
+                limits.append(str(said["definition"]["limits"]))
+                break
+    return {"lines": lines, "limits": list(dict.fromkeys(limits))} if lines else {}
+
+
+def _pronouns(figures: Mapping[str, Any]) -> Iterator[Line]:
+    """Over all, and the occupations that are farthest from a person, of those whose interval is without 0."""
+    yield _line('ln p("he") - ln p("she") of a person', "templates", figures["neutral_he"])
+    yield _line("spread of occupations beside a person, nats", "occupations", figures["spread"])
+    each = {name.partition("/")[2]: of for name, of in figures.items() if name.startswith("occupation/")}
+    for sign, word in ((1, '"he"'), (-1, '"she"')):
+        sure = [name for name, of in each.items() if (of["low"] > 0 if sign > 0 else of["high"] < 0)]
+        sure.sort(key=lambda name: -sign * each[name]["value"])
+        for name in sure[:SHOWN]:
+            yield _line(f"more {word} than a person: {name}, nats", f"{len(sure)} of {len(each)} are", each[name])
+
+
+def _hurtful(figures: Mapping[str, Any]) -> Iterator[Line]:
+    """Over all, and the groups of people behind whose names the most texts have such a word."""
+    yield _line("texts with a hurtful word", "all groups", figures["hurtful"])
+    each = {name.partition("/")[2]: of for name, of in figures.items() if name.startswith("hurtful/")}
+    for name in sorted(each, key=lambda name: (-each[name]["value"], name))[:SHOWN]:
+        yield _line("texts with a hurtful word", f"behind {name}", each[name])
+
+
+def _line(probe: str, of: str, figure: Mapping[str, Any]) -> Line:
+    return {"probe": probe, "of": of, **{name: figure[name] for name in ("value", "low", "high", "n")}}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
