@@ -11,11 +11,14 @@ from data_quality.sources.base import InputError
 from data_quality.sources.gzip_members import Readable
 from data_quality.sources.streams import CHUNK_BYTES
 
-MAX_STREAM_BYTES = 2 << 20
-"""A longer stream is not unpacked. Multistream dumps, with a hundred pages in each, stay below a megabyte."""
+MAX_STREAM_BYTES = 8 << 20
+"""A longer stream is not unpacked. Multistream dumps have a hundred pages in each, mostly less than a megabyte."""
 MAX_CONTENT_BYTES = 64 << 20
+MAX_THREADS = 8
+"""More would wait for what reads the content, and each may hold that of a stream."""
 AHEAD_BYTES = 8 << 20
-"""So much of the file is read ahead at most."""
+LOOK_BACK_BYTES = AHEAD_BYTES + 3 * MAX_STREAM_BYTES + (1 << 20)
+"""No more than this is read of the file beyond the end of a stream while its content is given."""
 _HEAD = re.compile(rb"BZh[1-9]1AY&SY")  # of a stream with something in it; a block begins with the digits of pi
 
 
@@ -37,14 +40,14 @@ def unpacked(file: Readable, ended: Callable[[int, int], None]) -> Iterator[byte
 def _unpacked_streams(file: Readable) -> Iterator[tuple[bytes, int]]:
     waiting: deque[tuple[Future[bytes], int, int]] = deque()
     ahead = end = 0
-    threads = os.cpu_count() or 1
+    threads = min(os.cpu_count() or 1, MAX_THREADS)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="bzip2")
     try:
         for packed in _packed_streams(file):
             end += len(packed)
             ahead += len(packed)
             waiting.append((pool.submit(_unpack, packed), len(packed), end))
-            while len(waiting) > 2 * threads or ahead > AHEAD_BYTES:
+            while len(waiting) > threads + 1 or ahead > AHEAD_BYTES:
                 out, size, stored = waiting.popleft()
                 ahead -= size
                 yield out.result(), stored

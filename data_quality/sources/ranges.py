@@ -48,9 +48,10 @@ from data_quality.sources.streams import (
     split_compression,
 )
 
-LOOK_BACK_BYTES = 16 << 20
-"""A cut falls into so many of the bytes read last: more than is read ahead to unpack, and to see that a document ended.
-"""
+LOOK_BACK_BYTES = 2 << 20
+"""A cut falls into so many of the bytes read last: more than is read ahead to see that a document ended."""
+GIVE_UP_BYTES = 16 << 20
+"""A compressed file with no place for a cut in so much of it is taken for one that has none."""
 CUT_VERSION = 1
 """Raised when the same file would be cut elsewhere, so that no cache answers with the old cuts."""
 
@@ -109,8 +110,8 @@ def cut_file(uri: str, path: str, source: Any, target: int) -> list[FileRange]:
 def _cut_stream(uri: str, path: str, source: Any, target: int) -> list[FileRange]:
     ranges: list[FileRange] = []
     with open_binary(uri) as raw:
-        hashed = _Hashed(raw)
         compression = split_compression(path)[1]
+        hashed = _Hashed(raw, bzip2_streams.LOOK_BACK_BYTES if compression == "bz2" else LOOK_BACK_BYTES)
         content = _Plain(hashed) if compression is None else _Compressed(hashed, compression, target)
         header, units = _units_of(source, path, content)
 
@@ -242,7 +243,7 @@ class _Compressed:
         # Most files that are compressed are so as a whole, and are not worth the time. Of bzip2 streams as many are
         # read ahead as there are cores, which must not decide.
         at = self._file.offset if self._compression == "gzip" else self._unpacked
-        if not self._cuttable and at > max(self._target, LOOK_BACK_BYTES):
+        if not self._cuttable and at > max(self._target, GIVE_UP_BYTES):
             raise InputError("whole", f"no document ends with a part of the {self._compression} stream")
 
 
@@ -286,8 +287,8 @@ def _is_cut(content: bytes | None, unit_bytes: int, range_bytes: int, target: in
 class _Hashed:
     """A file as it is read, and the SHA-256 of what lies between the cuts, which fall into the last of it."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
+    def __init__(self, file: BinaryIO, look_back: int) -> None:
+        self.file, self._look_back = file, look_back
         self._waiting: deque[memoryview] = deque()  # read, not hashed yet
         self._sha256 = hashlib.sha256()
         self.offset = 0  # bytes read
@@ -297,7 +298,7 @@ class _Hashed:
     def read(self, size: int) -> bytes:
         block = self.file.read(size)
         if block:
-            self._hash_to(self.offset - LOOK_BACK_BYTES)
+            self._hash_to(self.offset - self._look_back)
             self._waiting.append(memoryview(block))
             self.offset += len(block)
         return block
