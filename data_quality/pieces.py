@@ -109,6 +109,7 @@ class Piece(StrictModel):
                 "first": file.range.first,
                 "header": file.range.header,
                 "records_before": file.range.records_before if numbered else None,
+                **({} if file.range.wiki is None else {"wiki": file.range.wiki.model_dump(mode="json")}),
             }
         ]
 
@@ -152,9 +153,10 @@ def _files(source: SourceConfig, fingerprints: Fingerprints, piece_bytes: int, u
         located = [(uri, path, {}) for uri, path in huggingface.find_files(source)]
     else:
         located = [(uri, path, {}) for uri, path in find_files(source, EXTENSIONS[source.format])]
+    if until is not None:
+        located = [file for file in located if (written := path_date(file[0])) is None or written <= until]
+    fingerprints.cut_ahead([(uri, path) for uri, path, _ in located], source, piece_bytes)
     for uri, path, extra in sorted(located, key=lambda file: (file[1], file[0])):
-        if until is not None and (written := path_date(uri)) is not None and written > until:
-            continue
         ranges = fingerprints.ranges_of(uri, path, source, piece_bytes)
         for part in ranges:
             yield FileRef(path=path, uri=uri, sha256=part.sha256, bytes=part.bytes, extra=extra, range=part.range)

@@ -310,8 +310,10 @@ class IngestConfig(StrictModel):
         16 << 20,
         ge=1,
         description="Input files are grouped into pieces of about this size, the unit of work and of reuse; a larger "
-        "uncompressed text (except `document: file`), JSON Lines, CSV or Parquet file is cut into several, between "
-        "documents. Bytes of input as stored.",
+        "uncompressed text (except `document: file`), JSON Lines, CSV, Parquet, WARC, mbox or MediaWiki file is cut "
+        "into several, between documents. So is a `.gz` of many members (`.warc.gz`) and a `.bz2` of many streams "
+        "(multistream dumps), where a document ends with one. A file that was compressed as one stream, as `gzip` and "
+        "`bzip2` do, and every `.zst` is one piece and keeps one core. Bytes of input as stored.",
     )
     until: date | None = Field(
         None,

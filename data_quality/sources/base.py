@@ -25,17 +25,28 @@ BENIGN_REASONS = frozenset(
 )
 
 
+class WikiHead(StrictModel):
+    """What the articles of a MediaWiki dump depend on beside themselves: the names of the wiki (``dbname``, ``base``)
+    and its words for links to files and categories."""
+
+    names: dict[str, str]
+    link_prefixes: tuple[str, ...]
+
+
 class Range(StrictModel):
     """A part of a large file that is read alone; readers count its records and lines from 1.
 
-    ``start`` is its first byte, ``header`` the column names of a CSV file for a range that does not hold them,
-    ``row_groups`` the first and the one after the last of a Parquet file. ``lines_before`` is None where the format has
-    no lines, or where a record too long to be held leaves the line unknown.
+    ``start`` is its first byte as stored, ``header`` the column names of a CSV file and ``wiki`` the head of a
+    MediaWiki dump for a range that does not hold them, ``row_groups`` the first and the one after the last of a Parquet
+    file. ``last`` says whether the file ends with it. ``lines_before`` is None where the format has no lines, or where
+    a record too long to be held leaves the line unknown.
     """
 
     start: int
     first: bool
+    last: bool = True
     header: tuple[str, ...] | None = None
+    wiki: WikiHead | None = None
     row_groups: tuple[int, int] | None = None
     records_before: int
     lines_before: int | None

@@ -1,11 +1,14 @@
 """Content hashes of source files and of their ranges, with a cache that a file's size and modification time open."""
 
 import json
+import os
 import sqlite3
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from data_quality.hashing import sha256_stream
 from data_quality.sources.ranges import FileRange, cut_file, cutting_settings, is_cuttable
@@ -14,6 +17,15 @@ from data_quality.sources.streams import open_binary
 
 # A file changed within this time of being hashed could change again without its time showing it.
 RACY_SECONDS = 2.0
+
+
+class _Asked(NamedTuple):
+    """A file as it is now, and how it is to be cut."""
+
+    uri: str
+    cut: str
+    size: int
+    stamp: str | None
 
 
 class Fingerprints:
@@ -25,6 +37,7 @@ class Fingerprints:
     def __init__(self, cache: Path | None, trust: bool) -> None:
         self._trust = trust
         self._db: sqlite3.Connection | None = None
+        self._cut: dict[_Asked, list[FileRange]] = {}  # ahead of being asked for
         if cache is not None:
             cache.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(cache, timeout=60)
@@ -61,6 +74,21 @@ class Fingerprints:
             self._db.execute("insert or replace into files values (?, ?, ?, ?)", (uri, size, stamp, sha256))
         return sha256, size
 
+    def cut_ahead(self, files: Sequence[tuple[str, str]], source: Any, target: int) -> None:
+        """Cut the files (URI, path) of a source for which :meth:`ranges_of` has no answer yet, several at a time:
+        hashing and decompressing leave the other threads their turn."""
+        paths = {}
+        for uri, path in files:
+            if is_cuttable(source, path):
+                asked = _asked(uri, path, source, target)
+                if asked.size > target and self._known(asked) is None:
+                    paths[asked] = path
+        if len(paths) < 2:
+            return
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="cut") as pool:
+            found = pool.map(lambda asked: cut_file(asked.uri, paths[asked], source, target), paths)
+            self._cut |= zip(paths, found, strict=True)
+
     def ranges_of(self, uri: str, path: str, source: Any, target: int) -> list[FileRange]:
         """The ranges of about ``target`` bytes that a file of ``source`` is cut into.
 
@@ -68,22 +96,31 @@ class Fingerprints:
         """
         if not is_cuttable(source, path):
             return []
-        size, stamp = file_stamp(uri)
-        if size <= target:
+        asked = _asked(uri, path, source, target)
+        if asked.size <= target:
             return []
-        cut = json.dumps(cutting_settings(source, path, target), sort_keys=True)
-        if self._db is not None and self._trust and stamp is not None:
-            row = self._db.execute(
-                "select ranges from ranges where uri = ? and cut = ? and size = ? and stamp = ?",
-                (uri, cut, size, stamp),
-            ).fetchone()
-            if row is not None:
-                return [FileRange.model_validate(item) for item in json.loads(row[0])]
-        ranges = cut_file(uri, path, source, target)
-        if self._db is not None and stamp is not None and not _is_racy(stamp):
+        known = self._known(asked)
+        if known is not None:
+            return known
+        ranges = self._cut.pop(asked, None)
+        if ranges is None:
+            ranges = cut_file(uri, path, source, target)
+        if self._db is not None and asked.stamp is not None and not _is_racy(asked.stamp):
             stored = json.dumps([item.model_dump(mode="json") for item in ranges])
-            self._db.execute("insert or replace into ranges values (?, ?, ?, ?, ?)", (uri, cut, size, stamp, stored))
+            self._db.execute("insert or replace into ranges values (?, ?, ?, ?, ?)", (*asked, stored))
         return ranges
+
+    def _known(self, asked: _Asked) -> list[FileRange] | None:
+        if self._db is None or not self._trust or asked.stamp is None:
+            return None
+        row = self._db.execute(
+            "select ranges from ranges where uri = ? and cut = ? and size = ? and stamp = ?", asked
+        ).fetchone()
+        return None if row is None else [FileRange.model_validate(item) for item in json.loads(row[0])]
+
+
+def _asked(uri: str, path: str, source: Any, target: int) -> _Asked:
+    return _Asked(uri, json.dumps(cutting_settings(source, path, target), sort_keys=True), *file_stamp(uri))
 
 
 def _is_racy(stamp: str) -> bool:

@@ -9,12 +9,13 @@ from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from data_quality.config import MailSource
 from data_quality.sources import charset
 from data_quality.sources.base import FileRef, Reading, Record, Skip
 from data_quality.sources.html import page_record
-from data_quality.sources.streams import Part, read_chunks, split_parts, too_long
+from data_quality.sources.streams import Unit, read_chunks, too_long
 
 EXTENSIONS = (".mbox", ".eml")
 MAX_MULTIPARTS = 50
@@ -31,51 +32,104 @@ _KEPT_HEADERS = ("from", "to", "cc", "subject", "message-id", "in-reply-to", "li
 
 def read(ref: FileRef, source: MailSource) -> Reading:
     """The messages of one file, numbered from 1. A file that begins with `From ` is an mbox, any other one mail."""
-    for number, part in enumerate(_messages(read_chunks(ref), source.max_record_bytes), 1):
-        if part.data is None:
-            yield Skip("too_long", too_long(part.size, source.max_record_bytes), record=number)
-        elif part.data.strip():
+    for number, message in enumerate(_messages(read_chunks(ref), source.max_record_bytes), 1):
+        if message.data is None:
+            yield Skip("too_long", too_long(message.size, source.max_record_bytes), record=number)
+        elif message.data.strip():
+            data = _QUOTED_FROM.sub(rb"\1", message.data) if message.in_mbox else message.data
             try:
-                yield _record(part.data, number, source)
+                yield _record(data, number, source)
             except _PARSER_ERRORS as error:
                 yield Skip("invalid_mail", f"{type(error).__name__}: {error}", record=number)
 
 
-def _messages(chunks: Iterator[bytes], max_bytes: int) -> Iterator[Part]:
-    """The bytes of each message, without `From ` lines and their quoting."""
-    lines = split_parts(chunks, b"\n", max_bytes)
+def units(chunks: Iterator[bytes], source: MailSource) -> Iterator[Unit]:
+    """Where an mbox may be cut: before the `From ` line of a message, where the reader sees one begin."""
+    for number, message in enumerate(_messages(chunks, source.max_record_bytes), 1):
+        yield Unit(message.end, message.data, number, None)
+
+
+class _Message(NamedTuple):
+    """A message as it stands in the file, without its `From ` line; None if it is too long. ``end`` is that of the
+    bytes up to it in the file."""
+
+    data: bytes | None
+    size: int
+    in_mbox: bool
+    end: int
+
+
+def _messages(chunks: Iterator[bytes], max_bytes: int) -> Iterator[_Message]:
+    """A message begins at a `From ` line after a blank one, and at one that begins the file."""
     held = bytearray()
-    size = 0
-    is_mbox = False
-    blank = True
-    for number, (line, line_size) in enumerate(lines):
-        if (
-            line is not None
-            and line.startswith(b"From ")
-            and blank
-            and (number == 0 or (is_mbox and _FROM.match(line)))
-        ):
-            if number:
-                yield _message(held, size, max_bytes, is_mbox)
-            is_mbox, blank, size = True, False, 0
-            held.clear()
-            continue
-        blank = line is not None and not line.strip()
-        size += line_size + 1
-        if line is None or size > max_bytes:
-            size = max(size, max_bytes + 1)
-            held.clear()
-        else:
-            held += line
-            held += b"\n"
+    size = end = 0
+    in_mbox = False
+    blank = True  # the line before
+    for lines, lines_size in _lines(chunks, max_bytes):
+        begin = 0
+        for at in [*_from_lines(lines), len(lines)] if lines is not None else [lines_size]:
+            if at > begin:
+                end += at - begin
+                size += at - begin
+                if lines is None or size > max_bytes:
+                    size = max(size, max_bytes + 1)
+                    held.clear()
+                else:
+                    held += lines[begin:at]
+                if lines is None:
+                    blank = False
+                else:
+                    last = lines[max(begin, lines.rfind(b"\n", begin, at - 1) + 1) : at - 1]
+                    blank = len(last) <= max_bytes and not last.strip()
+                begin = at
+            if lines is None or at == len(lines):
+                break
+            line = lines[at : lines.find(b"\n", at)]
+            if blank and len(line) <= max_bytes and (end == 0 or (in_mbox and _FROM.match(line))):
+                if end:
+                    yield _Message(None if size > max_bytes else bytes(held), size, in_mbox, end)
+                in_mbox, blank, size = True, False, 0
+                held.clear()
+                begin += len(line) + 1
+                end += len(line) + 1
     if size:
-        yield _message(held, size, max_bytes, is_mbox)
+        yield _Message(None if size > max_bytes else bytes(held), size, in_mbox, end)
 
 
-def _message(held: bytearray, size: int, max_bytes: int, is_mbox: bool) -> Part:
-    if size > max_bytes:
-        return Part(None, size)
-    return Part(_QUOTED_FROM.sub(rb"\1", bytes(held)) if is_mbox else bytes(held), size)
+def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[tuple[bytes | None, int]]:
+    """Some lines at a time, each with its line feed, or one too long to be held (None); and their size. The last line
+    of a file gets a line feed."""
+    carry = bytearray()
+    dropped = 0  # bytes of the line under way that are thrown away
+    for chunk in chunks:
+        at = chunk.rfind(b"\n") + 1
+        begin = 0
+        if at and dropped:
+            begin = chunk.find(b"\n") + 1
+            yield None, dropped + begin
+            dropped = 0
+        if at:
+            carry += chunk[begin:at]
+            if carry:
+                yield bytes(carry), len(carry)
+            carry.clear()
+        carry += chunk[at:]
+        if dropped or len(carry) > max_bytes:
+            dropped += len(carry)
+            carry.clear()
+    if dropped:
+        yield None, dropped + 1
+    elif carry:
+        yield bytes(carry) + b"\n", len(carry) + 1
+
+
+def _from_lines(lines: bytes) -> Iterator[int]:
+    """Where lines begin with `From `."""
+    if lines.startswith(b"From "):
+        yield 0
+    at = -1
+    while (at := lines.find(b"\nFrom ", at + 1)) >= 0:
+        yield at + 1
 
 
 def _record(data: bytes, number: int, source: MailSource) -> Record | Skip:

@@ -1,11 +1,13 @@
 """MediaWiki XML dumps (export schema 0.3 to 0.11): the latest revision of each article as plain text."""
 
-from typing import Any
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 from xml.parsers import expat
 
 from data_quality.config import MediaWikiSource
-from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip
-from data_quality.sources.streams import read_chunks, too_long
+from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip, WikiHead
+from data_quality.sources.streams import CHUNK_BYTES, Unit, read_chunks, too_long
 from data_quality.sources.wikitext import LinkPrefixes, plain_text
 
 EXTENSIONS = (".xml",)
@@ -16,12 +18,15 @@ MAX_TOKEN_BYTES = 4 << 20
 _PAGE_FIELDS = frozenset({"title", "ns", "id"})
 _REVISION_FIELDS = frozenset({"timestamp", "model", "text"})
 _FILE, _MEDIA, _CATEGORY = 6, -2, 14
+_ROOT, _PAGE_END = "mediawiki", b"</page>"
+MAX_HEAD_CHARACTERS = 64 << 10
+"""A dump with a longer head, of which each range gets a copy, is not cut."""
 
 
 class _Dump:
     """Collects pages from expat's events; ``pages`` holds those that are complete."""
 
-    def __init__(self, source: MediaWikiSource, path: str) -> None:
+    def __init__(self, source: MediaWikiSource, path: str, head: WikiHead | None = None) -> None:
         self._source, self._path_in_ids = source, path
         self._open: list[str] = []
         self._text: list[str] | None = None
@@ -32,10 +37,13 @@ class _Dump:
         self._prefixes: dict[int, set[str]] = {}
         self._namespace = 0
         self.pages: list[Record | Skip] = []
+        if head is not None:
+            self._wiki |= head.names
+            self._prefixes[_FILE] = set(head.link_prefixes)
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins."""
-        if not self._open and name != "mediawiki":
+        if not self._open and name != _ROOT:
             raise InputError("invalid_xml", f"the root element is {name[:100]!r}: not a MediaWiki export")
         if len(self._open) >= MAX_NESTING:
             raise InputError("too_nested", f"XML elements nested more than {MAX_NESTING} deep")
@@ -77,7 +85,7 @@ class _Dump:
         self._open.pop()
         parent = self._open[-1] if self._open else ""
         if name == "page":
-            self.pages.append(self._make())
+            self._finish()
         if self._text is None:
             return
         value, self._text = "".join(self._text), None
@@ -90,6 +98,17 @@ class _Dump:
             if name == "text":
                 self._page["size"] = self._size
 
+    def head(self) -> WikiHead:
+        """What articles depend on, of what stands outside them."""
+        names = {name: self._wiki[name] for name in ("dbname", "base") if name in self._wiki}
+        return WikiHead(names=names, link_prefixes=tuple(sorted(self._link_prefixes())))
+
+    def _link_prefixes(self) -> set[str]:
+        return {*self._prefixes.get(_FILE, ()), *self._prefixes.get(_MEDIA, ()), *self._prefixes.get(_CATEGORY, ())}
+
+    def _finish(self) -> None:
+        self.pages.append(self._make())
+
     def _make(self) -> Record | Skip:
         page, number = self._page, self._number
         title, namespace = page.get("title", "").strip(), page.get("ns", "0").strip()
@@ -101,9 +120,7 @@ class _Dump:
             return Skip("other_content_type", page["model"].strip()[:100], record=number)
         if page.get("size", 0) > self._source.max_record_bytes:
             return Skip("too_long", too_long(page["size"], self._source.max_record_bytes), record=number)
-        links = LinkPrefixes.of(
-            {*self._prefixes.get(_FILE, ()), *self._prefixes.get(_MEDIA, ()), *self._prefixes.get(_CATEGORY, ())}
-        )
+        links = LinkPrefixes.of(self._link_prefixes())
         page_id = page.get("id", "").strip()
         wiki = self._wiki.get("dbname") or self._path_in_ids
         metadata = {"title": title, "date": page.get("timestamp", "").strip()}
@@ -123,32 +140,122 @@ def read(ref: FileRef, source: MediaWikiSource) -> Reading:
     Redirects and other namespaces are counted as skips. Raises :class:`InputError` where the XML is broken, declares
     entities, or nests too deeply; the pages before it stand.
     """
-    dump = _Dump(source, ref.path)
-    parser = expat.ParserCreate(None if source.encoding == "auto" else source.encoding)
-    parser.buffer_text = True
-    parser.buffer_size = 1 << 16
-    parser.StartElementHandler = dump.start
-    parser.EndElementHandler = dump.end
-    parser.CharacterDataHandler = dump.characters
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    fed = 0
+    dump = _Dump(source, ref.path, None if ref.range is None else ref.range.wiki)
+    parser = _Parser(source, dump)
     failure: InputError | None = None
     try:
+        if ref.range is not None and not ref.range.first:
+            parser.feed(f"<{_ROOT}>".encode())
         for chunk in read_chunks(ref):
-            parser.Parse(chunk, False)
-            fed += len(chunk)
-            if fed - max(parser.CurrentByteIndex, 0) > MAX_TOKEN_BYTES:
-                raise InputError("invalid_xml", f"a tag of more than {MAX_TOKEN_BYTES} bytes")
+            parser.feed(chunk)
             yield from dump.pages
             dump.pages.clear()
-        parser.Parse(b"", True)
-    except expat.ExpatError as error:
-        failure = InputError("invalid_xml", str(error))
+        if ref.range is not None and not ref.range.last:
+            parser.feed(f"</{_ROOT}>".encode())
+        parser.finish()
     except InputError as error:
         failure = error
     yield from dump.pages
     if failure is not None:
         raise failure
+
+
+class _Parser:
+    """expat, with the events going to a dump."""
+
+    def __init__(self, source: MediaWikiSource, dump: _Dump) -> None:
+        self._parser = parser = expat.ParserCreate(None if source.encoding == "auto" else source.encoding)
+        parser.buffer_text = True
+        parser.buffer_size = 1 << 16
+        parser.StartElementHandler = dump.start
+        parser.EndElementHandler = dump.end
+        parser.CharacterDataHandler = dump.characters
+        parser.StartDoctypeDeclHandler = _refuse_doctype
+        self.fed = 0
+        self.max_token_bytes = MAX_TOKEN_BYTES
+
+    @property
+    def position(self) -> int:
+        """Where the event that is under way begins, or what is not yet parsed. Bytes."""
+        return max(self._parser.CurrentByteIndex, 0)
+
+    def feed(self, chunk: bytes) -> None:
+        """Parse on; raises :class:`InputError` for what is no XML, or a tag that never ends."""
+        self._parse(chunk, False)
+        self.fed += len(chunk)
+        if self.fed - self.position > self.max_token_bytes:
+            raise InputError("invalid_xml", f"a tag of more than {MAX_TOKEN_BYTES} bytes")
+
+    def finish(self) -> None:
+        """Raises :class:`InputError` if the end is none."""
+        self._parse(b"", True)
+
+    def _parse(self, chunk: bytes, final: bool) -> None:
+        try:
+            self._parser.Parse(chunk, final)
+        except expat.ExpatError as error:
+            raise InputError("invalid_xml", str(error)) from None
+
+
+class _PageEnd(NamedTuple):
+    position: int
+    pages: int
+    head: WikiHead
+
+
+class _PageEnds(_Dump):
+    """Where pages end that stand in no other element but the root."""
+
+    def __init__(self, source: MediaWikiSource) -> None:
+        super().__init__(source, "")
+        self.parser = _Parser(source, self)
+        self.ends: deque[_PageEnd] = deque()
+        self._head: WikiHead | None = None
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
+        super().start(name, attributes)
+        if name in ("namespace", "dbname", "base"):
+            self._head = None
+
+    def _finish(self) -> None:
+        if self._open != [_ROOT]:
+            return
+        if self._head is None:
+            self._head = self.head()
+            if len(self._head.model_dump_json()) > MAX_HEAD_CHARACTERS:
+                raise InputError("too_long", f"the head of the dump is longer than {MAX_HEAD_CHARACTERS} characters")
+        self.ends.append(_PageEnd(self.parser.position, self._number, self._head))
+
+
+def units(chunks: Iterator[bytes], source: MediaWikiSource) -> Iterator[Unit]:
+    """Where a dump may be cut: after `</page>` and the line end behind it.
+
+    The dump is parsed as it is for reading, so that what looks like a page in a comment or in text is none. Raises
+    :class:`InputError` as reading does.
+    """
+    dump = _PageEnds(source)
+    parser, ends = dump.parser, dump.ends
+    parser.max_token_bytes -= CHUNK_BYTES  # whatever chunks a tag is read in, it is no longer than the reader's limit
+    held = bytearray()  # the content from `begin` on: what is not yet parsed, and pages whose line end has not come
+    begin = 0
+    for chunk in chunks:
+        held += chunk
+        parser.feed(chunk)
+        while ends:
+            position, pages, head = ends[0]
+            tag = bytes(held[position - begin : position - begin + len(_PAGE_END) + 2])
+            line_end = tag[len(_PAGE_END) :]
+            if tag.startswith(_PAGE_END) and line_end in (b"", b"\r"):
+                break  # is there more of it?
+            ends.popleft()
+            if tag.startswith(_PAGE_END):  # and is no `<page/>` or `</page >`
+                size = len(_PAGE_END) + (2 if line_end == b"\r\n" else 1 if line_end[:1] == b"\n" else 0)
+                yield Unit(position + size, None, pages, None, head)
+        keep = min(ends[0].position if ends else parser.fed, parser.position)
+        del held[: keep - begin]
+        begin = keep
+    parser.finish()
 
 
 def _refuse_doctype(*_: object) -> None:

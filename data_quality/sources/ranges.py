@@ -5,21 +5,38 @@ A cut falls between two documents, where the content just before it says so (con
 it, and the later cuts fall where they fell. The units between which cuts may fall are found by the code that reads
 them, and counted as it counts, so that a range knows how many records and lines lie before it.
 
-Left whole: compressed files, encodings in which a line feed is not one byte (UTF-16, UTF-32, UTF-7), text with one
-document a file, and every format that is not named in :func:`cut_file`.
+A compressed file can be cut where it was written in several parts: at gzip members (Common Crawl has one for each
+record) and at bzip2 streams (multistream dumps have one for each hundred pages), where a document ends with one. That
+is found by decompressing it all, one pass that takes a core a small part of what reading takes.
+
+Left whole: files of one gzip member or bzip2 stream, zstd, encodings in which a line feed is not one byte (UTF-16,
+UTF-32, UTF-7), text with one document a file, every format that is not named in :func:`_units_of`, and files that are
+damaged so that reading ends there; what reading goes on behind is in the range that holds it.
 """
 
+import codecs
 import hashlib
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_quality.config import ColumnSource, CsvSource, JsonlSource, ParquetSource, StrictModel, TextSource
-from data_quality.sources import delimited, parquet, text
-from data_quality.sources.base import InputError, Range, pick_columns
+from data_quality.config import (
+    ColumnSource,
+    CsvSource,
+    JsonlSource,
+    MailSource,
+    MediaWikiSource,
+    ParquetSource,
+    StrictModel,
+    TextSource,
+    WarcSource,
+)
+from data_quality.sources import bzip2_streams, delimited, gzip_members, mail, mediawiki, parquet, text, warc
+from data_quality.sources.base import InputError, Range, Skip, pick_columns
 from data_quality.sources.streams import (
     CHUNK_BYTES,
     Unit,
@@ -31,6 +48,10 @@ from data_quality.sources.streams import (
     split_compression,
 )
 
+LOOK_BACK_BYTES = 2 << 20
+"""A cut falls into so many of the bytes read last: more than is read ahead to see that a document ended."""
+GIVE_UP_BYTES = 16 << 20
+"""A compressed file with no place for a cut in so much of it is taken for one that has none."""
 CUT_VERSION = 1
 """Raised when the same file would be cut elsewhere, so that no cache answers with the old cuts."""
 
@@ -58,69 +79,198 @@ def cutting_settings(source: Any, path: str, target: int) -> dict[str, Any]:
 
 def is_cuttable(source: Any, path: str) -> bool:
     """Whether files of this source and name can be cut at all."""
-    if split_compression(path)[1] is not None:
-        return False
-    if isinstance(source, ParquetSource):
-        return True
-    if isinstance(source, TextSource) and source.document == "file":
-        return False
-    return isinstance(source, TextSource | JsonlSource | CsvSource) and not is_reencoded(source.encoding)
+    compression = split_compression(path)[1]
+    match source:
+        case ParquetSource():
+            return compression is None
+        case WarcSource() | MailSource():
+            return compression != "zstd"
+        case TextSource(document="file"):
+            return False
+        case TextSource() | JsonlSource() | CsvSource() | MediaWikiSource():
+            return compression != "zstd" and not is_reencoded(source.encoding)
+    return False
 
 
 def cut_file(uri: str, path: str, source: Any, target: int) -> list[FileRange]:
     """The ranges of a file, between half of ``target`` and four times ``target`` bytes but for the last and for single
-    longer documents. Empty when the file is better read whole: it has one range, no record, or a header that
-    cannot be read. One pass; memory: ``max_record_bytes`` and a chunk.
+    longer documents, or parts of compressed files. Empty when the file is better read whole: it has one range, no
+    record, or a header that cannot be read. One pass; memory: ``max_record_bytes`` and some chunks.
     """
     try:
         if isinstance(source, ParquetSource):
             ranges = _cut_row_groups(uri, source, target)
-        elif isinstance(source, CsvSource):
-            ranges = _cut_stream(uri, source, target, lambda chunks: delimited.units(chunks, source, path))
-        elif isinstance(source, TextSource):
-            ranges = _cut_stream(uri, source, target, lambda chunks: (None, text.units(chunks, source)))
         else:
-            limit = source.max_record_bytes
-            ranges = _cut_stream(uri, source, target, lambda chunks: (None, line_units(chunks, limit)))
-    except (InputError, pa.ArrowException, OSError, ValueError):
+            ranges = _cut_stream(uri, path, source, target)
+    except (InputError, pa.ArrowException, OSError, ValueError, EOFError, zlib.error):
         return []  # broken, or gone by now: reading it whole says so
     return ranges if len(ranges) > 1 else []
 
 
-def _cut_stream(
-    uri: str,
-    source: Any,
-    target: int,
-    units_of: Callable[[Iterator[bytes]], tuple[tuple[str, ...] | None, Iterator[Unit]]],
-) -> list[FileRange]:
+def _cut_stream(uri: str, path: str, source: Any, target: int) -> list[FileRange]:
     ranges: list[FileRange] = []
     with open_binary(uri) as raw:
-        hashed = _Hashed(raw, byte_order_mark(raw, source.encoding))
-        header, units = units_of(as_utf8(iter(hashed), source.encoding))
+        compression = split_compression(path)[1]
+        hashed = _Hashed(raw, bzip2_streams.LOOK_BACK_BYTES if compression == "bz2" else LOOK_BACK_BYTES)
+        content = _Plain(hashed) if compression is None else _Compressed(hashed, compression, target)
+        header, units = _units_of(source, path, content)
 
-        def close(end: int) -> None:
+        def close(end: int, last: bool) -> None:
             size, sha256 = hashed.cut(end)
             position = Range(
                 start=hashed.position - size,
                 first=not ranges,
+                last=last,
                 header=header if ranges else None,
+                wiki=before.wiki if ranges else None,
                 records_before=before.records,
                 lines_before=before.lines,
             )
             ranges.append(FileRange(range=position, sha256=sha256, bytes=size))
 
         before = last = Unit(0, None, 0, 0)
+        cut = offered = 0  # where the last range and the last unit before which it may be cut end, as stored
         blank = True  # blank lines count in a record's number, but are no records
         for unit in units:
             blank = blank and unit.content is not None and not unit.content.strip()
-            size = unit.end - before.end
-            if _is_cut(unit.content, unit.end - last.end, size, target):
-                close(unit.end)
-                before = unit
             last = unit
-        if hashed.read > hashed.position:
-            close(hashed.read)
+            end = content.stored(unit.end)
+            if end is None or end + content.mark < hashed.position:
+                continue
+            if _is_cut(unit.content, end - offered, end - cut, target):
+                close(end + content.mark, last=False)
+                before, cut = unit, end
+            offered = end
+        if hashed.offset > hashed.position:
+            close(hashed.offset, last=True)
+        elif ranges:
+            ranges[-1] = ranges[-1].model_copy(update={"range": ranges[-1].range.model_copy(update={"last": True})})
     return ranges if last.records and not blank else []
+
+
+def _units_of(source: Any, path: str, content: "_Plain | _Compressed") -> tuple[tuple[str, ...] | None, Iterator[Unit]]:
+    """The header of a table, and where the content of a file may be cut."""
+    match source:
+        case WarcSource():
+            return None, warc.units(content.chunks_and_faults(), source)
+        case MailSource():
+            return None, mail.units(content.chunks(), source)
+        case MediaWikiSource():
+            return None, mediawiki.units(content.chunks(), source)
+    chunks = content.without_mark(source.encoding)
+    match source:
+        case CsvSource():
+            return delimited.units(chunks, source, path)
+        case TextSource():
+            return None, text.units(chunks, source)
+    return None, line_units(chunks, source.max_record_bytes)
+
+
+class _Plain:
+    """The content of a file that is not compressed."""
+
+    def __init__(self, file: "_Hashed") -> None:
+        self._file = file
+        self.mark = 0  # bytes of a byte order mark, after which units are counted
+
+    def chunks(self) -> Iterator[bytes]:
+        while chunk := self._file.read(CHUNK_BYTES):
+            yield chunk
+
+    def chunks_and_faults(self) -> Iterator[bytes | Skip]:
+        return self.chunks()
+
+    def without_mark(self, encoding: str) -> Iterator[bytes]:
+        self.mark = byte_order_mark(self._file.file, encoding)
+        return as_utf8(self.chunks(), encoding)
+
+    def stored(self, end: int) -> int | None:
+        """Where what ends at ``end`` of the content ends in the file; None: in the middle of a compressed part."""
+        return end
+
+
+class _Compressed:
+    """The content of a file that is compressed in parts, and where they end."""
+
+    def __init__(self, file: "_Hashed", compression: str, target: int) -> None:
+        self._file, self._compression, self._target = file, compression, target
+        self._ends: deque[tuple[int, int]] = deque()  # (of the content, of the file), those not yet passed
+        self._unpacked = 0  # bytes of the file up to the last of them
+        self._cuttable = False
+        self._marked = 0
+        self.mark = 0
+
+    def chunks(self) -> Iterator[bytes]:
+        unpacked = _gzip if self._compression == "gzip" else bzip2_streams.unpacked
+        for chunk in unpacked(self._file, self._ended):
+            self._give_up()
+            yield chunk
+
+    def chunks_and_faults(self) -> Iterator[bytes | Skip]:
+        """As a WARC is read, where a broken member costs itself only."""
+        if self._compression != "gzip":
+            yield from self.chunks()
+            return
+        for piece in gzip_members.members(self._file, self._ended):
+            self._give_up()
+            yield piece
+
+    def without_mark(self, encoding: str) -> Iterator[bytes]:
+        chunks = self.chunks()
+        head = b""
+        while len(head) < len(codecs.BOM_UTF8) and (chunk := next(chunks, b"")):
+            head += chunk
+        for kept in as_utf8(iter([head]), encoding):
+            self._marked = len(head) - len(kept)
+            yield kept
+        yield from chunks
+
+    def stored(self, end: int) -> int | None:
+        """See :meth:`_Plain.stored`."""
+        end += self._marked
+        while self._ends and self._ends[0][0] < end:
+            self._ends.popleft()
+        if not self._ends or self._ends[0][0] > end:
+            return None
+        self._cuttable = True
+        return self._ends[0][1]
+
+    def _ended(self, content: int, stored: int) -> None:
+        self._ends.append((content, stored))
+        self._unpacked = stored
+
+    def _give_up(self) -> None:
+        # Most files that are compressed are so as a whole, and are not worth the time. Of bzip2 streams as many are
+        # read ahead as there are cores, which must not decide.
+        at = self._file.offset if self._compression == "gzip" else self._unpacked
+        if not self._cuttable and at > max(self._target, GIVE_UP_BYTES):
+            raise InputError("whole", f"no document ends with a part of the {self._compression} stream")
+
+
+def _gzip(file: "_Hashed", ended: Callable[[int, int], None]) -> Iterator[bytes]:
+    """The content of gzip members without a byte between them; ``ended`` is told as by :func:`gzip_members.members`.
+    Raises what zlib does for anything else."""
+    data = file.read(gzip_members.INPUT_BYTES)
+    given = 0
+    while data:
+        stream = zlib.decompressobj(31)
+        held = b""
+        while not stream.eof:
+            out = stream.decompress(data, CHUNK_BYTES)
+            data = stream.unconsumed_tail
+            if out:
+                if held:
+                    yield held
+                held = out
+                given += len(out)
+            elif not stream.eof and not data:
+                data = file.read(gzip_members.INPUT_BYTES)
+                if not data:
+                    raise EOFError("the gzip stream ends early")
+        data = stream.unused_data or file.read(gzip_members.INPUT_BYTES)
+        ended(given, file.offset - len(data))
+        if held:
+            yield held
 
 
 def _is_cut(content: bytes | None, unit_bytes: int, range_bytes: int, target: int) -> bool:
@@ -135,31 +285,36 @@ def _is_cut(content: bytes | None, unit_bytes: int, range_bytes: int, target: in
 
 
 class _Hashed:
-    """Chunks of a file, and the SHA-256 of what lies between the cuts. A cut falls into the chunk given last."""
+    """A file as it is read, and the SHA-256 of what lies between the cuts, which fall into the last of it."""
 
-    def __init__(self, file: Any, skipped: int) -> None:
-        self._file, self._skipped = file, skipped
-        self._chunk = b""
+    def __init__(self, file: BinaryIO, look_back: int) -> None:
+        self.file, self._look_back = file, look_back
+        self._waiting: deque[memoryview] = deque()  # read, not hashed yet
         self._sha256 = hashlib.sha256()
-        self.read = 0  # bytes given so far
-        self.position = 0  # bytes hashed so far
+        self.offset = 0  # bytes read
+        self.position = 0  # bytes hashed
         self._last_cut = 0
 
-    def __iter__(self) -> Iterator[bytes]:
-        while chunk := self._file.read(CHUNK_BYTES):
-            self._hash_to(self.read)
-            self._chunk = chunk
-            self.read += len(chunk)
-            yield chunk
+    def read(self, size: int) -> bytes:
+        block = self.file.read(size)
+        if block:
+            self._hash_to(self.offset - self._look_back)
+            self._waiting.append(memoryview(block))
+            self.offset += len(block)
+        return block
 
     def _hash_to(self, end: int) -> None:
-        base = self.read - len(self._chunk)
-        self._sha256.update(memoryview(self._chunk)[self.position - base : end - base])
-        self.position = end
+        while self.position < end:
+            block = self._waiting.popleft()
+            piece = block[: end - self.position]
+            self._sha256.update(piece)
+            self.position += len(piece)
+            if len(piece) < len(block):
+                self._waiting.appendleft(block[len(piece) :])
 
     def cut(self, end: int) -> tuple[int, str]:
-        """(Size, SHA-256) of what lies between the last cut and ``end``, counted after a byte order mark."""
-        self._hash_to(min(end + self._skipped, self.read))
+        """(Size, SHA-256) of what lies between the last cut and ``end``, which is none of the bytes already hashed."""
+        self._hash_to(min(end, self.offset))
         size, self._last_cut = self.position - self._last_cut, self.position
         digest = self._sha256.hexdigest()
         self._sha256 = hashlib.sha256()

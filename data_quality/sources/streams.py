@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 
-from data_quality.sources.base import FileRef, InputError, SourceChanged
+from data_quality.sources.base import FileRef, InputError, SourceChanged, WikiHead
 from data_quality.sources.charset import auto_utf8
 
 CHUNK_BYTES = 1 << 18
@@ -37,11 +37,11 @@ def open_binary(uri: str) -> BinaryIO:
 class HashingFile:
     """A binary file that hashes what is read from it; pyarrow reads from it as from any Python file.
 
-    With ``limit`` it ends after so many bytes.
+    With ``limit`` it ends after so many bytes. ``offset`` says where in the file it is.
     """
 
-    def __init__(self, file: BinaryIO, limit: int | None = None) -> None:
-        self._file, self._left = file, limit
+    def __init__(self, file: BinaryIO, limit: int | None = None, offset: int = 0) -> None:
+        self._file, self._left, self.offset = file, limit, offset
         self._sha256 = hashlib.sha256()
         self.closed = False
 
@@ -52,6 +52,7 @@ class HashingFile:
         if self._left is not None:
             self._left -= len(block)
         self._sha256.update(block)
+        self.offset += len(block)
         return block
 
     def close(self) -> None:
@@ -71,12 +72,10 @@ def read_chunks(ref: FileRef) -> Iterator[bytes]:
     :class:`SourceChanged` at the end if the file is not the one that was fingerprinted.
     """
     _, compression = split_compression(ref.uri)
-    failure: OSError | None = None
+    failure: OSError | pa.ArrowException | None = None
     done = 0
     with open_binary(ref.uri) as raw:
-        if ref.range is not None:
-            raw.seek(ref.range.start)
-        file = HashingFile(raw, None if ref.range is None else ref.bytes)
+        file = hashing(ref, raw)
         if compression is None:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
@@ -86,24 +85,32 @@ def read_chunks(ref: FileRef) -> Iterator[bytes]:
                     while chunk := stream.read(CHUNK_BYTES):
                         done += len(chunk)
                         yield chunk
-                except OSError as error:
+                except (OSError, pa.ArrowException) as error:  # the latter for what bzip2 has no name for
                     failure = error
         if file.rest_digest() != ref.sha256:
             raise SourceChanged(f"{ref.uri} changed while it was being ingested; run again")
     if failure is not None:
-        yield from _salvage(ref.uri, compression, done)
+        yield from _salvage(ref, compression, done)
         reason = "truncated" if "runcated" in str(failure) else "corrupt"
         raise InputError(reason, f"{compression} stream ends early: {failure}")
 
 
-def _salvage(uri: str, compression: str | None, done: int) -> Iterator[bytes]:
+def hashing(ref: FileRef, raw: BinaryIO) -> HashingFile:
+    """An opened file, or the range of it that is meant."""
+    if ref.range is None:
+        return HashingFile(raw)
+    raw.seek(ref.range.start)
+    return HashingFile(raw, ref.bytes, ref.range.start)
+
+
+def _salvage(ref: FileRef, compression: str | None, done: int) -> Iterator[bytes]:
     # pyarrow's read returns nothing of a chunk that ends in an error: read again up to it, then byte by byte.
     with (
-        open_binary(uri) as raw,
-        pa.CompressedInputStream(pa.PythonFile(raw, "r"), compression) as stream,
+        open_binary(ref.uri) as raw,
+        pa.CompressedInputStream(pa.PythonFile(hashing(ref, raw), "r"), compression) as stream,
     ):
         tail = bytearray()
-        with contextlib.suppress(OSError):  # the failure that read_chunks reports
+        with contextlib.suppress(OSError, pa.ArrowException):  # the failure that read_chunks reports
             while done > 0 and (again := stream.read(min(done, CHUNK_BYTES))):
                 done -= len(again)
             while byte := stream.read(1):
@@ -182,13 +189,15 @@ class Part(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A place where a file may be cut: the byte after it, the content that says whether (None: too long to be held),
-    and the records and lines up to it (None: unknown)."""
+    """A place where a file may be cut: the byte after it (of the decompressed content), the content that says whether
+    (None: its size does), the records and lines up to it (None: unknown), and what a MediaWiki dump said until there.
+    """
 
     end: int
     content: bytes | None
     records: int
     lines: int | None
+    wiki: WikiHead | None = None
 
 
 def split_parts(chunks: Iterator[bytes], separator: bytes, max_bytes: int) -> Iterator[Part]:

@@ -9,19 +9,21 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from data_quality.config import WarcSource
 from data_quality.sources import charset
-from data_quality.sources.base import FileRef, Reading, Record, Skip
+from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip
 from data_quality.sources.gzip_members import read_members
 from data_quality.sources.html import page_record
-from data_quality.sources.streams import read_chunks, split_compression, too_long
+from data_quality.sources.streams import Unit, read_chunks, split_compression, too_long
 
 EXTENSIONS = (".warc", ".wet")
 MAX_HEADER_BYTES = 64 << 10
 _MAGIC = b"WARC/"
 _RECORD = re.compile(rb"WARC/1\.\d\r?\n(?:[\w-]{1,40}:[^\r\n]{0,2000}\r?\n){0,20}?WARC-Type:")
 _WANTED = frozenset({"response", "resource", "conversion"})
+_RECORD_END = b"\r\n\r\n"
 
 
 class _TooLong(Exception):
@@ -33,8 +35,21 @@ class _Pieces:
 
     def __init__(self, chunks: Iterator[bytes | Skip]) -> None:
         self._chunks, self._buffer = chunks, bytearray()
+        self._filled = 0
+        self._reach = 0
         self.fault: Skip | None = None
         self.ended = False
+        self.long_line = False  # how such a line is read depends on where the chunks begin
+
+    @property
+    def position(self) -> int:
+        """Bytes of content up to here; those before a break count."""
+        return self._filled - len(self._buffer)
+
+    def is_clean(self, position: int) -> bool:
+        """Whether reading could go on at ``position`` alone: nothing behind it was met that is still in mind, and
+        nothing was looked at before that would be missing."""
+        return self.fault is None and not self.ended and position >= self._reach
 
     def resume(self) -> None:
         """Forget what came before the break, and go on after it."""
@@ -51,6 +66,7 @@ class _Pieces:
 
     def give_back(self, data: bytes) -> None:
         """Put back what was taken too much."""
+        self._reach = self._filled
         self._buffer[:0] = data
 
     def peek(self, size: int) -> bytes:
@@ -76,7 +92,9 @@ class _Pieces:
         while (at := self._buffer.find(b"\n", seen)) < 0:
             seen = len(self._buffer)
             if seen > MAX_HEADER_BYTES or not self._fill():
+                self.long_line |= seen > MAX_HEADER_BYTES
                 return None
+        self.long_line |= at > MAX_HEADER_BYTES
         out = bytes(self._buffer[:at])
         del self._buffer[: at + 1]
         return out.rstrip(b"\r")
@@ -113,9 +131,25 @@ class _Pieces:
         piece = next(self._chunks, None)
         if isinstance(piece, bytes):
             self._buffer += piece
+            self._filled += len(piece)
             return True
         self.fault, self.ended = piece, piece is None
         return False
+
+
+class _Framed(NamedTuple):
+    """A record: its header, its block (None if it is too long, or no page), how many of its ``length`` bytes are there,
+    and whether two line ends follow them, as they must."""
+
+    headers: dict[str, str]
+    block: bytes | None
+    length: int
+    found: int
+    well_ended: bool
+
+    @property
+    def is_page(self) -> bool:
+        return self.headers.get("warc-type") in _WANTED
 
 
 def read(ref: FileRef, source: WarcSource) -> Reading:
@@ -126,6 +160,37 @@ def read(ref: FileRef, source: WarcSource) -> Reading:
     _, compression = split_compression(ref.uri)
     stream = _Pieces(read_members(ref) if compression == "gzip" else read_chunks(ref))
     number = 0
+    for item in _frames(stream, source.max_record_bytes):
+        if isinstance(item, Skip):
+            yield item
+        elif item.is_page:
+            number += 1
+            yield _read_record(item, number, source)
+
+
+def units(chunks: Iterator[bytes | Skip], source: WarcSource) -> Iterator[Unit]:
+    """Where a file may be cut: after the two line ends behind a record that is all there.
+
+    The records are framed as they are for reading, from the first on. So `WARC/1.0` within a page is never taken for a
+    record, and a cut comes only where the reader is done with all that lies before, damaged or not: from there on it
+    reads what it reads without the cut. Raises :class:`InputError` for a header that no writer makes, with a line
+    beyond all limits.
+    """
+    stream = _Pieces(chunks)
+    number = 0
+    for item in _frames(stream, source.max_record_bytes):
+        if stream.long_line:
+            raise InputError("too_long", f"a header with a line of more than {MAX_HEADER_BYTES} bytes")
+        if isinstance(item, Skip):
+            continue
+        number += item.is_page
+        end = stream.position + len(_RECORD_END)
+        if item.well_ended and stream.is_clean(end):
+            name = f"{item.headers.get('warc-record-id')} {item.length}"
+            yield Unit(end, name.encode(), number, None)
+
+
+def _frames(stream: _Pieces, limit: int) -> Iterator[_Framed | Skip]:
     while True:
         if strange := stream.find_record():
             yield Skip("corrupt", f"{strange} bytes between records that belong to none")
@@ -142,11 +207,24 @@ def read(ref: FileRef, source: WarcSource) -> Reading:
                 yield Skip("truncated", "the file ends within the header of a record")
         elif headers is None or not (length.isascii() and length.isdigit() and len(length) < 16):
             yield Skip("corrupt", "a record without a complete header and Content-Length")
-        elif headers.get("warc-type") in _WANTED:
-            number += 1
-            yield _read_record(stream, headers, int(length), number, source)
+        elif headers.get("warc-type") in _WANTED and int(length) <= limit + MAX_HEADER_BYTES:
+            yield _with_block(stream, headers, int(length))
         else:
-            stream.skip(int(length))
+            found = stream.skip(int(length))
+            well_ended = found == int(length) and stream.peek(len(_RECORD_END)) == _RECORD_END
+            yield _Framed(headers, None, int(length), found, well_ended)
+
+
+def _with_block(stream: _Pieces, headers: dict[str, str], length: int) -> _Framed:
+    block = stream.take(length)
+    found = len(block)
+    well_ended = found == length and stream.peek(len(_RECORD_END)) == _RECORD_END
+    if not well_ended:  # was it cut off, or is its Content-Length wrong, so that another record begins within it?
+        inner = _RECORD.search(block + stream.peek(2048))
+        if inner is not None and inner.start() < found:
+            found = inner.start()
+            stream.give_back(block[found:])
+    return _Framed(headers, block, length, found, well_ended)
 
 
 def _read_headers(stream: _Pieces) -> dict[str, str] | None:
@@ -168,25 +246,13 @@ def _read_headers(stream: _Pieces) -> dict[str, str] | None:
     return None
 
 
-def _read_record(
-    stream: _Pieces, headers: dict[str, str], length: int, number: int, source: WarcSource
-) -> Record | Skip:
+def _read_record(record: _Framed, number: int, source: WarcSource) -> Record | Skip:
+    headers, block, length, found, _ = record
     limit = source.max_record_bytes
-    if length > limit + MAX_HEADER_BYTES:
-        found = stream.skip(length)
-        if found == length:
-            return Skip("too_long", too_long(length, limit), record=number)
-    else:
-        block = stream.take(length)
-        found = len(block)
-        well_ended = found == length and stream.peek(4) == b"\r\n\r\n"
-        if not well_ended:  # was it cut off, or is its Content-Length wrong, so that another record begins within it?
-            inner = _RECORD.search(block + stream.peek(2048))
-            if inner is not None and inner.start() < found:
-                found = inner.start()
-                stream.give_back(block[found:])
     if found < length:
         return Skip("truncated", f"{found} of {length} bytes of the record are there", record=number)
+    if block is None:
+        return Skip("too_long", too_long(length, limit), record=number)
     try:
         return _page(block, headers, number, source)
     except _TooLong:
