@@ -116,7 +116,7 @@ def test_a_shard_of_other_things(tmp_path: Path, columns: dict[str, pa.Array], s
 
 
 def test_a_shard_whose_text_is_no_utf8(tmp_path: Path) -> None:
-    """Parquet stores a text's bytes as they are: one flipped bit of them, and only who looks at the text would see it."""
+    """Parquet stores a text's bytes as they are: with a flipped bit they may be no text any more."""
     latin = pa.StringArray.from_buffers(1, pa.array([0, 4], pa.int32()).buffers()[1], pa.py_buffer(b"caf\xe9"))
     path = shard(tmp_path / "a.parquet", text=latin)
     for read in (lambda: list(iter_documents(path)), lambda: read_shard(path), lambda: read_table(path)):
