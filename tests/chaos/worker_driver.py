@@ -141,6 +141,8 @@ class Deployed:
 
 def main() -> None:
     """All rounds."""
+    # as in a terminal: whoever is started in the background of a shell ignores Ctrl-C, and so would the workers
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asked = json.loads(sys.argv[1])
     beat, documents = asked.get("beat"), asked.get("documents")
     until = time.monotonic() + asked.get("seconds", math.inf)
