@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.running import parts, pool
-from tests.chaos import flaky
+from tasks.running import pool
 
-_build_part, _start_worker = parts.build_part, pool._start_worker
+_BEFORE: dict[str, Callable[..., Any]] = {}
+"""What was replaced in this process."""
 
 
 def clock_jumps(seed: int, largest: float = 7200.0) -> None:
@@ -41,8 +41,10 @@ def clock_jumps(seed: int, largest: float = 7200.0) -> None:
     threading.Thread(target=jump, daemon=True, name="clock").start()
 
 
-def flaky_store(seed: int, rate: float = 0.2, slowest: float = flaky.SLOWEST) -> None:
+def flaky_store(seed: int, rate: float = 0.2, slowest: float = 0.005) -> None:
     """`flaky://` URLs name a store that misbehaves (tests/chaos/flaky.py); retries do not pause."""
+    from tests.chaos import flaky
+
     flaky.register(seed, rate, slowest)
     import tasks.storage.objects
 
@@ -79,21 +81,26 @@ def little_memory_in_workers(megabytes: int) -> None:
 
 
 def _start_small_worker(megabytes: int) -> None:
-    _start_worker()
+    pool._start_worker()  # of the worker, where nothing was replaced
     little_memory(megabytes)
 
 
 def all_in_the_pool(seconds: float = 0.0) -> None:
     """A few light parts go to the pool as well, as the many of a large corpus do; each takes so much longer."""
+    from tasks.running import parts
+
     pool.FEW = parts.FEW = 0
     os.environ["PART_SECONDS"] = str(seconds)
+    _BEFORE["build_part"] = parts.build_part
     parts.build_part = build_part_slowly
 
 
 def build_part_slowly(*given: Any) -> Any:
     """In place of `build_part`, here and in the workers."""
+    from tasks.running import parts
+
     time.sleep(float(os.environ["PART_SECONDS"]))
-    return _build_part(*given)
+    return _BEFORE.get("build_part", parts.build_part)(*given)
 
 
 def slow_shards(seconds: float) -> None:

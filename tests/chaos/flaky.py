@@ -12,16 +12,17 @@ from fsspec.spec import AbstractFileSystem
 
 PLAN: dict[str, Any] = {"draw": random.Random(0), "rate": 0.0, "slowest": 0.0}
 """Of this process: what the next operation does is drawn from it."""
-SLOWEST = 0.005
-"""Seconds that an operation takes more at the most, unless told otherwise; most slow ones take far less."""
 
 
 class Passing(OSError):
     """What a store answers when it cannot just now."""
 
 
-def register(seed: int, rate: float, slowest: float = SLOWEST) -> None:
-    """Make `flaky:///folder` a store below that folder, of which a share of the operations go wrong."""
+def register(seed: int, rate: float, slowest: float) -> None:
+    """Make `flaky:///folder` a store below that folder, of which a share of the operations go wrong.
+
+    Those that are slow take up to `slowest` seconds more, most of them far less.
+    """
     PLAN.update(draw=random.Random(seed), rate=rate, slowest=slowest)
     fsspec.register_implementation("flaky", FlakyFileSystem, clobber=True)
 
