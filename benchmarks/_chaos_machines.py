@@ -14,10 +14,15 @@ from typing import Any
 from tests.asked import Answer
 from tests.chaos.bits import flip
 from tests.chaos.checks import problems
-from tests.chaos.kills import killed
+from tests.chaos.kills import forget, killed
 from tests.chaos.small_disk import can_mount, small_disk, used
 
 Mill = Callable[..., Answer]
+POOLED = (
+    *("ingest", "normalize", "signals", "signatures", "judge", "pii", "decide", "filter_corpus", "profile"),
+    *("tokenize", "labelled", "report"),
+)
+"""The stages of the pipeline whose parts go to a pool, if a few light ones do."""
 SLOW = {"slow_shards": {"seconds": 0.03}}
 UNTIL = [math.inf]
 """When a fault shall begin no further round, by `time.monotonic()`."""
@@ -92,18 +97,21 @@ def kills(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
 
 
 def workers(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
-    """A worker of the pool, in the tiny stages: what is slow there is to be killed, not work."""
+    """A worker of the pool, in every stage that has one in turn, built anew for it in a mill that is finished."""
     figures, draw = Figures(mill, root), random.Random(seed)
-    landed = 0
+    pooled = {"scope": "all", "workers": 2, "faults": {"all_in_the_pool": {"seconds": 0.2}}}
+    home, landed = root / "home", Counter[str]()
+    seconds = mill(home, **pooled)["seconds"]
     for number in figures.rounds(count):
-        kill = {"signal": draw.choice([9, 15]), "stage": "squares", "after": draw.uniform(0, 0.4), "worker": True}
-        home = root / f"home-{number}"
-        answer = mill(home, scope="chain", workers=2, faults=SLOW, kill=kill)
-        landed += answer["landed"]
-        figures.note(answer, "chain", ("WorkerDied: ",))
-        figures.last(home, "chain", workers=2)
-        shutil.rmtree(home)
-    return figures.all(landed=landed)
+        stage = POOLED[number % len(POOLED)]
+        forget(stage, home / "store")
+        after = draw.random() * min(seconds[stage], 1.0)
+        kill = {"signal": draw.choice([9, 15]), "stage": stage, "after": after, "worker": True}
+        answer = mill(home, kill=kill, **pooled)
+        landed[signal.Signals(kill["signal"]).name] += answer["landed"]
+        figures.note(answer, "all", ("WorkerDied: the stage ",))
+        figures.last(home, **pooled)
+    return figures.all(landed=dict(landed), stages=min(len(POOLED), figures.done))
 
 
 def twins(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
@@ -142,12 +150,16 @@ def disk(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
 
 
 def store(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
-    """Three machines on a store of which up to half of the operations go wrong, then on the same when it is well."""
+    """Three machines on a store of which up to half of the operations go wrong, then on the same when it is well.
+
+    What is slow takes some milliseconds more, some tenths of a second, or up to five seconds.
+    """
     figures, draw = Figures(mill, root), random.Random(seed)
     for number in figures.rounds(count):
         folder = root / f"store-{number}"
         for rate in (draw.uniform(0.1, 0.5), draw.uniform(0.1, 0.5), 0.0):
-            faults = {"flaky_store": {"seed": draw.randrange(2**31), "rate": rate}}
+            slowest = draw.choice([0.005, 0.1, 5.0])
+            faults = {"flaky_store": {"seed": draw.randrange(2**31), "rate": rate, "slowest": slowest}}
             home = folder / f"machine-{draw.randrange(3)}"
             answer = mill(home, scope="chain", store=f"flaky://{folder}/shared", faults=faults)
             if not figures.note(answer, "chain", ("ObjectError: cannot", "StoreError: ")) and not rate:
@@ -192,11 +204,19 @@ def bits(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
 
 
 def memory(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
-    """From a few megabytes of address space to enough, on one home after the other."""
+    """From a few megabytes of address space to enough, on one home after the other: of the process, then of the two
+    workers of its pool."""
     figures, draw = Figures(mill, root), random.Random(seed)
+    pooled = {"scope": "corpus", "workers": 2}
     for number in figures.rounds(count):
         home = root / f"home-{number}"
         figures.note(mill(home, scope="all", faults={"little_memory": {"megabytes": draw.randint(4, 1200)}}), "all")
         figures.last(home, "all")
+        shutil.rmtree(home)
+        little = {"all_in_the_pool": {}, "little_memory_in_workers": {"megabytes": draw.randint(4, 1200)}}
+        figures.note(
+            mill(home, faults=little, **pooled), "corpus", ("OutOfMemory: the stage ", "WorkerDied: the stage ")
+        )
+        figures.last(home, **pooled)
         shutil.rmtree(home)
     return figures.all()

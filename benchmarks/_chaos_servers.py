@@ -1,6 +1,7 @@
 """Faults of servers and of clusters, as many as asked for: S3, Prefect, PostgreSQL, Dask (benchmarks.chaos)."""
 
 import json
+import math
 import os
 import random
 import shutil
@@ -16,11 +17,18 @@ from typing import Any
 import psutil
 
 from benchmarks import _chaos_machines as machines
-from benchmarks._chaos_machines import Figures, Mill
+from benchmarks._chaos_machines import POOLED, Figures, Mill
 from tests import s3 as moto
 from tests.chaos.proxy import Proxy, outages
 from tests.chaos.server_faults import DRIVER, ServedHome, answered, left_running, wait_until
+from tests.tasks.tiny_corpus import write_documents
 
+STAGES = (*POOLED, "dedupe", "split", "train_tokenizer", "pretrain", "finetune", "compare")
+
+DEPLOYED = [sys.executable, "-m", "tests.chaos.worker_driver"]
+CRASHED_WITHIN = {"RUNNING": 120.0, "PENDING": 360.0}
+"""Seconds after the kill in which the server has to say so: three beats of 30 s, or five minutes for one that did not
+begin; and half a minute or a minute for a busy machine."""
 CLUSTER = [sys.executable, "-m", "tests.tasks.cluster_driver"]
 
 
@@ -137,6 +145,59 @@ def postgres_binaries() -> Path | None:
     found = shutil.which("postgres")
     folder = Path(found).resolve().parent if found else None
     return folder if folder and (folder / "initdb").exists() else None
+
+
+def deployment_worker(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """A worker with its flow run of the whole pipeline: as it begins, or in a stage. Another worker goes on."""
+    draw, wrong = random.Random(seed), []
+    write_documents(root / "documents")
+    (root / "home").mkdir()
+    home = ServedHome(root / "home")
+    begins = [("PENDING", 3.0), ("RUNNING", 3.0)]
+    moments = []
+    for number in range(count):
+        what, longest = draw.choice(begins) if number % 4 == 3 else (draw.choice(STAGES), 2.0)
+        moments.append((what, draw.uniform(0, longest)))
+    asked = {"folder": str(root / "homes"), "documents": str(root / "documents"), "moments": moments}
+    if machines.UNTIL[0] < math.inf:
+        asked["seconds"] = machines.UNTIL[0] - time.monotonic()
+    home.ensure("prefect")
+    try:
+        with (root / "output").open("w+") as output:
+            driver = home.start(*DEPLOYED, json.dumps(asked), output=output)
+            driver.wait()
+            output.seek(0)
+            said = output.read()
+        if driver.returncode:
+            raise RuntimeError(said[-3000:])
+    finally:
+        home.down()
+    found = answered(said)
+    for each in found["rounds"]:
+        wrong += missed(each, found["alone"])
+    if (unheard := found["unheard"]) != ["Crashed", "Crashed", "Running"]:
+        wrong.append(f"flow runs of which nothing is heard: {unheard}")
+    seen = [[each[key] for key in ("what", "before", "after", "seconds")] for each in found["rounds"]]
+    return {"rounds": len(seen), "seen": seen, "wrong": wrong}
+
+
+def missed(found: dict[str, Any], alone: dict[str, str]) -> list[str]:
+    """What does not hold of a round."""
+    over = found["before"] == "Completed"
+    within = CRASHED_WITHIN["PENDING" if found["before"] in ("Pending", "Submitting") else "RUNNING"]
+    holds = {
+        "crashed": over or found["after"] == "Crashed",
+        "in time": over or found["seconds"] < within,
+        "nothing runs by the status": found["status"] == [],
+        "nothing left": found["left"] == [],
+        "the next completes": found["again"] == "Completed",
+        "equal digests": found["digests"] == alone,
+        "nothing twice": found["built twice"] == [],
+        "no open tasks": found["open tasks"] == [],
+        "the store": found["problems"] == [],
+    }
+    shown = {key: value for key, value in found.items() if key != "digests"}
+    return [f"{name}: {json.dumps(shown)[:600]}" for name, well in holds.items() if not well]
 
 
 def dask(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:

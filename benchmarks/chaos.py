@@ -5,17 +5,19 @@ The long form of tests/chaos: the same faults with more of them, drawn by the se
 costs a second. FAULT, and how many by default:
 
     kills     200  SIGKILL or SIGTERM at a moment of every stage in turn
-    workers    40  SIGKILL or SIGTERM to a worker of the pool
+    workers    40  SIGKILL or SIGTERM to a worker of the pool, in every stage that has one
     twins      40  three flows on one artifact, one of them killed
     disk       60  a disk (a small tmpfs; root only) that is full again and again
     store      40  a store with errors, time-outs, torn uploads and downloads, lost answers
     s3         10  an S3 server behind a proxy that refuses, cuts, delays and goes away (moto over HTTP)
     clock      40  a clock that jumps by hours in two processes at once, one of them killed
     bits       40  a bit flipped in every artifact at once
-    memory     20  little address space
+    memory     20  little address space, of the process and then of the workers of its pool
     servers     6  Prefect killed in a stage, back before or after its end
     postgres    3  PostgreSQL behind Prefect restarted at once in a stage (where `postgres` is installed)
     dask        4  a worker of a local Dask cluster killed
+    deployment-worker
+                4  a Prefect worker killed together with the flow run of a deployment
     restart-postgres, restart-prefect, restart-mlflow, restart-s3
                99  a restart of that server of a team's stack in so many stages, that is in each
 
@@ -56,6 +58,7 @@ FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "servers": (servers.prefect, 6),
     "postgres": (servers.postgres, 3),
     "dask": (servers.dask, 4),
+    "deployment-worker": (servers.deployment_worker, 4),
     **{f"restart-{name}": (partial(restarts, server=name), 99) for name in ("postgres", "prefect", "mlflow", "s3")},
 }
 

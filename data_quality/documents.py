@@ -183,7 +183,9 @@ class ShardWriter:
 def read_shard(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
     """One shard as a table; all columns by default. Raises DamagedFile."""
     with reading(path):
-        return pq.read_table(path, columns=list(columns) if columns is not None else None, partitioning=None)
+        table = pq.read_table(path, columns=list(columns) if columns is not None else None, partitioning=None)
+        table.validate(full=True)  # text that is no UTF-8 would fail where it is first looked at
+    return table
 
 
 def iter_documents(paths: Path | str | Iterable[Path | str]) -> Iterator[Document]:

@@ -33,6 +33,8 @@ def read_batches(path: Path, columns: Sequence[str], optional: Sequence[str] = (
         while True:
             with reading(path):  # not around the `yield`: what the caller raises is the caller's
                 batch = next(batches, None)
+                if batch is not None:
+                    batch.validate(full=True)  # text that is no UTF-8 would fail where it is first looked at
             if batch is None:
                 return
             yield batch.select(wanted)

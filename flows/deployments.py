@@ -1,20 +1,25 @@
 """The flows that run by themselves, beside the whole pipeline: what `prefect.yaml` schedules.
 
 What they do is in the other files. They stand apart because Prefect works out the form of a flow's parameters when the
-flow is defined, a tenth of a second each: a pipeline that is all cached does not wait for the other three, and
+flow is defined, a tenth of a second each: a pipeline that is all cached does not wait for the other four, and
 `textmill clean` imports no Prefect at all.
 """
 
 from datetime import date
+from typing import Any
 
 from prefect import flow
+from prefect.states import Completed
 
+from flows.commands.gc import sweep
+from flows.config.garbage import GarbageConfig
 from flows.config.pipeline import PipelineConfig, quickstart
 from flows.corpus import build_corpus
 from flows.pretrain import build_pretrained, build_tokens
 from flows.quickstart_finetune import build_finetuned
 from flows.refresh import follow_up
 from flows.running import prefect_run
+from tasks.running.secret_blocks import open_store_with
 
 
 @flow(name="corpus-refresh", flow_run_name="corpus {config.name}", persist_result=False)
@@ -51,3 +56,14 @@ def finetune_flow(config: PipelineConfig = quickstart()) -> dict[str, str]:  # n
         pretrained = build_pretrained(config, corpus, build_tokens(config, corpus))
         finetuned = build_finetuned(config, config.task, corpus, pretrained)
     return {"comparison": finetuned.comparison.name, "models": ", ".join(a.name for a in finetuned.pretrained)}
+
+
+@flow(name="gc", persist_result=False)
+def gc_flow(config: GarbageConfig = GarbageConfig()) -> Any:  # noqa: B008
+    """Remove from the store what no alias and none of the last runs needs, as `textmill gc --delete` does.
+
+    It opens no run of its own: a run every night would soon be all of the last runs.
+    """
+    swept = sweep(open_store_with(config.resources), config.keep_runs, config.grace_hours, delete=True)
+    removed = {"removed": len(swept.found), "bytes": swept.bytes}
+    return Completed(message=f"{removed['removed']} removed, {removed['bytes']:,} bytes", data=removed)

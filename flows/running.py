@@ -30,7 +30,9 @@ class Settings(Protocol):
 def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     """The pipeline run of the Prefect flow run that this is called in."""
     from prefect import runtime
+    from prefect.context import TagsContext
 
+    from flows.servers.automations import TAG
     from flows.servers.status_page import publish_status
     from tasks.running.reconcile import reconcile_dead_runs
 
@@ -43,14 +45,18 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     display = Display(quiet=bool(os.environ.get(QUIET)))
     run = None
     try:
-        with pipeline_run(
-            flow,
-            config.model_dump(mode="json"),
-            config.resources,
-            display=display,
-            flow_run_id=flow_run_id,
-            flow_run_name=runtime.flow_run.name,
-        ) as run:
+        # our tag is the flow run's alone: a task asks the server for a slot of each tag that it has, and gives it back
+        with (
+            TagsContext(current_tags=TagsContext.get().current_tags - {TAG}),
+            pipeline_run(
+                flow,
+                config.model_dump(mode="json"),
+                config.resources,
+                display=display,
+                flow_run_id=flow_run_id,
+                flow_run_name=runtime.flow_run.name,
+            ) as run,
+        ):
             last_run = run
             publish_status()
             yield run

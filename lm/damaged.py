@@ -79,6 +79,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A Parquet table. Raises DamagedFile, FileNotFoundError for none."""
     try:
         table = pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+        table.validate(full=True)  # text that is no UTF-8 would fail where it is first looked at
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is no UTF-8

@@ -49,12 +49,13 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
     from flows.servers.services import ServiceError
     from tasks.machine.credentials import CredentialsError
+    from tasks.running.memory import OutOfMemory
     from tasks.running.pool import WorkerDied
     from tasks.store import StoreError
 
     expected = (
         *(UsageError, BadInput, SourceChanged, SourceNotFound, StoreError),
-        *(ServiceError, CredentialsError, WorkerDied),
+        *(ServiceError, CredentialsError, WorkerDied, OutOfMemory),
     )
     custom = sys.modules.get("data_quality.custom")  # loads numba; where it was not loaded, nothing raised its error
     return expected if custom is None else (*expected, custom.CustomSignalError)
@@ -218,34 +219,18 @@ def gc(
     grace_hours: Annotated[float, typer.Option(min=0, help="What was touched since stays.")] = 24.0,
 ) -> None:
     """Show, and with --delete remove, what no alias, recent run or live lock can reach."""
-    from tasks.lineage.gc import collect, find_garbage
-    from tasks.storage.shared import SharedStore, open_store
+    from flows.commands.gc import sweep
+    from tasks.storage.shared import open_store
 
-    store = open_store()
-    garbage = find_garbage(store, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
-    for item in garbage:
-        printing.show_garbage(item.kind, item.bytes, item.age_seconds, item.path)
-    total = sum(item.bytes for item in garbage)
-    if delete:
-        total = collect(store, garbage, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
-    count = len(garbage)
-    if isinstance(store, SharedStore):
-        from tasks.lineage.gc_remote import collect_remote, find_remote_garbage
-
-        remote = find_remote_garbage(store.remote, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
-        for object_ in remote:
-            printing.show_garbage(object_.kind, object_.bytes, object_.age_seconds, f"{store.url}/{object_.name}")
-        count += len(remote)
-        if delete:
-            total += collect_remote(store.remote, remote, keep_runs=keep_runs, grace_seconds=3600 * grace_hours)
-        else:
-            total += sum(object_.bytes for object_ in remote)
-    if not count:
+    swept = sweep(open_store(), keep_runs, grace_hours, delete)
+    for item in swept.found:
+        printing.show_garbage(*item)
+    if not swept.found:
         out.print("nothing to remove")
     elif delete:
-        out.print(f"removed {count} of these, {size(total)}")
+        out.print(f"removed {len(swept.found)} of these, {size(swept.bytes)}")
     else:
-        out.print(f"{count} in all, {size(total)}; `textmill gc --delete` removes them")
+        out.print(f"{len(swept.found)} in all, {size(swept.bytes)}; `textmill gc --delete` removes them")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Any
 
 from flows import running
 from flows.servers import access, services
+from flows.servers.automations import TAG
 from tasks.finetune import over
 from tasks.ladder import CARRIED, read_board
 from tasks.machine import home
@@ -35,11 +36,14 @@ def run_flow(entrypoint: str, config: running.Settings, quiet: bool, **parameter
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR" if quiet else "WARNING")
     module, _, name = entrypoint.partition(":")
     flow = getattr(importlib.import_module(module), name)
+    from prefect import tags  # it reads the environment that was set above
+
     # Prefect ends the process with the signal it got; this way what is left to do below is still done
     exit_on_sigterm()
     started = time.perf_counter()
     try:
-        state = flow(config, **parameters, return_state=True)
+        with tags(TAG):
+            state = flow(config, **parameters, return_state=True)
     finally:
         if cancelled_in_ui.is_set() and running.last_run is not None:
             _mark_cancelled(running.last_run)

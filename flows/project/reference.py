@@ -14,6 +14,7 @@ from flows.commands.clean import CleanConfig
 from flows.config.champion import ChampionConfig
 from flows.config.curation import Curation
 from flows.config.finetune import TuningConfig
+from flows.config.garbage import GarbageConfig
 from flows.config.instruct import InstructConfig
 from flows.config.ladder import LadderConfig
 from flows.config.loading import DISCRIMINATORS, nested_models
@@ -94,6 +95,12 @@ CHAMPION = """
 The files of `textmill champion` (configs/champion/weekly.yaml) have these keys.
 """
 
+GARBAGE = """
+# Garbage collection
+
+The parameter `config` of the deployment nightly-gc has these keys.
+"""
+
 INSTRUCT = """
 # Instruction tuning
 
@@ -127,6 +134,7 @@ PARTS: tuple[tuple[str, type[BaseModel], set[str] | None], ...] = (
     (INSTRUCT, InstructConfig, None),
     (STACK, StackConfig, None),
     (CHAMPION, ChampionConfig, None),
+    (GARBAGE, GarbageConfig, None),
 )
 """What is said first, a configuration, and which of its keys (None: all)."""
 

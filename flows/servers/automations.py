@@ -1,5 +1,7 @@
 """Prefect automations that `textmill up` keeps: dead flow runs become Crashed, and people are told what they wait for.
 
+Flow runs of ours have the tag `textmill`. A server may have others, whose heartbeats are rarer: those are left alone.
+
 Ours are known by their names, which begin with `Textmill: `. What is here is created, what differs is updated, what is
 no longer wanted goes; automations of other names are never touched.
 
@@ -8,7 +10,7 @@ it as `type/name`, such as `slack-webhook/mill`. Its address and its secrets sta
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +25,26 @@ PREFIX = "Textmill: "
 NOTIFY = "TEXTMILL_NOTIFY"
 
 HEARTBEAT = PREFIX + "a flow run without a heartbeat has crashed"
+NOT_BEGUN = PREFIX + "a flow run that did not begin has crashed"
 FAILED = PREFIX + "a flow run failed"
 GATE = PREFIX + "a gate closed"
 WAITING = PREFIX + "a promotion waits for approval"
 
-HEARTBEAT_WITHIN = timedelta(seconds=90)
-"""Three beats of PREFECT_FLOWS_HEARTBEAT_FREQUENCY (tasks/machine/home.py)."""
+TAG = "textmill"
+"""Of all our flow runs: of deployments by prefect.yaml, of the command line by flows/commands/start.py."""
 
-_OVER = ("Completed", "Cached", "Failed", "Crashed", "Cancelled", "Paused", "Suspended", "AwaitingRetry")
+BEAT = "prefect.flow-run.heartbeat"
+MISSED_BEATS = 3
+BEGUN_WITHIN = timedelta(minutes=5)
+"""From the moment when a worker takes a flow run to its first sign: Python, the imports, the pull step."""
+
+_TAKEN = ("Pending", "Submitting", "InfrastructurePending")
+"""Flow run states between the moment when a worker takes a run and its beginning."""
+_BEGUN = ("Running", "Retrying")
+_WAITS = ("Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Resuming")
+_OVER = ("Completed", "Cached", "Failed", "Crashed", "Cancelled", "Paused", "Suspended", *_WAITS)
 """Flow run states in which no heartbeat is due."""
 
-_NO_HEARTBEAT = f"No heartbeat for {HEARTBEAT_WITHIN.seconds} s: its process is gone. Run again, it goes on."
 _GATE_MESSAGE = "*GateClosed: *"
 """What the message of a run's state looks like when tasks/profile.py has raised."""
 
@@ -94,8 +105,9 @@ def notification_block(client: Any) -> "UUID | None":
 
 
 def wanted_automations(block: "UUID | None") -> Iterator["AutomationCore"]:
-    """The heartbeat, and with a block the three messages."""
+    """The two about dead runs, and with a block the three messages."""
     yield _heartbeat()
+    yield _not_begun()
     if block is None:
         return
     failed = {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
@@ -119,27 +131,61 @@ def wanted_automations(block: "UUID | None") -> Iterator["AutomationCore"]:
     )
 
 
+def heartbeat_within() -> timedelta:
+    """After which time without a heartbeat a flow run counts as dead, by the frequency that the environment says."""
+    return MISSED_BEATS * timedelta(seconds=int(os.environ["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]))
+
+
 def _heartbeat() -> "AutomationCore":
     """A flow run whose process and worker were both killed would stay Running for ever."""
+    within = heartbeat_within()
+    return _crashed(
+        HEARTBEAT,
+        "A flow run that was killed together with its worker says nothing any more.",
+        # the first heartbeat comes with the state, or the process is gone in between
+        {BEAT, *_events(_BEGUN)},
+        within,
+        f"No heartbeat for {within.total_seconds():.0f} s: its process is gone. Run again, it goes on.",
+    )
+
+
+def _not_begun() -> "AutomationCore":
+    """A flow run that died between its worker and its first line would stay Pending, and hold its deployment's slot."""
+    minutes = BEGUN_WITHIN.total_seconds() / 60
+    return _crashed(
+        NOT_BEGUN,
+        "A flow run whose worker was killed before it had begun says nothing any more.",
+        _events(_TAKEN),
+        BEGUN_WITHIN,
+        f"It did not begin within {minutes:.0f} minutes: its process or its worker is gone. Run it again.",
+    )
+
+
+def _events(states: Iterable[str]) -> set[str]:
+    return {f"prefect.flow-run.{state}" for state in states}
+
+
+def _crashed(name: str, description: str, after: set[str], within: timedelta, message: str) -> "AutomationCore":
+    """Set a flow run of ours to Crashed if nothing is heard of it for so long after one of these events."""
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
     from prefect.events.schemas.events import ResourceSpecification
 
-    heartbeat = "prefect.flow-run.heartbeat"
     return AutomationCore(
-        name=HEARTBEAT,
-        description="A flow run that was killed together with its worker says nothing any more.",
+        name=name,
+        description=description,
         trigger=EventTrigger(
-            after={heartbeat},
-            expect={heartbeat, *(f"prefect.flow-run.{state}" for state in _OVER)},
+            after=after,
+            expect={*after, BEAT, *_events(_BEGUN), *_events(_OVER)},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification({"prefect.resource.id": [f"prefect.tag.{TAG}"]}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=HEARTBEAT_WITHIN,
+            within=within,
         ),
-        actions=[ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=_NO_HEARTBEAT, force=False)],
+        actions=[ChangeFlowRunState(name="Crashed", state=StateType.CRASHED, message=message, force=False)],
     )
 
 

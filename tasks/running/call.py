@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from tasks.machine.host import HOST
 from tasks.machine.termination import check_termination
 from tasks.running.journal import Journal
+from tasks.running.memory import enough_memory
 from tasks.running.progress import told_to_prefect
 from tasks.running.run import Run, StageRecord, flat
 from tasks.running.sampler import sampled
@@ -71,10 +72,11 @@ class Call:
 
         Raises:
             DiskFull: there is no room for what is built, fetched or noted.
+            OutOfMemory, WorkerDied: this process or one of its workers has too little memory.
             StoreError: an input is corrupt, and this run does not know how it was made.
         """
         check_termination()
-        with room_on_disk(f"the stage {self.label}", self.run.store.root):
+        with room_on_disk(f"the stage {self.label}", self.run.store.root), enough_memory(self.label):
             return self._found_or_built()
 
     def _found_or_built(self) -> tuple[Artifact, bool]:

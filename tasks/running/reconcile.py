@@ -65,11 +65,14 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
         # one that ended by itself may wait for an approval or for its next attempt, and is left to that
         return state is not None and (not state.is_final() if died else state.is_running() or state.is_cancelling())
 
+    ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE)
+    # the server hears of a task by events, which an outage swallows: the end of the run may be known, and theirs not
+    over = flow_run.state is not None and flow_run.state.is_final()
     tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-    if died or open_(flow_run.state):
+    if died or over or open_(flow_run.state):
         for task_run in tasks:
-            if open_(task_run.state):
-                client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
+            state = task_run.state
+            if open_(state) or (over and state is not None and not state.is_final()):
+                client.set_task_run_state(task_run.id, ended, force=True)
     if not tasks_only and open_(flow_run.state):
-        ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE)
         client.set_flow_run_state(flow_run_id, ended, force=True)

@@ -7,8 +7,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tasks.running import pool
+
+_BEFORE: dict[str, Callable[..., Any]] = {}
+"""What was replaced in this process."""
 
 
 def clock_jumps(seed: int, largest: float = 7200.0) -> None:
@@ -35,11 +41,11 @@ def clock_jumps(seed: int, largest: float = 7200.0) -> None:
     threading.Thread(target=jump, daemon=True, name="clock").start()
 
 
-def flaky_store(seed: int, rate: float = 0.2) -> None:
+def flaky_store(seed: int, rate: float = 0.2, slowest: float = 0.005) -> None:
     """`flaky://` URLs name a store that misbehaves (tests/chaos/flaky.py); retries do not pause."""
     from tests.chaos import flaky
 
-    flaky.register(seed, rate)
+    flaky.register(seed, rate, slowest)
     import tasks.storage.objects
 
     tasks.storage.objects.PAUSE_SECONDS = 0.0
@@ -69,6 +75,34 @@ def _start_threads_of_arrow() -> None:
         pq.read_table(file.name)
 
 
+def little_memory_in_workers(megabytes: int) -> None:
+    """The same for each worker of the pool, beyond what it has as it starts; this process has as much as it wants."""
+    pool._start_worker = partial(_start_small_worker, megabytes)  # type: ignore[assignment]
+
+
+def _start_small_worker(megabytes: int) -> None:
+    pool._start_worker()  # of the worker, where nothing was replaced
+    little_memory(megabytes)
+
+
+def all_in_the_pool(seconds: float = 0.0) -> None:
+    """A few light parts go to the pool as well, as the many of a large corpus do; each takes so much longer."""
+    from tasks.running import parts
+
+    pool.FEW = parts.FEW = 0
+    os.environ["PART_SECONDS"] = str(seconds)
+    _BEFORE["build_part"] = parts.build_part
+    parts.build_part = build_part_slowly
+
+
+def build_part_slowly(*given: Any) -> Any:
+    """In place of `build_part`, here and in the workers."""
+    from tasks.running import parts
+
+    time.sleep(float(os.environ["PART_SECONDS"]))
+    return _BEFORE.get("build_part", parts.build_part)(*given)
+
+
 def slow_shards(seconds: float) -> None:
     """Shards of the tiny stages take so long."""
     os.environ["SQUARE_SECONDS"] = str(seconds)
@@ -80,7 +114,11 @@ def environment(**variables: str) -> None:
 
 
 FAULTS: dict[str, Callable[..., None]] = {
-    function.__name__: function for function in (clock_jumps, flaky_store, little_memory, slow_shards, environment)
+    function.__name__: function
+    for function in (
+        *(clock_jumps, flaky_store, slow_shards, environment),
+        *(little_memory, little_memory_in_workers, all_in_the_pool),
+    )
 }
 
 

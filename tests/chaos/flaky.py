@@ -10,18 +10,20 @@ from typing import Any
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-PLAN: dict[str, Any] = {"draw": random.Random(0), "rate": 0.0}
+PLAN: dict[str, Any] = {"draw": random.Random(0), "rate": 0.0, "slowest": 0.0}
 """Of this process: what the next operation does is drawn from it."""
-SLOW_SECONDS = 0.005
 
 
 class Passing(OSError):
     """What a store answers when it cannot just now."""
 
 
-def register(seed: int, rate: float) -> None:
-    """Make `flaky:///folder` a store below that folder, of which a share of the operations go wrong."""
-    PLAN.update(draw=random.Random(seed), rate=rate)
+def register(seed: int, rate: float, slowest: float) -> None:
+    """Make `flaky:///folder` a store below that folder, of which a share of the operations go wrong.
+
+    Those that are slow take up to `slowest` seconds more, most of them far less.
+    """
+    PLAN.update(draw=random.Random(seed), rate=rate, slowest=slowest)
     fsspec.register_implementation("flaky", FlakyFileSystem, clobber=True)
 
 
@@ -91,7 +93,7 @@ class FlakyFileSystem(AbstractFileSystem):
             return do()
         trouble = draw.choice(("slow", "error", "time-out", "torn", "lost"))
         if trouble == "slow":
-            time.sleep(SLOW_SECONDS)
+            time.sleep(PLAN["slowest"] * draw.random() ** 4)  # a few by far the slowest, as it is with networks
             return do()
         if trouble == "torn" and torn is not None:
             torn()

@@ -11,7 +11,11 @@ from typing import Any
 
 from tests.asked import Answer
 
-PARTS = {"ingest": "ingest.piece", "filter_corpus": "filter.shard", "tokenize": "tokens.shard"}  # else <stage>.shard
+PARTS = {
+    **{"ingest": "ingest.piece", "filter_corpus": "filter.shard"},
+    **{"tokenize": "tokens.shard", "report": "report.sizes"},
+}
+"""Of the stages whose parts are not called <stage>.shard."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 
 

@@ -8,7 +8,7 @@ It answers requests, a JSON object a line (`tests.asked`). A request is an attem
     faults            what `tests.chaos.faults.suffer` does in the process before it starts
     store             the URL of a shared store
     kill              {"signal", "stage", "after"}: sent so many seconds after that stage has begun (no stage: after the
-                      start), to the process itself or, with "worker": true, to one of its children
+                      start), to the process itself or, with "worker": true, to one of its pool, once there is one
     twins             how many more processes do the same at the same time; their answers are `twins`
 
 Its answer: `signal` or `exit` that ended it, `digests` by label, `states`, `seconds`, or `failed` in words; `landed`:
@@ -26,6 +26,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,16 @@ def _ended(child: int, answer: Any) -> dict[str, Any]:
             os.kill(child, signal.SIGABRT)  # upon which it says where it was, and what its threads did
             raise TimeoutError(f"an attempt did not end within {PATIENCE:.0f} s")
         time.sleep(0.002)
+    status = ended[1]
     with answer:
         answer.seek(0)
-        found = dict(json.loads(answer.read() or "{}"))
-    status = ended[1]
+        said = answer.read() or "{}"
+    try:
+        found = dict(json.loads(said))
+    except json.JSONDecodeError:
+        if status == 0:
+            raise
+        found = {}  # killed while it wrote its answer
     found["signal"] = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     found["exit"] = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
     return found
@@ -138,7 +145,7 @@ def _kill(kill: dict[str, Any], store: Path, child: int) -> bool:
     def ended() -> bool:
         return process.status() == psutil.STATUS_ZOMBIE
 
-    while not under_way() or (kill.get("worker") and not process.children()):
+    while not under_way() or (kill.get("worker") and not _workers(process)):
         if ended() or time.monotonic() > deadline:
             return False
         time.sleep(0.001)
@@ -150,10 +157,19 @@ def _kill(kill: dict[str, Any], store: Path, child: int) -> bool:
     if not kill.get("worker"):
         os.kill(child, kill["signal"])
         return True
-    workers = [p for p in process.children() if "spawn_main" in " ".join(p.cmdline())]
-    for worker in workers[:1]:
+    found = _workers(process)
+    for worker in found[:1]:
         worker.send_signal(kill["signal"])
-    return bool(workers)
+    return bool(found)
+
+
+def _workers(process: psutil.Process) -> list[psutil.Process]:
+    """Of its pool."""
+    found = []
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):
+            found += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.asked import Answer, Ask
 from tests.chaos.checks import problems
+from tests.chaos.kills import forget
 
 SLOW = {"slow_shards": {"seconds": 0.05}}
 
@@ -20,9 +21,41 @@ def test_a_killed_worker_is_named_and_what_is_finished_stays(
     first = mill(tmp_path, scope="chain", workers=2, faults=SLOW, kill=kill)
     assert first["landed"]
     assert first["left"] == []
-    assert first["exit"] == 0 or first["failed"].startswith("WorkerDied: a worker process of build_part was killed")
+    assert first["exit"] == 0 or first["failed"].startswith(
+        "WorkerDied: the stage squares: a worker process of build_part was killed"
+    )
     again = mill(tmp_path, scope="chain", workers=2)
     assert again["digests"] == undisturbed("chain")["digests"]
+    assert problems(tmp_path / "store") == []
+
+
+@pytest.mark.parametrize(("stage", "number"), [("judge", 9), ("filter_corpus", 15)])
+def test_a_killed_worker_of_a_real_stage(
+    mill: Ask, undisturbed: Callable[[str], Answer], tmp_path: Path, stage: str, number: int
+) -> None:
+    mill(tmp_path, scope="corpus")
+    forget(stage, tmp_path / "store")
+    kill = {"signal": number, "stage": stage, "after": 0.2, "worker": True}
+    slow = {"all_in_the_pool": {"seconds": 0.4}}
+    first = mill(tmp_path, scope="corpus", workers=2, faults=slow, kill=kill)
+    assert first["landed"]
+    assert first["left"] == []
+    assert first["failed"].startswith(
+        f"WorkerDied: the stage {stage}: a worker process of build_part_slowly was killed"
+    )
+    assert mill(tmp_path, scope="corpus")["digests"] == undisturbed("corpus")["digests"]
+    assert problems(tmp_path / "store") == []
+
+
+def test_workers_without_memory_are_an_error_with_the_stage(
+    mill: Ask, undisturbed: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    little = {"all_in_the_pool": {}, "little_memory_in_workers": {"megabytes": 200}}
+    first = mill(tmp_path, scope="corpus", workers=2, faults=little)
+    assert first["left"] == []
+    assert first["failed"].startswith(("OutOfMemory: the stage ", "WorkerDied: the stage "))
+    assert "(--set resources.workers=1)" in first["failed"]
+    assert mill(tmp_path, scope="corpus")["digests"] == undisturbed("corpus")["digests"]
     assert problems(tmp_path / "store") == []
 
 

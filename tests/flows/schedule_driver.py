@@ -17,7 +17,7 @@ from tasks.machine import home
 home.configure_environment()
 
 from mlflow import MlflowClient  # noqa: E402
-from prefect import flow  # noqa: E402
+from prefect import Flow, flow  # noqa: E402
 from prefect.blocks.notifications import CustomWebhookNotificationBlock  # noqa: E402
 from prefect.client.orchestration import SyncPrefectClient, get_client  # noqa: E402
 from prefect.exceptions import Pause  # noqa: E402
@@ -28,6 +28,7 @@ from flows.champion import champion_flow  # noqa: E402
 from flows.config.champion import ChampionConfig  # noqa: E402
 from flows.config.loading import ConfigError  # noqa: E402
 from flows.config.pipeline import quickstart  # noqa: E402
+from flows.deployments import gc_flow  # noqa: E402
 from flows.refresh import start_pretraining  # noqa: E402
 from flows.servers import approval, automations  # noqa: E402
 from flows.servers.deploy import create_work_pools  # noqa: E402
@@ -74,6 +75,7 @@ def main() -> None:
             said["suspended"] = suspended(client, mlflow, store, messages)
             said["paused"] = paused(client, mlflow, messages)
             said["started"] = started(client, store)
+            said["collected"] = collected(client, store)
             said["nights"] = missed_nights(client)
             said["gpu"] = shared_gpu(store)
             said["published"] = published(client)
@@ -129,9 +131,10 @@ def notifications(client: SyncPrefectClient, address: str, messages: list[str]) 
 
 
 def deploy() -> None:
-    """Three deployments of prefect.yaml, as `textmill up` deploys all."""
+    """Four deployments of prefect.yaml, as `textmill up` deploys all."""
     create_work_pools()
-    names = [part for name in ("weekly-champion", "nightly-corpus", "pretrain") for part in ("--name", name)]
+    deployments = ("weekly-champion", "nightly-corpus", "nightly-gc", "pretrain")
+    names = [part for name in deployments for part in ("--name", name)]
     subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *names],
         cwd=ROOT,
@@ -224,6 +227,23 @@ def started(client: SyncPrefectClient, store: Store) -> dict[str, Any]:
     }
 
 
+def collected(client: SyncPrefectClient, store: Store) -> dict[str, Any]:
+    """A run of nightly-gc: what a killed build left goes, what has a name stays."""
+    left, champion = store.partial / "numbers-0123", store.aliased("champion")
+    left.mkdir()
+    deployment = client.read_deployment_by_name("gc/nightly-gc")
+    given = {"config": {"keep_runs": 1000, "grace_hours": 0}}
+    run = client.create_flow_run_from_deployment(deployment.id, parameters=given)
+    ended = execute(client, run.id, gc_flow)
+    return {
+        "ended": ended,
+        "said": state_of(client, run.id)[1],
+        "left": left.exists(),
+        "champion": champion is not None and store.aliased("champion") == champion,
+        "schedules": [each.active for each in deployment.schedules],
+    }
+
+
 def pretraining(store: Store, flow_run: str) -> str:
     with use_run(quiet(store, flow_run)):
         return start_pretraining(quickstart())
@@ -288,12 +308,12 @@ def quiet(store: Store, flow_run: str) -> Run:
     return Run(store, Resources(workers=1, threads=1), Display(quiet=True), flow_run_id=flow_run)
 
 
-def execute(client: SyncPrefectClient, flow_run: UUID) -> str:
+def execute(client: SyncPrefectClient, flow_run: UUID, flow: Flow[Any, Any] = champion_flow) -> str:
     """As a worker's process does it, and from the beginning each time: `Suspended`, or the state in which it ended."""
     run = client.read_flow_run(flow_run)
-    given = champion_flow.validate_parameters(run.parameters)
+    given = flow.validate_parameters(run.parameters)
     try:
-        return str(run_flow(champion_flow, flow_run=run, parameters=given, return_type="state").name)
+        return str(run_flow(flow, flow_run=run, parameters=given, return_type="state").name)
     except Pause:
         return "Suspended"
 

@@ -4,16 +4,47 @@ from uuid import UUID
 
 import pytest
 
-from flows.servers.automations import FAILED, GATE, HEARTBEAT, WAITING, _shape, notification_block, wanted_automations
+from flows.servers.automations import (
+    FAILED,
+    GATE,
+    HEARTBEAT,
+    NOT_BEGUN,
+    TAG,
+    WAITING,
+    _shape,
+    notification_block,
+    wanted_automations,
+)
 from flows.servers.services import ServiceError
 from tasks.running.gpu import create_limits, gpu_slot, limit_name
 
 BLOCK = UUID(int=7)
 
 
-def test_without_a_block_only_the_heartbeat() -> None:
-    assert [each.name for each in wanted_automations(None)] == [HEARTBEAT]
-    assert [each.name for each in wanted_automations(BLOCK)] == [HEARTBEAT, FAILED, GATE, WAITING]
+@pytest.fixture(autouse=True)
+def beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
+
+
+def test_without_a_block_only_those_about_dead_runs() -> None:
+    assert [each.name for each in wanted_automations(None)] == [HEARTBEAT, NOT_BEGUN]
+    assert [each.name for each in wanted_automations(BLOCK)] == [HEARTBEAT, NOT_BEGUN, FAILED, GATE, WAITING]
+
+
+@pytest.mark.parametrize(("beat", "within"), [("30", 90), ("180", 540)])
+def test_three_missed_beats_however_rare_they_are(monkeypatch: pytest.MonkeyPatch, beat: str, within: int) -> None:
+    """A user's own frequency stays: a run that beats as it says must not count as dead."""
+    monkeypatch.setenv("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", beat)
+    heartbeat = next(iter(wanted_automations(None))).model_dump(mode="json")
+    assert heartbeat["trigger"]["within"] == within
+    assert f"No heartbeat for {within} s" in heartbeat["actions"][0]["message"]
+
+
+def test_runs_without_our_tag_are_not_meant() -> None:
+    """Another's flow on the same server may beat every three minutes, as Prefect does by itself."""
+    for each in list(wanted_automations(None)):
+        related = each.model_dump(mode="json")["trigger"]["match_related"]
+        assert related == {"prefect.resource.id": [f"prefect.tag.{TAG}"]}
 
 
 def test_the_same_automation_has_the_same_shape_whatever_the_order_of_its_sets() -> None:
@@ -21,7 +52,7 @@ def test_the_same_automation_has_the_same_shape_whatever_the_order_of_its_sets()
         assert _shape(first) == _shape(second)
     shapes = [str(_shape(each)) for each in wanted_automations(BLOCK)]
     assert len(set(shapes)) == len(shapes)
-    assert shapes[1] != str(_shape(list(wanted_automations(UUID(int=8)))[1]))
+    assert shapes[2] != str(_shape(list(wanted_automations(UUID(int=8)))[2]))  # the first message
 
 
 def test_no_block_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

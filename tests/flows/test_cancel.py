@@ -76,4 +76,10 @@ def test_a_cancelled_run_leaves_a_checkpoint_and_goes_on(prefect_environment: di
     assert "stopping after a checkpoint" in said or "goes on" in said
     assert list(partial.glob("_scratch/checkpoints/step-*/manifest.json"))
     wait_until(lambda: not any(works(child) for child in children), "the workers are gone")
-    assert ask(api, flow_run)["state"]["type"] == "CANCELLED"
+    ended = ask(api, flow_run)
+    assert ended["state"]["type"] == "CANCELLED"
+    assert ended["tags"] == ["textmill"]  # by which the automations know it
+    its_tasks = {"flow_runs": {"id": {"any_": [record["flow_runs"][-1]]}}}
+    tasks = ask(api, "task_runs/paginate", its_tasks)["results"]
+    assert len(tasks) > 5
+    assert [task["tags"] for task in tasks] == [[]] * len(tasks)  # a task would ask for a slot of each of its tags

@@ -9,6 +9,8 @@ import yaml
 from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 
+from flows.servers.automations import TAG
+
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
 
@@ -19,6 +21,7 @@ def test_a_deployment_is_a_flow_with_a_form_and_a_line_in_the_docs(deployment: d
     assert (ROOT / path).is_file()
     flow: Flow[Any, Any] = load_flow_from_entrypoint(deployment["entrypoint"])
     assert "config" in flow.parameters.properties
+    assert TAG in deployment["tags"]  # or nobody says that it has crashed
     page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
     assert f"| `{flow.name}/{deployment['name']}` |" in page
 

@@ -110,7 +110,7 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
         assert [again[name]["pid"] for name in services.SERVERS] == [first[name]["pid"] for name in services.SERVERS]
         assert again["worker"]["pid"] != first["worker"]["pid"]  # it had the old checkout
         printed = in_new_process(RUN_TINY.replace("ANSWER", repr(str(answer))), moved, **variables)
-        assert printed == "Completed\ndeployments=1 pools=1 automations=1 scheduled=True n\n"
+        assert printed == "Completed\ndeployments=1 pools=1 automations=2 scheduled=True n\n"
         assert answer.read_text() == str(moved)
     finally:
         ended = json.loads(in_new_process(DOWN, tmp_path, **variables))

@@ -13,10 +13,11 @@ import pytest
 
 from data_quality.config import HuggingFaceSource
 from data_quality.damaged import DamagedFile
-from data_quality.documents import iter_documents
+from data_quality.documents import iter_documents, read_shard
 from data_quality.errors import UsageError
 from data_quality.sources import huggingface
 from data_quality.sources.base import InputError
+from lm.damaged import read_table
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("data_quality", "lm", "tasks", "flows")
@@ -112,6 +113,16 @@ def test_a_shard_of_other_things(tmp_path: Path, columns: dict[str, pa.Array], s
     with pytest.raises(DamagedFile, match=rf"a\.parquet: .*{said}") as raised:
         list(iter_documents(shard(tmp_path / "a.parquet", **columns)))
     assert isinstance(raised.value, UsageError)  # the command line shows the message alone
+
+
+def test_a_shard_whose_text_is_no_utf8(tmp_path: Path) -> None:
+    """Parquet stores a text's bytes as they are: with a flipped bit they may be no text any more."""
+    latin = pa.StringArray.from_buffers(1, pa.array([0, 4], pa.int32()).buffers()[1], pa.py_buffer(b"caf\xe9"))
+    path = shard(tmp_path / "a.parquet", text=latin)
+    for read in (lambda: list(iter_documents(path)), lambda: read_shard(path), lambda: read_table(path)):
+        with pytest.raises(ValueError, match=r"a\.parquet: .*Invalid UTF8"):
+            read()
+    assert read_shard(path, ["id"]).num_rows == 1
 
 
 def test_parquet_with_absurd_metadata(tmp_path: Path) -> None:

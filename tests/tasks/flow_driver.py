@@ -1,8 +1,9 @@
-"""A process with a Prefect flow, for tests that kill it: `python -m tests.tasks.flow_driver run|reconcile`."""
+"""A process with a Prefect flow, for tests that kill it: `python -m tests.tasks.flow_driver run|reconcile|lose`."""
 
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from tasks.machine.home import configure_environment
 
 configure_environment()
 
-from prefect import flow, runtime  # noqa: E402
+from prefect import flow, runtime, task  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: E402
+from prefect.states import Completed, Failed, Pending, Running  # noqa: E402
 
 from tasks.running.progress import Display  # noqa: E402
 from tasks.running.reconcile import reconcile_dead_runs  # noqa: E402
@@ -43,6 +45,30 @@ def tiny() -> None:
         slow(NumbersConfig())
 
 
+def lose() -> None:
+    """Two runs that end here, well and badly; the server hears the end of their flow runs, and not that of a task."""
+    for ended in (Completed(), Failed()):
+        with get_client(sync_client=True) as client:
+            flow_run = client.create_flow_run(tiny, state=Running())
+            for key, state in (("begun", Running()), ("taken", Pending())):
+                client.create_task_run(task(lambda: None), flow_run.id, key, name=key, state=state)
+            with (
+                suppress(ValueError),
+                pipeline_run(
+                    "tiny",
+                    {"ended": ended.name},
+                    Resources(workers=1, threads=1),
+                    store=open_store(),
+                    display=Display(quiet=True),
+                    flow_run_id=str(flow_run.id),
+                    follow=False,
+                ),
+            ):
+                if ended.is_failed():
+                    raise ValueError("the stage went wrong")
+            client.set_flow_run_state(flow_run.id, ended, force=True)
+
+
 def states() -> list[dict[str, Any]]:
     """The states of every flow run on record and of its task runs, as the server has them."""
     found = []
@@ -62,6 +88,8 @@ def states() -> list[dict[str, Any]]:
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         tiny()
+    elif sys.argv[1] == "lose":
+        lose()
     else:
         tokens = reconcile_dead_runs(open_store())
         print(json.dumps({"tokens": tokens, "states": states()}))

@@ -58,6 +58,24 @@ def test_a_killed_flow_and_its_tasks_become_crashed(
     assert calls() == ["numbers", "slow", "slow"]
 
 
+@pytest.mark.server
+def test_tasks_whose_end_an_outage_has_swallowed(store: Store, prefect_environment: dict[str, str]) -> None:
+    """The server knows that the flow run is over, so nobody would look again."""
+    environment = prefect_environment | {"STORE": str(store.root)}
+
+    def said(action: str) -> str:
+        command = [*DRIVER, action]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+    said("lose")
+    found = json.loads(said("reconcile").splitlines()[-1])
+    assert found["tokens"] == []  # their processes have ended by themselves
+    assert found["states"] == [
+        {"flow": "Completed", "tasks": {"begun": "Completed", "taken": "Completed"}},
+        {"flow": "Failed", "tasks": {"begun": "Crashed", "taken": "Crashed"}},
+    ]
+
+
 def test_without_dead_runs_no_server_is_asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prefect.client.orchestration", None)
     assert reconcile_dead_runs(store) == []
