@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import SubstringConfig, WindowConfig
+from tasks.running.hint import earlier_result
 from tasks.running.parts import build_parts, one_table, shard_parts
 from tasks.running.tables import rows
 from tasks.stage import Work, stage
@@ -24,7 +25,7 @@ def windows_part(directory: Path, shard: str, config: WindowConfig) -> dict[str,
     return one_table(out, window_shard(Path(shard), out, config))
 
 
-@stage(version=2)
+@stage(version=3)
 def substring(
     work: Work,
     config: SubstringConfig,
@@ -37,6 +38,9 @@ def substring(
     """Write spans.parquet (what goes, and who keeps it) and leftovers.parquet (documents with too little left).
 
     `windows` was made of `corpus` with `config.window`; documents that fail or are duplicates take no part.
+
+    An earlier artifact of the same config is gone on from, by what it keeps in documents.parquet and runs.parquet. It
+    is no input and not in the key: with it or without it, the files are the same.
     """
     from data_quality.dedupe.substring import substring_spans
 
@@ -50,12 +54,15 @@ def substring(
         config,
         verdict_paths=[shard.path for artifact in verdicts for shard in artifact.shards()],
         duplicate_paths=[artifact.file("duplicates.parquet") for artifact in duplicates],
+        keep_state=True,
+        previous=earlier_result(work, substring.name, substring.version, config.key_material()),
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,
         progress=work.progress.start(2 * int(windows.counts()["windows"]), "windows"),
     )
     del counts["groups"]  # a matter of memory
+    work.journal.metrics({"solved": counts.pop("solved")})  # depends on the hint: not for the manifest
     work.counts.update(counts)
     table = rows(
         'SELECT source, count(*) AS spans, count(DISTINCT id) AS documents, sum("end" - start)::BIGINT AS characters '
