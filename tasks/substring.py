@@ -4,25 +4,29 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import SubstringConfig, WindowConfig
+from data_quality.hashing import combine_digests
 from tasks.running.hint import earlier_result
 from tasks.running.parts import build_parts, one_table, shard_parts
 from tasks.running.tables import rows
 from tasks.stage import Work, stage
+from tasks.storage.files import file_sha256
 from tasks.store import Artifact
 
 
-@stage(version=1, libraries=("unicode",))
+@stage(version=2, libraries=("unicode",))
 def windows(work: Work, config: WindowConfig, *, corpus: Artifact) -> None:
     """Hash every window of tokens of every document."""
-    build_parts(work, "windows.shard", 1, windows_part, shard_parts(corpus, config), libraries=("unicode",))
+    build_parts(work, "windows.shard", 2, windows_part, shard_parts(corpus, config), libraries=("unicode",))
 
 
 def windows_part(directory: Path, shard: str, config: WindowConfig) -> dict[str, Any]:
     """One shard, in a worker."""
-    from data_quality.dedupe.windows import window_shard
+    from data_quality.dedupe.windows import hashes_beside, window_shard
 
     out = directory / "windows.parquet"
-    return one_table(out, window_shard(Path(shard), out, config))
+    made = one_table(out, window_shard(Path(shard), out, config))
+    made["shards"][0]["digest"] = combine_digests(file_sha256(path) for path in (out, hashes_beside(out)))
+    return made
 
 
 @stage(version=3)

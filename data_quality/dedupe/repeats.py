@@ -17,11 +17,11 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.compiled import kernel
 from data_quality.dedupe.marks import Marks
-from data_quality.dedupe.windows import NO_WINDOW
+from data_quality.dedupe.windows import NO_WINDOW, read_windows
+from data_quality.shards import BATCH_ROWS
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -73,7 +73,8 @@ def find_hits(
         Counts: windows (of these documents), groups.
     """
     sql.execute("CREATE TABLE hits (rank INTEGER, place BIGINT, first UBIGINT)")
-    groups = max(1, -(-sum(map(_stored_windows, window_paths)) * BYTES_PER_WINDOW // group_bytes))
+    [stored] = sql.execute("SELECT coalesce(sum(windows), 0)::BIGINT FROM documents").fetchall()[0]
+    groups = max(1, -(-stored * BYTES_PER_WINDOW // group_bytes))
     paths = [directory / f"group-{number:05d}" for number in range(groups)]
     windows, dealt = _deal_out(sql, window_paths, paths, changed, progress)
     progress(windows - dealt)
@@ -88,13 +89,6 @@ def find_hits(
         progress(path.stat().st_size // 16)
         path.unlink()
     return {"windows": windows, "groups": groups}
-
-
-def _stored_windows(path: Path) -> int:
-    """How many windows a table has at most, from its metadata."""
-    metadata = pq.read_metadata(path)
-    column = next(n for n in range(metadata.num_columns) if metadata.schema.column(n).path.startswith("windows"))
-    return sum(metadata.row_group(n).column(column).num_values for n in range(metadata.num_row_groups))
 
 
 def _news(found: UInt64s, changed: Changed) -> Bools:
@@ -116,18 +110,20 @@ def _deal_out(
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("wb")) for path in paths]
         for number, path in enumerate(window_paths):
-            ranks = _ranks(sql, number, pq.read_metadata(path).num_rows)
-            for start, values, offsets in windows_of(path, ranks >= 0):
-                of_rows = ranks[start : start + len(offsets) - 1]
+            hashes, offsets = read_windows(path)
+            ranks = _ranks(sql, number, len(offsets) - 1)
+            for start in range(0, len(ranks), BATCH_ROWS):
+                of_rows = ranks[start : start + BATCH_ROWS]
+                ends_of_rows = offsets[start : start + BATCH_ROWS + 1]
+                looked_at = int(np.diff(ends_of_rows)[of_rows >= 0].sum())
                 if changed is None:
-                    dealt = np.empty((len(values), 2), dtype=np.uint64)
+                    dealt = np.empty((looked_at, 2), dtype=np.uint64)
                     ends = np.zeros(len(paths) + 1, dtype=np.int64)
-                    _scatter(values, offsets, of_rows, dealt, ends)
+                    _scatter(hashes, ends_of_rows, of_rows, dealt, ends)
                 else:
-                    dealt, ends = _marked(values, offsets, of_rows, changed.windows, len(paths))
+                    dealt, ends = _by_group(changed.windows.found_in(hashes, ends_of_rows, of_rows), len(paths))
                 for file, first, end in zip(files, ends[:-1], ends[1:], strict=True):
-                    file.write(dealt[first:end].tobytes())
-                looked_at = int(np.diff(offsets)[of_rows >= 0].sum())
+                    file.write(dealt[first:end].data)
                 windows += looked_at
                 written += int(ends[-1])
                 progress(looked_at)
@@ -142,36 +138,12 @@ def _ranks(sql: duckdb.DuckDBPyConnection, number: int, rows: int) -> Int64s:
     return ranks
 
 
-def windows_of(path: Path, wanted: Bools) -> Iterator[tuple[int, UInt64s, Int64s]]:
-    """(first row, hashes, offsets), row group by row group, of those that have a wanted row.
-
-    hashes[offsets[i] : offsets[i + 1]] are those of the row first row + i.
-    """
-    start = 0
-    with pq.ParquetFile(path) as file:
-        for number in range(file.num_row_groups):
-            rows = file.metadata.row_group(number).num_rows
-            if not wanted[start : start + rows].any():
-                start += rows
-                continue
-            for lists in file.read_row_group(number, columns=["windows"], use_threads=False)["windows"].chunks:
-                offsets = lists.offsets.to_numpy().astype(np.int64)
-                yield start, lists.values.to_numpy()[offsets[0] : offsets[-1]], offsets - offsets[0]
-                start += len(lists)
-
-
-def _marked(values: UInt64s, offsets: Int64s, ranks: Int64s, marks: Marks, groups: int) -> tuple[UInt64s, Int64s]:
-    """What `_scatter` gives, of the marked windows alone."""
-    at = marks.places(values)
-    rows = np.searchsorted(offsets, at, side="right") - 1
-    takes_part = ranks[rows] >= 0
-    at, rows = at[takes_part], rows[takes_part]
+def _by_group(found: UInt64s, groups: int) -> tuple[UInt64s, Int64s]:
+    """Windows (hash, rank << 32 | place) as `_scatter` deals them out."""
     half = np.uint64(32)
-    of_group = ((values[at] >> half) * np.uint64(groups) >> half).astype(np.int64)
+    of_group = ((found[:, 0] >> half) * np.uint64(groups) >> half).astype(np.int64)
     order = np.argsort(of_group, kind="stable")
-    places = ranks[rows].astype(np.uint64) << half | (at - offsets[rows]).astype(np.uint64)
-    dealt = np.stack((values[at], places), axis=1)[order]
-    return dealt, np.searchsorted(of_group[order], np.arange(groups + 1))
+    return found[order], np.searchsorted(of_group[order], np.arange(groups + 1))
 
 
 @kernel

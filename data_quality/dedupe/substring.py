@@ -158,8 +158,8 @@ def _rank_documents(
     verdict_paths: Sequence[Path],
     duplicate_paths: Sequence[Path],
 ) -> tuple[int, int]:
-    """Create table `documents` (rank, id, chars, print; file and row of the windows, text_file and text_row of the
-    text) of those that take part; return how many, and their characters."""
+    """Create table `documents` (rank, id, chars, windows, print; file and row of the windows, text_file and text_row of
+    the text) of those that take part; return how many, and their characters."""
     left_out = ""
     if verdict_paths:
         left_out += f" ANTI JOIN (SELECT id FROM {parquet(verdict_paths)} WHERE first_reason IS NOT NULL) USING (id)"
@@ -168,7 +168,7 @@ def _rank_documents(
     sql.execute(
         f"""
         CREATE TABLE taking_part AS
-        SELECT id, source, chars, file_index::INTEGER AS file, file_row_number AS row
+        SELECT id, source, chars, windows, file_index::INTEGER AS file, file_row_number AS row
         FROM {numbered_rows(window_paths)} {left_out}
         """
     )
@@ -177,7 +177,7 @@ def _rank_documents(
         f"""
         CREATE TABLE documents AS
         SELECT (row_number() OVER (ORDER BY {preference(config.keep)}) - 1)::INTEGER AS rank, id, chars,
-               {PRINT} AS print, file, row, text_file, text_row
+               {PRINT} AS print, windows, file, row, text_file, text_row
         FROM taking_part s
         LEFT JOIN (SELECT id, text_hash, file_index::INTEGER AS text_file, file_row_number AS text_row
                    FROM {numbered_rows(document_paths)}) USING (id)

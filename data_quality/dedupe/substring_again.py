@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 
 from data_quality.config import SubstringConfig
 from data_quality.dedupe.marks import Marks
-from data_quality.dedupe.repeats import Changed, windows_of
-from data_quality.dedupe.windows import made_with
+from data_quality.dedupe.repeats import Changed
+from data_quality.dedupe.windows import made_with, read_windows
 from data_quality.sql import parquet, single_row, write_rows
 
 STATE_KEY = b"textmill.substring"
@@ -91,20 +91,17 @@ def begin_again(
 def _marked(sql: duckdb.DuckDBPyConnection, window_paths: Sequence[Path], most_bytes: int) -> Marks:
     """The windows of fresh documents, and those of others whose first copy is gone."""
     pieces = """
-        SELECT file, row, 0 AS "start", chars AS "end" FROM documents ANTI JOIN standing USING (rank)
+        SELECT file, row, 0 AS "start", windows AS "end" FROM documents ANTI JOIN standing USING (rank)
         UNION ALL SELECT file, row, "start", last + 1 FROM held JOIN documents USING (rank) WHERE other IS NULL
         """
-    [windows] = single_row(sql, f'SELECT coalesce(sum("end" - "start"), 0)::BIGINT FROM ({pieces})')
-    marks = Marks(windows, most_bytes)  # a text has at most as many windows as characters
-    for number, path in enumerate(window_paths):
-        found = sql.execute(f'SELECT row, "start", "end" FROM ({pieces}) WHERE file = {number} ORDER BY ALL')
+    [number] = single_row(sql, f'SELECT coalesce(sum("end" - "start"), 0)::BIGINT FROM ({pieces})')
+    marks = Marks(number, most_bytes)
+    for table, path in enumerate(window_paths):
+        found = sql.execute(f'SELECT row, "start", "end" FROM ({pieces}) WHERE file = {table} ORDER BY ALL')
         rows, starts, ends = (np.asarray(column) for column in found.fetchnumpy().values())
-        wanted = np.zeros(pq.read_metadata(path).num_rows, dtype=bool)
-        wanted[rows] = True
-        for first, values, offsets in windows_of(path, wanted):
-            here = slice(*np.searchsorted(rows, (first, first + len(offsets) - 1)))
-            for row, start, end in zip(rows[here] - first, starts[here], ends[here], strict=True):
-                marks.add(values[offsets[row] + start : min(offsets[row] + end, offsets[row + 1])])
+        hashes, offsets = read_windows(path)
+        for row, start, end in zip(rows, starts, ends, strict=True):
+            marks.add(hashes[offsets[row] + start : offsets[row] + end])
     return marks
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_quality.config import KeepConfig, SubstringConfig, WindowConfig
-from data_quality.dedupe import repeats, windows
+from data_quality.dedupe import windows
 from data_quality.dedupe.marks import Marks
 from data_quality.dedupe.substring import substring_spans
-from data_quality.dedupe.windows import window_shard
+from data_quality.dedupe.windows import hashes_beside, read_windows, window_shard
 from tests.data_quality.dedupe_shards import duplicates, rows, shards, verdicts
 
 FILES = ("spans.parquet", "leftovers.parquet", "documents.parquet", "runs.parquet")
@@ -209,31 +209,48 @@ def test_the_state_names_documents_and_holds_no_rank(tmp_path: Path) -> None:
     assert pq.read_metadata(tmp_path / "0" / "documents.parquet").num_rows == 22
 
 
-@given(st.lists(st.integers(0, 2**64 - 2)), st.lists(st.integers(0, 2**64 - 2)), st.sampled_from([1, 1 << 20]))
-def test_every_marked_hash_is_found(added: list[int], others: list[int], most_bytes: int) -> None:
+hashes = st.lists(st.integers(0, 2**64 - 2))
+
+
+@given(hashes, st.lists(st.tuples(hashes, st.booleans()), min_size=1), st.sampled_from([1, 1 << 20]))
+def test_every_marked_hash_is_found(added: list[int], documents: list[tuple[list[int], bool]], most_bytes: int) -> None:
+    documents += [(added, True), (added, False)]
     marks = Marks(len(added), most_bytes)
     marks.add(np.array(added, dtype=np.uint64))
-    looked_at = np.array(others + added, dtype=np.uint64)
-    places = marks.places(looked_at).tolist()
-    assert places == sorted(set(places))
-    assert set(range(len(others), len(looked_at))) <= set(places)
+    offsets = np.cumsum([0, *(len(held) for held, _ in documents)])
+    ranks = np.array([row if takes_part else -1 for row, (_, takes_part) in enumerate(documents)])
+    values = np.array([value for held, _ in documents for value in held], dtype=np.uint64)
+    found = [(int(value), int(at)) for value, at in marks.found_in(values, offsets, ranks)]
+    there = [
+        (value, row << 32 | place)
+        for row, (held, takes_part) in enumerate(documents)
+        for place, value in enumerate(held)
+        if takes_part
+    ]
+    assert [pair for pair in there if pair in set(found)] == found  # as they stand, and nothing else
+    assert {pair for pair in there if pair[0] in added} <= set(found)
 
 
 def test_few_other_hashes_are_found() -> None:
     rng = np.random.default_rng(0)
     marks = Marks(100_000, 1 << 30)
     marks.add(rng.integers(0, 2**64, 100_000, dtype=np.uint64))
-    assert len(marks.places(rng.integers(0, 2**64, 100_000, dtype=np.uint64))) < 100_000 / 8
+    others = rng.integers(0, 2**64, 100_000, dtype=np.uint64)
+    assert len(marks.found_in(others, np.array([0, len(others)]), np.array([0]))) < 100_000 / 25
 
 
-def test_windows_of_rows_that_nobody_wants_are_not_read(tmp_path: Path) -> None:
-    [path] = shards(tmp_path, [{"id": f"{n:02d}", "text": f"a b c d e {n}"} for n in range(5)])
+def test_a_file_of_hashes_that_is_not_the_tables_is_refused(tmp_path: Path) -> None:
+    [path] = shards(tmp_path, [{"id": "a", "text": "one two three four"}, {"id": "b", "text": ""}])
     table = tmp_path / "windows.parquet"
     window_shard(path, table, WindowConfig(tokens=2))
-    tables = pq.read_table(table)
-    pq.write_table(tables, table, row_group_size=2)
-    read = [
-        (first, len(offsets) - 1)
-        for first, _, offsets in repeats.windows_of(table, np.array([False, False, False, True, True]))
-    ]
-    assert read == [(2, 2), (4, 1)]
+    hashes, offsets = read_windows(table)
+    assert (len(hashes), offsets.tolist()) == (3, [0, 3, 3])
+    beside = hashes_beside(table)
+    beside.write_bytes(beside.read_bytes()[:-8])
+    with pytest.raises(
+        ValueError, match=r"should have the 3 hashes of .* in 24 bytes, and has 16: it is another table's"
+    ):
+        read_windows(table)
+    beside.unlink()
+    with pytest.raises(ValueError, match=r"should have the 3 hashes of .* in 24 bytes, and is missing"):
+        read_windows(table)
