@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from data_quality import scripts
 from data_quality.characters import code_points
 from data_quality.compiled import kernel
 from data_quality.config import WindowConfig
+from data_quality.kept_tables import kept_tables
 from data_quality.scripts import UNSEGMENTED
 from data_quality.shards import BATCH_ROWS, read_batches, whole_file, whole_parquet
 
@@ -48,11 +50,16 @@ UInt64s = npt.NDArray[np.uint64]
 @cache
 def token_kinds() -> npt.NDArray[np.uint8]:
     """What each code point is to a token: uint8 of shape [0x110000]. JOINS goes with whatever precedes it."""
+    [table] = kept_tables("tokens", _make_token_kinds, __file__, scripts.__file__)
+    return table
+
+
+def _make_token_kinds() -> tuple[npt.NDArray[np.uint8]]:
     table = np.full(0x110000, WORD, dtype=np.uint8)
     for code in range(_LAST_LOOKED_UP):
         table[code] = _kind(code)
     table[0xE0000:0xE1000] = JOINS  # tags and variation selectors
-    return table
+    return (table,)
 
 
 def _kind(code: int) -> int:
