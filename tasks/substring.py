@@ -43,7 +43,7 @@ def substring(
 
     `windows` was made of `corpus` with `config.window`; documents that fail or are duplicates take no part.
 
-    An earlier artifact of the same config is gone on from, by what it keeps in documents.parquet and runs.parquet. It
+    An earlier artifact of the same config is gone on from, by what it keeps in prints.parquet and runs.parquet. It
     is no input and not in the key: with it or without it, the files are the same.
     """
     from data_quality.dedupe.substring import substring_spans

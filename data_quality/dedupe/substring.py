@@ -64,7 +64,7 @@ def substring_spans(
         verdict_paths: Parquet with id and first_reason (null: passes); documents that fail are left out.
         duplicate_paths: tables of DUPLICATES_SCHEMA; documents dropped there are left out. A document that goes
             anyway neither loses text nor is the copy for which another loses some.
-        keep_state: also write `documents.parquet` and `runs.parquet` (see `substring_again`) into the directory of
+        keep_state: also write `prints.parquet` and `runs.parquet` (see `substring_again`) into the directory of
             `spans_path`, which then is `spans.parquet`.
         previous: the directory of an earlier `spans.parquet` with its state. A hint: it saves work and changes no byte
             of the result; one made with another config is not looked at.

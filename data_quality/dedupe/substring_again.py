@@ -1,6 +1,6 @@
 """Refreshing the spans of exact substrings: what of an earlier result still stands, and what is solved again.
 
-A run may keep its state beside its spans: `documents.parquet` (who took part, with a print of what their rank and text
+A run may keep its state beside its spans: `prints.parquet` (who took part, with a print of what their rank and text
 depend on) and `runs.parquet` (the repeated windows of each, those in a row with copies in a row together, and where the
 first copies are). A later run with the same config takes them as a hint.
 
@@ -29,9 +29,9 @@ from data_quality.sql import parquet, single_row, write_rows
 
 STATE_KEY = b"textmill.substring"
 STATE_VERSION = 1  # raise it when prints, runs or spans come to mean something else
-DOCUMENTS, RUNS, SPANS = "documents.parquet", "runs.parquet", "spans.parquet"
+PRINTS, RUNS, SPANS = "prints.parquet", "runs.parquet", "spans.parquet"
 
-DOCUMENTS_SCHEMA = pa.schema(
+PRINTS_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("print", pa.uint64(), nullable=False),
@@ -60,7 +60,7 @@ def begin_again(
     standing documents; `other` is a rank, null if that document stands no more).
     """
     try:
-        metadata = pq.read_schema(previous / DOCUMENTS).metadata or {}
+        metadata = pq.read_schema(previous / PRINTS).metadata or {}
     except FileNotFoundError:
         return None
     if metadata.get(STATE_KEY) != _state_metadata(config)[STATE_KEY]:
@@ -68,7 +68,7 @@ def begin_again(
     sql.execute(
         f"""
         CREATE OR REPLACE TABLE standing AS
-        SELECT rank, id, matches FROM documents JOIN {parquet([previous / DOCUMENTS])} USING (id, print)
+        SELECT rank, id, matches FROM documents JOIN {parquet([previous / PRINTS])} USING (id, print)
         """
     )
     sql.execute(
@@ -154,7 +154,7 @@ def write_state(sql: duckdb.DuckDBPyConnection, directory: Path, config: Substri
     documents = sql.sql(
         "SELECT id, print, coalesce(matches, 0) AS matches FROM documents LEFT JOIN matched USING (rank) ORDER BY id"
     )
-    write_rows(documents, DOCUMENTS_SCHEMA.with_metadata(metadata), directory / DOCUMENTS)
+    write_rows(documents, PRINTS_SCHEMA.with_metadata(metadata), directory / PRINTS)
     runs = sql.sql(
         """
         SELECT d.id, "start", last, o.id AS other, (first & 4294967295)::BIGINT AS other_start

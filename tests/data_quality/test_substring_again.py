@@ -17,7 +17,7 @@ from data_quality.dedupe.substring import substring_spans
 from data_quality.dedupe.windows import hashes_beside, read_windows, window_shard
 from tests.data_quality.dedupe_shards import duplicates, rows, shards, verdicts
 
-FILES = ("spans.parquet", "leftovers.parquet", "documents.parquet", "runs.parquet")
+FILES = ("spans.parquet", "leftovers.parquet", "prints.parquet", "runs.parquet")
 TOKENS = 5
 Documents = dict[str, dict[str, Any]]
 
@@ -206,7 +206,7 @@ def test_the_state_names_documents_and_holds_no_rank(tmp_path: Path) -> None:
     solve(tmp_path / "0", corpus(a=f"one {RUN}", b=f"two three four {RUN}"), config())
     runs = rows(tmp_path / "0" / "runs.parquet")
     assert runs == [{"id": "a", "start": 1, "last": 8, "other": "b", "other_start": 3}]
-    assert pq.read_metadata(tmp_path / "0" / "documents.parquet").num_rows == 22
+    assert pq.read_metadata(tmp_path / "0" / "prints.parquet").num_rows == 22
 
 
 hashes = st.lists(st.integers(0, 2**64 - 2))
