@@ -61,7 +61,7 @@ def find_hits(
     """Create table `hits` (rank, place, first): repeated windows but the first of each; first is rank << 32 | place.
 
     Args:
-        sql: database with table `documents` (rank, file, row); documents that are not in it take no part.
+        sql: database with table `documents` (rank, windows, file, row); documents that are not in it take no part.
         window_paths: tables of windows; `file` counts them.
         directory: for files of 16 bytes a window.
         group_bytes: memory for one group.

@@ -254,3 +254,11 @@ def test_a_file_of_hashes_that_is_not_the_tables_is_refused(tmp_path: Path) -> N
     beside.unlink()
     with pytest.raises(ValueError, match=r"should have the 3 hashes of .* in 24 bytes, and is missing"):
         read_windows(table)
+
+
+def test_where_no_document_takes_part_any_more_nothing_is_left(tmp_path: Path) -> None:
+    documents = corpus(a=f"one {RUN}", b=f"two three four {RUN}")
+    solve(tmp_path / "0", documents, config())
+    counts = solve(tmp_path / "1", documents, config(), previous=tmp_path / "0", failing=sorted(documents))
+    assert (counts["documents"], counts["solved"], counts["spans"], counts["windows"]) == (0, 0, 0, 0)
+    assert solve(tmp_path / "2", documents, config(), previous=tmp_path / "1")["spans"] == 1
