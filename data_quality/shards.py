@@ -47,10 +47,19 @@ def whole_parquet(out_path: Path, schema: pa.Schema, **options: Any) -> Iterator
     Args:
         options: of `pq.ParquetWriter`; columns are compressed with zstd unless they say otherwise.
     """
-    partial = Path(out_path).with_suffix(".tmp")
+    with (
+        whole_file(out_path) as partial,
+        pq.ParquetWriter(partial, schema, **{"compression": "zstd", **options}) as writer,
+    ):
+        yield writer
+
+
+@contextmanager
+def whole_file(out_path: Path) -> Iterator[Path]:
+    """Where to write what is to be `out_path` when the block ends well, and is removed when it does not."""
+    partial = Path(out_path).with_name(f"{Path(out_path).name}.tmp")
     try:
-        with pq.ParquetWriter(partial, schema, **{"compression": "zstd", **options}) as writer:
-            yield writer
+        yield partial
         os.replace(partial, out_path)
     finally:
         partial.unlink(missing_ok=True)

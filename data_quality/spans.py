@@ -50,6 +50,8 @@ def merge_edits(edits: Iterable[Edit]) -> list[Edit]:
 
 
 def _as_one(group: list[Edit]) -> Edit:
+    if len(group) == 1:
+        return group[0]
     start, end = group[0].start, max(edit.end for edit in group)
     removed = any(edit.start == start and edit.end == end and not edit.replacement for edit in group)
     shown = next((edit.replacement for edit in group if edit.replacement), "")

@@ -1,6 +1,6 @@
 """The two views of a shard: the documents that are kept, and those that are dropped with their reasons."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,11 @@ def _is_number(kind: pa.DataType) -> bool:
 def _edited(table: pa.Table) -> pa.Table:
     """The texts without what leaves them, all of a document's spans applied at once, with their new hashes."""
     edited = pc.or_(_is_filled(table["edits"]), _is_filled(table["spans"]))
-    columns = (table.filter(edited)[name].to_pylist() for name in ("id", "text", "kept", "edits", "spans"))
-    texts = [_edited_text(*row) for row in zip(*columns, strict=True)]
+    rows = table.filter(edited)
+    columns = [rows[name].to_pylist() for name in ("id", "text", "kept")]
+    edits = _structs(rows["edits"], ["start", "end"])
+    spans = _structs(rows["spans"], ["kind", "start", "end", "replacement"])
+    texts = [_edited_text(*row) for row in zip(*columns, edits, spans, strict=True)]
     for name, values in (("text", texts), ("text_hash", [text_hash(text) for text in texts])):
         replaced = pc.replace_with_mask(
             table[name].combine_chunks(), edited.combine_chunks(), pa.array(values, pa.string())
@@ -123,10 +126,22 @@ def _is_filled(lists: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(pc.greater(pc.list_value_length(lists), 0), False)
 
 
-def _edited_text(id: str, text: str, kept: bool, edits: list[dict[str, Any]], spans: list[dict[str, Any]]) -> str:
-    leaving = [Edit(s["start"], s["end"], s["replacement"]) for s in spans if kept or s["kind"].startswith("pii.")]
+def _structs(lists: pa.ChunkedArray, names: Sequence[str]) -> Iterator[list[Any]]:
+    """Some fields of the structs of each list, as tuples: in a third of the time that dicts take."""
+    flat = pc.list_flatten(lists)
+    structs = list(zip(*(pc.struct_field(flat, name).to_pylist() for name in names), strict=True))
+    start = 0
+    for length in pc.fill_null(pc.list_value_length(lists), 0).to_pylist():
+        yield structs[start : start + length]
+        start += length
+
+
+def _edited_text(
+    id: str, text: str, kept: bool, edits: Sequence[tuple[int, int]], spans: Sequence[tuple[str, int, int, str]]
+) -> str:
+    leaving = [Edit(start, end, put) for kind, start, end, put in spans if kept or kind.startswith("pii.")]
     if kept:
-        leaving += [Edit(edit["start"], edit["end"]) for edit in edits]
+        leaving += [Edit(start, end) for start, end in edits]
     try:
         return apply_edits(text, merge_edits(leaving))
     except ValueError as error:

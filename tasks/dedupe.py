@@ -5,9 +5,10 @@ from pathlib import Path
 from data_quality.config import DedupeConfig
 from data_quality.sql import literal, parquet
 from tasks.bands import in_order
+from tasks.running.hint import earlier_result
 from tasks.running.tables import database, rows, score_tables
 from tasks.stage import Work, stage
-from tasks.store import Artifact, Store
+from tasks.store import Artifact
 
 LARGEST_FAMILIES = 20
 
@@ -40,9 +41,6 @@ def dedupe(
     from data_quality.dedupe.minhash import near_dedupe
 
     out = work.directory / "duplicates.parquet"
-    hint = _newest(work.store, config)
-    if hint is not None:
-        work.store.need(work.directory, "hint", [(hint.stage, hint.key)])
     counts = near_dedupe(
         [shard.path for shard in in_order(signatures)],
         out,
@@ -54,7 +52,7 @@ def dedupe(
         document_paths=[shard.path for artifact in corpus for shard in artifact.shards()],
         pinned_paths=_pinned(work, verdicts),
         keep_state=True,
-        previous=hint.path if hint else None,
+        previous=earlier_result(work, dedupe.name, dedupe.version, config.model_dump(mode="json")),
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,
@@ -90,14 +88,3 @@ def _pinned(work: Work, verdicts: Artifact) -> list[Path]:
             f"TO {literal(table)} (FORMAT parquet)"
         ).fetchall()
     return [table] if count else []
-
-
-def _newest(store: Store, config: DedupeConfig) -> Artifact | None:
-    """The last published dedupe artifact of this version and config that is sound, or None."""
-    wanted = (dedupe.version, config.model_dump(mode="json"))
-    found = sorted(store.list("dedupe"), key=lambda a: (a.path / "manifest.json").stat().st_mtime_ns, reverse=True)
-    for artifact in found:
-        manifest = artifact.manifest()
-        if (manifest["version"], manifest["config"]) == wanted and store.verify(artifact):
-            return artifact
-    return None

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.dedupe.windows import SINGLE, token_kinds, tokenize
-from data_quality.sql import single_row
 
 _FETCHED = 50_000
 
@@ -32,10 +31,11 @@ class Match:
     other_start: int
 
 
-def join_hits(sql: duckdb.DuckDBPyConnection, tokens: int) -> int:
-    """Create table `matches` (match, rank, start, end, other, other_start; positions are tokens) and count them.
+def join_hits(sql: duckdb.DuckDBPyConnection, tokens: int) -> None:
+    """Create tables `runs` (rank, start, last, first), `matches` (match, rank, start, end, other, other_start) and
+    `matched` (rank, matches: their number); positions are tokens.
 
-    Hits in a row whose first copies are in a row too are one match; `cover` leaves the fewest of a document.
+    Hits in a row whose first copies are in a row too are a run; of a document's runs `cover` leaves the fewest.
     """
     sql.execute(
         """
@@ -63,7 +63,7 @@ def join_hits(sql: duckdb.DuckDBPyConnection, tokens: int) -> int:
             number += 1
         waiting = _flush(sql, "matches", waiting)
     _flush(sql, "matches", waiting, at_least=1)
-    return number
+    sql.execute("CREATE TABLE matched AS SELECT rank, count(*) AS matches FROM matches GROUP BY rank")
 
 
 def cover(matches: Iterable[Match]) -> Iterator[Match]:
@@ -85,8 +85,8 @@ def cover(matches: Iterable[Match]) -> Iterator[Match]:
         yield best
 
 
-def find_cuts(sql: duckdb.DuckDBPyConnection, document_paths: Sequence[Path], tokens: int) -> int:
-    """Create table `spans` of the matches whose two sides are equal in the real texts; return how many are not.
+def find_cuts(sql: duckdb.DuckDBPyConnection, document_paths: Sequence[Path], tokens: int) -> None:
+    """Create table `spans` of the matches whose two sides are equal in the real texts.
 
     The sides are compared by BLAKE2b-128 of their characters without white space.
     """
@@ -96,8 +96,8 @@ def find_cuts(sql: duckdb.DuckDBPyConnection, document_paths: Sequence[Path], to
     sql.execute('CREATE TABLE others (match BIGINT, "start" BIGINT, digest BLOB)')
     for number, path in enumerate(document_paths):
         wanted = (
-            'SELECT row, id, match, m."start", m."end" FROM documents JOIN matches m USING (rank) '
-            f"WHERE file = {number}"
+            'SELECT text_row, match, m."start", m."end" FROM documents JOIN matches m USING (rank) '
+            f"WHERE text_file = {number}"
         )
         waiting: list[tuple[Any, ...]] = []
         for text, runs in _texts_of(sql, wanted, path):
@@ -106,8 +106,8 @@ def find_cuts(sql: duckdb.DuckDBPyConnection, document_paths: Sequence[Path], to
         _flush(sql, "cuts", waiting, at_least=1)
     for number, path in enumerate(document_paths):
         wanted = (
-            'SELECT row, id, match, other_start + c.first - m."start", other_start + c.last - m."start" '
-            f"FROM matches m JOIN cuts c USING (match) JOIN documents d ON d.rank = m.other WHERE file = {number}"
+            'SELECT text_row, match, other_start + c.first - m."start", other_start + c.last - m."start" '
+            f"FROM matches m JOIN cuts c USING (match) JOIN documents d ON d.rank = m.other WHERE text_file = {number}"
         )
         waiting = []
         for text, runs in _texts_of(sql, wanted, path):
@@ -126,8 +126,6 @@ def find_cuts(sql: duckdb.DuckDBPyConnection, document_paths: Sequence[Path], to
         JOIN documents o ON o.rank = m.other
         """
     )
-    matches, spans = single_row(sql, "SELECT (SELECT count(*) FROM matches), (SELECT count(*) FROM spans)")
-    return int(matches - spans)
 
 
 def _cuts(text: str, runs: Sequence[tuple[int, int, int]], give_way: int) -> Iterator[tuple[Any, ...]]:
@@ -181,22 +179,19 @@ def _digest(text: str) -> bytes:
 def _texts_of(
     sql: duckdb.DuckDBPyConnection, wanted: str, path: Path
 ) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
-    """The texts of one shard that a query (row, id, match, first, last) asks for, each with its runs of tokens."""
-    found = sql.cursor().execute(f"{wanted} ORDER BY 1, 4, 5, 3")
+    """The texts of one shard that a query (row, match, first, last) asks for, each with its runs of tokens."""
+    found = sql.cursor().execute(f"{wanted} ORDER BY 1, 3, 4, 2")
     with pq.ParquetFile(path) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         ends = list(accumulate(sizes))
         read = -1  # the row group in `texts`; one without a wanted row is never read
         texts = pa.table({})
-        for (row, id), matches in groupby(_rows(found), key=itemgetter(0, 1)):
+        for row, matches in groupby(_rows(found), key=itemgetter(0)):
             group = bisect_right(ends, row)
             if group != read:
-                read, texts = group, file.read_row_group(group, columns=["id", "text"], use_threads=False)
+                read, texts = group, file.read_row_group(group, columns=["text"], use_threads=False)
             at = row - ends[group] + sizes[group]
-            found_id = texts["id"][at].as_py()
-            if found_id != id:
-                raise ValueError(f"{path} row {row + 1} is document {found_id!r}, its table of windows says {id!r}")
-            yield texts["text"][at].as_py(), [(match, first, last) for _, _, match, first, last in matches]
+            yield texts["text"][at].as_py(), [(match, first, last) for _, match, first, last in matches]
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

@@ -3,27 +3,49 @@
 Windows are first dealt out to files by their hash. Of each file, the hashes that come twice are found by sorting; then
 a hash table of these alone is filled with the first copy of each, the least (rank, place); then every other copy is
 written with its first. So a window with ten million copies costs no more memory than one with two.
+
+Where an earlier result is gone on from (`substring_again`), only the windows whose first copy may be another one now
+are dealt out: all others are passed by after one look at a bit.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.compiled import kernel
-from data_quality.dedupe.windows import NO_WINDOW
+from data_quality.dedupe.marks import Marks
+from data_quality.dedupe.windows import NO_WINDOW, read_windows
 from data_quality.shards import BATCH_ROWS
 
+Bools = npt.NDArray[np.bool_]
+Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 
 BYTES_PER_WINDOW = 36
 """Of one group, at worst: 8 while sorting, and the hash table of all of them if each comes exactly twice."""
 _CHUNK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What may have changed since an earlier result: all windows of new documents, some of others.
+
+    Attributes:
+        windows: the hashes that are solved; of each, all copies are looked at.
+        fresh: by rank, the documents of which nothing is known.
+        solved: by rank, these and the others of which every hit among `windows` is wanted. Of the remaining ones only
+            hits are, whose first copy is in a fresh document.
+    """
+
+    windows: Marks
+    fresh: Bools
+    solved: Bools
 
 
 def find_hits(
@@ -33,27 +55,29 @@ def find_hits(
     *,
     group_bytes: int,
     within_document: bool,
+    changed: Changed | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> dict[str, int]:
     """Create table `hits` (rank, place, first): repeated windows but the first of each; first is rank << 32 | place.
 
     Args:
-        sql: database with table `documents` (rank, file, row); documents that are not in it take no part.
+        sql: database with table `documents` (rank, windows, file, row); documents that are not in it take no part.
         window_paths: tables of windows; `file` counts them.
         directory: for files of 16 bytes a window.
         group_bytes: memory for one group.
         within_document: whether a copy in the same document as the first is a hit.
+        changed: what is looked for; None: everything.
         progress: told of windows, each twice: when it was dealt out, and when its group was done.
 
     Returns:
-        Counts: windows (dealt out), groups, hits.
+        Counts: windows (of these documents), groups.
     """
     sql.execute("CREATE TABLE hits (rank INTEGER, place BIGINT, first UBIGINT)")
     [stored] = sql.execute("SELECT coalesce(sum(windows), 0)::BIGINT FROM documents").fetchall()[0]
     groups = max(1, -(-stored * BYTES_PER_WINDOW // group_bytes))
     paths = [directory / f"group-{number:05d}" for number in range(groups)]
-    windows = _deal_out(sql, window_paths, paths, progress)
-    hits = 0
+    windows, dealt = _deal_out(sql, window_paths, paths, changed, progress)
+    progress(windows - dealt)
     for path in paths:
         keys = _table_of_repeated(path)
         firsts = np.full(len(keys), NO_WINDOW, dtype=np.uint64)
@@ -61,34 +85,52 @@ def find_hits(
             _take_first(chunk, keys, firsts)
         for chunk in _chunks(path) if len(keys) else ():
             found = chunk[: _collect(chunk, keys, firsts, within_document)]
-            hits += len(found)
-            _insert_hits(sql, found)
+            _insert_hits(sql, found if changed is None else found[_news(found, changed)])
         progress(path.stat().st_size // 16)
         path.unlink()
-    return {"windows": windows, "groups": groups, "hits": hits}
+    return {"windows": windows, "groups": groups}
+
+
+def _news(found: UInt64s, changed: Changed) -> Bools:
+    """Which of some (place, first) are wanted."""
+    here, first = found[:, 0] >> np.uint64(32), found[:, 1] >> np.uint64(32)
+    return changed.solved[here] | changed.fresh[first]
 
 
 def _deal_out(
-    sql: duckdb.DuckDBPyConnection, window_paths: Sequence[Path], paths: Sequence[Path], progress: Callable[[int], None]
-) -> int:
-    """Write (hash, rank << 32 | place) of every window to the file of its group; return how many."""
-    windows = 0
+    sql: duckdb.DuckDBPyConnection,
+    window_paths: Sequence[Path],
+    paths: Sequence[Path],
+    changed: Changed | None,
+    progress: Callable[[int], None],
+) -> tuple[int, int]:
+    """Write (hash, rank << 32 | place) of every window to the file of its group; return how many there are, and how
+    many were dealt out."""
+    windows = written = 0
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("wb")) for path in paths]
         for number, path in enumerate(window_paths):
-            ranks = _ranks(sql, number, pq.read_metadata(path).num_rows)
-            for values, offsets, of_rows in _tables(path, ranks):
-                dealt = np.empty((len(values), 2), dtype=np.uint64)
-                ends = np.zeros(len(paths) + 1, dtype=np.int64)
-                _scatter(values, offsets, of_rows, dealt, ends)
-                for file, start, end in zip(files, ends[:-1], ends[1:], strict=True):
-                    file.write(dealt[start:end].tobytes())
-                windows += int(ends[-1])
-                progress(int(ends[-1]))
-    return windows
+            hashes, offsets = read_windows(path)
+            ranks = _ranks(sql, number, len(offsets) - 1)
+            for start in range(0, len(ranks), BATCH_ROWS):
+                of_rows = ranks[start : start + BATCH_ROWS]
+                ends_of_rows = offsets[start : start + BATCH_ROWS + 1]
+                looked_at = int(np.diff(ends_of_rows)[of_rows >= 0].sum())
+                if changed is None:
+                    dealt = np.empty((looked_at, 2), dtype=np.uint64)
+                    ends = np.zeros(len(paths) + 1, dtype=np.int64)
+                    _scatter(hashes, ends_of_rows, of_rows, dealt, ends)
+                else:
+                    dealt, ends = _by_group(changed.windows.found_in(hashes, ends_of_rows, of_rows), len(paths))
+                for file, first, end in zip(files, ends[:-1], ends[1:], strict=True):
+                    file.write(dealt[first:end].data)
+                windows += looked_at
+                written += int(ends[-1])
+                progress(looked_at)
+    return windows, written
 
 
-def _ranks(sql: duckdb.DuckDBPyConnection, number: int, rows: int) -> npt.NDArray[np.int64]:
+def _ranks(sql: duckdb.DuckDBPyConnection, number: int, rows: int) -> Int64s:
     """The rank of each row of one table, -1 for those that take no part."""
     ranks = np.full(rows, -1, dtype=np.int64)
     found = sql.execute(f"SELECT row, rank FROM documents WHERE file = {number}").fetchnumpy()
@@ -96,21 +138,12 @@ def _ranks(sql: duckdb.DuckDBPyConnection, number: int, rows: int) -> npt.NDArra
     return ranks
 
 
-def _tables(
-    path: Path, ranks: npt.NDArray[np.int64]
-) -> Iterator[tuple[UInt64s, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """(hashes, offsets, ranks) of a row group at a time; hashes[offsets[i] : offsets[i + 1]] are those of row i."""
-    row = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=["windows"]):
-            lists = batch["windows"]
-            offsets = lists.offsets.to_numpy().astype(np.int64)
-            yield (
-                lists.values.to_numpy()[offsets[0] : offsets[-1]],
-                offsets - offsets[0],
-                ranks[row : row + len(lists)],
-            )
-            row += len(lists)
+def _by_group(found: UInt64s, groups: int) -> tuple[UInt64s, Int64s]:
+    """Windows (hash, rank << 32 | place) as `_scatter` deals them out."""
+    half = np.uint64(32)
+    of_group = ((found[:, 0] >> half) * np.uint64(groups) >> half).astype(np.int64)
+    order = np.argsort(of_group, kind="stable")
+    return found[order], np.searchsorted(of_group[order], np.arange(groups + 1))
 
 
 @kernel
