@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
     def run(**overrides: str) -> dict[str, Any]:
         given = QUICK | BY_TOKENS | {name.replace("__", "."): value for name, value in overrides.items()}
-        return clean(clean_config(inputs, None, given, None), tmp_path / "out", quiet=True)
+        return clean(clean_config(inputs, None, given, None), str(tmp_path / "out"), quiet=True)
 
     yield run
     pool.shut_down()
