@@ -169,7 +169,7 @@ def test_a_fault_of_the_program_shows_its_traceback(
         (
             '{"text": "one"}',
             {"mixture.enabled": "true", "mixture.weights": "{x: 1}"},
-            "mixture.weights names the source 'x', which no document has",
+            "mixture.weights names the source 'x', which no kept document has",
         ),
         ('{"id": 1, "text": "one"}\n{"id": 1, "text": "two"}', {"ingest.sources.0.id_column": "id"}, "occur more than"),
         ('{"text": "one"}', {"rules.keep.ids_file": "no-such-list"}, "the list no-such-list cannot be read"),
