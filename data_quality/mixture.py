@@ -3,15 +3,17 @@
 A document's expected number of copies is the rate of its group (source or language) times the weight of its family of
 duplicates. It is drawn the whole part of that times, and once more if a hash of its id and the seed falls below the
 rest. So the draw needs no order and no state, and a greater weight only adds copies: without a budget no other document
-changes; within a budget the others of all other groups can only lose some.
+changes; within a budget of documents or bytes the others of all other groups can only lose some.
 
-A budget of tokens is met, not only on average. The documents of a group stand in the order of hash / rest and get their
-last copy in this order, each that still fits into what the group was to draw: sequential Poisson sampling (Ohlsson,
-Journal of Official Statistics 14, 1998), which differs from the draw above, where hash / rest is below 1, by its bound.
+A budget of tokens is met, not only on average: it is shared out among the groups in whole tokens, and the documents of
+a group stand in the order of hash / rest and get their last copy in this order, each that still fits into its group's
+share: sequential Poisson sampling (Ohlsson, Journal of Official Statistics 14, 1998), which differs from the draw
+above, where hash / rest is below 1, by its bound. So which documents fit depends on the others of the group: with a
+greater weight, or a smaller share, single documents may be drawn less, or more, often than before.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ class Group:
     """One source or language: what there is, and how often it is drawn.
 
     Attributes:
-        documents: kept documents.
+        documents: what there is to draw from: kept documents or, with a split, those of them that train.
         size: of these, in the config's unit.
         family_size: the same with each document times the weight of its family.
     """
@@ -60,21 +62,23 @@ def draw_mixture(
 ) -> list[dict[str, Any]]:
     """Write `out_path`, COPIES_SCHEMA by id: how often each document is drawn, 0 included.
 
-    With unit "tokens" and a budget no group draws more than it was to, to the token, and what it lacks is less than the
-    size of any document that could have been drawn once more.
+    With unit "tokens" and a budget the groups share it out in whole tokens. No group draws more than its share, and
+    what it lacks is less than the size of any document that could have been drawn once more.
 
     Args:
         document_paths: shards of the kept documents.
         duplicate_paths: tables of DUPLICATES_SCHEMA, for the sizes of families; a document that is not named as kept
             stands for itself. If several tables name it, its family is all that were dropped for it.
         token_paths: Parquet with id and tokens for every document; needed for unit "tokens" only.
-        split_path: table of SPLIT_SCHEMA; only its training documents are there to be drawn. None: all documents.
+        split_path: table of SPLIT_SCHEMA; only its training documents are there to be drawn, and a group that has none
+            is drawn 0 times. None: all documents.
         temp_directory: existing directory of this call alone, for what does not fit into memory.
         progress: told of documents drawn.
 
     Returns:
-        One dict a group, by name: group, documents, size, rate, wanted (size to draw on average), drawn_documents
-        (copies), drawn (size), epochs (drawn / size).
+        One dict a group, by name: group, documents, size, rate, wanted (size to draw: on average, or of tokens with a
+        budget the most, before it is rounded to a whole one), drawn_documents (copies), drawn (size), epochs
+        (drawn / size).
 
     Raises:
         ValueError: a weight for a group that does not exist, unit "tokens" without a token count for each document,
@@ -82,13 +86,22 @@ def draw_mixture(
     """
     with open_database(temp_directory, memory_limit, threads) as (sql, _):
         _measure(sql, document_paths, config, duplicate_paths, token_paths, split_path)
-        groups = _groups(sql, config, "document" if split_path is None else "training document")
+        groups = _groups(sql, document_paths, config)
         rates = group_rates(groups, config)
         _draw(sql, groups, rates, config, progress)
         write_rows(sql.sql("SELECT id, copies FROM drawn ORDER BY id"), COPIES_SCHEMA, Path(out_path))
         found = sql.execute('SELECT "group", sum(copies)::BIGINT, sum(copies * size)::BIGINT FROM drawn GROUP BY ALL')
         drawn = {name: (copies, size) for name, copies, size in found.fetchall()}
-    return [_figures(group, rates[group.name], *drawn[group.name]) for group in groups]
+    return [_figures(group, rates[group.name], *drawn.get(group.name, (0, 0))) for group in groups]
+
+
+def check_weights(config: MixtureConfig, groups: Collection[str]) -> None:
+    """Raises UsageError for a weight of a group that is none of these, those of the kept documents."""
+    for name in config.weights:
+        if name not in groups:
+            raise UsageError(
+                f"mixture.weights names the {config.by} {name!r}, which no kept document has{nearest(name, groups)}"
+            )
 
 
 def copies_of(id: str, expected: float, seed: int) -> int:
@@ -192,7 +205,21 @@ def _draw(
         sql.unregister("incoming")
         progress(len(found))
     if met:
-        _meet(sql, {group.name: round(rates[group.name] * group.family_size) for group in groups})
+        assert config.budget is not None
+        wanted = {group.name: rates[group.name] * group.family_size for group in groups}
+        _meet(sql, whole_shares(wanted, config.budget))
+
+
+def whole_shares(wanted: Mapping[str, float], budget: float) -> dict[str, int]:
+    """What each group wants in whole tokens: rounded down, and what is then left of the sum goes, one each, to those
+    with the largest fractions. Together at most the budget."""
+    shares = {name: math.floor(size) for name, size in wanted.items()}
+    # a millionth: a sum of floating-point numbers may fall just short of the whole number that it is
+    total = min(math.floor(budget), math.floor(math.fsum(wanted.values()) + 1e-6))
+    by_fraction = sorted(wanted, key=lambda name: (shares[name] - wanted[name], name))
+    for name in by_fraction[: max(total - sum(shares.values()), 0)]:
+        shares[name] += 1
+    return shares
 
 
 def _place(id: str, expected: float, seed: int) -> float | None:
@@ -222,16 +249,14 @@ def _meet(sql: duckdb.DuckDBPyConnection, wanted: Mapping[str, int]) -> None:
     sql.execute("UPDATE drawn SET copies = copies + 1 FROM more WHERE drawn.id = more.id")
 
 
-def _groups(sql: duckdb.DuckDBPyConnection, config: MixtureConfig, what: str) -> list[Group]:
+def _groups(sql: duckdb.DuckDBPyConnection, document_paths: Sequence[Path], config: MixtureConfig) -> list[Group]:
+    """Every group of the kept documents, though none of its own may be in table `documents`."""
     rows = sql.execute(
         'SELECT "group", families, count(*), sum(size)::BIGINT FROM documents GROUP BY ALL ORDER BY ALL'
     ).fetchall()
-    names = sorted({row[0] for row in rows})
-    for name in config.weights:
-        if name not in names:
-            raise UsageError(
-                f"mixture.weights names the {config.by} {name!r}, which no {what} has{nearest(name, names)}"
-            )
+    found = sql.execute(f"SELECT DISTINCT coalesce({config.by}, 'unknown') FROM {parquet(document_paths)}").fetchall()
+    names = sorted(name for (name,) in found)
+    check_weights(config, names)
     groups = []
     for name in names:
         own = [row for row in rows if row[0] == name]

@@ -18,7 +18,7 @@ from tasks.ingest import fingerprinted, ingest
 from tasks.languages import languages
 from tasks.lineage.curated import Curated
 from tasks.lines import boilerplate, line_tables
-from tasks.mixture import mixture
+from tasks.mixture import check_weights_early, mixture
 from tasks.normalize import normalize
 from tasks.perplexity import perplexity
 from tasks.pii import PiiRequest, namer, pii, pii_request
@@ -45,7 +45,8 @@ def curate(config: Curation) -> Curated:
     """Ingest, normalise, measure, judge, dedupe, find what must leave the text, write what is kept and what is not.
 
     The rules judge before dedupe, so that a document that fails them is never the twin of one that passes. A mixture by
-    tokens is not drawn yet: whoever has the tokens of what is kept calls `mixture_of`.
+    tokens is not drawn yet, but the names of its weights are checked: whoever has the tokens of what is kept calls
+    `mixture_of`.
     """
     personal = _personal(config)  # what is wrong with these shows at once
     compared = config.decontaminate.enabled and config.decontaminate.benchmarks
@@ -111,7 +112,9 @@ def curate(config: Curation) -> Curated:
     kept = filter_corpus(NoConfig(), corpus=normalized, decisions=decisions, measured=[measured, *scores])
     figures = profile(NoConfig(), signals=measured, decisions=decisions)
     drawn = []
-    if config.mixture.enabled and not config.counts_tokens:
+    if config.counts_tokens:
+        check_weights_early(config.mixture, figures)
+    elif config.mixture.enabled:
         drawn = [mixture(config.mixture, corpus=kept, duplicates=doubles, tokens=[])]
     found = list(dict.fromkeys([*spans, *drops, *indexes]))
     return Curated(

@@ -14,10 +14,10 @@ from lm.abilities import able
 from lm.labelled.folder import DESCRIPTION, SPLITS
 from tasks.adopt import TEMPLATE, AdoptConfig, adopt_model, files_of
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
+from tasks.lineage.recipe import is_stage
 from tasks.running.run import current_run
-from tasks.stage import STAGES
 from tasks.storage.files import read_json
-from tasks.store import Artifact
+from tasks.store import Artifact, StoreError
 from tasks.token_counts import TOKENIZER, AdoptTokenizerConfig, adopt_tokenizer
 
 
@@ -59,9 +59,8 @@ def given_tokenizer(name: str, key: str) -> Artifact:
     """A `tokenizer.json`, the folder of one, which are taken into the store, or an artifact that has one.
 
     Raises:
-        ConfigError: naming the configuration's `key`: there is no tokenizer, or a stage is named, whose newest artifact
-            may be any.
-        StoreError: no such artifact.
+        ConfigError: naming the configuration's `key`: there is no tokenizer and no such artifact, or a stage is named,
+            whose newest artifact may be any.
     """
     place = Path(expanded(name))
     file = place / TOKENIZER if place.is_dir() else place
@@ -70,9 +69,13 @@ def given_tokenizer(name: str, key: str) -> Artifact:
             return adopt_tokenizer(AdoptTokenizerConfig.of(file.absolute()))
         except (FileNotFoundError, ValueError) as error:
             raise ConfigError(f"{key}: {error}") from error
-    if name in STAGES:
+    store = current_run().store
+    if store.aliased(name) is None and is_stage(name):
         raise ConfigError(f"{key}: {name!r} is a stage; name one artifact, as `textmill ls {name}` lists them")
-    found = current_run().store.checked(name)
+    try:
+        found = store.checked(name)
+    except StoreError as error:
+        raise ConfigError(f"{key}: {name} is no file or folder on this machine, and {error}") from error
     if not (found.path / TOKENIZER).exists():
         raise ConfigError(f"{key}: {found.name} has no {TOKENIZER}; `textmill ls train_tokenizer` lists tokenizers")
     return found

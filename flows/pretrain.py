@@ -15,9 +15,10 @@ from lm.tokenizers.config import TokenizerConfig, parse_tokenizer_config
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.evaluate import ScoreConfig, evaluate
 from tasks.lineage.forgotten import noted
+from tasks.lineage.recipe import is_stage
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.running.run import current_run
-from tasks.stage import STAGES, NoConfig
+from tasks.stage import NoConfig
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.tokenizer import tokenize, train_tokenizer
@@ -78,7 +79,7 @@ def named_model(name: str, key: str) -> Artifact:
             return adopt_model(AdoptConfig.of(folder))
         except FileNotFoundError as error:
             raise ConfigError(f"{key}: {folder} is no model's folder: {error.filename} is not there") from error
-    if name in STAGES:
+    if is_stage(name):
         raise ConfigError(
             f"{key}: {name!r} is a stage, and its newest artifact changes with every run; name one, "
             f"as `textmill ls {name}` lists them, or an alias or a folder"

@@ -10,10 +10,10 @@ from lm.labelled.streams import BadInput
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
 from tasks.labelled_checks import Refused
 from tasks.labelled_set import FINDINGS, PAGE, labelled_set
+from tasks.lineage.recipe import is_stage
 from tasks.running.progress import Display
 from tasks.running.run import Run, current_run, use_run
 from tasks.running.secret_blocks import open_store_with
-from tasks.stage import STAGES
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 
@@ -57,7 +57,7 @@ def named_set(name: str) -> Artifact:
         StoreError: there is none.
     """
     store = current_run().store
-    if name in STAGES and store.aliased(name) is None:
+    if store.aliased(name) is None and is_stage(name):
         raise ConfigError(
             f"{name!r} is a stage, and its newest artifact may be the set of any task: name a task (`textmill task"
             f" ls`), or an artifact as `textmill ls {name}` lists them"

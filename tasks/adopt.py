@@ -1,14 +1,14 @@
 """Take a model folder from outside, ours or one of Hugging Face that we read, into the store as an artifact."""
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from data_quality.errors import UsageError
 from tasks.stage import Work, stage
-from tasks.storage.files import file_sha256
+from tasks.storage.files import copy_hashed, file_sha256
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 SPELLING_FILE = "spelling.json"
@@ -65,7 +65,8 @@ class AdoptConfig(BaseModel):
 @stage(version=1)
 def adopt_model(work: Work, config: AdoptConfig) -> None:
     """Read the folder with the real loader and write it as a model folder of our own; n-grams, word vectors and
-    translators are ours already, and taken as they are."""
+    translators are ours already, and taken as they are. Raises UsageError if the folder is another than the one named.
+    """
     from lm.artifact import described, load_torch, save_model
     from lm.finetune.backbone import MODULES, open_backbone
     from lm.finetune.kinds import KINDS
@@ -84,6 +85,8 @@ def adopt_model(work: Work, config: AdoptConfig) -> None:
         model = module.model
     if set(config.sha256) <= {*MODEL_FILES, SPELLING_FILE, TEMPLATE}:
         save_model(model, config.folder, work.directory)
+        if AdoptConfig.of(config.folder).sha256 != config.sha256:
+            raise UsageError(f"{config.folder} changed while it was read: run it again")
     else:
         _copy(config, work.directory)
     work.counts["parameters"] = sum(p.numel() for p in module.parameters())
@@ -93,4 +96,4 @@ def _copy(config: AdoptConfig, to: Path) -> None:
     for name in config.sha256:
         if name != TEMPLATE:
             (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(config.folder / name, to / name)
+            copy_hashed(config.folder / name, to / name, config.sha256[name])

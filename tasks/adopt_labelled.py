@@ -1,6 +1,5 @@
 """Take a labelled set's folder from outside into the store as an artifact."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lm.labelled.folder import DESCRIPTION, SPLITS, LabelledSet
 from tasks.stage import Work, stage
-from tasks.storage.files import file_sha256
+from tasks.storage.files import copy_hashed, file_sha256
 
 
 class AdoptLabelledConfig(BaseModel):
@@ -33,10 +32,10 @@ class AdoptLabelledConfig(BaseModel):
 
 @stage(version=1)
 def adopt_labelled(work: Work, config: AdoptLabelledConfig) -> None:
-    """Read every split, and copy the folder."""
+    """Read every split, and copy the folder. Raises ValueError if it is another than the one that was named."""
     labelled = LabelledSet(config.folder)
     for split in SPLITS:
         if labelled.has(split):
             work.counts[split] = labelled.read(split).num_rows
     for name in config.sha256:
-        shutil.copyfile(config.folder / name, work.directory / name)
+        copy_hashed(config.folder / name, work.directory / name, config.sha256[name])

@@ -1,12 +1,15 @@
 """The mixture: how often each kept document is drawn. A table; the order of training is made of it later."""
 
 from data_quality.config import MixtureConfig
+from tasks.profile import PROFILE
+from tasks.running.run import current_run
 from tasks.stage import Work, stage
+from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.tokenizer import count_tables
 
 
-@stage(version=1)
+@stage(version=2)
 def mixture(
     work: Work,
     config: MixtureConfig,
@@ -20,7 +23,8 @@ def mixture(
 
     Args:
         tokens: of `tokenize` or `count_tokens`, for unit "tokens" only.
-        split: then only its training documents are drawn, and count; None: all documents.
+        split: then only its training documents are drawn, and count; None: all documents. A group that has none is
+            drawn 0 times.
     """
     from data_quality.mixture import draw_mixture
 
@@ -43,3 +47,13 @@ def mixture(
         "groups": {group["group"]: {k: v for k, v in group.items() if k != "group"} for group in groups},
     }
     work.table("mixture", groups, f"What is drawn from each {config.by}, in {config.unit}")
+
+
+def check_weights_early(config: MixtureConfig, profile: Artifact) -> None:
+    """Raise UsageError for a weight of a group that nothing was kept of, before tokens are counted for the mixture."""
+    if current_run().plan is not None:
+        return
+    from data_quality.mixture import check_weights
+
+    groups = read_json(profile.file(PROFILE))[f"{config.by}s"]
+    check_weights(config, [name for name, figures in groups.items() if figures["kept"]])

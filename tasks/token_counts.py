@@ -1,6 +1,5 @@
 """Tokens of every kept document under a tokenizer that no model here is trained with: for a budget of the mixture."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.running.parts import Part, build_parts, one_table
 from tasks.stage import NoConfig, Work, stage
-from tasks.storage.files import file_sha256
+from tasks.storage.files import copy_hashed, file_sha256
 from tasks.store import Artifact
 
 TOKENIZER = "tokenizer.json"
@@ -37,21 +36,23 @@ class AdoptTokenizerConfig(BaseModel):
 
 @stage(version=1)
 def adopt_tokenizer(work: Work, config: AdoptTokenizerConfig) -> None:
-    """Take a tokenizer from outside into the store, byte by byte. Raises ValueError if it is none."""
+    """Take a tokenizer from outside into the store, byte by byte. Raises ValueError if it is none, or another now."""
     from lm.tokenizer import read_tokenizer
 
     copy = work.directory / TOKENIZER
-    shutil.copyfile(config.file, copy)
+    copy_hashed(config.file, copy, config.sha256)
     work.counts["vocab_size"] = read_tokenizer(copy).get_vocab_size()
 
 
 @stage(version=1, libraries=("tokenizers",))
 def count_tokens(work: Work, config: NoConfig, *, corpus: Artifact, tokenizer: Artifact) -> None:
     """Write id and tokens of every document, a table for each shard. `tokenizer`: an artifact with a tokenizer.json."""
+    file = tokenizer.file(TOKENIZER)
+    sha256 = file_sha256(file)
     parts = [
         Part(
-            {"shard": shard.digest, "tokenizer": file_sha256(tokenizer.file(TOKENIZER))},
-            (str(shard.path), str(tokenizer.file(TOKENIZER))),
+            {"shard": shard.digest, "tokenizer": sha256},
+            (str(shard.path), str(file)),
             weight=shard.counts.get("bytes", 1),
         )
         for shard in corpus.shards()

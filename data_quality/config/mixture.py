@@ -51,8 +51,9 @@ class MixtureConfig(StrictModel):
         default=None,
         gt=0,
         description="Total to draw, in `unit`: all groups are scaled by one factor to reach it. tokens are drawn up to "
-        "the budget, never beyond it, and a group lacks less than a document; documents and bytes are reached on "
-        "average, and count what is held out for validation and test, too, and is not trained on. null: no scaling.",
+        "the budget, never beyond it, and a group lacks less than a document of its share; documents and bytes are "
+        "reached on average, and count what is held out for validation and test, too, and is not trained on. null: no "
+        "scaling.",
     )
     max_epochs: float = Field(
         default=8.0,

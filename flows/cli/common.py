@@ -22,7 +22,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def local(text: str) -> Path:
     """A path that a command writes to; ends the process for a URL, which would become a folder called `s3:`."""
-    if "://" in text:
+    from tasks.storage.objects import is_url
+
+    if is_url(text):
         fail(
             f"{text} is a URL, and this command writes to this machine: name a path, and copy from there (of the "
             "commands only `clean --out` writes to a URL)"

@@ -36,6 +36,7 @@ from tasks.running.tables import database, score_tables
 from tasks.stage import NoConfig
 from tasks.storage.exports import note_export
 from tasks.storage.files import file_sha256
+from tasks.storage.objects import is_url
 from tasks.storage.remote_folder import MANIFEST, RemoteFolder
 from tasks.store import Artifact, StoreError
 from tasks.token_counts import count_tokens
@@ -99,7 +100,7 @@ def clean_config(
     return parse(raw, str(file or "the command line"), CleanConfig)
 
 
-def clean(config: CleanConfig, out: str | Path, quiet: bool) -> dict[str, Any]:
+def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
     """Clean a corpus into a folder, which is replaced as a whole, or not at all.
 
     Args:
@@ -115,7 +116,7 @@ def clean(config: CleanConfig, out: str | Path, quiet: bool) -> dict[str, Any]:
         StoreError: an artifact is corrupt, or the store of the URL does not answer.
     """
     run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
-    place = RemoteFolder(str(out), MADE_BY) if "://" in str(out) else Path(out).resolve()
+    place = RemoteFolder(out, MADE_BY) if is_url(out) else Path(out).resolve()
     require_ours(place)
     with use_run(run):
         counter = _counter(config)
@@ -132,11 +133,10 @@ def clean(config: CleanConfig, out: str | Path, quiet: bool) -> dict[str, Any]:
         return export(made, [*counter, *counted], page, config, draft)
 
     if isinstance(place, RemoteFolder):
-        manifest = _upload(place, run, write)
-        note_export(run.store, made.kept, "clean", place.url)
+        manifest, written_to = _upload(place, run, write), place.url
     else:
-        manifest = _replace(place, run, write)
-        note_export(run.store, made.kept, "clean", place)
+        manifest, written_to = _replace(place, run, write), str(place)
+    note_export(run.store, made.kept, "clean", written_to)
     return manifest
 
 
@@ -187,9 +187,14 @@ def require_ours(out: Path | RemoteFolder) -> None:
         ConfigError: saying so.
         ObjectError: the store of a URL does not answer, or refuses to be written.
     """
-    if not (out.is_ours() if isinstance(out, RemoteFolder) else _is_ours(out)):
-        place = out.url if isinstance(out, RemoteFolder) else out
+    if isinstance(out, RemoteFolder):
+        place, ours = out.url, out.is_ours()
+    else:
+        place, ours = str(out), _is_ours(out)
+    if not ours:
         raise ConfigError(f"{place} holds something that `textmill clean` did not write: choose another --out")
+    if isinstance(out, RemoteFolder):
+        out.try_writing()
 
 
 def _is_ours(out: Path) -> bool:

@@ -83,7 +83,7 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
 
     _convert(write, folder, out)
     if (here := stored(folder)) is not None:
-        note_export(*here, target, out)
+        note_export(*here, target, str(out.resolve()))
     files = {str(path): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     return {"model": str(folder), "kind": kind, "target": target, "files": files}
 

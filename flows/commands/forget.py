@@ -100,7 +100,8 @@ def retire(why: str) -> dict[str, Any]:
 
     Returns:
         `retired` (what was retired, by kind), `aliases` (taken away here), `told` (whether MLflow was told, or why
-        not), `versions` (registered versions that were retired), `remains` (folders on disk, with bytes).
+        not), `versions` (registered versions that were retired), `remains` (folders, with bytes; of those at URLs and
+        on other machines bytes are None).
 
     Raises:
         StoreError: nothing is to be forgotten.
@@ -180,18 +181,19 @@ def _send(store: Store, run: Run, names: list[str]) -> tuple[str, list[dict[str,
 
 
 def _remains(store: Store, derived: Iterable[Derived]) -> list[dict[str, Any]]:
-    """The folders that still hold something, largest first, and those that it was written to."""
-    found = []
+    """The folders that still hold something and those that it was written to, largest first; but before them what is
+    elsewhere, of which nothing is known, not even whether it is still there."""
+    found: list[dict[str, Any]] = []
     for each in derived:
-        size = sum(path.stat().st_size for path in each.artifact.path.rglob("*") if path.is_file())
         if each.artifact.path.exists():
-            found.append({"place": str(each.artifact.path), "bytes": size})
-        found += [{"place": place, "bytes": _size(Path(place))} for place in exports_of(store, each.artifact)]
-    return sorted(found, key=lambda row: (-row["bytes"], row["place"]))
+            found.append({"place": str(each.artifact.path), "bytes": _size(each.artifact.path)})
+        for export in exports_of(store, each.artifact):
+            found.append({"place": export.place, "bytes": None if export.folder is None else _size(export.folder)})
+    return sorted(found, key=lambda row: (row["bytes"] is not None, -(row["bytes"] or 0), row["place"]))
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def history() -> list[dict[str, Any]]:
@@ -242,9 +244,12 @@ def describe_retired(answer: dict[str, Any]) -> str:
     lines.append(f"  aliases taken away: {', '.join(answer['aliases']) or 'none'}")
     lines.append(f"  {answer['told']}")
     lines += [f"    {v['name']} version {v['version']}  {v['source']}" for v in answer["versions"]]
-    total = sum(row["bytes"] for row in answer["remains"])
-    lines.append(f"  still on disk ({total:,} bytes); `textmill gc --delete` takes what is in the store:")
-    lines += [f"    {row['bytes']:>12,}  {row['place']}" for row in answer["remains"]]
+    sizes = [row["bytes"] for row in answer["remains"]]
+    elsewhere = f", and {sizes.count(None)} elsewhere" if None in sizes else ""
+    total = sum(filter(None, sizes))
+    lines.append(f"  still on disk ({total:,} bytes{elsewhere}); `textmill gc --delete` takes what is in the store:")
+    for row in answer["remains"]:
+        lines.append(f"    {'unknown' if row['bytes'] is None else format(row['bytes'], ','):>12}  {row['place']}")
     return "\n".join(lines)
 
 

@@ -71,7 +71,7 @@ def grouped(store: Store, derived: list[Derived]) -> dict[str, list[dict[str, An
             "documents": len(each.ids),
             "aliases": aliases.get(key, []),
             "registered": names.get(key, []),
-            "exports": exports_of(store, each.artifact),
+            "exports": [export.place for export in exports_of(store, each.artifact)],
         }
         groups[each.kind + "s" if each.kind in ("model", "tokenizer") else each.kind].append(row)
     return groups

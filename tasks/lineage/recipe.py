@@ -95,6 +95,12 @@ def import_stages() -> None:
             importlib.import_module(f"tasks.{path.stem}")
 
 
+def is_stage(name: str) -> bool:
+    """Whether a name is that of a stage, whatever has been imported so far."""
+    import_stages()
+    return name in STAGES
+
+
 def _found(store: Store, made: Artifact, item: dict[str, str]) -> Artifact:
     found = same_content(store, item["stage"], item["key"], item["digest"])
     if found is None:

@@ -59,9 +59,9 @@ class MixtureGroup(StrictModel):
     """One source or language of the mixture; sizes are in the mixture's unit."""
 
     name: str
-    documents: int = Field(description="Kept documents.")
+    documents: int = Field(description="What there is: kept documents; of a training by tokens, those that train.")
     size: int = Field(description="Their size.")
-    wanted: float = Field(description="Size to draw on average.")
+    wanted: float = Field(description="Size to draw: on average, or of tokens with a budget at most.")
     drawn_documents: int = Field(description="Copies drawn.")
     drawn: int = Field(description="Their size.")
     epochs: float = Field(description="drawn / size.")

@@ -2,34 +2,53 @@
 
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.machine.host import HOST
 from tasks.storage.files import read_json, write_json
+from tasks.storage.objects import is_url
 from tasks.store import Artifact, Store
 
 FOLDER = "exports"
 
 
-def note_export(store: Store, artifact: Artifact, what: str, place: Path | str) -> None:
-    """Remember that an artifact was written to a folder, or to one at a URL, as `what` ("hf", "clean", ...)."""
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Where an artifact was written to.
+
+    Attributes:
+        place: a path, a URL, or, of another machine, `path on host`.
+        folder: the folder, if it is one of this machine.
+    """
+
+    place: str
+    folder: Path | None
+
+
+def note_export(store: Store, artifact: Artifact, what: str, place: str) -> None:
+    """Remember that an artifact was written to an absolute path or a URL, as `what` ("hf", "clean", ...)."""
     folder = store.root / FOLDER
     folder.mkdir(exist_ok=True)
-    where = str(place.resolve()) if isinstance(place, Path) else place
-    record = {"stage": artifact.stage, "key": artifact.key, "what": what, "place": where, "host": HOST}
+    record = {"stage": artifact.stage, "key": artifact.key, "what": what, "place": place, "host": HOST}
     write_json(folder / f"{uuid.uuid4().hex}.json", {**record, "time": time.time()})
 
 
-def exports_of(store: Store, artifact: Artifact) -> list[str]:
-    """The folders that an artifact was written to and that, on this machine, are still there, and URLs; sorted."""
-    found = set()
+def exports_of(store: Store, artifact: Artifact) -> list[Export]:
+    """Where an artifact was written to, by name; of this machine only what is still there."""
+    found: dict[str, Export] = {}
     for path in (store.root / FOLDER).glob("[!.]*.json"):
         record = read_json(path)
-        if (record["stage"], record["key"]) == (artifact.stage, artifact.key):
-            elsewhere = record["host"] != HOST and "://" not in record["place"]
-            if elsewhere or "://" in record["place"] or Path(record["place"]).exists():
-                found.add(f"{record['place']} on {record['host']}" if elsewhere else record["place"])
-    return sorted(found)
+        if (record["stage"], record["key"]) != (artifact.stage, artifact.key):
+            continue
+        place, host = record["place"], record["host"]
+        if is_url(place):
+            found[place] = Export(place, None)
+        elif host != HOST:
+            found[f"{place} on {host}"] = Export(f"{place} on {host}", None)
+        elif Path(place).exists():
+            found[place] = Export(place, Path(place))
+    return [found[place] for place in sorted(found)]
 
 
 def stored(folder: Path) -> tuple[Store, Artifact] | None:

@@ -4,8 +4,11 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
+
+from data_quality.errors import UsageError
 
 
 def canonical_json(value: Any) -> bytes:
@@ -51,6 +54,13 @@ def file_sha256(path: Path) -> str:
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def copy_hashed(source: Path, target: Path, sha256: str) -> None:
+    """Copy a file that was hashed before. Raises UsageError if the copy has another hash."""
+    shutil.copyfile(source, target)
+    if file_sha256(target) != sha256:
+        raise UsageError(f"{source} changed while it was read: run it again")
 
 
 def fsync_directory(path: Path) -> None:

@@ -1,8 +1,10 @@
 """One builder per key on a shared store: an object that says who builds and until when.
 
 A lease is created by a conditional put, renewed by a thread, and removed at the end. One that has run out is taken over
-by a put that names the version it read. It saves work, no more: two builders of one key, after a network that was
-away or a clock that is wrong, do the work twice, and the first manifest wins (tasks/storage/remote.py).
+by a put that names the version it read. Of an artifact it saves work, no more: two builders of one key, after a network
+that was away or a clock that is wrong, do the work twice, and the first manifest wins (tasks/storage/remote.py). Who
+writes to names that others write to as well (tasks/storage/remote_folder.py) asks before each change whether the lease
+is still its own: a machine that slept for longer than a lease lasts has lost it, and does not know.
 
 A clock that is wrong must not make anybody wait for ever either: a lease that has not been renewed while somebody
 watched it for as long as it lasts is over, whatever time is written on it.
@@ -14,7 +16,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -38,22 +40,29 @@ LEASE_FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 @contextmanager
-def leased(objects: Objects, key: str, what: str, seconds: float = LEASE_SECONDS) -> Iterator[None]:
+def leased(objects: Objects, key: str, what: str, seconds: float = LEASE_SECONDS) -> Iterator[Callable[[], bool]]:
     """Hold the lease of a key inside the block; waits while another process on any machine holds it.
 
     Args:
         what: what is built, for the message to those who wait.
         seconds: how long the lease lasts without being renewed.
+
+    Yields:
+        Whether it still is ours, by one read of the store (ObjectError as of any).
     """
     name = f"{LEASES}/{key}.json"
     me = {"holder": uuid.uuid4().hex, "host": HOST, "pid": os.getpid(), "created": started()}
     _take(objects, name, me, what, seconds)
+
+    def still_held() -> bool:
+        return _holder(objects.read(name)) == me["holder"]
+
     try:
         with beside(partial(_renew, objects, name, me, seconds), "lease"):
-            yield
+            yield still_held
     finally:
         try:
-            if _holder(objects.read(name)) == me["holder"]:
+            if still_held():
                 objects.remove(name)
         except ObjectError as error:  # it runs out by itself, and must not hide how the block ended
             logger.warning("the lease of %s stays until it runs out: %s", key[:12], error)

@@ -30,6 +30,11 @@ PAUSE_SECONDS = 0.5  # doubled after each attempt; S3's own client has retried f
 T = TypeVar("T")
 
 
+def is_url(place: str) -> bool:
+    """Whether a text is an fsspec URL and not a path of this machine."""
+    return "://" in place
+
+
 class ObjectError(StoreError):
     """The store could not be read or written; the message names the object."""
 

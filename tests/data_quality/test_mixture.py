@@ -1,5 +1,6 @@
 """The mixture: expected shares, the budget, and that a greater weight only adds."""
 
+import math
 import random
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data_quality.config import FINEWEB2_REHYDRATION, FamilyWeight, MixtureConfig
-from data_quality.mixture import Group, copies_of, draw_mixture, family_weight, group_rates
+from data_quality.mixture import Group, copies_of, draw_mixture, family_weight, group_rates, whole_shares
 from tests.data_quality.dedupe_shards import duplicates, rows, shards
 
 DOCUMENTS = [
@@ -155,10 +156,34 @@ def test_a_budget_of_tokens_is_met_to_within_a_document(budget, tmp_path):
         drawn = {id: copies[id] for id, (source, _) in size.items() if source == name}
         assert group["drawn"] == sum(size[id][1] * n for id, n in drawn.items())
         over = [size[id][1] for id, n in drawn.items() if n == int(group["rate"]) and size[id][1]]
-        lacking = round(group["wanted"]) - group["drawn"]
-        assert 0 <= lacking < min(over, default=1)
+        assert math.floor(group["wanted"]) - group["drawn"] < min(over, default=1)
+        assert group["drawn"] <= math.ceil(group["wanted"])
         assert {int(group["rate"]), int(group["rate"]) + 1} >= set(drawn.values())
     assert sum(group["wanted"] for group in figures.values()) == pytest.approx(min(budget, 4 * sum(tokens)))
+    assert sum(group["drawn"] for group in figures.values()) <= budget
+
+
+@pytest.mark.parametrize(("groups", "budget"), [(3, 5), (3, 4), (3, 3.5), (52, 2_580), (7, 1), (6, 1_000)])
+def test_what_equal_groups_draw_is_the_budget_and_no_token_more(groups, budget, tmp_path):
+    documents = [{"id": f"{n}", "text": "x", "source": f"{n % groups:02d}"} for n in range(groups * 60)]
+    copies, figures, _ = draw_tokens(tmp_path / "1", documents, [1] * len(documents), budget=budget, max_epochs=9)
+    assert sum(copies.values()) == sum(group["drawn"] for group in figures.values()) == math.floor(budget)
+    drawn = [group["drawn"] for group in figures.values()]
+    assert max(drawn) - min(drawn) <= 1
+
+
+@given(st.lists(st.floats(0, 10**6), min_size=1, max_size=9), st.floats(0, 1))
+def test_shares_are_whole_and_add_up_to_at_most_the_budget(sizes, part):
+    wanted = {str(n): size for n, size in enumerate(sizes)}
+    budget = math.fsum(sizes) * (1 + part)  # what the groups' limits leave of it
+    shares = whole_shares(wanted, budget)
+    assert all(math.floor(size) <= shares[name] <= math.ceil(size) for name, size in wanted.items())
+    assert math.fsum(sizes) - 1 <= sum(shares.values()) <= budget
+
+
+def test_a_share_that_is_whole_but_for_rounding_is_whole():
+    assert whole_shares({"a": 999.9999999999, "b": 0.0, "c": 1000.0000000001}, 2000) == {"a": 1000, "b": 0, "c": 1000}
+    assert whole_shares({"a": 0.25, "b": 2.75, "c": 1.5}, 4.5) == {"a": 0, "b": 3, "c": 1}
 
 
 def test_a_budget_of_all_tokens_draws_each_document_once(tmp_path):
@@ -202,9 +227,28 @@ def test_with_a_split_only_training_documents_are_there(tmp_path):
     assert sum(group["size"] for group in figures.values()) == sum(tokens[::3])
     none = tmp_path / "none.parquet"
     pq.write_table(pa.table({"id": ["0"], "split": ["test"]}), none)
-    assert draw_tokens(tmp_path / "2", documents, tokens, budget=5, split_path=none)[:2] == ({}, {})
-    with pytest.raises(ValueError, match="names the source 'a', which no training document has"):
-        draw_tokens(tmp_path / "3", documents, tokens, weights={"a": 2}, split_path=none)
+    copies, figures, _ = draw_tokens(tmp_path / "2", documents, tokens, budget=5, weights={"a": 2}, split_path=none)
+    assert copies == {}
+    assert set(figures) == set("abc")
+    assert {group["documents"] + group["size"] + group["drawn"] + group["epochs"] for group in figures.values()} == {0}
+    with pytest.raises(ValueError, match="names the source 'aa', which no kept document has; did you mean 'a'"):
+        draw_tokens(tmp_path / "3", documents, tokens, weights={"aa": 2}, split_path=none)
+
+
+def test_a_group_that_is_all_held_out_takes_nothing_from_the_others(tmp_path):
+    documents, tokens = spread(90)
+    sources = [document["source"] for document in documents]
+    parts = ["valid" if source == "c" else "train" for source in sources]
+    pq.write_table(pa.table({"id": [d["id"] for d in documents], "split": parts}), tmp_path / "split.parquet")
+    there = sum(count for source, count in zip(sources, tokens, strict=True) if source != "c")
+    copies, figures, _ = draw_tokens(
+        tmp_path / "1", documents, tokens, budget=there, weights={"c": 5}, split_path=tmp_path / "split.parquet"
+    )
+    assert set(copies.values()) == {1}
+    assert figures["c"] == {
+        "group": "c", "documents": 0, "size": 0, "rate": 0.0, "wanted": 0.0, "drawn_documents": 0, "drawn": 0,
+        "epochs": 0.0,
+    }  # fmt: skip
 
 
 def test_bytes_are_utf8(tmp_path):
@@ -213,7 +257,7 @@ def test_bytes_are_utf8(tmp_path):
 
 
 def test_bad_input_is_named(tmp_path):
-    with pytest.raises(ValueError, match="names the source 'aa', which no document has; did you mean 'a'"):
+    with pytest.raises(ValueError, match="names the source 'aa', which no kept document has; did you mean 'a'"):
         draw(tmp_path / "1", MixtureConfig(weights={"aa": 2}))
     with pytest.raises(ValueError, match="2 documents have 1 ids"):
         draw(tmp_path / "2", MixtureConfig(), [{"id": "x", "text": "t"}] * 2)

@@ -38,7 +38,7 @@ def run(documents: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], 
     def run(file: Path | None = None, **overrides: str) -> tuple[dict[str, Any], Path]:
         given = {name.replace("__", "."): value for name, value in overrides.items()}
         config = clean_config([str(documents)], file, QUICK | given, None)
-        return clean(config, tmp_path / "out", quiet=True), tmp_path / "out"
+        return clean(config, str(tmp_path / "out"), quiet=True), tmp_path / "out"
 
     return run
 
@@ -169,7 +169,7 @@ def test_a_fault_of_the_program_shows_its_traceback(
         (
             '{"text": "one"}',
             {"mixture.enabled": "true", "mixture.weights": "{x: 1}"},
-            "mixture.weights names the source 'x', which no document has",
+            "mixture.weights names the source 'x', which no kept document has",
         ),
         ('{"id": 1, "text": "one"}\n{"id": 1, "text": "two"}', {"ingest.sources.0.id_column": "id"}, "occur more than"),
         ('{"text": "one"}', {"rules.keep.ids_file": "no-such-list"}, "the list no-such-list cannot be read"),
@@ -273,7 +273,7 @@ def test_what_goes_for_its_address_takes_no_twin_with_it(tmp_path: Path, monkeyp
     lines = [json.dumps({"id": id, "text": text, "url": url}) for id, (text, url) in documents.items()]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     settings = QUICK | {"rules.enabled": "false", "url.enabled": "true"}
-    clean(clean_config([str(tmp_path / "in.jsonl")], None, settings, None), tmp_path / "out", quiet=True)
+    clean(clean_config([str(tmp_path / "in.jsonl")], None, settings, None), str(tmp_path / "out"), quiet=True)
     assert set(ids(tmp_path / "out", "kept")) == {"stays", "twin"}
     [gone] = ids(tmp_path / "out", "dropped").values()
     assert (gone["id"], gone["reason"], gone["twin"], gone["jaccard"]) == ("gone", "duplicate.url", "stays", None)
@@ -288,7 +288,7 @@ def test_personal_data_leaves_the_metadata_too(tmp_path: Path, monkeypatch: pyte
     source = {"format": "jsonl", "name": "in", "paths": [str(tmp_path / "in.jsonl")], "metadata_columns": ["author"]}
     settings = QUICK | {"pii.enabled": "true", "rules.rulesets": "[gopher_quality]"}
     settings["ingest.sources"] = json.dumps([{**source, "id_column": "id"}])
-    clean(clean_config([], None, settings, None), tmp_path / "out", quiet=True)
+    clean(clean_config([], None, settings, None), str(tmp_path / "out"), quiet=True)
     rows = [*ids(tmp_path / "out", "kept").values(), *ids(tmp_path / "out", "dropped").values()]
     assert [row["metadata"] for row in rows] == ['{"author":"<email>"}'] * 2
     assert address not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

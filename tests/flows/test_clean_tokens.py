@@ -1,6 +1,8 @@
 """`textmill clean` with a budget of tokens: counted by a tokenizer that the configuration names, of any model."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from flows.commands.clean import clean, clean_config
+from flows.commands.rebuild import describe, rebuild
 from flows.config.loading import ConfigError
 from tasks.machine.home import store_path
 from tasks.running import pool
+from tasks.running.run import Resources
 from tasks.store import Store
 from tests.tasks.tiny_corpus import TOPICS, write_documents
 
@@ -42,7 +46,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
     def run(**overrides: str) -> dict[str, Any]:
         given = QUICK | BY_TOKENS | {name.replace("__", "."): value for name, value in overrides.items()}
-        return clean(clean_config(inputs, None, given, None), tmp_path / "out", quiet=True)
+        return clean(clean_config(inputs, None, given, None), str(tmp_path / "out"), quiet=True)
 
     yield run
     pool.shut_down()
@@ -70,7 +74,30 @@ def test_again_nothing_is_built_and_a_folder_or_an_artifact_will_do(run: Any, fo
     [adopted] = Store(store_path()).list("adopt_tokenizer")
     again = run(tokenizer=f"adopt_tokenizer/{adopted.key}")
     assert again["artifacts"] == first["artifacts"]
+    Store(store_path()).set_alias("pretrain", adopted)  # a stage's name, but it means this artifact
+    assert run(tokenizer="pretrain")["artifacts"] == first["artifacts"]
     assert {path: path.stat().st_ino for path in store_path().glob("artifacts/*/*")} == before
+
+
+def test_a_rebuild_names_the_tokenizer_that_changed_or_went_away(run: Any, foreign: Path, tmp_path: Path) -> None:
+    file = shutil.copytree(foreign, tmp_path / "own") / "tokenizer.json"
+    before = hashlib.sha256(file.read_bytes()).hexdigest()
+    run(tokenizer=str(file))
+    [drawn] = Store(store_path()).list("mixture")
+
+    def again() -> dict[str, Any]:
+        return rebuild(drawn.name, Resources(workers=1, threads=1), go_on=False, keep=False, quiet=True)
+
+    assert again()["equal"]
+    file.write_bytes(file.read_bytes() + b"\n")
+    answer = again()
+    assert (answer["equal"], answer["first"]["stage"]) == (False, "adopt_tokenizer")
+    now = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"tokenizer.json changed: its SHA-256 was {before}, is {now} ({file})" in describe(answer)
+    file.unlink()
+    answer = again()
+    assert answer["first"]["stage"] == "adopt_tokenizer"
+    assert f"tokenizer.json is no longer at {file} (it had the SHA-256 {before})" in describe(answer)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +107,10 @@ def test_again_nothing_is_built_and_a_folder_or_an_artifact_will_do(run: Any, fo
         ("empty", r"tokenizer: .*empty/tokenizer.json: no tokenizer there"),
         ("broken.json", r"tokenizer: .*broken.json: no tokenizer: "),
         ("train_tokenizer", "tokenizer: 'train_tokenizer' is a stage; name one artifact"),
-        ("nobody", "no artifact is called 'nobody'"),
+        ("pretrain", "tokenizer: 'pretrain' is a stage; name one artifact"),  # a stage that no cleaning imports
+        ("nobody", "tokenizer: nobody is no file or folder on this machine, and no artifact is called 'nobody'"),
+        ("models/x.json", "tokenizer: models/x.json is no file or folder on this machine, and no artifact is called"),
+        ("s3://b/tokenizer.json", "tokenizer: s3://b/tokenizer.json is no file or folder on this machine, and no"),
     ],
 )
 def test_what_is_no_tokenizer_is_named_before_anything_is_read(

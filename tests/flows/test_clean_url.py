@@ -14,7 +14,7 @@ import s3fs
 from flows.cli.main import main
 from tasks.machine.home import store_path
 from tasks.running import pool
-from tasks.storage.exports import exports_of
+from tasks.storage.exports import Export, exports_of
 from tasks.storage.objects import ObjectError, Objects
 from tasks.store import Store
 from tests.tasks.tiny_corpus import write_documents
@@ -72,7 +72,7 @@ def test_a_cleaning_goes_to_s3_and_is_there_when_it_is_done_again(
     assert not list((store_path() / "partial").iterdir())
     store = Store(store_path())
     [corpus] = store.list("filter_corpus")
-    assert exports_of(store, corpus) == [url]
+    assert exports_of(store, corpus) == [Export(url, None)]
 
     before = written(url)
     capsys.readouterr()

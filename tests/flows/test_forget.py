@@ -13,6 +13,7 @@ from data_quality import ingest as reading
 from data_quality.config import IngestConfig
 from flows.cli import main as cli
 from flows.commands.export import export_model
+from flows.commands.forget import describe_retired
 from flows.commands.rebuild import rebuild
 from flows.config.loading import ConfigError
 from flows.corpus import build_corpus
@@ -20,6 +21,7 @@ from flows.pretrain import build_tokens, named_model
 from tasks.ingest import fingerprinted, ingest
 from tasks.lineage.forgotten import ask, standing
 from tasks.running.run import Resources, use_run
+from tasks.storage.exports import note_export
 from tasks.store import Artifact, Store
 from tests.flows.lineage_home import (
     KEPT,
@@ -94,6 +96,8 @@ def test_the_whole_way(home: Path) -> None:
     before, pinned = artifact(home, "ingest"), artifact(home, "train_tokenizer")
     export_model(artifact(home, "pretrain").path, "hf", home / "exported")
     Store(home / "home/store").set_alias("champion", artifact(home, "finetune"))
+    url = "s3://somewhere/clean"
+    note_export(Store(home / "home/store"), artifact(home, "filter_corpus"), "clean", url)
     marked = said(home, "forget", TRAINED, "--why", "ticket 7")
     assert marked["documents"] == 1
     assert {row["artifact"].partition("/")[0] for row in marked["models"]} == {"bag_of_words", "finetune", "pretrain"}
@@ -117,6 +121,12 @@ def test_the_whole_way(home: Path) -> None:
     assert retired["told"].startswith("MLflow does not answer")
     places = {row["place"] for row in retired["remains"]}
     assert {str(artifact(home, "pretrain").path), str(home / "exported")} <= places
+    assert retired["remains"][0] == {"place": url, "bytes": None}
+    sizes = [row["bytes"] for row in retired["remains"][1:]]
+    assert sizes == sorted(sizes, reverse=True)
+    in_words = describe_retired(retired)
+    assert f"still on disk ({sum(sizes):,} bytes, and 1 elsewhere)" in in_words
+    assert f"         unknown  {url}" in in_words
     with use_run(quiet_run(home)), pytest.raises(ConfigError, match="was retired: it learned from documents"):
         named_model(artifact(home, "pretrain").name, "model")
 

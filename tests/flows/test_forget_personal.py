@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def kept_ids(home: Path, out: str, **changes: str) -> set[str]:
     """Clean the mails; the ids of all that was read."""
     source = {"ingest.sources": json.dumps([SOURCE | {"paths": [str(home / f"{JANE}.jsonl")]}])}
-    clean(clean_config([], None, QUICK | source | changes, None), home / out, quiet=True)
+    clean(clean_config([], None, QUICK | source | changes, None), str(home / out), quiet=True)
     tables = [*(home / out / "kept").glob("*.parquet"), *(home / out / "dropped").glob("*.parquet")]
     return {id for table in tables for id in pq.read_table(table)["id"].to_pylist()}
 
@@ -84,5 +84,5 @@ def test_a_source_whose_name_is_hidden_goes_with_all_its_documents(home: Path) -
     (home / f"{JANE}.jsonl").write_text(
         "\n".join(json.dumps({"text": text, "from": sender}) for text, sender in [("One.", "a"), ("Two.", "b")])
     )
-    clean(clean_config([], None, QUICK | {"ingest.sources": json.dumps([source])}, None), home / "out", quiet=True)
+    clean(clean_config([], None, QUICK | {"ingest.sources": json.dumps([source])}, None), str(home / "out"), quiet=True)
     assert forget([], [JANE], "", with_twins=False, unseen=False)["documents"] == 2

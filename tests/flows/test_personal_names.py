@@ -47,7 +47,7 @@ def cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def cleaned(**changes: str) -> Path:
         given = {name.replace("__", "."): value for name, value in changes.items()}
         sources = {"ingest.sources": json.dumps([SOURCE | {"paths": [str(file)]}])}
-        clean(clean_config([], None, QUICK | sources | given, None), tmp_path / "out", quiet=True)
+        clean(clean_config([], None, QUICK | sources | given, None), str(tmp_path / "out"), quiet=True)
         return tmp_path / "out"
 
     yield cleaned

@@ -37,7 +37,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "classifier.raw.ids": "['*harbours*']",
         "perplexity.enabled": "true",
     }
-    clean(clean_config([str(tmp_path / "documents")], None, settings, None), tmp_path / "out", quiet=True)
+    clean(clean_config([str(tmp_path / "documents")], None, settings, None), str(tmp_path / "out"), quiet=True)
     yield tmp_path / "out"
     pool.shut_down()
 

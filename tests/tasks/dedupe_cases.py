@@ -77,6 +77,11 @@ def substring_case() -> Artifact:
     return substring(config, corpus=pages(), windows=windows_case(), verdicts=[], duplicates=[url_case()])
 
 
+def mixture_by_tokens_case() -> Artifact:
+    config = MixtureConfig(enabled=True, unit="tokens", budget=1500, family_weights=FINEWEB2_REHYDRATION)
+    return mixture(config, corpus=pages(), duplicates=[url_case()], tokens=[token_counts_case()])
+
+
 def token_counts_case() -> Artifact:
     """By a tokenizer of words, of no kind that is trained here."""
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))

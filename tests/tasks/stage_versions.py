@@ -42,6 +42,7 @@ CASES: dict[str, Callable[[], Artifact]] = {
     "substring": dedupe_cases.substring_case,
     "count_tokens": dedupe_cases.token_counts_case,
     "mixture": dedupe_cases.mixture_case,
+    "mixture: a budget of tokens": dedupe_cases.mixture_by_tokens_case,
     "pairs": translation_cases.pairs_case,
     "pair_tokenizer": translation_cases.pair_tokenizer_case,
     "labelled_set": labelled_cases.labelled_set_case,
@@ -49,6 +50,12 @@ CASES: dict[str, Callable[[], Artifact]] = {
     "contest_documents": schedule_cases.contest_documents_case,
     "contest": schedule_cases.contest_case,
 }
+
+
+def stage_of(case: str) -> Stage:
+    """The stage of a case of CASES: what stands before a colon, where one stage has several."""
+    return STAGES[case.partition(":")[0]]
+
 
 PIPELINE = (
     "ingest",
@@ -135,10 +142,10 @@ def main() -> None:
     """Record the digests of new stages, new versions and new library versions; refuse what is not honest."""
     recorded: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
-        found = {name: observed(STAGES[name], case, Path(folder) / name) for name, case in CASES.items()}
+        found = {name: observed(stage_of(name), case, Path(folder) / name) for name, case in CASES.items()}
         found |= observed_pipeline(Path(folder))
         for name, now in found.items():
-            stage = STAGES[name]
+            stage = stage_of(name)
             before = recorded.get(name)
             known = before is not None and (before["version"], before["parts"]) == (now["version"], now["parts"])
             if known and (wrong := problem(stage, now, before)):

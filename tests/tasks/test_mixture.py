@@ -1,12 +1,15 @@
 """The mixture reaches training: a document is read as often as it was drawn, and no test document is."""
 
+import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from data_quality.config import ShardConfig
 from data_quality.errors import UsageError
+from data_quality.split import split_of
 from flows.config.pipeline import PipelineConfig
 from flows.corpus import Corpus, build_corpus
 from flows.pipeline import build_all
@@ -19,7 +22,7 @@ from tasks.running.run import Resources, Run, use_run
 from tasks.running.tables import rows
 from tasks.store import Artifact, Store
 from tasks.tokenizer import count_tables
-from tests.tasks.tiny_corpus import configuration, write_documents
+from tests.tasks.tiny_corpus import TOPICS, configuration, prose, write_documents
 
 BUDGET = 6000
 BY_TOKENS = {"enabled": True, "unit": "tokens", "budget": BUDGET, "weights": {"gardens": 3, "harbours": 1}}
@@ -137,8 +140,43 @@ def test_models_and_the_report_have_it(by_tokens: tuple[Path, Corpus, Tokens]) -
     assert counted.counts()["tokens"] == sum(size * copies for each in of_sources for size, copies in each)
 
 
-def test_a_source_that_no_training_document_has_is_named(by_tokens: tuple[Path, Corpus, Tokens]) -> None:
-    root, _, _ = by_tokens
-    config = configuration(root / "documents", mixture=BY_TOKENS | {"weights": {"garden": 3}})
-    with pytest.raises(UsageError, match="names the source 'garden', which no training document has; did you mean"):
-        built(config, root / "store")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"weights": {"garden": 3}}, "names the source 'garden', which no kept document has; did you mean 'gardens'"),
+        ({"weights": {"gone": 3}}, "names the source 'gone', which no kept document has"),
+        ({"by": "language", "weights": {"fr": 3}}, "names the language 'fr', which no kept document has; valid are: "),
+    ],
+    ids=["mistyped", "nothing kept", "language"],
+)
+def test_a_weight_of_nothing_is_named_before_anything_is_split(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    documents = tmp_path / "documents"
+    write_documents(documents)
+    (documents / "gone").mkdir()
+    (documents / "gone" / "short.txt").write_text("Of this source nothing is kept.")
+    sources = [{"format": "text", "name": each, "paths": [str(documents / each)]} for each in (*TOPICS, "gone")]
+    config = configuration(documents, ingest={"sources": sources}, mixture=BY_TOKENS | changes)
+    with use_run(Run(Store(tmp_path / "store"), ONE, Display(quiet=True))) as run, pytest.raises(UsageError) as error:
+        build_corpus(config)
+    assert said in str(error.value)
+    assert "split" not in {record.stage for record in run.records}
+
+
+def test_a_weight_of_a_source_that_is_all_held_out_ends_nothing(tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    write_documents(documents)
+    (documents / "few").mkdir()
+    sources = [{"format": "text", "name": each, "paths": [str(documents / each)]} for each in (*TOPICS, "few")]
+    mixture = BY_TOKENS | {"weights": {"few": 2}}
+    config = configuration(documents, ingest={"sources": sources}, mixture=mixture)
+    held_out = next(name for n in range(99) if split_of(f"few:{(name := f'{n}.txt')}", config.split) == "test")
+    (documents / "few" / held_out).write_text(prose(random.Random(8), "gardens"))
+    corpus, tokens, _ = built(config, tmp_path / "store")
+    groups = tokens.mixture[0].counts()["groups"]
+    assert groups["few"] == dict.fromkeys(
+        ("documents", "size", "rate", "wanted", "drawn_documents", "drawn", "epochs"), 0
+    )
+    assert BUDGET - 1000 < groups["gardens"]["drawn"] + groups["harbours"]["drawn"] <= BUDGET
+    assert "few" in {row["source"] for shard in corpus.kept.shards() for row in pq.read_table(shard.path).to_pylist()}

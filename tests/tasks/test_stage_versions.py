@@ -8,14 +8,24 @@ from typing import Any
 import pytest
 
 from tasks.stage import STAGES, Work
-from tests.tasks.stage_versions import CASES, PIPELINE, RECORD, TINY, observed, observed_pipeline, problem, stale_parts
+from tests.tasks.stage_versions import (
+    CASES,
+    PIPELINE,
+    RECORD,
+    TINY,
+    observed,
+    observed_pipeline,
+    problem,
+    stage_of,
+    stale_parts,
+)
 from tests.tasks.stages import numbers
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_the_version_is_honest(name: str, tmp_path: Path) -> None:
     recorded = json.loads(RECORD.read_text()).get(name)
-    wrong = problem(STAGES[name], observed(STAGES[name], CASES[name], tmp_path), recorded)
+    wrong = problem(stage_of(name), observed(stage_of(name), CASES[name], tmp_path), recorded)
     assert wrong is None, wrong
 
 
