@@ -113,7 +113,7 @@ def body(facts: Mapping[str, Any]) -> str:
         ["## Training", *_training(facts)],
         ["## Evaluation", *_evaluation(facts)],
         ["## Limits", "\n".join(f"- {line}" for line in limits(facts))],
-        *([["## Samples", *_samples(facts)]] if facts["samples"] or facts["probes"] else []),
+        *([[*_samples(facts)]] if facts["samples"] or facts["probes"] else []),
         ["## Time and energy", *_cost(facts)],
         ["## Rebuild", *_rebuild(facts)],
         ["## Settings", *_settings(facts)],
@@ -219,7 +219,8 @@ def _evaluation(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _samples(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What it writes, and what it makes of people: nobody should read the one without the other."""
+    """What it writes, and what it makes of people: one section, as nobody should read the one without the other."""
+    yield "## Samples" if facts["samples"] else "## Bias"
     for row in facts["samples"]:
         prompt = f"**{_plain(row['prompt'])}**" if row["prompt"].strip() else ""
         yield f"> {prompt} {_plain(row['text'])}".replace(">  ", "> ")
@@ -238,6 +239,8 @@ def _samples(facts: Mapping[str, Any]) -> Iterator[str]:
         [(r["probe"], r["of"], _number(r["value"]), _interval(r), r["n"], r["from"]) for r in probes["lines"]],
     )
     yield f"Limits of these probes: {_plain('; '.join(probes['limits']))}."
+    if probes["missing"]:
+        yield f"Not asked for: {', '.join(kind.replace('_', ' ') for kind in probes['missing'])}."
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -108,6 +108,7 @@ def test_bias_stands_beside_the_samples_once_it_was_asked(home: Path) -> None:
     name = f"pretrain/{model.key}"
     with use_run(quiet_run(home)):
         textmill(home, "evaluate", name, "pronouns")
+        assert "Not asked for: hurtful words." in sections(card(store, model))["Samples"]
         textmill(home, "evaluate", name, "hurtful-words", "--set", "texts=1", "--set", "tokens=4")
     said = sections(card(store, model))["Samples"]
     exams = {read_exam(each)["exam"]: (each.name, read_exam(each)["figures"]) for each in store.list("exam")}
@@ -119,7 +120,9 @@ def test_bias_stands_beside_the_samples_once_it_was_asked(home: Path) -> None:
     assert f"| texts with a hurtful word | all groups | {hurtful['value']:.4g} |" in said
     assert said.count("| texts with a hurtful word | behind ") == 3
     assert "Limits of these probes: few English templates, two pronouns" in said
-    assert "Bias was not asked for" not in said
+    assert "; of 40 occupations that differ in nothing from a person 1 would stand out on each side." in said
+    assert "ot asked for" not in said
+    assert "Bias" in sections(page({**facts(store, model), "samples": []}))  # as of a BERT, which writes nothing
     evaluation = sections(card(store, model))["Evaluation"]
     assert "| spread |" in evaluation
     assert "occupation/" not in evaluation  # forty of them would hide the rest
