@@ -35,7 +35,7 @@ def show_taken(found: dict[str, Any]) -> None:
         asked += [f"{name} {value}" for name, value in exam["settings"].items()]
         asked += [f"version {exam['version']} of exams, which is no longer today's"] if exam["version"] else []
         said = f"{exam['items']:,} items, {exam['figure']}" + (", less is better" if exam["less_is_better"] else "")
-        out.print(f"\n  [bold]{escape(exam['name'])}[/]  {said}", highlight=False)
+        out.print(f"\n  [bold]{escape(exam['name'])}[/]  {escape(said)}", highlight=False)
         if asked:
             out.print(f"    {', '.join(asked)}", markup=False)
         for row in exam["models"]:
