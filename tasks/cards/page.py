@@ -5,6 +5,7 @@ configurations: they are escaped all the same.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -222,8 +223,8 @@ def _samples(facts: Mapping[str, Any]) -> Iterator[str]:
     """What it writes, and what it makes of people: one section, as nobody should read the one without the other."""
     yield "## Samples" if facts["samples"] else "## Bias"
     for row in facts["samples"]:
-        prompt = f"**{_plain(row['prompt'])}**" if row["prompt"].strip() else ""
-        yield f"> {prompt} {_plain(row['text'])}".replace(">  ", "> ")
+        prompt = f"**{_written(row['prompt'])}**" if row["prompt"].strip() else ""
+        yield " ".join(filter(None, (">", prompt, _written(row["text"]))))
     if facts["samples"]:
         steps = sorted({row["step"] for row in facts["samples"]})
         yield (
@@ -309,6 +310,12 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else _plain(value).replace("|", "\\|")
+
+
+def _written(text: str) -> str:
+    """What a model wrote, as text: also no emphasis, heading or list begins in it."""
+    text = re.sub(r"([\\*_~#])", r"\\\1", " ".join(text.split()))
+    return _plain(re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", text))
 
 
 def _plain(value: Any) -> str:

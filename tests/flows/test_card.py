@@ -146,6 +146,23 @@ def test_only_occupations_that_stand_out_are_named() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# A *b* __c__ ~~d~~", r"\# A \*b\* \_\_c\_\_ \~\~d\~\~"),
+        ("- a - b", r"\- a - b"),
+        ("12. a 3. b", r"12\. a 3. b"),
+        ("==\na\\[b](c) <i>", r"\== a\\\[b\](c) &lt;i&gt;"),
+    ],
+)
+def test_what_a_model_wrote_is_no_markup(home: Path, text: str, shown: str) -> None:
+    said = facts(Store(home / "home/store"), artifact(home, "pretrain"))
+    said["samples"] = [{"step": 1, "prompt": "", "text": text}, {"step": 1, "prompt": "a_b", "text": text}]
+    _, first, second, *_ = sections(page(said))["Samples"].split("\n\n")
+    assert first == f"> {shown}"
+    assert second == rf"> **a\_b** {shown}"
+
+
 def test_a_licence_is_on_the_card_as_soon_as_it_is_stated(home: Path) -> None:
     """Nothing is read again for it."""
     config = settings(home)
