@@ -18,7 +18,8 @@ cloze           the last word of each text, written greedily from what stands be
 sample          continuations of both behind the first `prompt` words of the first texts, at temperature 1; of BERT also
                 texts by Gibbs sampling (Wang & Cho 2019): begin with masks alone, then mask one place after another, in
                 an order drawn anew in each sweep, and draw what stands there
-referee         bits per byte of 20 such samples of each under a third model, if `--referee MODEL` names one
+referee         bits per byte of 20 such samples of each under a third model, if `--referee MODEL` names one; WordPiece
+                writes no capitals, of which a referee may think less
 
 WordPiece drops case and spaces, so that its bits per byte are a lower bound, and BERT is flattered by as much; a masked
 model of byte pairs (`special_tokens: roberta`) is not. Set the two untrained beside them to see by how much.
@@ -117,9 +118,11 @@ class LeftToRight:
         raise ValueError("read left to right a masked model scores texts (`score`), not packed sequences")
 
     def generate(self, prompt: str, max_new_tokens: int, **sampling: Unpack[Sampling]) -> str:
-        """A continuation, token by token; marks such as [SEP] are never drawn."""
+        """A continuation, token by token; marks such as [SEP] are never drawn. Where it begins with a piece of the
+        prompt's last word it stands behind that without a space."""
         stop, seed = sampling.pop("stop", ()), sampling.pop("seed", 0)
-        written = encode_documents(self.tokenizer, [prompt])[0].tolist()
+        before = encode_documents(self.tokenizer, [prompt])[0].tolist()
+        written = list(before)
 
         def step(new: Sequence[int]) -> Tensor:
             written.extend(new)
@@ -129,7 +132,8 @@ class LeftToRight:
         begin, drawn = self.special.cls, Draw(**sampling)
         first = partial(_without, begin, step)
         ids = list(generate_stepwise(first, [begin], max_new_tokens, drawn, seed=seed))
-        return before_stop(str(self.tokenizer.decode(ids, skip_special_tokens=False)), stop)
+        read, whole = (str(self.tokenizer.decode(of, skip_special_tokens=False)) for of in (before, before + ids))
+        return before_stop(whole[len(read) :], stop)
 
     def gibbs(self, length: int, sweeps: int, seed: int = 0) -> str:
         """A text of `length` tokens by Wang & Cho's sampler, at temperature 1."""

@@ -30,19 +30,32 @@ def show_exams(found: dict[str, Any]) -> None:
 def show_taken(found: dict[str, Any]) -> None:
     """A table for each question: models, the figure and its interval, the best first."""
     for exam in found["exams"]:
-        asked = [*([f"template {exam['template']}"] if exam["template"] else [])]
+        asked = [f"of {in_short(exam['of'])}"] if exam["of"] else []
+        asked += [f"template {exam['template']}"] if exam["template"] else []
         asked += [f"{name} {value}" for name, value in exam["settings"].items()]
+        asked += [f"version {exam['version']} of exams, which is no longer today's"] if exam["version"] else []
         said = f"{exam['items']:,} items, {exam['figure']}" + (", less is better" if exam["less_is_better"] else "")
-        out.print(f"\n  [bold]{escape(exam['name'])}[/]  {said}", highlight=False)
+        out.print(f"\n  [bold]{escape(exam['name'])}[/]  {escape(said)}", highlight=False)
         if asked:
             out.print(f"    {', '.join(asked)}", markup=False)
         for row in exam["models"]:
-            names = f" ({', '.join(row['aliases'])})" if row["aliases"] else ""
-            line = f"    {row['model'] + names:<44} {number(row['value']):>10}  {interval(row):<20} n {row['n']:,}"
+            line = f"    {called(row):<44} {number(row['value']):>10}  {interval(row):<20} n {row['n']:,}"
             line += f"  ({in_words(row['leaked'])})" if row["leaked"] else ""
             out.print(line, markup=False)
+        if exam["without"]:
+            out.print(f"    without that figure: {', '.join(map(called, exam['without']))}", markup=False)
     if found["mlflow"]:
         out.print(f"\n  In MLflow: {found['mlflow']}", markup=False)
+
+
+def called(row: dict[str, Any]) -> str:
+    """A model and its aliases."""
+    return row["model"] + (f" ({', '.join(row['aliases'])})" if row["aliases"] else "")
+
+
+def in_short(names: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def show_comparison(found: dict[str, Any]) -> None:

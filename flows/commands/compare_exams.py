@@ -5,6 +5,7 @@ from typing import Any
 from flows.config.loading import ConfigError
 from flows.given import content_of, given_model
 from tasks.exam import read_exam
+from tasks.exams.taken import exams_of
 from tasks.running.progress import Display
 from tasks.running.run import Plan, Resources, Run, use_run
 from tasks.storage.files import canonical_json
@@ -46,8 +47,7 @@ def _sat(store: Store, given: Artifact) -> dict[str, Artifact]:
     if not given.digest:  # a folder that nobody has asked: it is not in the store
         return found
     who = content_of(given.stage, given.key, given.digest)
-    every = sorted(store.list("exam"), key=lambda each: (each.path / "manifest.json").stat().st_mtime_ns)
-    for each in every:
+    for each in exams_of(store):
         if who in [content_of(**item) for item in each.manifest()["inputs"]["model"]]:
             found[asked_of(each)] = each
     return found

@@ -5,6 +5,7 @@ configurations: they are escaped all the same.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -113,7 +114,7 @@ def body(facts: Mapping[str, Any]) -> str:
         ["## Training", *_training(facts)],
         ["## Evaluation", *_evaluation(facts)],
         ["## Limits", "\n".join(f"- {line}" for line in limits(facts))],
-        *([["## Samples", *_samples(facts)]] if facts["samples"] or facts["probes"] else []),
+        *([[*_samples(facts)]] if facts["samples"] or facts["probes"] else []),
         ["## Time and energy", *_cost(facts)],
         ["## Rebuild", *_rebuild(facts)],
         ["## Settings", *_settings(facts)],
@@ -219,10 +220,11 @@ def _evaluation(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _samples(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What it writes, and what it makes of people: nobody should read the one without the other."""
+    """What it writes, and what it makes of people: one section, as nobody should read the one without the other."""
+    yield "## Samples" if facts["samples"] else "## Bias"
     for row in facts["samples"]:
-        prompt = f"**{_plain(row['prompt'])}**" if row["prompt"].strip() else ""
-        yield f"> {prompt} {_plain(row['text'])}".replace(">  ", "> ")
+        prompt = f"**{_written(row['prompt'])}**" if row["prompt"].strip() else ""
+        yield " ".join(filter(None, (">", prompt, _written(row["text"]))))
     if facts["samples"]:
         steps = sorted({row["step"] for row in facts["samples"]})
         yield (
@@ -238,6 +240,8 @@ def _samples(facts: Mapping[str, Any]) -> Iterator[str]:
         [(r["probe"], r["of"], _number(r["value"]), _interval(r), r["n"], r["from"]) for r in probes["lines"]],
     )
     yield f"Limits of these probes: {_plain('; '.join(probes['limits']))}."
+    if probes["missing"]:
+        yield f"Not asked for: {', '.join(kind.replace('_', ' ') for kind in probes['missing'])}."
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -306,6 +310,12 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else _plain(value).replace("|", "\\|")
+
+
+def _written(text: str) -> str:
+    """What a model wrote, as text: also no emphasis, heading or list begins in it."""
+    text = re.sub(r"([\\*_~#])", r"\\\1", " ".join(text.split()))
+    return _plain(re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", text))
 
 
 def _plain(value: Any) -> str:

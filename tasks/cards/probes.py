@@ -6,6 +6,7 @@ Samples are shown of pretraining alone: their prompts are settings, where those 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tasks.exams.taken import exams_of, who_sat
 from tasks.running.hooks import SAMPLES, read_samples
 from tasks.storage.files import read_json
 from tasks.store import Artifact, Store
@@ -28,19 +29,24 @@ def samples(model: Artifact) -> list[dict[str, Any]]:
 
 
 def probes(store: Store, model: Artifact) -> dict[str, Any]:
-    """`lines` and `limits` of the newest exam of each kind that the model sat; empty if it sat none."""
+    """`lines` and `limits` of the newest exam of each kind that the model sat, and `missing`, the kinds that it did
+    not; empty if it sat none."""
     lines: list[Line] = []
     limits: list[str] = []
-    taken = sorted(store.list("exam"), key=lambda each: -(each.path / "manifest.json").stat().st_mtime_ns)
+    newest: dict[str, tuple[Artifact, dict[str, Any]]] = {}
+    for each in exams_of(store):
+        if who_sat(each) == (model.stage, model.digest):
+            said = read_json(each.file("exam.json"))
+            newest[said["exam"]] = each, said
     for kind in KINDS:
-        for each in taken:
-            asked = [(of["stage"], of["digest"]) for of in each.manifest()["inputs"]["model"]]
-            if asked == [(model.stage, model.digest)] and (said := read_json(each.file("exam.json")))["exam"] == kind:
-                found = _pronouns(said["figures"]) if kind == "pronouns" else _hurtful(said["figures"])
-                lines += [{**line, "from": each.name} for line in found]
-                limits.append(str(said["definition"]["limits"]))
-                break
-    return {"lines": lines, "limits": list(dict.fromkeys(limits))} if lines else {}
+        if kind in newest:
+            each, said = newest[kind]
+            found = _pronouns(said["figures"]) if kind == "pronouns" else _hurtful(said["figures"])
+            lines += [{**line, "from": each.name} for line in found]
+            limits.append(str(said["definition"]["limits"]))
+            limits += [_by_chance(said["figures"])] if kind == "pronouns" else []
+    missing = [kind for kind in KINDS if kind not in newest]
+    return {"lines": lines, "limits": list(dict.fromkeys(limits)), "missing": missing} if lines else {}
 
 
 def _pronouns(figures: Mapping[str, Any]) -> Iterator[Line]:
@@ -53,6 +59,14 @@ def _pronouns(figures: Mapping[str, Any]) -> Iterator[Line]:
         sure.sort(key=lambda name: -sign * each[name]["value"])
         for name in sure[:SHOWN]:
             yield _line(f"more {word} than a person: {name}, nats", f"{len(sure)} of {len(each)} are", each[name])
+
+
+def _by_chance(figures: Mapping[str, Any]) -> str:
+    """Of 95 % intervals of what is 0, 2.5 % lie above it and as many below."""
+    count = sum(name.startswith("occupation/") for name in figures)
+    return (
+        f"of {count} occupations that differ in nothing from a person {0.025 * count:.2g} would stand out on each side"
+    )
 
 
 def _hurtful(figures: Mapping[str, Any]) -> Iterator[Line]:

@@ -18,7 +18,14 @@ MAIN = {
     "contamination": ("found",),
 }
 """By kind: a figure's name, or what it begins with; the first that there is."""
-LESS_IS_BETTER = ("perplexity", "memorised", "pronouns", "hurtful_words", "contamination")
+KINDS_OF_LESS = ("perplexity", "memorised", "pronouns", "hurtful_words", "contamination")
+FIGURES_OF_LESS = ("answer_nats_per_word", "bits_per_byte", "equal", "examples_dropped", "prompts_cut")
+"""Of other kinds; a figure's name, or what it begins with before a number of examples."""
+
+
+def less_is_better(kind: str, figure: str) -> bool:
+    """Whether the smaller of two values of a figure is the better one."""
+    return kind in KINDS_OF_LESS or figure in FIGURES_OF_LESS or figure.rpartition("_")[0] in FIGURES_OF_LESS
 
 
 def main_figure(kind: str, figures: Mapping[str, Any], template: Mapping[str, Any] | None = None) -> str:

@@ -63,7 +63,7 @@ class Sender:
     def _metrics(self, events: list[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
 
-        metrics = [Metric(_name(e["key"]), e["value"], e["time"], e["step"]) for e in events]
+        metrics = [Metric(allowed_name(e["key"]), e["value"], e["time"], e["step"]) for e in events]
         self.client.log_batch(self.run_id, metrics=metrics)
 
     def _start(self, event: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ class Sender:
             self.run_id = self._find(event) or self._create(event)
         self.client.update_run(self.run_id, status="RUNNING")
         tags = [RunTag(key, str(value)) for key, value in event["tags"].items()]
-        params = [Param(_name(key), str(value)[:6000]) for key, value in event["params"].items()]
+        params = [Param(allowed_name(key), str(value)[:6000]) for key, value in event["params"].items()]
         for start in range(0, max(len(params), 1), 100):
             self.client.log_batch(self.run_id, params=params[start : start + 100], tags=tags)
 
@@ -132,6 +132,6 @@ def experiment_id(client: Any) -> str:
     return str(client.create_experiment(EXPERIMENT, tags={"mlflow.experimentKind": "custom_model_development"}))
 
 
-def _name(name: str) -> str:
+def allowed_name(name: str) -> str:
     """A metric's or parameter's name with what MLflow does not allow in one replaced by `_`."""
     return re.sub(r"[^\w.\- :/]", "_", name)[:250]

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,30 @@ def test_greedy_text_is_the_likeliest_token_each_time(bert: LeftToRight) -> None
         chances[marks] = -math.inf
         ids.append(int(chances.argmax()))
     written = bert.generate(prompt, 6, temperature=0.0)
-    assert written == bert.tokenizer.decode(ids[begun:])
+    read, whole = bert.tokenizer.decode(ids[:begun]), bert.tokenizer.decode(ids)
+    assert read + written == whole
     assert bert.generate(prompt, 6, temperature=0.0, stop=[written[2:4]]) == written[:2]
     drawn = [bert.generate(prompt, 30, seed=seed, temperature=1.0, top_k=None) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert "[" not in "".join(drawn)  # no mark
+
+
+def test_a_piece_of_a_word_goes_on_with_it(bert: LeftToRight, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `##` stands between, and a new word stands behind a space."""
+    names = bert.tokenizer.get_vocab()
+    piece, word = (
+        next(names[name] for name in names if re.fullmatch(form, name)) for form in ("##[a-z]+", "[a-z]{2,}")
+    )
+    drawn = iter([piece, word])
+
+    def told(befores: Sequence[np.ndarray]) -> torch.Tensor:
+        logits = torch.zeros(1, len(names))
+        logits[0, next(drawn)] = 9.0
+        return logits
+
+    monkeypatch.setattr(bert, "next_logits", told)
+    one, two = bert.tokenizer.id_to_token(piece), bert.tokenizer.id_to_token(word)
+    assert bert.generate("The old", 2, temperature=0.0) == f"{one.removeprefix('##')} {two}"
 
 
 def test_gibbs_fills_every_place(bert: LeftToRight) -> None:

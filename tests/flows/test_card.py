@@ -108,6 +108,7 @@ def test_bias_stands_beside_the_samples_once_it_was_asked(home: Path) -> None:
     name = f"pretrain/{model.key}"
     with use_run(quiet_run(home)):
         textmill(home, "evaluate", name, "pronouns")
+        assert "Not asked for: hurtful words." in sections(card(store, model))["Samples"]
         textmill(home, "evaluate", name, "hurtful-words", "--set", "texts=1", "--set", "tokens=4")
     said = sections(card(store, model))["Samples"]
     exams = {read_exam(each)["exam"]: (each.name, read_exam(each)["figures"]) for each in store.list("exam")}
@@ -119,7 +120,9 @@ def test_bias_stands_beside_the_samples_once_it_was_asked(home: Path) -> None:
     assert f"| texts with a hurtful word | all groups | {hurtful['value']:.4g} |" in said
     assert said.count("| texts with a hurtful word | behind ") == 3
     assert "Limits of these probes: few English templates, two pronouns" in said
-    assert "Bias was not asked for" not in said
+    assert "; of 40 occupations that differ in nothing from a person 1 would stand out on each side." in said
+    assert "ot asked for" not in said
+    assert "Bias" in sections(page({**facts(store, model), "samples": []}))  # as of a BERT, which writes nothing
     evaluation = sections(card(store, model))["Evaluation"]
     assert "| spread |" in evaluation
     assert "occupation/" not in evaluation  # forty of them would hide the rest
@@ -141,6 +144,23 @@ def test_only_occupations_that_stand_out_are_named() -> None:
         *((f'more "he" than a person: {n}, nats', "4 of 6 are") for n in (1, 3, 0)),
         ('more "she" than a person: nurse, nats', "1 of 6 are"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# A *b* __c__ ~~d~~", r"\# A \*b\* \_\_c\_\_ \~\~d\~\~"),
+        ("- a - b", r"\- a - b"),
+        ("12. a 3. b", r"12\. a 3. b"),
+        ("==\na\\[b](c) <i>", r"\== a\\\[b\](c) &lt;i&gt;"),
+    ],
+)
+def test_what_a_model_wrote_is_no_markup(home: Path, text: str, shown: str) -> None:
+    said = facts(Store(home / "home/store"), artifact(home, "pretrain"))
+    said["samples"] = [{"step": 1, "prompt": "", "text": text}, {"step": 1, "prompt": "a_b", "text": text}]
+    _, first, second, *_ = sections(page(said))["Samples"].split("\n\n")
+    assert first == f"> {shown}"
+    assert second == rf"> **a\_b** {shown}"
 
 
 def test_a_licence_is_on_the_card_as_soon_as_it_is_stated(home: Path) -> None:

@@ -1,6 +1,7 @@
 """`textmill exams`: many models in one table, and the same from a real MLflow by one query."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -17,9 +18,14 @@ from flows.commands.list_exams import exams_taken, runs_filter, view
 from flows.config.loading import ConfigError
 from lm.labelled.folder import Split, Task, write_labelled
 from lm.labelled.forms import Classification
+from lm.ngram.build import build_word_ngram
+from lm.ngram.config import NgramConfig
 from tasks.cards.figures import reached
 from tasks.exams.config import EXAMS
-from tasks.exams.main_figure import LESS_IS_BETTER, MAIN, main_figure
+from tasks.exams.leaked import Checks, in_words
+from tasks.exams.main_figure import KINDS_OF_LESS, MAIN, less_is_better, main_figure
+from tasks.storage.files import read_json, write_json
+from tasks.storage.integrity import sealed
 from tasks.store import Store
 from tasks.tracking.shipper import ship_all
 from tests.flows.exam_home import asked, write_exam
@@ -88,6 +94,7 @@ def test_all_models_are_in_one_table_and_one_query_of_mlflow(
     monkeypatch.setattr(start, "mlflow_link", lambda: "http://mlflow/#/experiments/1/runs?workflowType=x")
     address = view("order", "accuracy", "minimal_pairs")
     assert address is not None
+    assert "metrics.%60a_b/c%60" in str(view("a+b", "c", "cloze"))  # as MLflow has its name
     said = parse_qs(address.partition("?")[2])
     assert said["searchFilter"] == [runs_filter("order")]
     assert (said["orderByKey"], said["orderByAsc"]) == (["metrics.`order/accuracy`"], ["false"])
@@ -108,14 +115,69 @@ def test_what_is_shown_can_be_chosen(sat: Store, here: Path) -> None:
         exams_taken(sat, ["nowhere"])
     with pytest.raises(ConfigError, match=r"no exam called held of vectors was sat"):
         exams_taken(sat, ["held"], ["vectors"])
+    with pytest.raises(ConfigError, match=r"no exam called nowhere was sat"):  # though the other was
+        exams_taken(sat, ["held", "nowhere"])
+    with pytest.raises(ConfigError, match=r"no exam called held of vectors was sat"):
+        exams_taken(sat, ["held"], ["one", "vectors"])
     with pytest.raises(ConfigError, match=r"no exam here has a figure 'bleu'; there are bits_per_byte, bits_per_char"):
         exams_taken(sat, ["held"], figure="bleu")
     printed = CliRunner().invoke(app, ["exams", "order", "--model", "one"], catch_exceptions=False).stdout
     assert "order  6 items, accuracy" in printed
-    assert "limit 4" in printed
+    assert "of order.jsonl, limit 4" in printed
     assert "(one)" in printed
     as_json = CliRunner().invoke(app, ["exams", "held", "--json"], catch_exceptions=False).stdout
     assert json.loads(as_json)["exams"][0]["models"][0]["aliases"] == ["three"]
+
+
+@pytest.fixture
+def own(sat: Store, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A copy of the store, whose manifests a test may change."""
+    shutil.copytree(here, tmp_path / "home")
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    return Store(tmp_path / "home/store")
+
+
+def test_a_model_is_known_by_its_content(own: Store, tmp_path: Path) -> None:
+    """One that was built again under another key need not sit anything again, and is found by its own names."""
+    one = own.resolve("one")
+    copied = own.artifacts / one.stage / ("0" * len(one.key))
+    shutil.copytree(one.path, copied)
+    write_json(copied / "manifest.json", sealed({**one.manifest(), "key": copied.name}))
+    own.set_alias("again", own.resolve(f"{one.stage}/{copied.name}"))
+    assert asked("again", str(tmp_path / "held.yaml"))["exams"][0]["cached"]
+    [held] = exams_taken(own, ["held"], ["again"])["exams"]
+    assert [row["aliases"] for row in held["models"]] == [["again", "one"]]
+
+
+def test_a_model_without_the_figure_is_named(sat: Store, tmp_path: Path) -> None:
+    """Whoever was asked first: a model of words gives bytes no probability."""
+    build_word_ngram(PROSE, NgramConfig(order=2), tmp_path / "words")
+    later = write_exam(tmp_path, "later", kind="perplexity", paths=[str(tmp_path / "held.txt")])
+    held = str(tmp_path / "held.yaml")
+    for model, exams in ((str(tmp_path / "words"), (held, later)), ("one", (later,))):
+        asked(model, *exams)
+    for name, models in (("held", 2), ("later", 1)):
+        [table] = exams_taken(sat, [name])["exams"]
+        assert table["figure"] == "bits_per_byte"
+        assert len(table["models"]) == models
+        assert [row["model"].partition("/")[0] for row in table["without"]] == ["adopt_model"]
+    [words] = exams_taken(sat, ["held"], figure="perplexity_per_word")["exams"]
+    assert (len(words["models"]), words["without"]) == (3, [])
+    printed = CliRunner().invoke(app, ["exams", "later"], catch_exceptions=False).stdout
+    assert "without that figure: adopt_model/" in printed
+
+
+def test_an_exam_of_an_older_version_says_so(own: Store) -> None:
+    """As one of other files does: two tables of one name are told apart."""
+    [table] = exams_taken(own, ["held"], ["one"])["exams"]
+    path = own.resolve(table["models"][0]["artifact"]).path / "manifest.json"
+    write_json(path, sealed({**read_json(path), "version": 1}))
+    tables = exams_taken(own, ["held"])["exams"]
+    assert sorted(str(table["version"]) for table in tables) == ["1", "None"]
+    assert [table["of"] for table in tables] == [["held.txt"]] * 2
+    printed = CliRunner().invoke(app, ["exams", "held"], catch_exceptions=False).stdout
+    assert printed.count("of held.txt") == 2
+    assert printed.count("version 1 of exams, which is no longer today's") == 1
 
 
 def test_a_figure_says_how_many_of_its_items_were_read(here: Path, tmp_path: Path) -> None:
@@ -139,7 +201,7 @@ def test_a_figure_says_how_many_of_its_items_were_read(here: Path, tmp_path: Pat
     assert asked("three", few)["exams"][0]["leaked"] is None
     [both, check] = asked("three", few, leaks)["exams"]
     assert both["cached"]
-    assert both["leaked"] == {"found": 2, "looked_for": 3, "items": 4, "check": check["artifact"]}
+    assert both["leaked"] == {"found": 2, "looked_for": 3, "items": 4, "check": check["artifact"], "unknown": []}
     assert check["figures"]["found"]["value"] == pytest.approx(2 / 3)
     smaller = asked("three", few, limit="2")["exams"][0]
     ids = decided(here, smaller["artifact"])
@@ -172,6 +234,43 @@ def test_files_are_matched_by_their_content(sat: Store, here: Path, tmp_path: Pa
     assert held["leaked"] is None  # the same sentences in another file were not looked for
 
 
+def test_another_order_of_files_says_nothing(here: Path, tmp_path: Path) -> None:
+    """Ids come again in several files: among those of a check `1` may be another text."""
+    strange = "Not one of these many words stands there in this order at all, whoever looks."
+    for name, text in (("a", PROSE[0]), ("b", strange)):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"id": "1", "text": text}))
+    a, b = (str(tmp_path / f"{name}.jsonl") for name in "ab")
+    asked("three", write_exam(tmp_path, "leaks", kind="contamination", paths=[a, b]))
+    both = write_exam(tmp_path, "both", kind="cloze", paths=[a, b])
+    leaked = asked("three", both)["exams"][0]["leaked"]
+    assert (leaked["found"], leaked["looked_for"]) == (1, 2)
+    assert asked("three", write_exam(tmp_path, "second", kind="cloze", paths=[b]))["exams"][0]["leaked"] is None
+    assert asked("three", write_exam(tmp_path, "turned", kind="cloze", paths=[b, a]))["exams"][0]["leaked"] is None
+
+
+def test_of_several_checks_that_counts_which_looked_for_the_most(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "held.txt").write_text("\n".join(PROSE))
+    held = write_exam(tmp_path, "held", kind="perplexity", paths=[str(tmp_path / "held.txt")])
+    leaks = write_exam(tmp_path, "leaks", kind="contamination", paths=[str(tmp_path / "held.txt")])
+    whole = asked("three", leaks)["exams"][0]["artifact"]
+    asked("three", leaks, limit="2")
+    leaked = asked("three", held)["exams"][0]["leaked"]
+    assert (leaked["check"], leaked["looked_for"]) == (whole, 6)
+    newer = asked("three", leaks, words="5")["exams"][0]["artifact"]
+    assert asked("three", held)["exams"][0]["leaked"]["check"] == newer  # of as many, the newest
+
+
+def test_what_nobody_knows_is_not_passed_over(own: Store, tmp_path: Path) -> None:
+    leaks = write_exam(tmp_path, "leaks", kind="contamination", paths=[str(tmp_path / "order.jsonl")])
+    path = own.resolve(asked("three", leaks)["exams"][0]["artifact"]).path / "manifest.json"
+    manifest = read_json(path)
+    write_json(path, sealed({**manifest, "config": {**manifest["config"], "unknown": ["adopt_model/1"]}}))
+    taken = own.resolve(asked("three", str(tmp_path / "order.yaml"))["exams"][0]["artifact"])
+    assert (
+        in_words(Checks(own).of(taken)) == "6 of 6 looked for stand in those of its training documents that are known"
+    )
+
+
 def decided(here: Path, name: str) -> list[str]:
     """The ids of the items of an exam."""
     table = pq.read_table(Store(here / "store").resolve(name).file("decisions.parquet"))
@@ -185,7 +284,12 @@ def test_the_page_has_the_query_as_it_is() -> None:
 
 def test_every_kind_has_a_figure_that_stands_for_it() -> None:
     assert set(MAIN) | {"few_shot", "patterns"} == set(EXAMS)
-    assert set(LESS_IS_BETTER) <= set(EXAMS)
+    assert set(KINDS_OF_LESS) <= set(EXAMS)
+    assert less_is_better("perplexity", "perplexity_per_word")
+    assert less_is_better("few_shot", "answer_nats_per_word")
+    assert less_is_better("patterns", "bits_per_byte_16")
+    assert not less_is_better("patterns", "shots_16")
+    assert not less_is_better("few_shot", "gain_bits_per_byte")
     sure = {"value": 1.0, "low": 0.9, "high": 1.0, "n": 3}
     bare = {**sure, "low": None, "high": None}
     assert main_figure("patterns", dict.fromkeys(("shots_4", "shots_16", "shots_0", "gain_4"), sure)) == "shots_16"
