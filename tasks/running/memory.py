@@ -5,15 +5,17 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tasks.machine.causes import led_to
 from tasks.running.pool import WorkerDied
 
 SAID = re.compile(
     r"cannot allocate memory|can't allocate memory|std::bad_alloc|failed to map segment|can't start new thread"
-    r"|(?<!cuda )out of memory",
+    r"|alloc of size \d+ failed"
+    r"|(?<!cuda )(?<!cuda error: )(?<!hip )(?<!hip error: )(?<!xpu )(?<!mps backend )out of memory",
     re.IGNORECASE,
 )
-"""What libraries say in place of a MemoryError: torch, C++, the loader of modules, threads, DuckDB. That of a GPU is
-another matter."""
+"""What libraries say in place of a MemoryError: torch, C++, the loader of modules, threads, Arrow, DuckDB. That of a
+GPU is another matter."""
 WHAT_TO_DO = (
     "What is finished is kept: use fewer workers (--set resources.workers=1), lower resources.memory_limit or free "
     "memory, run it again and it goes on"
@@ -41,22 +43,20 @@ def enough_memory(stage: str) -> Iterator[None]:
         wanted = want_of_memory(error)
         if wanted is None:
             raise
-        said = " ".join(str(wanted).split())[:200]
-        raise OutOfMemory(
-            f"the stage {stage} has too little memory ({said or type(wanted).__name__}). {WHAT_TO_DO}"
-        ) from error
+        # what was made of it may name the file, which is what is wrong if that is damaged and asks for too much
+        said = ": ".join(dict.fromkeys((_line(error), _line(wanted))))
+        raise OutOfMemory(f"the stage {stage} has too little memory ({said}). {WHAT_TO_DO}") from error
 
 
 def want_of_memory(error: BaseException) -> BaseException | None:
     """The exception, among one and those that led to it, that says that memory is wanting; None if none does."""
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        found = waiting.pop()
-        if found is None or id(found) in seen:
-            continue
-        seen.add(id(found))
+    for found in led_to(error):
         if isinstance(found, MemoryError) or getattr(found, "errno", None) == errno.ENOMEM or SAID.search(str(found)):
             return found
-        waiting += [found.__context__, found.__cause__]  # the cause first
     return None
+
+
+def _line(error: BaseException) -> str:
+    """The line that says it, of what may be a worker's whole traceback; or the start of another message."""
+    said = next((line for line in str(error).splitlines() if SAID.search(line)), str(error))
+    return " ".join(said.split())[:200] or type(error).__name__

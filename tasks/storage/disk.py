@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tasks.machine.causes import led_to
 from tasks.store import StoreError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -39,16 +40,9 @@ def room_on_disk(doing: str, folder: Path) -> Iterator[None]:
 
 def full_disk(error: BaseException) -> BaseException | None:
     """The exception, among one and those that led to it, that says that a disk is full; None if none does."""
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        found = waiting.pop()
-        if found is None or id(found) in seen:
-            continue
-        seen.add(id(found))
+    for found in led_to(error):
         if getattr(found, "errno", None) in FULL or SAID.search(str(found)):
             return found
-        waiting += [found.__context__, found.__cause__]  # the cause first
     return None
 
 

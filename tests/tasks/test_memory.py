@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data_quality.damaged import DamagedFile
 from tasks.running.memory import OutOfMemory, enough_memory
 from tasks.running.pool import WorkerDied
 
@@ -32,14 +33,32 @@ def test_want_of_memory_names_the_stage_and_says_what_to_do(error: Exception) ->
 
 
 def test_it_is_found_behind_what_was_made_of_it() -> None:
-    error = ValueError("the shard could not be read")
+    error = ValueError("a.parquet: it could not be read")
     error.__cause__ = MemoryError()
-    with pytest.raises(OutOfMemory, match=r"\(MemoryError\).*--set resources\.workers=1"), enough_memory("signals"):
+    said = r"\(a\.parquet: it could not be read: MemoryError\).*--set resources\.workers=1"
+    with pytest.raises(OutOfMemory, match=said), enough_memory("signals"):
         raise error
 
 
+def test_a_worker_sends_no_more_than_the_text_of_what_led_to_it() -> None:
+    with pytest.raises(OutOfMemory, match=r"\(a\.parquet: malloc of size 64 failed: copy it"), enough_memory("signals"):
+        raise DamagedFile("a.parquet: malloc of size 64 failed: copy it anew")
+    error = ValueError("no kernel")
+    error.__cause__ = ImportError('"""\nTraceback (most recent call last):\nOSError: Cannot allocate memory\n"""')
+    with pytest.raises(OutOfMemory, match=r"\(no kernel: OSError: Cannot allocate memory\)"), enough_memory("signals"):
+        raise error
+
+
+OF_A_GPU = (
+    *("CUDA out of memory. Tried to allocate", "CUDA error: out of memory", "HIP out of memory. Tried"),
+    *("HIP error: out of memory", "XPU out of memory. Tried", "MPS backend out of memory (MPS allocated: 1 GB)"),
+)
+
+
 @pytest.mark.parametrize(
-    "error", [ValueError("no memory of that"), OSError(errno.ENOSPC, "full"), RuntimeError("CUDA out of memory. Tried")]
+    "error",
+    [ValueError("no memory of that"), OSError(errno.ENOSPC, "full"), *(RuntimeError(said) for said in OF_A_GPU)],
+    ids=str,
 )
 def test_other_errors_stay_themselves(error: Exception) -> None:
     with pytest.raises(type(error)) as raised, enough_memory("dedupe"):
