@@ -65,7 +65,7 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
         # one that ended by itself may wait for an approval or for its next attempt, and is left to that
         return state is not None and (not state.is_final() if died else state.is_running() or state.is_cancelling())
 
-    ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE)
+    ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE if died else UNTOLD)
     # the server hears of a task by events, which an outage swallows: the end of the run may be known, and theirs not
     over = flow_run.state is not None and flow_run.state.is_final()
     tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))

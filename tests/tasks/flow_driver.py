@@ -70,7 +70,7 @@ def lose() -> None:
 
 
 def states() -> list[dict[str, Any]]:
-    """The states of every flow run on record and of its task runs, as the server has them."""
+    """The states of every flow run on record and of its task runs, and what is said of these, as the server has it."""
     found = []
     with get_client(sync_client=True) as client:
         for record in sorted(open_store().runs.glob("*/run.json")):
@@ -80,6 +80,7 @@ def states() -> list[dict[str, Any]]:
                     {
                         "flow": client.read_flow_run(flow_run_id).state_name,
                         "tasks": {run.name: run.state_name for run in task_runs},
+                        "said": sorted({run.state.message or "" for run in task_runs if run.state}),
                     }
                 )
     return found

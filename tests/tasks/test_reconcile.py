@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.running.reconcile import reconcile_dead_runs
+from tasks.running.reconcile import MESSAGE, UNTOLD, reconcile_dead_runs
 from tasks.store import Store
 from tests.tasks.conftest import ROOT, wait_until
 
@@ -49,6 +49,7 @@ def test_a_killed_flow_and_its_tasks_become_crashed(
     assert state["flow"] == "Crashed"
     assert state["tasks"]["slow"] == "Crashed"
     assert state["tasks"]["numbers"] == "Completed"
+    assert MESSAGE in state["said"]
     assert reconcile()["tokens"] == []
 
     subprocess.run([*DRIVER, "run"], cwd=ROOT, env=environment, check=True, capture_output=True)
@@ -71,8 +72,8 @@ def test_tasks_whose_end_an_outage_has_swallowed(store: Store, prefect_environme
     found = json.loads(said("reconcile").splitlines()[-1])
     assert found["tokens"] == []  # their processes have ended by themselves
     assert found["states"] == [
-        {"flow": "Completed", "tasks": {"begun": "Completed", "taken": "Completed"}},
-        {"flow": "Failed", "tasks": {"begun": "Crashed", "taken": "Crashed"}},
+        {"flow": "Completed", "tasks": {"begun": "Completed", "taken": "Completed"}, "said": [UNTOLD]},
+        {"flow": "Failed", "tasks": {"begun": "Crashed", "taken": "Crashed"}, "said": [UNTOLD]},  # nobody killed it
     ]
 
 
