@@ -18,6 +18,7 @@ import psutil
 
 from benchmarks import _chaos_machines as machines
 from benchmarks._chaos_machines import POOLED, Figures, Mill
+from flows.servers.automations import TAKEN
 from tests import s3 as moto
 from tests.chaos.proxy import Proxy, outages
 from tests.chaos.server_faults import DRIVER, ServedHome, answered, left_running, wait_until
@@ -184,7 +185,7 @@ def deployment_worker(mill: Mill, root: Path, seed: int, count: int) -> dict[str
 def missed(found: dict[str, Any], alone: dict[str, str]) -> list[str]:
     """What does not hold of a round."""
     over = found["before"] == "Completed"
-    within = CRASHED_WITHIN["PENDING" if found["before"] in ("Pending", "Submitting") else "RUNNING"]
+    within = CRASHED_WITHIN["PENDING" if found["before"] in TAKEN else "RUNNING"]
     holds = {
         "crashed": over or found["after"] == "Crashed",
         "in time": over or found["seconds"] < within,

@@ -38,7 +38,7 @@ MISSED_BEATS = 3
 BEGUN_WITHIN = timedelta(minutes=5)
 """From the moment when a worker takes a flow run to its first sign: Python, the imports, the pull step."""
 
-_TAKEN = ("Pending", "Submitting", "InfrastructurePending")
+TAKEN = ("Pending", "Submitting", "InfrastructurePending")
 """Flow run states between the moment when a worker takes a run and its beginning."""
 _BEGUN = ("Running", "Retrying")
 _WAITS = ("Scheduled", "Late", "AwaitingRetry", "AwaitingConcurrencySlot", "Resuming")
@@ -155,7 +155,7 @@ def _not_begun() -> "AutomationCore":
     return _crashed(
         NOT_BEGUN,
         "A flow run whose worker was killed before it had begun says nothing any more.",
-        _events(_TAKEN),
+        _events(TAKEN),
         BEGUN_WITHIN,
         f"It did not begin within {minutes:.0f} minutes: its process or its worker is gone. Run it again.",
     )

@@ -221,11 +221,15 @@ def reached(deployed: Deployed, run: UUID, folder: Path, what: str) -> bool:
 
 def killed(worker: psutil.Process) -> dict[str, Any]:
     """SIGKILL to the worker and the processes of its flow run; what these have started has to see it by itself."""
-    family = {each: " ".join(each.cmdline()) for each in worker.children(recursive=True)}
+    family = {}
+    for each in worker.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # some are short: what asks for a version of git
+            family[each] = " ".join(each.cmdline())
     helpers = [each for each, command in family.items() if "multiprocessing" in command or "shipper" in command]
     doomed = [worker, *(each for each in family if each not in helpers)]
     for each in doomed:
-        each.kill()
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     worker.wait()
     _, left = psutil.wait_procs(list(family), timeout=GONE)
     return {"killed": len(doomed), "helpers": len(helpers), "left": [family[each] for each in left]}
