@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lm.train.non_finite import NonFiniteError
+from tasks.running.memory import OutOfMemory
+from tasks.running.pool import WorkerDied
 from tasks.running.run import Run
 from tasks.running.work import Work
 from tasks.storage.artifact import Artifact
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from tasks.running.call import Call
 
 logger = logging.getLogger("textmill.stage")
+
+SAID_IN_FULL = (NonFiniteError, DiskFull, OutOfMemory, WorkerDied)
+"""Errors whose message says all: of what is raised Prefect prints the traceback as well."""
 
 PREFECT_PAUSE_SECONDS = 120.0
 
@@ -31,7 +36,7 @@ def through_prefect(call: "Call") -> Artifact:
     def build(inputs: dict[str, Any]) -> Any:
         try:
             artifact, reused = call.execute()
-        except (NonFiniteError, DiskFull) as error:  # said in full; of what is raised Prefect prints all the traceback
+        except SAID_IN_FULL as error:
             return Failed(message=str(error), data=error)
         if reused:
             return Completed(name="Cached", message=f"reused {artifact.name}", data=artifact)
