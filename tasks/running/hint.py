@@ -4,25 +4,34 @@ from pathlib import Path
 from typing import Any
 
 from tasks.running.work import Work
+from tasks.storage.integrity import manifest_problem
 from tasks.store import Artifact
 
 
 def earlier_result(work: Work, stage: str, version: int, config: dict[str, Any]) -> Path | None:
     """The directory of the last published artifact of a stage, version and config that is sound, or None.
 
-    It is kept from garbage collection while `work` goes on.
+    It is kept from garbage collection while `work` goes on. A damaged one is set aside.
 
     Args:
         config: as manifests of the stage have it.
     """
-    found = sorted(work.store.list(stage), key=_published, reverse=True)
-    for artifact in found:
-        manifest = artifact.manifest()
-        if (manifest["version"], manifest["config"]) == (version, config) and work.store.verify(artifact):
-            work.store.need(work.directory, "hint", [(artifact.stage, artifact.key)])
+    for artifact in sorted(work.store.list(stage), key=_published, reverse=True):
+        try:
+            manifest = artifact.manifest()
+        except FileNotFoundError:
+            continue  # collected since the listing
+        if manifest_problem(manifest) is None and (manifest["version"], manifest["config"]) != (version, config):
+            continue
+        # before the files are hashed, which may take as long as garbage collection needs
+        work.store.need(work.directory, "hint", [(artifact.stage, artifact.key)])
+        if work.store.verify(artifact):
             return artifact.path
     return None
 
 
 def _published(artifact: Artifact) -> int:
-    return (artifact.path / "manifest.json").stat().st_mtime_ns
+    try:
+        return (artifact.path / "manifest.json").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0  # collected since the listing
