@@ -52,7 +52,7 @@ def dedupe(
         document_paths=[shard.path for artifact in corpus for shard in artifact.shards()],
         pinned_paths=_pinned(work, verdicts),
         keep_state=True,
-        previous=earlier_result(work, dedupe.name, dedupe.version, config.model_dump(mode="json")),
+        previous=earlier_result(work, dedupe.name, dedupe.version, config.model_dump(mode="json"), like=signatures),
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,

@@ -59,7 +59,7 @@ def substring(
         verdict_paths=[shard.path for artifact in verdicts for shard in artifact.shards()],
         duplicate_paths=[artifact.file("duplicates.parquet") for artifact in duplicates],
         keep_state=True,
-        previous=earlier_result(work, substring.name, substring.version, config.key_material()),
+        previous=earlier_result(work, substring.name, substring.version, config.key_material(), like=windows),
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,

@@ -25,7 +25,15 @@ from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers
 from data_quality.dedupe.keep import preference
 from data_quality.dedupe.matches import find_cuts, join_hits
 from data_quality.dedupe.repeats import find_hits
-from data_quality.dedupe.substring_again import PRINT, begin_again, carry_hits, carry_spans, write_state
+from data_quality.dedupe.substring_again import (
+    PRINT,
+    SPANS,
+    begin_again,
+    carry_hits,
+    carry_spans,
+    drop_state,
+    write_state,
+)
 from data_quality.dedupe.windows import WINDOWS_KEY, made_with
 from data_quality.spans import SPANS_SCHEMA
 from data_quality.sql import check_unique, numbered_rows, open_database, parquet, single_row, write_rows
@@ -69,7 +77,7 @@ def substring_spans(
         previous: the directory of an earlier `spans.parquet` with its state. A hint: it saves work and changes no byte
             of the result; one made with another config is not looked at.
         temp_directory: existing directory of this call alone, for what does not fit into memory.
-        memory_limit: DuckDB's; beside it `config.group_bytes` are used.
+        memory_limit: DuckDB's; beside it `config.group_bytes` are used, with `previous` up to twice as many.
         progress: told of windows, each twice (`repeats.find_hits`).
 
     Returns:
@@ -78,8 +86,11 @@ def substring_spans(
         too_little_left; solved (documents whose spans were not copied from `previous`).
 
     Raises:
-        ValueError: tables that were made of other documents or with another number of tokens, an id twice.
+        ValueError: tables that were made of other documents or with another number of tokens, an id twice; a state is
+            to be kept beside a file that is not called `spans.parquet`.
     """
+    if keep_state and Path(spans_path).name != SPANS:
+        raise ValueError(f"{spans_path} has a state beside it, with which a later run looks for {SPANS}: call it that")
     _check_windows(document_paths, window_paths, config.window)
     with open_database(temp_directory, memory_limit, threads) as (sql, directory):
         documents, characters = _rank_documents(
@@ -95,11 +106,13 @@ def substring_spans(
             changed=changed,
             progress=progress,
         )
-        carried = carry_hits(sql, changed) if changed is not None else 0
+        carried = carry_hits(sql) if changed is not None else 0
         join_hits(sql, config.window.tokens)
         find_cuts(sql, document_paths, config.window.tokens)
         if changed is not None and previous is not None:
             carry_spans(sql, Path(previous))
+        if Path(spans_path).name == SPANS:
+            drop_state(Path(spans_path).parent)
         write_rows(
             sql.sql('FROM spans ORDER BY id, "start", "end", other, other_start'), SPANS_SCHEMA, Path(spans_path)
         )

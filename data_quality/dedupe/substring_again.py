@@ -28,7 +28,7 @@ from data_quality.dedupe.windows import made_with, read_windows
 from data_quality.sql import parquet, single_row, write_rows
 
 STATE_KEY = b"textmill.substring"
-STATE_VERSION = 1  # raise it when prints, runs or spans come to mean something else
+STATE_VERSION = 1  # raise it when prints, runs or spans come to mean something else, or what a token is
 PRINTS, RUNS, SPANS = "prints.parquet", "runs.parquet", "spans.parquet"
 
 PRINTS_SCHEMA = pa.schema(
@@ -56,8 +56,9 @@ def begin_again(
 ) -> Changed | None:
     """Find what must be solved again; None if the hint is of no use (another config, most documents to be solved).
 
-    Creates tables `standing` (rank, id, matches) and `held` (rank, start, last, other, other_start: the earlier runs of
-    standing documents; `other` is a rank, null if that document stands no more).
+    Creates tables `standing` (rank, id, matches), `held` (rank, start, last, other, other_start: the earlier runs of
+    standing documents; `other` is a rank, null if that document stands no more) and `marked` (file, row, start, end:
+    whose windows are marked).
     """
     try:
         metadata = pq.read_schema(previous / PRINTS).metadata or {}
@@ -90,33 +91,39 @@ def begin_again(
 
 def _marked(sql: duckdb.DuckDBPyConnection, window_paths: Sequence[Path], most_bytes: int) -> Marks:
     """The windows of fresh documents, and those of others whose first copy is gone."""
-    pieces = """
+    sql.execute(
+        """
+        CREATE OR REPLACE TABLE marked AS
         SELECT file, row, 0 AS "start", windows AS "end" FROM documents ANTI JOIN standing USING (rank)
         UNION ALL SELECT file, row, "start", last + 1 FROM held JOIN documents USING (rank) WHERE other IS NULL
         """
-    [number] = single_row(sql, f'SELECT coalesce(sum("end" - "start"), 0)::BIGINT FROM ({pieces})')
+    )
+    [number] = single_row(sql, 'SELECT coalesce(sum("end" - "start"), 0)::BIGINT FROM marked')
     marks = Marks(number, most_bytes)
     for table, path in enumerate(window_paths):
-        found = sql.execute(f'SELECT row, "start", "end" FROM ({pieces}) WHERE file = {table} ORDER BY ALL')
+        found = sql.execute(f'SELECT row, "start", "end" FROM marked WHERE file = {table} ORDER BY ALL')
         rows, starts, ends = (np.asarray(column) for column in found.fetchnumpy().values())
+        if not len(rows):
+            continue
         hashes, offsets = read_windows(path)
         for row, start, end in zip(rows, starts, ends, strict=True):
             marks.add(hashes[offsets[row] + start : offsets[row] + end])
     return marks
 
 
-def carry_hits(sql: duckdb.DuckDBPyConnection, changed: Changed) -> int:
+def carry_hits(sql: duckdb.DuckDBPyConnection) -> int:
     """Make table `hits` whole for the documents that are solved again; create table `carried` (rank) of the others and
     return how many these are.
 
     A hit whose first copy stands is one still, unless a fresh document has an earlier copy: then it was found again.
     """
-    solved = changed.solved.copy()
-    solved[sql.execute("SELECT DISTINCT rank FROM hits").fetchnumpy()["rank"]] = True
-    ranks = pa.table({"rank": np.flatnonzero(~solved).astype(np.int32)})
-    sql.register("ranks", ranks)
-    sql.execute("CREATE OR REPLACE TABLE carried AS FROM ranks")
-    sql.unregister("ranks")
+    sql.execute(
+        """
+        CREATE OR REPLACE TABLE carried AS
+        SELECT rank FROM standing
+        ANTI JOIN (SELECT DISTINCT rank FROM hits UNION SELECT rank FROM held WHERE other IS NULL) USING (rank)
+        """
+    )
     sql.execute(
         """
         INSERT INTO hits SELECT rank, place, first FROM (
@@ -126,7 +133,8 @@ def carry_hits(sql: duckdb.DuckDBPyConnection, changed: Changed) -> int:
         ) ANTI JOIN hits USING (rank, place)
         """
     )
-    return len(ranks)
+    [carried] = single_row(sql, "SELECT count(*) FROM carried")
+    return int(carried)
 
 
 def carry_spans(sql: duckdb.DuckDBPyConnection, previous: Path) -> None:
@@ -148,13 +156,14 @@ def carry_spans(sql: duckdb.DuckDBPyConnection, previous: Path) -> None:
     )
 
 
+def drop_state(directory: Path) -> None:
+    """Remove what says that there is a state: it is that of the spans that are about to be replaced."""
+    (directory / PRINTS).unlink(missing_ok=True)
+
+
 def write_state(sql: duckdb.DuckDBPyConnection, directory: Path, config: SubstringConfig) -> None:
-    """Write what a later run can go on from."""
+    """Write what a later run can go on from; last the table without which there is no state."""
     metadata = _state_metadata(config)
-    documents = sql.sql(
-        "SELECT id, print, coalesce(matches, 0) AS matches FROM documents LEFT JOIN matched USING (rank) ORDER BY id"
-    )
-    write_rows(documents, PRINTS_SCHEMA.with_metadata(metadata), directory / PRINTS)
     runs = sql.sql(
         """
         SELECT d.id, "start", last, o.id AS other, (first & 4294967295)::BIGINT AS other_start
@@ -163,6 +172,10 @@ def write_state(sql: duckdb.DuckDBPyConnection, directory: Path, config: Substri
         """
     )
     write_rows(runs, RUNS_SCHEMA.with_metadata(metadata), directory / RUNS)
+    documents = sql.sql(
+        "SELECT id, print, coalesce(matches, 0) AS matches FROM documents LEFT JOIN matched USING (rank) ORDER BY id"
+    )
+    write_rows(documents, PRINTS_SCHEMA.with_metadata(metadata), directory / PRINTS)
 
 
 def _state_metadata(config: SubstringConfig) -> dict[bytes, bytes]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_quality.config import KeepConfig, SubstringConfig, WindowConfig
-from data_quality.dedupe import windows
+from data_quality.dedupe import substring, windows
 from data_quality.dedupe.marks import Marks
 from data_quality.dedupe.substring import substring_spans
 from data_quality.dedupe.windows import hashes_beside, read_windows, window_shard
@@ -38,7 +38,7 @@ def solve(
 ) -> dict[str, int]:
     """substring_spans with its state, over a random number of shards in a random order."""
     rng = random.Random(str(directory))
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     ordered = [{"id": id, **document} for id, document in documents.items()]
     rng.shuffle(ordered)
     paths = shards(directory / "shards", ordered, rng.randrange(1, 6))
@@ -200,6 +200,44 @@ def test_a_hash_that_other_text_has_too_is_found_out_again(tmp_path: Path, monke
     after = before | {"c": {"text": RUN}}
     counts = solve(tmp_path / "1", after, config(), previous=tmp_path / "0")
     assert (counts["solved"], counts["unequal"], counts["matches"]) == (1, 1, 1)
+
+
+def test_a_run_that_ends_between_spans_and_state_leaves_no_state_of_other_spans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = corpus(a=f"one {RUN}", c=f"two three four {RUN}")
+    solve(tmp_path / "0", documents, config())
+    with monkeypatch.context() as broken:
+        broken.setattr(substring, "create_leftovers", raise_full)
+        with pytest.raises(OSError, match="no space"):
+            solve(tmp_path / "0", documents | {"b": {"text": f"five six seven eight {RUN}"}}, config())
+    assert kept_by(tmp_path / "0") == {"a": "b", "c": "b"}
+    counts = solve(tmp_path / "1", documents, config(), previous=tmp_path / "0")
+    assert (kept_by(tmp_path / "1"), counts["solved"]) == ({"a": "c"}, 22)
+
+
+def raise_full(*_: Any, **__: Any) -> None:
+    raise OSError("no space left on device")
+
+
+def test_the_directory_of_the_hint_may_be_written_to(tmp_path: Path) -> None:
+    documents = corpus(a=f"one {RUN}", c=f"two three four {RUN}")
+    solve(tmp_path / "0", documents, config())
+    counts = solve(tmp_path / "0", documents | {"b": {"text": RUN}}, config(), previous=tmp_path / "0")
+    assert (kept_by(tmp_path / "0"), counts["solved"]) == ({"a": "c", "b": "c"}, 1)
+
+
+def test_spans_with_a_state_have_the_name_that_is_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"out\.parquet has a state beside it, .* looks for spans\.parquet: call it"):
+        substring_spans(
+            [],
+            [],
+            tmp_path / "out.parquet",
+            tmp_path / "left.parquet",
+            config(),
+            keep_state=True,
+            temp_directory=tmp_path,
+        )
 
 
 def test_the_state_names_documents_and_holds_no_rank(tmp_path: Path) -> None:

@@ -61,6 +61,18 @@ def test_a_result_of_another_config_is_no_hint(tmp_path: Path) -> None:
     assert solved(night(tmp_path / "store", tmp_path / "documents")) == 6
 
 
+def test_two_corpora_in_turn_are_each_gone_on_from(tmp_path: Path) -> None:
+    def both() -> list[float]:
+        return [solved(night(tmp_path / "store", tmp_path / name, max_bytes=3_000)) for name in "xy"]
+
+    for name in "xy":
+        write(tmp_path / name / "1.jsonl", [f"{name}{number}" for number in range(40)], quoting="")
+    assert both() == [40, 40]
+    for name in "xy":
+        write(tmp_path / name / "2.jsonl", [f"{name}-new"], quoting="")
+    assert both() == [1, 1]
+
+
 def test_the_same_documents_in_other_shards_have_the_windows_that_are_there(tmp_path: Path) -> None:
     """The corpus has the digest that it had, so its windows are found; they are cut as it was then."""
     write(tmp_path / "documents" / "old.jsonl", list("abcdefghijkl"), quoting="bk")
