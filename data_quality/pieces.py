@@ -110,6 +110,7 @@ class Piece(StrictModel):
                 "header": file.range.header,
                 "records_before": file.range.records_before if numbered else None,
                 **({} if file.range.wiki is None else {"wiki": file.range.wiki.model_dump(mode="json")}),
+                **({} if file.range.block is None else {"block": file.range.block}),
             }
         ]
 

@@ -39,7 +39,8 @@ class Range(StrictModel):
     ``start`` is its first byte as stored, ``header`` the column names of a CSV file and ``wiki`` the head of a
     MediaWiki dump for a range that does not hold them, ``row_groups`` the first and the one after the last of a Parquet
     file. ``last`` says whether the file ends with it. ``lines_before`` is None where the format has no lines, or where
-    a record too long to be held leaves the line unknown.
+    a record too long to be held leaves the line unknown. ``block`` is how far it begins within a block of reading where
+    a gzip member in it is broken (else None): what is saved of that one depends on the blocks.
     """
 
     start: int
@@ -47,6 +48,7 @@ class Range(StrictModel):
     last: bool = True
     header: tuple[str, ...] | None = None
     wiki: WikiHead | None = None
+    block: int | None = None
     row_groups: tuple[int, int] | None = None
     records_before: int
     lines_before: int | None

@@ -16,6 +16,7 @@ damaged so that reading ends there; what reading goes on behind is in the range 
 
 import codecs
 import hashlib
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ LOOK_BACK_BYTES = 2 << 20
 """A cut falls into so many of the bytes read last: more than is read ahead to see that a document ended."""
 GIVE_UP_BYTES = 16 << 20
 """A compressed file with no place for a cut in so much of it is taken for one that has none."""
-CUT_VERSION = 1
+CUT_VERSION = 2
 """Raised when the same file would be cut elsewhere, so that no cache answers with the old cuts."""
 
 
@@ -92,41 +93,46 @@ def is_cuttable(source: Any, path: str) -> bool:
     return False
 
 
-def cut_file(uri: str, path: str, source: Any, target: int) -> list[FileRange]:
+def cut_file(uri: str, path: str, source: Any, target: int, stop: threading.Event | None = None) -> list[FileRange]:
     """The ranges of a file, between half of ``target`` and four times ``target`` bytes but for the last and for single
     longer documents, or parts of compressed files. Empty when the file is better read whole: it has one range, no
-    record, or a header that cannot be read. One pass; memory: ``max_record_bytes`` and some chunks.
+    record, or a header that cannot be read, or ``stop`` was set meanwhile. One pass; memory: ``max_record_bytes`` and
+    some chunks, and some streams of a bzip2 file with what is in them (:mod:`data_quality.sources.bzip2_streams`).
     """
     try:
         if isinstance(source, ParquetSource):
-            ranges = _cut_row_groups(uri, source, target)
+            ranges = _cut_row_groups(uri, source, target, stop)
         else:
-            ranges = _cut_stream(uri, path, source, target)
+            ranges = _cut_stream(uri, path, source, target, stop)
     except (InputError, pa.ArrowException, OSError, ValueError, EOFError, zlib.error):
         return []  # broken, or gone by now: reading it whole says so
     return ranges if len(ranges) > 1 else []
 
 
-def _cut_stream(uri: str, path: str, source: Any, target: int) -> list[FileRange]:
+def _cut_stream(uri: str, path: str, source: Any, target: int, stop: threading.Event | None) -> list[FileRange]:
     ranges: list[FileRange] = []
     with open_binary(uri) as raw:
         compression = split_compression(path)[1]
-        hashed = _Hashed(raw, bzip2_streams.LOOK_BACK_BYTES if compression == "bz2" else LOOK_BACK_BYTES)
+        look_back = bzip2_streams.LOOK_BACK_BYTES if compression == "bz2" else LOOK_BACK_BYTES
+        hashed = _Hashed(raw, look_back, stop)
         content = _Plain(hashed) if compression is None else _Compressed(hashed, compression, target)
         header, units = _units_of(source, path, content)
 
         def close(end: int, last: bool) -> None:
             size, sha256 = hashed.cut(end)
+            start = hashed.position - size
             position = Range(
-                start=hashed.position - size,
+                start=start,
                 first=not ranges,
                 last=last,
                 header=header if ranges else None,
                 wiki=before.wiki if ranges else None,
+                block=start % gzip_members.INPUT_BYTES if content.damaged else None,
                 records_before=before.records,
                 lines_before=before.lines,
             )
             ranges.append(FileRange(range=position, sha256=sha256, bytes=size))
+            content.damaged = False
 
         before = last = Unit(0, None, 0, 0)
         cut = offered = 0  # where the last range and the last unit before which it may be cut end, as stored
@@ -172,6 +178,7 @@ class _Plain:
     def __init__(self, file: "_Hashed") -> None:
         self._file = file
         self.mark = 0  # bytes of a byte order mark, after which units are counted
+        self.damaged = False
 
     def chunks(self) -> Iterator[bytes]:
         while chunk := self._file.read(CHUNK_BYTES):
@@ -199,6 +206,7 @@ class _Compressed:
         self._cuttable = False
         self._marked = 0
         self.mark = 0
+        self.damaged = False  # something before the next unit could not be read; whoever cuts there resets it
 
     def chunks(self) -> Iterator[bytes]:
         unpacked = _gzip if self._compression == "gzip" else bzip2_streams.unpacked
@@ -213,6 +221,7 @@ class _Compressed:
             return
         for piece in gzip_members.members(self._file, self._ended):
             self._give_up()
+            self.damaged |= isinstance(piece, Skip)
             yield piece
 
     def without_mark(self, encoding: str) -> Iterator[bytes]:
@@ -236,6 +245,8 @@ class _Compressed:
         return self._ends[0][1]
 
     def _ended(self, content: int, stored: int) -> None:
+        while self._ends and self._ends[0][1] < self._file.position:
+            self._ends.popleft()  # out of reach: a record may go through any number of parts
         self._ends.append((content, stored))
         self._unpacked = stored
 
@@ -287,8 +298,8 @@ def _is_cut(content: bytes | None, unit_bytes: int, range_bytes: int, target: in
 class _Hashed:
     """A file as it is read, and the SHA-256 of what lies between the cuts, which fall into the last of it."""
 
-    def __init__(self, file: BinaryIO, look_back: int) -> None:
-        self.file, self._look_back = file, look_back
+    def __init__(self, file: BinaryIO, look_back: int, stop: threading.Event | None) -> None:
+        self.file, self._look_back, self._stop = file, look_back, stop
         self._waiting: deque[memoryview] = deque()  # read, not hashed yet
         self._sha256 = hashlib.sha256()
         self.offset = 0  # bytes read
@@ -296,6 +307,7 @@ class _Hashed:
         self._last_cut = 0
 
     def read(self, size: int) -> bytes:
+        _check(self._stop)
         block = self.file.read(size)
         if block:
             self._hash_to(self.offset - self._look_back)
@@ -321,7 +333,12 @@ class _Hashed:
         return size, digest
 
 
-def _cut_row_groups(uri: str, source: ParquetSource, target: int) -> list[FileRange]:
+def _check(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise InterruptedError("nobody waits for the cuts any more")
+
+
+def _cut_row_groups(uri: str, source: ParquetSource, target: int, stop: threading.Event | None) -> list[FileRange]:
     ranges: list[FileRange] = []
     with open_binary(uri) as raw, pq.ParquetFile(raw, pre_buffer=False) as file:
         pick_columns(source, file.schema_arrow.names)
@@ -329,6 +346,7 @@ def _cut_row_groups(uri: str, source: ParquetSource, target: int) -> list[FileRa
         digests: list[str] = []
         groups = file.num_row_groups
         for group in range(groups):
+            _check(stop)
             digest, group_bytes = parquet.row_group_digest(raw, file, group)
             digests.append(digest)
             rows += file.metadata.row_group(group).num_rows

@@ -2,9 +2,12 @@
 as a whole, damaged ones and hostile ones too."""
 
 import bz2
+import contextlib
 import gzip
 import json
 import random
+import re
+import threading
 import tracemalloc
 
 import pytest
@@ -388,6 +391,28 @@ def test_ranges_of_a_damaged_archive_are_read_in_parts(tmp_path, monkeypatch):
     assert {row["reason"] for row in skipped} <= {"corrupt", "truncated"}
 
 
+def test_equal_keys_of_damaged_ranges_mean_equal_documents(tmp_path, monkeypatch):
+    """What is saved of a broken member depends on where it lies in a block: another place there is another key."""
+    monkeypatch.setattr(gzip_members, "INPUT_BYTES", 300)
+    monkeypatch.setattr(gzip_members, "CHUNK_BYTES", 2000)
+    draw = random.Random(5)
+    packed = gzip.compress(b"".join(record(b"%d" % n, draw.randbytes(60).hex().encode()) for n in range(8)), mtime=0)
+    rest = packed[:583] + b"\xff" * 30 + packed[613:] + gzip.compress(record(b"after"), mtime=0)
+    found: dict[str, set[str]] = {}
+    without: dict[str, set[str]] = {}
+    for size in range(0, 60, 3):
+        path = tmp_path / f"{size}" / "a.warc.gz"
+        path.parent.mkdir()
+        path.write_bytes(gzip.compress(record(b"page", draw.randbytes(size).hex().encode()), mtime=0) + rest)
+        for number, piece in enumerate(pieces_of(path, 10, format="warc")):
+            key = json.dumps(piece.key_material)
+            result = repr(read([piece], path.parent / str(number))[1:3])
+            found.setdefault(key, set()).add(result)
+            without.setdefault(re.sub(r', "block": \d+', "", key), set()).add(result)
+    assert any(len(results) > 1 for results in without.values())
+    assert all(len(results) == 1 for results in found.values())
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["good", "flipped", "stored", "cut off", "stray", "long"]), max_size=30), st.randoms())
 @example(["good"] * 20 + ["long"] * 5 + ["flipped"] * 2 + ["good"] * 20, random.Random(1))
@@ -443,6 +468,47 @@ def test_how_many_streams_are_read_ahead_changes_no_cut(monkeypatch, tmp_path):
         monkeypatch.setattr(bzip2_streams, "AHEAD_BYTES", ahead)
         monkeypatch.setattr(bzip2_streams, "CHUNK_BYTES", 1000)
         assert pieces_of(path, 3000, **MEDIAWIKI) == before
+
+
+def test_an_interrupt_ends_the_cutting_of_all_files(tmp_path, monkeypatch):
+    """The threads come to their end at the next block, not at that of files that never end here."""
+    for n in range(3):
+        (tmp_path / f"{n}.jsonl").write_bytes(b'{"text":"a"}\n' * 100)
+
+    class Endless:
+        def read(self, size):
+            return b'{"text":"a"}\n'
+
+        def seek(self, place):
+            pass
+
+    @contextlib.contextmanager
+    def opened(uri):
+        if uri.endswith("0.jsonl"):
+            raise KeyboardInterrupt
+        yield Endless()
+
+    monkeypatch.setattr(ranges, "open_binary", opened)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    with pytest.raises(KeyboardInterrupt):
+        pieces_of(tmp_path, 1000, format="jsonl")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cut")]
+
+
+def test_files_of_members_without_a_record_fill_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranges, "LOOK_BACK_BYTES", 1 << 16)
+    monkeypatch.setattr(gzip_members, "INPUT_BYTES", 1 << 10)
+    good = gzip.compress(record(b"a"), mtime=0)
+    path = tmp_path / "a.warc.gz"
+    source = IngestConfig.model_validate({"sources": [{"format": "warc", "paths": [str(path)]}]}).sources[0]
+    peaks = []
+    for empty in (10_000, 40_000):
+        path.write_bytes(good * 3 + gzip.compress(b"", mtime=0) * empty + good * 3)
+        tracemalloc.start()
+        cut_file(str(path), path.name, source, 1 << 20)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + (1 << 20)
 
 
 def test_several_files_are_cut_at_once_and_a_change_between_is_seen(tmp_path, monkeypatch):
