@@ -88,6 +88,7 @@ def substring_spans(
     Raises:
         ValueError: tables that were made of other documents or with another number of tokens, an id twice; a state is
             to be kept beside a file that is not called `spans.parquet`.
+        DamagedFile: the state in `previous` cannot be read.
     """
     if keep_state and Path(spans_path).name != SPANS:
         raise ValueError(f"{spans_path} has a state beside it, with which a later run looks for {SPANS}: call it that")

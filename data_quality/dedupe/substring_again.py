@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import SubstringConfig
+from data_quality.damaged import reading
 from data_quality.dedupe.marks import Marks
 from data_quality.dedupe.repeats import Changed
 from data_quality.dedupe.windows import made_with, read_windows
@@ -59,13 +60,17 @@ def begin_again(
     Creates tables `standing` (rank, id, matches), `held` (rank, start, last, other, other_start: the earlier runs of
     standing documents; `other` is a rank, null if that document stands no more) and `marked` (file, row, start, end:
     whose windows are marked).
+
+    Raises:
+        DamagedFile: the earlier state cannot be read.
     """
-    try:
-        metadata = pq.read_schema(previous / PRINTS).metadata or {}
-    except FileNotFoundError:
+    if not all((previous / name).exists() for name in (PRINTS, RUNS, SPANS)):
         return None
-    if metadata.get(STATE_KEY) != _state_metadata(config)[STATE_KEY]:
-        return None
+    for path in (previous / PRINTS, previous / RUNS):
+        with reading(path):
+            metadata = pq.read_schema(path).metadata or {}
+        if metadata.get(STATE_KEY) != _state_metadata(config)[STATE_KEY]:
+            return None
     sql.execute(
         f"""
         CREATE OR REPLACE TABLE standing AS

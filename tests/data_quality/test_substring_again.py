@@ -1,6 +1,7 @@
 """A refresh of exact substrings gives, byte for byte, what a run over everything gives; only what changed is solved."""
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_quality.config import KeepConfig, SubstringConfig, WindowConfig
+from data_quality.damaged import DamagedFile
 from data_quality.dedupe import substring, windows
 from data_quality.dedupe.marks import Marks
 from data_quality.dedupe.substring import substring_spans
@@ -175,9 +177,19 @@ def test_a_hint_of_another_config_or_without_a_state_is_not_looked_at(tmp_path: 
     for number, tried in enumerate(others):
         counts = solve(tmp_path / f"other-{number}", documents, tried, previous=tmp_path / "0")
         assert counts["solved"] == counts["documents"]
-    (tmp_path / "empty").mkdir()
-    counts = solve(tmp_path / "1", documents, config(), previous=tmp_path / "empty")
-    assert counts["solved"] == counts["documents"]
+    for number, name in enumerate(FILES[:1] + FILES[2:]):
+        shutil.copytree(tmp_path / "0", tmp_path / f"less-{number}")
+        (tmp_path / f"less-{number}" / name).unlink()
+        counts = solve(tmp_path / f"{number + 1}", documents, config(), previous=tmp_path / f"less-{number}")
+        assert counts["solved"] == counts["documents"]
+
+
+def test_a_state_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    documents = corpus(a=f"one {RUN}")
+    solve(tmp_path / "0", documents, config())
+    (tmp_path / "0" / "runs.parquet").write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(DamagedFile, match=r"0/runs\.parquet: Parquet magic bytes .*: copy it anew, or make it again"):
+        solve(tmp_path / "1", documents, config(), previous=tmp_path / "0")
 
 
 def test_where_most_documents_changed_all_are_solved(tmp_path: Path) -> None:
