@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 Answer = dict[str, Any]
 Ask = Callable[..., Answer]
@@ -45,3 +48,18 @@ def asked(command: list[str], environment: Mapping[str, str], folder: Path | Non
                 assert server.stdin is not None
                 server.stdin.close()
                 server.wait()
+
+
+def told(module: str, argument: str, environment: Mapping[str, str]) -> Answer:
+    """The JSON object that a module ends with when it is run with this argument; its errors fail the test."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, argument],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    answer: Answer = json.loads(done.stdout.splitlines()[-1])
+    return answer

@@ -1,13 +1,11 @@
 """A worker that is killed together with its flow run: the server sees it, and the deployment's next run goes on."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.asked import told
 
 
 @pytest.mark.server
@@ -15,16 +13,7 @@ def test_a_flow_run_that_dies_with_its_worker_is_crashed_and_costs_nothing_finis
     prefect_environment: dict[str, str], tmp_path: Path
 ) -> None:
     asked = {"folder": str(tmp_path), "beat": 2, "moments": [["squares", 1.0]]}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.chaos.worker_driver", json.dumps(asked)],
-        cwd=ROOT,
-        env=prefect_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-5000:]
-    said = json.loads(done.stdout.splitlines()[-1])
+    said = told("tests.chaos.worker_driver", json.dumps(asked), prefect_environment)
     [found] = said["rounds"]
     assert found["before"] == "Running"
     assert found["left"] == []  # the workers of its pool have gone by themselves

@@ -3,9 +3,6 @@
 One process does it all (tests/flows/schedule_driver.py); here is said what should have come of it.
 """
 
-import json
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,7 @@ from typing import Any
 import pytest
 
 from flows.servers.automations import FAILED, GATE, HEARTBEAT, NOT_BEGUN, WAITING
-
-ROOT = Path(__file__).parents[2]
+from tests.asked import told
 
 Said = dict[str, Any]
 
@@ -28,17 +24,8 @@ def test_what_happens_by_itself(prefect_environment: dict[str, str], tmp_path: P
         "MLFLOW_TRACKING_URI": uri,
         "OMP_NUM_THREADS": "1",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.flows.schedule_driver", str(tmp_path)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-5000:]
+    said = told("tests.flows.schedule_driver", str(tmp_path), environment)
     assert (tmp_path / "mlruns").is_dir()  # and not in the checkout
-    said = json.loads(done.stdout.splitlines()[-1])
     automations_are_those_wanted_and_each_failure_is_told_by_one(said["notifications"])
     the_schedules_are_planned(said["planned"])
     a_suspended_run_is_asked_about_and_goes_on(said["suspended"])
