@@ -11,6 +11,11 @@ MAGIC = b"\x1f\x8b\x08"
 INPUT_BYTES = 1 << 16
 MAX_BREAKS = 1000
 """Members that may be broken before a file is given up; bounds the time that garbage can cost."""
+MAX_REPEATED_BYTES = 256 << 20
+"""What broken members may unpack to out of bytes that a broken one before them had been given already. Members that lie
+within each other, each as large as the last, cost no more than that."""
+FIRST_BYTES = 128
+"""A member is first given so many bytes, then twice as many each time: zlib copies what it does not need."""
 
 
 class Readable(Protocol):
@@ -45,29 +50,27 @@ def members(file: Readable, ended: Callable[[int, int], None] = lambda content, 
     where a broken member was looked for beyond that end, nor where the file is not at the end of a block: what is saved
     of a broken member depends on the blocks.
     """
-    data = bytearray()  # compressed, not yet used; the last of what was used stays in `last` to look for headers in
-    given = breaks = reach = 0
+    data = _Held(file)
+    given = breaks = reach = repeated = 0
     while True:
-        skipped = _find_header(file, data)
+        skipped = data.find_header()
         if skipped:
             breaks += 1
             yield Skip("corrupt", f"{skipped} bytes between gzip members that are none")
-        if not data:
+        if not data.left:
             return
         inflate = zlib.decompressobj(31)
-        last = held = b""
+        start = piece = end = data.position  # of the member, and of the piece of it that is being unpacked
+        held = b""
+        again = 0  # bytes out of what a broken member had before
         broken: zlib.error | None = None
         while not inflate.eof:
-            if not inflate.unconsumed_tail:
-                if not data and not _fill(file, data):
+            if data.position == end:
+                if not data.left and not data.fill():
                     break
-                last = last[-INPUT_BYTES:] + bytes(data[:INPUT_BYTES])
-                piece = bytes(data[:INPUT_BYTES])
-                del data[:INPUT_BYTES]
-            else:
-                piece = inflate.unconsumed_tail
+                piece, end = data.position, data.position + min(INPUT_BYTES, data.left)
             try:
-                out = inflate.decompress(piece, CHUNK_BYTES)
+                out = _unpacked(inflate, data, start, end)
             except zlib.error as error:
                 broken = error
                 break
@@ -76,55 +79,95 @@ def members(file: Readable, ended: Callable[[int, int], None] = lambda content, 
                     yield held
                 held = out
                 given += len(out)
-        if inflate.eof:
-            data[:0] = inflate.unused_data
-            end = file.offset - len(data)
-            if end > reach and len(data) <= -end % INPUT_BYTES:
-                ended(given, end)
+                again += len(out) if piece < reach else 0
+        if inflate.eof and data.position > reach and data.left <= -data.position % INPUT_BYTES:
+            ended(given, data.position)
         if held:
             yield held
         if broken is not None:
             breaks += 1
             yield Skip("corrupt", f"gzip member: {broken}")
-            reach = file.offset - len(data)
+            reach = end
+            repeated += again
             # The next member may begin within what was already handed over.
-            again = last.find(MAGIC, 1)
-            if again > 0:
-                data[:0] = last[again:]
+            data.go_to(data.find(MAGIC, max(start, piece - INPUT_BYTES) + 1, end))
             if breaks > MAX_BREAKS:
                 raise InputError("corrupt", f"more than {MAX_BREAKS} breaks in the gzip stream")
+            if repeated > MAX_REPEATED_BYTES:
+                raise InputError("corrupt", f"broken gzip members within each other, of {repeated} bytes and more")
         elif not inflate.eof:
             yield Skip("truncated", "gzip stream ends early")
             return
 
 
-def _fill(file: Readable, data: bytearray) -> bool:
-    block = file.read(INPUT_BYTES - file.offset % INPUT_BYTES)  # the same blocks from wherever it is read
-    data += block
-    return bool(block)
+class _Held:
+    """What is held of a compressed file: what is not used yet, and before it INPUT_BYTES or more to go back to."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file, self._data = file, bytearray()
+        self._at = 0  # before it all is used
+
+    @property
+    def position(self) -> int:
+        """Where in the file the unused begins."""
+        return self._file.offset - self.left
+
+    @property
+    def left(self) -> int:
+        """Bytes that are held and not used."""
+        return len(self._data) - self._at
+
+    def fill(self) -> bool:
+        """Read one more block; False at the end."""
+        gone = max(0, self._at - INPUT_BYTES)
+        del self._data[:gone]
+        self._at -= gone
+        block = self._file.read(INPUT_BYTES - self._file.offset % INPUT_BYTES)  # the same from wherever it is read
+        self._data += block
+        return bool(block)
+
+    def next(self, size: int) -> bytearray:
+        """The next ``size`` bytes of the unused, which stay unused."""
+        return self._data[self._at : self._at + size]
+
+    def go_to(self, position: int) -> None:
+        """Call used what lies before ``position`` of the file, and nothing else."""
+        self._at += position - self.position
+
+    def find(self, wanted: bytes, start: int, end: int) -> int:
+        """Where in the file ``wanted`` lies between two positions; ``end`` if it does not."""
+        first = self._file.offset - len(self._data)
+        found = self._data.find(wanted, start - first, end - first)
+        return found + first if found >= 0 else end
+
+    def find_header(self) -> int:
+        """Go to the next gzip header, or to the end; how many bytes lie before it (zero padding is none)."""
+        dropped = 0
+        padding = True
+        while True:
+            found = self._data.find(MAGIC, self._at)
+            to = found if found >= 0 else max(self._at, len(self._data) - len(MAGIC) + 1)
+            padding = padding and self._data.count(0, self._at, to) == to - self._at
+            dropped += to - self._at
+            self._at = to
+            if found >= 0:
+                break
+            if not self.fill():
+                padding = padding and self._data.count(0, self._at) == self.left
+                dropped += self.left
+                self._at = len(self._data)
+                break
+        return 0 if padding else dropped
 
 
-def _find_header(file: Readable, data: bytearray) -> int:
-    """Drop bytes up to the next gzip header, or all; how many were dropped (zero padding at the end is none)."""
-    dropped = 0
-    padding = True
-    while True:
-        if len(data) < len(MAGIC) and not _fill(file, data):
-            padding = padding and not any(data)
-            dropped += len(data)
-            data.clear()
-            return 0 if padding else dropped
-        at = data.find(MAGIC)
-        if at < 0 and len(data) < len(MAGIC):
-            continue
-        gone = at if at >= 0 else len(data) - len(MAGIC) + 1
-        padding = padding and not any(data[:gone])
-        dropped += gone
-        del data[:gone]
-        if at >= 0:
-            return 0 if padding else dropped
-        if not _fill(file, data):
-            padding = padding and not any(data)
-            dropped += len(data)
-            data.clear()
-            return 0 if padding else dropped
+def _unpacked(inflate: "zlib._Decompress", data: _Held, start: int, end: int) -> bytes:
+    """What the bytes up to ``end`` of a member from ``start`` unpack to, at most CHUNK_BYTES of it, as of one call with
+    all of them."""
+    parts: list[bytes] = []
+    room = CHUNK_BYTES
+    while room and data.position < end and not inflate.eof:
+        piece = data.next(min(max(FIRST_BYTES, data.position - start), end - data.position))
+        parts.append(inflate.decompress(piece, room))
+        room -= len(parts[-1])
+        data.go_to(data.position + len(piece) - len(inflate.unconsumed_tail or inflate.unused_data))
+    return b"".join(parts)

@@ -261,25 +261,29 @@ class _Compressed:
 def _gzip(file: "_Hashed", ended: Callable[[int, int], None]) -> Iterator[bytes]:
     """The content of gzip members without a byte between them; ``ended`` is told as by :func:`gzip_members.members`.
     Raises what zlib does for anything else."""
-    data = file.read(gzip_members.INPUT_BYTES)
+    data, at = file.read(gzip_members.INPUT_BYTES), 0
     given = 0
     while data:
         stream = zlib.decompressobj(31)
+        step = gzip_members.FIRST_BYTES
         held = b""
         while not stream.eof:
-            out = stream.decompress(data, CHUNK_BYTES)
-            data = stream.unconsumed_tail
+            if at == len(data):
+                data, at = file.read(gzip_members.INPUT_BYTES), 0
+                if not data:
+                    raise EOFError("the gzip stream ends early")
+            piece = data[at : at + step]
+            out = stream.decompress(piece, CHUNK_BYTES)
+            at += len(piece) - len(stream.unconsumed_tail or stream.unused_data)
+            step = min(2 * step, gzip_members.INPUT_BYTES)
             if out:
                 if held:
                     yield held
                 held = out
                 given += len(out)
-            elif not stream.eof and not data:
-                data = file.read(gzip_members.INPUT_BYTES)
-                if not data:
-                    raise EOFError("the gzip stream ends early")
-        data = stream.unused_data or file.read(gzip_members.INPUT_BYTES)
-        ended(given, file.offset - len(data))
+        if at == len(data):
+            data, at = file.read(gzip_members.INPUT_BYTES), 0
+        ended(given, file.offset - len(data) + at)
         if held:
             yield held
 

@@ -4,15 +4,13 @@ Records are framed here and not by fastwarc's iterator, which ends at the first 
 none; fastwarc decodes brotli, and writes the files of the tests.
 """
 
-import contextlib
-import io
 import re
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from data_quality.config import WarcSource
-from data_quality.sources import charset
+from data_quality.sources import charset, http_body
 from data_quality.sources.base import FileRef, InputError, Reading, Record, Skip
 from data_quality.sources.gzip_members import read_members
 from data_quality.sources.html import page_record
@@ -21,13 +19,10 @@ from data_quality.sources.streams import Unit, read_chunks, split_compression, t
 EXTENSIONS = (".warc", ".wet")
 MAX_HEADER_BYTES = 64 << 10
 _MAGIC = b"WARC/"
+_INNER = b"WARC/1."
 _RECORD = re.compile(rb"WARC/1\.\d\r?\n(?:[\w-]{1,40}:[^\r\n]{0,2000}\r?\n){0,20}?WARC-Type:")
 _WANTED = frozenset({"response", "resource", "conversion"})
 _RECORD_END = b"\r\n\r\n"
-
-
-class _TooLong(Exception):
-    """A payload that is, or decompresses to, more than the limit."""
 
 
 class _Pieces:
@@ -37,6 +32,7 @@ class _Pieces:
         self._chunks, self._buffer = chunks, bytearray()
         self._filled = 0
         self._reach = 0
+        self._lineless = 0  # up to here no line ends in what is buffered
         self.fault: Skip | None = None
         self.ended = False
         self.long_line = False  # how such a line is read depends on where the chunks begin
@@ -64,16 +60,27 @@ class _Pieces:
         del self._buffer[:size]
         return out
 
-    def give_back(self, data: bytes) -> None:
-        """Put back what was taken too much."""
-        self._reach = self._filled
-        self._buffer[:0] = data
-
-    def peek(self, size: int) -> bytes:
-        """The next ``size`` bytes, left where they are."""
+    def ahead(self, size: int) -> int:
+        """How many of the next ``size`` bytes there are before an end or break; they are left where they are."""
         while len(self._buffer) < size and self._fill():
             pass
-        return bytes(self._buffer[:size])
+        return min(size, len(self._buffer))
+
+    def has(self, data: bytes, at: int) -> bool:
+        """Whether ``data`` follows the next ``at`` bytes."""
+        return self.ahead(at + len(data)) == at + len(data) and self._buffer.startswith(data, at)
+
+    def find_inner(self, size: int) -> int:
+        """How many bytes lie before the first record that begins in the next ``size`` bytes; ``size`` if none does.
+        What lies behind it is read again."""
+        end = self.ahead(size + 2048)
+        at = self._buffer.find(_INNER, 0, min(end, size + len(_INNER) - 1))
+        while at >= 0:
+            if _RECORD.match(self._buffer, at, end):
+                self._reach = self._filled
+                return at
+            at = self._buffer.find(_INNER, at + 1, min(end, size + len(_INNER) - 1))
+        return size
 
     def skip(self, size: int) -> int:
         """Read past ``size`` bytes without holding them; how many there were."""
@@ -88,11 +95,10 @@ class _Pieces:
 
     def line(self) -> bytes | None:
         """The next line without its end; None if none ends within MAX_HEADER_BYTES."""
-        seen = 0
-        while (at := self._buffer.find(b"\n", seen)) < 0:
-            seen = len(self._buffer)
-            if seen > MAX_HEADER_BYTES or not self._fill():
-                self.long_line |= seen > MAX_HEADER_BYTES
+        while (at := self._buffer.find(b"\n", max(0, self._lineless - self.position))) < 0:
+            self._lineless = self._filled
+            if len(self._buffer) > MAX_HEADER_BYTES or not self._fill():
+                self.long_line |= len(self._buffer) > MAX_HEADER_BYTES
                 return None
         self.long_line |= at > MAX_HEADER_BYTES
         out = bytes(self._buffer[:at])
@@ -138,8 +144,8 @@ class _Pieces:
 
 
 class _Framed(NamedTuple):
-    """A record: its header, its block (None if it is too long, or no page), how many of its ``length`` bytes are there,
-    and whether two line ends follow them, as they must."""
+    """A record: its header, its block (None if it is too long, cut off, or no page), how many of its ``length`` bytes
+    are there, and whether two line ends follow them, as they must."""
 
     headers: dict[str, str]
     block: bytes | None
@@ -200,6 +206,7 @@ def _frames(stream: _Pieces, limit: int) -> Iterator[_Framed | Skip]:
             yield stream.fault
             stream.resume()
             continue
+        start = stream.position
         headers = _read_headers(stream)
         length = (headers or {}).get("content-length", "")
         if headers is None and stream.drained():
@@ -207,42 +214,45 @@ def _frames(stream: _Pieces, limit: int) -> Iterator[_Framed | Skip]:
                 yield Skip("truncated", "the file ends within the header of a record")
         elif headers is None or not (length.isascii() and length.isdigit() and len(length) < 16):
             yield Skip("corrupt", "a record without a complete header and Content-Length")
+            if stream.position == start:  # not even its first line ends
+                stream.skip(len(_MAGIC))
         elif headers.get("warc-type") in _WANTED and int(length) <= limit + MAX_HEADER_BYTES:
             yield _with_block(stream, headers, int(length))
         else:
             found = stream.skip(int(length))
-            well_ended = found == int(length) and stream.peek(len(_RECORD_END)) == _RECORD_END
+            well_ended = found == int(length) and stream.has(_RECORD_END, 0)
             yield _Framed(headers, None, int(length), found, well_ended)
 
 
 def _with_block(stream: _Pieces, headers: dict[str, str], length: int) -> _Framed:
-    block = stream.take(length)
-    found = len(block)
-    well_ended = found == length and stream.peek(len(_RECORD_END)) == _RECORD_END
+    found = stream.ahead(length)
+    well_ended = found == length and stream.has(_RECORD_END, length)
     if not well_ended:  # was it cut off, or is its Content-Length wrong, so that another record begins within it?
-        inner = _RECORD.search(block + stream.peek(2048))
-        if inner is not None and inner.start() < found:
-            found = inner.start()
-            stream.give_back(block[found:])
-    return _Framed(headers, block, length, found, well_ended)
+        # Looked for in the buffer up to the first: what lies behind is left there, or each of many short records that
+        # say to be long would cost as much as it says.
+        found = stream.find_inner(found)
+    if found < length:
+        stream.skip(found)
+        return _Framed(headers, None, length, found, False)
+    return _Framed(headers, stream.take(length), length, found, well_ended)
 
 
 def _read_headers(stream: _Pieces) -> dict[str, str] | None:
     """The fields of a header block, names in lower case; None if it does not end as one."""
-    headers: dict[str, str] = {}
+    headers: dict[str, list[str]] = {}
     last = ""
     size = 0
     while (line := stream.line()) is not None and size <= MAX_HEADER_BYTES:
         size += len(line)
         if not line:
-            return headers
+            return {name: " ".join(values) for name, values in headers.items()}
         text = line.decode("utf-8", "replace")
         name, colon, value = text.partition(":")
         if text[0] in " \t" and last:
-            headers[last] += " " + text.strip()
+            headers[last].append(text.strip())
         elif colon:
             last = name.strip().lower()
-            headers[last] = value.strip()
+            headers[last] = [value.strip()]
     return None
 
 
@@ -255,7 +265,7 @@ def _read_record(record: _Framed, number: int, source: WarcSource) -> Record | S
         return Skip("too_long", too_long(length, limit), record=number)
     try:
         return _page(block, headers, number, source)
-    except _TooLong:
+    except http_body.TooLong:
         return Skip("too_long", f"more than {limit} bytes when decoded; max_record_bytes is {limit}", record=number)
     except (zlib.error, OSError, ValueError) as error:
         return Skip("corrupt", f"{headers.get('warc-target-uri', 'record')}: {error}", record=number)
@@ -264,12 +274,12 @@ def _read_record(record: _Framed, number: int, source: WarcSource) -> Record | S
 def _page(block: bytes, headers: dict[str, str], number: int, source: WarcSource) -> Record | Skip:
     content_type, http_charset = _split_content_type(headers.get("content-type", ""))
     if content_type == "application/http":
-        http, block = _split_http(block)
+        http, block = http_body.split_http(block)
         status = http[""].split()[1:2]
         if status != ["200"]:
             return Skip("http_status", f"status {' '.join(status) or 'missing'}", record=number)
         content_type, http_charset = _split_content_type(http.get("content-type", "text/html"))
-        block = _decoded(block, http, source.max_record_bytes)
+        block = http_body.decoded(block, http, source.max_record_bytes)
     if len(block) > source.max_record_bytes:
         return Skip("too_long", too_long(len(block), source.max_record_bytes), record=number)
     if content_type not in source.content_types:
@@ -289,20 +299,6 @@ def _page(block: bytes, headers: dict[str, str], number: int, source: WarcSource
     return Record(number, text, id=id, metadata={**metadata, "encoding": encoding})
 
 
-def _split_http(block: bytes) -> tuple[dict[str, str], bytes]:
-    """(HTTP header fields, the status line under ""; body)."""
-    ends = [at + len(end) for end in (b"\r\n\r\n", b"\n\n") if (at := block.find(end, 0, MAX_HEADER_BYTES)) >= 0]
-    if not ends or not block.startswith(b"HTTP/"):
-        raise ValueError("no HTTP header")
-    lines = block[: min(ends)].decode("latin-1").splitlines()
-    http = {"": lines[0]}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if colon:
-            http[name.strip().lower()] = value.strip()
-    return http, block[min(ends) :]
-
-
 def _split_content_type(value: str) -> tuple[str, str | None]:
     kind, _, parameters = value.partition(";")
     for parameter in parameters.split(";"):
@@ -310,58 +306,3 @@ def _split_content_type(value: str) -> tuple[str, str | None]:
         if name.strip().lower() == "charset":
             return kind.strip().lower(), charset_name.strip(" \t\"'")
     return kind.strip().lower(), None
-
-
-def _decoded(body: bytes, http: dict[str, str], limit: int) -> bytes:
-    """A body without its transfer and content encodings; what crawlers already decoded is left as it is."""
-    if "chunked" in http.get("transfer-encoding", "").lower():
-        body = _dechunked(body)
-    for encoding in reversed(http.get("content-encoding", "").lower().split(",")):
-        encoding = encoding.strip()
-        if encoding in ("gzip", "x-gzip") and body.startswith(b"\x1f\x8b"):
-            body = _inflated(body, 31, limit)
-        elif encoding == "deflate" and body:
-            wrapped = len(body) > 1 and body[0] & 15 == 8 and (body[0] * 256 + body[1]) % 31 == 0
-            with contextlib.suppress(zlib.error):  # was decoded by the crawler
-                body = _inflated(body, 15 if wrapped else -15, limit)
-        elif encoding == "br":
-            from fastwarc.stream_io import BrotliReader
-
-            with contextlib.suppress(OSError):  # was decoded by the crawler
-                out = BrotliReader(io.BytesIO(body)).read(limit + 1)
-                if len(out) > limit:
-                    raise _TooLong
-                body = out or body
-        elif encoding == "zstd" and body.startswith(b"\x28\xb5\x2f\xfd"):
-            import pyarrow as pa
-
-            with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as unpacked:
-                body = unpacked.read(limit + 1)
-            if len(body) > limit:
-                raise _TooLong
-    return body
-
-
-def _inflated(body: bytes, window: int, limit: int) -> bytes:
-    """Decompressed within ``limit``; a body that was cut off gives what is there."""
-    inflate = zlib.decompressobj(window)
-    out = inflate.decompress(body, limit + 1)
-    if len(out) > limit:
-        raise _TooLong
-    return out
-
-
-def _dechunked(body: bytes) -> bytes:
-    """A body out of its chunks (RFC 9112, 7.1); one that has none is left as it is."""
-    out = bytearray()
-    at = 0
-    while (end := body.find(b"\r\n", at, at + 1000)) >= 0:
-        try:
-            size = int(body[at:end].partition(b";")[0], 16)
-        except ValueError:
-            break
-        if size <= 0:
-            return bytes(out)
-        out += body[end + 2 : end + 2 + size]
-        at = end + 2 + size + 2
-    return bytes(out) if at else body
