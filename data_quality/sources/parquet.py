@@ -1,13 +1,22 @@
-"""Parquet files, batch by batch."""
+"""Parquet files, batch by batch.
+
+A row group whose pages may unpack to more than :mod:`data_quality.sources.parquet_pages` allows, or in a way that their
+headers do not tell, is read in a process of limited memory (:mod:`data_quality.sources.parquet_limited`).
+"""
 
 import hashlib
-from collections.abc import Iterable
-from typing import Any, BinaryIO
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_quality.config import ParquetSource
+from data_quality.sources import parquet_pages
 from data_quality.sources.base import (
     FileRef,
     InputError,
@@ -20,25 +29,87 @@ from data_quality.sources.base import (
 from data_quality.sources.streams import open_binary, open_seekable, too_long
 
 EXTENSIONS = (".parquet",)
-BATCH_ROWS = 256
+LIMITED = Path(__file__).with_name("parquet_limited.py")
+MEMORY_BYTES = 4 << 30
+"""Address space of the process that reads a row group that is not ordinary."""
+
+
+class _Refused(Exception):
+    """A row group that cannot be read within the limits."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
 
 
 def read(ref: FileRef, source: ParquetSource) -> Reading:
-    """The rows of one file, or of some of its row groups, numbered from 1. Only the columns asked for are read."""
+    """The rows of one file, or of some of its row groups, numbered from 1. Only the columns asked for are read.
+
+    A row group that takes more memory than there is for it is a skip, at the number of its first row that is not read.
+    """
     number = 0
     with open_seekable(ref) if ref.range is None else open_binary(ref.uri) as raw:
+        parquet_pages.check_footer(raw)
         try:
             # buffer_size makes pyarrow read a column chunk page by page instead of whole.
             file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)
             columns = pick_columns(source, file.schema_arrow.names)
             for group in _row_groups(ref, raw, file):
-                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns):
-                    values = [_values(batch.column(name)) for name in columns]
-                    for row in zip(*values, strict=True):
-                        number += 1
-                        yield _record(dict(zip(columns, row, strict=True)), number, source)
+                behind = number + file.metadata.row_group(group).num_rows
+                try:
+                    for batch in _batches(ref, raw, file, group, columns, source):
+                        values = [_values(batch.column(name), source.max_record_bytes) for name in columns]
+                        for row in zip(*values, strict=True):
+                            number += 1
+                            yield _record(dict(zip(columns, row, strict=True)), number, source)
+                except _Refused as refused:
+                    yield Skip(refused.reason, f"row group {group}: {refused.detail}", None, number + 1)
+                    number = behind
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a damaged column name
             raise InputError("corrupt", f"after {number} rows: {error}") from None
+
+
+def _batches(
+    ref: FileRef, raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str], source: ParquetSource
+) -> Iterator[pa.RecordBatch]:
+    load = parquet_pages.load(raw, file, group, columns)
+    if load.ordinary:
+        yield from file.iter_batches(load.rows, row_groups=[group], columns=columns)
+        return
+    most = max(parquet_pages.BATCH_BYTES, 2 * source.max_record_bytes)
+    try:
+        uri, stdin = "", raw.fileno()
+    except OSError:  # on no disk: it opens the file itself
+        uri, stdin = ref.uri, subprocess.DEVNULL
+    limits = (group, load.rows, most, MEMORY_BYTES)
+    command = [sys.executable, "-I", str(LIMITED), uri, *map(str, limits), *columns]
+    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            yield from _given(process)
+        finally:
+            process.kill()
+
+
+def _given(process: subprocess.Popen[bytes]) -> Iterator[pa.RecordBatch]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while (line := process.stdout.readline()).endswith(b"\n"):
+        said = json.loads(line)
+        if "end" in said:
+            return
+        if said.get("reason") == "corrupt":
+            raise pa.ArrowInvalid(said["detail"])
+        if "reason" in said:
+            raise _Refused(said["reason"], said["detail"])
+        data = process.stdout.read(said["bytes"])
+        if len(data) < said["bytes"]:
+            break
+        with pa.ipc.open_stream(data) as stream:
+            yield from stream
+    message = process.stderr.read().decode(errors="replace").strip().splitlines()
+    code = process.wait()
+    how = f"signal {-code}" if code < 0 else f"{message[-1] if message else f'exit status {code}'}"
+    raise _Refused("corrupt", f"Arrow failed ({how}): it is broken, or asks for more than {MEMORY_BYTES >> 20} MiB")
 
 
 def _row_groups(ref: FileRef, raw: BinaryIO, file: pq.ParquetFile) -> range:
@@ -76,7 +147,13 @@ def row_groups_digest(digests: Iterable[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _values(column: pa.Array) -> list[Any]:
+class _TooLong(NamedTuple):
+    """In place of a value of so many bytes."""
+
+    bytes: int
+
+
+def _values(column: pa.Array, most: int) -> Iterable[Any]:
     # As bytes: a string that is not UTF-8 must cost its own record, not the batch.
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -86,13 +163,24 @@ def _values(column: pa.Array) -> list[Any]:
         column = column.view(pa.large_binary())
     elif pa.types.is_string(column.type):
         column = column.view(pa.binary())
-    return column.to_pylist()
+    if column.nbytes <= most:
+        return column.to_pylist()
+    return (_value(column, index, most) for index in range(len(column)))  # one at a time: as Python's they are larger
+
+
+def _value(column: pa.Array, index: int, most: int) -> Any:
+    value = column[index]
+    if isinstance(value, pa.BinaryScalar):
+        size = value.as_buffer().size if value.is_valid else 0
+    else:
+        size = column.slice(index, 1).nbytes
+    return _TooLong(size) if size > most else value.as_py()
 
 
 def _record(values: dict[str, Any], number: int, source: ParquetSource) -> Any:
-    text = values[source.text_column]
-    if isinstance(text, bytes) and len(text) > source.max_record_bytes:
-        return Skip("too_long", too_long(len(text), source.max_record_bytes), None, number)
+    for value in values.values():
+        if isinstance(value, _TooLong):
+            return Skip("too_long", too_long(value.bytes, source.max_record_bytes), None, number)
     try:
         decoded = {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
     except UnicodeDecodeError as error:

@@ -36,7 +36,17 @@ from data_quality.config import (
     TextSource,
     WarcSource,
 )
-from data_quality.sources import bzip2_streams, delimited, gzip_members, mail, mediawiki, parquet, text, warc
+from data_quality.sources import (
+    bzip2_streams,
+    delimited,
+    gzip_members,
+    mail,
+    mediawiki,
+    parquet,
+    parquet_pages,
+    text,
+    warc,
+)
 from data_quality.sources.base import InputError, Range, Skip, pick_columns
 from data_quality.sources.streams import (
     CHUNK_BYTES,
@@ -344,7 +354,9 @@ def _check(stop: threading.Event | None) -> None:
 
 def _cut_row_groups(uri: str, source: ParquetSource, target: int, stop: threading.Event | None) -> list[FileRange]:
     ranges: list[FileRange] = []
-    with open_binary(uri) as raw, pq.ParquetFile(raw, pre_buffer=False) as file:
+    with open_binary(uri) as raw:
+        parquet_pages.check_footer(raw)
+        file = pq.ParquetFile(raw, pre_buffer=False)
         pick_columns(source, file.schema_arrow.names)
         start = size = rows = rows_before = 0
         digests: list[str] = []

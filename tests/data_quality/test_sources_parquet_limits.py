@@ -1,0 +1,294 @@
+"""Parquet files that ask for more memory than there is: what reading takes is bounded, and large ones are read."""
+
+import io
+import json
+import resource
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_quality.config import ParquetSource
+from data_quality.sources import parquet, parquet_pages
+from data_quality.sources.base import InputError, Record, Skip
+from data_quality.sources.ranges import cut_file
+from tests.data_quality import parquet_by_hand as hand
+from tests.data_quality.test_ranges import WHOLE, pieces_of, read
+from tests.data_quality.test_sources_parquet import GOOD, TYPES
+from tests.data_quality.test_sources_streams import ref
+
+MEBI = 1 << 20
+
+
+def source(**options):
+    return ParquetSource(format="parquet", paths=("a",), **options)
+
+
+def items_of(path, **options):
+    return [
+        (item.number, item.text) if isinstance(item, Record) else item
+        for item in parquet.read(ref(path), source(**options))
+    ]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Limits a sixteenth of what they are, and the process's as small as it can start in."""
+    monkeypatch.setattr(parquet_pages, "PAGES_BYTES", 16 * MEBI)
+    monkeypatch.setattr(parquet_pages, "BATCH_BYTES", 16 * MEBI)
+    monkeypatch.setattr(parquet, "MEMORY_BYTES", 700 * MEBI)
+
+
+def zeros(size):
+    """A text of so many zero bytes in a page, packed to a few kilobytes."""
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(size.to_bytes(4, "little"))
+        for left in range(size, 0, -MEBI):
+            stream.write(bytes(min(left, MEBI)))
+    return hand.Page(sink.getvalue().to_pybytes(), size + 4, 1)
+
+
+def lengths(count):
+    """A page of so many empty texts in some ten bytes, of which the header says that they are four."""
+    block = hand.varint(count + -count % 128) + hand.varint(1) + hand.varint(count) + hand.zigzag(0)
+    data = block + hand.zigzag(0) + b"\0"
+    return hand.Page(data, len(data), 4, hand.DELTA_LENGTH_BYTE_ARRAY)
+
+
+def in_zstd(page):
+    return page._replace(data=pa.Codec("zstd").compress(page.data, asbytes=True))
+
+
+def test_a_file_written_by_hand_is_read(tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(hand.parquet([[hand.plain(b"a", b"b"), hand.plain(b"c")], [hand.plain(b"d")]]))
+    assert pq.read_table(path).column("text").to_pylist() == ["a", "b", "c", "d"]
+    assert items_of(path) == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    path.write_bytes(hand.parquet([[zeros(1000)]], hand.ZSTD))
+    assert items_of(path) == [(1, "\0" * 1000)]
+
+
+def test_a_page_of_zeros_is_not_unpacked(tmp_path, small):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(hand.parquet([[zeros(1000)], [zeros(1000 * MEBI)], [zeros(30 * MEBI)], [zeros(10)]], hand.ZSTD))
+    assert path.stat().st_size < 200_000
+    before = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    assert items_of(path, max_record_bytes=MEBI) == [
+        (1, "\0" * 1000),
+        Skip("too_long", "row group 1: reading it takes more than 700 MiB", None, 2),
+        Skip("too_long", f"row group 2: a row of {30 * MEBI + 4} bytes; the limit is {16 * MEBI}", None, 3),
+        (4, "\0" * 10),
+    ]
+    after = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    assert after[0] - before[0] < 100 << 10
+    assert after[1] <= max(*before, 700 << 10)  # a process begins with the memory of the one that starts it
+
+
+def test_what_is_refused_is_refused_in_a_range(tmp_path, small):
+    path = tmp_path / "a.parquet"
+    groups = [[hand.plain(b"a")], [hand.plain(b"b", b"c")], [zeros(30 * MEBI)], [hand.plain(b"d")]]
+    packed = [[page if page.unpacked > MEBI else in_zstd(page) for page in pages] for pages in groups]
+    path.write_bytes(hand.parquet(packed, hand.ZSTD))
+    whole, parts = (pieces_of(path, size, format="parquet", max_record_bytes=MEBI) for size in (WHOLE, 10))
+    assert (len(whole), len(parts)) == (1, 4)
+    found = read(parts, tmp_path / "parts")
+    assert found == read(whole, tmp_path / "whole")
+    assert [document.text for document in found[0]] == ["a", "b", "c", "d"]
+    assert [(row["record"], row["reason"]) for row in found[1]] == [(4, "too_long")]
+
+
+def test_a_process_that_dies_costs_its_row_group(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(hand.parquet([[hand.plain(b"a")], [lengths(4)], [hand.plain(b"b")]]))
+    assert len(items_of(path)) == 6
+    monkeypatch.setattr(parquet, "LIMITED", tmp_path / "dies.py")
+    (tmp_path / "dies.py").write_text("import os\nos.kill(os.getpid(), 11)\n")
+    first, skip, last = items_of(path)
+    assert (first, last) == ((1, "a"), (6, "b"))
+    assert (skip.reason, skip.record) == ("corrupt", 2)
+    assert "row group 1: Arrow failed (signal 11)" in skip.detail
+
+
+def test_a_file_on_no_disk_is_opened_by_the_process(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(hand.parquet([[lengths(4)]]))
+    monkeypatch.setattr(parquet, "open_seekable", lambda opened: io.BytesIO(path.read_bytes()))
+    elsewhere = ref(path).model_copy(update={"uri": path.as_uri()})
+    assert [item.text for item in parquet.read(elsewhere, source())] == [""] * 4
+
+
+def test_lengths_out_of_nothing_are_not_counted_out(tmp_path, small):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(hand.parquet([[hand.plain(b"a")], [lengths(10**9)], [hand.plain(b"b")]]))
+    assert path.stat().st_size < 1000
+    first, skip, last = items_of(path)
+    assert (first, last) == ((1, "a"), (6, "b"))
+    assert (skip.reason, skip.record) == ("too_long", 2)
+
+
+def test_one_long_text_many_times_is_read_a_few_rows_at_a_time(tmp_path, monkeypatch):
+    """In the dictionary it is once; a batch has it as often as it has rows."""
+    text = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), ["x" * (4 * MEBI)])
+    pq.write_table(pa.table({"text": text, "n": range(100_000)}).replace_schema_metadata(), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 2 * MEBI
+    monkeypatch.setattr(parquet_pages, "BATCH_BYTES", 10 * MEBI)
+    reading = parquet.read(ref(tmp_path / "a.parquet"), source(id_column="n"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(20):
+        item = next(reading)
+        assert (item.id, len(item.text)) == (number, 4 * MEBI)
+    reading.close()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 << 10
+
+
+def test_a_row_of_many_values_is_refused(tmp_path, small):
+    """Lists: all that a page says may be in one row."""
+    tags = pa.ListArray.from_arrays([0, 1, 40_000_001], pa.array(np.zeros(40_000_001, np.int8)))
+    table = pa.table({"text": ["a", "b"], "tags": tags})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1)
+    first, skip = items_of(tmp_path / "a.parquet", metadata_columns=("tags",))
+    assert first == (1, "a")
+    assert (skip.reason, skip.record) == ("too_long", 2)
+    assert items_of(tmp_path / "a.parquet") == [(1, "a"), (2, "b")]  # a column that nobody asks for is not looked at
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "detail"),
+    [
+        (
+            hand.parquet([], schema=[hand.element(b"s", 1)] * 100_001 + [hand.element(b"text")]),
+            "corrupt",
+            "columns nested more than 100 deep",
+        ),
+        (
+            hand.with_footer(
+                b"PAR1",
+                {
+                    1: hand.i32(1),
+                    2: hand.many([hand.element(b"s", 0)]),
+                    3: hand.i64(0),
+                    4: hand.many([hand.struct({1: hand.many([hand.struct({2: hand.i64(0)})] * 150_000)})]),
+                },
+            ),
+            "too_long",
+            "a footer for which Arrow needs more than 64 MiB",
+        ),
+        (
+            hand.with_footer(b"PAR1", {2: hand.many([hand.element(b"s", 1)] * 100_001, 5)}),
+            "corrupt",
+            "a list of what does not belong there",
+        ),
+    ],
+    ids=["deep", "large", "lying"],
+)
+def test_a_footer_that_would_end_the_process_is_refused(tmp_path, monkeypatch, data, reason, detail):
+    monkeypatch.setattr(parquet_pages, "MAX_FOOTER_MEMORY", 64 * MEBI)
+    path = tmp_path / "a.parquet"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as raised:
+        items_of(path)
+    assert raised.value.reason == reason
+    assert detail in raised.value.detail
+    assert cut_file(str(path), path.name, source(), 1000) == []
+
+
+def test_columns_may_be_nested(tmp_path):
+    value = {"a": "text"}
+    for _ in range(40):
+        value = {"a": value}
+    pq.write_table(pa.table({"text": ["t"], "deep": [value]}), tmp_path / "a.parquet")
+    (item,) = parquet.read(ref(tmp_path / "a.parquet"), source(metadata_columns=("deep",)))
+    assert item.metadata == {"deep": value}
+
+
+@pytest.mark.parametrize("type", TYPES, ids=str)
+def test_the_process_of_limited_memory_gives_the_same_rows(tmp_path, monkeypatch, type):
+    path = tmp_path / "a.parquet"
+    texts = pa.array(["a", None, "中文", "x" * 500, "b"] * 200).cast(type)
+    tags = [["a", "b"], [], None, ["c"], ["d", None]] * 200
+    table = pa.table({"text": texts, "tags": tags, "n": range(1000)})
+    pq.write_table(table, path, row_group_size=700, compression="zstd")
+    options: dict[str, Any] = {"metadata_columns": ("tags", "n"), "max_record_bytes": 400}
+    here = list(parquet.read(ref(path), source(**options)))
+    started = []
+    monkeypatch.setattr(parquet_pages, "PAGES_BYTES", 0)
+    monkeypatch.setattr(
+        parquet.subprocess, "Popen", lambda *a, of=subprocess.Popen, **k: started.append(a) or of(*a, **k)
+    )
+    there = list(parquet.read(ref(path), source(**options)))
+    assert there == here
+    assert len(started) == 2
+    assert sum(isinstance(item, Skip) for item in here) == 200
+    monkeypatch.setattr(parquet_pages, "BATCH_BYTES", 2000)
+    assert list(parquet.read(ref(path), source(**options))) == here
+
+
+@pytest.mark.parametrize("encoding", ["DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY", "PLAIN"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_pages_of_every_encoding(tmp_path, encoding, version):
+    path = tmp_path / "a.parquet"
+    texts = [f"text {n}" for n in range(1000)]
+    pq.write_table(
+        pa.table({"text": texts}),
+        path,
+        use_dictionary=False,
+        column_encoding={"text": encoding},
+        data_page_version=version,
+        data_page_size=2000,
+    )
+    assert items_of(path) == list(enumerate(texts, 1))
+    damaged = bytearray(path.read_bytes())
+    damaged[3000:3100] = bytes(100)
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="corrupt"):
+        items_of(path)
+
+
+def test_a_large_row_group_is_read_page_by_page(tmp_path, monkeypatch):
+    """One row group of 64 MB, as many tools write their files, needs no process of its own and a small part of it."""
+    path = tmp_path / "a.parquet"
+    draw = np.random.default_rng(1)
+    with pq.ParquetWriter(path, pa.schema([("text", pa.string())]), compression="zstd") as writer:
+        texts = [draw.bytes(4000).hex() for _ in range(8000)]
+        writer.write_table(pa.table({"text": texts}), row_group_size=8000)
+    assert pq.read_metadata(path).num_row_groups == 1
+    code = """
+import json, resource, sys
+from data_quality.config import ParquetSource
+from data_quality.sources import parquet
+from data_quality.sources.base import FileRef
+ref = FileRef(path="a", uri=sys.argv[1], sha256=sys.argv[2], bytes=1)
+parquet.subprocess.Popen = None
+reading = parquet.read(ref, ParquetSource(format="parquet", paths=("a",)))
+next(reading)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+count = sum(1 for _ in reading)
+print(json.dumps([count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
+"""
+    command = [sys.executable, "-c", code, str(path), ref(path).sha256]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    count, grown = json.loads(done.stdout)
+    assert count == 7999
+    assert grown < 30 << 10
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(st.binary(max_size=20), st.integers(0, len(GOOD)))
+def test_a_footer_that_arrow_reads_is_not_refused(tmp_path, damage, position):
+    """Damage that Arrow does not see is none for the look at what it will be given."""
+    path = tmp_path / "a.parquet"
+    path.write_bytes(GOOD[:position] + damage + GOOD[position + len(damage) :])
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        return
+    with path.open("rb") as raw:
+        parquet_pages.check_footer(raw)
+        parquet_pages.load(raw, file, 0, ["text"])
