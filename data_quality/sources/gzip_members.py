@@ -15,7 +15,7 @@ MAX_REPEATED_BYTES = 256 << 20
 """What broken members may unpack to out of bytes that a broken one before them had been given already. Members that lie
 within each other, each as large as the last, cost no more than that."""
 FIRST_BYTES = 128
-"""A member is first given so many bytes, then twice as many each time: zlib copies what it does not need."""
+"""A member is first given so many bytes, then three times what it had: zlib copies what it does not need."""
 
 
 class Readable(Protocol):
@@ -165,9 +165,11 @@ def _unpacked(inflate: "zlib._Decompress", data: _Held, start: int, end: int) ->
     all of them."""
     parts: list[bytes] = []
     room = CHUNK_BYTES
-    while room and data.position < end and not inflate.eof:
-        piece = data.next(min(max(FIRST_BYTES, data.position - start), end - data.position))
+    at = data.position
+    while room and at < end and not inflate.eof:
+        piece = data.next(min(max(FIRST_BYTES, 3 * (at - start)), end - at))
         parts.append(inflate.decompress(piece, room))
         room -= len(parts[-1])
-        data.go_to(data.position + len(piece) - len(inflate.unconsumed_tail or inflate.unused_data))
+        at += len(piece) - len(inflate.unconsumed_tail or inflate.unused_data)
+        data.go_to(at)
     return b"".join(parts)

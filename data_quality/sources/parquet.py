@@ -64,7 +64,7 @@ def read(ref: FileRef, source: ParquetSource) -> Reading:
                             yield _record(dict(zip(columns, row, strict=True)), number, source)
                 except _Refused as refused:
                     yield Skip(refused.reason, f"row group {group}: {refused.detail}", None, number + 1)
-                    number = behind
+                    number = max(number, behind)  # the footer may say less than there were
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a damaged column name
             raise InputError("corrupt", f"after {number} rows: {error}") from None
 

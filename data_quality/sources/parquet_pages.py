@@ -116,11 +116,12 @@ def load(raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str]) ->
             total = values = largest = dictionary = 0
             for page in _pages(raw, chunk):
                 total += page.unpacked
-                values += page.values
                 if page.is_dictionary:
                     dictionary = max(dictionary, page.unpacked)
+                    held += 16 * page.values  # where each of them is
                 else:
                     largest = max(largest, page.unpacked)
+                    values += page.values
                 ordinary = ordinary and page.encoding in _ENCODINGS
             longest += max(largest, dictionary)
             held += largest + dictionary
@@ -152,7 +153,7 @@ def _pages(raw: BinaryIO, chunk: Any) -> Iterator[_Page]:
         if unpacked < 0 or packed < 0:
             raise _Broken("a page of a negative size")
         if kind == _DICTIONARY_PAGE:
-            yield _Page(unpacked, 0, header.get((7, 2), 0), True)
+            yield _Page(unpacked, max(0, header.get((7, 1), 0)), header.get((7, 2), 0), True)
         else:
             of_kind, encoding = (8, 4) if kind == _DATA_PAGE_V2 else (5, 2)
             values = max(0, header.get((of_kind, 1), 0))

@@ -285,7 +285,7 @@ def _gzip(file: "_Hashed", ended: Callable[[int, int], None]) -> Iterator[bytes]
             piece = data[at : at + step]
             out = stream.decompress(piece, CHUNK_BYTES)
             at += len(piece) - len(stream.unconsumed_tail or stream.unused_data)
-            step = min(2 * step, gzip_members.INPUT_BYTES)
+            step = min(4 * step, gzip_members.INPUT_BYTES)
             if out:
                 if held:
                     yield held
