@@ -32,6 +32,7 @@ EXTENSIONS = (".parquet",)
 LIMITED = Path(__file__).with_name("parquet_limited.py")
 MEMORY_BYTES = 4 << 30
 """Address space of the process that reads a row group that is not ordinary."""
+OBJECT_BYTES = 32
 
 
 class _Refused(Exception):
@@ -163,7 +164,7 @@ def _values(column: pa.Array, most: int) -> Iterable[Any]:
         column = column.view(pa.large_binary())
     elif pa.types.is_string(column.type):
         column = column.view(pa.binary())
-    if column.nbytes <= most:
+    if _bytes(column) <= most:
         return column.to_pylist()
     return (_value(column, index, most) for index in range(len(column)))  # one at a time: as Python's they are larger
 
@@ -173,8 +174,22 @@ def _value(column: pa.Array, index: int, most: int) -> Any:
     if isinstance(value, pa.BinaryScalar):
         size = value.as_buffer().size if value.is_valid else 0
     else:
-        size = column.slice(index, 1).nbytes
+        size = _bytes(column.slice(index, 1))
     return _TooLong(size) if size > most else value.as_py()
+
+
+def _bytes(array: pa.Array) -> int:
+    """About what an array takes as Python's objects: a list of nulls has no bytes in Arrow, and eight for each here."""
+    return max(array.nbytes, OBJECT_BYTES * _items(array)) if pa.types.is_nested(array.type) else array.nbytes
+
+
+def _items(array: pa.Array) -> int:
+    if pa.types.is_struct(array.type):
+        return len(array) + sum(map(_items, array.flatten()))
+    if pa.types.is_map(array.type):
+        first, end = (array.offsets[place].as_py() for place in (0, -1))
+        return len(array) + sum(_items(part.slice(first, end - first)) for part in (array.keys, array.items))
+    return len(array) + (_items(array.flatten()) if pa.types.is_nested(array.type) else 0)
 
 
 def _record(values: dict[str, Any], number: int, source: ParquetSource) -> Any:

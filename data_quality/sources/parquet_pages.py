@@ -16,18 +16,17 @@ from data_quality.sources.base import InputError
 MAX_SCHEMA_DEPTH = 100
 """Arrow follows a schema by recursion, and a deep one ends the process: 100,000 levels are 800 kB."""
 MAX_FOOTER_MEMORY = 1 << 30
-STRUCT_BYTES, ITEM_BYTES = (
-    512,
-    64,
-)  # about what Arrow needs for one of a footer, which may be 3 bytes, or 1, in the file
+STRUCT_BYTES = 512
+ITEM_BYTES = 64
+"""About what Arrow needs for a struct and for an item of a list of a footer, in which they may have 3 bytes and 1."""
 PAGES_BYTES = 256 << 20
 """What the largest pages of all columns that are read may unpack to together; those of ordinary files have a few MB."""
 BATCH_BYTES = 256 << 20
 BATCH_ROWS = 256
 MAX_HEADER_BYTES = 16 << 20  # of a page, as Arrow has it
 _MAX_NESTING = 64
-_STOP, _BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT, _UUID = (
-    0, (1, 2), 3, (4, 5, 6), 7, 8, 9, 10, 11, 12, 13,
+_BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT, _UUID = (
+    (1, 2), 3, (4, 5, 6), 7, 8, 9, 10, 11, 12, 13,
 )  # fmt: skip
 _I32, _I64 = 5, 6
 # The fields of a footer that are lists (what is in them, and its fields) or structs with such. Arrow reads what belongs
@@ -46,7 +45,7 @@ _CHUNK: _Fields = {3: (_STRUCT, _COLUMN), 8: (_STRUCT, {2: (_STRUCT, {1: (_BINAR
 _ROW_GROUP: _Fields = {1: (_STRUCT, _CHUNK), 4: (_STRUCT, {})}
 _FOOTER: _Fields = {2: (_STRUCT, {}), 4: (_STRUCT, _ROW_GROUP), 5: _KEY_VALUES, 7: (_STRUCT, {})}
 _CHILDREN = 5  # of an element of the schema: how many of those that follow lie in it
-_DICTIONARY_PAGE, _DATA_PAGE_V2 = 2, 3
+_DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _ENCODINGS = frozenset({0, 2, 3, 4, 8, 9})
 """Those in which a page holds each value, or its place in the dictionary. The delta encodings are not among them: a few
 bytes of theirs say how many lengths there are to be."""
@@ -123,11 +122,12 @@ def load(raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str]) ->
                     largest = max(largest, page.unpacked)
                     values += page.values
                 ordinary = ordinary and page.encoding in _ENCODINGS
-            longest += max(largest, dictionary)
-            held += largest + dictionary
+            fixed = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 0  # of a null, too
+            longest += max(largest, dictionary) + fixed
+            held += largest + dictionary + fixed
             if column.max_repetition_level:  # all may be in one row
                 of_dictionary = dictionary if "BYTE_ARRAY" in column.physical_type else 0
-                held += total + values * (16 + of_dictionary)
+                held += total + values * (16 + of_dictionary + fixed)
     except (_Broken, IndexError, OSError, ValueError):
         ordinary = False  # Arrow says what is wrong, and gives what comes before
     return Load(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, longest))), ordinary and held <= PAGES_BYTES)
@@ -156,7 +156,8 @@ def _pages(raw: BinaryIO, chunk: Any) -> Iterator[_Page]:
             yield _Page(unpacked, max(0, header.get((7, 1), 0)), header.get((7, 2), 0), True)
         else:
             of_kind, encoding = (8, 4) if kind == _DATA_PAGE_V2 else (5, 2)
-            values = max(0, header.get((of_kind, 1), 0))
+            # What is no data page is passed over, and its values do not count.
+            values = max(0, header.get((of_kind, 1), 0)) if kind in (_DATA_PAGE, _DATA_PAGE_V2) else 0
             yield _Page(unpacked, values, header.get((of_kind, encoding), 0), False)
             seen += values
         at += size + packed

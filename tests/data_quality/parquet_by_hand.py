@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-UTF8, BYTE_ARRAY = 0, 6
+UTF8, BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY = 0, 6, 7
 PLAIN, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY = 0, 6, 7
 UNCOMPRESSED, GZIP, ZSTD = 0, 2, 6
 
@@ -66,17 +66,18 @@ def element(name: bytes, children: int | None = None) -> Value:
 
 
 class Page(NamedTuple):
-    """A data page: as it is stored, bytes when unpacked, values, encoding."""
+    """A data page, or one of another kind: as it is stored, bytes when unpacked, values, encoding."""
 
     data: bytes
     unpacked: int
     values: int
     encoding: int = PLAIN
+    kind: int = 0
 
     def stored(self) -> bytes:
         """Header and data."""
         of_kind = struct({1: i32(self.values), 2: i32(self.encoding), 3: i32(3), 4: i32(3)})
-        header = struct({1: i32(0), 2: i32(self.unpacked), 3: i32(len(self.data)), 5: of_kind})
+        header = struct({1: i32(self.kind), 2: i32(self.unpacked), 3: i32(len(self.data)), 5: of_kind})
         return header.data + self.data
 
 
@@ -86,20 +87,22 @@ def plain(*texts: bytes) -> Page:
     return Page(data, len(data), len(texts))
 
 
-def parquet(groups: list[list[Page]], codec: int = UNCOMPRESSED, schema: list[Value] | None = None) -> bytes:
+def parquet(
+    groups: list[list[Page]], codec: int = UNCOMPRESSED, schema: list[Value] | None = None, type: int = BYTE_ARRAY
+) -> bytes:
     """A file of one column, `text`, with these pages in its row groups; the footer says that they are small."""
     body = b"PAR1"
     row_groups = []
     for pages in groups:
         start = len(body)
         body += b"".join(page.stored() for page in pages)
-        rows = sum(page.values for page in pages)
-        column = {1: i32(BYTE_ARRAY), 2: many([i32(pages[0].encoding)]), 3: many([binary(b"text")]), 4: i32(codec)}
+        rows = sum(page.values for page in pages if page.kind == 0)
+        column = {1: i32(type), 2: many([i32(pages[0].encoding)]), 3: many([binary(b"text")]), 4: i32(codec)}
         column |= {5: i64(rows), 6: i64(100), 7: i64(len(body) - start), 9: i64(start)}
         chunk = struct({2: i64(start), 3: struct(column)})
         row_groups.append(struct({1: many([chunk]), 2: i64(100), 3: i64(rows)}))
     elements = schema or [element(b"schema", 1), element(b"text")]
-    rows = sum(page.values for pages in groups for page in pages)
+    rows = sum(page.values for pages in groups for page in pages if page.kind == 0)
     return with_footer(body, {1: i32(1), 2: many(elements), 3: i64(rows), 4: many(row_groups, 12)})
 
 

@@ -91,6 +91,32 @@ def test_a_page_of_zeros_is_not_unpacked(tmp_path, small):
     assert after[1] <= max(*before, 700 << 10)  # a process begins with the memory of the one that starts it
 
 
+def test_a_page_of_another_kind_hides_no_page(tmp_path, small):
+    """An index page that says to hold values: Arrow passes over it, and over what it says."""
+    path = tmp_path / "a.parquet"
+    index = in_zstd(hand.plain(b"i"))._replace(values=10**6, kind=1)
+    pages = [in_zstd(hand.plain(b"a")), index, zeros(1000 * MEBI)]
+    path.write_bytes(hand.parquet([pages], hand.ZSTD))
+    first, skip = items_of(path)
+    assert first == (1, "a")
+    assert skip == Skip("too_long", "row group 0: reading it takes more than 700 MiB", None, 2)
+
+
+def test_values_of_a_fixed_length_are_as_long_where_there_is_none(tmp_path, small):
+    path = tmp_path / "a.parquet"
+    text = hand.struct(
+        {1: hand.i32(hand.FIXED_LEN_BYTE_ARRAY), 2: hand.i32(50_000_000), 3: hand.i32(1), 4: hand.binary(b"text")}
+    )
+    levels = hand.varint(200 << 1) + b"\0"
+    data = len(levels).to_bytes(4, "little") + levels
+    nulls = hand.Page(data, len(data), 200)
+    schema = [hand.element(b"schema", 1), text]
+    path.write_bytes(hand.parquet([[nulls]], schema=schema, type=hand.FIXED_LEN_BYTE_ARRAY))
+    assert path.stat().st_size < 1000
+    (skip,) = items_of(path, max_record_bytes=MEBI)
+    assert (skip.reason, skip.record) == ("too_long", 1)
+
+
 def test_what_is_refused_is_refused_in_a_range(tmp_path, small):
     path = tmp_path / "a.parquet"
     groups = [[hand.plain(b"a")], [hand.plain(b"b", b"c")], [zeros(30 * MEBI)], [hand.plain(b"d")]]
@@ -197,6 +223,21 @@ def test_a_footer_that_would_end_the_process_is_refused(tmp_path, monkeypatch, d
     assert raised.value.reason == reason
     assert detail in raised.value.detail
     assert cut_file(str(path), path.name, source(), 1000) == []
+
+
+@pytest.mark.parametrize("type", [pa.bool_(), pa.null(), pa.float64()], ids=str)
+def test_a_list_is_as_long_as_its_items_are_here(tmp_path, type):
+    """Of a million nulls Arrow holds no byte, and Python eight million."""
+    long = pa.nulls(100_000, type)
+    flags = pa.ListArray.from_arrays([0, 3, 90_000, 100_000], long)
+    inner = pa.StructArray.from_arrays([flags, pa.array([1, 2, 3])], ["flags", "n"])
+    map = pa.MapArray.from_arrays([0, 3, 90_000, 100_000], pa.array(range(100_000)), long)
+    columns = {"flags": flags, "inner": inner, "map": map}
+    pq.write_table(pa.table({"text": ["a", "b", "c"], **columns}), tmp_path / "a.parquet")
+    for name in columns:
+        first, skip, last = items_of(tmp_path / "a.parquet", metadata_columns=(name,), max_record_bytes=MEBI)
+        assert (first, last) == ((1, "a"), (3, "c"))
+        assert (skip.reason, skip.record) == ("too_long", 2)
 
 
 def test_columns_may_be_nested(tmp_path):
