@@ -125,6 +125,17 @@ def _row_groups(ref: FileRef, raw: BinaryIO, file: pq.ParquetFile) -> range:
     return range(first, end)
 
 
+def check_row_groups(raw: BinaryIO, file: pq.ParquetFile) -> None:
+    """Raise :class:`InputError` where column chunks are said to hold more than the file: to digest each would read the
+    same bytes again and again."""
+    left = raw.seek(0, 2)
+    for group in range(file.num_row_groups):
+        columns = file.metadata.row_group(group)
+        left -= sum(max(0, columns.column(index).total_compressed_size) for index in range(columns.num_columns))
+        if left < 0:
+            raise InputError("corrupt", "column chunks that overlap or go on behind the end of the file")
+
+
 def row_group_digest(raw: BinaryIO, file: pq.ParquetFile, group: int) -> tuple[str, int]:
     """(SHA-256, bytes) of what the rows of a row group depend on: its pages and codecs, and the schema."""
     digest = hashlib.sha256(file.schema_arrow.remove_metadata().serialize())

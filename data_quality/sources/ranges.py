@@ -358,6 +358,7 @@ def _cut_row_groups(uri: str, source: ParquetSource, target: int, stop: threadin
         parquet_pages.check_footer(raw)
         file = pq.ParquetFile(raw, pre_buffer=False)
         pick_columns(source, file.schema_arrow.names)
+        parquet.check_row_groups(raw, file)
         start = size = rows = rows_before = 0
         digests: list[str] = []
         groups = file.num_row_groups

@@ -240,6 +240,29 @@ def test_a_list_is_as_long_as_its_items_are_here(tmp_path, type):
         assert (skip.reason, skip.record) == ("too_long", 2)
 
 
+def test_row_groups_that_say_to_be_the_whole_file_are_not_digested(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    good = hand.parquet([[hand.plain(b"x" * 9000)]] * 5)
+    same = hand.plain(b"x" * 9000)
+    body = b"PAR1" + same.stored()
+    column = {1: hand.i32(hand.BYTE_ARRAY), 2: hand.many([hand.i32(0)]), 3: hand.many([hand.binary(b"text")])}
+    column |= {4: hand.i32(0), 5: hand.i64(1), 6: hand.i64(100), 7: hand.i64(len(body) - 4), 9: hand.i64(4)}
+    chunk = hand.many([hand.struct({2: hand.i64(4), 3: hand.struct(column)})])
+    group = hand.struct({1: chunk, 2: hand.i64(100), 3: hand.i64(1)})
+    schema = hand.many([hand.element(b"schema", 1), hand.element(b"text")])
+    fields = {1: hand.i32(1), 2: schema, 3: hand.i64(50), 4: hand.many([group] * 50)}
+    digested = []
+    monkeypatch.setattr(
+        parquet, "row_group_digest", lambda *a, of=parquet.row_group_digest: digested.append(a) or of(*a)
+    )
+    path.write_bytes(hand.with_footer(body, fields))
+    assert len(items_of(path)) == 50
+    assert cut_file(str(path), path.name, source(), 1000) == []
+    assert digested == []
+    path.write_bytes(good)
+    assert len(cut_file(str(path), path.name, source(), 1000)) > 1
+
+
 def test_columns_may_be_nested(tmp_path):
     value = {"a": "text"}
     for _ in range(40):
