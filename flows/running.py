@@ -32,6 +32,7 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     from prefect import runtime
     from prefect.context import TagsContext
 
+    from flows.servers.alive import kept_running
     from flows.servers.automations import TAG
     from flows.servers.status_page import publish_status
     from tasks.running.reconcile import reconcile_dead_runs
@@ -48,6 +49,7 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
         # our tag is the flow run's alone: a task asks the server for a slot of each tag that it has, and gives it back
         with (
             TagsContext(current_tags=TagsContext.get().current_tags - {TAG}),
+            kept_running(flow_run_id),
             pipeline_run(
                 flow,
                 config.model_dump(mode="json"),

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flows.servers.services import ServiceError
+from tasks.running.reconcile import SILENT
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -137,7 +138,11 @@ def heartbeat_within() -> timedelta:
 
 
 def _heartbeat() -> "AutomationCore":
-    """A flow run whose process and worker were both killed would stay Running for ever."""
+    """A flow run whose process and worker were both killed would stay Running for ever.
+
+    The server still knows what it waited for when it starts again (tasks/machine/home.py), and so takes runs for dead
+    whose heartbeats it has missed itself; those that live say so.
+    """
     within = heartbeat_within()
     return _crashed(
         HEARTBEAT,
@@ -145,7 +150,8 @@ def _heartbeat() -> "AutomationCore":
         # the first heartbeat comes with the state, or the process is gone in between
         {BEAT, *_events(_BEGUN)},
         within,
-        f"No heartbeat for {within.total_seconds():.0f} s: its process is gone. Run again, it goes on.",
+        f"{SILENT}{within.total_seconds():.0f} s: its process is gone. Run again, it goes on. "
+        "(One that lives says Running again by itself.)",
     )
 
 

@@ -51,6 +51,12 @@ _FIXED = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 86_400),
     # A dead run is noticed after three missed beats (flows/servers/automations.py: 90 s); 30 s is the least allowed.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # By default a server that starts forgets the heartbeats that were due more than a minute ago: a run that died while
+    # it was away would never be noticed. 30 days (ISO 8601), so that a backup's server does not forget them either.
+    "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P30D",
+    # By default who holds a deployment's place stands in the server's memory: after a restart Prefect would end every
+    # deployed run when it renews its lease, within four minutes.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "textmill,flows,tasks,data_quality,lm",
 }
 

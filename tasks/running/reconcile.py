@@ -11,6 +11,8 @@ logger = logging.getLogger("textmill.reconcile")
 
 UNTOLD = "it ended while this server was away"
 MESSAGE = "its process died; run it again and it goes on where it stopped"
+SILENT = "No heartbeat for "
+"""So begins the message of a run that the server takes for dead (flows/servers/automations.py)."""
 
 
 def reconcile_dead_runs(store: Store, current_flow_run: str | None = None) -> list[str]:
@@ -19,7 +21,8 @@ def reconcile_dead_runs(store: Store, current_flow_run: str | None = None) -> li
     The flow run of a killed process stays `Running` for ever in the UI (the heartbeat automation helps only where a
     server watches), and its task runs do even when the flow run is put right. A run is dead when the process that
     our record names is gone: process id and creation time, so that a reused id is not mistaken. A run that ended while
-    the server was away may still say `Running` there as well: each is looked up once after its end.
+    the server was away may still say `Running` there as well, or that it has crashed although it has ended well: each
+    is looked up once after its end.
 
     Args:
         current_flow_run: the flow run that this process executes. When a dead run is retried in the UI it has the same
@@ -65,6 +68,9 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
         # one that ended by itself may wait for an approval or for its next attempt, and is left to that
         return state is not None and (not state.is_final() if died else state.is_running() or state.is_cancelling())
 
+    def mistaken(state: State[Any] | None) -> bool:
+        return finished and state is not None and state.is_crashed() and (state.message or "").startswith(SILENT)
+
     ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE if died else UNTOLD)
     # the server hears of a task by events, which an outage swallows: the end of the run may be known, and theirs not
     over = flow_run.state is not None and flow_run.state.is_final()
@@ -74,5 +80,5 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
             state = task_run.state
             if open_(state) or (over and state is not None and not state.is_final()):
                 client.set_task_run_state(task_run.id, ended, force=True)
-    if not tasks_only and open_(flow_run.state):
+    if not tasks_only and (open_(flow_run.state) or mistaken(flow_run.state)):
         client.set_flow_run_state(flow_run_id, ended, force=True)

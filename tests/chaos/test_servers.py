@@ -1,10 +1,14 @@
 """The Prefect server is killed while a stage runs, and is back before or after the flow has ended."""
 
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.chaos.server_faults import DRIVER, ServedHome, left_running, wait_until
+from tests.chaos.server_faults import DRIVER, PATIENCE, ServedHome, answered, left_running, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +40,44 @@ def test_a_server_that_is_killed_leaves_no_run_running(served: ServedHome) -> No
     assert served.calls() == ["numbers", "slow"]
     assert left_running(states) == []
     assert not list((served.folder / "store" / "partial").iterdir())
+
+
+@pytest.mark.server
+def test_a_run_that_lives_says_so_after_an_outage_and_a_dead_one_is_crashed(served: ServedHome) -> None:
+    found = through_an_outage(served, "missed", seconds=10.0, counting=6.0)  # ten of beats; looked at every five
+    assert found["living"] == ["Pending", "Running", "Crashed", "Running", "Completed"]
+    assert found["log"] == ["the server had missed this run's heartbeats and set it to Crashed; it is Running again"]
+    assert found["dead"] == ["Running", "Crashed"]
+    assert found["said"].startswith("No heartbeat for 10 s: its process is gone.")
+    assert found["others"] == ["Running"]  # of somebody else, on the same server
+
+
+@pytest.mark.server
+def test_a_deployed_run_keeps_its_place_while_the_server_starts_again(served: ServedHome) -> None:
+    """With leases in memory, as Prefect has them by default, such a run is ended when its lease is to be renewed."""
+    found = through_an_outage(served, "leased")
+    assert found["states"] == ["Scheduled", "Pending", "Running", "Completed"]
+    assert (found["taken"], found["left"]) == (1, 0)
+
+
+def through_an_outage(served: ServedHome, what: str, seconds: float = 0.0, counting: float = 0.0) -> dict[str, Any]:
+    """What `tests.chaos.outlasting` says whose server is killed in it.
+
+    Args:
+        seconds: after which it is started again.
+        counting: seconds after its first answer in which it hears of no heartbeats.
+    """
+    served.ensure("prefect")
+    calls, back = served.folder / f"{what}-calls", served.folder / f"{what}-back"
+    command = [sys.executable, "-m", "tests.chaos.outlasting", what]
+    with (served.folder / f"{what}-output").open("w+") as output:
+        process = served.start(*command, output=output, STAGE_CALLS=str(calls), BACK=str(back))
+        wait_until(calls.exists, process)
+        time.sleep(3)  # until the first beats are there
+        served.kill("prefect")
+        time.sleep(seconds)
+        served.ensure("prefect")
+        time.sleep(counting)
+        back.touch()
+        assert process.wait(PATIENCE) == 0, Path(output.name).read_text()[-4000:]
+        return answered(Path(output.name).read_text())

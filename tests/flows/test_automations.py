@@ -1,5 +1,7 @@
 """Which automations are wanted, and how two are compared; a real server has them in tests/flows/test_schedules.py."""
 
+import importlib
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -16,6 +18,7 @@ from flows.servers.automations import (
     wanted_automations,
 )
 from flows.servers.services import ServiceError
+from tasks.machine.home import configure_environment
 from tasks.running.gpu import create_limits, gpu_slot, limit_name
 
 BLOCK = UUID(int=7)
@@ -38,6 +41,19 @@ def test_three_missed_beats_however_rare_they_are(monkeypatch: pytest.MonkeyPatc
     heartbeat = next(iter(wanted_automations(None))).model_dump(mode="json")
     assert heartbeat["trigger"]["within"] == within
     assert f"No heartbeat for {within} s" in heartbeat["actions"][0]["message"]
+
+
+def test_a_server_that_was_away_still_knows_what_it_waits_for() -> None:
+    """By itself it forgets a heartbeat a minute after it was due, and who holds a deployment's place when it ends."""
+    from prefect.server.concurrency.lease_storage import ConcurrencyLeaseStorageModule
+    from prefect.settings import Settings
+
+    configure_environment()
+    server = Settings().server  # as a server reads the environment
+    assert server.events.expired_bucket_buffer == timedelta(days=30)
+    storage = importlib.import_module(server.concurrency.lease_storage)
+    assert isinstance(storage, ConcurrencyLeaseStorageModule)
+    assert storage.__name__.endswith(".filesystem")
 
 
 def test_runs_without_our_tag_are_not_meant() -> None:

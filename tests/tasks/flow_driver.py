@@ -14,10 +14,10 @@ configure_environment()
 from prefect import flow, runtime, task  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: E402
-from prefect.states import Completed, Failed, Pending, Running  # noqa: E402
+from prefect.states import Completed, Crashed, Failed, Pending, Running  # noqa: E402
 
 from tasks.running.progress import Display  # noqa: E402
-from tasks.running.reconcile import reconcile_dead_runs  # noqa: E402
+from tasks.running.reconcile import SILENT, reconcile_dead_runs  # noqa: E402
 from tasks.running.run import Resources, Run, pipeline_run  # noqa: E402
 from tasks.store import Store  # noqa: E402
 from tests.tasks.stages import NumbersConfig, numbers, slow  # noqa: E402
@@ -46,8 +46,11 @@ def tiny() -> None:
 
 
 def lose() -> None:
-    """Two runs that end here, well and badly; the server hears the end of their flow runs, and not that of a task."""
-    for ended in (Completed(), Failed()):
+    """Runs that end here, two well and two badly. Of one each the server hears the end of the flow run, the others it
+    takes for dead; it hears of no task's end.
+    """
+    silent = Crashed(message=f"{SILENT}90 s")
+    for ended, known in ((Completed(), Completed()), (Failed(), Failed()), (Completed(), silent), (Failed(), silent)):
         with get_client(sync_client=True) as client:
             flow_run = client.create_flow_run(tiny, state=Running())
             for key, state in (("begun", Running()), ("taken", Pending())):
@@ -56,7 +59,7 @@ def lose() -> None:
                 suppress(ValueError),
                 pipeline_run(
                     "tiny",
-                    {"ended": ended.name},
+                    {"ended": ended.name, "known": known.name},
                     Resources(workers=1, threads=1),
                     store=open_store(),
                     display=Display(quiet=True),
@@ -66,7 +69,7 @@ def lose() -> None:
             ):
                 if ended.is_failed():
                     raise ValueError("the stage went wrong")
-            client.set_flow_run_state(flow_run.id, ended, force=True)
+            client.set_flow_run_state(flow_run.id, known, force=True)
 
 
 def states() -> list[dict[str, Any]]:

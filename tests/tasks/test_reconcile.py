@@ -60,8 +60,8 @@ def test_a_killed_flow_and_its_tasks_become_crashed(
 
 
 @pytest.mark.server
-def test_tasks_whose_end_an_outage_has_swallowed(store: Store, prefect_environment: dict[str, str]) -> None:
-    """The server knows that the flow run is over, so nobody would look again."""
+def test_ends_that_an_outage_has_swallowed(store: Store, prefect_environment: dict[str, str]) -> None:
+    """Of tasks, where the server knows that the flow run is over; and of flow runs that it takes for dead since."""
     environment = prefect_environment | {"STORE": str(store.root)}
 
     def said(action: str) -> str:
@@ -74,6 +74,8 @@ def test_tasks_whose_end_an_outage_has_swallowed(store: Store, prefect_environme
     assert found["states"] == [
         {"flow": "Completed", "tasks": {"begun": "Completed", "taken": "Completed"}, "said": [UNTOLD]},
         {"flow": "Failed", "tasks": {"begun": "Crashed", "taken": "Crashed"}, "said": [UNTOLD]},  # nobody killed it
+        {"flow": "Completed", "tasks": {"begun": "Completed", "taken": "Completed"}, "said": [UNTOLD]},
+        {"flow": "Crashed", "tasks": {"begun": "Crashed", "taken": "Crashed"}, "said": [UNTOLD]},
     ]
 
 
