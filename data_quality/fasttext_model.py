@@ -7,6 +7,7 @@ fastText 0.9.2 (`fasttext.cc`, `dictionary.cc`, `quantmatrix.cc`, `productquanti
 precision.
 """
 
+import math
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 _MAGIC, _VERSION = 793_712_314, 12
 _HIERARCHICAL_SOFTMAX, _SUPERVISED = 1, 3
+_IS_WORD, _IS_LABEL = 0, 1
 _CENTROIDS = 256
 _LABEL = b"__label__"
 _END = b"</s>"  # of a line: a word of every model
@@ -52,7 +54,10 @@ class FastText:
         Raises:
             ValueError: no model of fastText, or one of another kind.
         """
-        self.labels, self._tables, self._end_of_line = _load(path)
+        try:
+            self.labels, self._tables, self._end_of_line = _read(_Reader(path.read_bytes()))
+        except (struct.error, ValueError, IndexError, OverflowError) as error:
+            raise ValueError(f"{path} is no model that can be read here: {error}") from None
 
     def predict(self, lines: str, most: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """The most probable labels of each line.
@@ -64,7 +69,12 @@ class FastText:
         Returns:
             (labels, chances), both [lines, most], most probable first: indices of `self.labels`, -1 where there is none
             of a probability of 1e-5; and their probabilities, which rounding takes above 1 by as much.
+
+        Raises:
+            ValueError: `most` is below 1.
         """
+        if most < 1:
+            raise ValueError(f"most has to be at least 1, not {most}")
         text = np.frombuffer(lines.encode(), dtype=np.uint8)
         count = lines.count("\n") + 1
         labels = np.full((count, most), -1, dtype=np.int32)
@@ -76,8 +86,8 @@ class FastText:
 class _Reader:
     """Numbers and arrays, little-endian, one after the other."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.data, self.at = path, path.read_bytes(), 0
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
 
     def numbers(self, layout: str) -> tuple[Any, ...]:
         layout = "<" + layout
@@ -89,23 +99,17 @@ class _Reader:
         return self.numbers(layout)[0]
 
     def array(self, kind: str, count: int) -> npt.NDArray[Any]:
+        if count < 0:
+            raise ValueError(f"it tells of {count} numbers")
         values = np.frombuffer(self.data, np.dtype(kind).newbyteorder("<"), count, self.at)
         self.at += values.nbytes
-        return values
+        return values.astype(kind)  # aligned, as they are not in the file
 
     def word(self) -> bytes:
         end = self.data.index(b"\0", self.at)
         word = self.data[self.at : end]
         self.at = end + 1
         return word
-
-
-def _load(path: Path) -> tuple[list[str], Tables, int]:
-    reader = _Reader(path)
-    try:
-        return _read(reader)
-    except (struct.error, ValueError, IndexError) as error:
-        raise ValueError(f"{path} is no model that can be read here: {error}") from None
 
 
 def _read(reader: _Reader) -> tuple[list[str], Tables, int]:
@@ -117,16 +121,26 @@ def _read(reader: _Reader) -> tuple[list[str], Tables, int]:
     if (loss, model, word_ngrams) != (_HIERARCHICAL_SOFTMAX, _SUPERVISED, 1):
         raise ValueError("it is no classifier of single words with hierarchical softmax")
     _, words, labels, _, pruned = reader.numbers("iiiqq")
-    entries = [(reader.word(), *reader.numbers("qb")) for _ in range(words + labels)]  # words first, then labels
-    row_of_bucket = np.full(buckets, -1, dtype=np.int32)
-    kept = reader.array("i4", 2 * max(0, pruned)).reshape(-1, 2)
-    row_of_bucket[kept[:, 0]] = kept[:, 1] + words
+    if min(words, labels, buckets) < 1:
+        raise ValueError(f"it tells of {words} words, {labels} labels, {buckets} buckets of n-grams")
+    if pruned < 0:
+        raise ValueError("its n-grams are not pruned")
+    entries = [(reader.word(), *reader.numbers("qb")) for _ in range(words + labels)]
+    if [kind for _, _, kind in entries] != [_IS_WORD] * words + [_IS_LABEL] * labels:
+        raise ValueError("its labels do not follow its words")
+    kept = reader.array("i4", 2 * pruned).reshape(-1, 2)
     if not reader.number("?"):
         raise ValueError("its vectors are not quantized")
     rows = _quantized(reader)
     if reader.number("?"):
         raise ValueError("its labels' vectors are quantized")
-    nodes = reader.array("f4", int(np.prod(shape := reader.numbers("qq")))).reshape(shape)
+    nodes = reader.array("f4", math.prod(shape := reader.numbers("qq"))).reshape(shape)
+    if rows.shape != (words + pruned, dimension) or nodes.shape != (labels, dimension):
+        raise ValueError("its vectors are not as many or as long as it tells")
+    if kept.min(initial=0) < 0 or kept[:, 1].max(initial=0) >= max(1, pruned):
+        raise ValueError("it has no vectors for some n-grams")
+    row_of_bucket = np.full(buckets, -1, dtype=np.int32)
+    row_of_bucket[kept[:, 0]] = kept[:, 1] + words
     left, right = _tree([count for _, count, _ in entries[words:]])
     names = [name for name, _, _ in entries[:words]]
     slots = np.full(1 << (4 * words).bit_length(), -1, dtype=np.int32)
@@ -179,6 +193,8 @@ def _tree(counts: list[int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int3
             else:
                 children.append(node)
                 node += 1
+        if max(children) >= inner:
+            raise ValueError("its labels' counts are too high for a tree")
         left[inner], right[inner] = children
         weights[inner] = weights[children[0]] + weights[children[1]]
     return left, right

@@ -4,7 +4,8 @@ It looks at every document, whatever the rules or the keep policy think of it, s
 another process or another machine: several bands of a small corpus, a range of the values of one band of a large one.
 A band is a column of its own in the signature shards, read without the others. Most values of a band occur once: a
 bitmap finds nearly all of these in two passes, and only the rest is sorted.
-Memory: 8 bytes for each document and band of a group of whole bands, some 40 for each value in a range of one.
+Memory: of a group of whole bands 8 bytes for each document and band, and some 20 for each document of a band at work;
+of a range some 40 for each value in it, more where many are shared: equal values are in one range, however many.
 """
 
 import hashlib
@@ -36,9 +37,7 @@ SCHEMA = pa.schema(
     ]
 )
 MADE_OF = b"textmill.bands"
-VALUES_AT_ONCE = (
-    12_000_000  # band values of a group of whole bands, in memory together: 96 MB in a process that has one
-)
+VALUES_AT_ONCE = 12_000_000  # of a group of whole bands, in memory together: 96 MB in a process that has one
 RANGE_VALUES = 3_000_000  # of one band, where it is cut: each has its position beside it
 MOST_RANGES = 64  # of a band, whose column is read once for each: beyond 192 million documents a range grows instead
 

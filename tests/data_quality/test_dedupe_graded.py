@@ -1,4 +1,7 @@
-"""The graded corpus in small, on docstrings and Chinese pages: candidates on the S-curve, removals right, no chains, templates kept."""
+"""The graded corpus in small, on docstrings and Chinese pages.
+
+Candidates are on the S-curve, removals right, there are no chains, templates are kept.
+"""
 
 import pytest
 
@@ -17,8 +20,6 @@ from benchmarks.dedupe_graded import (
 from data_quality.config import SignatureConfig
 
 CONFIG = SignatureConfig()
-
-
 KINDS = {"en": {"words", "sentences", "header", "truncated"}, "zh": {"characters"}}
 
 

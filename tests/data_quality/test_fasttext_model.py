@@ -89,10 +89,23 @@ def test_most_is_how_many_come_at_the_most() -> None:
     assert math.isclose(sum(chances[0]), 1, abs_tol=0.01)
     one, _ = model.predict("def f(x): return x + 1", 1)
     assert one.tolist() == [[labels[0][0]]]
+    with pytest.raises(ValueError, match="most has to be at least 1, not 0"):
+        model.predict("def f(x): return x + 1", 0)
 
 
+WHOLE = FILE.read_bytes()
 HEAD = struct.pack("<ii", 793_712_314, 12)
 SOFTMAX = struct.pack("<12id", 16, 5, 5, 1, 5, 1, 3, 3, 2_000_000, 2, 4, 100, 1e-4)
+
+
+PAIRS = WHOLE.index(b"\0", WHOLE.rindex(b"__label__")) + 10  # n-grams and their rows, behind the last label
+
+
+def altered(at: int, layout: str, *values: int) -> bytes:
+    """The model with other numbers at a place."""
+    content = bytearray(WHOLE)
+    struct.pack_into("<" + layout, content, at, *values)
+    return bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +114,16 @@ SOFTMAX = struct.pack("<12id", 16, 5, 5, 1, 5, 1, 3, 3, 2_000_000, 2, 4, 100, 1e
         (b"", "no model that can be read here"),
         (b"PK\3\4 something else entirely", "does not begin as a model of fastText"),
         (HEAD + SOFTMAX, "no classifier of single words with hierarchical softmax"),
-        (FILE.read_bytes()[:500_000], "no model that can be read here"),
+        (WHOLE[:500_000], "no model that can be read here"),
+        (altered(8, "i", 17), "its vectors are not as many or as long as it tells"),
+        (altered(40, "i", 0), "7235 words, 176 labels, 0 buckets of n-grams"),
+        (altered(68, "ii", 7236, 175), "its labels do not follow its words"),
+        (altered(84, "q", -1), "its n-grams are not pruned"),
+        (altered(84, "q", 2**62), "no model that can be read here"),
+        (altered(PAIRS, "i", -5), "it has no vectors for some n-grams"),
+        (altered(PAIRS + 4, "i", 42_765), "it has no vectors for some n-grams"),
+        (altered(PAIRS, "i", 2_000_000), "no model that can be read here"),
+        (altered(WHOLE.index(b"\0", WHOLE.index(b"__label__")) + 1, "q", 10**16), "counts are too high for a tree"),
     ],
 )
 def test_other_files_are_refused_by_name(content: bytes, message: str, tmp_path: Path) -> None:
