@@ -83,9 +83,9 @@ def shared_bands(signature_paths: Sequence[Path], group: BandGroup, out_path: Pa
         group: one of `band_groups`.
 
     Returns:
-        Counts: bands, shared (rows), buckets.
+        Counts: bands (of several ranges the first counts it), shared (rows), buckets.
     """
-    counts = {"bands": len(group.bands), "shared": 0, "buckets": 0}
+    counts = {"bands": 0 if group.number else len(group.bands), "shared": 0, "buckets": 0}
     made_of = json.dumps({"documents": order_of(signature_paths), **asdict(group)})
     with (
         whole_parquet(out_path, SCHEMA.with_metadata({MADE_OF: made_of.encode()})) as writer,

@@ -1,7 +1,7 @@
 """Shared bands against a dictionary of all values; tables made elsewhere are as good as those made on the way."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -109,15 +109,16 @@ def test_tables_that_were_made_before_change_no_byte(tmp_path: Path) -> None:
 
 def test_ranges_of_values_hold_what_whole_bands_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_signatures(tmp_path / "signatures", families(300), SMALL, shards=3)
-    whole, ranges = tmp_path / "whole.parquet", []
-    shared_bands(paths, BandGroup(0, 5), whole)
+    whole, ranges, counts = tmp_path / "whole.parquet", [], Counter[str]()
+    expected = shared_bands(paths, BandGroup(0, 5), whole)
     monkeypatch.setattr(module, "VALUES_AT_ONCE", 299)
     monkeypatch.setattr(module, "RANGE_VALUES", 45)
     groups = band_groups(300, 5)
     assert len(groups) == 5 * 7
     for group in groups:
         ranges.append(tmp_path / f"{group.first}-{group.number}.parquet")
-        shared_bands(paths, group, ranges[-1])
+        counts.update(shared_bands(paths, group, ranges[-1]))
+    assert counts == expected
     assert positions(read_shared(ranges, paths, 5)) == positions(read_shared([whole], paths, 5))
     for wrong in (ranges[1:], [*ranges, ranges[0]], [*ranges, whole], ranges[:-1]):
         with pytest.raises(ValueError, match="once and whole, the signatures 5 bands"):
