@@ -1,6 +1,6 @@
 """Right answers of near-dedupe on a graded corpus: `python benchmarks/dedupe_graded.py [--pairs 3000] [--peer PYTHON]`.
 
-Real documents (the corpora of TEXTMILL_DATA, else the docstrings of the standard library) and variants of them whose
+Real documents (the corpora of TEXTMILL_DATA, else docstrings and our own pages) and variants of them whose
 true Jaccard is then computed by brute force on sets of strings: words replaced, sentences shuffled, another header,
 the end cut off, and for Chinese single characters replaced; and pages that share a template of 60 % of their words.
 Prints, for thresholds 0.7, 0.8, 0.9: how many of the true pairs become candidates and how many are removed, beside the
@@ -95,10 +95,10 @@ def sentences_of(texts: Iterator[str], chinese: bool) -> Iterator[list[list[str]
 
 
 def real_texts(language: str) -> Iterator[str]:
-    """Texts of TEXTMILL_DATA; for English without it, docstrings of the standard library."""
+    """Texts of TEXTMILL_DATA; without it, docstrings of the standard library and our own pages in Chinese."""
     data = os.environ.get("TEXTMILL_DATA")
     if data is None:
-        yield from docstrings()
+        yield from docstrings() if language == "en" else pages()
         return
     for path in sorted((Path(data) / f"corpus_{language}").glob("*.jsonl.zst")):
         with pa.input_stream(str(path), compression="zstd") as stream:
@@ -112,6 +112,12 @@ def docstrings() -> Iterator[str]:
     for path in sorted(Path(os.__file__).parent.glob("*.py")):
         source = path.read_text(encoding="utf-8", errors="replace")
         yield "\n".join(regex.findall(r'"""(.*?)"""', source, regex.DOTALL))
+
+
+def pages() -> Iterator[str]:
+    """The documentation in Chinese."""
+    for path in sorted(Path(__file__).parents[1].glob("docs/**/*.zh.md")):
+        yield path.read_text(encoding="utf-8")
 
 
 def changed(sentences: list[list[str]], kind: str, share: float, vocabulary: Sequence[str], rng: random.Random) -> str:

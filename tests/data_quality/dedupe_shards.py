@@ -48,9 +48,12 @@ def duplicates(path: Path, dropped: dict[str, str]) -> Path:
     return path
 
 
-def verdicts(path: Path, failing: Sequence[str], passing: Sequence[str] = ()) -> Path:
-    rows = [{"id": id, "first_reason": "rule"} for id in failing] + [{"id": id, "first_reason": None} for id in passing]
-    schema = pa.schema([("id", pa.string()), ("first_reason", pa.string())])
+def verdicts(path: Path, failing: Sequence[str], passing: Sequence[str] = (), listed: Sequence[str] = ()) -> Path:
+    """A table of verdicts; `listed` is what the keep-list names."""
+    rows = [{"id": id, "first_reason": "rule"} for id in failing]
+    rows += [{"id": id, "first_reason": None} for id in passing]
+    rows += [{"id": id, "first_reason": None, "listed": "keep"} for id in listed]
+    schema = pa.schema([("id", pa.string()), ("first_reason", pa.string()), ("listed", pa.string())])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
     return path
 

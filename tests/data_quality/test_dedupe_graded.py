@@ -1,4 +1,7 @@
-"""The graded corpus in small, on docstrings: candidates on the S-curve, removals right, no chains, templates kept."""
+"""The graded corpus in small, on docstrings and Chinese pages.
+
+Candidates are on the S-curve, removals right, there are no chains, templates are kept.
+"""
 
 import pytest
 
@@ -17,13 +20,19 @@ from benchmarks.dedupe_graded import (
 from data_quality.config import SignatureConfig
 
 CONFIG = SignatureConfig()
+KINDS = {"en": {"words", "sentences", "header", "truncated"}, "zh": {"characters"}}
+
+
+@pytest.fixture(scope="module", params=["en", "zh"])
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[Pair]:
+def pairs(language: str) -> list[Pair]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("TEXTMILL_DATA", raising=False)
-        return graded_pairs("en", 216)
+        return graded_pairs(language, 216)
 
 
 @pytest.mark.parametrize("threshold", [0.7, 0.8, 0.9])
@@ -36,8 +45,8 @@ def test_recall_is_the_s_curve_and_every_removal_is_right(pairs: list[Pair], thr
     assert found["precision"] == 1.0
 
 
-def test_the_corpus_is_graded(pairs: list[Pair]) -> None:
-    assert {pair.kind for pair in pairs} == {"words", "sentences", "header", "truncated"}
+def test_the_corpus_is_graded(pairs: list[Pair], language: str) -> None:
+    assert {pair.kind for pair in pairs} == KINDS[language]
     for low, high in ((0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 0.99)):
         assert sum(low <= pair.similarity < high for pair in pairs) >= 10
 

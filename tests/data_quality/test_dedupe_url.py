@@ -85,14 +85,14 @@ PAGES = [
 ]  # fmt: skip
 
 
-def run(directory, documents, config=None, count=1, failing=()):
+def run(directory, documents, config=None, count=1, failing=(), listed=()):
     config = config or UrlDedupeConfig(enabled=True)
     tables = []
     for path in shards(directory / "documents", documents, count):
         tables.append(directory / path.name)
         url_shard(path, tables[-1], config.form)
     out = directory / "duplicates.parquet"
-    verdict_paths = [verdicts(directory / "verdicts.parquet", failing)] if failing else []
+    verdict_paths = [verdicts(directory / "verdicts.parquet", failing, listed=listed)] if failing or listed else []
     counts = url_dedupe(tables, out, config, verdict_paths=verdict_paths, temp_directory=directory)
     return counts, rows(out), out.read_bytes()
 
@@ -108,6 +108,13 @@ def test_one_document_of_an_address_stays_by_the_keep_policy(tmp_path):
 def test_a_document_that_fails_the_rules_is_kept_for_none(tmp_path):
     _, found, _ = run(tmp_path, PAGES, failing=["bad"])
     assert {row["dropped"]: row["kept"] for row in found} == {"bad": "new", "old": "new"}
+
+
+def test_what_the_keep_list_names_comes_first_and_never_goes(tmp_path):
+    _, found, _ = run(tmp_path / "one", PAGES, failing=["bad"], listed=["old"])
+    assert {row["dropped"]: row["kept"] for row in found} == {"bad": "old", "new": "old"}
+    _, found, _ = run(tmp_path / "two", PAGES, listed=["old", "new", "none"])
+    assert {row["dropped"]: row["kept"] for row in found} == {"bad": "new"}
 
 
 def test_the_policy_can_be_another(tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import json
 import random
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -292,3 +293,33 @@ def test_personal_data_leaves_the_metadata_too(tmp_path: Path, monkeypatch: pyte
     rows = [*ids(tmp_path / "out", "kept").values(), *ids(tmp_path / "out", "dropped").values()]
     assert [row["metadata"] for row in rows] == ['{"author":"<email>"}'] * 2
     assert address not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_on_an_earlier_corpus_runs(documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    published, new = tmp_path / "published", tmp_path / "new"
+    published.mkdir()
+    new.mkdir()
+    paths = sorted(path for path in documents.rglob("*.txt") if path.stat().st_size > 400)
+    text = paths[0].read_text()
+    (published / "one.txt").write_text(text)
+    (published / "short.txt").write_text("Too short for every rule.\n")
+    (new / "copy.txt").write_text(text)
+    (new / "near.txt").write_text(text + "\nAnd one more line.\n")
+    (new / "other.txt").write_text(paths[1].read_text())
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "dedupe.md").read_text()
+    section = page[page.index("## Against an earlier corpus") :]
+    command, query = (section.split(f"```{kind}\n")[1].split("```")[0] for kind in ("bash", "python"))
+    quick = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
+    monkeypatch.setattr(sys, "argv", [*shlex.split(command), *quick])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (None, 0)
+    exec(query, {})
+    assert pq.read_table("new.parquet")["id"].to_pylist() == ["new-text:other.txt"]
+    dropped = ids(tmp_path / "both", "dropped")
+    assert {id: (row["reason"], row["twin"]) for id, row in dropped.items()} == {
+        "new-text:copy.txt": ("duplicate.exact", "published-text:one.txt"),
+        "new-text:near.txt": ("duplicate.near", "published-text:one.txt"),
+    }
+    assert "published-text:short.txt" in ids(tmp_path / "both", "kept")

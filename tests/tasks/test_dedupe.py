@@ -4,6 +4,8 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
 from data_quality.config import DedupeConfig, IngestConfig, NearDedupeConfig, SignalsConfig, SignatureConfig
 from tasks.bands import bands
 from tasks.dedupe import dedupe
@@ -51,6 +53,19 @@ def test_the_digest_is_the_same_with_and_without_an_earlier_result(tmp_path: Pat
     assert refreshed.counts() == full.counts()
     assert solved(full) == full.counts()["documents"]
     assert 0 < solved(refreshed) < 10
+
+
+def test_bands_cut_into_ranges_find_the_same_twins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = tmp_path / "documents"
+    write_documents(documents)
+    whole = deduped(tmp_path / "whole", documents, DedupeConfig())
+    monkeypatch.setattr("data_quality.dedupe.bands.VALUES_AT_ONCE", 5)
+    monkeypatch.setattr("data_quality.dedupe.bands.RANGE_VALUES", 10)
+    cut = deduped(tmp_path / "cut", documents, DedupeConfig())
+    assert cut.file("duplicates.parquet").read_bytes() == whole.file("duplicates.parquet").read_bytes()
+    one, several = (Store(tmp_path / name).list("bands")[0] for name in ("whole", "cut"))
+    assert several.counts() == one.counts()
+    assert len(several.shards()) == len(several.manifest()["parts"]) > 14 > len(one.shards()) == 1
 
 
 def test_a_result_of_another_config_is_no_hint(tmp_path: Path) -> None:
