@@ -11,8 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tasks.machine.beside import beside
@@ -20,6 +19,7 @@ from tasks.running.reconcile import SILENT
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas import OrchestrationResult
 
 logger = logging.getLogger("textmill.alive")
 
@@ -39,7 +39,11 @@ def kept_running(flow_run_id: str | None) -> Iterator[None]:
     if flow_run_id is None:
         yield
         return
-    watch = partial(copy_context().run, _watch, UUID(flow_run_id))  # what it logs stands in the flow run's log
+    context = copy_context()  # what it logs stands in the flow run's log
+
+    def watch(ended: threading.Event) -> None:
+        context.run(_watch, UUID(flow_run_id), ended)
+
     with beside(watch, "kept_running", join_seconds=None):
         yield
 
@@ -64,7 +68,7 @@ def _look(client: "SyncPrefectClient", flow_run_id: UUID) -> None:
         state = client.read_flow_run(flow_run_id).state
         if state is None or not state.is_crashed() or not (state.message or "").startswith(SILENT):
             return
-        answer = client.set_flow_run_state(flow_run_id, Running(message=MESSAGE))
+        answer: OrchestrationResult[Any] = client.set_flow_run_state(flow_run_id, Running(message=MESSAGE))
     except (httpx.HTTPError, PrefectException, ValueError) as error:  # the server is away: the next look may find it
         logger.debug("the server was not asked whether it takes this run for dead: %s", error)
         return
