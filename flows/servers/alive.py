@@ -39,10 +39,10 @@ def kept_running(flow_run_id: str | None) -> Iterator[None]:
     if flow_run_id is None:
         yield
         return
-    context = copy_context()  # what it logs stands in the flow run's log
+    context, run = copy_context(), UUID(flow_run_id)  # of the flow run, so that what is logged stands in its log
 
     def watch(ended: threading.Event) -> None:
-        context.run(_watch, UUID(flow_run_id), ended)
+        context.run(_watch, run, ended)
 
     with beside(watch, "kept_running", join_seconds=None):
         yield
