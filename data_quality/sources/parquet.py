@@ -6,8 +6,10 @@ headers do not tell, is read in a process of limited memory (:mod:`data_quality.
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -83,17 +85,20 @@ def _batches(
     except OSError:  # on no disk: it opens the file itself
         uri, stdin = ref.uri, subprocess.DEVNULL
     limits = (group, load.rows, most, MEMORY_BYTES)
-    command = [sys.executable, "-I", str(LIMITED), uri, *map(str, limits), *columns]
-    with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # -P: the modules beside it are called as some of Python's own
+    command = [sys.executable, "-P", str(LIMITED), uri, *map(str, limits), *columns]
+    with (
+        tempfile.TemporaryFile() as errors,  # no pipe: nobody reads it before the end, and a full one stops who writes
+        subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
         try:
-            yield from _given(process)
+            yield from _given(process, errors)
         finally:
             process.kill()
 
 
-def _given(process: subprocess.Popen[bytes]) -> Iterator[pa.RecordBatch]:
+def _given(process: subprocess.Popen[bytes], errors: BinaryIO) -> Iterator[pa.RecordBatch]:
     assert process.stdout is not None
-    assert process.stderr is not None
     while (line := process.stdout.readline()).endswith(b"\n"):
         said = json.loads(line)
         if "end" in said:
@@ -107,8 +112,9 @@ def _given(process: subprocess.Popen[bytes]) -> Iterator[pa.RecordBatch]:
             break
         with pa.ipc.open_stream(data) as stream:
             yield from stream
-    message = process.stderr.read().decode(errors="replace").strip().splitlines()
     code = process.wait()
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - 1000))
+    message = errors.read().decode(errors="replace").strip().splitlines()
     how = f"signal {-code}" if code < 0 else f"{message[-1] if message else f'exit status {code}'}"
     raise _Refused("corrupt", f"Arrow failed ({how}): it is broken, or asks for more than {MEMORY_BYTES >> 20} MiB")
 

@@ -24,11 +24,7 @@ import pyarrow.parquet as pq
 def main(uri: str, limits: list[int], columns: list[str]) -> None:
     """Read a file, write standard output; see the module."""
     group, rows, batch_bytes, memory = limits
-    with contextlib.suppress(ImportError):  # where there is no such module there are no such limits
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    memory = _limited(memory)
     try:
         with _opened(uri) as raw:
             file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)
@@ -43,6 +39,18 @@ def main(uri: str, limits: list[int], columns: list[str]) -> None:
         _say(reason="too_long", detail=f"reading it takes more than {memory >> 20} MiB")
     except (pa.ArrowException, OSError, ValueError) as error:
         _say(reason="corrupt", detail=str(error))
+
+
+def _limited(memory: int) -> int:
+    """Limit this process to so many bytes, or to fewer that it may have; how many. macOS refuses any such limit."""
+    with contextlib.suppress(ImportError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        memory = memory if most == resource.RLIM_INFINITY else min(memory, most)
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    return memory
 
 
 def _opened(uri: str) -> Any:

@@ -63,6 +63,8 @@ def check_footer(raw: BinaryIO) -> None:
     length = int.from_bytes(tail[:4], "little")
     if tail[4:] != b"PAR1" or length + 8 > size:
         return
+    if 2 * length > MAX_FOOTER_MEMORY:
+        raise _footer_too_long()
     raw.seek(size - 8 - length)
     footer = _Compact(raw.read(length))
     try:
@@ -73,6 +75,10 @@ def check_footer(raw: BinaryIO) -> None:
                 footer.skip(kind, _FOOTER.get(number))
     except (_Broken, IndexError) as error:
         raise InputError("corrupt", f"a footer that cannot be read: {error}") from None
+
+
+def _footer_too_long() -> InputError:
+    return InputError("too_long", f"a footer for which Arrow needs more than {MAX_FOOTER_MEMORY >> 20} MiB")
 
 
 def _check_schema(footer: "_Compact") -> None:
@@ -105,7 +111,8 @@ class Load(NamedTuple):
 def load(raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str]) -> Load:
     """What reading some columns of a row group may take, out of the headers of their pages."""
     chunks = file.metadata.row_group(group)
-    held = longest = 0
+    held = 0
+    loads: list[_ColumnLoad] = []
     ordinary = True
     try:
         for index in range(chunks.num_columns):
@@ -113,6 +120,7 @@ def load(raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str]) ->
             if not any(column.path == name or column.path.startswith(f"{name}.") for name in columns):
                 continue
             total = values = largest = dictionary = 0
+            fewest = before = BATCH_ROWS
             for page in _pages(raw, chunk):
                 total += page.unpacked
                 if page.is_dictionary:
@@ -121,16 +129,40 @@ def load(raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str]) ->
                 else:
                     largest = max(largest, page.unpacked)
                     values += page.values
+                    fewest, before = min(fewest, before), page.values
                 ordinary = ordinary and page.encoding in _ENCODINGS
             fixed = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else 0  # of a null, too
-            longest += max(largest, dictionary) + fixed
+            if column.max_repetition_level:
+                fewest = 1  # of a page's values, all may be of one row
+            loads.append(_ColumnLoad(largest, dictionary, fixed, max(1, fewest)))
             held += largest + dictionary + fixed
             if column.max_repetition_level:  # all may be in one row
                 of_dictionary = dictionary if "BYTE_ARRAY" in column.physical_type else 0
                 held += total + values * (16 + of_dictionary + fixed)
     except (_Broken, IndexError, OSError, ValueError):
         ordinary = False  # Arrow says what is wrong, and gives what comes before
-    return Load(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, longest))), ordinary and held <= PAGES_BYTES)
+    rows = BATCH_ROWS
+    while rows > 1 and sum(column.most(rows) for column in loads) > BATCH_BYTES:
+        rows //= 2
+    return Load(rows, ordinary and held <= PAGES_BYTES)
+
+
+class _ColumnLoad(NamedTuple):
+    """Bytes of the largest page of a column, of its dictionary and of a value of a fixed length, and the fewest rows of
+    a page other than the last."""
+
+    largest: int
+    dictionary: int
+    fixed: int
+    fewest: int
+
+    def most(self, rows: int) -> int:
+        """What so many rows may have at most: each a whole page or the whole dictionary; but what the pages hold
+        themselves is there once, and the rows lie in twice as many pages as they would fill, or fewer."""
+        pages = 2 * -(-rows // self.fewest)
+        return rows * self.fixed + min(
+            rows * max(self.largest, self.dictionary), rows * self.dictionary + pages * self.largest
+        )
 
 
 class _Page(NamedTuple):
@@ -185,9 +217,9 @@ def _header_at(raw: BinaryIO, at: int) -> tuple[dict[tuple[int, ...], int], int]
                     header.skip(kind)
             return found, header.at
         except IndexError:
-            if len(data) < size or size > MAX_HEADER_BYTES:
+            if len(data) < size or size >= MAX_HEADER_BYTES:
                 raise
-        size *= 8
+        size = min(8 * size, MAX_HEADER_BYTES)
 
 
 class _Compact:
@@ -195,7 +227,7 @@ class _Compact:
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
-        self._memory = 0  # what Arrow will need for it
+        self._memory = 2 * len(data)  # what Arrow will need for it: the bytes, the texts in them, and the rest
         self._nesting = 0
 
     def fields(self) -> Iterator[tuple[int, int]]:
@@ -218,7 +250,7 @@ class _Compact:
         kind, size = head & 15, head >> 4
         if size == 15:
             size = self._varint()
-        if expected is not None and kind != expected:
+        if size and expected is not None and kind != expected:  # fastparquet gives an empty list no type
             raise _Broken("a list of what does not belong there")
         if size > len(self.data) - self.at:
             raise IndexError("a list that is longer than the file")
@@ -288,4 +320,4 @@ class _Compact:
     def _weigh(self, size: int) -> None:
         self._memory += size
         if self._memory > MAX_FOOTER_MEMORY:
-            raise InputError("too_long", f"a footer for which Arrow needs more than {MAX_FOOTER_MEMORY >> 20} MiB")
+            raise _footer_too_long()

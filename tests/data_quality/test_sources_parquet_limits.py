@@ -142,6 +142,33 @@ def test_a_process_that_dies_costs_its_row_group(tmp_path, monkeypatch):
     assert "row group 1: Arrow failed (signal 11)" in skip.detail
 
 
+def test_a_process_may_complain_at_length(tmp_path, monkeypatch):
+    """A pipe that nobody reads would hold it for ever."""
+    path = tmp_path / "a.parquet"
+    path.write_bytes(hand.parquet([[lengths(4)]]))
+    monkeypatch.setattr(parquet, "LIMITED", tmp_path / "complains.py")
+    (tmp_path / "complains.py").write_text("import sys\nsys.exit('x' * 1_000_000 + '\\nno more')\n")
+    (skip,) = items_of(path)
+    assert "row group 0: Arrow failed (no more)" in skip.detail
+
+
+def test_a_process_that_may_have_less_memory_reads_within_it(tmp_path):
+    path, less = tmp_path / "a.parquet", 1500 * MEBI
+    path.write_bytes(hand.parquet([[lengths(4)], [lengths(10**9)]]))
+    said = []
+    for group in ("0", "1"):
+        with path.open("rb") as raw:
+            done = subprocess.run(
+                [sys.executable, "-P", parquet.LIMITED, "", group, "256", str(MEBI), str(parquet.MEMORY_BYTES), "text"],
+                stdin=raw,
+                capture_output=True,
+                check=True,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (less, less)),  # as a batch system does
+            )
+        said.append(json.loads(done.stdout[done.stdout.rindex(b'{"') :]))
+    assert said == [{"end": True}, {"reason": "too_long", "detail": "reading it takes more than 1500 MiB"}]
+
+
 def test_a_file_on_no_disk_is_opened_by_the_process(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     path.write_bytes(hand.parquet([[lengths(4)]]))
@@ -172,6 +199,30 @@ def test_one_long_text_many_times_is_read_a_few_rows_at_a_time(tmp_path, monkeyp
         assert (item.id, len(item.text)) == (number, 4 * MEBI)
     reading.close()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 << 10
+
+
+@pytest.mark.parametrize(
+    ("pages", "rows"),
+    [
+        ([[b"x" * MEBI]] * 10, 8),  # each row may be as large as a page
+        ([[b"x" * 1000] * 1000] * 10, 256),  # they lie in two pages
+        ([[b"x" * 1000] * 1000] * 10 + [[b"x" * MEBI]], 256),  # a last page is met once
+        ([[b"x" * 1000] * 1000, [b"x" * MEBI], [b"x" * 1000] * 1000], 8),
+        ([[b"x" * 20_000] * 300], 1),  # two pages of this size would be too much
+    ],
+)
+def test_rows_at_a_time_have_so_many_bytes_together(tmp_path, monkeypatch, pages, rows):
+    """Some tools write a row group's column as one page of 100 MB: row by row would take for ever."""
+    monkeypatch.setattr(parquet_pages, "BATCH_BYTES", 10 * MEBI)
+    path = tmp_path / "a.parquet"
+    path.write_bytes(hand.parquet([[hand.plain(*texts) for texts in pages]]))
+    with path.open("rb") as raw:
+        file = pq.ParquetFile(raw)
+        assert parquet_pages.load(raw, file, 0, ["text"]) == (rows, True)
+        texts = [len(text) for page in pages for text in page]
+        for batch in file.iter_batches(rows):
+            assert batch.nbytes <= 10 * MEBI
+    assert [len(text) for _, text in items_of(path)] == texts
 
 
 def test_a_row_of_many_values_is_refused(tmp_path, small):
@@ -223,6 +274,28 @@ def test_a_footer_that_would_end_the_process_is_refused(tmp_path, monkeypatch, d
     assert raised.value.reason == reason
     assert detail in raised.value.detail
     assert cut_file(str(path), path.name, source(), 1000) == []
+
+
+def test_a_footer_longer_than_arrow_may_need_is_not_even_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_pages, "MAX_FOOTER_MEMORY", 64 * MEBI)
+    path = tmp_path / "a.parquet"
+    with path.open("wb") as file:
+        file.truncate(100 * MEBI)
+        file.seek(0, 2)
+        file.write((40 * MEBI).to_bytes(4, "little") + b"PAR1")
+    with path.open("rb") as raw, pytest.raises(InputError, match="a footer for which Arrow needs more than 64 MiB"):
+        parquet_pages.check_footer(raw)
+
+
+def test_an_empty_list_needs_no_type(tmp_path):
+    """So fastparquet writes it, in every column chunk."""
+    data = hand.parquet([[hand.plain(b"a", b"b")]])
+    footer = data[-8 - int.from_bytes(data[-8:-4], "little") : -8]
+    untyped = footer.removesuffix(b"\0") + bytes([9]) + hand.zigzag(5) + b"\0" + b"\0"
+    path = tmp_path / "a.parquet"
+    path.write_bytes(data.removesuffix(footer + data[-8:]) + untyped + len(untyped).to_bytes(4, "little") + b"PAR1")
+    assert pq.read_table(path).num_rows == 2
+    assert items_of(path) == [(1, "a"), (2, "b")]
 
 
 @pytest.mark.parametrize("type", [pa.bool_(), pa.null(), pa.float64()], ids=str)
