@@ -25,7 +25,7 @@ logger = logging.getLogger("textmill.alive")
 
 CHECK_SECONDS = 10.0
 CALL_SECONDS = 5.0
-"""How long an answer is waited for: the end of the run waits for a call that is under way."""
+"""How long an answer is waited for, once: the end of the run waits for a call that is under way."""
 
 MESSAGE = "It lives: the server had missed its heartbeats."
 
@@ -50,10 +50,14 @@ def kept_running(flow_run_id: str | None) -> Iterator[None]:
 
 def _watch(flow_run_id: UUID, ended: threading.Event) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     if ended.wait(CHECK_SECONDS):
         return  # a short run needs no client
-    with get_client(httpx_settings={"timeout": CALL_SECONDS}, sync_client=True) as client:
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),  # of this thread: the next look tries again
+        get_client(httpx_settings={"timeout": CALL_SECONDS}, sync_client=True) as client,
+    ):
         _look(client, flow_run_id)
         while not ended.wait(CHECK_SECONDS):
             _look(client, flow_run_id)

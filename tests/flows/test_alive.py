@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from prefect.states import Cancelled, Completed, Crashed, Running, State
 
 from flows.servers import alive
@@ -100,6 +101,26 @@ def test_it_is_looked_while_the_block_runs_and_nothing_is_said_after_it(monkeypa
     asked = server.asked
     time.sleep(0.05)
     assert (server.asked, "kept_running" in [each.name for each in threading.enumerate()]) == (asked, False)
+
+
+def test_no_call_is_repeated_within_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the run would wait for all of them."""
+    repeats: list[int] = []
+
+    class Looked(Server):
+        def read_flow_run(self, run: UUID) -> SimpleNamespace:
+            repeats.append(PREFECT_CLIENT_MAX_RETRIES.value())
+            return super().read_flow_run(run)
+
+    monkeypatch.setattr(alive, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: Looked(Running()))
+    before = PREFECT_CLIENT_MAX_RETRIES.value()
+    deadline = time.monotonic() + 10
+    with alive.kept_running(str(RUN)):
+        while not repeats and time.monotonic() < deadline:
+            assert PREFECT_CLIENT_MAX_RETRIES.value() == before > 0  # of the run itself
+            time.sleep(0.01)
+    assert set(repeats) == {0}
 
 
 def test_without_a_flow_run_nobody_is_asked() -> None:
