@@ -29,7 +29,7 @@ def main(uri: str, limits: list[int], columns: list[str]) -> None:
         with _opened(uri) as raw:
             file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)
             for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
-                for part in _parts(batch, batch_bytes):
+                for part in _parts(_plain(batch), batch_bytes):
                     if part.nbytes > batch_bytes:
                         _say(reason="too_long", detail=f"a row of {part.nbytes} bytes; the limit is {batch_bytes}")
                         return
@@ -85,6 +85,12 @@ class _Input(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with values in place of codes: else each part would have all the categories that there are."""
+    columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _parts(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:

@@ -367,6 +367,14 @@ def test_the_process_of_limited_memory_gives_the_same_rows(tmp_path, monkeypatch
     assert list(parquet.read(ref(path), source(**options))) == here
 
 
+def test_a_row_of_a_column_of_categories_is_its_text_and_not_all_of_them(tmp_path, monkeypatch):
+    texts = [f"{n:020000}" for n in range(100)]
+    pq.write_table(pa.table({"text": pa.array(texts).dictionary_encode()}), tmp_path / "a.parquet")
+    monkeypatch.setattr(parquet_pages, "PAGES_BYTES", 0)
+    monkeypatch.setattr(parquet_pages, "BATCH_BYTES", MEBI)
+    assert items_of(tmp_path / "a.parquet", max_record_bytes=100_000) == list(enumerate(texts, 1))
+
+
 @pytest.mark.parametrize("encoding", ["DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY", "PLAIN"])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 def test_pages_of_every_encoding(tmp_path, encoding, version):
