@@ -85,7 +85,7 @@ def nights(rng: random.Random, documents: Documents, pieces: list[str], number: 
     return after | {f"n{number}-{n}": written(rng, pieces) for n in range(rng.randrange(4))}
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     st.integers(0, 10**9),
     st.sampled_from(["longest", "shortest", "first_id", "source_priority"]),

@@ -86,6 +86,7 @@ STATEFUL: dict[str, Callable[[], Stateful]] = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_a_graph_reads_on_from_the_state_that_it_gave(kind: str, tokenizer_dir: Path, tmp_path: Path) -> None:
     """In pieces of any length, one token among them, as the model does; a token that resets the state does so."""

@@ -48,6 +48,7 @@ def train_config(steps: int, **fields: Any) -> TrainConfig:
     return TrainConfig(steps=steps, **{**given, "optimizer": rate, "schedule": falling, **fields})
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("model", "steps"), [(RECURRENT, 360), (ATTENTIVE, 520)], ids=["seq2seq", "transformer"])
 def test_it_learns_to_turn_words_round(model: dict[str, Any], steps: int, letters: Path, tmp_path: Path) -> None:
     """At least 99 % of words never seen, exact, by greedy search."""
