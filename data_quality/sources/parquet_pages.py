@@ -44,6 +44,7 @@ _COLUMN: _Fields = {
 _CHUNK: _Fields = {3: (_STRUCT, _COLUMN), 8: (_STRUCT, {2: (_STRUCT, {1: (_BINARY, {})})})}
 _ROW_GROUP: _Fields = {1: (_STRUCT, _CHUNK), 4: (_STRUCT, {})}
 _FOOTER: _Fields = {2: (_STRUCT, {}), 4: (_STRUCT, _ROW_GROUP), 5: _KEY_VALUES, 7: (_STRUCT, {})}
+_OPTIONAL, _REPEATED, _BYTE_ARRAY = 1, 2, 6  # of an element of the schema
 _CHILDREN = 5  # of an element of the schema: how many of those that follow lie in it
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _ENCODINGS = frozenset({0, 2, 3, 4, 8, 9})
@@ -66,13 +67,15 @@ def check_footer(raw: BinaryIO) -> None:
     if 2 * length > MAX_FOOTER_MEMORY:
         raise _footer_too_long()
     raw.seek(size - 8 - length)
-    footer = _Compact(raw.read(length))
+    data = raw.read(length)
+    footer = _Compact(data)
     try:
         for number, kind in footer.fields():
             if number == 2 and kind == _LIST:
                 _check_schema(footer)
             else:
                 footer.skip(kind, _FOOTER.get(number))
+        _check_statistics(data)
     except (_Broken, IndexError) as error:
         raise InputError("corrupt", f"a footer that cannot be read: {error}") from None
 
@@ -98,6 +101,83 @@ def _check_schema(footer: "_Compact") -> None:
             open_groups.append(children)
         if len(open_groups) > MAX_SCHEMA_DEPTH:
             raise InputError("corrupt", f"columns nested more than {MAX_SCHEMA_DEPTH} deep")
+
+
+class _Leaf(NamedTuple):
+    """A column as the schema has it: its largest levels, and whether its values are of any length."""
+
+    repetition: int
+    definition: int
+    is_text: bool
+
+
+def _check_statistics(data: bytes) -> None:
+    """Refuse statistics of sizes that do not fit their column: Arrow (25.0) ends the process over them."""
+    footer = _Compact(data)
+    leaves: list[_Leaf] = []
+    for number, kind in footer.fields():
+        if number == 2 and kind == _LIST:
+            leaves = _leaves(footer)
+        elif number == 4 and kind == _LIST:
+            for _ in footer.items(_STRUCT):
+                for column in _walk(footer, ((1, _LIST), (3, _STRUCT), (16, _STRUCT))):
+                    if column >= len(leaves) or not _fits(footer, leaves[column]):
+                        raise _Broken(f"statistics that are none of column {column}")
+        else:
+            footer.skip(kind)
+
+
+def _leaves(footer: "_Compact") -> list[_Leaf]:
+    leaves = []
+    groups: list[list[int]] = []  # of those around the next element: children that come, and levels
+    for position, _ in enumerate(footer.items(_STRUCT)):
+        element = {1: -1, 3: 0, _CHILDREN: 0}  # physical type; required, optional or repeated; children
+        for number, kind in footer.fields():
+            if number in element and kind == _I32:
+                element[number] = footer.integer()
+            else:
+                footer.skip(kind)
+        while groups and groups[-1][0] <= 0:
+            groups.pop()
+        _, repetition, definition = groups[-1] if groups else (0, 0, 0)
+        if groups:
+            groups[-1][0] -= 1
+        if position:  # the root is required, whatever it says
+            repetition += element[3] == _REPEATED
+            definition += element[3] in (_OPTIONAL, _REPEATED)
+        if element[_CHILDREN] > 0:
+            groups.append([element[_CHILDREN], repetition, definition])
+        else:
+            leaves.append(_Leaf(repetition, definition, element[1] == _BYTE_ARRAY))
+    return leaves
+
+
+def _walk(footer: "_Compact", path: tuple[tuple[int, int], ...], index: int = 0) -> Iterator[int]:
+    """Stop at each value at the end of a path of fields, which is to be read then; its place in the last list."""
+    for number, kind in footer.fields():
+        if (number, kind) != path[0]:
+            footer.skip(kind)
+        elif len(path) == 1:
+            yield index
+        elif kind == _STRUCT:
+            yield from _walk(footer, path[1:], index)
+        else:
+            for place, _ in enumerate(footer.items(_STRUCT)):
+                yield from _walk(footer, path[1:], place)
+
+
+def _fits(footer: "_Compact", leaf: _Leaf) -> bool:
+    """Read SizeStatistics: the bytes of texts, and how many values have each level."""
+    levels = {2: leaf.repetition, 3: leaf.definition}
+    fits = True
+    for number, kind in footer.fields():
+        if number in levels and kind == _LIST:
+            before = footer.at
+            fits = fits and footer.count() in (0, levels[number] + 1)
+            footer.at = before
+        fits = fits and (number != 1 or leaf.is_text)
+        footer.skip(kind)
+    return fits
 
 
 class Load(NamedTuple):
@@ -244,12 +324,17 @@ class _Compact:
             yield number, kind
         self._nesting -= 1
 
+    def count(self) -> int:
+        """How many items a list has, which is not read."""
+        return self._list_head()[1]
+
+    def _list_head(self) -> tuple[int, int]:
+        head = self._byte()
+        return head & 15, head >> 4 if head < 0xF0 else self._varint()
+
     def items(self, expected: int | None) -> Iterator[int]:
         """The type of each item of a list, which is the expected one."""
-        head = self._byte()
-        kind, size = head & 15, head >> 4
-        if size == 15:
-            size = self._varint()
+        kind, size = self._list_head()
         if size and expected is not None and kind != expected:  # fastparquet gives an empty list no type
             raise _Broken("a list of what does not belong there")
         if size > len(self.data) - self.at:
