@@ -210,10 +210,9 @@ def _with_signs(text, start, end, word):  # type: ignore[no-untyped-def]
     return end - start + 2
 
 
-@kernel
-def _hash(word, start, end):  # type: ignore[no-untyped-def]
-    """FNV-1a."""
-    hashed = np.uint32(_FNV_OFFSET)
+@kernel(inline="always")
+def _hash(word, start, end, hashed):  # type: ignore[no-untyped-def]
+    """FNV-1a, gone on from."""
     for at in range(start, end):
         hashed = np.uint32((hashed ^ word[at]) * np.uint32(_FNV_PRIME))
     return hashed
@@ -234,8 +233,7 @@ def _add_ngrams(word, size, tables, total):  # type: ignore[no-untyped-def]
             end = at + 1
             while end < size and word[end] & np.uint32(0xC0) == 0x80:
                 end += 1
-            for place in range(at, end):
-                hashed = np.uint32((hashed ^ word[place]) * np.uint32(_FNV_PRIME))
+            hashed = _hash(word, at, end, hashed)
             at = end
             if length >= tables.shortest and not (length == 1 and (first == 0 or at == size)):
                 row = tables.row_of_bucket[hashed % buckets]
@@ -250,7 +248,7 @@ def _add_ngrams(word, size, tables, total):  # type: ignore[no-untyped-def]
 def _slot(word, size, tables):  # type: ignore[no-untyped-def]
     """Where a word with its signs is in the table of words, or where it would be."""
     mask = len(tables.slots) - 1
-    slot = int(_hash(word, 1, size - 1)) & mask
+    slot = int(_hash(word, 1, size - 1, np.uint32(_FNV_OFFSET))) & mask
     while tables.slots[slot] >= 0:
         known = tables.slots[slot]
         begin = tables.word_ends[known - 1] if known else 0

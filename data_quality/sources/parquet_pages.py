@@ -43,9 +43,11 @@ _COLUMN: _Fields = {
 }
 _CHUNK: _Fields = {3: (_STRUCT, _COLUMN), 8: (_STRUCT, {2: (_STRUCT, {1: (_BINARY, {})})})}
 _ROW_GROUP: _Fields = {1: (_STRUCT, _CHUNK), 4: (_STRUCT, {})}
-_FOOTER: _Fields = {2: (_STRUCT, {}), 4: (_STRUCT, _ROW_GROUP), 5: _KEY_VALUES, 7: (_STRUCT, {})}
-_OPTIONAL, _REPEATED, _BYTE_ARRAY = 1, 2, 6  # of an element of the schema
-_CHILDREN = 5  # of an element of the schema: how many of those that follow lie in it
+_SCHEMA, _ROW_GROUPS = 2, 4
+_FOOTER: _Fields = {5: _KEY_VALUES, 7: (_STRUCT, {})}  # beside these two
+_SIZE_STATISTICS = ((1, _LIST), (3, _STRUCT), (16, _STRUCT))  # of the columns of a row group
+_TYPE, _REPETITION, _CHILDREN = 1, 3, 5  # of an element of the schema; the last: how many that follow lie in it
+_OPTIONAL, _REPEATED, _BYTE_ARRAY = 1, 2, 6
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _ENCODINGS = frozenset({0, 2, 3, 4, 8, 9})
 """Those in which a page holds each value, or its place in the dictionary. The delta encodings are not among them: a few
@@ -67,40 +69,27 @@ def check_footer(raw: BinaryIO) -> None:
     if 2 * length > MAX_FOOTER_MEMORY:
         raise _footer_too_long()
     raw.seek(size - 8 - length)
-    data = raw.read(length)
-    footer = _Compact(data)
+    footer = _Compact(raw.read(length))
+    leaves: list[_Leaf] | None = None
     try:
         for number, kind in footer.fields():
-            if number == 2 and kind == _LIST:
-                _check_schema(footer)
+            if number == _SCHEMA and kind == _LIST:
+                if leaves is not None:
+                    raise _Broken("two schemas")
+                leaves = _leaves(footer)
+            elif number == _ROW_GROUPS and kind == _LIST:
+                if leaves is None:
+                    raise _Broken("row groups before their schema")
+                for _ in footer.items(_STRUCT):
+                    _check_statistics(footer, leaves)
             else:
                 footer.skip(kind, _FOOTER.get(number))
-        _check_statistics(data)
     except (_Broken, IndexError) as error:
         raise InputError("corrupt", f"a footer that cannot be read: {error}") from None
 
 
 def _footer_too_long() -> InputError:
     return InputError("too_long", f"a footer for which Arrow needs more than {MAX_FOOTER_MEMORY >> 20} MiB")
-
-
-def _check_schema(footer: "_Compact") -> None:
-    open_groups: list[int] = []  # how many children each of those around the next element still has
-    for _ in footer.items(_STRUCT):
-        while open_groups and open_groups[-1] <= 0:
-            open_groups.pop()
-        if open_groups:
-            open_groups[-1] -= 1
-        children = 0
-        for number, kind in footer.fields():
-            if number == _CHILDREN and kind == _I32:
-                children = footer.integer()
-            else:
-                footer.skip(kind)
-        if children > 0:
-            open_groups.append(children)
-        if len(open_groups) > MAX_SCHEMA_DEPTH:
-            raise InputError("corrupt", f"columns nested more than {MAX_SCHEMA_DEPTH} deep")
 
 
 class _Leaf(NamedTuple):
@@ -111,27 +100,12 @@ class _Leaf(NamedTuple):
     is_text: bool
 
 
-def _check_statistics(data: bytes) -> None:
-    """Refuse statistics of sizes that do not fit their column: Arrow (25.0) ends the process over them."""
-    footer = _Compact(data)
-    leaves: list[_Leaf] = []
-    for number, kind in footer.fields():
-        if number == 2 and kind == _LIST:
-            leaves = _leaves(footer)
-        elif number == 4 and kind == _LIST:
-            for _ in footer.items(_STRUCT):
-                for column in _walk(footer, ((1, _LIST), (3, _STRUCT), (16, _STRUCT))):
-                    if column >= len(leaves) or not _fits(footer, leaves[column]):
-                        raise _Broken(f"statistics that are none of column {column}")
-        else:
-            footer.skip(kind)
-
-
 def _leaves(footer: "_Compact") -> list[_Leaf]:
+    """The columns of a schema, which is not too deep for Arrow."""
     leaves = []
     groups: list[list[int]] = []  # of those around the next element: children that come, and levels
     for position, _ in enumerate(footer.items(_STRUCT)):
-        element = {1: -1, 3: 0, _CHILDREN: 0}  # physical type; required, optional or repeated; children
+        element = {_TYPE: -1, _REPETITION: 0, _CHILDREN: 0}
         for number, kind in footer.fields():
             if number in element and kind == _I32:
                 element[number] = footer.integer()
@@ -143,27 +117,37 @@ def _leaves(footer: "_Compact") -> list[_Leaf]:
         if groups:
             groups[-1][0] -= 1
         if position:  # the root is required, whatever it says
-            repetition += element[3] == _REPEATED
-            definition += element[3] in (_OPTIONAL, _REPEATED)
+            repetition += element[_REPETITION] == _REPEATED
+            definition += element[_REPETITION] in (_OPTIONAL, _REPEATED)
         if element[_CHILDREN] > 0:
             groups.append([element[_CHILDREN], repetition, definition])
         else:
-            leaves.append(_Leaf(repetition, definition, element[1] == _BYTE_ARRAY))
+            leaves.append(_Leaf(repetition, definition, element[_TYPE] == _BYTE_ARRAY))
+        if len(groups) > MAX_SCHEMA_DEPTH:
+            raise InputError("corrupt", f"columns nested more than {MAX_SCHEMA_DEPTH} deep")
     return leaves
 
 
-def _walk(footer: "_Compact", path: tuple[tuple[int, int], ...], index: int = 0) -> Iterator[int]:
-    """Stop at each value at the end of a path of fields, which is to be read then; its place in the last list."""
+def _check_statistics(footer: "_Compact", leaves: list[_Leaf]) -> None:
+    """Read a row group; refuse statistics that do not fit their column: Arrow 25.0 ends the process over them."""
+    for column in _walk(footer, _SIZE_STATISTICS, _ROW_GROUP):
+        if column >= len(leaves) or not _fits(footer, leaves[column]):
+            raise _Broken(f"statistics that are none of column {column}")
+
+
+def _walk(footer: "_Compact", path: tuple[tuple[int, int], ...], known: _Fields, index: int = 0) -> Iterator[int]:
+    """Stop at each value at the end of a path of fields, which is to be read then; its place in the last list. The rest
+    is skipped; ``known`` as for :meth:`_Compact.skip`."""
     for number, kind in footer.fields():
         if (number, kind) != path[0]:
-            footer.skip(kind)
+            footer.skip(kind, known.get(number))
         elif len(path) == 1:
             yield index
         elif kind == _STRUCT:
-            yield from _walk(footer, path[1:], index)
+            yield from _walk(footer, path[1:], known[number][1], index)
         else:
             for place, _ in enumerate(footer.items(_STRUCT)):
-                yield from _walk(footer, path[1:], place)
+                yield from _walk(footer, path[1:], known[number][1], place)
 
 
 def _fits(footer: "_Compact", leaf: _Leaf) -> bool:
@@ -172,11 +156,14 @@ def _fits(footer: "_Compact", leaf: _Leaf) -> bool:
     fits = True
     for number, kind in footer.fields():
         if number in levels and kind == _LIST:
-            before = footer.at
-            fits = fits and footer.count() in (0, levels[number] + 1)
-            footer.at = before
-        fits = fits and (number != 1 or leaf.is_text)
-        footer.skip(kind)
+            count = 0
+            for item in footer.items(_I64):
+                footer.skip(item)
+                count += 1
+            fits = fits and count in (0, levels[number] + 1)
+        else:
+            fits = fits and (number != 1 or leaf.is_text)
+            footer.skip(kind)
     return fits
 
 
@@ -324,17 +311,12 @@ class _Compact:
             yield number, kind
         self._nesting -= 1
 
-    def count(self) -> int:
-        """How many items a list has, which is not read."""
-        return self._list_head()[1]
-
-    def _list_head(self) -> tuple[int, int]:
-        head = self._byte()
-        return head & 15, head >> 4 if head < 0xF0 else self._varint()
-
     def items(self, expected: int | None) -> Iterator[int]:
         """The type of each item of a list, which is the expected one."""
-        kind, size = self._list_head()
+        head = self._byte()
+        kind, size = head & 15, head >> 4
+        if size == 15:
+            size = self._varint()
         if size and expected is not None and kind != expected:  # fastparquet gives an empty list no type
             raise _Broken("a list of what does not belong there")
         if size > len(self.data) - self.at:

@@ -4,7 +4,7 @@ again, whatever that costs. What the reader gives is compared with this."""
 import re
 import zlib
 
-from data_quality.sources import gzip_members
+from data_quality.sources import gzip_members, warc
 from data_quality.sources.base import InputError, Skip
 from data_quality.sources.gzip_members import MAGIC, MAX_BREAKS
 
@@ -100,38 +100,8 @@ def _find_header(file, data):
             return 0 if padding else dropped
 
 
-class Pieces:
-    """A buffered stream out of chunks; a :class:`Skip` among them ends it until :meth:`resume`."""
-
-    def __init__(self, chunks):
-        self._chunks, self._buffer = chunks, bytearray()
-        self._filled = 0
-        self._reach = 0
-        self.fault = None
-        self.ended = False
-        self.long_line = False  # how such a line is read depends on where the chunks begin
-
-    @property
-    def position(self):
-        """Bytes of content up to here; those before a break count."""
-        return self._filled - len(self._buffer)
-
-    def is_clean(self, position):
-        """Whether reading could go on at ``position`` alone."""
-        return self.fault is None and not self.ended and position >= self._reach
-
-    def resume(self):
-        """Forget what came before the break, and go on after it."""
-        self._buffer.clear()
-        self.fault = None
-
-    def take(self, size):
-        """The next ``size`` bytes; fewer at an end or break."""
-        while len(self._buffer) < size and self._fill():
-            pass
-        out = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return out
+class Pieces(warc._Pieces):
+    """The reader's buffer, with what is taken put back, and no memory of where no line ends."""
 
     def give_back(self, data):
         """Put back what was taken too much."""
@@ -160,43 +130,6 @@ class Pieces:
         out = bytes(self._buffer[:at])
         del self._buffer[: at + 1]
         return out.rstrip(b"\r")
-
-    def find_record(self):
-        """Read past everything before the next record; how many bytes there were other than line ends."""
-        strange = 0
-        while True:
-            at = self._buffer.find(b"WARC/")
-            gone = at if at >= 0 else max(0, len(self._buffer) - len(b"WARC/") + 1)
-            strange += len(bytes(self._buffer[:gone]).translate(None, b"\r\n"))
-            del self._buffer[:gone]
-            if at >= 0:
-                return strange
-            if not self._fill():
-                strange += len(bytes(self._buffer).translate(None, b"\r\n"))
-                self._buffer.clear()
-                return strange
-
-    def drained(self):
-        """Whether the end or a break was met; what is left before it is dropped then."""
-        if self.fault is None and not self.ended:
-            return False
-        self._buffer.clear()
-        return True
-
-    def at_end(self):
-        """Whether nothing is left before the end or the break."""
-        return not self._buffer and not self._fill()
-
-    def _fill(self):
-        if self.fault is not None or self.ended:
-            return False
-        piece = next(self._chunks, None)
-        if isinstance(piece, bytes):
-            self._buffer += piece
-            self._filled += len(piece)
-            return True
-        self.fault, self.ended = piece, piece is None
-        return False
 
 
 def frames(stream, limit):

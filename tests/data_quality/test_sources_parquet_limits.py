@@ -236,6 +236,27 @@ def test_a_row_of_many_values_is_refused(tmp_path, small):
     assert items_of(tmp_path / "a.parquet") == [(1, "a"), (2, "b")]  # a column that nobody asks for is not looked at
 
 
+SCHEMA = hand.many([hand.element(b"schema", 1), hand.element(b"text")])
+
+
+def statistics(levels):
+    """A row group of one column, whose values have so many definition levels."""
+    sizes = hand.struct({3: hand.many([hand.i64(1)] * levels)})
+    return hand.many([hand.struct({1: hand.many([hand.struct({3: hand.struct({16: sizes})})])})])
+
+
+def test_statistics_that_fit_their_column_are_not_refused():
+    parquet_pages.check_footer(io.BytesIO(hand.with_footer(b"PAR1", {2: SCHEMA, 4: statistics(levels=1)})))
+
+
+def test_a_second_schema_is_refused():
+    fields = hand.struct({2: SCHEMA, 4: statistics(levels=1)}).data.removesuffix(b"\0")
+    footer = fields + hand.struct({2: SCHEMA}).data
+    data = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    with pytest.raises(InputError, match="two schemas"):
+        parquet_pages.check_footer(io.BytesIO(data))
+
+
 @pytest.mark.parametrize(
     ("data", "reason", "detail"),
     [
@@ -262,8 +283,14 @@ def test_a_row_of_many_values_is_refused(tmp_path, small):
             "corrupt",
             "a list of what does not belong there",
         ),
+        (
+            hand.with_footer(b"PAR1", {2: SCHEMA, 4: statistics(levels=2)}),
+            "corrupt",
+            "statistics that are none of column 0",
+        ),
+        (hand.with_footer(b"PAR1", {4: statistics(levels=1), 2: SCHEMA}), "corrupt", "row groups before their schema"),
     ],
-    ids=["deep", "large", "lying"],
+    ids=["deep", "large", "lying", "statistics", "order"],
 )
 def test_a_footer_that_would_end_the_process_is_refused(tmp_path, monkeypatch, data, reason, detail):
     monkeypatch.setattr(parquet_pages, "MAX_FOOTER_MEMORY", 64 * MEBI)
