@@ -53,8 +53,8 @@ def reconcile_dead_runs(store: Store, current_flow_run: str | None = None) -> li
 def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_only: bool) -> None:
     """Put right what is not final of a flow run whose process is gone, and of its tasks."""
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-    from prefect.client.schemas.objects import State
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
+    from prefect.client.schemas.objects import TERMINAL_STATES, State, StateType
     from prefect.exceptions import ObjectNotFound
     from prefect.states import Completed, Crashed
 
@@ -64,21 +64,18 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
     except ObjectNotFound:
         return  # the Prefect database was replaced since
 
-    def open_(state: State[Any] | None) -> bool:
-        # one that ended by itself may wait for an approval or for its next attempt, and is left to that
-        return state is not None and (not state.is_final() if died else state.is_running() or state.is_cancelling())
-
-    def mistaken(state: State[Any] | None) -> bool:
-        return finished and state is not None and state.is_crashed() and (state.message or "").startswith(SILENT)
+    now = flow_run.state
+    over = now is not None and now.is_final()
+    # one that ended by itself may wait for an approval or for its next attempt, and is left to that
+    open_ = now is not None and (not over if died else now.is_running() or now.is_cancelling())
+    mistaken = finished and now is not None and now.is_crashed() and (now.message or "").startswith(SILENT)
 
     ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE if died else UNTOLD)
-    # the server hears of a task by events, which an outage swallows: the end of the run may be known, and theirs not
-    over = flow_run.state is not None and flow_run.state.is_final()
-    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-    if died or over or open_(flow_run.state):
-        for task_run in tasks:
-            state = task_run.state
-            if open_(state) or (over and state is not None and not state.is_final()):
-                client.set_task_run_state(task_run.id, ended, force=True)
-    if not tasks_only and (open_(flow_run.state) or mistaken(flow_run.state)):
+    # the server hears of a task by events, which an outage swallows: whatever it heard last, a task ends with its run
+    if died or over or open_:
+        unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": set(StateType) - TERMINAL_STATES}}})
+        of_the_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+        for task_run in client.read_task_runs(flow_run_filter=of_the_run, task_run_filter=unfinished):
+            client.set_task_run_state(task_run.id, ended, force=True)
+    if not tasks_only and (open_ or mistaken):
         client.set_flow_run_state(flow_run_id, ended, force=True)

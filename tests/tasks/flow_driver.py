@@ -46,11 +46,13 @@ def tiny() -> None:
 
 
 def lose() -> None:
-    """Runs that end here, two well and two badly. Of one each the server hears the end of the flow run, the others it
-    takes for dead; it hears of no task's end.
+    """Runs that end here, well and badly in turn. Of the first two the server hears the end of the flow run, the next
+    two it takes for dead, of the last two it hears nothing; it hears of no task's end.
     """
     silent = Crashed(message=f"{SILENT}90 s")
-    for ended, known in ((Completed(), Completed()), (Failed(), Failed()), (Completed(), silent), (Failed(), silent)):
+    heard = ((Completed(), Completed()), (Failed(), Failed()))
+    unheard = ((Completed(), silent), (Failed(), silent), (Completed(), Running()), (Failed(), Running()))
+    for ended, known in heard + unheard:
         with get_client(sync_client=True) as client:
             flow_run = client.create_flow_run(tiny, state=Running())
             for key, state in (("begun", Running()), ("taken", Pending())):

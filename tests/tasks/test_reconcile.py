@@ -76,6 +76,8 @@ def test_ends_that_an_outage_has_swallowed(store: Store, prefect_environment: di
         {"flow": "Failed", "tasks": {"begun": "Crashed", "taken": "Crashed"}, "said": [UNTOLD]},  # nobody killed it
         {"flow": "Completed", "tasks": {"begun": "Completed", "taken": "Completed"}, "said": [UNTOLD]},
         {"flow": "Crashed", "tasks": {"begun": "Crashed", "taken": "Crashed"}, "said": [UNTOLD]},
+        {"flow": "Completed", "tasks": {"begun": "Completed", "taken": "Completed"}, "said": [UNTOLD]},
+        {"flow": "Crashed", "tasks": {"begun": "Crashed", "taken": "Crashed"}, "said": [UNTOLD]},
     ]
 
 
