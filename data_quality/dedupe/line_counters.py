@@ -20,6 +20,9 @@ from data_quality.compiled import kernel
 Bools = npt.NDArray[np.bool_]
 UInt64s = npt.NDArray[np.uint64]
 
+PLACES_SCHEMA = pa.schema(
+    [("id", pa.string()), ("source", pa.string()), ("hash", pa.uint64()), ("start", pa.int64()), ("end", pa.int64())]
+)
 HIGHEST = 255  # what a counter holds
 _SLOTS_PER_LINE = 8
 _MOST_SLOTS = 1 << 28
@@ -46,20 +49,22 @@ class LineCounters:
             _add(self._keys(table, values), self._shift, self._slots)
             self.lines += len(values)
 
-    def candidates(self, least: int) -> Iterator[pa.Table]:
-        """The lines (id, source, hash, start, end) that may stand in `least` documents, a row for each place.
-
-        All that do are there, and a few more. A line that a document repeats counts as often.
+    def candidates(self, least: int) -> pa.RecordBatchReader:
+        """The lines (id, source, hash, start, end) that may stand in `least` documents: in each document that holds
+        one its first place. All that do are there, and a few more.
         """
+        return pa.RecordBatchReader.from_batches(PLACES_SCHEMA, self._places(least))
+
+    def _places(self, least: int) -> Iterator[pa.RecordBatch]:
         for table in self._tables(["id", "source", "hashes", "starts", "ends"]):
             values, documents = _flat(table["hashes"])
             found = np.flatnonzero(_reach(self._keys(table, values), self._shift, self._slots, min(least, HIGHEST)))
+            found = found[_firsts(documents[found], values[found])]
             rows = pa.array(documents[found])
-            columns = {name: table[name].take(rows) for name in ("id", "source")}
-            columns["hash"] = pa.array(values[found])
-            for name in ("starts", "ends"):
-                columns[name.removesuffix("s")] = pa.array(_flat(table[name])[0][found])
-            yield pa.table(columns)
+            columns = [table[name].take(rows).combine_chunks() for name in ("id", "source")]
+            columns.append(pa.array(values[found]))
+            columns += [pa.array(_flat(table[name])[0][found]) for name in ("starts", "ends")]
+            yield pa.record_batch(columns, schema=PLACES_SCHEMA)
 
     def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
         """Row groups, without the documents that do not count."""
@@ -115,6 +120,15 @@ def _flat(lists: pa.ChunkedArray) -> tuple[npt.NDArray[Any], npt.NDArray[np.int6
     """The values of all lists, and in which list each stands."""
     lengths = _lengths(lists)
     return pc.list_flatten(lists).to_numpy(), np.repeat(np.arange(len(lengths)), lengths)
+
+
+def _firsts(documents: npt.NDArray[np.int64], hashes: UInt64s) -> npt.NDArray[np.int64]:
+    """Where each document (ascending) has a line for the first time."""
+    order = np.lexsort((hashes, documents))  # stable: equal lines stay in the order of their places
+    document, line = documents[order], hashes[order]
+    again = np.zeros(len(order), dtype=bool)
+    again[1:] = (document[1:] == document[:-1]) & (line[1:] == line[:-1])
+    return np.sort(order[~again])
 
 
 @kernel

@@ -176,20 +176,18 @@ def find_boilerplate(
             sql, "SELECT coalesce(sum(documents), 0)::BIGINT, coalesce(min(enough), 1)::BIGINT FROM enough"
         )
         counters = LineCounters(line_paths, _counted(sql, line_paths), by_source=config.scope == "source")
-        sql.execute('CREATE TABLE places (id VARCHAR, scope VARCHAR, hash UBIGINT, "start" BIGINT, "end" BIGINT)')
-        for places in counters.candidates(least):
-            sql.register("batch", places)
-            sql.execute(f'INSERT INTO places SELECT id, {scope}, hash, "start", "end" FROM batch')
-            sql.unregister("batch")
+        sql.register("candidates", counters.candidates(least))
+        sql.execute(f'CREATE TABLE places AS SELECT id, {scope} AS scope, hash, "start", "end" FROM candidates')
         sql.execute(
             """
             CREATE TABLE often AS
-            SELECT scope, hash, n AS documents,
-                   first.id AS first_id, first."start" AS first_start, first."end" AS first_end
-            FROM (
-                SELECT scope, hash, count(DISTINCT id) AS n, min({'id': id, 'start': "start", 'end': "end"}) AS first
-                FROM places GROUP BY scope, hash
-            ) JOIN enough USING (scope) WHERE n >= enough
+            WITH counted AS (
+                SELECT scope, hash, n FROM (SELECT scope, hash, count(*) AS n FROM places GROUP BY scope, hash)
+                JOIN enough USING (scope) WHERE n >= enough
+            )
+            SELECT scope, hash, any_value(n) AS documents, min(id) AS first_id,
+                   arg_min("start", id) AS first_start, arg_min("end", id) AS first_end
+            FROM places JOIN counted USING (scope, hash) GROUP BY scope, hash
             """
         )
         write_rows(sql.sql("FROM often ORDER BY scope, hash"), BOILERPLATE_SCHEMA, Path(out_path))
