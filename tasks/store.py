@@ -18,7 +18,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ from tasks.storage.locks import locked, locked_if_free
 from tasks.storage.manifest_form import AliasForm, form_problem
 
 logger = logging.getLogger("textmill.store")
+
+HASHING_THREADS = min(4, os.cpu_count() or 1)
 
 
 class Store:
@@ -109,9 +112,9 @@ class Store:
         manifest = self._manifest_or_aside(artifact.path)
         if manifest is None:
             return False
-        for part in manifest["parts"]:
-            found = self.find(part["stage"], part["key"])
-            if found is None or not self.verify(found):
+        parts = [self.find(part["stage"], part["key"]) for part in manifest["parts"]]
+        for part, sound in zip(manifest["parts"], self.verify_all(parts), strict=True):
+            if not sound:
                 self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
                 return False
         changed = touched(artifact.path, manifest)
@@ -125,6 +128,11 @@ class Store:
             write_stamps(artifact.path, manifest)
         self._verified.add(artifact.key)
         return True
+
+    def verify_all(self, artifacts: Sequence[Artifact | None]) -> list[bool]:
+        """The same for several, of which some are hashed at a time; what is not there is not sound."""
+        with ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="hash") as pool:
+            return list(pool.map(lambda artifact: artifact is not None and self.verify(artifact), artifacts))
 
     def trust(self, artifact: Artifact) -> None:
         """Take an artifact that a worker of this process has just hashed and published as verified."""

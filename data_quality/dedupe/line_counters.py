@@ -6,6 +6,7 @@ one row group of a table of lines.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class LineCounters:
         bits = max(1, min(_MOST_SLOTS - 1, _SLOTS_PER_LINE * sum(map(_stored_lines, paths))).bit_length())
         self._shift = np.uint64(64 - bits)
         self._slots = np.zeros(1 << bits, dtype=np.uint8)
-        for table in self._tables(["source", "hashes"]):
+        for table in _ahead(self._tables(["source", "hashes"])):
             values, _ = _flat(table["hashes"])
             _add(self._keys(table, values), self._shift, self._slots)
             self.lines += len(values)
@@ -56,7 +57,7 @@ class LineCounters:
         return pa.RecordBatchReader.from_batches(PLACES_SCHEMA, self._places(least))
 
     def _places(self, least: int) -> Iterator[pa.RecordBatch]:
-        for table in self._tables(["id", "source", "hashes", "starts", "ends"]):
+        for table in _ahead(self._tables(["id", "source", "hashes", "starts", "ends"])):
             values, documents = _flat(table["hashes"])
             found = np.flatnonzero(_reach(self._keys(table, values), self._shift, self._slots, min(least, HIGHEST)))
             found = found[_firsts(documents[found], values[found])]
@@ -87,6 +88,15 @@ class LineCounters:
         )
         of_document = codes.astype(np.uint64)[encoded.indices.to_numpy()] * np.uint64(0x9E3779B97F4A7C15)
         return hashes + np.repeat(of_document, _lengths(table["hashes"]))
+
+
+def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same, each read while the one before it is counted."""
+    with ThreadPoolExecutor(1, thread_name_prefix="lines") as pool:
+        coming = pool.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = pool.submit(next, tables, None)
+            yield table
 
 
 def occurring(path: Path, wanted: UInt64s) -> tuple[UInt64s, list[str]]:

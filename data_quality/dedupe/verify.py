@@ -7,6 +7,7 @@ B is gone, and C is compared with A.
 
 import mmap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -307,11 +308,13 @@ def load_shingles(workspace: Workspace, ranks: Int32s, wanted: Bools | None = No
     def release() -> None:
         mapped.madvise(mmap.MADV_DONTNEED)  # a shared mapping of a file: nothing written is lost
 
-    for number, path in enumerate(workspace.signatures):
+    def copy(number: int) -> None:
         begin, stop = np.searchsorted(files, [number, number + 1])
-        if begin < stop:
-            _copy_shard(path, file_rows[begin:stop], places[begin:stop], offsets, shingles)
-            release()
+        _copy_shard(workspace.signatures[number], file_rows[begin:stop], places[begin:stop], offsets, shingles)
+        release()
+
+    with ThreadPoolExecutor(workspace.threads, thread_name_prefix="shingles") as pool:
+        list(pool.map(copy, np.unique(files)))
     return Shingles(counts, wanted, offsets, shingles, release)
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from tasks.machine.host import HOST, process_mark
 from tasks.running.call import Keyed
 from tasks.running.cluster import map_in_batches
-from tasks.running.pool import FEW, map_locally
+from tasks.running.pool import map_locally
 from tasks.running.tables import score_tables
 from tasks.running.versions import library_versions
 from tasks.running.work import Work
@@ -26,6 +26,7 @@ from tasks.storage.files import file_sha256, read_json
 from tasks.storage.shared import store_at
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 
+FEW = 12  # light parts that are not worth a task of a cluster
 PartFunction = Callable[..., dict[str, Any]]
 
 NOT_SHARED = (
@@ -79,7 +80,9 @@ def build_parts(
     keys = [artifact_key(stage, version, part.material, versions, {}) for part in parts]
     work.store.need(work.directory, stage, ((stage, key) for key in keys))
     # hashed, for a stage may read them while it is built; a corrupt one is set aside and made anew
-    found = {key: part for key, part in work.store.find_all(stage, keys).items() if work.store.verify(part)}
+    there = work.store.find_all(stage, keys)
+    sound = zip(there.items(), work.store.verify_all(list(there.values())), strict=True)
+    found = {key: part for (key, part), is_sound in sound if is_sound}
     advance = work.progress.start(sum(part.weight for part in parts), unit)
     missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in found}
     advance(sum(part.weight for key, part in zip(keys, parts, strict=True) if key in found))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
-FEW = 12  # light items that take as long as a worker takes to start
+FEW = 100  # light items that threads do sooner than processes that have to be started (a second or two each)
 
 _pool: ProcessPoolExecutor | None = None
 _pool_workers = 0
