@@ -19,7 +19,6 @@ def test_a_flow_run_that_dies_with_its_worker_is_crashed_and_costs_nothing_finis
     assert found["left"] == []  # the workers of its pool have gone by themselves
     assert (found["after"], found["status"]) == ("Crashed", [])
     assert found["said"].startswith("No heartbeat for 10 s: its process is gone. Run again, it goes on.")
-    assert found["seconds"] < 60  # ten after the last beat, and what a busy server takes
     assert found["again"] == "Completed"
     assert found["digests"] == said["alone"]
     assert (found["built twice"], found["open tasks"], found["problems"]) == ([], [], [])
