@@ -93,17 +93,18 @@ def at_the_edge(
     fires = fires_expression(ruleset, rule)
     with connect(memory_limit, threads, scratch) as connection:
         require_columns(register_signals(connection, signal_paths, score_paths), [ruleset])
-        rows = connection.execute(
+        sides = [
             f"""
-            WITH near AS (
-                SELECT id, "{column}" AS value, coalesce({fires}, false) AS fires,
-                       row_number() OVER (PARTITION BY coalesce({fires}, false)
-                                          ORDER BY abs("{column}" - $threshold), id) AS place
-                FROM signals WHERE "{column}" IS NOT NULL
+            SELECT * FROM (
+                SELECT id, "{column}" AS value, {fired} AS fires FROM signals
+                WHERE "{column}" IS NOT NULL AND coalesce({fires}, false) = {fired}
+                ORDER BY abs("{column}" - $threshold), id LIMIT $each
             )
-            SELECT id, value, fires FROM near WHERE place <= $each ORDER BY value, id
-            """,
-            {"threshold": rule.threshold, "each": each},
+            """
+            for fired in ("true", "false")
+        ]
+        rows = connection.execute(
+            f"{' UNION ALL '.join(sides)} ORDER BY value, id", {"threshold": rule.threshold, "each": each}
         ).fetchall()
     return [{"id": id, "value": value, "fires": fired} for id, value, fired in rows]
 

@@ -9,8 +9,8 @@ from data_quality.config import QualityConfig
 from data_quality.errors import UsageError
 from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresholds
 from data_quality.tune import at_the_edge, compare_rules
-from flows.commands.lookup import filtered_corpus, input_of, score_paths, with_parts
-from tasks.filter import dropped_tables, kept_tables
+from flows.commands.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
+from tasks.filter import DROPPED
 from tasks.running.run import Resources
 from tasks.running.tables import rows
 from tasks.store import Artifact
@@ -80,16 +80,18 @@ def _examples(
             if each and changed and isinstance(rule.threshold, float):  # words have no edge
                 limits = (resources.memory_limit, resources.threads)
                 near = at_the_edge(paths, ruleset, rule, each, scratch, *limits, scores)
-                texts = _beginnings(kept, [row["id"] for row in near])
-                found[ruleset.reason(rule)] = [{**row, "text": texts.get(row["id"], "")} for row in near]
+                found[ruleset.reason(rule)] = [{**row, "text": _beginning(kept, row["id"])} for row in near]
     return found
 
 
-def _beginnings(kept: Artifact, ids: list[str]) -> dict[str, str]:
-    """The beginnings of documents, from the corpus as it was written: what had to be redacted is."""
-    views = [str(path) for path in [*kept_tables(with_parts(kept)), *dropped_tables(kept)]]
+def _beginning(kept: Artifact, document: str) -> str:
+    """Of a document, from the corpus as it was written: what had to be redacted is."""
+    shard = shard_of(input_of(kept, "decisions"), document)
+    if shard is None:
+        return ""
+    views = [str(view) for table in tables_for(kept, shard) for view in (table, table.with_name(DROPPED))]
     found = rows(
-        "SELECT id, left(text, $length) AS text FROM read_parquet($views, union_by_name = true) WHERE id IN $ids",
-        {"length": EXCERPT, "views": views, "ids": ids},
+        "SELECT left(text, $length) AS text FROM read_parquet($views, union_by_name = true) WHERE id = $document",
+        {"length": EXCERPT, "views": views, "document": document},
     )
-    return {row["id"]: " ".join(row["text"].split()) for row in found}
+    return " ".join(found[0]["text"].split()) if found else ""
