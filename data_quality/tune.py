@@ -1,6 +1,7 @@
 """What other thresholds would do, from the signals alone: documents and bytes of each rule, and who is at the edge."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,32 +35,32 @@ def compare_rules(
     names = list(dict.fromkeys([*sides["after"], *sides["before"]]))
     with connect(memory_limit, threads, scratch) as connection:
         require_columns(register_signals(connection, signal_paths, score_paths), [*before, *after])
-        select = ["count(*)", "coalesce(sum(bytes), 0)"]
-        drops = {}
-        for side, rules in sides.items():
-            fired = [fires_expression(*rules[name]) if name in rules else "false" for name in names]
-            for condition in fired:
-                select += [f"count(*) FILTER ({condition})", f"coalesce(sum(bytes) FILTER ({condition}), 0)"]
-            # a rule on a word says nothing (null) of a document that has none
-            drops[side] = f"coalesce({' OR '.join(fired) or 'false'}, false)"
-        for condition in (
-            f"NOT {drops['before']}",
-            f"NOT {drops['after']}",
-            f"{drops['before']} AND NOT {drops['after']}",
-            f"{drops['after']} AND NOT {drops['before']}",
-        ):
-            select += [f"count(*) FILTER ({condition})", f"coalesce(sum(bytes) FILTER ({condition}), 0)"]
-        [row] = connection.execute(f"SELECT {', '.join(select)} FROM signals").fetchall()
-    pairs = [(int(row[at]), int(row[at + 1])) for at in range(0, len(row), 2)]
-    whole, per_rule, ends = pairs[0], pairs[1:-4], pairs[-4:]
-    old, new = per_rule[: len(names)], per_rule[len(names) :]
+        fired = {
+            side: [fires_expression(*rules[name]) if name in rules else "false" for name in names]
+            for side, rules in sides.items()
+        }
+        # each condition once: most rules are the same on both sides. Of a document that has no word, a rule on a word
+        # says nothing (null)
+        flags = {condition: f"fires_{at}" for at, condition in enumerate(dict.fromkeys(chain(*fired.values())))}
+        flagged = ", ".join(f"coalesce({condition}, false) AS {flag}" for condition, flag in flags.items())
+        old_drop, new_drop = (" OR ".join(flags[each] for each in fired[side]) or "false" for side in sides)
+        ends = [f"NOT ({old_drop})", f"NOT ({new_drop})", f"({old_drop}) AND NOT ({new_drop})"]
+        ends.append(f"({new_drop}) AND NOT ({old_drop})")
+        counted = ["true", *flags.values(), *ends]
+        sums = [f"count(*) FILTER ({each}), coalesce(sum(bytes) FILTER ({each}), 0)" for each in counted]
+        [row] = connection.execute(
+            f"SELECT {', '.join(sums)} FROM (SELECT bytes{', ' * bool(flags)}{flagged} FROM signals)"
+        ).fetchall()
+    pairs = {each: (int(row[2 * at]), int(row[2 * at + 1])) for at, each in enumerate(counted)}
+    whole, ended = pairs["true"], [pairs[each] for each in ends]
+    old, new = ([pairs[flags[each]] for each in fired[side]] for side in sides)
     return {
         "documents": whole[0],
         "bytes": whole[1],
-        "passed": [ends[0][0], ends[1][0]],
-        "passed_bytes": [ends[0][1], ends[1][1]],
-        "gained": ends[2][0],
-        "lost": ends[3][0],
+        "passed": [ended[0][0], ended[1][0]],
+        "passed_bytes": [ended[0][1], ended[1][1]],
+        "gained": ended[2][0],
+        "lost": ended[3][0],
         "rules": [
             {
                 "rule": name,
