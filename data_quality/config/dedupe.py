@@ -5,7 +5,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from data_quality.config.base import StrictModel
-from data_quality.config.dedupe_presets import PRESETS, with_preset
+from data_quality.config.dedupe_presets import PRESETS
+from data_quality.config.presets import with_preset
 
 _PRESETS = ", ".join(PRESETS)
 
@@ -48,7 +49,7 @@ class SignatureConfig(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _resolve_preset(cls, given: Any) -> Any:
-        return with_preset(given, ("unit", "size", "bands", "rows"))
+        return with_preset(given, PRESETS, ("unit", "size", "bands", "rows"))
 
 
 class ExactDedupeConfig(StrictModel):
@@ -83,7 +84,7 @@ class NearDedupeConfig(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _resolve_preset(cls, given: Any) -> Any:
-        return with_preset(given, ("threshold",))
+        return with_preset(given, PRESETS, ("threshold",))
 
 
 class KeepConfig(StrictModel):

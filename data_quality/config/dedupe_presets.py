@@ -27,18 +27,3 @@ PRESETS: dict[str, dict[str, Any]] = {
     # marin-community/marin#7591, which verifies as well; 0.75 is where its curve is steepest
     "marin": {"unit": "word", "size": 5, "bands": 26, "rows": 11, "threshold": 0.75},
 }
-
-
-def with_preset(given: Any, fields: tuple[str, ...]) -> Any:
-    """A config's raw values with its `preset` replaced by what it stands for; values given beside it win.
-
-    Raises:
-        ValueError: no preset has that name.
-    """
-    if not isinstance(given, dict) or not isinstance(given.get("preset"), str):
-        return given  # no preset, or what the field's own type refuses
-    name = given["preset"]
-    if name not in PRESETS:
-        raise ValueError(f"no preset is called {name!r}; there are: {', '.join(PRESETS)}")
-    own = {field: value for field, value in given.items() if field != "preset"}
-    return {field: PRESETS[name][field] for field in fields} | own

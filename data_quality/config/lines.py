@@ -1,10 +1,36 @@
 """Configuration of boilerplate: lines or paragraphs that many documents share."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from data_quality.config.base import StrictModel
+from data_quality.config.presets import with_preset
+
+BOILERPLATE_PRESETS: dict[str, dict[str, Any]] = {
+    # facebookresearch/cc_net dedup.py: a line's SHA-1 after text_normalizer.py (lower case, digits to 0); the first
+    # copy in 50 shards stays. It also strips accents and punctuation, which is not done here.
+    "cc_net": {
+        "enabled": True,
+        "table": {"min_letters": 1, "ignore_digits": True},
+        "scope": "corpus",
+        "min_documents": 2,
+        "min_share": None,
+        "keep_first": True,
+        "min_left_characters": 300,
+    },
+    # allenai/dolma deduper "paragraphs": text between line breaks, as it stands, by Bloom filter; the first copy stays.
+    "dolma": {
+        "enabled": True,
+        "table": {"min_letters": 1, "ignore_case": False, "ignore_white_space": False},
+        "scope": "corpus",
+        "min_documents": 2,
+        "min_share": None,
+        "keep_first": True,
+        "min_left_characters": 1,
+    },
+}
+"""The line dedupe of other projects, as near as this step comes to it."""
 
 
 class LineTableConfig(StrictModel):
@@ -35,6 +61,13 @@ class LineTableConfig(StrictModel):
 class BoilerplateConfig(StrictModel):
     """Which lines are boilerplate, and what becomes of the documents that hold them."""
 
+    preset: str | None = Field(
+        default=None,
+        exclude=True,
+        description=f"The line dedupe of {' or '.join(BOILERPLATE_PRESETS)}, as near as this step comes to it; it "
+        "enables the section. Fields given beside it win. It is replaced by these values when the configuration is "
+        "read.",
+    )
     enabled: bool = Field(default=False, description="Whether boilerplate lines are removed.")
     table: LineTableConfig = Field(default=LineTableConfig(), description="What counts as one line.")
     scope: Literal["source", "corpus"] = Field(
@@ -67,6 +100,11 @@ class BoilerplateConfig(StrictModel):
         default=0.0, ge=0, le=1, description="So is one that has a smaller share of its characters left than this."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_preset(cls, given: Any) -> Any:
+        return with_preset(given, BOILERPLATE_PRESETS)
+
     @model_validator(mode="after")
     def _share_documents_below_documents(self) -> Self:
         if self.min_share is not None and self.min_share_documents > self.min_documents:
@@ -75,29 +113,3 @@ class BoilerplateConfig(StrictModel):
                 "the share would never decide; lower it, or set min_share to null"
             )
         return self
-
-
-BOILERPLATE_PRESETS = {
-    # facebookresearch/cc_net dedup.py: a line's SHA-1 after text_normalizer.py (lower case, digits to 0); the first
-    # copy in 50 shards stays. It also strips accents and punctuation, which is not done here.
-    "cc_net": BoilerplateConfig(
-        enabled=True,
-        table=LineTableConfig(min_letters=1, ignore_digits=True),
-        scope="corpus",
-        min_documents=2,
-        min_share=None,
-        keep_first=True,
-        min_left_characters=300,
-    ),
-    # allenai/dolma deduper "paragraphs": text between line breaks, as it stands, by Bloom filter; the first copy stays.
-    "dolma": BoilerplateConfig(
-        enabled=True,
-        table=LineTableConfig(min_letters=1, ignore_case=False, ignore_white_space=False),
-        scope="corpus",
-        min_documents=2,
-        min_share=None,
-        keep_first=True,
-        min_left_characters=1,
-    ),
-}
-"""The line dedupe of other projects, as near as this step comes to it."""

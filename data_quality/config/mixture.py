@@ -1,10 +1,11 @@
 """Configuration of the mixture: how often each document is drawn."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from data_quality.config.base import StrictModel
+from data_quality.config.presets import with_preset
 
 
 class FamilyWeight(StrictModel):
@@ -24,10 +25,18 @@ FINEWEB2_REHYDRATION = (
 )
 """FineWeb-2's weights by size of the MinHash cluster (README of huggingface/fineweb-2, "rehydration")."""
 
+MIXTURE_PRESETS: dict[str, dict[str, Any]] = {"fineweb2": {"enabled": True, "family_weights": FINEWEB2_REHYDRATION}}
+
 
 class MixtureConfig(StrictModel):
     """How often each kept document is drawn: by its group, by its family, within a budget."""
 
+    preset: str | None = Field(
+        default=None,
+        exclude=True,
+        description="fineweb2: the family weights of FineWeb-2's rehydration; it enables the section. Fields given "
+        "beside it win. It is replaced by these values when the configuration is read.",
+    )
     enabled: bool = Field(default=False, description="Whether documents are weighted; if not, each is taken once.")
     by: Literal["source", "language"] = Field(default="source", description="The column that names a document's group.")
     unit: Literal["documents", "bytes", "tokens"] = Field(
@@ -63,9 +72,14 @@ class MixtureConfig(StrictModel):
     family_weights: tuple[FamilyWeight, ...] = Field(
         default=(FamilyWeight(min_size=1, weight=1),),
         description="Weight of a kept document by the size of its family of duplicates, ascending from size 1. "
-        "FineWeb-2: 1, 2, 3 from size 3, 5 from 5, 8 from 100, 1 from 1000.",
+        "FineWeb-2 (`preset: fineweb2`): 1, 2, 3 from size 3, 5 from 5, 8 from 100, 1 from 1000.",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the draw.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_preset(cls, given: Any) -> Any:
+        return with_preset(given, MIXTURE_PRESETS)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

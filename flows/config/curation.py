@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_quality.config import (
+    PRESETS,
     BoilerplateConfig,
     ClassifierConfig,
     DecontaminateConfig,
@@ -27,7 +28,7 @@ from data_quality.config import (
     SubstringConfig,
     UrlDedupeConfig,
 )
-from data_quality.config.dedupe_presets import with_preset
+from data_quality.config.presets import with_preset
 from tasks.running.run import Resources
 
 
@@ -47,7 +48,7 @@ class NearDedupeSection(SignatureConfig, NearDedupeConfig):
     @model_validator(mode="before")
     @classmethod
     def _resolve_preset(cls, given: Any) -> Any:
-        return with_preset(given, ("unit", "size", "bands", "rows", "threshold"))
+        return with_preset(given, PRESETS)
 
     def signatures(self) -> SignatureConfig:
         """The part that signatures depend on."""

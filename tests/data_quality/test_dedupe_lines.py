@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from data_quality.config import BOILERPLATE_PRESETS, BoilerplateConfig, LineTableConfig
+from data_quality.config import BoilerplateConfig, LineTableConfig
 from data_quality.dedupe import line_counters
 from data_quality.dedupe.lines import boilerplate_spans, find_boilerplate, iter_lines, line_shard, long_enough
 from data_quality.spans import Edit, apply_edits, merge_edits
@@ -216,7 +216,7 @@ def test_as_counted_by_hand_whatever_shards_and_ranges(tmp_path_factory, seed):
 def test_the_presets_remove_every_second_copy(tmp_path):
     documents = texts("Call 555 1234 now\nBody one", "CALL 555 9876 NOW\nBody two", "Call 555 1234 now\nBody one")
     for name, expected in (("cc_net", ["a"]), ("dolma", ["a", "b"])):
-        left, _, _, _ = run(tmp_path / name, documents, BOILERPLATE_PRESETS[name])
+        left, _, _, _ = run(tmp_path / name, documents, BoilerplateConfig.model_validate({"preset": name}))
         assert [id for id, text in left.items() if "555" in text] == expected
 
 

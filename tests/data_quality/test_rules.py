@@ -292,6 +292,36 @@ def test_rules_on_the_language_need_its_table(tmp_path: Path) -> None:
         judge([signals], rulesets, tmp_path / "v.parquet")
 
 
+def test_shipped_rules_on_the_language_just_fire_and_just_do_not(tmp_path: Path) -> None:
+    rulesets = choose_rulesets(QualityConfig(rulesets=("language_en", "language_zh", "fineweb_language")))
+    rows = {
+        "unsure": {"language": "en", "language_score": 0.6499},
+        "sure": {"language": "en", "language_score": 0.65},
+        "british": {"language": "en-GB", "language_score": 1.0},
+        "german": {"language": "de", "language_score": 1.0},
+        "traditional": {"language": "zh-Hant", "language_score": 1.0},
+        "cantonese": {"language": "yue", "language_score": 1.0},
+        "wu": {"language": "wuu", "language_score": 1.0},
+        "none": {"language": None, "language_score": 0.0},
+    }
+    judge(
+        [write_signals(tmp_path / "s.parquet", [{"id": id} | row for id, row in rows.items()])],
+        rulesets,
+        tmp_path / "v.parquet",
+    )
+    en, zh, unsure = "language_en.other_language", "language_zh.other_language", "fineweb_language.language_score"
+    assert {row["id"]: row["reasons"] for row in pq.read_table(tmp_path / "v.parquet").to_pylist()} == {
+        "unsure": [zh, unsure],
+        "sure": [zh],
+        "british": [zh],
+        "german": [en, zh],
+        "traditional": [en],
+        "cantonese": [en],
+        "wu": [en, zh],
+        "none": [en, zh, unsure],
+    }
+
+
 def test_a_ruleset_can_be_kept_to_one_language(tmp_path: Path) -> None:
     config = QualityConfig(rulesets=("gopher_quality", "fineweb2_zh"), ruleset_languages={"gopher_quality": "en"})
     rulesets = choose_rulesets(config)

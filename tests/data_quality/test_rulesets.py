@@ -6,11 +6,21 @@ import operator
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from data_quality.config import BadWordList, BadWordsConfig, CustomSignal, QualityConfig, SignalsConfig, UrlLists
+from data_quality.config import (
+    BadWordList,
+    BadWordsConfig,
+    CustomSignal,
+    LanguageConfig,
+    QualityConfig,
+    SignalsConfig,
+    UrlLists,
+)
 from data_quality.custom import CustomDocument
+from data_quality.language import describe
 from data_quality.rules import Rule, Ruleset, choose_rulesets, load_ruleset, shipped_rulesets
 from data_quality.signal_catalogue import EDITED_SIGNALS, GROUPS
 from data_quality.signal_choice import resolve_signals
@@ -19,6 +29,17 @@ from data_quality.vocabulary import Vocabulary
 from tests.data_quality.measured import document_signals
 
 Family = tuple[Callable[[int], str], range]
+
+
+ENGLISH = """It was raining when we came to the harbour. Nobody had seen the ship for many days. The old pilot waited at
+the window. His daughter brought him a letter. She could not read the name on it. Both of them laughed about it."""
+GERMAN = """Es regnete, als wir zum Hafen kamen. Niemand hatte das Schiff seit Tagen gesehen. Der alte Lotse wartete am
+Fenster. Seine Tochter brachte ihm einen Brief. Sie konnte den Namen darauf nicht lesen. Beide lachten darüber."""
+
+
+def german_after_english(count: int) -> str:
+    """An English text, and after it `count` words of a German one."""
+    return " ".join([ENGLISH, *GERMAN.split()[:count]])
 
 
 def words(count: int, length: int = 6, salt: str = "") -> list[str]:
@@ -210,6 +231,9 @@ FAMILIES: dict[str, Family] = {
     "bad_words.bad_word": (lambda k: f"this is a {'x' * (1 - k)}badword in it", range(2)),
     "custom.mostly_tables": (lambda k: "7" * k + "x" * (100 - k), range(20, 40)),
     "custom.shouting": (lambda k: "Be quiet! " * k + "I am. " * (100 - k), range(40, 60)),
+    "fineweb_language.language_score": (german_after_english, range(10, 30)),
+    "language_en.other_language": (german_after_english, range(10, 35)),
+    "language_zh.other_language": (lambda k: "今天天气很好我们去公园散步" * 5 + "の" * k, range(12)),
     "c4.lorem_ipsum": (lambda k: "\n".join(["A good line."] * 9 + ["It says Lorem Ipsum."] * k), range(2)),
     "c4.curly_bracket": (lambda k: "\n".join(["A good line."] * 9 + ["It says { twice."] * k), range(2)),
     "c4.too_few_sentences": (lambda k: "It is one. " * k + "\nToo short.", range(1, 10)),
@@ -295,8 +319,7 @@ for language in ("zh", "yue", "ja", "ko"):
 
 LISTS = Path(__file__).parent / "lists"
 CONFIG = QualityConfig(
-    # rules on what a signals shard has from the language table are tested in test_rules.py
-    rulesets=tuple(name for name in shipped_rulesets() if name != "fineweb_language"),
+    rulesets=tuple(shipped_rulesets()),
     signals=SignalsConfig(
         url=UrlLists(
             domains=LISTS / "domains.txt",
@@ -318,7 +341,13 @@ SHIPPED = choose_rulesets(CONFIG)
 SIGNALS = resolve_signals(CONFIG)
 RULES = [(ruleset, rule) for ruleset in SHIPPED for rule in ruleset.rules]
 CHINESE = ("chinese_web_text", "map_cc", "roots_zh")
-RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "not in": lambda word, words: word not in words,
+}
 
 
 @cache
@@ -326,7 +355,9 @@ def vocabulary() -> Vocabulary:
     return Vocabulary()
 
 
-def value(text: str, ruleset: Ruleset, rule: Rule) -> float:
+def value(text: str, ruleset: Ruleset, rule: Rule) -> float | str:
+    if rule.signal in ("language", "language_score"):
+        return describe(text, None, LanguageConfig())[rule.signal]
     url = text if ruleset.name == "refinedweb_url" else ""
     language = rule.language or ("zh" if ruleset.name.startswith(CHINESE) else "en")
     document = CustomDocument("d", text, language, metadata_json=json.dumps({"url": url}))
@@ -350,6 +381,8 @@ def test_every_rule_fires_and_only_just_does_not(ruleset: Ruleset, rule: Rule) -
     flips = [at for at in range(1, len(fires)) if fires[at] != fires[at - 1]]
     assert len(flips) == 1, "the family must cross the threshold exactly once"
     at = flips[0]
+    if isinstance(rule.threshold, tuple):
+        return  # a word is in the list or not
     step = 1 if rule.threshold == 0 or rule.threshold >= 1 else 0  # of a count; ratios move by less
     assert abs(values[at] - values[at - 1]) <= max(0.2 * rule.threshold, step)
     assert math.isclose(values[at], rule.threshold, rel_tol=0.2, abs_tol=step)

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from data_quality.rules import load_ruleset, shipped_rulesets
+from data_quality.rules import load_ruleset, shipped_rulesets, written
 from flows.project.ruleset_pages import EXAMPLE_SIGNAL, main, ruleset_pages
 
 FOLDER = Path("docs/rulesets")
 
 
 def test_the_pages_are_those_of_the_rulesets() -> None:
-    written = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
-    assert written == ruleset_pages(), "run: python -m flows.project.ruleset_pages docs/rulesets"
+    on_disk = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
+    assert on_disk == ruleset_pages(), "run: python -m flows.project.ruleset_pages docs/rulesets"
 
 
 def test_a_page_says_all_of_every_rule(tmp_path: Path) -> None:
@@ -19,6 +19,6 @@ def test_a_page_says_all_of_every_rule(tmp_path: Path) -> None:
         page = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
         ruleset = load_ruleset(name, custom=(EXAMPLE_SIGNAL,))
         for rule in ruleset.rules:
-            assert f"| `{ruleset.reason(rule)}` | `{rule.signal} {rule.operator} {rule.threshold:.15g}`" in page
+            assert f"| `{ruleset.reason(rule)}` | `{rule.signal} {rule.operator} {written(rule.threshold)}`" in page
             assert rule.source in page
             assert rule.reason in page
