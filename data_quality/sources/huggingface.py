@@ -1,8 +1,11 @@
 """Datasets of the Hugging Face hub, or of a builder and local files, through `datasets` in streaming mode."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from data_quality.config import FileSource, HuggingFaceSource
 from data_quality.sources import resolve
@@ -42,37 +45,51 @@ def find_files(source: HuggingFaceSource) -> list[tuple[str, str]]:
 
 
 def read(source: HuggingFaceSource, revision: str | None, data_files: list[str]) -> Reading:
-    """The records of the split in its own order, numbered from 1."""
+    """The records of the split in its own order, numbered from 1.
+
+    Damage ends the split, with all its files: the library reads it as one. How much it unpacks and holds at once is its
+    own affair; `max_record_bytes` is asked of a record that is there. Raises :class:`SourceNotFound` where the network
+    fails: what was read until then is not the dataset.
+    """
+    for number, values in enumerate(_values(source, revision, data_files), 1):
+        # Without declared features the columns are known only from the records.
+        try:
+            pick_columns(source, list(values))
+        except InputError as error:
+            yield Skip(error.reason, error.detail, None, number)
+            continue
+        yield _record(values, number, source)
+
+
+def _values(source: HuggingFaceSource, revision: str | None, data_files: list[str]) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
 
     number = 0
     try:
-        records = load_dataset(
+        for values in load_dataset(
             source.dataset,
             name=source.config_name,
             split=source.split,
             revision=revision,
             data_files=data_files or None,
             streaming=True,
-        )
-        for values in records:
+        ):
             number += 1
-            # Without declared features the columns are known only from the records.
-            try:
-                pick_columns(source, list(values))
-            except InputError as error:
-                yield Skip(error.reason, error.detail, None, number)
-                continue
-            yield _record(values, number, source)
-    except (
-        DatasetsError,
-        OSError,
-        ValueError,
-        ImportError,
-        RuntimeError,
-    ) as error:  # the last: scripts, which it refuses
-        raise InputError("corrupt", f"after {number} records of {source.dataset}: {error}") from error
+            yield values
+    except StopIteration:  # its word for a JSON file without a record
+        return
+    except (ConnectionError, TimeoutError) as error:
+        raise SourceNotFound(
+            f"source {source.name!r}: after {number} records of {source.dataset}: {error}. Run again when the network "
+            "is there"
+        ) from error
+    except Exception as error:  # what each builder, and each library below it, has for damage: there is no common kind
+        if isinstance(error, MemoryError) and not isinstance(error, pa.ArrowException):
+            raise  # the machine's fault; Arrow's is a length in the file that cannot be
+        reason = "truncated" if isinstance(error, EOFError) else "corrupt"
+        raise InputError(
+            reason, f"after {number} records of {source.dataset}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _record(values: dict[str, Any], number: int, source: HuggingFaceSource) -> Any:

@@ -56,7 +56,7 @@ def _head(seen: Survey) -> list[str]:
     if seen.other:
         listed = ", ".join(f"{count} {extension}" for extension, count in sorted(seen.other.items()))
         lines.append(f"# Not read: {listed}")
-    name = re.sub(r"[^a-z0-9]+", "-", seen.folder.absolute().name.lower()).strip("-") or "corpus"
+    name = re.sub(r"[^a-z0-9]+", "-", Path(seen.folder).absolute().name.lower()).strip("-") or "corpus"
     return [*lines, f"name: {name}", ""]
 
 
@@ -110,12 +110,16 @@ def _name(found: Found) -> str:
 
 
 def _paths(found: Found, seen: Survey) -> list[str]:
-    folder = seen.folder.absolute()
+    folder = seen.folder if "://" in seen.folder else str(Path(seen.folder).absolute())
     if found.subfolder:
-        return [str(folder / found.subfolder)]
+        return [_below(folder, found.subfolder)]
     if all(other is found or other.format != found.format for other in seen.found):
-        return [str(folder)]
-    return [str(folder / f"*{extension}") for extension in sorted(found.extensions)]
+        return [folder]
+    return [_below(folder, f"*{extension}") for extension in sorted(found.extensions)]
+
+
+def _below(folder: str, name: str) -> str:
+    return folder + name if folder.endswith("/") else f"{folder}/{name}"
 
 
 def _quality(seen: Survey) -> list[str]:

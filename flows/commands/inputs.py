@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from flows.commands.init import source_lines
 from flows.commands.survey import COMPRESSIONS, EXTENSIONS, Survey, kind_of, look_at, survey
@@ -40,26 +42,65 @@ def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _sources(item: str) -> list[dict[str, Any]]:
+    if "://" in item:
+        return _sources_at(item)
     path = Path(item)
-    if "://" not in item and path.is_dir():
-        seen = survey(path)
-        sources = [source for found in seen.found for source in yaml.safe_load("\n".join(source_lines(found, seen)))]
-        return [{**source, "name": _name(f"{path.absolute().name}-{source['name']}")} for source in sources]
-    pattern = "://" in item or any(sign in item for sign in WILDCARDS)
+    if path.is_dir():
+        return _folder_sources(item, path.absolute().name)
+    pattern = any(sign in item for sign in WILDCARDS)
     if not pattern and not path.exists():
         raise ConfigError(f"{item} does not exist")
-    extension, _ = kind_of(path)
-    if extension not in EXTENSIONS:
+    _require_format(item)
+    found = [item] if path.exists() else sorted(glob(item, recursive=True))
+    return [_file_source(item, [candidate for candidate in found if Path(candidate).is_file()])]
+
+
+def _sources_at(uri: str) -> list[dict[str, Any]]:
+    """The same of a URI: what it is and holds is asked of its file system."""
+    try:
+        system, root = url_to_fs(uri)
+        if isinstance(system, LocalFileSystem):
+            return _sources(root)
+        pattern = any(sign in uri for sign in WILDCARDS) and not system.exists(root)
+        # A page on the web would be read whole to tell whether it is a folder.
+        file = not pattern and kind_of(uri)[0] in EXTENSIONS and system.isfile(root)
+        if not pattern and not file:
+            if not system.exists(root):
+                raise ConfigError(f"{uri} does not exist")
+            if system.isdir(root):
+                return _folder_sources(uri, Path(root).name)
+        _require_format(uri)
+        if file:
+            return [_file_source(uri, [uri])]
+        found = sorted(path for path, about in system.glob(root, detail=True).items() if about["type"] == "file")
+        return [_file_source(uri, [system.unstrip_protocol(path) for path in found])]
+    except ConfigError:
+        raise
+    except Exception as error:  # each file system has its own: no such protocol, no credentials, no answer
+        raise ConfigError(f"{uri} cannot be looked at: {error}") from error
+
+
+def _folder_sources(item: str, name: str) -> list[dict[str, Any]]:
+    seen = survey(item)
+    sources = [source for found in seen.found for source in yaml.safe_load("\n".join(source_lines(found, seen)))]
+    return [{**source, "name": _name(f"{name}-{source['name']}")} for source in sources]
+
+
+def _require_format(item: str) -> None:
+    if kind_of(item)[0] not in EXTENSIONS:
         readable = ", ".join(EXTENSIONS)
         raise ConfigError(f"{item}: its format cannot be told by its name; readable: {readable}, each also compressed")
-    local = [path] if "://" in item or path.exists() else sorted(map(Path, glob(item, recursive=True)))
-    present = [candidate for candidate in local if candidate.is_file()]
-    name = _name(_told_by(path) or EXTENSIONS[extension])
+
+
+def _file_source(item: str, present: list[str]) -> dict[str, Any]:
+    """The source of a file, or of a pattern, of whose files the first is looked into."""
+    format = EXTENSIONS[kind_of(item)[0]]
+    name = _name(_told_by(Path(item)) or format)
     if not present:
-        return [{"format": EXTENSIONS[extension], "name": name, "paths": [item]}]
+        return {"format": format, "name": name, "paths": [item]}
     found = look_at(present[0])
-    [source] = yaml.safe_load("\n".join(source_lines(found, Survey(present[0].parent, [found], {}))))
-    return [{**source, "name": name, "paths": [item]}]
+    [source] = yaml.safe_load("\n".join(source_lines(found, Survey(item, [found], {}))))
+    return {**source, "name": name, "paths": [item]}
 
 
 def _told_by(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A quick look at a folder of documents: which formats, how much text, which column, which language.
+"""A quick look at a folder of documents, here or at a URI: which formats, how much text, which column, which language.
 
 Reads at most SAMPLE_FILES files of each format in each subfolder, and SAMPLE_BYTES of each, so that it takes
 seconds on any folder. What it says are guesses for a person to check; nothing else depends on them.
@@ -13,8 +13,8 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, NamedTuple
 
 from flows.config.loading import ConfigError
 
@@ -32,6 +32,8 @@ COMPRESSION_RATIO = 3.5
 """Bytes of text in a byte of gzip or zstd; prose is between 2.5 and 4."""
 SAMPLE_FILES = 8
 SAMPLE_BYTES = 256 << 10
+PACKED_BYTES = 1 << 20
+"""Of a compressed file as many are read for that: a block of bzip2, of which no part can be unpacked, has 900 kB."""
 SAMPLE_ROWS = 200
 SAMPLE_OFFICE_BYTES = 8 << 20
 """Larger PDF, EPUB and DOCX files are not opened for a look: they can only be read whole."""
@@ -41,6 +43,13 @@ LARGE_FILE = 1 << 20
 
 TEXT_NAMES = ("text", "content", "body", "document", "article", "raw_content", "markdown", "message", "abstract")
 ID_NAMES = ("id", "doc_id", "docid", "document_id", "uuid", "guid", "url", "uri", "key")
+
+
+class File(NamedTuple):
+    """A file to look into: a path or URI, and its bytes as stored."""
+
+    uri: str
+    size: int
 
 
 @dataclass
@@ -56,8 +65,8 @@ class Found:
     stored_bytes: int = 0
     text_bytes: int = 0
     """Estimated, uncompressed."""
-    paths: list[Path] = field(default_factory=list)
-    """The largest few."""
+    largest: list[File] = field(default_factory=list)
+    """The few that are looked into."""
     sample: str = ""
     """Text of the sampled documents, for guessing the language."""
     encoding: str = "utf-8"
@@ -72,7 +81,8 @@ class Found:
 class Survey:
     """What lies in a folder."""
 
-    folder: Path
+    folder: str
+    """As it was given: a path or a URI."""
     found: list[Found]
     """One for each format and subfolder, the most text first."""
     other: dict[str, int]
@@ -84,32 +94,31 @@ class Survey:
         return sum(found.text_bytes for found in self.found)
 
 
-def survey(folder: Path) -> Survey:
-    """Look at every file name below a folder and into a few files of each format.
+def survey(folder: Path | str) -> Survey:
+    """Look at every file name below a folder, which may be a URI, and into a few files of each format.
 
     Raises:
         ConfigError: it is not a folder, or has no file that Textmill can read; says what it has.
     """
-    if not folder.is_dir():
+    folder = str(folder)
+    if "://" not in folder and not Path(folder).is_dir():
         raise ConfigError(f"{folder} is not a folder: name the folder that holds the documents")
     groups: dict[tuple[str, str], Found] = {}
     other: dict[str, int] = {}
-    sizes: dict[Path, int] = {}
-    for path in _files(folder):
-        extension, compression = kind_of(path)
-        if extension not in EXTENSIONS or (extension == ".xml" and b"<mediawiki" not in _head(path)[:4096]):
+    for below, file in _files_at(folder) if "://" in folder else _files(Path(folder)):
+        extension, compression = kind_of(file.uri)
+        if extension not in EXTENSIONS or (extension == ".xml" and b"<mediawiki" not in _head(file)[:4096]):
             other[extension or "(none)"] = other.get(extension or "(none)", 0) + 1
             continue
-        below = path.relative_to(folder).parts
-        key = (EXTENSIONS[extension], below[0] if len(below) > 1 else "")
+        parts = below.parts
+        key = (EXTENSIONS[extension], parts[0] if len(parts) > 1 else "")
         found = groups.setdefault(key, Found(*key))
-        found.extensions.add(extension + (path.suffix.lower() if compression else ""))
-        sizes[path] = path.stat().st_size
+        found.extensions.add(extension + (below.suffix.lower() if compression else ""))
         found.files += 1
-        found.stored_bytes += sizes[path]
+        found.stored_bytes += file.size
         packed = compression is not None or extension == ".parquet"
-        found.text_bytes += int(sizes[path] * (COMPRESSION_RATIO if packed else 1))
-        found.paths = sorted([*found.paths, path], key=lambda p: (-sizes[p], p))[:SAMPLE_FILES]
+        found.text_bytes += int(file.size * (COMPRESSION_RATIO if packed else 1))
+        found.largest = sorted([*found.largest, file], key=lambda f: (-f.size, PurePath(f.uri)))[:SAMPLE_FILES]
     if not groups:
         seen = ", ".join(f"{count} {extension}" for extension, count in sorted(other.items())) or "no file"
         readable = ", ".join(EXTENSIONS)
@@ -122,19 +131,22 @@ def survey(folder: Path) -> Survey:
     return Survey(folder, most_first, other)
 
 
-def look_at(path: Path) -> Found:
-    """One file by itself."""
-    extension, compression = kind_of(path)
-    found = Found(EXTENSIONS[extension], extensions={extension + (path.suffix.lower() if compression else "")}, files=1)
-    found.stored_bytes = found.text_bytes = path.stat().st_size
-    found.paths = [path]
+def look_at(uri: str) -> Found:
+    """One file, at a path or a URI, by itself."""
+    from data_quality.sources.resolve import file_stamp
+
+    extension, compression = kind_of(uri)
+    suffix = PurePath(uri).suffix.lower() if compression else ""
+    found = Found(EXTENSIONS[extension], extensions={extension + suffix}, files=1)
+    found.stored_bytes = found.text_bytes = file_stamp(uri)[0]
+    found.largest = [File(uri, found.stored_bytes)]
     _sample(found)
     return found
 
 
-def kind_of(path: Path) -> tuple[str, str | None]:
+def kind_of(uri: str) -> tuple[str, str | None]:
     """`(".jsonl", "gzip")` for `a.jsonl.gz`: the extension in lower case, and the compression."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffixes = [suffix.lower() for suffix in PurePath(uri).suffixes]
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
     if compression:
         suffixes.pop()
@@ -163,13 +175,34 @@ def han_share(sample: str) -> float:
     return len(re.findall(r"[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]", sample)) / letters if letters else 0.0
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path) -> Iterator[tuple[PurePath, File]]:
+    """Each file that is not hidden, and its path below the folder."""
     for directory, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(directory) / name
             if not name.startswith(".") and path.is_file():
-                yield path
+                yield path.relative_to(folder), File(str(path), path.stat().st_size)
+
+
+def _files_at(uri: str) -> Iterator[tuple[PurePath, File]]:
+    """:func:`_files` of a folder at a URI."""
+    from fsspec.core import url_to_fs
+
+    system, root = url_to_fs(uri)
+    for path, about in sorted(system.find(root, detail=True).items()):
+        below = PurePath(path.removeprefix(root).lstrip("/"))
+        if not any(part.startswith(".") for part in below.parts):
+            yield below, File(system.unstrip_protocol(path), int(about["size"] or 0))  # a web server lists names only
+
+
+def _open(uri: str) -> BinaryIO:
+    if "://" not in uri:
+        return open(uri, "rb")
+    from fsspec.core import url_to_fs
+
+    system, path = url_to_fs(uri)
+    return system.open(path, "rb", block_size=SAMPLE_BYTES)  # s3fs would read 50 MB ahead
 
 
 def _sample(found: Found) -> None:
@@ -177,16 +210,16 @@ def _sample(found: Found) -> None:
         _sample_markup(found)
         return
     if found.format in OFFICE_FORMATS:
-        sampled = [path for path in found.paths if path.stat().st_size <= SAMPLE_OFFICE_BYTES]
-        texts = [_office_text(path, found.format) for path in sampled]
+        sampled = [file for file in found.largest if file.size <= SAMPLE_OFFICE_BYTES]
+        texts = [_office_text(file, found.format) for file in sampled]
         found.sample = "\n".join(text[:SAMPLE_BYTES] for text in texts)
-        stored = sum(path.stat().st_size for path in sampled)
+        stored = sum(file.size for file in sampled)
         found.text_bytes = found.stored_bytes * sum(len(text.encode()) for text in texts) // max(1, stored)
         return
     if found.format == "parquet":
-        rows = [row for path in found.paths for row in _parquet_rows(path)]
+        rows = [row for file in found.largest for row in _parquet_rows(file)]
     else:
-        heads = [_head(path) for path in found.paths]
+        heads = [_head(file) for file in found.largest]
         found.encoding = _encoding(heads)
         texts = [head.decode(found.encoding, errors="ignore") for head in heads]
         if found.format == "text":
@@ -194,7 +227,7 @@ def _sample(found: Found) -> None:
             found.sample = "\n".join(texts)
             return
         parse = _jsonl_rows if found.format == "jsonl" else _csv_rows
-        rows = [row for path, text in zip(found.paths, texts, strict=True) for row in parse(path, text)]
+        rows = [row for file, text in zip(found.largest, texts, strict=True) for row in parse(file, text)]
     for row in rows:
         for name, value in row.items():
             if isinstance(value, str):
@@ -204,7 +237,7 @@ def _sample(found: Found) -> None:
     found.sample = "\n".join(found.columns.get(found.text_column or "", ()))
 
 
-def _office_text(path: Path, format: str) -> str:
+def _office_text(file: File, format: str) -> str:
     """The text of a PDF, EPUB or DOCX file; nothing where it cannot be read, which ingest will say."""
     from pydantic import TypeAdapter
 
@@ -213,10 +246,10 @@ def _office_text(path: Path, format: str) -> str:
     from data_quality.ingest import read_file
     from data_quality.sources.base import FileRef, InputError, Record, SourceNotFound
 
-    source = TypeAdapter(SourceConfig).validate_python({"format": format, "paths": [str(path)]})
-    with path.open("rb") as file:
-        sha256 = sha256_stream(file)
-    ref = FileRef(path=path.name, uri=str(path), sha256=sha256, bytes=path.stat().st_size)
+    source = TypeAdapter(SourceConfig).validate_python({"format": format, "paths": [file.uri]})
+    with _open(file.uri) as raw:
+        sha256 = sha256_stream(raw)
+    ref = FileRef(path=PurePath(file.uri).name, uri=file.uri, sha256=sha256, bytes=file.size)
     try:
         return "".join(item.text for item in read_file(ref, source) if isinstance(item, Record))
     except (InputError, SourceNotFound):
@@ -234,10 +267,10 @@ def _sample_markup(found: Found) -> None:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory) / "heads"
         folder.mkdir()
-        for number, path in enumerate(found.paths):
-            head = _head(path)
+        for number, file in enumerate(found.largest):
+            head = _head(file)
             stored += len(head)
-            (folder / f"{number}{kind_of(path)[0]}").write_bytes(head)
+            (folder / f"{number}{kind_of(file.uri)[0]}").write_bytes(head)
         source = {"format": found.format, "paths": [str(folder)]}
         (piece, *_) = list_pieces(IngestConfig.model_validate({"sources": [source], "piece_bytes": 1 << 40}))
         ingest_piece(piece, Path(directory) / "shards")
@@ -246,22 +279,23 @@ def _sample_markup(found: Found) -> None:
     found.text_bytes = int(found.text_bytes * min(1.0, len(found.sample.encode()) / max(stored, 1)))
 
 
-def _head(path: Path) -> bytes:
+def _head(file: File) -> bytes:
     """The first SAMPLE_BYTES of a file, decompressed. A broken file gives what comes before the break."""
     import pyarrow as pa
 
-    compression = kind_of(path)[1]
-    with path.open("rb") as raw:
-        if compression is None:
-            return raw.read(SAMPLE_BYTES)
-        blocks: list[bytes] = []
-        with pa.CompressedInputStream(pa.PythonFile(raw, "r"), compression) as stream:
-            try:
-                while sum(map(len, blocks)) < SAMPLE_BYTES and (block := stream.read(16 << 10)):
-                    blocks.append(block)
-            except OSError:
-                return b"".join(blocks)  # ingest will say so; for a look, what is there is enough
-        return b"".join(blocks)
+    compression = kind_of(file.uri)[1]
+    with _open(file.uri) as raw:
+        packed = raw.read(SAMPLE_BYTES if compression is None else PACKED_BYTES)
+    if compression is None:
+        return packed
+    blocks: list[bytes] = []
+    with pa.CompressedInputStream(pa.BufferReader(packed), compression) as stream:
+        try:
+            while sum(map(len, blocks)) < SAMPLE_BYTES and (block := stream.read(16 << 10)):
+                blocks.append(block)
+        except (OSError, pa.ArrowException):
+            return b"".join(blocks)  # ingest will say so; for a look, what is there is enough
+    return b"".join(blocks)
 
 
 def _encoding(heads: list[bytes]) -> str:
@@ -291,7 +325,7 @@ def _document_unit(found: Found, texts: list[str]) -> str:
     return "paragraph"
 
 
-def _jsonl_rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
+def _jsonl_rows(file: File, text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines()[:SAMPLE_ROWS]:
         try:
             row = json.loads(line)
@@ -301,21 +335,21 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    delimiter = "\t" if kind_of(path)[0] == ".tsv" else ","
+def _csv_rows(file: File, text: str) -> Iterator[dict[str, Any]]:
+    delimiter = "\t" if kind_of(file.uri)[0] == ".tsv" else ","
     whole_lines = text[: text.rfind("\n") + 1] or text
     reader = csv.DictReader(io.StringIO(whole_lines, newline=""), delimiter=delimiter)
     for _, row in zip(range(SAMPLE_ROWS), reader, strict=False):
         yield {name: value for name, value in row.items() if name}
 
 
-def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+def _parquet_rows(file: File) -> list[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=SAMPLE_ROWS):
+        with _open(file.uri) as raw, pq.ParquetFile(raw) as table:
+            for batch in table.iter_batches(batch_size=SAMPLE_ROWS):
                 return list(batch.to_pylist())
     except (pa.ArrowInvalid, OSError):
         return []  # not Parquet, whatever its name says; ingest will say so

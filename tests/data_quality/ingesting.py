@@ -1,5 +1,6 @@
 """Runs one source through ingest, for the tests of readers."""
 
+import bz2
 import gzip
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".gz":
         data = gzip.compress(data)
+    elif path.suffix == ".bz2":
+        data = bz2.compress(data)
     elif path.suffix == ".zst":
         data = zstd(data)
     path.write_bytes(data)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from data_quality.config import PerplexityConfig
 from data_quality.documents import SCHEMA
@@ -15,9 +17,12 @@ from data_quality.perplexity import (
     PERPLEXITY_SCHEMA,
     UnigramScorer,
     count_words,
+    load_counts,
     perplexity_buckets,
     perplexity_shard,
+    save_counts,
 )
+from data_quality.words import split_words
 
 
 def test_a_unigram_scorer_is_arithmetic() -> None:
@@ -32,6 +37,51 @@ def test_an_unknown_language_and_an_empty_text_have_no_perplexity() -> None:
     scorer = UnigramScorer({"en": Counter({"a": 1})})
     assert scorer("a", "fr") is None
     assert scorer(" \n", "en") is None
+
+
+LANGUAGES = st.sampled_from([None, "en", "zh", "yue", "ja", "ko", "th", "xx"])
+ANY_TEXT = st.text(max_size=60) | st.text("ab .,\n我是한국かナ\u0301\u200d", max_size=60)
+DOCUMENTS = st.lists(st.tuples(ANY_TEXT, LANGUAGES), max_size=6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(known=DOCUMENTS, text=ANY_TEXT, language=LANGUAGES)
+def test_any_text_has_the_perplexity_of_its_words_or_none(
+    known: list[tuple[str, str | None]], text: str, language: str | None
+) -> None:
+    counts = count_words(known)
+    words = split_words(text, language)
+    score = UnigramScorer(counts)(text, language)
+    if not words or language not in counts:
+        assert score is None
+        return
+    kinds = counts[language]
+    total = kinds.total() + len(kinds) + 1
+    bits = sum(math.log2(total) - math.log2(kinds[word] + 1) for word in words)
+    assert score == pytest.approx(2 ** (bits / len(words)), rel=1e-9)
+    assert 1 - 1e-9 <= score <= total * (1 + 1e-9)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(known=DOCUMENTS, documents=st.lists(st.tuples(ANY_TEXT, LANGUAGES), min_size=1, max_size=6))
+def test_a_shard_of_any_texts_is_scored_with_stored_counts(
+    tmp_path: Path, known: list[tuple[str, str | None]], documents: list[tuple[str, str | None]]
+) -> None:
+    counts = count_words(known)
+    save_counts(counts, tmp_path / "counts.parquet")
+    stored = load_counts(tmp_path / "counts.parquet")
+    assert stored == {language: words for language, words in counts.items() if words}
+    size = len(documents)
+    columns = [list(map(str, range(size))), [d[0] for d in documents], ["s"] * size, [d[1] for d in documents]]
+    table = dict(zip(SCHEMA.names, [*columns, ["{}"] * size, ["h"] * size], strict=True))
+    pq.write_table(pa.table(table, schema=SCHEMA), tmp_path / "in.parquet")
+    scorer = UnigramScorer(stored)
+    scores = [scorer(*document) for document in documents]
+    assert perplexity_shard(tmp_path / "in.parquet", tmp_path / "out.parquet", scorer) == {
+        "documents": size,
+        "scored": sum(score is not None for score in scores),
+    }
+    assert pq.read_table(tmp_path / "out.parquet")["perplexity"].to_pylist() == scores
 
 
 def test_familiar_text_is_less_surprising() -> None:

@@ -114,12 +114,20 @@ def test_what_the_csv_module_writes_comes_back(tmp_path, rows):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
-@given(st.binary(max_size=200) | st.text('text,"\n\r\t\0x').map(str.encode), st.sampled_from(["a.csv", "a.tsv.gz"]))
-def test_any_bytes_are_read_or_refused(tmp_path, data, name):
-    (tmp_path / name).write_bytes(data)
-    config = CsvSource(format="csv", paths=("a",), max_record_bytes=50)
+@given(
+    st.binary(max_size=200) | st.text('text,"\n\r\t\0x').map(lambda cells: b"text\n" + cells.encode()),
+    st.sampled_from(["a.csv", "a.tsv.gz", "a.csv.zst", "a.csv.bz2"]),
+    st.booleans(),
+    st.sampled_from(["utf-8", "auto"]),
+)
+def test_any_bytes_are_read_or_refused(tmp_path, data, name, packed, encoding):
+    write(tmp_path / name, data) if packed else (tmp_path / name).write_bytes(data)
+    config = CsvSource(format="csv", paths=("a",), max_record_bytes=50, encoding=encoding)
+    refusals = {"missing_column", "invalid_csv"} | ({"bad_encoding"} if encoding == "auto" else set())
+    if not packed:
+        refusals |= {"truncated", "corrupt"}
     try:
         list(delimited.read(ref(tmp_path / name), config))
     except InputError as error:
-        if error.reason not in ("missing_column", "invalid_csv", "truncated", "corrupt"):
+        if error.reason not in refusals:
             raise

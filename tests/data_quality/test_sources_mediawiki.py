@@ -1,4 +1,3 @@
-import bz2
 import subprocess
 import sys
 
@@ -71,7 +70,7 @@ def test_articles_without_redirects_and_other_namespaces(tmp_path, name):
         + article(15, "模型", "{}", model="json")
         + TAIL
     ).encode()
-    write(tmp_path / name, bz2.compress(dump) if name.endswith(".bz2") else dump)
+    write(tmp_path / name, dump)
     out = ingest(tmp_path, source(tmp_path / name, on_bad_input="error"))
     (document,) = out.documents.values()
     assert (document.id, document.text) == ("mediawiki:zhwiki/12", "数学是研究数量的学科。")

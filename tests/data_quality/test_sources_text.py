@@ -128,12 +128,13 @@ def test_null_bytes_and_empty_files(tmp_path):
 @given(
     data=st.binary(max_size=300) | st.text().map(str.encode),
     document=st.sampled_from(["file", "line", "paragraph", "separator"]),
-    name=st.sampled_from(["a.txt", "a.txt.gz", "a.txt.zst"]),
-    encoding=st.sampled_from(["utf-8", "utf-16", "gb18030", "shift_jis", "utf-7"]),
+    name=st.sampled_from(["a.txt", "a.txt.gz", "a.txt.zst", "a.txt.bz2"]),
+    packed=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-16", "gb18030", "shift_jis", "utf-7", "auto"]),
 )
-def test_any_bytes_are_read_or_refused(tmp_path, data, document, name, encoding):
+def test_any_bytes_are_read_or_refused(tmp_path, data, document, name, packed, encoding):
     path = tmp_path / name
-    path.write_bytes(data)
+    write(path, data) if packed else path.write_bytes(data)
     config = TextSource(
         format="text",
         paths=(str(path),),
@@ -146,6 +147,6 @@ def test_any_bytes_are_read_or_refused(tmp_path, data, document, name, encoding)
         items = list(text_reader.read(ref(path), config))
     except InputError:
         return
-    if name == "a.txt" and document == "line" and encoding == "utf-8" and data.isascii():
+    if (name == "a.txt" or packed) and document == "line" and encoding == "utf-8" and data.isascii():
         lines = [line.removesuffix(b"\r").decode() for line in data.split(b"\n") if line.strip() and len(line) <= 50]
         assert [item.text for item in items if isinstance(item, Record)] == lines

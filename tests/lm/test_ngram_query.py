@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lm.evaluate.perplexity import unigram_bits_per_byte
 from lm.ngram.build import build_ngram, build_word_ngram
@@ -160,6 +162,29 @@ def test_the_scorer_is_perplexity_for_a_filter(tmp_path: Path, index: TokenIndex
     assert scorer(text, "de") is None
     assert scorer("", "en") is None
     assert scorer("zzq qqx 12 §§", "en") > scorer(text, "en")  # type: ignore[operator]
+
+
+@pytest.fixture(params=["token", "word"])
+def small_model(request: pytest.FixtureRequest, tmp_path: Path, index: TokenIndex, tokenizer_dir: Path) -> NgramModel:
+    return (
+        of_words(tmp_path, order=3) if request.param == "word" else of_tokens(tmp_path, index, tokenizer_dir, order=3)
+    )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=60) | st.text("the datamodel.\n\r\x0b\u2028 \x00我", max_size=60))
+def test_any_text_is_scored_or_has_no_token(small_model: NgramModel, text: str) -> None:
+    model = small_model
+    score = NgramScorer(model)(text)
+    lines = text.split("\n") if model.described["unit"] == "word" else [text]
+    logs = []
+    for ids in map(model.encode, lines):
+        logs += [model.log_prob([model.boundary, *ids[:i].tolist()], ids[i]) for i in range(len(ids))]
+    if not logs:
+        assert score is None
+        return
+    assert score == pytest.approx(math.exp(-math.fsum(logs) / len(logs)))
+    assert 1 <= score < math.inf
 
 
 def test_a_model_of_words_scores_lines(tmp_path: Path) -> None:
