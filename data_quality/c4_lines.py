@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_quality.characters import IS_HAN, IS_KANA, WHITE
+from data_quality.characters import IS_HAN, IS_KANA, UNSPACED_LETTER, WHITE
 from data_quality.compiled import kernel
 from data_quality.config import C4LineEdits
-from data_quality.scripts import UNSEGMENTED
+from data_quality.scripts import EAST_ASIAN, UNSPACED
 from data_quality.text_lines import Lines
 
 _CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
@@ -105,7 +105,7 @@ def _line_facts(codes, classes, starts, ends):  # type: ignore[no-untyped-def]
                 length = 0
                 continue
             alone = bits & (IS_HAN | IS_KANA)
-            if alone or length == 0:
+            if alone or bits & UNSPACED_LETTER or length == 0:
                 words[line] += 1
                 length = 0
             length += 1
@@ -120,6 +120,10 @@ def _line_facts(codes, classes, starts, ends):  # type: ignore[no-untyped-def]
 def coarse_words(body: str, at_most: int = -1) -> list[str]:
     """C4's words: between white space; but each Han or Kana character is one, or no Chinese line would have three.
 
-    After `at_most` words it stops cutting: enough to know that there are so many.
+    One begins at each letter of Thai and the other scripts without spaces, too. After `at_most` words it stops cutting:
+    enough to know that there are so many.
     """
-    return (body if body.isascii() else UNSEGMENTED.sub(r" \g<0> ", body, count=max(at_most, 0))).split(None, at_most)
+    if not body.isascii():
+        body = EAST_ASIAN.sub(r" \g<0> ", body, count=max(at_most, 0))
+        body = UNSPACED.sub(r" \g<0>", body, count=max(at_most, 0))
+    return body.split(None, at_most)

@@ -7,27 +7,18 @@ import numpy as np
 
 from data_quality import scripts
 from data_quality.kept_tables import kept_tables
-from data_quality.scripts import HAN, HANGUL, KANA
+from data_quality.scripts import HAN, HANGUL, KANA, LETTERS, ranges
 
 # Bits of a character's classes, frozen in compiled kernels (compiled.py says what that means for a change).
 # SYMBOL: see `SYMBOLS`; PUNCTUATION: Unicode general category P; TERMINAL: see `TERMINAL_PUNCTUATION`; LINE_BREAK:
-# `str.splitlines` breaks there.
+# `str.splitlines` breaks there; UNSPACED_LETTER: `scripts.LETTERS`.
 (
     LETTER, DIGIT, UPPER, WHITE, SYMBOL, IS_HAN, IS_KANA, IS_HANGUL, PUNCTUATION, ENDS_SENTENCE, TERMINAL, LINE_BREAK,
-) = (1 << bit for bit in range(12))  # fmt: skip
-CLASSES = 12
+    UNSPACED_LETTER,
+) = (1 << bit for bit in range(13))  # fmt: skip
+CLASSES = 12  # of these, the first are counted
 
 _CONTROLS = "".join(map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160))))
-
-
-def _ranges(pattern: str) -> list[tuple[int, int]]:
-    """The code point ranges of a regular expression's character class, first and last of each."""
-    ranges, at = [], 0
-    while at < len(pattern):
-        wide = pattern[at + 1 : at + 2] == "-"
-        ranges.append((ord(pattern[at]), ord(pattern[at + 2]) if wide else ord(pattern[at])))
-        at += 3 if wide else 1
-    return ranges
 
 
 # Ends of sentences in all scripts: those of spaCy's sentencizer (`default_punct_chars`; a test holds them equal: to
@@ -43,7 +34,7 @@ _SENTENCE_ENDS = (
     "\U00011641\U00011642\U0001173c-\U0001173e\U00011a42\U00011a43\U00011a9b\U00011a9c\U00011c41\U00011c42"
     "\U00016a6e\U00016a6f\U00016af5\U00016b37\U00016b38\U00016b44\U0001bc9f\U0001da88"
 )
-SENTENCE_ENDS = frozenset(chr(code) for first, last in _ranges(_SENTENCE_ENDS) for code in range(first, last + 1))
+SENTENCE_ENDS = frozenset(chr(code) for first, last in ranges(_SENTENCE_ENDS) for code in range(first, last + 1))
 TERMINAL_PUNCTUATION = SENTENCE_ENDS | frozenset(
     "\u061d\u061e\u0837\u0839\u083d\u083e\u17d4\u17d5\u17d6\u17d9\u17da\u1b7d\u1b7e\u2e53\u2e54"
     "\U00010f55\U00010f56\U00010f57\U00010f58\U00010f59\U00010f86\U00010f87\U00010f88\U00010f89"
@@ -81,8 +72,8 @@ def _class_table() -> tuple[np.ndarray]:
             + TERMINAL * (character in TERMINAL_PUNCTUATION)
             + LINE_BREAK * (len(f"{character}.".splitlines()) == 2)
         )
-    for pattern, bit in ((HAN, IS_HAN), (KANA, IS_KANA), (HANGUL, IS_HANGUL)):
-        for first, last in _ranges(pattern):
+    for pattern, bit in ((HAN, IS_HAN), (KANA, IS_KANA), (HANGUL, IS_HANGUL), (LETTERS, UNSPACED_LETTER)):
+        for first, last in ranges(pattern):
             table[first : last + 1] |= bit
     return (table,)
 

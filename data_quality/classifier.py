@@ -1,12 +1,14 @@
 """Quality classifier: reference text against raw text, a linear model over hashed word n-grams, as a signal.
 
-The words are those of all signals (data_quality/words.py), so that Chinese is read in words too. Everything is a
-function of the set of documents and the config: documents are ordered by hash, sums run in a fixed order.
+The words are those of all signals: a document is cut as its language has it (data_quality/words.py), or its script
+where none is known, so that Chinese is read in words too. Everything is a function of the set of documents, their
+languages and the config: documents are ordered by hash, sums run in a fixed order.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +22,12 @@ from data_quality.config import ClassifierConfig
 from data_quality.damaged import AGAIN, DamagedFile, read_object
 from data_quality.errors import UsageError
 from data_quality.hashing import text_hash
+from data_quality.language_tables import with_languages
+from data_quality.segment import word_rule
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.text_lines import text_lines
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
+from data_quality.words import text_language
 
 Floats = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -74,13 +79,17 @@ class FeatureReader:
         self.bits, self.ngrams = bits, ngrams
         self._vocabulary = Vocabulary()
 
-    def __call__(self, texts: Iterable[str]) -> Features:
-        """Word n-grams of each text, 1 + log of their count, scaled to unit length; a text without a word has none."""
+    def __call__(self, texts: Iterable[str], languages: Iterable[str | None] = repeat(None)) -> Features:
+        """Word n-grams of each text, 1 + log of their count, scaled to unit length; a text without a word has none.
+
+        `languages`: that of each text, as `words.text_language` takes it.
+        """
         offsets, indices, values = [0], [], []
-        for text in texts:
+        for text, language in zip(texts, languages, strict=False):
             self._vocabulary.make_room()
             lines = text_lines([text])
-            tokens, _ = self._vocabulary.tokens(lines.codes, lines.starts, lines.ends)
+            rule = word_rule(text_language(text, language))
+            tokens, _ = self._vocabulary.tokens(lines.codes, lines.starts, lines.ends, rule)
             hashes = self._vocabulary.hashes[tokens[tokens != WHITE_SPACE]]
             found, counts = np.unique(_ngram_buckets(hashes, self.ngrams, self.bits), return_counts=True)
             weight = 1 + np.log(counts)
@@ -149,11 +158,13 @@ def train_classifier(
     raw: Sequence[str],
     config: ClassifierConfig,
     progress: Callable[[int], None] = lambda documents: None,
+    languages: Mapping[str, str | None] | None = None,
 ) -> tuple[Classifier, dict[str, float]]:
     """Train on two lists of texts, calibrate and measure on the share of them that is held out.
 
     Equal texts count once, and a reference text is no raw one. The two sides weigh the same, whatever their sizes.
-    Calibration is Platt's (1999) on the held-out part, so that a score of 0.9 means nine in ten.
+    Calibration is Platt's (1999) on the held-out part, so that a score of 0.9 means nine in ten. `languages`: by text;
+    where a text has none, its script decides how it is cut.
 
     Returns:
         The classifier, and the figures: documents trained on and held out of each side, auc and accuracy (of balanced
@@ -173,7 +184,8 @@ def train_classifier(
                     f"the quality classifier has no {side} document to be {name}: {len(reference)} texts are "
                     f"reference, {len(raw)} raw; name larger corpora, or change classifier.held_out"
                 )
-    features = FeatureReader(config.bits, config.ngrams)(_counted(texts, progress))
+    known = languages or {}
+    features = FeatureReader(config.bits, config.ngrams)(_counted(texts, progress), map(known.get, texts))
     importance = np.where(labels == 1, 0.5 / np.mean(labels[~held_out]), 0.5 / (1 - np.mean(labels[~held_out])))
     weights = np.zeros(1 << config.bits, dtype=np.float32)
     squares = np.zeros(1 << config.bits, dtype=np.float32)
@@ -289,14 +301,28 @@ def load_classifier(directory: Path) -> Classifier:
 
 
 def score_shard(
-    in_path: Path, out_path: Path, model: Classifier, progress: Callable[[int], None] = lambda documents: None
+    in_path: Path,
+    out_path: Path,
+    model: Classifier,
+    progress: Callable[[int], None] = lambda documents: None,
+    languages: Sequence[Path] = (),
 ) -> dict[str, int]:
-    """Write id and `classifier_score` of every document of a shard, in its order. Returns documents."""
+    """Write id and `classifier_score` of every document of a shard, in its order. Returns documents.
+
+    With `languages`, language tables (`language.identify_shard`) that hold all the documents, the language is theirs.
+
+    Raises:
+        ValueError: the shard lacks id or text, or the language tables a document.
+    """
     reader = FeatureReader(model.bits, model.ngrams)
     counts = {"documents": 0}
     with whole_parquet(out_path, SCORES_SCHEMA) as writer:
-        for batch in read_batches(in_path, ["id", "text"]):
-            scores = model.scores(reader(batch.column("text").to_pylist()))
+        for batch in with_languages(
+            read_batches(in_path, ["id", "text"], ["language"]), in_path, languages, ("language",)
+        ):
+            texts = batch.column("text").to_pylist()
+            known = batch.column("language").to_pylist() if "language" in batch.column_names else repeat(None)
+            scores = model.scores(reader(texts, known))
             writer.write_table(pa.Table.from_arrays([batch.column("id"), pa.array(scores)], schema=SCORES_SCHEMA))
             counts["documents"] += len(batch)
             progress(len(batch))

@@ -3,8 +3,9 @@
 Words are those of `data_quality/words.py` in lower case (NFKC) without their punctuation; each Han or Kana character is
 a word of its own, since where a dictionary cuts depends on what stands around a quotation. An item gives all its rows
 of n words, n being 13 words as in GPT-3 (Brown et al. 2020, appendix C), or 13 characters where most of it is Han or
-Kana: about as rare, since a Chinese character in running text carries about as much as an English word. A shorter item
-gives one row, the whole of it.
+Kana: about as rare, since a Chinese character in running text carries about as much as an English word. Where most of
+it is Thai, Lao, Burmese or Khmer, whose letters are words of their own (`data_quality/scripts.py`), three count as one
+word: n is 39. A shorter item gives one row, the whole of it.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from data_quality.benchmarks import Item
 from data_quality.config import DecontaminateConfig
 from data_quality.errors import UsageError
 from data_quality.per_thread import per_thread
-from data_quality.scripts import UNSEGMENTED
+from data_quality.scripts import EAST_ASIAN, UNSEGMENTED, UNSPACED
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA
 from data_quality.words import ChunkSplitter, chunk_splitter
@@ -50,6 +51,7 @@ GRAMS_SCHEMA = pa.schema(
 )
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+LETTERS_PER_WORD = 3  # without marks, of Thai, Lao, Burmese and Khmer: words there have some three to four
 _MAX_KNOWN = 500_000  # distinct chunks remembered by one process
 
 
@@ -87,7 +89,7 @@ def word_hash(normal: str) -> int:
 class _Hasher:
     """The hashes of a text's words.
 
-    Each distinct chunk between white space is cut once, each distinct word hashed once: a chunk of Chinese is a
+    Each distinct chunk between white space is cut once, each distinct word hashed once: a chunk of Chinese or Thai is a
     sentence that does not come again, but its characters do.
     """
 
@@ -161,12 +163,12 @@ def build_index(items: Iterable[Item], directory: Path, config: DecontaminateCon
         benchmarks.setdefault(item.benchmark, len(benchmarks))
         words = normal_words(item.text)
         counts["items"] += 1
-        if len(words) < config.minimum:
+        least, most = _row_lengths(words, config)
+        if len(words) < least:
             counts["too_short"] += 1
             continue
         searched.add(item.benchmark)
-        unsegmented = sum(map(bool, map(UNSEGMENTED.match, words)))
-        length = min(len(words), config.characters if 2 * unsegmented > len(words) else config.words)
+        length = min(len(words), most)
         hashes = np.array([word_hash(word) for word in words], dtype=np.uint64)
         tables.append((length, row_hashes(hashes, length), len(rows)))
         rows.append(item)
@@ -182,6 +184,16 @@ def build_index(items: Iterable[Item], directory: Path, config: DecontaminateCon
     pq.write_table(pa.table(columns, schema=ITEMS_SCHEMA), directory / "items.parquet", compression="zstd")
     pq.write_table(grams, directory / "grams.parquet", compression="zstd")
     return counts
+
+
+def _row_lengths(words: list[str], config: DecontaminateConfig) -> tuple[int, int]:
+    """The shortest row of an item's words that is looked for, and the longest; by the script of most of them."""
+    characters, letters = (sum(map(bool, map(script.match, words))) for script in (EAST_ASIAN, UNSPACED))
+    if 2 * characters > len(words):
+        return config.minimum, config.characters
+    if 2 * letters > len(words):
+        return LETTERS_PER_WORD * config.minimum, LETTERS_PER_WORD * config.words
+    return config.minimum, config.words
 
 
 def _grams(tables: list[tuple[int, UInt64s, int]], benchmark_of: list[int]) -> pa.Table:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from data_quality import pii_checks as checks
 from data_quality.config import PiiConfig
 from data_quality.errors import UsageError
-from data_quality.scripts import UNSEGMENTED
+from data_quality.scripts import EAST_ASIAN
 from data_quality.shards import read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA, Edit, apply_edits
 
@@ -294,7 +294,7 @@ def _is_cn_mobile(text: str, match: re.Match[str]) -> bool:
     if len(match.group()) > 11:
         return True
     near = text[max(0, match.start() - _WINDOW) : match.end() + _WINDOW]
-    return UNSEGMENTED.search(near) is not None or _behind(_PHONE_WORD, text, match.start())
+    return EAST_ASIAN.search(near) is not None or _behind(_PHONE_WORD, text, match.start())
 
 
 def _is_ipv4(text: str, match: re.Match[str], public_only: bool) -> bool:

@@ -5,9 +5,11 @@ datatrove and FineWeb publish mean those words. spaCy works chunk by chunk betwe
 words are looked up, not computed, from its second occurrence on (`data_quality/vocabulary.py`), and a new one is cut
 with spaCy's own rules but without building a spaCy document for it.
 
-Chinese, Japanese and Korean are cut by `data_quality/segment.py`, and never is an unsegmented sentence one word. How
-a document is cut depends on its language: a Chinese one wholly by jieba, every other by spaCy's rules between white
-space with runs of Han, Kana and Hangul cut by theirs; where the language is not known, the scripts decide.
+Chinese, Japanese and Korean are cut by `data_quality/segment.py`; Thai, Lao, Burmese, Khmer and the rarer scripts
+without spaces have a fallback, a word for each letter with its marks (`data_quality/scripts.py`). So never is an
+unsegmented sentence one word. How a document is cut depends on its language: a Chinese one wholly by jieba, every other
+by spaCy's rules between white space with runs of those scripts cut by theirs; where the language is not known, the
+scripts decide.
 """
 
 import re
@@ -21,7 +23,7 @@ from data_quality.characters import CLASSES, IS_HAN, IS_HANGUL, IS_KANA, LETTER,
 from data_quality.english_rules import english_rules
 from data_quality.ngrams import class_counts
 from data_quality.per_thread import per_thread
-from data_quality.scripts import HAN, KANA, UNSEGMENTED
+from data_quality.scripts import EAST_ASIAN, HAN, KANA, LETTERS, UNIT, UNSPACED
 from data_quality.segment import (
     HANGUL_SYLLABLE,
     base_language,
@@ -34,7 +36,8 @@ from data_quality.segment import (
     word_rule,
 )
 
-_UNSEGMENTED_OR_RUN = re.compile(f"[{HAN}{KANA}]+|[^{HAN}{KANA}]+")
+_EAST_ASIAN_OR_RUN = re.compile(f"[{HAN}{KANA}]+|[^{HAN}{KANA}]+")
+_UNIT_OR_RUN = re.compile(f"{UNIT.pattern}|[^{LETTERS}]+")
 _KANA = re.compile(f"[{KANA}]")
 _WHITE_OR_CHUNK = re.compile(r"\s+|\S+")
 _PLAIN_WORD = re.compile(r"\w+|[^\w\s]")
@@ -53,10 +56,10 @@ _SUFFIX_WINDOW = 16  # no suffix rule but a row of full stops looks at more char
 class ChunkSplitter:
     """Cuts one chunk (characters between white space) into words.
 
-    Without Han, Kana and Hangul they equal those of spaCy's `blank("en").tokenizer`; or, with `plain`, they are runs of
-    letters, digits and underscores, and single other characters, which is faster where most chunks are new. With
-    `characters` each Han or Kana character is a word and Hangul is cut by no ending, so that a quotation has the same
-    words whatever stands around it.
+    Without Hangul and scripts that have no spaces they equal those of spaCy's `blank("en").tokenizer`; or, with
+    `plain`, they are runs of letters, digits and underscores, and single other characters, which is faster where most
+    chunks are new. With `characters` each Han or Kana character is a word and Hangul is cut by no ending, so that a
+    quotation has the same words whatever stands around it.
     """
 
     def __init__(self, plain: bool = False, characters: bool = False) -> None:
@@ -66,22 +69,26 @@ class ChunkSplitter:
         self._special: dict[str, tuple[str, ...]] = {}  # none while it is seen what the affix rules make of each
         self._rows = self._special_rows()
         self._special = self._rules.special
-        self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese characters
+        self._split_run = lru_cache(maxsize=50_000)(self.__call__)  # mostly punctuation between Chinese or Thai
 
     def __call__(self, chunk: str, japanese: bool = False) -> tuple[str, ...]:
         """The words of `chunk`, which holds no white space; joined they give `chunk` again.
 
         A row of Han characters is cut as Japanese if `japanese` (the document is) or if the chunk has Kana.
         """
+        if not chunk.isascii() and UNSPACED.search(chunk):
+            found: list[str] = _UNIT_OR_RUN.findall(chunk)
+            words_of = [(run,) if UNSPACED.match(run) else self._split_run(run, japanese) for run in found]
+            return tuple(word for words in words_of for word in words)
         if len(chunk) > MAX_CHUNK_CHARACTERS:
             cuts = range(0, len(chunk), MAX_CHUNK_CHARACTERS)
             return tuple(word for at in cuts for word in self(chunk[at : at + MAX_CHUNK_CHARACTERS], japanese))
-        if not chunk.isascii() and UNSEGMENTED.search(chunk):
-            runs: Iterable[str] = _UNSEGMENTED_OR_RUN.findall(chunk)
+        if not chunk.isascii() and EAST_ASIAN.search(chunk):
+            runs: Iterable[str] = _EAST_ASIAN_OR_RUN.findall(chunk)
             cut: Callable[[str], Iterable[str]] = japanese_words if japanese or _KANA.search(chunk) else chinese_words
             if self._characters:
                 cut = iter
-            return tuple(word for run in runs for word in (cut if UNSEGMENTED.match(run) else self._split_run)(run))
+            return tuple(word for run in runs for word in (cut if EAST_ASIAN.match(run) else self._split_run)(run))
         words = tuple(_PLAIN_WORD.findall(chunk)) if self._plain else self._split_by_rules(chunk)
         if not self._characters and not chunk.isascii() and HANGUL_SYLLABLE.search(chunk):
             return tuple(part for word in words for part in korean_words(word))

@@ -151,21 +151,31 @@ def _scores(config: Curation, normalized: Artifact, identified: list[Artifact]) 
     if config.classifier.enabled:
         reference = _selected(config, config.classifier.reference, normalized)
         other = _selected(config, config.classifier.raw, normalized)
-        model = train_classifier(config.classifier, reference=reference, raw=other)
-        scores.append(classifier_scores(NoConfig(), corpus=normalized, classifier=model))
+        model = train_classifier(
+            config.classifier,
+            reference=reference,
+            raw=other,
+            reference_languages=_languages_of(config, reference, identified),
+            raw_languages=_languages_of(config, other, identified),
+        )
+        scores.append(classifier_scores(NoConfig(), corpus=normalized, classifier=model, languages=identified))
     if config.perplexity.enabled:
         plain = _selected(config, config.perplexity.reference, normalized)
-        of_plain = [languages(config.language, label="languages of reference", corpus=plain)] if identified else []
         scores.append(
             perplexity(
                 config.perplexity,
                 corpus=normalized,
                 reference=plain,
                 languages=identified,
-                reference_languages=of_plain,
+                reference_languages=_languages_of(config, plain, identified),
             )
         )
     return scores
+
+
+def _languages_of(config: Curation, corpus: Artifact, identified: list[Artifact]) -> list[Artifact]:
+    """The identified languages of what a model is made of; none, if the corpus at hand has none (`identified`)."""
+    return [languages(config.language, label="languages of reference", corpus=corpus)] if identified else []
 
 
 def _selected(config: Curation, selection: Selection, normalized: Artifact) -> Artifact:

@@ -1,10 +1,12 @@
 """The quality classifier: trained once on two selections of documents, then a score for every document."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from data_quality.config import ClassifierConfig, Selection
-from tasks.running.parts import Part, build_parts, one_table
+from data_quality.sql import parquet
+from tasks.running.parts import Part, build_parts, digests, one_table, tables_beside
 from tasks.running.tables import database
 from tasks.selection import SELECTED, selected
 from tasks.stage import NoConfig, Work, stage
@@ -13,9 +15,21 @@ from tasks.store import Artifact
 LIBRARIES = ("rjieba", "spacy", "unicode")
 
 
-@stage(version=1, libraries=LIBRARIES)
-def train_classifier(work: Work, config: ClassifierConfig, *, reference: Artifact, raw: Artifact) -> None:
+@stage(version=2, libraries=LIBRARIES)
+def train_classifier(
+    work: Work,
+    config: ClassifierConfig,
+    *,
+    reference: Artifact,
+    raw: Artifact,
+    reference_languages: list[Artifact],
+    raw_languages: list[Artifact],
+) -> None:
     """Learn to tell reference documents from raw ones.
+
+    Args:
+        reference_languages: the identified languages of the reference; none: those that its sources state.
+        raw_languages: the same of the raw documents.
 
     Raises:
         ValueError: a selection has no document.
@@ -23,37 +37,52 @@ def train_classifier(work: Work, config: ClassifierConfig, *, reference: Artifac
     from data_quality.classifier import save_classifier
     from data_quality.classifier import train_classifier as train
 
-    good = selected_texts(work, reference, config.reference, config.max_documents)
-    other = selected_texts(work, raw, config.raw, config.max_documents)
+    good = selected_texts(work, reference, reference_languages, config.reference, config.max_documents)
+    other = selected_texts(work, raw, raw_languages, config.raw, config.max_documents)
     advance = work.progress.start(len(good) + len(other), "documents")
-    model, figures = train(good, other, config, advance)
+    model, figures = train(list(good), list(other), config, advance, languages={**other, **good})
     save_classifier(model, figures, work.directory)
     work.counts.update(figures)
 
 
-def selected_texts(work: Work, corpus: Artifact, selection: Selection, limit: int) -> list[str]:
-    """The distinct texts of the selected documents, at most `limit`, those with the least hashes."""
+def selected_texts(
+    work: Work, corpus: Artifact, languages: list[Artifact], selection: Selection, limit: int
+) -> dict[str, str | None]:
+    """The distinct texts of the selected documents, at most `limit`, those with the least hashes, and their languages.
+
+    Of several languages of one text it is the first in the alphabet.
+    """
+    chosen = f"SELECT id, text, text_hash, language {SELECTED}"
+    if languages:
+        tables = parquet([shard.path for artifact in languages for shard in artifact.shards()])
+        chosen = f"SELECT c.* REPLACE (l.language AS language) FROM ({chosen}) c LEFT JOIN {tables} l USING (id)"
     with database(work.resources, work.scratch) as connection:
         rows = connection.execute(
-            f"SELECT any_value(text) {SELECTED} GROUP BY text_hash ORDER BY text_hash LIMIT $limit",
+            f"SELECT any_value(text), min(language) FROM ({chosen}) GROUP BY text_hash ORDER BY text_hash LIMIT $limit",
             {**selected(corpus, selection), "limit": limit},
         ).fetchall()
-    return [text for (text,) in rows]
+    return dict(rows)
 
 
-@stage(version=1, libraries=LIBRARIES)
-def classifier_scores(work: Work, config: NoConfig, *, corpus: Artifact, classifier: Artifact) -> None:
-    """Score every document of a corpus."""
+@stage(version=2, libraries=LIBRARIES)
+def classifier_scores(
+    work: Work, config: NoConfig, *, corpus: Artifact, classifier: Artifact, languages: list[Artifact]
+) -> None:
+    """Score every document of a corpus; `languages` as in `train_classifier`."""
+    known = tables_beside(digests(corpus), languages[0]) if languages else [("stated", [])] * len(corpus.shards())
     parts = [
-        Part({"shard": shard.digest, "classifier": classifier.digest}, (str(shard.path), str(classifier.path)))
-        for shard in corpus.shards()
+        Part(
+            {"shard": shard.digest, "classifier": classifier.digest, "languages": digest},
+            (str(shard.path), str(classifier.path), tables),
+        )
+        for shard, (digest, tables) in zip(corpus.shards(), known, strict=True)
     ]
-    build_parts(work, "classifier_scores.shard", 1, scores_part, parts, libraries=LIBRARIES)
+    build_parts(work, "classifier_scores.shard", 2, scores_part, parts, libraries=LIBRARIES)
 
 
-def scores_part(directory: Path, shard: str, classifier: str) -> dict[str, Any]:
+def scores_part(directory: Path, shard: str, classifier: str, languages: Sequence[str]) -> dict[str, Any]:
     """One shard, in a worker."""
     from data_quality.classifier import load_classifier, score_shard
 
-    out = directory / "scores.parquet"
-    return one_table(out, score_shard(Path(shard), out, load_classifier(Path(classifier))))
+    out, tables = directory / "scores.parquet", [Path(table) for table in languages]
+    return one_table(out, score_shard(Path(shard), out, load_classifier(Path(classifier)), languages=tables))

@@ -37,7 +37,8 @@ class DecontaminateConfig(StrictModel):
         ge=2,
         le=100,
         description="A document is contaminated if it shares this many words in a row with an item. 13: GPT-3 (Brown "
-        "et al. 2020, appendix C).",
+        "et al. 2020, appendix C). Of items that are mostly letters of Thai, Lao, Burmese, Khmer or another script "
+        "without spaces, three letters count as a word, here and in `minimum`.",
     )
     characters: int = Field(
         default=13,

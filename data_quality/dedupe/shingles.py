@@ -3,8 +3,8 @@
 The normal form is that of datatrove's MinHash (`utils/text.py: simplify_text`): lower case, numbers to 0, punctuation
 and symbols to a space, NFD without non-spacing marks. It is computed code point by code point from one table, on the
 UTF-8 bytes of an Arrow array, so that no Python string is ever built. Two differences are deliberate: words end at
-separators only (datatrove runs a language's tokenizer on the normal form), and a character of a script that is
-written without spaces (Han, Kana, Thai, ...) is a word of its own, so that no sentence is ever one word.
+separators only (datatrove runs a language's tokenizer on the normal form), and a letter of a script that is written
+without spaces (Han, Kana, Thai, ...) is with its marks a word of its own, so that no sentence is ever one word.
 """
 
 import unicodedata
@@ -13,41 +13,22 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from data_quality import scripts
 from data_quality.compiled import kernel
 from data_quality.kept_tables import kept_tables
+from data_quality.scripts import HAN, KANA, LETTERS, MARKS, ranges
 
-NORMAL_FORM_VERSION = f"1-unicode-{unicodedata.unidata_version}"
+NORMAL_FORM_VERSION = f"2-unicode-{unicodedata.unidata_version}"
 """Shapes every shingle. The key of a stage that stores signatures has both: the first in the stage's version."""
 
 UInt64s = npt.NDArray[np.uint64]
 
-WORD, SEPARATOR, INVISIBLE, DIGIT, SINGLE, EXPANDS = range(6)
+WORD, SEPARATOR, INVISIBLE, DIGIT, SINGLE, EXPANDS, MARK = range(7)
 _KIND_SHIFT = 24
 _VALUE_MASK = (1 << _KIND_SHIFT) - 1
 _DECIMAL_MARKS = np.array(sorted(ord(c) for c in ".,،٫⎖⎗⎘"), dtype=np.uint32)
 
-_UNSPACED_SCRIPTS = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x3005, 0x3007),  # iteration mark, ideographic zero
-    (0x3021, 0x3029),  # Hangzhou numerals
-    (0x3038, 0x303B),
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x3100, 0x312F),  # Bopomofo
-    (0x31A0, 0x31BF),
-    (0x31F0, 0x31FF),
-    (0x3400, 0x4DBF),  # Han
-    (0x4E00, 0x9FFF),
-    (0xA000, 0xA48F),  # Yi
-    (0xF900, 0xFAFF),
-    (0xFF66, 0xFF9F),  # half-width Katakana
-    (0xA9E0, 0xA9FF),  # Myanmar, extended
-    (0xAA60, 0xAA7F),
-    (0x16FE0, 0x18DFF),  # Tangut, Khitan
-    (0x1AFF0, 0x1B2FF),  # Kana supplements, Nushu
-    (0x20000, 0x3FFFF),
-)
+_UNSPACED, _UNSPACED_MARKS = ranges(HAN + KANA + LETTERS), ranges(MARKS)
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF))  # no case, no decomposition: filled in bulk
 _LAST_LOOKED_UP = 0x2FFFF  # planes above hold ideographs, tags, variation selectors and private use only
 
@@ -56,17 +37,20 @@ _LAST_LOOKED_UP = 0x2FFFF  # planes above hold ideographs, tags, variation selec
 def normal_form_table(numbers: str = "zero") -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """What each code point becomes: (table, expansions). `numbers`: whether all are "zero", or digits are to "keep".
 
-    `table[c]` is kind << 24 | value. For WORD and SINGLE the value is the normalised code point; for EXPANDS it is
-    start << 2 | length of a slice of `expansions` (Hangul syllables and a few Indic vowels decompose into several).
+    `table[c]` is kind << 24 | value. For WORD, SINGLE and MARK (a spacing mark, which joins the SINGLE before it) the
+    value is the normalised code point; for EXPANDS it is start << 2 | length of a slice of `expansions` (Hangul
+    syllables and a few Indic vowels decompose into several).
     """
-    table, expansions = kept_tables(f"normal-forms-{numbers}", lambda: _make_normal_forms(numbers), __file__)
+    table, expansions = kept_tables(
+        f"normal-forms-{numbers}", lambda: _make_normal_forms(numbers), __file__, scripts.__file__
+    )
     return table, expansions
 
 
 def _make_normal_forms(numbers: str) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     code_points = np.arange(0x110000, dtype=np.uint32)
     table = code_points.copy()
-    for first, last in _UNSPACED_SCRIPTS:
+    for first, last in _UNSPACED:
         table[first : last + 1] = code_points[first : last + 1] | np.uint32(SINGLE << _KIND_SHIFT)
     table[0xE0000:0xE1000] = INVISIBLE << _KIND_SHIFT
     skipped = np.zeros(_LAST_LOOKED_UP + 1, dtype=bool)
@@ -99,8 +83,12 @@ def _normal_form(character: str, expansions: list[int]) -> int:
     if len(codes) > 1:
         expansions.extend(codes)
         return EXPANDS << _KIND_SHIFT | (len(expansions) - len(codes)) << 2 | len(codes)
-    single = any(first <= codes[0] <= last for first, last in _UNSPACED_SCRIPTS)
-    return (SINGLE if single else WORD) << _KIND_SHIFT | codes[0]
+    kind = SINGLE if _within(codes[0], _UNSPACED) else MARK if _within(codes[0], _UNSPACED_MARKS) else WORD
+    return kind << _KIND_SHIFT | codes[0]
+
+
+def _within(code: int, among: list[tuple[int, int]]) -> bool:
+    return any(first <= code <= last for first, last in among)
 
 
 @kernel
@@ -164,6 +152,7 @@ def _hash_units(data, start, end, table, expansions, decimal_marks, by_character
     count = 0
     empty = np.uint64(0x243F6A8885A308D3)
     word = empty
+    single = empty  # the last unit if it may still get marks, or empty
     letters = 0
     gap = False  # a separator was seen since the last unit (only characters care)
     position = start
@@ -181,6 +170,7 @@ def _hash_units(data, start, end, table, expansions, decimal_marks, by_character
                 count += 1
                 word = empty
                 letters = 0
+            single = empty
             gap = True
             continue
         if kind == DIGIT:
@@ -203,11 +193,16 @@ def _hash_units(data, start, end, table, expansions, decimal_marks, by_character
                     count += 1
                     word = empty
                     letters = 0
-                units[count] = _mix(_absorb(empty, symbol))
+                single = _absorb(empty, symbol)
+                units[count] = _mix(single)
                 count += 1
+            elif kind == MARK and single != empty:
+                single = _absorb(single, symbol)
+                units[count - 1] = _mix(single)
             else:
                 word = _absorb(word, symbol)
                 letters += 1
+                single = empty
     if letters > 0:
         units[count] = _mix(word)
         count += 1

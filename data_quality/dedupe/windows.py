@@ -4,8 +4,9 @@ The table (WINDOWS_SCHEMA) has a row a document. The hashes of all its documents
 uint64 in little-endian order and nothing else: they do not compress, and mapped into memory only what is looked at is
 read. Lists of them in Parquet took more time to decode than to look up.
 
-A token is a word (letters and digits), a punctuation mark or a run of the same one, or a single character of a script
-without spaces (Han, Kana, Thai, ...), so that no window begins or ends inside a word and no sentence is ever one token.
+A token is a word (letters and digits), a punctuation mark or a run of the same one, or a single letter of a script
+without spaces (Han, Kana, Thai, ...) with its marks, so that no window begins or ends inside a word and no sentence is
+ever one token.
 White space is no token: a paragraph that was wrapped anew is still the same. Nothing else is normalised.
 """
 
@@ -39,7 +40,6 @@ NO_WINDOW = np.uint64(0xFFFFFFFFFFFFFFFF)
 """A value that no window has."""
 WINDOWS_KEY = b"textmill.windows"
 WHITE, WORD, SINGLE, SYMBOL, JOINS = range(5)
-_SOUTH_EAST_ASIAN = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))  # Thai and Lao, Myanmar, Khmer
 _LAST_LOOKED_UP = 0x32400
 
 Int32s = npt.NDArray[np.int32]
@@ -71,8 +71,7 @@ def _kind(code: int) -> int:
         return JOINS
     if category[0] not in "LN":
         return SYMBOL
-    south_east = any(first <= code <= last for first, last in _SOUTH_EAST_ASIAN)
-    return SINGLE if south_east or UNSEGMENTED.match(character) else WORD
+    return SINGLE if UNSEGMENTED.match(character) else WORD
 
 
 @kernel

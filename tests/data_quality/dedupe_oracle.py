@@ -14,9 +14,11 @@ import regex
 from data_quality.config import SignatureConfig
 from data_quality.dedupe.signatures import signature_shard
 
-UNSPACED = regex.compile(
-    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Yi}\p{Tangut}\p{Nushu}\p{Kits}\u3006\u30fb-\u30fe\uff70\uff9e\uff9f]"
+_SCRIPTS = (
+    r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Yi}\p{Tangut}\p{Nushu}\p{Kits}"
+    r"\u3006\u3031-\u3035\u30fb-\u30fe\uff70\uff9e\uff9f"
 )
+UNSPACED = regex.compile(rf"(?V1)[[{_SCRIPTS}]&&[\p{{L}}\p{{Nl}}]][[{_SCRIPTS}]&&\p{{Mc}}]*")
 
 
 def normalize(text: str) -> str:

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from data_quality.classifier import (
     FeatureReader,
+    _ngram_buckets,
     auc,
     calibrate,
     load_classifier,
@@ -22,6 +23,9 @@ from data_quality.classifier import (
     train_classifier,
 )
 from data_quality.config import ClassifierConfig, Selection
+from data_quality.interning import encode_strings
+from data_quality.vocabulary import Vocabulary
+from data_quality.words import split_words
 
 CONFIG = ClassifierConfig(bits=14, ngrams=2, epochs=3)
 GOOD = ["theorem", "proof", "lemma", "because", "therefore", "measured", "result", "section", "follows"]
@@ -60,6 +64,42 @@ def test_chinese_is_read_in_words_or_characters() -> None:
     bad = ["".join(draw.choices("中奖免费点击赌博优惠发票", k=30)) for _ in range(150)]
     _, figures = train_classifier(good, bad, CONFIG)
     assert figures["auc"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("今天天气很好，我们去公园。", None),
+        ("今天天气很好，我们去公园。", "zh-Hant"),
+        ("我们在document中使用北京大学 and not so much Chinese in it.", "zh"),
+        ("漢字だけの文ではない。", None),
+        ("東京大学", "ja"),
+        ("It's fine.", "en"),
+        ("เราไปสวน", "th"),
+    ],
+)
+def test_words_are_those_of_the_signals(text: str, language: str | None) -> None:
+    """Features are of the words that `words.split_words` gives, each hashed alone and then in pairs."""
+    vocabulary = Vocabulary()
+    words = vocabulary.intern(*encode_strings(split_words(text, language)))
+    expected = np.unique(_ngram_buckets(vocabulary.hashes[words], 2, 20))
+    assert FeatureReader(20, 2)([text], [language]).indices.tolist() == expected.tolist()
+
+
+def test_a_shards_languages_are_those_of_its_table(tmp_path: Path) -> None:
+    text = "コンピュータを使って, or as one says in English, with a computer"
+    good, bad = corpora(40)
+    model, _ = train_classifier([*good, text], bad, CONFIG, languages={text: "ja"})
+    shard, known = tmp_path / "in.parquet", tmp_path / "languages.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"], "text": [text, text], "language": ["zh", None]}), shard)
+    pq.write_table(pa.table({"id": ["b", "a"], "language": ["ja", "zh"]}), known)
+    reader = FeatureReader(CONFIG.bits, CONFIG.ngrams)
+    by_language = {code: model.scores(reader([text], [code]))[0] for code in ("zh", "ja", None)}
+    assert by_language["zh"] != by_language["ja"]
+    for tables, expected in (([], ["zh", None]), ([known], ["zh", "ja"])):
+        score_shard(shard, tmp_path / "out.parquet", model, languages=tables)
+        scores = pq.read_table(tmp_path / "out.parquet")["classifier_score"].to_pylist()
+        assert scores == [by_language[code] for code in expected]
 
 
 def test_the_order_of_the_documents_changes_nothing() -> None:

@@ -32,6 +32,10 @@ ENGLISH = (
     "seasick inspector of weights."
 )
 CHINESE = "渡轮在黎明之前离开了旧港口，载着四十箱咸鱼和一位晕船的检查员。"
+THAI = "เรือข้ามฟากออกจากท่าเรือเก่าก่อนรุ่งสางพร้อมปลาเค็มสี่สิบลังและผู้ตรวจการที่เมาคลื่น"
+BURMESE = "ကူးတို့သင်္ဘောသည်မိုးမလင်းမီဆိပ်ကမ်းဟောင်းမှငါးခြောက်သေတ္တာလေးဆယ်တင်၍ဆိပ်ကမ်းသစ်သို့ထွက်ခွာသွားသည်။"
+KHMER = "កប៉ាល់ចម្លងបានចាកចេញពីកំពង់ផែចាស់មុនពេលថ្ងៃរះដោយដឹកត្រីប្រៃសែសិបកេស។"
+LAO = "ເຮືອຂ້າມຟາກອອກຈາກທ່າເຮືອເກົ່າກ່ອນຮຸ່ງສາງພ້ອມປາເຄັມສີ່ສິບລັງແລະຜູ້ກວດການໜຶ່ງຄົນ"
 SHORT = "Which river flows through the capital of Austria?"
 TINY = "Yes, of course."
 PROSE = "Gardeners who plant in autumn often find that roots grow better in cool and wet soil than they do in spring. "
@@ -80,6 +84,34 @@ def test_a_planted_item_is_found(index: Index, document: str, item: str) -> None
     [(found, words)] = shared(index, document)
     assert found == item
     assert words == " ".join(normal_words([ENGLISH, CHINESE, SHORT][int(item)]))
+
+
+@pytest.mark.parametrize(
+    ("item", "before", "behind"),
+    [
+        (THAI, "ข่าววันนี้", "จบข่าว"),
+        (BURMESE, "သတင်း", "ပြီးပါပြီ"),
+        (KHMER, "ព័ត៌មានថ្ងៃនេះ", "ចប់"),
+        (LAO, "ຂ່າວມື້ນີ້", "ຈົບຂ່າວ"),
+    ],
+)
+def test_an_item_without_spaces_is_found_inside_a_sentence(tmp_path: Path, item: str, before: str, behind: str) -> None:
+    index = index_of([Item("quiz", "0", item)], tmp_path)
+    [(_, words)] = shared(index, f"{PROSE}{before}{item}{behind} {PROSE}")
+    assert words.split() == normal_words(item)
+    row = 3 * 13
+    assert len(words.split()) > row
+    letters = [place for place, character in enumerate(item) if character.isalnum()]
+    assert len(shared(index, before + item[: letters[row]] + behind)) == 1
+    assert shared(index, before + item[: letters[row - 1]] + "x" + behind) == []
+
+
+def test_a_thai_item_has_to_have_three_letters_for_a_word(tmp_path: Path) -> None:
+    letters = [place for place, character in enumerate(THAI) if character.isalnum()]
+    short, long = THAI[: letters[23]], THAI[: letters[24]]
+    items = [Item("quiz", "0", short), Item("quiz", "1", long)]
+    assert build_index(items, tmp_path, DecontaminateConfig()) == {"items": 2, "too_short": 1, "grams": 1}
+    assert shared(Index(tmp_path), f"ก{long}ก") == [("1", " ".join(normal_words(long)))]
 
 
 def test_one_word_changed_in_the_middle_leaves_the_rows_around_it(tmp_path: Path) -> None:

@@ -84,9 +84,26 @@ def test_a_code_point_never_becomes_more_units_than_it_has_bytes() -> None:
         assert (table[code] & 3) <= len(chr(code).encode())
 
 
-@pytest.mark.parametrize("sentence", ["我们都是好朋友们", "私はきのう東京へ行きました", "สวัสดีครับ"])
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "我们都是好朋友们",
+        "私はきのう東京へ行きました",
+        "สวัสดีครับ",
+        "သူတို့ပန်းခြံသို့သွားမည်",
+        "យើងនឹងទៅដើរលេង",
+        "ພວກເຮົາຈະໄປຍ່າງຫຼິ້ນ",
+    ],
+)
 def test_an_unspaced_sentence_is_never_one_word(sentence: str) -> None:
     assert len(shingle_text(sentence, size=2)) > 3
+
+
+def test_a_spacing_mark_is_no_word_but_part_of_its_letter() -> None:
+    assert len(shingle_text("ကာသာ", size=1)) == 2
+    assert len(shingle_text("ការ", size=1)) == 2
+    assert shingle_text("ကာ").tolist() != shingle_text("က").tolist() != shingle_text("ကး").tolist()
+    assert len(shingle_text("a ာ", size=1)) == 2  # of no letter at all
 
 
 def test_a_korean_sentence_is_its_words() -> None:

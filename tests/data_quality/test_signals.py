@@ -243,6 +243,13 @@ def test_c4_keeps_chinese_lines() -> None:
     assert apply_edits(text, removed(text, C4LineEdits())) == "今天天气很好，我们去公园。"
 
 
+@pytest.mark.parametrize("line", ["เราไปสวน", "ပန်းခြံသို့သွားမည်", "យើងទៅ", "ພວກເຮົາ"])
+def test_c4_keeps_lines_of_other_scripts_without_spaces(line: str) -> None:
+    for own in (line, f"{line}[1]"):  # with a citation the line is looked at again
+        text = f"{own}\n{line[0]} {line[0]}\n"
+        assert apply_edits(text, removed(text, C4LineEdits())) == line  # the second line has two words
+
+
 def test_values_do_not_depend_on_the_documents_before(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(vocabulary: Vocabulary) -> list[tuple[dict[str, float], list[list[int]]]]:
         found = (text_signals(text, CONFIG, vocabulary) for text in TEXTS)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import unicodedata
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,10 +22,11 @@ from spacy.pipeline import Sentencizer
 from data_quality import english_rules as rules_module
 from data_quality import vocabulary as vocabulary_module
 from data_quality.characters import SENTENCE_ENDS
+from data_quality.dedupe.windows import tokenize
 from data_quality.english_rules import ask_spacy, english_rules
 from data_quality.interning import StringTable, encode_strings
 from data_quality.plain_chunks import cut_plain_chunks
-from data_quality.scripts import UNSEGMENTED
+from data_quality.scripts import LETTERS, MARKS, UNSEGMENTED, ranges
 from data_quality.segment import word_rule
 from data_quality.vocabulary import WHITE_SPACE, Vocabulary
 from data_quality.words import (
@@ -45,6 +48,14 @@ SENTENCES = [
     "IS_ALPHA ORTH (IS_ALPHA) gonna Cannot LET'S let's. o.O 8) (-8 )-: ><(((*> w/o and/or",
 ]
 CJK = st.text(alphabet="中文東京的我㐀𧽼のはをアー・한국은다 \n\u3000aB1.-_%+。，é", max_size=40)
+SOUTH_EAST_ASIAN = [
+    ("th", "เราจะไปเดินเล่นที่สวนสาธารณะ", "เ ร า จ ะ ไ ป เ ดิ น เ ล่ น ที่ ส ว น ส า ธ า ร ณ ะ"),
+    ("th", "ปี๒๕๖๖ใช้Python(ดี)", "ปี ๒๕๖๖ ใ ช้ Python ( ดี )"),
+    ("my", "သူတို့ပန်းခြံသို့သွားမည်။", "သူ တို့ ပ န်း ခြံ သို့ သွား မ ည် ။"),
+    ("km", "យើងនឹងទៅ\u200bដើរលេង។", "យើ ង នឹ ង ទៅ\u200b ដើ រ លេ ង ។"),
+    ("lo", "ພວກເຮົາຈະໄປຍ່າງຫຼິ້ນ", "ພ ວ ກ ເ ຮົ າ ຈ ະ ໄ ປ ຍ່ າ ງ ຫຼິ້ ນ"),
+]
+THAI_AND_OTHERS = st.text(alphabet="กาิ่์เดាមី្းကို။໑ຮົ \u200b漢かa1.(é\u0301", max_size=40)
 PARTS = [
     *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
     *("a", "Ab", "AB", "x", "10", "3a", "km", "m", "s", "h", "'s", "'S", "he", "That", "don", "t", "'ll", "www", "com"),
@@ -153,7 +164,7 @@ def test_words_are_those_of_spacy_on_real_text() -> None:
 
 
 @settings(deadline=None)
-@given(st.text(max_size=60) | CJK, st.sampled_from([None, "en", "zh", "ja", "ko"]))
+@given(st.text(max_size=60) | CJK | THAI_AND_OTHERS, st.sampled_from([None, "en", "zh", "ja", "ko", "th"]))
 def test_spans_are_the_words_places(text: str, language: str | None) -> None:
     spans = word_spans(text, language)
     words = split_words(text, language)
@@ -184,6 +195,42 @@ def test_spans_are_the_words_places(text: str, language: str | None) -> None:
 def test_no_unsegmented_sentence_is_one_word(text: str, language: str, words: str) -> None:
     assert split_words(text, language) == words.split()
     assert len(Vocabulary().tokens(*encode_strings([text]), word_rule(language))[0]) == len(words.split())
+
+
+@pytest.mark.parametrize(("language", "text", "words"), SOUTH_EAST_ASIAN)
+@pytest.mark.parametrize("plain", [False, True])
+def test_thai_lao_burmese_and_khmer_are_cut_into_letters_with_their_marks(
+    language: str, text: str, words: str, plain: bool
+) -> None:
+    assert split_words(text, language) == split_words(text) == words.split()
+    assert [text[start:end] for start, end in word_spans(text, language, plain)] == words.split()
+    assert ChunkSplitter(characters=True)(text) == tuple(words.split())
+    assert len(Vocabulary(plain).tokens(*encode_strings([text]), word_rule(language))[0]) == len(words.split())
+
+
+@given(THAI_AND_OTHERS)
+def test_no_word_begins_with_a_mark_that_follows_a_letter_and_windows_have_the_same_units(text: str) -> None:
+    starts, ends, _ = tokenize(text)
+    tokens = set(zip(starts.tolist(), ends.tolist(), strict=True))
+    after_letter = re.compile(f"[{LETTERS}][{MARKS}]*[{MARKS}]")
+    within = {place for found in after_letter.finditer(text) for place in range(found.start() + 1, found.end())}
+    for start, end in word_spans(text, "th").tolist():
+        assert start not in within
+        if re.match(f"[{LETTERS}]", text[start]):
+            assert (start, end) in tokens
+
+
+def test_letters_and_marks_are_those_of_unicode() -> None:
+    for pattern, categories in ((LETTERS, "LN"), (MARKS, "M")):
+        for first, last in ranges(pattern):
+            found = {unicodedata.category(chr(code)) for code in range(first, last + 1)} - {"Cn"}
+            assert {category[0] for category in found} <= set(categories), hex(first)
+    listed = {code for first, last in ranges(LETTERS + MARKS) for code in range(first, last + 1)}
+    blocks = ((0xE00, 0xEFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F))
+    for first, last in blocks:  # Thai and Lao, Myanmar, Khmer, Myanmar's extensions
+        for code in range(first, last + 1):
+            category = unicodedata.category(chr(code))
+            assert category == "Cn" or (code in listed) == (category[0] in "LM"), hex(code)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +268,7 @@ def test_the_longest_piece_of_an_endless_sentence_is_short() -> None:
         ("漢" * 500, "ja"),
         ("한" * 490, "ko"),
         ("我是人" * 200, "zh"),
+        ("ที่" * 400, "th"),
     ]:
         assert max(map(len, split_words(sentence, language))) <= 12
 

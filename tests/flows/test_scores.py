@@ -22,8 +22,8 @@ rules:
 """
 
 
-@pytest.fixture
-def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(params=["false", "true"], ids=["stated languages", "identified languages"])
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
     write_documents(tmp_path / "documents")
     (tmp_path / "own.yaml").write_text(OWN)
@@ -31,6 +31,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "resources.workers": "1",
         "near_dedupe.enabled": "false",
         "exact.enabled": "false",
+        "language.enabled": request.param,
         "rules.rulesets": f"[{tmp_path / 'own.yaml'}]",
         "classifier": "{enabled: true, bits: 12, held_out: 0.4}",
         "classifier.reference.ids": "['*gardens*']",
