@@ -53,8 +53,8 @@ PATIENCE = 240.0
 DEAD = 420.0
 """Seconds in which the server must have seen that a run is dead: 90 without a heartbeat, 300 of one that did not begin,
 and what a busy machine takes."""
-GONE = 15.0
-"""Seconds in which processes that the killed ones had started must have seen it."""
+GONE = PATIENCE
+"""Seconds in which processes that the killed ones had started must have seen it: an orphan stays for ever."""
 
 
 class Deployed:
@@ -92,6 +92,8 @@ class Deployed:
             "TEXTMILL_CHECKOUT": str(ROOT),
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
             "SQUARE_SECONDS": "0.5",
+            "HELD_FROM": "3",
+            "HELD_UNTIL": str(folder / "released"),  # a kill comes before the stage has ended
         }
         return named | self.variables | own
 
@@ -167,8 +169,8 @@ def main() -> None:
 
 @contextmanager
 def automations_of_its_own(client: SyncPrefectClient, beat: int | None) -> Iterator[Callable[[], None]]:
-    """Ours, by the times of `beat`, and what was there before when the block ends: the server is shared with other tests,
-    whose runs beat more rarely. Yields what gives runs as long to begin as they have outside of tests.
+    """Ours, by the times of `beat`, and what was there before when the block ends: the server is shared with other
+    tests, whose runs beat more rarely. Yields what gives runs as long to begin as they have outside of tests.
     """
     within, begun_within = automations.heartbeat_within, automations.BEGUN_WITHIN
     before = [each for each in client.read_automations() if each.name.startswith(automations.PREFIX)]
@@ -197,6 +199,7 @@ def automations_of_its_own(client: SyncPrefectClient, beat: int | None) -> Itera
 def undisturbed(deployed: Deployed) -> dict[str, str]:
     """The digests of a run that nothing happens to; of tiny stages in a process of their own."""
     environment = deployed.home("alone") | {"SQUARE_SECONDS": "0"}
+    Path(environment["HELD_UNTIL"]).touch()
     if deployed.variables:
         tiny = environment | {"COUNT": str(DeployedConfig().count), "WORKERS": "1"}
         command = [sys.executable, "-m", "tests.tasks.driver", "chain"]
@@ -223,6 +226,7 @@ def disturbed(deployed: Deployed, name: str, what: str, after: float) -> dict[st
     state = deployed.client.read_flow_run(run).state
     found |= {"after": state and state.name, "said": state and state.message}
     found |= {"seconds": round(time.monotonic() - began, 1), "status": said_to_run(environment)}
+    Path(environment["HELD_UNTIL"]).touch()
     again = deployed.begin()
     with deployed.worker(environment):
         deployed.over(again)
