@@ -43,6 +43,18 @@ print(json.dumps({name: os.environ[name] for name in ("PREFECT_HOME", "PREFECT_A
 _STOP = "from flows.servers import services; services.down()"
 
 
+LONG = 1200
+"""Seconds for a test that waits for servers or for processes that it breaks: more than any of its waits by itself."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Some waits are longer than the limit of other tests."""
+    for item in items:
+        long = item.get_closest_marker("server") or ROOT / "tests/chaos" in item.path.parents
+        if long and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG))
+
+
 @pytest.fixture(autouse=True)
 def environment_is_restored() -> Iterator[None]:
     """What a test sets, or the command line sets in its place, must not reach the next test."""

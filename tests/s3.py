@@ -12,7 +12,7 @@ from contextlib import contextmanager
 LOOPBACK = "127.0.0.1"
 KEY = "test"
 SECRET = "a-secret-that-no-file-may-hold"
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 def free_port() -> int:
@@ -25,23 +25,33 @@ def free_port() -> int:
 @contextmanager
 def served(host: str = LOOPBACK, port: int | None = None) -> Iterator[int]:
     """The port that it listens at, until the block ends."""
-    port = port or free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                urllib.request.urlopen(f"http://{host}:{port}/moto-api/", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, "the S3 server ended"
-                assert time.monotonic() < deadline, "no answer from the S3 server"
-                time.sleep(0.1)
-        yield port
-    finally:
-        server.kill()
-        server.wait()
+    asked = [port] if port else [free_port() for _ in range(3)]  # somebody may have taken one meanwhile
+    for port in asked:
+        command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            if _answers(server, f"http://{host}:{port}/moto-api/"):
+                yield port
+                return
+        finally:
+            server.kill()
+            server.wait()
+    raise RuntimeError(f"the S3 server ended on each of the ports {asked}")
+
+
+def _answers(server: "subprocess.Popen[bytes]", address: str) -> bool:
+    """Not if it has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except OSError:
+            if server.poll() is not None:
+                return False
+            assert time.monotonic() < deadline, "no answer from the S3 server"
+            time.sleep(0.1)
+        else:
+            return server.poll() is None  # else it is another one that answers
 
 
 def environment(port: int, host: str = LOOPBACK, key: str = KEY, secret: str = SECRET) -> dict[str, str]:

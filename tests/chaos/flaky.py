@@ -10,8 +10,8 @@ from typing import Any
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-PLAN: dict[str, Any] = {"draw": random.Random(0), "rate": 0.0, "slowest": 0.0}
-"""Of this process: what the next operation does is drawn from it."""
+PLAN: dict[str, Any] = {"draw": random.Random(0), "rate": 0.0, "slowest": 0.0, "troubles": 0}
+"""Of this process: what the next operation does is drawn from it, and how many have gone wrong."""
 
 
 class Passing(OSError):
@@ -91,6 +91,7 @@ class FlakyFileSystem(AbstractFileSystem):
         draw = PLAN["draw"]
         if draw.random() >= PLAN["rate"]:
             return do()
+        PLAN["troubles"] += 1
         trouble = draw.choice(("slow", "error", "time-out", "torn", "lost"))
         if trouble == "slow":
             time.sleep(PLAN["slowest"] * draw.random() ** 4)  # a few by far the slowest, as it is with networks

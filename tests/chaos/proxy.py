@@ -17,6 +17,7 @@ class Proxy:
         self.target, self.rate = target, rate
         self.down = threading.Event()
         self.suffered = 0
+        """How many connections were refused, cut or late, outages among it."""
         self._draw, self._lock = random.Random(seed), threading.Lock()
         self._open: set[socket.socket] = set()
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -31,6 +32,7 @@ class Proxy:
         """Refuse all from now on, and cut what is connected, idle or not, as a server does that ends."""
         self.down.set()
         with self._lock:
+            self.suffered += len(self._open)
             for end in self._open:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
@@ -44,7 +46,7 @@ class Proxy:
             with self._lock:
                 trouble = self._draw.choice(("refused", "cut", "late")) if self._draw.random() < self.rate else ""
                 cut = self._draw.randrange(1, 4096) if trouble == "cut" else None
-                self.suffered += bool(trouble)
+                self.suffered += bool(trouble) or self.down.is_set()
             if self.down.is_set() or trouble == "refused":
                 client.close()
                 continue

@@ -16,7 +16,7 @@ from tests.s3 import free_port
 
 ROOT = Path(__file__).parents[2]
 DRIVER = [sys.executable, "-m", "tests.tasks.flow_driver"]
-PATIENCE = 240.0
+PATIENCE = 600.0
 ENSURE = "import sys; from flows.servers import services; services.ensure(*sys.argv[1:])"
 DOWN = "from flows.servers import services; services.down()"
 

@@ -37,6 +37,7 @@ def test_an_s3_server_that_goes_away_again_and_again(
             ill = mill(machines[0], scope="chain", store=store, faults={"environment": s3.environment(proxy.port)})
         proxy.close()
         ended = [mill(machine, scope="chain", store=store, faults=well) for machine in machines]
+    assert proxy.suffered
     assert ill["exit"] == 0 or ill["failed"].startswith(("ObjectError: cannot ", "StoreError: ")), ill["failed"]
     for answer in ended:
         assert answer["exit"] == 0, answer["failed"]

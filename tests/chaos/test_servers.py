@@ -1,14 +1,13 @@
 """The Prefect server is killed while a stage runs, and is back before or after the flow has ended."""
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chaos.server_faults import DRIVER, PATIENCE, ServedHome, answered, left_running, wait_until
+from tests.chaos.server_faults import DRIVER, ServedHome, answered, left_running, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +22,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedHome]:
 
 @pytest.mark.server
 def test_a_server_that_is_killed_leaves_no_run_running(served: ServedHome) -> None:
-    lasting = served.start(*DRIVER, "run", SLOW_SECONDS="3")
+    released = served.folder / "released"
+    lasting = served.start(*DRIVER, "run", HELD_UNTIL=str(released))
     wait_until(lambda: "slow" in served.calls(), lasting)
     served.kill("prefect")
-    output, _ = lasting.communicate(timeout=200)  # it ends while nobody listens
+    released.touch()
+    output, _ = lasting.communicate()  # it ends while nobody listens
     assert lasting.returncode != 0, output[-2000:]
     served.ensure("prefect")
 
@@ -44,9 +45,12 @@ def test_a_server_that_is_killed_leaves_no_run_running(served: ServedHome) -> No
 
 @pytest.mark.server
 def test_a_run_that_lives_says_so_after_an_outage_and_a_dead_one_is_crashed(served: ServedHome) -> None:
-    found = through_an_outage(served, "missed", seconds=10.0, counting=6.0)  # ten of beats; looked at every five
-    assert found["living"] == ["Pending", "Running", "Crashed", "Running", "Completed"]
-    assert found["log"] == ["the server had missed this run's heartbeats and set it to Crashed; it is Running again"]
+    found = through_an_outage(served, "missed")
+    assert found["counted"]  # it was `Crashed` after the server was back, before any beat had come
+    assert once(found["living"]) == ["Pending", "Running", "Crashed", "Running", "Completed"]
+    assert set(found["log"]) == {
+        "the server had missed this run's heartbeats and set it to Crashed; it is Running again"
+    }
     assert found["dead"] == ["Running", "Crashed"]
     assert found["said"].startswith("No heartbeat for 10 s: its process is gone.")
     assert found["others"] == ["Running"]  # of somebody else, on the same server
@@ -57,27 +61,31 @@ def test_a_deployed_run_keeps_its_place_while_the_server_starts_again(served: Se
     """With leases in memory, as Prefect has them by default, such a run is ended when its lease is to be renewed."""
     found = through_an_outage(served, "leased")
     assert found["states"] == ["Scheduled", "Pending", "Running", "Completed"]
+    assert found["renewed"]
     assert (found["taken"], found["left"]) == (1, 0)
 
 
-def through_an_outage(served: ServedHome, what: str, seconds: float = 0.0, counting: float = 0.0) -> dict[str, Any]:
-    """What `tests.chaos.outlasting` says whose server is killed in it.
+def once(states: list[str]) -> list[str]:
+    """On a busy machine ten seconds may pass without a beat: what is missed and contradicted again is left out."""
+    kept: list[str] = []
+    for state in states:
+        kept.append(state)
+        if kept[-4:] == ["Crashed", "Running"] * 2:
+            del kept[-2:]
+    return kept
 
-    Args:
-        seconds: after which it is started again.
-        counting: seconds after its first answer in which it hears of no heartbeats.
-    """
+
+def through_an_outage(served: ServedHome, what: str) -> dict[str, Any]:
+    """What `tests.chaos.outlasting` says whose server is killed in it, and started again."""
     served.ensure("prefect")
-    calls, back = served.folder / f"{what}-calls", served.folder / f"{what}-back"
+    ready, gone, back = (served.folder / f"{what}-{word}" for word in ("ready", "gone", "back"))
     command = [sys.executable, "-m", "tests.chaos.outlasting", what]
     with (served.folder / f"{what}-output").open("w+") as output:
-        process = served.start(*command, output=output, STAGE_CALLS=str(calls), BACK=str(back))
-        wait_until(calls.exists, process)
-        time.sleep(3)  # until the first beats are there
+        process = served.start(*command, output=output, READY=str(ready), GONE=str(gone), BACK=str(back))
+        wait_until(ready.exists, process)
+        gone.touch()
         served.kill("prefect")
-        time.sleep(seconds)
         served.ensure("prefect")
-        time.sleep(counting)
         back.touch()
-        assert process.wait(PATIENCE) == 0, Path(output.name).read_text()[-4000:]
+        assert process.wait() == 0, Path(output.name).read_text()[-4000:]
         return answered(Path(output.name).read_text())

@@ -32,6 +32,7 @@ def test_a_flaky_store(mill: Ask, undisturbed: Callable[[str], Answer], tmp_path
         else:
             assert answer["failed"].startswith(("ObjectError: cannot ", "StoreError: ")), answer["failed"]
             assert "run it again" in answer["failed"]
+    assert any(answer["exit"] or answer["troubles"] for answer in answers)
     assert answers[-1]["exit"] == 0, answers[-1]
     remote = Remote(f"file://{tmp_path}/shared")
     collect_remote(remote, find_remote_garbage(remote, keep_runs=9, grace_seconds=0.0), keep_runs=9, grace_seconds=0.0)

@@ -183,7 +183,7 @@ pieces = [*"1@:", "1 ", "1-", "1.", "(1", "+1 ", "0 ", "a@", "@a.", "a.", "a-", 
 for piece in pieces:
     find_pii(piece * (500_000 // len(piece)), PiiConfig(public_ips_only=False))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_shard_becomes_a_table_of_spans(tmp_path: Path) -> None:

@@ -144,16 +144,17 @@ def test_files_that_are_no_dump(tmp_path, data, detail):
 
 def test_memory_does_not_grow_with_the_dump(tmp_path):
     code = """
-import hashlib, resource, sys
+import hashlib, sys
 from data_quality.config import MediaWikiSource
 from data_quality.sources import mediawiki
 from data_quality.sources.base import FileRef
+from tests.peak import forget_peak, peak
 path = sys.argv[1]
 ref = FileRef(path="a", uri=path, sha256=hashlib.file_digest(open(path, "rb"), "sha256").hexdigest(), bytes=1)
 reading = mediawiki.read(ref, MediaWikiSource(format="mediawiki", paths=("a",), max_record_bytes=100_000))
 next(reading)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(1 + sum(1 for _ in reading), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+before = forget_peak()
+print(1 + sum(1 for _ in reading), (peak() - before) // 1024)
 """
     pages = "".join(article(n, f"A{n}", "text " * 1000) for n in range(100))
     write(tmp_path / "a.xml", (HEAD + pages * 8 + article(1, "A", "x" * 40_000_000) + TAIL).encode())

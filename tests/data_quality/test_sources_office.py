@@ -243,7 +243,7 @@ def readings(format, path):
         assert all(isinstance(item, Record | Skip) for item in read(ref(path), source))
 
 
-@settings(max_examples=150, deadline=5000)
+@settings(max_examples=150, deadline=None)
 @given(st.data(), st.sampled_from(["epub", "docx"]))
 def test_any_bytes(tmp_path_factory, data, format):
     valid = VALID[format]
@@ -297,7 +297,7 @@ def nest(children):
     return st.builds(lambda tag, inside: f"<{tag}>{''.join(inside)}</{tag}>", st.sampled_from(TAGS), st.lists(children))
 
 
-@settings(max_examples=150, deadline=5000)
+@settings(max_examples=150, deadline=None)
 @given(st.one_of(SOUP, st.recursive(st.just("<t>x</t>"), nest, max_leaves=20)), st.sampled_from(["epub", "docx"]))
 def test_any_markup(tmp_path_factory, markup, format):
     path = tmp_path_factory.getbasetemp() / f"markup.{format}"

@@ -22,6 +22,7 @@ from tests.data_quality import parquet_by_hand as hand
 from tests.data_quality.test_ranges import WHOLE, pieces_of, read
 from tests.data_quality.test_sources_parquet import GOOD, TYPES
 from tests.data_quality.test_sources_streams import ref
+from tests.peak import forget_peak, peak
 
 MEBI = 1 << 20
 
@@ -79,16 +80,18 @@ def test_a_page_of_zeros_is_not_unpacked(tmp_path, small):
     path = tmp_path / "a.parquet"
     path.write_bytes(hand.parquet([[zeros(1000)], [zeros(1000 * MEBI)], [zeros(30 * MEBI)], [zeros(10)]], hand.ZSTD))
     assert path.stat().st_size < 200_000
-    before = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    before = forget_peak()
     assert items_of(path, max_record_bytes=MEBI) == [
         (1, "\0" * 1000),
         Skip("too_long", "row group 1: reading it takes more than 700 MiB", None, 2),
         Skip("too_long", f"row group 2: a row of {30 * MEBI + 4} bytes; the limit is {16 * MEBI}", None, 3),
         (4, "\0" * 10),
     ]
-    after = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    assert after[0] - before[0] < 100 << 10
-    assert after[1] <= max(*before, 700 << 10)  # a process begins with the memory of the one that starts it
+    assert peak() - before < 100 << 10
+    # a process begins with the memory of the one that starts it
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(children, ours, 700 << 10)
 
 
 def test_a_page_of_another_kind_hides_no_page(tmp_path, small):
@@ -193,12 +196,12 @@ def test_one_long_text_many_times_is_read_a_few_rows_at_a_time(tmp_path, monkeyp
     assert (tmp_path / "a.parquet").stat().st_size < 2 * MEBI
     monkeypatch.setattr(parquet_pages, "BATCH_BYTES", 10 * MEBI)
     reading = parquet.read(ref(tmp_path / "a.parquet"), source(id_column="n"))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = forget_peak()
     for number in range(20):
         item = next(reading)
         assert (item.id, len(item.text)) == (number, 4 * MEBI)
     reading.close()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 << 10
+    assert peak() - before < 60 << 10
 
 
 @pytest.mark.parametrize(
@@ -432,7 +435,7 @@ def test_a_large_row_group_is_read_page_by_page(tmp_path, monkeypatch):
         writer.write_table(pa.table({"text": texts}), row_group_size=8000)
     assert pq.read_metadata(path).num_row_groups == 1
     code = """
-import json, resource, sys
+import json, sys
 from data_quality.config import ParquetSource
 from data_quality.sources import parquet
 from data_quality.sources.base import FileRef
@@ -440,9 +443,10 @@ ref = FileRef(path="a", uri=sys.argv[1], sha256=sys.argv[2], bytes=1)
 parquet.subprocess.Popen = None
 reading = parquet.read(ref, ParquetSource(format="parquet", paths=("a",)))
 next(reading)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from tests.peak import forget_peak, peak
+before = forget_peak()
 count = sum(1 for _ in reading)
-print(json.dumps([count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
+print(json.dumps([count, peak() - before]))
 """
     command = [sys.executable, "-c", code, str(path), ref(path).sha256]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -252,18 +252,19 @@ def test_endless_breaks_end_the_file(tmp_path, monkeypatch):
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
     code = """
-import hashlib, resource, sys
+import hashlib, sys
 from data_quality.config import WarcSource
 from data_quality.sources import warc
 from data_quality.sources.base import FileRef
+from tests.peak import forget_peak, peak
 path = sys.argv[1]
 ref = FileRef(path="a", uri=path, sha256=hashlib.sha256(open(path, "rb").read()).hexdigest(), bytes=1)
 source = WarcSource(format="warc", paths=("a",), max_record_bytes=100_000)
 reading = warc.read(ref, source)
 next(reading)  # imports and compiled code
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = forget_peak()
 count = sum(1 for _ in reading)
-print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(count, (peak() - before) // 1024)
 """
     small = gzip.compress(member(1, b"<p>" + b"text and more " * 500))
     huge = gzip.compress(member(2, b"x" * 60_000_000), 1)  # one record of 60 MB, six of them

@@ -8,9 +8,12 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+import yaml
 
 from tasks.machine import home
 
@@ -42,9 +45,11 @@ from tasks.running.progress import Display  # noqa: E402
 from tasks.running.run import Resources, Run, use_run  # noqa: E402
 from tasks.store import Store  # noqa: E402
 from tests.flows.exam_home import make_store  # noqa: E402
+from tests.flows.far_schedules import far_from_now  # noqa: E402
 from tests.flows.schedule_helpers import (  # noqa: E402
     MODEL,
     SECONDS,
+    TRIES,
     alias_of,
     listening,
     message_of,
@@ -70,7 +75,7 @@ def main() -> None:
         try:
             said["without a deployment"] = message_of(lambda: pretraining(store, "early"), ConfigError)
             said["notifications"] = notifications(client, address, messages)
-            deploy()
+            deploy(root)
             said["planned"] = planned()
             said["suspended"] = suspended(client, mlflow, store, messages)
             said["paused"] = paused(client, mlflow, messages)
@@ -88,7 +93,8 @@ def main() -> None:
 def notifications(client: SyncPrefectClient, address: str, messages: list[str]) -> dict[str, Any]:
     """Automations come, stay, are mended and go; and the two that are about failures say so, one each.
 
-    A set of messages: a busy server may send the same one twice (prefect.server.events.actions: at least once).
+    The first of each kind: a busy server may send one twice (prefect.server.events.actions: at least once), and
+    until its triggers have heard of the new automations, failures are told by nobody, so that a flow fails again.
     """
     found: dict[str, Any] = {}
     os.environ[automations.NOTIFY] = "custom-webhook/mill"
@@ -122,21 +128,31 @@ def notifications(client: SyncPrefectClient, address: str, messages: list[str]) 
     def gated() -> None:
         raise GateClosed("the corpus 'news' has moved")
 
-    time.sleep(2)  # until the server's triggers have heard of the new automations
+    def told(name: str) -> bool:
+        return any(f": {name} / " in message for message in messages)
+
     for each in (broken, gated):
-        each(return_state=True)
-    wait_for(lambda: len(set(messages)) >= 2)
-    found["messages"] = sorted(set(messages))
+        for _ in range(TRIES):
+            if told(each.name):
+                break
+            each(return_state=True)
+            wait_for(partial(told, each.name), SECONDS / TRIES)
+    kinds = {message.partition(" / ")[0]: message for message in reversed(messages)}
+    found["messages"] = sorted(kinds.values())
     return found
 
 
-def deploy() -> None:
+def deploy(folder: Path) -> None:
     """Four deployments of prefect.yaml, as `textmill up` deploys all."""
     create_work_pools()
-    deployments = ("weekly-champion", "nightly-corpus", "nightly-gc", "pretrain")
-    names = [part for name in deployments for part in ("--name", name)]
+    wanted = ("weekly-champion", "nightly-corpus", "nightly-gc", "pretrain")
+    config = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    config["deployments"] = [each for each in config["deployments"] if each["name"] in wanted]
+    far_from_now(config["deployments"])
+    file = folder / "prefect.yaml"
+    file.write_text(yaml.safe_dump(config))
     subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", *names],
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)],
         cwd=ROOT,
         check=True,
         capture_output=True,
@@ -201,8 +217,8 @@ def paused(client: SyncPrefectClient, mlflow: MlflowClient, messages: list[str])
     thread = contest(1.0)
     wait_for(lambda: bool(waiting("Paused")))
     client.resume_flow_run(UUID(waiting("Paused")[0]["id"]), run_input={"approve": False, "note": "not on a Friday"})
-    thread.join(SECONDS)
-    contest(2 / 3600).join(SECONDS)
+    thread.join()
+    contest(2 / 3600).join()
     found: dict[str, Any] = {"states": [(state.name, state.message) for state in states]}
     found["alias"] = alias_of(mlflow)
     found["refused"] = states[0].result()
@@ -276,18 +292,23 @@ def missed_nights(client: SyncPrefectClient) -> list[str]:
 def shared_gpu(store: Store) -> dict[str, Any]:
     """Three trainings on one GPU, and one on the processor that waits for nobody."""
     spans: list[tuple[str, float, float]] = []
+    without_gpu = threading.Event()
 
     def train(device: str) -> None:
         with use_run(quiet(store, "training")), gpu_slot(device):
             begun = time.monotonic()
-            time.sleep(0.5)
+            if device == "cuda":
+                without_gpu.wait(SECONDS)  # which ends while the GPU is taken
+            time.sleep(0.1)
             spans.append((device, begun, time.monotonic()))
+        if device == "cpu":
+            without_gpu.set()
 
     threads = [threading.Thread(target=train, args=(device,)) for device in ("cuda", "cuda", "cuda", "cpu")]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(90)
+        thread.join()
     limits = status(with_services=False)["prefect"]["limits"]
     return {"spans": spans, "limits": [limit for limit in limits if limit["name"] == limit_name()]}
 

@@ -18,8 +18,10 @@ from tasks.tracking import shipper
 from tests.tasks.journals import Pipeline
 
 MODEL = "textmill-pretrained"
-SECONDS = 120.0
+SECONDS = 240.0
 """How long something is waited for that takes a moment on a machine with nothing else to do."""
+TRIES = 24
+"""How often something fails within this time, until the server's triggers know whom to tell."""
 
 
 def register(store: Store, mlflow: MlflowClient, *names: str) -> None:
@@ -55,8 +57,8 @@ def message_of(call: Callable[[], Any], error: type[Exception]) -> str:
     return "nothing was raised"
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
+def wait_for(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.2)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from tests import s3 as moto
+from tests.flows.far_schedules import far_from_now
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = ("textmill", "nightly-corpus")
@@ -122,6 +123,7 @@ def working_copy(target: Path) -> Path:
         shutil.copytree(ROOT / name, target / name)
     config = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     config["deployments"] = [entry for entry in config["deployments"] if entry["name"] in DEPLOYMENTS]
+    far_from_now(config["deployments"])
     (target / "prefect.yaml").write_text(yaml.safe_dump(config))
     return target
 

@@ -96,7 +96,7 @@ def test_it_is_looked_while_the_block_runs_and_nothing_is_said_after_it(monkeypa
     monkeypatch.setattr(alive, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: server)
     with alive.kept_running(str(RUN)):
-        assert answers.wait(10)
+        answers.wait()
     assert len(server.told) == 1  # the block has waited for the call that was under way
     asked = server.asked
     time.sleep(0.05)
@@ -115,18 +115,16 @@ def test_no_call_is_repeated_within_a_look(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(alive, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: Looked(Running()))
     before = PREFECT_CLIENT_MAX_RETRIES.value()
-    deadline = time.monotonic() + 10
     with alive.kept_running(str(RUN)):
-        while not repeats and time.monotonic() < deadline:
+        while not repeats:
             assert PREFECT_CLIENT_MAX_RETRIES.value() == before > 0  # of the run itself
             time.sleep(0.01)
     assert set(repeats) == {0}
 
 
 def test_without_a_flow_run_nobody_is_asked() -> None:
-    before = threading.active_count()
     with alive.kept_running(None):
-        assert threading.active_count() == before
+        assert "kept_running" not in [each.name for each in threading.enumerate()]
 
 
 def test_it_answers_to_what_the_automation_says(monkeypatch: pytest.MonkeyPatch) -> None:

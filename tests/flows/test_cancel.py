@@ -19,7 +19,7 @@ from tests.tasks.tiny_corpus import configuration, write_documents
 ROOT = Path(__file__).parents[2]
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 600.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
@@ -32,7 +32,7 @@ def ask(api: str, path: str, body: dict[str, Any] | None = None) -> dict[str, An
     """A GET, or a POST of JSON, to the Prefect server."""
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(f"{api}/{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return dict(json.load(answer))
 
 
@@ -70,7 +70,7 @@ def test_a_cancelled_run_leaves_a_checkpoint_and_goes_on(prefect_environment: di
     flow_run = f"flow_runs/{record['flow_runs'][-1]}"
     api = prefect_environment["PREFECT_API_URL"]
     ask(api, f"{flow_run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True})
-    _, said = run.communicate(timeout=60)
+    _, said = run.communicate()
 
     assert run.returncode != 0
     assert "stopping after a checkpoint" in said or "goes on" in said

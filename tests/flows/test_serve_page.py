@@ -72,7 +72,7 @@ def post(port: int, body: str) -> Any:
         f"http://127.0.0.1:{port}/invocations", body.encode(), {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=240) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)["message"]
@@ -81,7 +81,7 @@ def post(port: int, body: str) -> Any:
 def wait_for(port: int, alive: Any) -> None:
     while True:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=30).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=240).close()
             return
         except OSError:
             assert alive(), "the server ended"

@@ -17,6 +17,7 @@ from flows.cli.team import down as stop
 from flows.servers import services
 from flows.servers.processes import Record, end_tree, listens, tree
 from tasks.machine import home
+from tests.s3 import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,12 +70,17 @@ def runs(pid: int) -> bool:
 
 
 UP = "import json; from flows.servers import deploy; print(json.dumps(deploy.up()))"
-DOWN = "import json; from flows.servers import services; print(json.dumps(services.down()))"
+DOWN = """
+    import json
+    from flows.servers import processes, services
+    processes.STOP_TIMEOUT = 600  # a busy machine kills nobody
+    print(json.dumps(services.down()))
+"""
 RUN_TINY = """
     from tasks.machine import home
     home.configure_environment()
     from prefect.deployments import run_deployment
-    run = run_deployment("tiny/tiny", parameters={"answer": ANSWER}, timeout=100)
+    run = run_deployment("tiny/tiny", parameters={"answer": ANSWER}, timeout=1000)
     print(run.state.name)
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:
@@ -82,7 +88,7 @@ RUN_TINY = """
         print(f"deployments={len(deployments)} pools={len(client.read_work_pools())}", end=" ")
         print(f"automations={len(client.read_automations())}", end=" ")
         import time
-        for _ in range(120):  # the scheduler looks once a minute
+        for _ in range(900):  # the scheduler looks once a minute
             scheduled = [run for run in client.read_flow_runs(limit=200) if run.auto_scheduled]
             if scheduled:
                 break
@@ -99,6 +105,9 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
     (checkout / "tiny.py").write_text(TINY_FLOW)
     (checkout / "prefect.yaml").write_text(TINY_PREFECT_YAML)
     variables = {"TEXTMILL_HOME": str(tmp_path / "home")}
+    ports = tmp_path / "home" / "services" / "ports.json"
+    ports.parent.mkdir(parents=True)
+    ports.write_text(json.dumps({name: free_port() for name in services.SERVERS}))  # others may start at this moment
     try:
         first = json.loads(in_new_process(UP, checkout, **variables))
         assert {found["state"] for found in first.values()} == {"running"}
@@ -200,9 +209,10 @@ def test_a_stubborn_service_is_killed_and_down_says_so(own_home: Path, capsys: p
     assert "warning: worker-gpu-2, or what it had started, did not end within 0 s and was killed; its log: " in words
 
 
-@pytest.mark.usefixtures("impatient")
-def test_what_a_service_starts_while_it_ends_is_ended_with_it(tmp_path: Path) -> None:
+def test_what_a_service_starts_while_it_ends_is_ended_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker may take up one more flow run at the moment at which it is asked to go."""
+    monkeypatch.setattr("flows.servers.processes.STOP_TIMEOUT", 600)  # it ends by itself
+    monkeypatch.setattr("flows.servers.processes.LAST_WAIT", 0.2)
     note = tmp_path / "pid"
     code = f"""
         import pathlib, signal, subprocess, sys, time

@@ -229,4 +229,4 @@ def test_a_run_records_its_cost_even_if_it_fails(store: Store) -> None:
     record = read_json(directory / "run.json")
     assert (record["state"], record["cost"]["built"]) == ("failed", 1)
     events = list(read_notes(directory))
-    assert events[0]["time"] == pytest.approx(record["ended"], abs=60)
+    assert record["started"] <= events[0]["time"] <= record["ended"]

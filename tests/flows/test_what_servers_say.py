@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.flows.learning_cases import write_learning
+from tests.settled import settled
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +33,7 @@ class Said:
         request = urllib.request.Request(
             f"{self.prefect}/{path}/filter", json.dumps(only).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=240) as answer:
             return list(json.load(answer))
 
     def runs(self, name: str) -> tuple[Run, dict[str, Run]]:
@@ -88,14 +89,18 @@ def test_what_servers_say_afterwards(prefect_environment: dict[str, str], tmp_pa
 
 
 def states(said: Said, flow: str) -> dict[str, str]:
-    """Of the flow run, which was completed, and by name of its task runs."""
+    """Of the flow run, which was completed, and by name of its task runs, when these are over."""
     [run] = said.ask("flow_runs", flow)
     assert (run["state"]["name"], said.printed[flow]["state"]) == ("Completed", "Completed")
     assert run["id"] in said.printed[flow]["links"]["Prefect"]
-    tasks = said.ask("task_runs", flow)
-    found = {task["name"]: task["state"]["name"] for task in tasks}
-    assert len(found) == len(tasks)
-    return found
+
+    def tasks() -> dict[str, str]:
+        rows = said.ask("task_runs", flow)
+        found = {task["name"]: task["state"]["name"] for task in rows}
+        assert len(found) == len(rows)
+        return found
+
+    return settled(tasks, least=len(said.printed[flow]["stages"]))
 
 
 def tables(said: Said, flow: str) -> set[str]:

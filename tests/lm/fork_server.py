@@ -43,7 +43,7 @@ from tasks.running.journal import JOURNAL, Journal, read_events
 from tests.forked import adopt_orphans, end_with, left_over
 from tests.lm import killed_runs
 
-PATIENCE = 30.0  # seconds in which workers must have seen that the process they work for is gone
+PATIENCE = 240.0  # seconds in which workers must have seen that the process they work for is gone
 SPEED = "tokens_per_second"
 
 

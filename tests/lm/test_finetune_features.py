@@ -187,7 +187,7 @@ def test_callers_in_many_threads_are_read_each_by_their_own_words(folders: Any) 
     def read(own: list[str]) -> None:
         with forgetting():
             [ids] = words.encode([" ".join(own)])
-            both.wait(timeout=30)
+            both.wait(timeout=240)
             assert ids.tolist() == list(range(words.vocab, words.vocab + len(own)))
             assert np.array_equal(words.characters(torch.from_numpy(ids)), character_ids(own, words.length))
 

@@ -7,7 +7,6 @@ those of Slack and Teams have one. Prints what came of it as JSON.
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from flows.servers import automations  # noqa: E402
 from tasks.running.secret_blocks import take_secrets  # noqa: E402
 from tasks.store import Store  # noqa: E402
 from tasks.tracking.shipper import ship_all  # noqa: E402
-from tests.flows.schedule_helpers import listening, wait_for  # noqa: E402
+from tests.flows.schedule_helpers import SECONDS, TRIES, listening, wait_for  # noqa: E402
 
 REFRESH = "flows.deployments:corpus_refresh"
 
@@ -76,15 +75,17 @@ def refreshed(
     CustomWebhookNotificationBlock.model_validate(hidden).save("mill", overwrite=True)
     os.environ[automations.NOTIFY] = "custom-webhook/mill"
     automations.install_automations()
-    time.sleep(2)  # until the server's triggers have heard of them
     settings["resources"] |= {"secrets": {"AWS_SECRET_ACCESS_KEY": "no-such-block"}}
-    failed = run_flow(REFRESH, PipelineConfig.model_validate(settings), quiet=True)
+    for _ in range(TRIES):  # until the server's triggers have heard of the automations
+        failed = run_flow(REFRESH, PipelineConfig.model_validate(settings), quiet=True)
+        wait_for(lambda: bool(heard), SECONDS / TRIES)
+        if heard:
+            break
     said["failed"] = [failed["state"], failed["message"]]
     settings["resources"] |= {"secrets": blocks}
     made = run_flow(REFRESH, PipelineConfig.model_validate(settings), quiet=True)
     said["made"] = [made["state"], made["message"], sorted({stage["stage"] for stage in made["stages"]})]
     said["shipped"] = ship_all(Store(home.store_path()), MlflowClient())
-    wait_for(lambda: bool(heard))
     said["messages"] = list(heard)
     os.environ.pop(automations.NOTIFY)
     automations.install_automations()

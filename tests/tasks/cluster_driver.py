@@ -23,6 +23,7 @@ from tasks.running.progress import Display  # noqa: E402
 from tasks.running.run import Resources, Run, pipeline_run  # noqa: E402
 from tasks.stage import sidecar  # noqa: E402
 from tasks.store import Store  # noqa: E402
+from tests.settled import settled  # noqa: E402
 from tests.tasks.driver import chain  # noqa: E402
 from tests.tasks.stages import NumbersConfig  # noqa: E402
 from tests.tasks.tiny_corpus import configuration  # noqa: E402
@@ -59,10 +60,10 @@ def run_chain(runners: list[str]) -> dict[str, Any]:
 
 
 def task_runs(flow_run_id: str) -> dict[str, str]:
-    """Names and states of a flow run's tasks, as the server has them."""
+    """Names and states of a flow run's tasks, as the server has them in the end."""
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
     with get_client(sync_client=True) as client:
-        found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-        return {run.name: str(run.state_name) for run in found}
+        return settled(lambda: {run.name: str(run.state_name) for run in client.read_task_runs(flow_run_filter=only)})
 
 
 if __name__ == "__main__":

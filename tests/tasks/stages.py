@@ -45,10 +45,14 @@ def squares(work: Work, config: NumbersConfig, *, source: Artifact) -> None:
 
 
 def square_shard(directory: Path, path: str) -> dict[str, Any]:
-    """One shard of `squares`; takes SQUARE_SECONDS. DIE_ONCE kills a Dask worker at 5, unless that file exists."""
+    """One shard of `squares`; takes SQUARE_SECONDS, and is held from the number HELD_FROM on, where HELD_IN is imported
+    if that names a module. DIE_ONCE kills a Dask worker at 5, unless that file exists.
+    """
     _log_call("square_shard")
     time.sleep(float(os.environ.get("SQUARE_SECONDS", "0")))
     n = json.loads(Path(path).read_text())["n"]
+    if n >= int(os.environ.get("HELD_FROM", "0")) and os.environ.get("HELD_IN", "sys") in sys.modules:
+        _wait_until_released()
     died = os.environ.get("DIE_ONCE")
     if n == 5 and died and "distributed" in sys.modules and not Path(died).exists():
         Path(died).touch()
@@ -72,9 +76,10 @@ def total(work: Work, config: NumbersConfig, *, source: Artifact) -> None:
 
 @stage(version=1)
 def slow(work: Work, config: NumbersConfig) -> None:
-    """One file; takes as long as SLOW_SECONDS says."""
+    """One file; takes as long as SLOW_SECONDS says, and is held."""
     _log_call("slow")
     time.sleep(float(os.environ.get("SLOW_SECONDS", "0")))
+    _wait_until_released()
     (work.directory / "slow.json").write_text(json.dumps({"n": config.count}))
 
 
@@ -91,6 +96,13 @@ def patient(work: Work, config: NumbersConfig) -> None:
             time.sleep(0.01)
         checkpoint.write_text("step 3")
     (work.directory / "result.json").write_text(json.dumps({"resumed": resumed}))
+
+
+def _wait_until_released() -> None:
+    """HELD_UNTIL names a file of the test's: before it is there the work is not over, however late the test is."""
+    released = os.environ.get("HELD_UNTIL")
+    while released and not Path(released).exists():
+        time.sleep(0.01)
 
 
 def _log_call(name: str) -> None:

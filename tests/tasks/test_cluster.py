@@ -105,7 +105,7 @@ def drive(tmp_path: Path, prefect_environment: dict[str, str]) -> Callable[..., 
 
 
 def finish(process: "subprocess.Popen[str]", log: Path) -> dict[str, Any]:
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate()
     assert process.returncode == 0, log.read_text()[-6000:]
     return dict(json.loads(output.splitlines()[-1]))
 
@@ -121,7 +121,11 @@ def shard_calls(tmp_path: Path) -> list[int]:
 def test_threads_processes_and_a_dask_cluster_that_loses_a_worker_give_equal_digests(
     tmp_path: Path, drive: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    process = drive("threads", "processes", "dask", COUNT="8", DIE_ONCE=str(tmp_path / "died"))
+    held = {"HELD_IN": "distributed", "HELD_UNTIL": str(tmp_path / "released")}
+    process = drive("threads", "processes", "dask", COUNT="8", DIE_ONCE=str(tmp_path / "died"), **held)
+    both = "two workers of the cluster are at work"
+    wait_until(lambda: len(set(shard_calls(tmp_path)[2 * 8 :])) == 2 or process.poll() is not None, both)
+    (tmp_path / "released").touch()
     done = finish(process, tmp_path / "driver.log")
     runners = done["runners"]
     assert runners["threads"]["digests"] == runners["processes"]["digests"] == runners["dask"]["digests"]
@@ -150,14 +154,14 @@ def test_a_corpus_of_all_kinds_of_stages_is_the_same_on_a_cluster(
 def test_the_workers_die_with_their_parent_and_finished_shards_stay(
     tmp_path: Path, drive: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    process = drive("dask", COUNT="8", SQUARE_SECONDS="0.3")
+    process = drive("dask", COUNT="8", HELD_FROM="4", HELD_UNTIL=str(tmp_path / "never"))
     shards = tmp_path / "dask" / "artifacts" / "squares.shard"
-    wait_until(lambda: len(list(shards.glob("*/manifest.json"))) >= 2 or process.poll() is not None, "2 shards", 120)
+    wait_until(lambda: len(list(shards.glob("*/manifest.json"))) >= 2 or process.poll() is not None, "2 shards")
     assert process.poll() is None, (tmp_path / "driver.log").read_text()[-6000:]
     process.kill()
     process.communicate()
     workers = set(shard_calls(tmp_path))
-    wait_until(lambda: all(map(is_gone, workers)), "the workers die with their parent", seconds=30)
+    wait_until(lambda: all(map(is_gone, workers)), "the workers die with their parent")
     finished, called = len(list(shards.glob("*/manifest.json"))), len(shard_calls(tmp_path))
     finish(drive("dask", COUNT="8"), tmp_path / "driver.log")
     assert len(shard_calls(tmp_path)) - called == 8 - finished

@@ -1,15 +1,31 @@
 """Processor seconds and joules of a stage."""
 
 import math
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from tasks.machine.energy import Energy, Processors
 from tasks.running.sampler import sampled
 
 BUSY = "import time\nwhile time.process_time() < {seconds}: pass\nprint('done', flush=True)\ninput()"
+
+
+TICKS = 0.1
+"""Seconds by which the system's counts of processor time, in hundredths, may differ from the exact ones."""
+
+
+def busy() -> "subprocess.Popen[str]":
+    """A child that has used 0.3 s and waits for a line."""
+    command = [sys.executable, "-c", BUSY.format(seconds=0.3)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "done\n"
+    return child
 
 
 def counter(root: Path, microjoules: int, top: int = 1_000_000) -> None:
@@ -44,23 +60,24 @@ def test_a_counter_that_is_lost_is_no_energy_and_stops_no_sampling(tmp_path: Pat
 
 
 def test_children_count_whether_they_live_or_have_ended() -> None:
-    processors = Processors()
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", BUSY.format(seconds=0.3)], **pipes, text=True) as child:  # type: ignore[call-overload]
-        assert child.stdout.readline() == "done\n"
-        alive = processors.look()
-        child.communicate("\n")
-    assert alive > 0.25
-    assert alive <= processors.look() < alive + 5
+    begun = time.process_time()
+    processors, of_all = Processors(), Processors()
+    child = busy()
+    assert of_all.look() > 0.25
+    alive = processors.look([psutil.Process(child.pid)])  # this process may have others
+    assert child.stdin is not None
+    child.stdin.close()
+    _, _, usage = os.wait4(child.pid, 0)
+    child.returncode = 0  # as `wait` would have noted
+    used = usage.ru_utime + usage.ru_stime + time.process_time() - begun
+    assert 0.25 < alive <= processors.look([]) <= used + TICKS
 
 
 def test_a_child_of_before_counts_only_from_now_on() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", BUSY.format(seconds=0.3)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        assert Processors().look() < 0.25
+    with busy() as child:
+        begun = time.process_time()
+        found = Processors().look([psutil.Process(child.pid)])
+        assert found <= time.process_time() - begun + TICKS
         child.communicate("\n")
 
 

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -48,36 +49,39 @@ def test_the_second_waits_for_the_first_and_says_so(objects: Objects, caplog: py
     with leased(objects, "k", "numbers"):
         thread = threading.Thread(target=second)
         thread.start()
-        wait_until(lambda: "which is building numbers" in caplog.text, "it says what it waits for", seconds=20)
+        wait_until(lambda: "which is building numbers" in caplog.text, "it says what it waits for")
         order.append("first")
-    thread.join(timeout=20)
+    thread.join()
     assert order == ["first", "second"]
 
 
 @pytest.mark.parametrize(
     "left",
     [
-        lease(expires=time.time() - 1),
-        lease(host=HOST, pid=2**22 + 1),
-        lease(host=HOST, created=1.0),
-        b"not a lease",
+        lambda: lease(expires=time.time() - 1),
+        lambda: lease(host=HOST, pid=2**22 + 1, expires=time.time() + 3600),
+        lambda: lease(host=HOST, created=1.0, expires=time.time() + 3600),
+        lambda: b"not a lease",
     ],
     ids=["its time is over", "its process is gone", "its process id was reused", "damaged"],
 )
-def test_a_lease_that_nobody_holds_is_taken_over(objects: Objects, left: bytes) -> None:
-    objects.write(NAME, left)
+def test_a_lease_that_nobody_holds_is_taken_over(
+    objects: Objects, caplog: pytest.LogCaptureFixture, left: Callable[[], bytes]
+) -> None:
+    objects.write(NAME, left())
     with leased(objects, "k", "numbers"):
         assert json.loads(objects.read(NAME) or b"")["pid"] == os.getpid()
+    assert "waiting for process" not in caplog.text
 
 
 def test_a_lease_lasts_as_long_as_its_block(objects: Objects) -> None:
     with leased(objects, "k", "numbers", seconds=0.3):
         first = json.loads(objects.read(NAME) or b"")["expires"]
-        wait_until(lambda: json.loads(objects.read(NAME) or b"")["expires"] > first + 0.3, "it is renewed", seconds=20)
+        wait_until(lambda: json.loads(objects.read(NAME) or b"")["expires"] > first + 0.3, "it is renewed")
 
 
 def test_one_that_lost_its_lease_leaves_that_of_the_other(objects: Objects, caplog: pytest.LogCaptureFixture) -> None:
     with leased(objects, "k", "numbers", seconds=0.15):
         objects.write(NAME, lease())
-        wait_until(lambda: "lost the lease" in caplog.text, "it is noticed", seconds=20)
+        wait_until(lambda: "lost the lease" in caplog.text, "it is noticed")
     assert json.loads(objects.read(NAME) or b"")["holder"] == "x"

@@ -28,17 +28,20 @@ def finished_shards(store: Store) -> int:
 
 
 def test_after_sigkill_finished_shards_are_not_repeated(tmp_path: Path, store: Store, drivers: Drivers) -> None:
-    process = drivers.start("chain", COUNT="12", SQUARE_SECONDS="0.2")
-    wait_until(lambda: finished_shards(store) >= 3, "three shards")
+    process = drivers.start("chain", COUNT="12", HELD_FROM="6", HELD_UNTIL=str(tmp_path / "never"))
+
+    def under_way() -> bool:
+        return finished_shards(store) >= 3 and len(set(drivers.calls("square_shard"))) == 2
+
+    wait_until(under_way, "three shards, and two workers")
     process.kill()
     process.wait()
     workers = set(drivers.calls("square_shard"))
-    assert len(workers) == 2
-    wait_until(lambda: all(map(is_gone, workers)), "the workers die with their parent", seconds=10)
+    wait_until(lambda: all(map(is_gone, workers)), "the workers die with their parent")
 
     finished, called = finished_shards(store), len(drivers.calls("square_shard"))
     assert called - finished <= 2  # at most one shard per worker is repeated
-    result = drivers.finish("chain", COUNT="12", SQUARE_SECONDS="0")
+    result = drivers.finish("chain", COUNT="12")
     assert len(drivers.calls("square_shard")) == called + 12 - finished
     assert result["states"] == {"numbers": "cached", "squares": "built", "total": "built"}
     assert result["digests"] == undisturbed(tmp_path, 12)
@@ -48,7 +51,7 @@ def test_after_sigkill_finished_shards_are_not_repeated(tmp_path: Path, store: S
 def test_killed_at_the_worst_moment(tmp_path: Path, store: Store, drivers: Drivers, moment: str) -> None:
     # one worker: shards are published in this process
     process = drivers.start("chain", DIE_AT=moment, WORKERS="1")
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode == -signal.SIGKILL
     stage = moment.partition(":")[2]
     assert not list((store.artifacts / stage).glob("*/manifest.json"))
@@ -62,7 +65,7 @@ def test_killed_at_the_worst_moment(tmp_path: Path, store: Store, drivers: Drive
 
 
 def test_a_finished_build_with_a_damaged_file_is_not_adopted(store: Store, drivers: Drivers) -> None:
-    drivers.start("chain", DIE_AT="rename:total", WORKERS="1").communicate(timeout=60)
+    drivers.start("chain", DIE_AT="rename:total", WORKERS="1").communicate()
     (partial,) = store.partial.glob("total-*")
     (partial / "total.json").write_text('{"total": 99}')
     drivers.finish("chain", WORKERS="1")
@@ -82,13 +85,14 @@ def test_a_finished_build_with_a_damaged_file_is_not_adopted(store: Store, drive
 def test_a_signal_in_a_pool_stage_ends_all_children(
     tmp_path: Path, store: Store, drivers: Drivers, number: int, environment: dict[str, str], ending: int
 ) -> None:
-    process = drivers.start("chain", COUNT="6", SQUARE_SECONDS="20", **environment)
+    process = drivers.start("chain", COUNT="6", HELD_UNTIL=str(tmp_path / "never"), **environment)
     wait_until(lambda: len(drivers.calls("square_shard")) == 2, "both workers at work")
     children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(number)
-    process.communicate(timeout=15)  # long before the shards would have ended
+    process.communicate()
     assert process.returncode == ending
-    wait_until(lambda: all(map(is_gone, children)), "no child is left", seconds=10)
+    wait_until(lambda: all(map(is_gone, children)), "no child is left")
+    assert len(drivers.calls("square_shard")) == 2  # no other shard was begun
     assert drivers.finish("chain", COUNT="6")["digests"] == undisturbed(tmp_path, 6)
 
 
@@ -102,20 +106,20 @@ def test_the_digest_does_not_depend_on_the_number_of_workers(tmp_path: Path, dri
 
 def test_four_processes_one_build(drivers: Drivers) -> None:
     processes = [drivers.start("slow", SLOW_SECONDS="0.5") for _ in range(4)]
-    results = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    results = [json.loads(process.communicate()[0]) for process in processes]
     assert sorted(result["states"]["slow"] for result in results) == ["built", "cached", "cached", "cached"]
     assert len({result["digests"][0] for result in results}) == 1
     assert len(drivers.calls("slow")) == 1
 
 
-def test_a_waiter_says_whom_it_waits_for_and_takes_over(drivers: Drivers) -> None:
-    holder = drivers.start("slow", SLOW_SECONDS="60")
+def test_a_waiter_says_whom_it_waits_for_and_takes_over(tmp_path: Path, drivers: Drivers) -> None:
+    holder = drivers.start("slow", HELD_UNTIL=str(tmp_path / "never"))
     wait_until(lambda: drivers.calls("slow") == [holder.pid], "the first builds")
     waiter = drivers.start("slow", SLOW_SECONDS="0")
     assert waiter.stderr is not None
     said = waiter.stderr.readline()
     holder.kill()
-    output, _ = waiter.communicate(timeout=60)
+    output, _ = waiter.communicate()
     assert said == f"waiting for process {holder.pid}, which is building slow\n"
     assert json.loads(output)["states"] == {"slow": "built"}
     assert drivers.calls("slow") == [holder.pid, waiter.pid]
@@ -142,7 +146,7 @@ def test_graceful_stop_leaves_a_checkpoint_then_delivers_the_signal(
     process = drivers.start("patient")
     wait_until(lambda: drivers.calls("patient") == [process.pid], "it runs")
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate()
     assert process.returncode == -number
     assert f"{number.name}: stopping after a checkpoint" in errors
     (checkpoint,) = store.partial.glob("patient-*/_scratch/checkpoint")
@@ -158,7 +162,7 @@ def test_a_handler_that_raises_gets_the_signal_after_the_checkpoint(store: Store
     process = drivers.start("patient", RAISE_ON_TERM="1")
     wait_until(lambda: drivers.calls("patient") == [process.pid], "it runs")
     process.terminate()
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate()
     assert errors.rstrip().endswith("Terminated")
     (partial,) = store.partial.glob("patient-*")
     assert (partial / "_scratch" / "checkpoint").exists()
@@ -175,7 +179,7 @@ def test_a_second_signal_is_immediate(store: Store, drivers: Drivers, second: si
     while "stopping after a checkpoint" not in process.stderr.readline():
         pass
     process.send_signal(second)
-    process.communicate(timeout=30)
+    process.communicate()
     # Ctrl-C raises inside the block, at whose end the first signal is delivered
     assert process.returncode == -signal.SIGTERM
     assert not list(store.partial.glob("patient-*/_scratch/checkpoint"))

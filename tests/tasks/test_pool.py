@@ -9,7 +9,7 @@ import pytest
 
 from tasks.running import pool
 from tests.tasks.conftest import is_gone, wait_until
-from tests.tasks.pool_work import die, fail_at, square_slowly, unpicklable
+from tests.tasks.pool_work import die, fail_at, square_in_turn, square_slowly, unpicklable
 
 
 @pytest.fixture(autouse=True)
@@ -22,22 +22,24 @@ def ignore(index: int, result: object) -> None:
     """No interest in results."""
 
 
-def test_results_come_with_their_index_in_any_order() -> None:
+def test_results_come_with_their_index_in_any_order(tmp_path: Path) -> None:
     results: dict[int, int] = {}
     processes = set()
+    collected = tmp_path / "collected"
 
     def collect(index: int, result: tuple[int, int]) -> None:
         results[index] = result[0]
         processes.add(result[1])
+        collected.touch()
 
-    items = [(n, 0.3 if n == 0 else 0.0) for n in range(10)]
-    pool.map_in_processes(square_slowly, items, 2, collect)
+    items = [(n, str(collected)) for n in range(10)]
+    pool.map_in_processes(square_in_turn, items, 2, collect)
     assert results == {n: n * n for n in range(10)}
     assert next(iter(results)) != 0  # the slow one did not hold up the others
     assert os.getpid() not in processes
 
     before = set(processes)
-    pool.map_in_processes(square_slowly, items[1:], 2, collect)
+    pool.map_in_processes(square_in_turn, items[1:], 2, collect)
     assert processes == before  # the pool is kept
 
 
@@ -77,7 +79,7 @@ def test_an_exception_comes_with_the_workers_traceback_and_ends_the_others(tmp_p
     assert "raise ValueError" in str(caught.value.__cause__)  # the worker's traceback
     assert caught.value.__notes__ == [f"in fail_at(3, 3, {log})"]
     others = [int(line) for line in log.read_text().split()]
-    wait_until(lambda: all(map(is_gone, others)), "the sleeping worker is ended", seconds=10)
+    wait_until(lambda: all(map(is_gone, others)), "the sleeping worker is ended")
 
 
 def test_an_exception_without_workers_also_names_its_item(tmp_path: Path) -> None:
@@ -124,12 +126,18 @@ def test_an_exception_while_collecting_ends_the_workers() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         pool.map_in_processes(square_slowly, [(n, 0.0) for n in range(4)], 2, collect)
-    wait_until(lambda: all(map(is_gone, processes)), "the workers are ended", seconds=10)
+    wait_until(lambda: all(map(is_gone, processes)), "the workers are ended")
 
 
 def test_threads_do_the_same_in_this_process(tmp_path: Path) -> None:
     results: dict[int, tuple[int, int]] = {}
-    pool.map_locally("threads")(square_slowly, [(n, 0.2 if n == 0 else 0.0) for n in range(6)], 3, results.__setitem__)
+    collected = tmp_path / "collected"
+
+    def collect(index: int, result: tuple[int, int]) -> None:
+        results[index] = result
+        collected.touch()
+
+    pool.map_locally("threads")(square_in_turn, [(n, str(collected)) for n in range(6)], 3, collect)
     assert results == {n: (n * n, os.getpid()) for n in range(6)}
     assert next(iter(results)) != 0  # the slow one did not hold up the others
     log = tmp_path / "log"

@@ -29,14 +29,21 @@ def test_a_killed_flow_and_its_tasks_become_crashed(
         )
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
+    held = {"HELD_UNTIL": str(tmp_path / "never")}
     with (tmp_path / "flow.log").open("w") as log:
         flow = subprocess.Popen(
-            [*DRIVER, "run"], cwd=ROOT, env=environment | {"SLOW_SECONDS": "300"}, stdout=log, stderr=log
+            [*DRIVER, "run"],
+            cwd=ROOT,
+            env=environment | held,
+            stdout=log,
+            stderr=log,
         )
     try:
-        wait_until(lambda: "slow" in calls() or flow.poll() is not None, "the second stage runs", seconds=120)
+        wait_until(lambda: "slow" in calls() or flow.poll() is not None, "the second stage runs")
         assert flow.poll() is None, (tmp_path / "flow.log").read_text()
         alive = reconcile()
+        while alive["states"][0]["tasks"] != {"numbers": "Completed", "slow": "Running"}:  # it hears of tasks by events
+            alive = reconcile()
         assert alive["tokens"] == []
         assert [state["flow"] for state in alive["states"]] == ["Running"]
     finally:

@@ -242,12 +242,12 @@ def test_two_writers_wait_for_one_another(
     def told(method: str, name: str) -> None:
         if not done:
             other.start()
-            wait_until(lambda: "waiting for process" in caplog.text, "the other one waits", seconds=20)
+            wait_until(lambda: "waiting for process" in caplog.text, "the other one waits")
         done.append((method, name))
 
     at_each_change(told)
     RemoteFolder(url, MADE_BY).publish(first)
-    other.join(timeout=20)
+    other.join()
     assert whole(url)
     assert content(url).keys() == {"b/0", "b/1", "b/2", MANIFEST}
     of_first = done[: done.index(("remove", UPLOADING)) + 1]

@@ -157,7 +157,7 @@ def test_builders_at_the_same_instant_leave_one_upload(tmp_path: Path, monkeypat
     original = Objects.create
 
     def together(self: Objects, name: str, content: bytes) -> bool:
-        barrier.wait(timeout=20)  # all have uploaded their files
+        barrier.wait(timeout=240)  # all have uploaded their files
         return original(self, name, content)
 
     monkeypatch.setattr(Objects, "create", together)

@@ -273,7 +273,7 @@ def test_following_sends_as_events_come_and_the_rest_at_the_end(store: Store, cl
     pipeline.publish("pretrain", "k" * 32)
     pipeline.end()
     ended.set()
-    thread.join(timeout=60)
+    thread.join()
     assert answers == [True]
     assert points(client, runs(client)["pretrain"], "loss") == [(0, 1.0), (1, 0.5)]
     assert runs(client)["nightly"].info.status == "FINISHED"
