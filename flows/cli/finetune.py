@@ -1,6 +1,5 @@
 """The command that uses a fine-tuned model. It imports what it needs when it runs."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +22,8 @@ def predict(
 ) -> None:
     """Ask a fine-tuned model about each record of a file: a line of JSON for each, with all its columns."""
     from flows.commands.predict import as_line, best_of, predict_file
+    from tasks.storage.disk import room_on_disk
+    from tasks.storage.files import written_whole
 
     folder = best_of(model_folder(model))
     lines = (as_line(record) + "\n" for record in predict_file(folder, file, device, quiet=write is None))
@@ -30,8 +31,9 @@ def predict(
         for line in lines:
             sys.stdout.write(line)
         return
-    write.parent.mkdir(parents=True, exist_ok=True)
-    partial = write.with_name(write.name + ".tmp")
-    with partial.open("w", encoding="utf-8") as file_:
+    with (
+        room_on_disk("predict", write.parent),
+        written_whole(write) as draft,
+        draft.open("w", encoding="utf-8") as file_,
+    ):
         file_.writelines(lines)
-    os.replace(partial, write)

@@ -38,9 +38,20 @@ def main() -> None:
         home.configure_environment()
         app()
     except Exception as error:
-        if not isinstance(error, _expected_errors()):
+        said = _said(error)
+        if said is None:
             raise
-        fail(str(error))
+        fail(said)
+
+
+def _said(error: Exception) -> str | None:
+    """The line for an error that is to be expected, a full disk among them; None for a fault of the program."""
+    from tasks.storage.disk import full_disk, message, named
+
+    if isinstance(error, _expected_errors()):
+        return str(error)
+    full = full_disk(error)
+    return None if full is None else message("this command", named(full))
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
@@ -200,6 +211,8 @@ def init(
 ) -> None:
     """Look at a folder of documents and write a config for it."""
     from flows.commands.init import init_config
+    from tasks.storage.disk import room_on_disk
+    from tasks.storage.files import written_whole
 
     text = init_config(folder)
     if write is None:
@@ -207,8 +220,8 @@ def init(
         return
     if write.exists():
         fail(f"{write} exists; remove it or choose another name")
-    write.parent.mkdir(parents=True, exist_ok=True)
-    write.write_text(text, encoding="utf-8")
+    with room_on_disk("init", write.parent), written_whole(write) as draft:
+        draft.write_text(text, encoding="utf-8")
     out.print(f"wrote {write}; next: textmill run {write} --dry-run")
 
 

@@ -34,6 +34,7 @@ from tasks.running.run import Run, use_run
 from tasks.running.secret_blocks import open_store_with
 from tasks.running.tables import database, score_tables
 from tasks.stage import NoConfig
+from tasks.storage.disk import room_on_disk
 from tasks.storage.exports import note_export
 from tasks.storage.files import file_sha256
 from tasks.storage.objects import is_url
@@ -114,6 +115,7 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
         UsageError: `out` holds something that an earlier cleaning did not write, or a stage cannot use its
             configuration or its input.
         StoreError: an artifact is corrupt, or the store of the URL does not answer.
+        DiskFull: there is no room; a folder that was there is as it was.
     """
     run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
     place = RemoteFolder(out, MADE_BY) if is_url(out) else Path(out).resolve()
@@ -132,11 +134,14 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
     def write(draft: Path) -> dict[str, Any]:
         return export(made, [*counter, *counted], page, config, draft)
 
-    if isinstance(place, RemoteFolder):
-        manifest, written_to = _upload(place, run, write), place.url
-    else:
-        manifest, written_to = _replace(place, run, write), str(place)
-    note_export(run.store, made.kept, "clean", written_to)
+    here = run.store.root if isinstance(place, RemoteFolder) else place.parent
+    with room_on_disk("the clean folder", here):
+        if isinstance(place, RemoteFolder):
+            manifest, written_to = _upload(place, run, write), place.url
+        else:
+            manifest, written_to = _replace(place, run, write), str(place)
+    with room_on_disk("the note of the clean folder", run.store.root):
+        note_export(run.store, made.kept, "clean", written_to)
     return manifest
 
 
@@ -150,10 +155,13 @@ def _replace(out: Path, run: Run, write: Callable[[Path], dict[str, Any]]) -> di
             former.rename(out)
         for leftover in (draft, former):
             shutil.rmtree(leftover, ignore_errors=True)
-        manifest = write(draft)
-        if out.exists():
-            out.rename(former)
-        draft.rename(out)
+        try:
+            manifest = write(draft)
+            if out.exists():
+                out.rename(former)
+            draft.rename(out)
+        finally:  # of one that failed: on a full disk others want the room
+            shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
     return manifest
 

@@ -10,6 +10,7 @@ from flows.commands.card import card_for_export
 from flows.commands.vectors import model_kind, open_vectors
 from flows.config.loading import ConfigError
 from lm.abilities import TARGETS, cannot_write, held
+from tasks.storage.disk import room_on_disk
 from tasks.storage.exports import note_export, stored
 
 Export = Callable[[Path, Path], None]
@@ -70,6 +71,7 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: no such target, a model that it cannot hold, or `out` is in use.
+        DiskFull: there is no room; `out` is as it was.
     """
     if target not in WRITE:
         raise ConfigError(f"--to {target}: no such target; there are {', '.join(TARGETS)}")
@@ -81,9 +83,10 @@ def export_model(folder: Path, target: str, out: Path) -> dict[str, Any]:
         WRITE[target](source, to)
         card_for_export(source, to)
 
-    _convert(write, folder, out)
-    if (here := stored(folder)) is not None:
-        note_export(*here, target, str(out.resolve()))
+    with room_on_disk("the export", out.resolve().parent):
+        _convert(write, folder, out)
+        if (here := stored(folder)) is not None:
+            note_export(*here, target, str(out.resolve()))
     files = {str(path): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     return {"model": str(folder), "kind": kind, "target": target, "files": files}
 
@@ -94,10 +97,12 @@ def import_model(source: Path, out: Path) -> Path:
 
     Raises:
         ConfigError: it is no model that we know, or `out` is in use.
+        DiskFull: there is no room; `out` is as it was.
     """
     from lm.interop import imports
 
-    _convert(imports.import_model, source, out)
+    with room_on_disk("the import", out.resolve().parent):
+        _convert(imports.import_model, source, out)
     return out
 
 

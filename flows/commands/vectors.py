@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flows.commands.score import texts_of
 from flows.config.loading import ConfigError
-from tasks.storage.files import read_json
+from tasks.storage.disk import room_on_disk
+from tasks.storage.files import read_json, written_whole
 
 if TYPE_CHECKING:
     from lm.vectors.neighbours import WordVectors
@@ -68,8 +69,9 @@ def embed_file(folder: Path, path: Path, whole: bool, out: Path | None, layer: i
         raise ConfigError(f"{path}: there is no text to embed")
     dimensions = len(lines[0]["vector"])
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        np.save(out, np.array([line.pop("vector") for line in lines], dtype=np.float32), allow_pickle=False)
+        file = out if out.suffix == ".npy" else out.with_name(f"{out.name}.npy")  # as np.save names it
+        with room_on_disk("embed", file.parent), written_whole(file) as draft, draft.open("wb") as handle:
+            np.save(handle, np.array([line.pop("vector") for line in lines], dtype=np.float32), allow_pickle=False)
     return {
         "model": str(folder),
         "kind": model_kind(folder),

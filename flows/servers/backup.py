@@ -7,6 +7,9 @@
 
 Databases are dumped first and manifests are copied before the files that they name: whatever a copy speaks of was
 finished before, and so is in it. Servers and flows may run meanwhile. Passwords are no part of a backup.
+
+An earlier backup's dumps are replaced when all that is new is there: one that fails, for want of room or otherwise,
+leaves the earlier one as it was.
 """
 
 import os
@@ -22,6 +25,7 @@ from typing import Any
 from flows.servers import postgres, services
 from flows.servers.team import Team, read_team
 from tasks.machine import credentials, home
+from tasks.storage.disk import room_on_disk
 from tasks.storage.files import file_sha256, read_json, write_json
 from tasks.storage.objects import Objects
 
@@ -48,25 +52,40 @@ def backup(folder: Path, objects: bool = False) -> Done:
     Raises:
         ServiceError: no team's stack with servers here, or PostgreSQL does not answer.
         ObjectError: the store cannot be read.
+        DiskFull: there is no room.
     """
     team = _team()
     services.ensure_database()
+    with room_on_disk("the backup", folder):
+        return _write(team, folder, objects)
+
+
+def _write(team: Team, folder: Path, objects: bool) -> Done:
     (folder / "databases").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # run parameters and document ids stand in it
-    dumps = {}
-    for name in postgres.DATABASES:
-        draft, dump = folder / "databases" / f"{name}.tmp", folder / "databases" / f"{name}.dump"
-        _run("pg_dump", "--format=custom", f"--file={draft}", "--dbname", f"{team.postgres_url()}/{name}")
-        os.replace(draft, dump)
-        dumps[name] = file_sha256(dump)
-    copied = sum(_download(Objects(url), folder / "objects" / kind) for kind, url in _urls(team) if objects)
+    drafts = {name: folder / "databases" / f"{name}.tmp" for name in postgres.DATABASES}
+    try:
+        for name, draft in drafts.items():
+            _run("pg_dump", "--format=custom", f"--file={draft}", "--dbname", f"{team.postgres_url()}/{name}")
+        dumps = {name: file_sha256(draft) for name, draft in drafts.items()}
+        copied = sum(_download(Objects(url), folder / "objects" / kind) for kind, url in _urls(team) if objects)
+        note = _note(team, dumps)
+        for draft in drafts.values():
+            os.replace(draft, draft.with_suffix(".dump"))
+        write_json(folder / NOTE, note)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+    return Done(tuple(dumps), copied)
+
+
+def _note(team: Team, dumps: dict[str, str]) -> dict[str, Any]:
+    """What the backup says of itself, with the hash of each dump."""
     versions = {package: metadata.version(package) for package in ("prefect", "mlflow", "textmill")}
-    note = {
+    return {
         **{"format": FORMAT, "created": time.time(), "databases": dumps, "objects": dict(_urls(team))},
         "versions": {**versions, "postgresql": postgres.served_version(team.postgres_url())},
     }
-    write_json(folder / NOTE, note)
-    return Done(tuple(dumps), copied)
 
 
 def restore(folder: Path, replace: bool = False) -> Done:
@@ -139,10 +158,12 @@ def _download(source: Objects, target: Path) -> int:
         draft = file.with_name(f".{file.name}.tmp")
         try:
             source.download(name, draft)
+            os.utime(draft, (written, written))
+            os.replace(draft, file)
         except FileNotFoundError:  # collected meanwhile
             return 0
-        os.utime(draft, (written, written))
-        os.replace(draft, file)
+        finally:
+            draft.unlink(missing_ok=True)
         return 1
 
     return _all(copy, sorted(listed, key=_order))

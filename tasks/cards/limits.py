@@ -7,6 +7,8 @@ from tasks.cards.data import NOT_RECORDED
 
 PROBABILITY = ("gpt", "modern", "rnn", "nnlm", "transformer_xl", "xlnet", "ngram", "elmo")
 """Kinds that continue or score texts, and were not taught to answer."""
+ONE_FOR_EACH_WORD = ("word2vec", "glove")
+TRANSLATORS = ("transformer", "seq2seq")
 
 
 def limits(facts: Mapping[str, Any]) -> list[str]:
@@ -23,8 +25,19 @@ def _of_model(facts: Mapping[str, Any]) -> Iterator[str]:
         yield "It continues text; it was not taught to answer questions, to follow instructions or to refuse."
     if facts["stage"] == "instruct":
         yield "It was taught to answer by examples alone: nothing was done about harmful or false answers."
+    if kind in ONE_FOR_EACH_WORD:
+        yield (
+            "A word has one vector, whatever it means where it stands; what words share in its texts, prejudice too, "
+            "is in them."
+        )
+    if kind in TRANSLATORS:
+        yield (
+            "It translates in the direction of its pairs only; nothing looks whether what it writes says what was "
+            "written."
+        )
     tokens, parameters = counts.get("tokens"), counts.get("parameters")
-    if kind in PROBABILITY and tokens and parameters and tokens < 20 * parameters:
+    # of a model that goes on from another these are only its own
+    if kind in PROBABILITY and not facts["base"] and tokens and parameters and tokens < 20 * parameters:
         yield (
             f"It read {tokens / parameters:.2g} tokens for each parameter; about 20 are usual for the best use of a "
             "budget (Hoffmann et al. 2022)."
@@ -41,6 +54,12 @@ def _of_data(facts: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"The licence of {len(unknown)} of {len(sources)} sources is not recorded: whether the model may be passed "
             "on is for its owner to find out."
+        )
+    stated = [made["license"] for made in facts["sets"] if made["stage"] != "labelled"]  # those are of the corpus
+    if NOT_RECORDED in stated:
+        yield (
+            "The licence of the examples that it was taught with is not recorded: whether the model may be passed on "
+            "is for its owner to find out."
         )
     codes = sorted({code for corpus in corpora for code in corpus["languages"] if code != "unknown"})
     if codes:

@@ -27,7 +27,8 @@ PIPELINES = {
     "multiple_choice": "multiple-choice",
     "tagging": "token-classification",
     "question_answering": "question-answering",
-    "translator": "translation",
+    "transformer": "translation",
+    "seq2seq": "translation",
 }
 """The hub's name of what a kind of model, or of task, is for; a language model of any other kind generates text."""
 

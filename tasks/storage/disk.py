@@ -47,18 +47,26 @@ def full_disk(error: BaseException) -> BaseException | None:
 
 
 def named(error: BaseException) -> Path | None:
-    """The file that an error names as the one that could not be written, if it does."""
-    name = getattr(error, "filename", None)
-    return Path(name) if isinstance(name, str) else None
+    """The file that an error names as the one that could not be written, if it does: of a copy's two, the second."""
+    for name in (getattr(error, "filename2", None), getattr(error, "filename", None)):
+        if isinstance(name, str):
+            return Path(name)
+    return None
 
 
-def message(doing: str, path: Path) -> str:
-    """What to tell the user."""
-    left = ""
-    with suppress(OSError):
-        folder = next(parent for parent in (path, *path.parents) if parent.is_dir())
-        left = f" ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free now)"
+def message(doing: str, path: Path | None) -> str:
+    """What to tell the user.
+
+    Args:
+        path: what could not be written, or a folder above it; None if nobody says.
+    """
+    free, below = "", ""
+    if path is not None:
+        below = f" below {path}"
+        with suppress(OSError):
+            folder = next(parent for parent in (path, *path.parents) if parent.is_dir())
+            free = f" ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free now)"
     return (
-        f"the disk is full{left}: {doing} could not write below {path}. What is finished is kept: make room "
+        f"the disk is full{free}: {doing} could not write{below}. What is finished is kept: make room "
         "(`textmill gc` shows what may go), run it again and it goes on"
     )

@@ -24,6 +24,7 @@ from flows.commands.inputs import input_sources
 from flows.commands.why import describe, why
 from flows.config.loading import CONFIGS, ConfigError
 from tasks.running import pool
+from tasks.storage.disk import DiskFull
 from tests.data_quality.ingesting import zstd
 from tests.tasks.tiny_corpus import ADDRESS, write_documents
 
@@ -131,9 +132,10 @@ def test_the_folder_of_a_cleaning_killed_between_its_renames_is_not_lost(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("flows.commands.clean.export", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFull, match=f"the clean folder could not write below {tmp_path}. What is finished is kept"):
         run()
     assert ids(out, "kept") == before
+    assert not list(tmp_path.glob(".out.*"))
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ kustomize`, by `docker compose` or `docker-compose`, and Kubernetes' schemas (ku
 installed.
 """
 
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,63 @@ def test_no_pod_is_privileged_and_every_selector_meets_a_pod() -> None:
 def test_the_image_holds_no_password() -> None:
     ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
     assert {".textmill", "**/secrets.env"} <= set(ignored)
+
+
+def installs_of_the_image() -> str:
+    """The Dockerfile's instructions up to the one that brings the code, as lines of a shell."""
+    text = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text()).partition("\nCOPY . .")[0]
+    return "\n".join(found for found in re.findall(r"^RUN (.*)$", text, flags=re.MULTILINE) if "pip" in found)
+
+
+def installs_of_make() -> str:
+    """The Makefile's recipe of the environment, as lines of a shell."""
+    text = re.sub(r"\\\n\s*", "", (DEPLOY.parent / "Makefile").read_text())
+    recipe = text.partition("\n$(STAMP):\n")[2].partition("\n\n")[0]
+    lines = [line.lstrip("\t@") for line in recipe.splitlines() if "-m pip" in line and "--editable" not in line]
+    return "\n".join(line.replace("$(BIN)/python -m pip", "pip") for line in lines)
+
+
+PIP = """#!/bin/sh
+echo "$@" >> "$CALLS"
+case "$*" in
+  *requirements-cpu.lock) test -n "$WHEELS" && touch "$CALLS.whole" ;;
+  *requirements-cuda.lock) touch "$CALLS.whole" ;;
+  check) test -e "$CALLS.whole" ;;
+esac
+"""
+"""Stands in for pip: it has the CPU build if there are wheels, and without it the libraries of CUDA are missing."""
+
+
+QUIETLY = ("--quiet", "--no-cache-dir")
+
+
+@pytest.mark.parametrize("wheels", ["", "wheels"])
+@pytest.mark.parametrize("script", [installs_of_the_image, installs_of_make])
+def test_the_image_installs_what_make_does_and_torch_finds_its_libraries(
+    tmp_path: Path, script: Callable[[], str], wheels: str
+) -> None:
+    fake, calls = tmp_path / "pip", tmp_path / "calls"
+    fake.write_text(PIP)
+    fake.chmod(0o755)
+    place = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "CALLS": str(calls), "WHEELS": wheels}
+    for line in script().splitlines():  # as docker and make do: each by itself, up to the first that fails
+        subprocess.run(["sh", "-c", line], env=place, check=True, capture_output=True)
+    hashed = ["--no-deps", "--require-hashes"]
+    assert [[word for word in call.split() if word not in QUIETLY] for call in calls.read_text().splitlines()] == [
+        ["install", *hashed, "--no-index", "-r", "requirements-cpu.lock"],
+        ["install", *hashed, "-r", "requirements.lock"],
+        ["check"],
+        *([] if wheels else [["install", *hashed, "-r", "requirements-cuda.lock"]]),
+        ["check"],
+    ]
+
+
+def test_the_image_has_the_locks_that_it_installs() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    [copied] = re.findall(r"^COPY (requirements.*) \./$", text, flags=re.MULTILINE)
+    used = set(re.findall(r"-r (\S+)", text))
+    assert set(copied.split()) == used == set(re.findall(r"-r (\S+)", installs_of_make()))
+    assert all((DEPLOY.parent / name).is_file() for name in used)
 
 
 def rendered() -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ from tasks.storage.integrity import checksum_of
 from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tests.flows.exam_home import make_store
-from tests.flows.lineage_home import artifact, built_home, textmill
+from tests.flows.lineage_home import artifact, built_home, quiet_run, textmill
+from tests.flows.test_card_kinds import answering
 from tests.tasks import stages
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
@@ -51,6 +52,16 @@ def test_a_fine_tuned_model_comes_out_the_same_from_its_sources(quickstart: Path
     assert {"normalize", "filter_corpus", "split", "train_tokenizer", "tokenize", "pretrain", "labelled"} < made.keys()
     assert made["finetune"] == model.digest
     assert not (quickstart / "home/rebuild" / model.key[:12]).exists()  # nothing is left of what is as it was
+
+
+def test_a_model_taught_to_answer_comes_out_the_same(quickstart: Path) -> None:
+    with use_run(quiet_run(quickstart)):
+        model = answering(quickstart)
+    answer = again(model.name)
+    assert answer["equal"], answer["first"]
+    made = [row["stage"] for row in answer["stages"]]
+    assert {"ingest", "pretrain", "labelled_set"} < set(made)
+    assert made[-1] == "instruct"
 
 
 def test_a_changed_or_lost_source_is_named_with_its_digests(quickstart: Path) -> None:

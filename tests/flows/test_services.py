@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from flows.cli.team import down as stop
-from flows.servers import services
+from flows.servers import launch, postgres, services, team
 from flows.servers.processes import Record, end_tree, listens, tree
 from tasks.machine import home
 from tests.s3 import free_port
@@ -69,6 +69,12 @@ def runs(pid: int) -> bool:
         return False
 
 
+def listened_on(pid: int) -> set[str]:
+    """The addresses at which a process, or what it started, waits for connections."""
+    connections = [each for member in tree(psutil.Process(pid)) for each in member.net_connections("inet")]
+    return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+
+
 UP = "import json; from flows.servers import deploy; print(json.dumps(deploy.up()))"
 DOWN = """
     import json
@@ -112,6 +118,10 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
         first = json.loads(in_new_process(UP, checkout, **variables))
         assert {found["state"] for found in first.values()} == {"running"}
         assert all(found["rss_bytes"] < 3 << 30 for found in first.values())
+        assert {name: listened_on(found["pid"]) for name, found in first.items()} == {
+            **{name: {"127.0.0.1"} for name in services.SERVERS},
+            "worker": set(),
+        }
 
         shutil.move(checkout, moved)
         ignores = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # as in the background of a script
@@ -280,6 +290,38 @@ def test_a_service_that_a_script_starts_in_its_background_heeds_sigint(call: str
         {call}
     """
     assert in_new_process(code, ROOT, TEXTMILL_HOME=str(tmp_path)) == "True\n"
+
+
+def value_of(command: list[str], option: str) -> str:
+    """What an option is given that stands there once."""
+    assert command.count(option) == 1
+    assert not any(word.startswith(f"{option}=") for word in command)
+    return command[command.index(option) + 1]
+
+
+@pytest.mark.parametrize("stack", ["local", "team"])
+def test_servers_are_started_on_loopback_unless_told_otherwise(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, stack: str
+) -> None:
+    monkeypatch.delenv("TEXTMILL_LISTEN", raising=False)
+    monkeypatch.setattr(postgres, "find_program", Path)  # it need not be installed
+    monkeypatch.setattr(postgres, "prepare", lambda folder, password: folder)
+    monkeypatch.setattr(postgres, "as_user", dict)
+    options = {"prefect": "--host", "mlflow": "--host"} | ({"postgres": "-h"} if stack == "team" else {})
+    if stack == "team":
+        team.choose("team")
+
+    def addresses() -> dict[str, str]:
+        read = team.read_team()
+        return {name: value_of(launch.launch(name, 4000, read).command, option) for name, option in options.items()}
+
+    assert addresses() == dict.fromkeys(options, "127.0.0.1")
+    monkeypatch.setenv("TEXTMILL_LISTEN", "0.0.0.0")
+    if stack == "team":
+        team.choose("team")
+        assert addresses() == {"prefect": "0.0.0.0", "mlflow": "0.0.0.0", "postgres": "127.0.0.1"}
+    else:  # it has no passwords
+        assert addresses() == dict.fromkeys(options, "127.0.0.1")
 
 
 def test_an_address_of_the_user_is_used_or_refused(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

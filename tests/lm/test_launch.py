@@ -2,11 +2,13 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import torch
 
 from lm.config import TrainConfig
+from lm.launch.failure import RankFailed
 from lm.launch.launch import pretrain_shared
 from lm.models.gpt_config import GPTConfig
 from lm.parallel import ParallelConfig
@@ -96,6 +99,107 @@ def test_stopped_through_one_rank_and_resumed_it_is_the_training_of_one_process(
     for file in (tmp_path / "alone").iterdir():
         assert file.read_bytes() == (tmp_path / "model" / file.name).read_bytes()
     assert {**alone, "resumed_from": 0} == {**result, "resumed_from": 0}
+
+
+def started() -> dict[str, psutil.Process]:
+    """Everything that runs under this process of a shared training: its ranks by number, and torchrun."""
+    [agent] = [process for process in psutil.Process().children() if "torch.distributed.run" in process.cmdline()]
+    return {"torchrun": agent, **{f"rank {rank}": process for rank, process in workers().items()}}
+
+
+@pytest.fixture
+def endless(tmp_path: Path, shards: list[Path], tokenizer_dir: Path) -> Callable[..., dict[str, psutil.Process]]:
+    """A training of two ranks that ends only by what happens to it: when it has made a step after its first checkpoint,
+    `happen` is called with its processes. Returns them once they have all ended, also where nobody is their parent any
+    more."""
+
+    def run(happen: Callable[[dict[str, psutil.Process]], None]) -> dict[str, psutil.Process]:
+        given = asked(shards, tokenizer_dir)
+        changes = {"steps": 10**6, "eval_interval": 10**6, "checkpoint_interval": 2}
+        given = replace(given, config=given.config.model_copy(update=changes))
+        seen: dict[str, psutil.Process] = {}
+
+        def metrics(step: int, figures: dict[str, float]) -> None:
+            if step >= 3 and not seen:
+                seen.update(started())
+                happen(seen)
+
+        places = (tmp_path / "checkpoints", tmp_path / "model", Hooks(on_metrics=metrics), tmp_path / "jobs")
+        try:
+            pretrain_shared(given, ParallelConfig(processes=2), *places, threads=2)
+        finally:
+            left = psutil.wait_procs(list(seen.values()), timeout=240)[1]
+            for process in left:
+                process.kill()
+            assert not left
+            assert set(seen) == {"torchrun", "rank 0", "rank 1"}
+        return seen
+
+    return run
+
+
+def newest(folder: Path) -> int:
+    """The step of the newest checkpoint, which is read as a resumed training would."""
+    step, path = list_checkpoints(folder)[-1]
+    assert load_checkpoint(path).state["step"] == step
+    return step
+
+
+@pytest.mark.parametrize("whom", ["rank 0", "torchrun"])
+def test_whoever_is_asked_to_stop_a_checkpoint_of_the_last_step_is_left(
+    endless: Any, tmp_path: Path, whom: str
+) -> None:
+    with pytest.raises(Interrupted, match=r"asked to stop while training, after step \d+") as stopped:
+        endless(lambda seen: os.kill(seen[whom].pid, signal.SIGTERM))
+    assert newest(tmp_path / "checkpoints") == int(re.findall(r"after step (\d+)", str(stopped.value))[0])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_killed_ends_all_and_is_named(endless: Any, tmp_path: Path, rank: int) -> None:
+    with pytest.raises(RankFailed, match=f"^rank {rank} was ended by signal 9; .* for want of memory"):
+        endless(lambda seen: os.kill(seen[f"rank {rank}"].pid, signal.SIGKILL))
+    assert newest(tmp_path / "checkpoints") >= 2
+
+
+def test_torchrun_that_is_killed_takes_its_ranks_with_it(endless: Any, tmp_path: Path) -> None:
+    with pytest.raises(RankFailed, match="torchrun ended with status -9"):
+        endless(lambda seen: os.kill(seen["torchrun"].pid, signal.SIGKILL))
+    assert newest(tmp_path / "checkpoints") >= 2
+
+
+FAILS_ALONE = """
+import os
+
+if os.environ.get("RANK") == "{rank}":
+    import pathlib
+
+    from lm.train.distributed import Replicas
+
+    backward = Replicas.backward
+
+    def fail(self, loss):
+        if pathlib.Path("{now}").exists():
+            raise LookupError("a batch that only this rank has")
+        backward(self, loss)
+
+    Replicas.backward = fail
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_fails_alone_ends_all_and_its_error_is_shown(
+    endless: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    """The other waits for its gradients then."""
+    now = tmp_path / "now"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(FAILS_ALONE.format(rank=rank, now=now))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    with pytest.raises(RankFailed) as failed:
+        endless(lambda seen: now.touch())
+    assert str(failed.value) == f"rank {rank} of 2 failed: LookupError: a batch that only this rank has"
+    assert "in fail" in failed.value.__notes__[0]
+    assert newest(tmp_path / "checkpoints") >= 2
 
 
 def test_whoever_stops_listening_leaves_no_process(tmp_path: Path, shards: list[Path], tokenizer_dir: Path) -> None:
