@@ -36,6 +36,8 @@ def test_a_server_that_is_killed_leaves_no_run_running(served: ServedHome) -> No
     assert after["tokens"] == []  # its process had ended by itself
     served.finish(*DRIVER, "run")
     states = served.reconciled()
+    while len(states["states"][-1]["tasks"]) < 2:  # it hears of tasks by events
+        states = served.reconciled()
     assert [state["flow"] for state in states["states"]][-1] == "Completed"
     assert states["states"][-1]["tasks"] == {"numbers": "Cached", "slow": "Cached"}  # finished without the server
     assert served.calls() == ["numbers", "slow"]

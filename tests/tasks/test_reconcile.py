@@ -25,7 +25,7 @@ def test_a_killed_flow_and_its_tasks_become_crashed(
 
     def reconcile() -> dict[str, Any]:
         done = subprocess.run(
-            [*DRIVER, "reconcile"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+            [*DRIVER, "reconcile", "2"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
