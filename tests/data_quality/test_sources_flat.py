@@ -93,6 +93,7 @@ def _write(path: Path, data: bytes, blocks: int, options: dict[str, Any]) -> Pat
     return path
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="asks Linux how much was held at most")
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     jobs = []

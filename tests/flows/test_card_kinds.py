@@ -146,6 +146,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.make.__name__)
 def test_every_section_of_a_card_speaks_of_this_model(in_model_home: Path, kind: Kind) -> None:
     with use_run(quiet_run(in_model_home)):

@@ -212,6 +212,7 @@ print(json.dumps([sorted(foreign), model.predict(pandas.DataFrame(json.loads(sys
 """Opens a model and asks it, in a process where its requirements, and theirs, are all that is installed."""
 
 
+@pytest.mark.heavy
 def test_the_requirements_are_all_that_a_model_needs(tmp_path: Path) -> None:
     """A model on word vectors, which also has a file that no other kind has: the list of its words."""
     data = write_set(tmp_path / "data", "single", train=16, valid=8, test=0)
