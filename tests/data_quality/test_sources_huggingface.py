@@ -175,7 +175,7 @@ def damaged(draw):
     return builder, name, good[:at] + damage + (b"" if draw(st.booleans()) else good[at + len(damage) :])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=20)
 @given(damaged())
 def test_any_bytes_are_read_or_refused(tmp_path, file):
     builder, name, data = file

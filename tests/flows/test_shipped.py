@@ -42,6 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     pool.shut_down()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_a_model_is_trained_and_scored(path: Path, store: Store) -> None:
     config = load_model_config(path).smoke()
