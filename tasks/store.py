@@ -130,9 +130,12 @@ class Store:
         return True
 
     def verify_all(self, artifacts: Sequence[Artifact | None]) -> list[bool]:
-        """The same for several, of which some are hashed at a time; what is not there is not sound."""
-        with ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="hash") as pool:
-            return list(pool.map(lambda artifact: artifact is not None and self.verify(artifact), artifacts))
+        """The same for several; what is not there is not sound. Those that were not hashed yet are so side by side."""
+        new = [artifact for artifact in artifacts if artifact is not None and artifact.key not in self._verified]
+        if len(new) > 1:  # a thread for each look at what is known would take longer than the look
+            with ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="hash") as pool:
+                list(pool.map(self.verify, new))
+        return [artifact is not None and self.verify(artifact) for artifact in artifacts]
 
     def trust(self, artifact: Artifact) -> None:
         """Take an artifact that a worker of this process has just hashed and published as verified."""

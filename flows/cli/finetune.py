@@ -21,9 +21,9 @@ def predict(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Ask a fine-tuned model about each record of a file: a line of JSON for each, with all its columns."""
+    from data_quality.shards import whole_file
     from flows.commands.predict import as_line, best_of, predict_file
     from tasks.storage.disk import room_on_disk
-    from tasks.storage.files import written_whole
 
     folder = best_of(model_folder(model))
     lines = (as_line(record) + "\n" for record in predict_file(folder, file, device, quiet=write is None))
@@ -31,9 +31,7 @@ def predict(
         for line in lines:
             sys.stdout.write(line)
         return
-    with (
-        room_on_disk("predict", write.parent),
-        written_whole(write) as draft,
-        draft.open("w", encoding="utf-8") as file_,
-    ):
-        file_.writelines(lines)
+    with room_on_disk("predict", write.parent):
+        write.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(write) as draft, draft.open("w", encoding="utf-8") as file_:
+            file_.writelines(lines)

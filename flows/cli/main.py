@@ -210,9 +210,9 @@ def init(
     ] = None,
 ) -> None:
     """Look at a folder of documents and write a config for it."""
+    from data_quality.shards import whole_file
     from flows.commands.init import init_config
     from tasks.storage.disk import room_on_disk
-    from tasks.storage.files import written_whole
 
     text = init_config(folder)
     if write is None:
@@ -220,8 +220,10 @@ def init(
         return
     if write.exists():
         fail(f"{write} exists; remove it or choose another name")
-    with room_on_disk("init", write.parent), written_whole(write) as draft:
-        draft.write_text(text, encoding="utf-8")
+    with room_on_disk("init", write.parent):
+        write.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(write) as draft:
+            draft.write_text(text, encoding="utf-8")
     out.print(f"wrote {write}; next: textmill run {write} --dry-run")
 
 

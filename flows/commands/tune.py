@@ -44,7 +44,7 @@ def tune(
     with TemporaryDirectory(prefix="textmill-tune-") as scratch:
         place = Path(scratch)
         answer = compare_rules(paths, before, after, place, resources.memory_limit, resources.threads, scores)
-        shown = _examples(kept, paths, scores, before, after, examples, place, resources)
+        shown = _examples(kept, decisions, paths, scores, before, after, examples, place, resources)
     return {"corpus": kept.name, **answer, "examples": shown}
 
 
@@ -63,6 +63,7 @@ def _changed(before: list[Ruleset], thresholds: Mapping[str, Threshold], names: 
 
 def _examples(
     kept: Artifact,
+    decisions: Artifact,
     paths: list[Path],
     scores: list[list[Path]],
     before: list[Ruleset],
@@ -80,13 +81,13 @@ def _examples(
             if each and changed and isinstance(rule.threshold, float):  # words have no edge
                 limits = (resources.memory_limit, resources.threads)
                 near = at_the_edge(paths, ruleset, rule, each, scratch, *limits, scores)
-                found[ruleset.reason(rule)] = [{**row, "text": _beginning(kept, row["id"])} for row in near]
+                found[ruleset.reason(rule)] = [{**row, "text": _beginning(kept, decisions, row["id"])} for row in near]
     return found
 
 
-def _beginning(kept: Artifact, document: str) -> str:
+def _beginning(kept: Artifact, decisions: Artifact, document: str) -> str:
     """Of a document, from the corpus as it was written: what had to be redacted is."""
-    shard = shard_of(input_of(kept, "decisions"), document)
+    shard = shard_of(decisions, document)
     if shard is None:
         return ""
     views = [str(view) for table in tables_for(kept, shard) for view in (table, table.with_name(DROPPED))]

@@ -5,10 +5,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_quality.shards import whole_file
 from flows.commands.score import texts_of
 from flows.config.loading import ConfigError
 from tasks.storage.disk import room_on_disk
-from tasks.storage.files import read_json, written_whole
+from tasks.storage.files import read_json
 
 if TYPE_CHECKING:
     from lm.vectors.neighbours import WordVectors
@@ -70,8 +71,10 @@ def embed_file(folder: Path, path: Path, whole: bool, out: Path | None, layer: i
     dimensions = len(lines[0]["vector"])
     if out is not None:
         file = out if out.suffix == ".npy" else out.with_name(f"{out.name}.npy")  # as np.save names it
-        with room_on_disk("embed", file.parent), written_whole(file) as draft, draft.open("wb") as handle:
-            np.save(handle, np.array([line.pop("vector") for line in lines], dtype=np.float32), allow_pickle=False)
+        with room_on_disk("embed", file.parent):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(file) as draft, draft.open("wb") as handle:
+                np.save(handle, np.array([line.pop("vector") for line in lines], dtype=np.float32), allow_pickle=False)
     return {
         "model": str(folder),
         "kind": model_kind(folder),

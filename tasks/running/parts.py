@@ -26,7 +26,7 @@ from tasks.storage.files import file_sha256, read_json
 from tasks.storage.shared import store_at
 from tasks.store import SCRATCH_DIRECTORY, Artifact, Store, StoreError, artifact_key
 
-FEW = 12  # light parts that are not worth a task of a cluster
+FEW_FOR_TASKS = 12  # light parts that are not worth a task of a cluster
 PartFunction = Callable[..., dict[str, Any]]
 
 NOT_SHARED = (
@@ -99,7 +99,7 @@ def build_parts(
 
     todo = list(zip(manifests, missing.values(), strict=True))
     started = time.perf_counter()
-    if work.resources.runner == "dask" and not (light and len(todo) <= FEW):
+    if work.resources.runner == "dask" and not (light and len(todo) <= FEW_FOR_TASKS):
         items = [(function, *where, manifest, _portable(work.store, part.arguments)) for manifest, part in todo]
         weights = [part.weight for part in missing.values()]
         keys_by_index = list(missing)

@@ -67,15 +67,15 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
     now = flow_run.state
     over = now is not None and now.is_final()
     # one that ended by itself may wait for an approval or for its next attempt, and is left to that
-    open_ = now is not None and (not over if died else now.is_running() or now.is_cancelling())
+    unended = now is not None and (not over if died else now.is_running() or now.is_cancelling())
     mistaken = finished and now is not None and now.is_crashed() and (now.message or "").startswith(SILENT)
 
     ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE if died else UNTOLD)
     # the server hears of a task by events, which an outage swallows: whatever it heard last, a task ends with its run
-    if died or over or open_:
+    if died or over or unended:
         unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": set(StateType) - TERMINAL_STATES}}})
         of_the_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
         for task_run in client.read_task_runs(flow_run_filter=of_the_run, task_run_filter=unfinished):
             client.set_task_run_state(task_run.id, ended, force=True)
-    if not tasks_only and (open_ or mistaken):
+    if not tasks_only and (unended or mistaken):
         client.set_flow_run_state(flow_run_id, ended, force=True)

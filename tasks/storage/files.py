@@ -5,8 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +46,6 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     except BaseException:  # a full disk, a signal: nothing stays behind
         temporary.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A file to write in the place of `path`, whose folder is made: put there when the block ends. When it ends with an
-    error, what was at `path` is there as before, and nothing beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:

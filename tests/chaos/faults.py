@@ -89,7 +89,7 @@ def all_in_the_pool(seconds: float = 0.0) -> None:
     """A few light parts go to the pool as well, as the many of a large corpus do; each takes so much longer."""
     from tasks.running import parts
 
-    pool.FEW = parts.FEW = 0
+    pool.FEW = parts.FEW_FOR_TASKS = 0
     os.environ["PART_SECONDS"] = str(seconds)
     _BEFORE["build_part"] = parts.build_part
     parts.build_part = build_part_slowly

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from data_quality.shards import whole_file
 from flows.cli.main import main
 from flows.commands.clean import clean, clean_config
 from flows.commands.export import export_model, import_model
@@ -23,7 +24,6 @@ from lm.tokenizer import train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig
 from tasks.running import pool
 from tasks.storage.disk import DiskFull
-from tasks.storage.files import written_whole
 from tests.chaos.small_disk import can_mount, small_disk, used
 from tests.tasks.tiny_corpus import write_documents
 
@@ -140,7 +140,7 @@ def test_a_file_that_was_there(disk: tuple[Path, Callable[[int], None]]) -> None
     leave(16 * 1024)
     with (
         pytest.raises(OSError, match=r"requested and \d+ written|No space left"),
-        written_whole(place / "vectors.npy") as draft,
+        whole_file(place / "vectors.npy") as draft,
         draft.open("wb") as handle,
     ):
         np.save(handle, np.zeros(100_000))

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from flows.commands.rebuild import describe, reasons, rebuild
-from flows.config.translation import TranslationConfig
-from flows.translate import build_translation
 from tasks.lineage.recipe import Step, recipe
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
@@ -22,7 +20,7 @@ from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tests.flows.exam_home import make_store
 from tests.flows.lineage_home import artifact, built_home, quiet_run, textmill
-from tests.flows.test_card_kinds import answering
+from tests.flows.test_card_kinds import answering, translating
 from tests.tasks import stages
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
@@ -222,21 +220,10 @@ def test_counted_and_embedded_models_are_rebuilt(home: Path) -> None:
 
 
 def test_a_translator_is_rebuilt_from_its_pairs(home: Path) -> None:
-    pairs = home / "pairs.tsv"
-    pairs.write_text("".join(f"a dog {n} runs\tein Hund {n} rennt\n" for n in range(80)), encoding="utf-8")
-    config = TranslationConfig.model_validate(
-        {
-            "name": "tiny",
-            "pairs": {"train": {"file": str(pairs)}, "license": "CC0-1.0"},
-            "tokenizers": {"train": {"kind": "byte_bpe", "vocab_size": 280}},
-            "translator": {"model": {"kind": "transformer", "layers": 1, "width": 8, "feed_forward": 8, "heads": 1}},
-            "train": {"steps": 2, "batch": 4},
-        }
-    ).smoke()
     with use_run(Run(Store(home / "store"), ONE, Display(quiet=True))):
-        model = build_translation(config).model
+        model = translating(home)
     assert again(model.name)["equal"]
-    pairs.write_text("another\tein anderer\n")
+    (home / "pairs.tsv").write_text("another\tein anderer\n")
     answer = again(model.name)
     assert answer["first"]["stage"] == "pairs"
     assert "pairs.tsv changed: its SHA-256 was" in answer["first"]["why"][0]

@@ -105,4 +105,4 @@ if __name__ == "__main__":
         lose()
     else:
         tokens = reconcile_dead_runs(open_store())
-        print(json.dumps({"tokens": tokens, "states": states(int(dict(enumerate(sys.argv)).get(2, "0")))}))
+        print(json.dumps({"tokens": tokens, "states": states(int(sys.argv[2]) if len(sys.argv) > 2 else 0)}))

@@ -145,7 +145,7 @@ def test_a_few_light_parts_are_not_sent_to_a_cluster(tmp_path: Path, monkeypatch
         measured = signals(SignalsConfig(), corpus=pages())
     with use_run(Run(store, Resources(workers=1, threads=1, runner="dask"), Display(quiet=True))):
         assert judge(JudgeRequest(rulesets=()), signals=measured, scores=[]).counts()["passed"] > 0
-        monkeypatch.setattr("tasks.running.parts.FEW", 0)
+        monkeypatch.setattr("tasks.running.parts.FEW_FOR_TASKS", 0)
         with pytest.raises(AssertionError, match="sent to the cluster"):
             judge(JudgeRequest(rulesets=(), drop=DocumentList(ids=("x",))), signals=measured, scores=[])
 
