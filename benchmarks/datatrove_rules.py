@@ -10,6 +10,7 @@ process's CPU, after a warm-up document, so that another program on the machine 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -94,6 +95,11 @@ def read_documents(paths: list[Path], count: int) -> list[tuple[str, str]]:
     return [(record["id"], record["text"]) for record in records]
 
 
+def text_hash(text: str) -> str:
+    """Tells whether a text is the one that a verdict was about."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def run_peer(interpreter: Path, documents: Path, folder: Path, language: str) -> tuple[float, dict[str, str | None]]:
     """CPU seconds and first reasons of datatrove."""
     out = folder / "peer.json"
@@ -134,6 +140,7 @@ def main() -> None:
     parser.add_argument("--language", choices=sorted(OURS), default="en", help="whose rules")
     parser.add_argument("--documents", type=int, default=2_000, help="how many, evenly spaced")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, in turn; the median counts")
+    parser.add_argument("--verdicts", type=Path, help="write datatrove's there, with a hash of each text, for a test")
     parser.add_argument("corpus", type=Path, nargs="+", help=".jsonl or .jsonl.zst files with id and text")
     arguments = parser.parse_args()
     documents = read_documents(arguments.corpus, arguments.documents)
@@ -148,6 +155,9 @@ def main() -> None:
             ours.append(megabytes / seconds)
             seconds, theirs = run_peer(arguments.peer, path, folder, arguments.language)
             peers.append(megabytes / seconds)
+    if arguments.verdicts:
+        kept = (json.dumps([id, text_hash(text), theirs[id]], ensure_ascii=False) for id, text in documents)
+        arguments.verdicts.write_text("".join(line + "\n" for line in kept))
     different = [id for id, _ in documents if mine[id] != theirs[id]]
     print(f"{len(documents)} documents, {megabytes:.1f} MB, {os.cpu_count()} cores, one used")
     print(f"agreement {1 - len(different) / len(documents):.4%}")

@@ -49,10 +49,10 @@ def with_parts(artifact: Artifact) -> Artifact:
     return artifact
 
 
-def score_paths(verdicts: Artifact) -> list[list[Path]]:
-    """The tables of scores that verdicts were made from, the shards of each."""
+def scores_of(verdicts: Artifact) -> list[Artifact]:
+    """The scores that verdicts were made from."""
     inputs = verdicts.manifest()["inputs"].get("scores", [])
-    return [score_tables(with_parts(input_of(verdicts, "scores", item["stage"]))) for item in inputs]
+    return [input_of(verdicts, "scores", item["stage"]) for item in inputs]
 
 
 def shard_of(decisions: Artifact, document: str) -> int | None:
@@ -71,8 +71,20 @@ def shard_of(decisions: Artifact, document: str) -> int | None:
 
 def tables_for(artifact: Artifact, shard: int) -> list[Path]:
     """The table of a per-shard artifact that belongs to a shard of its corpus; all, where that cannot be told."""
-    parts = artifact.manifest()["parts"]
+    manifest = artifact.manifest()
+    if shard < len(manifest["shards"]):
+        return [artifact.path / manifest["shards"][shard]["path"]]
+    parts = manifest["parts"]
     if shard >= len(parts):
         return score_tables(artifact)
     part = open_store().find(parts[shard]["stage"], parts[shard]["key"])  # fetched, if it is only in a shared store
     return [table.path for table in part.shards()] if part else []
+
+
+def tables_with(artifact: Artifact, shard: int, document: str) -> list[Path]:
+    """The table of a per-shard artifact that has a document of a shard; all of them, where that one has it not: the
+    same documents may have been cut otherwise where they were measured."""
+    tables = tables_for(artifact, shard)
+    if tables and rows("SELECT 1 FROM read_parquet(?) WHERE id = ? LIMIT 1", [list(map(str, tables)), document]):
+        return tables
+    return score_tables(with_parts(artifact))

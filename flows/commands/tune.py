@@ -9,10 +9,10 @@ from data_quality.config import QualityConfig
 from data_quality.errors import UsageError
 from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresholds
 from data_quality.tune import at_the_edge, compare_rules
-from flows.commands.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
+from flows.commands.lookup import filtered_corpus, input_of, scores_of, shard_of, tables_for, with_parts
 from tasks.filter import DROPPED
 from tasks.running.run import Resources
-from tasks.running.tables import rows
+from tasks.running.tables import rows, score_tables
 from tasks.store import Artifact
 
 EXCERPT = 160
@@ -39,7 +39,7 @@ def tune(
     before = [Ruleset.model_validate(item) for item in verdicts.manifest()["config"]["rulesets"]]
     after = _changed(before, thresholds, rulesets)
     paths = [shard.path for shard in with_parts(input_of(decisions, "signals")).shards()]
-    scores = score_paths(verdicts)
+    scores = [score_tables(with_parts(artifact)) for artifact in scores_of(verdicts)]
     resources = Resources().resolved()
     with TemporaryDirectory(prefix="textmill-tune-") as scratch:
         place = Path(scratch)

@@ -7,7 +7,7 @@ from data_quality.explain import explain
 from data_quality.forgotten import REASON
 from data_quality.pii import redact
 from data_quality.rules import Ruleset
-from flows.commands.lookup import filtered_corpus, input_of, score_paths, shard_of, tables_for, with_parts
+from flows.commands.lookup import filtered_corpus, input_of, scores_of, shard_of, tables_for, tables_with, with_parts
 from tasks.filter import DROPPED
 from tasks.lineage.ancestors import ancestors
 from tasks.lineage.forgotten import as_written, request_for, standing
@@ -45,7 +45,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     answer: dict[str, Any] = {"document": id, "corpus": kept.name, **decision}
     answer["request"] = _request(store, kept, id)  # it still is in this corpus: the next one is without it
     answer["rules"] = _findings(decisions, shard, id)
-    answer["contamination"] = _contamination(decisions, decision)
+    answer["contamination"] = _contamination(decisions, shard, decision)
     answer["text"] = _text(kept, shard, id, decision["kept"])
     if decision["twin"]:
         twin_shard = shard_of(decisions, decision["twin"])
@@ -162,17 +162,13 @@ def _skipped(ingest: Artifact | None, document: str) -> str | None:
 def _findings(decisions: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
     signals, verdicts = input_of(decisions, "signals"), input_of(decisions, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
-    scores = score_paths(verdicts)
+    measured, *scores = [tables_with(artifact, shard, id) for artifact in (signals, *scores_of(verdicts))]
     resources = Resources().resolved()
-    limits = (resources.memory_limit, resources.threads)
-    try:
-        found = explain(id, tables_for(signals, shard), rulesets, scores, *limits)
-    except KeyError:  # the same documents were cut into other shards where they were measured
-        found = explain(id, [table.path for table in with_parts(signals).shards()], rulesets, scores, *limits)
+    found = explain(id, measured, rulesets, scores, resources.memory_limit, resources.threads)
     return [finding._asdict() for finding in found]
 
 
-def _contamination(decisions: Artifact, decision: dict[str, Any]) -> list[str]:
+def _contamination(decisions: Artifact, shard: int, decision: dict[str, Any]) -> list[str]:
     """The benchmark items that a document was dropped for, those with the longest shared text first, at most EVIDENCE.
 
     The words themselves are not quoted: they stand in the text as it was before personal data was taken out.
@@ -180,7 +176,7 @@ def _contamination(decisions: Artifact, decision: dict[str, Any]) -> list[str]:
     if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
         return []
     contamination = input_of(decisions, "drops", "contamination")
-    spans = [str(shard.path) for shard in with_parts(contamination).shards()]
+    spans = list(map(str, tables_with(contamination, shard, decision["id"])))
     found = rows(
         'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '
         "GROUP BY other ORDER BY length DESC, other LIMIT $most",
