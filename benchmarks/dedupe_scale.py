@@ -9,6 +9,8 @@ table in a process of its own: seconds, peak resident memory, rows. Kinds:
 
 --grow 1 4 16 runs sizes one after the other and prints how seconds and memory grow. --increment 0.01 also measures a
 refresh: that share of the documents is new, the state of the run before is given as a hint, and the tables must agree.
+--as-a-stage gives it what the pipeline's stage has beside signatures: a rule's verdict on every document, of which four
+in ten fail, and documents that were dropped for their address; and writes the state of a refresh.
 """
 
 import argparse
@@ -23,13 +25,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_quality.config import DedupeConfig, SignatureConfig
+from data_quality.dedupe.evidence import DUPLICATES_SCHEMA
 from data_quality.dedupe.minhash import near_dedupe
 from data_quality.dedupe.signatures import signature_batch, signature_schema, signature_writer
 
 SHARD = 50_000
 ROW_GROUP = 2_000
+REASON = "gopher_quality.gopher_short_doc"
 UInt64s = npt.NDArray[np.uint64]
 
 
@@ -73,7 +78,7 @@ def write_shard(path: Path, numbers: UInt64s, total: int, size: int, kind: str) 
             same = mix(np.bitwise_xor.reduce(shingles, axis=1))
             hashes = np.stack([same, mix(same)], axis=1).astype(">u8").tobytes().hex()
             named = [
-                pa.array([f"synthetic/{number:09d}.txt" for number in part.tolist()]),
+                pa.array([document_id(number) for number in part.tolist()]),
                 pa.array([f"source-{number % 7}" for number in part.tolist()]),
                 pa.array([hashes[32 * i : 32 * i + 32] for i in range(len(part))]),
             ]
@@ -94,6 +99,30 @@ def generate(directory: Path, first: int, last: int, total: int, size: int, kind
         write_shard(directory / f"{start:09d}.parquet", numbers, total, size, kind)
 
 
+def generate_beside(directory: Path, total: int) -> None:
+    """Verdicts on all documents, and what went for its address."""
+    (directory / "verdicts").mkdir(parents=True)
+    (directory / "addresses").mkdir()
+    gone: dict[str, list[object]] = {name: [] for name in DUPLICATES_SCHEMA.names}
+    for start in range(0, total, SHARD):
+        numbers = np.arange(start, min(start + SHARD, total), dtype=np.uint64)
+        draw = mix(numbers + np.uint64(1 << 52)).astype(np.float64) / 2.0**64
+        ids = [document_id(number) for number in numbers.tolist()]
+        reasons = [REASON if each < 0.4 else None for each in draw]
+        verdicts = pa.table({"id": ids, "first_reason": pa.array(reasons, pa.string())})
+        pq.write_table(verdicts, directory / "verdicts" / f"{start:09d}.parquet", compression="zstd")
+        for at in np.flatnonzero(draw > 0.98).tolist():
+            values = {"dropped": ids[at], "kept": ids[0], "kind": "url", "family_size": 2}
+            for name in DUPLICATES_SCHEMA.names:
+                gone[name].append(values.get(name))
+    pq.write_table(pa.table(gone, schema=DUPLICATES_SCHEMA), directory / "addresses" / "duplicates.parquet")
+
+
+def document_id(number: int) -> str:
+    """The id of the document of a number."""
+    return f"synthetic/{number:09d}.txt"
+
+
 def run(options: argparse.Namespace) -> None:
     """What the measuring process does: one near_dedupe, figures as JSON on standard output."""
     paths = sorted(path for folder in options.run.split(",") for path in Path(folder).glob("*.parquet"))
@@ -103,6 +132,8 @@ def run(options: argparse.Namespace) -> None:
         paths,
         options.out,
         DedupeConfig(),
+        verdict_paths=sorted((options.beside / "verdicts").iterdir()) if options.beside else [],
+        duplicate_paths=sorted((options.beside / "addresses").iterdir()) if options.beside else [],
         temp_directory=options.out.parent,
         memory_limit=options.memory_limit,
         threads=options.threads,
@@ -151,12 +182,14 @@ def main() -> None:
         "--grow", type=int, nargs="*", default=[1], help="multiples of --documents, one after the other"
     )
     parser.add_argument("--increment", type=float, default=0.0, help="share of new documents of a refresh")
+    parser.add_argument("--as-a-stage", action="store_true", help="with verdicts, drops by address and state")
     parser.add_argument("--memory-limit", default="768MiB", help="DuckDB's")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--directory", type=Path, help="where shards and tables go; default: a temporary one")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--keep-state", action="store_true", help="write what a refresh goes on from")
+    parser.add_argument("--keep-state", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--beside", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--previous", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
@@ -175,6 +208,9 @@ def scale(options: argparse.Namespace, work: Path, total: int) -> None:
         generate(work / "new", total - new, total, total, options.shingles, options.kind)
     print(f"# {total:,} documents written in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     limits = ["--memory-limit", options.memory_limit, "--threads", str(options.threads)]
+    if options.as_a_stage:
+        generate_beside(work / "beside", total)
+        limits += ["--beside", str(work / "beside"), "--keep-state"]
     both = f"{work / 'old'},{work / 'new'}" if new else str(work / "old")
     full = ["--run", both, "--out", _table(work / "full"), *limits]
     print(json.dumps({"kind": options.kind, "run": "full", **measured(full)}), flush=True)

@@ -1,12 +1,12 @@
 """How fast a large file is cut into ranges, against hashing it and against reading it.
 
     python -m benchmarks.file_ranges [--megabytes 256] [--line-bytes 1000]
-    python -m benchmarks.file_ranges --archives a.warc.gz a.mbox a.xml a.xml.bz2 [--megabytes 256] [--rounds 2]
+    python -m benchmarks.file_ranges --of a.jsonl a.csv a.parquet a.warc.gz a.mbox a.xml a.xml.bz2 [--megabytes 256]
 
 Writes a file of each format, and prints MB/s of one core: SHA-256 alone (what a file that is left whole costs), the cut
 (hash and boundaries in one pass), and ingest of one range.
 
-With --archives: a web archive, a mailbox or a dump, made of the English corpus below TEXTMILL_DATA, repeated until the
+With --of: one table, web archive, mailbox or dump, made of the English corpus below TEXTMILL_DATA, repeated until the
 file is that large. Prints the wall seconds of the cut, and those of the stage `ingest` in an empty store (cut or hash,
 read, write): cut, with one worker and with two, and with two of the file left whole; the shortest of several rounds in
 turn. Stops if the documents differ.
@@ -24,6 +24,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.documents import read_documents
 from data_quality.config import IngestConfig
@@ -71,14 +74,31 @@ def record(kind: str, number: int, text: str) -> str:
     return f"{text}\n"
 
 
-ARCHIVES = {"a.warc.gz": "warc", "a.mbox": "mail", "a.xml": "mediawiki", "a.xml.bz2": "mediawiki"}
+ONE_FILE = {
+    "a.jsonl": "jsonl",
+    "a.csv": "csv",
+    "a.parquet": "parquet",
+    "a.warc.gz": "warc",
+    "a.mbox": "mail",
+    "a.xml": "mediawiki",
+    "a.xml.bz2": "mediawiki",
+}
 WHOLE = 1 << 50
 
 
-def write_archive(path: Path, size: int, texts: list[str]) -> None:
-    """A file of ``size`` bytes as stored, written as crawlers, mail programs and MediaWiki write theirs."""
+def write_one_file(path: Path, size: int, texts: list[str]) -> None:
+    """A file of ``size`` bytes as stored, written as Arrow, crawlers, mail programs and MediaWiki write theirs."""
+    if path.suffix == ".parquet":
+        schema = pa.schema([("id", pa.string()), ("text", pa.string())])
+        with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            number = 0
+            while file.tell() < size:
+                rows = [{"id": str(n), "text": texts[n % len(texts)]} for n in range(number, number + 1_000)]
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                number += len(rows)
+        return
     with path.open("wb") as file:
-        for part in archive(path.name, texts):
+        for part in stored(path.name, texts):
             file.write(part)
             if file.tell() >= size:
                 break
@@ -86,10 +106,18 @@ def write_archive(path: Path, size: int, texts: list[str]) -> None:
             file.write(bz2.compress(b"</mediawiki>\n") if path.suffix == ".bz2" else b"</mediawiki>\n")
 
 
-def archive(name: str, texts: list[str]) -> Iterator[bytes]:
+def stored(name: str, texts: list[str]) -> Iterator[bytes]:
     """What stands in such a file, without end."""
     numbered = ((number, texts[number % len(texts)]) for number in range(sys.maxsize))
     match name:
+        case "a.jsonl":
+            for number, text in numbered:
+                yield json.dumps({"id": str(number), "text": text}, ensure_ascii=False).encode() + b"\n"
+        case "a.csv":
+            yield b"id,text\n"
+            for number, text in numbered:
+                quoted = text.replace('"', '""')
+                yield f'{number},"{quoted}"\n'.encode()
         case "a.warc.gz":
             for number, text in numbered:
                 paragraphs = "".join(f"<p>{html.escape(part)}</p>\n" for part in text.split("\n\n"))
@@ -111,7 +139,7 @@ def archive(name: str, texts: list[str]) -> Iterator[bytes]:
                     f"</model><text>{html.escape(text)}</text></revision>\n  </page>\n"
                 ).encode()
         case _:
-            pages = archive("a.xml", texts)
+            pages = stored("a.xml", texts)
             yield bz2.compress(next(pages))
             while True:
                 yield bz2.compress(b"".join(next(pages) for _ in range(100)))
@@ -126,7 +154,7 @@ def seconds_of_ingest(config: IngestConfig, workers: int, home: Path) -> tuple[f
     return time.perf_counter() - start, corpus.digest
 
 
-def archives(names: list[str], size: int, rounds: int) -> None:
+def one_file(names: list[str], size: int, rounds: int) -> None:
     """Print the second table."""
     texts = ["".join(c for c in d.text if c >= " " or c in "\n\t") for d in read_documents("corpus_en")]
     random.Random(0).shuffle(texts)
@@ -134,8 +162,8 @@ def archives(names: list[str], size: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         for name in names:
             path = Path(directory) / name
-            write_archive(path, size, texts)
-            source = {"format": ARCHIVES[name], "paths": [str(path)]}
+            write_one_file(path, size, texts)
+            source = {"format": ONE_FILE[name], "paths": [str(path)]}
             cut, whole = (
                 IngestConfig.model_validate({"sources": [source], **more}) for more in ({}, {"piece_bytes": WHOLE})
             )
@@ -164,12 +192,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=256)
     parser.add_argument("--line-bytes", type=int, default=1000)
-    parser.add_argument("--archives", nargs="+", choices=list(ARCHIVES))
+    parser.add_argument("--of", nargs="+", choices=list(ONE_FILE))
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     size = options.megabytes * 1_000_000
-    if options.archives:
-        archives(options.archives, size, options.rounds)
+    if options.of:
+        one_file(options.of, size, options.rounds)
         return
     print(f"{'':20}{'sha256':>10}{'cut':>10}{'ingest':>10}  MB/s; ranges")
     with tempfile.TemporaryDirectory() as directory:

@@ -43,7 +43,7 @@ def explain(
         TemporaryDirectory(prefix="textmill-explain-") as spill,
         connect(memory_limit, threads, Path(spill)) as connection,
     ):
-        register_signals(connection, signal_paths, score_paths)
+        register_signals(connection, signal_paths, score_paths, rulesets)
         query = f"SELECT {', '.join(['id', *columns])} FROM signals WHERE id = ?"
         row = connection.execute(query, [document_id]).fetchone()
     if row is None:

@@ -43,20 +43,26 @@ def reasons_expression(rulesets: Sequence[Ruleset]) -> str:
 
 
 def register_signals(
-    connection: "duckdb.DuckDBPyConnection", signal_paths: Sequence[Path], score_paths: Sequence[Sequence[Path]] = ()
+    connection: "duckdb.DuckDBPyConnection",
+    signal_paths: Sequence[Path],
+    score_paths: Sequence[Sequence[Path]] = (),
+    rulesets: Sequence[Ruleset] | None = None,
 ) -> list[str]:
     """Make the view `signals`, a row for every document, with the columns of score tables beside its signals.
+
+    With `rulesets`, only the score tables that these name a column of: a join takes longer than all rules.
 
     Returns the names of its columns.
     """
     joined = parquet(signal_paths)
+    named = None if rulesets is None else {ruleset.column(rule) for ruleset in rulesets for rule in ruleset.rules}
     for shards in score_paths:
         table = parquet(shards)
         present = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
-        wanted = ", ".join(
-            name for name in present if name == "id" or name in DOCUMENT_SIGNALS - {"language", "script"}
-        )
-        joined = f"(SELECT * FROM {joined} LEFT JOIN (SELECT {wanted} FROM {table}) USING (id))"
+        wanted = [name for name in present if name in DOCUMENT_SIGNALS - {"language", "script"}]
+        if named is None or named & set(wanted):
+            columns = ", ".join(["id", *wanted])
+            joined = f"(SELECT * FROM {joined} LEFT JOIN (SELECT {columns} FROM {table}) USING (id))"
     connection.execute(f"CREATE TEMP VIEW signals AS SELECT * FROM {joined}")
     return [row[0] for row in connection.execute("DESCRIBE signals").fetchall()]
 
@@ -111,7 +117,7 @@ def judge(
     if not signal_paths:
         raise ValueError("judge needs at least one signals shard")
     with connect(memory_limit, threads, scratch or out_path.with_suffix(".spill")) as connection:
-        columns = register_signals(connection, signal_paths, score_paths)
+        columns = register_signals(connection, signal_paths, score_paths, rulesets)
         require_columns(columns, rulesets)
         lists = DocumentLists(connection, keep.resolved(), drop.resolved())
         if lists.needs_source() and "source" not in columns:

@@ -34,7 +34,8 @@ def compare_rules(
     sides = {"before": _by_reason(before), "after": _by_reason(after)}
     names = list(dict.fromkeys([*sides["after"], *sides["before"]]))
     with connect(memory_limit, threads, scratch) as connection:
-        require_columns(register_signals(connection, signal_paths, score_paths), [*before, *after])
+        rulesets = [*before, *after]
+        require_columns(register_signals(connection, signal_paths, score_paths, rulesets), rulesets)
         fired = {
             side: [fires_expression(*rules[name]) if name in rules else "false" for name in names]
             for side, rules in sides.items()
@@ -93,7 +94,7 @@ def at_the_edge(
     column = ruleset.column(rule)
     fires = fires_expression(ruleset, rule)
     with connect(memory_limit, threads, scratch) as connection:
-        require_columns(register_signals(connection, signal_paths, score_paths), [ruleset])
+        require_columns(register_signals(connection, signal_paths, score_paths, [ruleset]), [ruleset])
         sides = [
             f"""
             SELECT * FROM (

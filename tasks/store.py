@@ -72,17 +72,20 @@ class Store:
 
     # --- look-up -------------------------------------------------------------------------------------------------
 
-    def find(self, stage: str, key: str) -> Artifact | None:
+    def find(self, stage: str, key: str, *, parts: bool = True) -> Artifact | None:
         """The finished artifact of a key, or None.
 
         File sizes and modification times are compared with those recorded at publication; where they differ, the
         content is hashed. An artifact that fails is moved to `aside/` and None is returned, so that it is rebuilt.
+
+        Args:
+            parts: whether its parts are looked at, too; who needs one of thousands finds that one by itself.
         """
         path = self.artifacts / stage / key
         manifest = self._manifest_or_aside(path)
         if manifest is None:
             return None
-        if not self._parts_exist(manifest):
+        if parts and not self._parts_exist(manifest):
             self.set_aside(path, "one of its parts is gone")
             return None
         artifact = Artifact(stage, key, manifest["digest"], path)

@@ -24,7 +24,8 @@ def filtered_corpus(name: str | None) -> Artifact:
 
 
 def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifact:
-    """An artifact's input by the name that its stage gives it; where there are several, the first (of a stage).
+    """An artifact's input by the name that its stage gives it; where there are several, the first (of a stage). Its
+    parts are not looked at: `tables_for` finds one, `with_parts` all.
 
     Raises:
         StoreError: it was collected.
@@ -35,7 +36,7 @@ def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifac
         raise StoreError(
             f"{artifact.name} was made without {stage or name}, perhaps by an earlier version: run its flow again"
         )
-    found = open_store().find(item["stage"], item["key"])
+    found = open_store().find(item["stage"], item["key"], parts=False)
     if found is None:
         raise StoreError(
             f"{artifact.name} was made from {item['stage']}/{item['key'][:12]}, which was collected: run its flow again"
@@ -44,8 +45,15 @@ def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifac
 
 
 def with_parts(artifact: Artifact) -> Artifact:
-    """The artifact, whose parts are on this machine then, though it may have come from a shared store."""
-    open_store().fetch_parts(artifact)
+    """The artifact, whose parts are on this machine then, though it may have come from a shared store.
+
+    Raises:
+        StoreError: one of them is gone.
+    """
+    store = open_store()
+    store.fetch_parts(artifact)
+    if store.find(artifact.stage, artifact.key) is None:
+        raise StoreError(f"a part of {artifact.name} is gone: run its flow again")
     return artifact
 
 

@@ -5,14 +5,13 @@ from typing import Any
 
 from data_quality.explain import explain
 from data_quality.forgotten import REASON
-from data_quality.pii import redact
 from data_quality.rules import Ruleset
 from flows.commands.lookup import filtered_corpus, input_of, scores_of, shard_of, tables_for, tables_with, with_parts
 from tasks.filter import DROPPED
 from tasks.lineage.ancestors import ancestors
 from tasks.lineage.forgotten import as_written, request_for, standing
 from tasks.running.run import Resources
-from tasks.running.tables import rows
+from tasks.running.tables import many_questions, rows
 from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 
@@ -20,6 +19,7 @@ EXCERPT = 300
 EVIDENCE = 5
 
 
+@many_questions()
 def why(document: str, corpus: str | None) -> dict[str, Any]:
     """What was decided about a document, with the evidence.
 
@@ -115,6 +115,8 @@ def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -
 
 def _forgotten(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None:
     """The answer about a document that was not read since it is to be forgotten; its id is all that is left of it."""
+    from data_quality.pii import redact
+
     ingest = _reading(store, kept)
     if ingest is None:
         return None
@@ -206,15 +208,17 @@ def _split(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None
 def _used_by(store: Store, kept: Artifact, id: str) -> list[str]:
     """Models that were trained on the document: it is in the training split of their own split, and their mixture, if
     they have one, drew it."""
-    splits = {_content(a): a for a in _descendants(store, kept, "split")}
+    trained = {a: _has(a.file("split.parquet"), id, "split = 'train'") for a in _descendants(store, kept, "split")}
+    models = store.list("pretrain")
+    made_of = {model: _inputs(model) for model in models}
     mixtures = {_content(a): a for a in store.list("mixture")}
-    models = []
-    for model in store.list("pretrain"):
-        made_of = _inputs(model)
-        if not any(_has(splits[a].file("split.parquet"), id, "split = 'train'") for a in made_of & splits.keys()):
-            continue
-        if all(_has(mixtures[a].file("copies.parquet"), id, "copies > 0") for a in made_of & mixtures.keys()):
-            models.append(model)
+    drawn = {
+        content: _has(mixtures[content].file("copies.parquet"), id, "copies > 0")
+        for content in mixtures.keys() & set().union(*made_of.values())
+    }
+    on = {_content(a) for a, is_in in trained.items() if is_in}
+    without = {content for content, is_in in drawn.items() if not is_in}
+    models = [model for model in models if made_of[model] & on and not made_of[model] & without]
     contents = set(map(_content, models))
     tuned = [a for a in store.list("finetune") if contents & _inputs(a)]
     return [artifact.name for artifact in [*models, *tuned]]
@@ -226,7 +230,7 @@ def _has(table: Path, id: str, condition: str) -> bool:
 
 def _reading(store: Store, kept: Artifact) -> Artifact | None:
     """The ingest that a corpus was made from."""
-    return next((artifact for artifact in ancestors(store, kept) if artifact.stage == "ingest"), None)
+    return next((artifact for artifact in ancestors(store, kept, {"corpus"}) if artifact.stage == "ingest"), None)
 
 
 def _descendants(store: Store, artifact: Artifact, stage: str) -> list[Artifact]:

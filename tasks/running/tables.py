@@ -1,6 +1,8 @@
 """Questions to Parquet tables, by SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +20,20 @@ def database(resources: Resources, spill: Path, file: Path | None = None) -> duc
     return connect(resources.memory_limit, resources.threads, spill, file)
 
 
+_open: ContextVar["duckdb.DuckDBPyConnection | None"] = ContextVar("open", default=None)
+
+
+@contextmanager
+def many_questions() -> Iterator[None]:
+    """Inside of it, `rows` asks one database: to open one takes longer than to find a row."""
+    with TemporaryDirectory(prefix="textmill-") as spill, database(Resources().resolved(), Path(spill)) as connection:
+        before = _open.set(connection)
+        try:
+            yield
+        finally:
+            _open.reset(before)
+
+
 def rows(
     sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), work: Work | None = None
 ) -> list[dict[str, Any]]:
@@ -29,8 +45,10 @@ def rows(
     if work is not None:
         with database(work.resources, work.scratch / "spill") as connection:
             return answer(connection, sql, parameters)
-    with TemporaryDirectory(prefix="textmill-") as spill, database(Resources().resolved(), Path(spill)) as connection:
+    if (connection := _open.get()) is not None:
         return answer(connection, sql, parameters)
+    with many_questions():
+        return rows(sql, parameters)
 
 
 def answer(

@@ -54,9 +54,9 @@ class SharedStore(Store):
 
     # --- look-up -------------------------------------------------------------------------------------------------
 
-    def find(self, stage: str, key: str) -> Artifact | None:
+    def find(self, stage: str, key: str, *, parts: bool = True) -> Artifact | None:
         """As `Store.find`; one that only the remote store has is downloaded (its parts when they are found)."""
-        found = super().find(stage, key)
+        found = super().find(stage, key, parts=parts)
         if found is None:
             return self._download(stage, key)
         return found if self._is_shared(found.path) else self._share(found)
