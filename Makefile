@@ -28,15 +28,15 @@ $(STAMP):
 # Scripts in an environment hold its path, so that a moved one is made anew; else only differences are installed.
 	[ "$$(cat $(VENV)/place 2>/dev/null)" = "$(CURDIR) $(PYTHON)" ] \
 	  || { "$(PYTHON)" -m venv --clear $(VENV) && echo "$(CURDIR) $(PYTHON)" > $(VENV)/place; }
-# Nothing is installed whose hash is not in a lock. Python compiles what it imports, not all that is there, which takes as
-# long as the rest of the installation. A CPU build of torch in a folder of wheels is taken; else the index's
-# is, and where that is built for CUDA the libraries that it wants.
+# Nothing is installed whose hash is not in a lock. A CPU build of torch in a folder of wheels is taken; else the index's
+# is, and where that is built for CUDA the libraries that it wants. Byte code is compiled on all cores, which pip does not.
 	@$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes --no-index -r requirements-cpu.lock 2>/dev/null \
 	  || echo "no CPU build of torch in a folder of wheels: taking that of the index"
 	$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip check >/dev/null \
 	  || $(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements-cuda.lock
 	$(BIN)/python -m pip check
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some packages have templates that are no Python
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -72,7 +72,7 @@ LOOKS := $(AUDIT)/textmill-$(shell cksum < requirements-audit.lock | tr ' ' -).s
 
 $(LOOKS):
 	"$(PYTHON)" -m venv --clear $(AUDIT)
-	$(AUDIT)/bin/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements-audit.lock
+	$(AUDIT)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-audit.lock
 	touch $@
 
 audit: $(LOOKS)

@@ -33,6 +33,9 @@ logger = logging.getLogger("textmill.cluster")
 BATCH_SECONDS = 12.0  # a task's cost is then 1 to 3 %
 LAST_SECONDS = 5.0  # batches get smaller towards the end, so that the workers end together, but not smaller than this
 START_SECONDS = 60.0  # for the first worker of a cluster to appear
+MALLOC = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_ARENA_MAX": 1}
+"""glibc's settings for local workers: as Dask starts them, they give memory back whenever 64 KiB are free, and fetch it
+again, a third of their time. Where workers are started by hand, these belong into their environment."""
 POLL_SECONDS = 0.5  # a signal that came meanwhile is acted on
 
 _runner: "DaskTaskRunner | None" = None
@@ -209,6 +212,7 @@ def _started(resources: "Resources") -> "DaskTaskRunner":
     """The runner, started at the first use; a local cluster that has died is replaced."""
     global _runner, _settings
     try:
+        import dask
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise UsageError(f"resources.runner: dask needs pip install -e '.[dask]' ({error})") from error
@@ -233,7 +237,8 @@ def _started(resources: "Resources") -> "DaskTaskRunner":
         atexit.unregister(shut_down)
         atexit.register(shut_down)
         try:
-            runner.client.wait_for_workers(1, timeout=START_SECONDS)
+            with dask.config.set({"distributed.nanny.pre-spawn-environ": MALLOC}):
+                runner.client.wait_for_workers(1, timeout=START_SECONDS)
         except (OSError, TimeoutError) as error:
             shut_down()
             where = resources.dask_address or "the local Dask cluster"

@@ -20,6 +20,8 @@ from tasks.running.run import Resources
 from tasks.store import Store
 from tests.tasks.tiny_corpus import TOPICS, write_documents
 
+pytestmark = pytest.mark.heavy
+
 BUDGET = 4000
 QUICK = {"resources.workers": "1", "resources.threads": "1"}
 BY_TOKENS = {"mixture.enabled": "true", "mixture.unit": "tokens", "mixture.budget": str(BUDGET)}

@@ -20,6 +20,8 @@ from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tests.lm.finetune_cases import backbone_folder, write_set
 
+pytestmark = pytest.mark.heavy
+
 QUICK: dict[str, Any] = {"batch": 8, "evaluations": 1, "device": "cpu"}
 
 

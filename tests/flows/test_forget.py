@@ -36,6 +36,8 @@ from tests.flows.lineage_home import (
     textmill,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -20,6 +20,8 @@ from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 
+pytestmark = pytest.mark.heavy
+
 
 def pretrained(config: PipelineConfig, store: Store) -> tuple[Tokens, Pretrained]:
     """Corpus, tokens and model of a config, without Prefect."""

@@ -19,6 +19,8 @@ from tasks.running.run import Resources, Run, use_run
 from tasks.storage.shared import store_at
 from tests.tasks.tiny_corpus import configuration, write_documents
 
+pytestmark = pytest.mark.heavy
+
 MACHINE_INDEPENDENT = ("report",)  # tells of seconds
 
 
@@ -41,7 +43,6 @@ def expected(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return digests(configuration(documents), tmp_path_factory.mktemp("one") / "store", workers=1)
 
 
-@pytest.mark.heavy
 def test_other_shards_and_pieces_keep_drop_and_split_the_same(documents: Path, tmp_path: Path) -> None:
     config = configuration(documents)
     cut = {"shards": ShardConfig(max_rows=15, max_bytes=20_000), "piece_bytes": 12_000}
@@ -68,7 +69,6 @@ def content(config: PipelineConfig, store: Path) -> tuple[dict[str, list[dict[st
     return rows, len(tables["kept"])
 
 
-@pytest.mark.heavy
 def test_two_workers_give_what_one_gives(documents: Path, expected: dict[str, str], tmp_path: Path) -> None:
     try:
         assert digests(configuration(documents), tmp_path / "store", workers=2) == expected
@@ -93,7 +93,6 @@ def test_another_order_of_sources_and_files_changes_nothing(
     assert digests(reordered, tmp_path / "store", workers=1) == expected
 
 
-@pytest.mark.heavy
 def test_sources_and_store_on_s3_change_nothing(
     documents: Path, expected: dict[str, str], tmp_path: Path, bucket: str
 ) -> None:

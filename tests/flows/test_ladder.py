@@ -25,6 +25,8 @@ from tasks.stage import sidecar
 from tasks.store import RUN_DIRECTORY, Store
 from tests.tasks.tiny_corpus import configuration, write_documents
 
+pytestmark = pytest.mark.heavy
+
 MODELS = {
     "unigram": {"kind": "ngram", "order": 1, "smoothing": "add_k", "k": 1.0},
     "trigram": {"kind": "ngram", "order": 3, "smoothing": "kneser_ney"},
@@ -233,7 +235,6 @@ def test_what_cannot_be_shared_is_refused_when_it_is_read(model: str, overrides:
     assert message in str(error.value)
 
 
-@pytest.mark.heavy
 def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
     with use_run(Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))):

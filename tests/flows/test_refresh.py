@@ -24,6 +24,8 @@ from tasks.running.run import Resources, Run, use_run
 from tasks.store import Artifact, Store
 from tests.tasks.tiny_corpus import configuration, prose, write_documents
 
+pytestmark = pytest.mark.heavy
+
 Night = Callable[..., dict[str, Any]]
 
 

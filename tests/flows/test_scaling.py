@@ -36,6 +36,8 @@ from tasks.store import RUN_DIRECTORY, Store
 from tasks.subset import SubsetConfig, subset
 from tests.tasks.tiny_corpus import configuration, write_documents
 
+pytestmark = pytest.mark.heavy
+
 SIZES = [{"layers": 1, "width": 8}, {"layers": 1, "width": 16}, {"layers": 2, "width": 16}]
 STUDY: dict[str, Any] = {
     "model": {"kind": "gpt", "preset": "pico", "context": 32},
@@ -279,7 +281,6 @@ def test_the_command_hands_on_what_it_was_told(monkeypatch: pytest.MonkeyPatch) 
     assert settings == load_scaling(Path(path), {"resamples": "50"}).smoke()
 
 
-@pytest.mark.heavy
 def test_the_shipped_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
     with use_run(in_store(tmp_path)):

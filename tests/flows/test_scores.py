@@ -11,6 +11,8 @@ from tasks.running import pool
 from tasks.running.tables import rows
 from tests.tasks.tiny_corpus import write_documents
 
+pytestmark = pytest.mark.heavy
+
 OWN = """
 name: own
 description: Scores of models.

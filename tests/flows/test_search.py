@@ -32,6 +32,8 @@ from tasks.storage.files import read_json
 from tasks.store import Store
 from tests.lm.finetune_cases import backbone_folder, write_set
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/howto/search.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -60,7 +62,6 @@ def states(run: Run, stage: str) -> list[str]:
     return [record.state for record in run.records if record.stage == stage]
 
 
-@pytest.mark.heavy
 def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not(named: dict[str, str], tmp_path: Path) -> None:
     """Killed in the middle of the third of four runs, each of which looks at dev three times; all ends the same."""
     config = searching(named, GRID)

@@ -29,6 +29,8 @@ from tasks.storage.files import read_json
 from tasks.store import Store
 from tests.lm.finetune_cases import backbone_folder, examples, tagged
 
+pytestmark = pytest.mark.heavy
+
 SHIPPED = sorted((CONFIGS / "studies").glob("*.yaml"))
 
 
@@ -236,7 +238,6 @@ with use_run(Run(Store(root / "store"), Resources(workers=1, threads=1), Display
 """
 
 
-@pytest.mark.heavy
 def test_a_killed_study_goes_on_and_ends_alike(task: Path, gpt: Path, tmp_path: Path) -> None:
     asked = config(task, gpt, labels=[8])
     given = [asked.model_dump_json(), str(tmp_path / "killed")]

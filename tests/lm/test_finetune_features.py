@@ -31,6 +31,8 @@ from tests.asked import Ask
 from tests.lm.feature_cases import KINDS, LEFT_OUT, feature_folder
 from tests.lm.finetune_cases import ASKS, backbone_folder, examples, task, write_set
 
+pytestmark = pytest.mark.heavy
+
 TEXTS = ["the red and sweet keel", "rain", "a mast under the sail , then grey clouds"]
 OUTPUTS = ("config.json", "metrics.json", "model.safetensors", "predictions.parquet")
 

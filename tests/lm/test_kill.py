@@ -80,7 +80,14 @@ def told_mlflow(client: MlflowClient, store: Store, journaled: list[str]) -> lis
     return [(name, *point) for name in stage.data.metrics for point in points(client, stage, name)]
 
 
-@pytest.mark.parametrize(("kind", "workers"), [(kind, counts) for kind, every in WORKERS.items() for counts in every])
+@pytest.mark.parametrize(
+    ("kind", "workers"),
+    [
+        pytest.param(kind, counts, marks=[] if kind == "gpt" else pytest.mark.heavy)
+        for kind, every in WORKERS.items()
+        for counts in every
+    ],
+)
 def test_killed_ten_times_it_ends_in_the_same_bits_metrics_and_samples(
     fork_server: Ask, client: MlflowClient, tmp_path: Path, kind: str, workers: tuple[int, ...]
 ) -> None:

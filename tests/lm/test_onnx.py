@@ -35,6 +35,8 @@ from lm.padding import padded
 from lm.tokenizer import load_tokenizer
 from lm.translator import load_translator, save_translator
 
+pytestmark = pytest.mark.heavy
+
 SIZE = {"layers": 1, "width": 16, "heads": 2, "context": 90, "vocab": 300}
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -86,7 +88,6 @@ STATEFUL: dict[str, Callable[[], Stateful]] = {
 }
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("kind", STATEFUL)
 def test_a_graph_reads_on_from_the_state_that_it_gave(kind: str, tokenizer_dir: Path, tmp_path: Path) -> None:
     """In pieces of any length, one token among them, as the model does; a token that resets the state does so."""
@@ -131,7 +132,6 @@ def test_a_bert_as_a_graph_fills_gaps_and_gives_states(roberta: bool, tokenizer_
         assert all(np.abs(a - b.numpy()).max() <= 1e-4 for a, b in zip(got, expected, strict=True))
 
 
-@pytest.mark.heavy
 def test_a_transformer_translates_as_two_graphs(tokenizer_dir: Path, tmp_path: Path) -> None:
     """Greedily, token by token, what the model itself finds; sources of unequal length together."""
     size = {"layers": 1, "width": 16, "heads": 2, "feed_forward": 20, "source_vocab": 300, "target_vocab": 300}
@@ -159,7 +159,6 @@ def test_a_transformer_translates_as_two_graphs(tokenizer_dir: Path, tmp_path: P
     assert load_tokenizer(tmp_path / "onnx" / "target").get_vocab_size() == 300
 
 
-@pytest.mark.heavy
 def test_a_recurrent_translator_writes_token_by_token(tokenizer_dir: Path, tmp_path: Path) -> None:
     """Sources of unequal length, read in both directions; each step looks at them again."""
     size = {"cell": "gru", "embedding": 6, "width": 5, "source_vocab": 300, "target_vocab": 300}

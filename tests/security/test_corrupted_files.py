@@ -2,7 +2,11 @@
 
 from collections import Counter
 
+import pytest
+
 from benchmarks.corrupted_files import GOOD, run
+
+pytestmark = pytest.mark.heavy
 
 
 def test_damaged_files_are_typed_errors_and_nothing_else_happens() -> None:

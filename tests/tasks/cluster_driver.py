@@ -19,6 +19,7 @@ from prefect.client.orchestration import get_client  # noqa: E402
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId  # noqa: E402
 
 from flows.corpus import build_corpus  # noqa: E402
+from tasks.running import cluster  # noqa: E402
 from tasks.running.progress import Display  # noqa: E402
 from tasks.running.run import Resources, Run, pipeline_run  # noqa: E402
 from tasks.stage import sidecar  # noqa: E402
@@ -51,10 +52,13 @@ def run_chain(runners: list[str]) -> dict[str, Any]:
                 out[runner] = {record.label: record.artifact.digest for record in run.records}
                 continue
             artifacts = chain(NumbersConfig(count=int(os.environ.get("COUNT", "4"))))
+            started = cluster._runner
+            arenas = {} if started is None else started.client.run(os.environ.get, "MALLOC_ARENA_MAX")
         out[runner] = {
             "digests": [artifact.digest for artifact in artifacts],
             "states": {record.stage: record.state for record in run.records},
             "workers": sidecar(artifacts[1])["workers"],
+            "arenas": sorted(set(arenas.values())),
         }
     return {"runners": out, "flow_run": flow_run_id}
 

@@ -27,6 +27,8 @@ from tests.asked import Ask
 from tests.tasks.conftest import ROOT, is_gone, wait_until
 from tests.tasks.journals import Pipeline, points, runs
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
