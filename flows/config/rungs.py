@@ -129,8 +129,31 @@ class RNNRung(PresetRung):
     layers: int | None = Field(default=None, ge=1, description="Recurrent layers; null: the preset's.")
     tied: bool | None = Field(default=None, description="Whether the head is the embedding; null: the preset's.")
     forget_bias: float | None = Field(default=None, description="Of an LSTM at the start; null: the preset's.")
+    input_dropout: float | None = Field(default=None, ge=0, lt=1, description="On token vectors; null: the preset's.")
+    hidden_dropout: float | None = Field(default=None, ge=0, lt=1, description="Between layers; null: the preset's.")
     output_dropout: float | None = Field(default=None, ge=0, lt=1, description="Before the head; null: the preset's.")
+    locked: bool | None = Field(
+        default=None, description="Whether these three keep one mask for a sequence; null: the preset's."
+    )
+    embedding_dropout: float | None = Field(
+        default=None, ge=0, lt=1, description="Part of the vocabulary that is zero in a step; null: the preset's."
+    )
+    weight_dropout: float | None = Field(
+        default=None, ge=0, lt=1, description="DropConnect on the recurrent matrices; null: the preset's."
+    )
+    initial_span: float | None = Field(
+        default=None, gt=0, description="Initial weights are uniform in ± this; null: the preset's."
+    )
+    path: Literal["auto", "cells", "bptt", "torch"] | None = Field(
+        default=None, description="How sequences are computed, equal up to rounding; null: the fastest that can."
+    )
     stream: StreamConfig = Field(default=StreamConfig(), description="How the text is read.")
+
+    @model_validator(mode="after")
+    def _can_be_reset(self) -> Self:
+        if self.stream.reset and self.path == "torch":
+            raise ValueError("path: torch cannot reset the state inside a sequence: leave it out, or stream.reset")
+        return self
 
     def pretraining(self, vocab: int) -> Pretraining:
         """What is trained."""
@@ -175,6 +198,18 @@ class ELMoRung(PresetRung):
     preset: str = Field(default="small", description=f"One of {', '.join(ELMO_PRESETS)}.")
     width: int | None = Field(default=None, ge=1, description="Width of words and of each layer; null: the preset's.")
     layers: int | None = Field(default=None, ge=1, description="LSTM layers in each direction; null: the preset's.")
+    characters: int | None = Field(default=None, ge=3, description="Bytes of a word that are read; null: the preset's.")
+    character_width: int | None = Field(default=None, ge=1, description="Width of a byte's vector; null: the preset's.")
+    filters: tuple[tuple[int, int], ...] | None = Field(
+        default=None, description="Convolutions: (bytes wide, how many); null: the preset's."
+    )
+    highways: int | None = Field(default=None, ge=0, description="Highway layers behind them; null: the preset's.")
+    cell_width: int | None = Field(
+        default=None, ge=1, description="Width of an LSTM's memory, projected to `width`; null: the preset's."
+    )
+    clip: float | None = Field(
+        default=None, gt=0, description="Memories and projections are kept within ± this; null: the preset's."
+    )
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Null: the preset's.")
     sequence: int = Field(default=64, ge=1, description="Words of a training sequence.")
 
@@ -201,6 +236,15 @@ class TransformerXLRung(PresetRung):
     inner: int | None = Field(default=None, ge=1, description="Width inside a feed-forward; null: the preset's.")
     memory: int | None = Field(default=None, ge=0, description="Tokens of each layer's memory; null: the preset's.")
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Of the model; null: the preset's.")
+    attention_dropout: float | None = Field(
+        default=None, ge=0, lt=1, description="On attention's weights; null: the preset's."
+    )
+    same_length: bool | None = Field(
+        default=None, description="Whether every position sees `memory` tokens; null: the preset's."
+    )
+    clamp: int | None = Field(
+        default=None, ge=0, description="Distances beyond this count as this, 0: none; null: the preset's."
+    )
     stream: TransformerXLStream = Field(default=TransformerXLStream(), description="How the text is read.")
 
     def pretraining(self, vocab: int) -> Pretraining:
@@ -228,6 +272,9 @@ class XLNetRung(PresetRung):
     context: int | None = Field(default=None, ge=2, description="Tokens of an example; null: the preset's.")
     memory: int | None = Field(default=None, ge=0, description="Tokens of each layer's memory; null: the preset's.")
     dropout: float | None = Field(default=None, ge=0, lt=1, description="Of the model; null: the preset's.")
+    clamp: int | None = Field(
+        default=None, ge=0, description="Distances beyond this count as this, 0: none; null: the preset's."
+    )
     permutation: PermutationConfig = Field(default=PermutationConfig(), description="What is predicted of a text.")
 
     @model_validator(mode="after")

@@ -88,6 +88,10 @@ class StreamConfig(StrictModel):
         description="Segments of random length: Normal(bptt, 5), in 5 % of all cases Normal(bptt / 2, 5), at least 5;"
         " the learning rate is scaled by length / bptt (Merity et al. 2017, section 5).",
     )
+    reset: bool = Field(
+        default=False,
+        description="The state is set to zero where a document begins; false: it is carried on from the one before.",
+    )
     alpha: float = Field(
         default=0.0, ge=0.0, description="Weight of AR, the mean square of the last layer's dropped outputs (AWD: 2)."
     )

@@ -1,5 +1,7 @@
 """A recurrent language model: the text in lanes, the state carried from segment to segment."""
 
+from dataclasses import replace
+
 from lm.config import TrainConfig
 from lm.models.rnn import RNNLM
 from lm.models.rnn_config import StreamConfig
@@ -20,7 +22,11 @@ def training_lanes(train: TokenIndex, stream: StreamConfig, config: TrainConfig)
 
 
 def recipe(given: Given) -> Recipe:
-    """How `lm.pretraining.RNNPretraining` is trained."""
+    """How `lm.pretraining.RNNPretraining` is trained. What begins a document is the tokenizer's affair."""
+    assert isinstance(given.settings, RNNPretraining)
+    if given.settings.stream.reset:
+        model = given.settings.model.model_copy(update={"reset_token": given.train.end_of_text})
+        given = replace(given, settings=given.settings.model_copy(update={"model": model}))
     assert isinstance(given.settings, RNNPretraining)
     stream, width = given.settings.stream, given.settings.model.widths[-1]
     objective = RecurrentObjective(width, given.token_bytes, alpha=stream.alpha, beta=stream.beta)

@@ -157,7 +157,7 @@ esac
 """Stands in for pip: it has the CPU build if there are wheels, and without it the libraries of CUDA are missing."""
 
 
-QUIETLY = ("--quiet", "--no-cache-dir")
+QUIETLY = ("--quiet", "--no-cache-dir", "--no-compile")
 
 
 @pytest.mark.parametrize("wheels", ["", "wheels"])

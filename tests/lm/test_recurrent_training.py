@@ -335,7 +335,7 @@ def test_optimizer_configurations_that_make_no_sense(fields: dict[str, Any], mes
 def test_pretraining_from_documents(tmp_path: Path, shards: list[Path], tokenizer_dir: Path, random: bool) -> None:
     """From token shards to a model folder: it beats the unigram baseline, and says what it watched."""
     index = build_index(shards)
-    model = RNNConfig(cell="gru", embedding=32, width=48, vocab=300, reset_token=index.end_of_text)
+    model = RNNConfig(cell="gru", embedding=32, width=48, vocab=300)
     config = TrainConfig(
         steps=120,
         batch=8,
@@ -344,12 +344,13 @@ def test_pretraining_from_documents(tmp_path: Path, shards: list[Path], tokenize
         optimizer=OptimizerConfig(learning_rate=0.01),
         sample_tokens=8,
     )
-    settings = RNNPretraining(model=model, stream=StreamConfig(bptt=16, random=random))
+    settings = RNNPretraining(model=model, stream=StreamConfig(bptt=16, random=random, reset=True))
     given = Given(settings, settings.resolve(config), index, index, tokenizer_dir)
     result = pretrain(given, tmp_path / "checkpoints", tmp_path / "model")
     assert result["valid"]["bits_per_byte"] < 0.9 * result["unigram"]["bits_per_byte"]
     assert result["unigram"]["bits_per_byte"] < result["untrained"]["bits_per_byte"]
     assert result["valid"]["bytes"] == result["unigram"]["bytes"]
     assert result["parameters"] == model.parameter_count()
-    assert load_torch(tmp_path / "model", RNNLM)[0].config == model
+    trained = load_torch(tmp_path / "model", RNNLM)[0].config
+    assert trained == model.model_copy(update={"reset_token": index.end_of_text})
     assert math.isfinite(result["valid"]["loss"])
