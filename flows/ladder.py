@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.config.ladder import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder, shipped_model
 from flows.config.loading import ConfigError
-from flows.config.rungs import WITHOUT_PROBABILITY, NgramRung, Rung, VectorsRung
+from flows.config.rungs import NgramRung, Rung, VectorsRung, without_bits
 from flows.corpus import Corpus, build_corpus
 from flows.pretrain import Tokens, named_model, tokens_under
 from flows.running import prefect_run
@@ -49,7 +49,7 @@ def build_models(config: ModelsConfig) -> tuple[list[Artifact], list[Artifact]]:
             corpus=corpus.kept,
         )
         for (name, rung), model in zip(rungs.items(), models, strict=True)
-        if type(rung) not in WITHOUT_PROBABILITY
+        if without_bits(rung) is None
     ]
     return models, figures
 

@@ -18,7 +18,6 @@ NOT = {
 """The commands that ask a model, and what is said of one that they cannot ask."""
 
 WHY = {
-    ("bert", "score"): "a masked language model defines no probability of a text, and so no bits per byte",
     ("bert", "generate"): "a masked language model does not continue a text",
     ("ngram", "embed"): "an n-gram model has counts and no vectors",
 }
@@ -50,7 +49,7 @@ KINDS: dict[str, Kind] = {
     "transformer": Kind("the Transformer", ("translate", "embed"), ("onnx",)),
     "elmo": Kind("ELMo", (*PROBABILITY, "embed")),
     "gpt": Kind("GPT-1, GPT-2, GPT-3", (*PROBABILITY, "embed"), ("hf", "onnx"), ("hf",)),
-    "bert": Kind("BERT and its kin", ("fill", "embed"), ("hf", "onnx"), ("hf",)),
+    "bert": Kind("BERT and its kin", ("score", "fill", "embed"), ("hf", "onnx"), ("hf",)),
     "transformer_xl": Kind("Transformer-XL", (*PROBABILITY, "embed"), ("onnx",)),
     "xlnet": Kind("XLNet", (*PROBABILITY, "embed"), ("hf", "onnx"), ("hf",)),
     "modern": Kind("the modern decoder", (*PROBABILITY, "embed"), ("onnx",)),

@@ -123,7 +123,8 @@ def score(
     whole: Annotated[bool, typer.Option("--whole", help="The file is one text; else each line is one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bits per byte and perplexity of a file under a model; with --json the log-probability of every line."""
+    """Bits per byte and perplexity of a file under a model; with --json the log-probability of every line. A BERT gives
+    a pseudo-log-likelihood, by which its own scores of texts compare, and no others."""
     from flows.commands.score import score_file
 
     show_result(score_file(model_folder(model), file, whole, quiet=as_json), as_json, printing.show_score)

@@ -138,10 +138,13 @@ def _change(pair: list[int], form: Any) -> str:
 
 def show_score(found: dict[str, Any]) -> None:
     """What a model says of a file."""
+    for name in ("texts", "tokens", "bytes"):
+        out.print(f"  {name:<22} {found[name]:,}")
+    if "pseudo_log_likelihood" in found:
+        out.print(f"  {'pseudo-log-likelihood':<22} {found['pseudo_log_likelihood']:,.2f} nats")
+        out.print(f"  {'pseudo-perplexity':<22} {found['pseudo_perplexity_per_token']:,.2f} per token")
+        return
     bits = found["bits_per_byte"]
-    out.print(f"  {'texts':<22} {found['texts']:,}")
-    out.print(f"  {'tokens':<22} {found['tokens']:,}")
-    out.print(f"  {'bytes':<22} {found['bytes']:,}")
     none = "infinite: it gives some of this no probability" if found["bytes"] else "none: it gives bytes no probability"
     out.print(f"  {'bits per byte':<22} " + (none if bits is None else f"{bits:.4f}"))
     out.print(f"  {'perplexity per token':<22} {found['perplexity_per_token']:,.2f}")

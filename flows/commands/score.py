@@ -4,12 +4,15 @@ import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 from flows.config.loading import ConfigError
+
+if TYPE_CHECKING:
+    from lm.texts.base import Score, TextModel
 
 LINES_AT_ONCE = 256
 
@@ -23,17 +26,22 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
 
     Returns tokens, bytes, nats, bits_per_byte (None for a model that gives bytes no probability, or some of this text
     none), perplexity_per_token (without the spelling of unknown words), and `lines`: line (its number), tokens, bytes
-    and log_prob (natural) of each text.
+    and log_prob (natural) of each text. Of a masked language model, which gives a text no probability, tokens, bytes,
+    pseudo_log_likelihood (`lm.evaluate.pseudo_likelihood`), pseudo_perplexity_per_token (Salazar et al. 2020, section
+    2.3), and the pseudo_log_likelihood of each line.
 
     Raises:
         ConfigError: no such model or file, text that is not UTF-8, or nothing to score.
     """
     from lm.text_model import open_model
+    from lm.texts.bert import BertText
 
     try:
         model = open_model(folder)
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(str(error)) from error
+    masked = isinstance(model, BertText)
+    said = "pseudo_log_likelihood" if masked else "log_prob"
     lines: list[dict[str, Any]] = []
     nats: list[float] = []
     spelling: list[float] = []
@@ -43,8 +51,8 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
             task = progress.add_task("scoring", total=size)
             texts = texts_of(path, whole)
             while batch := list(islice(texts, LINES_AT_ONCE)):
-                for (number, text), score in zip(batch, model.score([text for _, text in batch]), strict=True):
-                    found = {"tokens": score.tokens, "bytes": score.bytes, "log_prob": _finite(-score.nats)}
+                for (number, text), score in zip(batch, _scores(model, [text for _, text in batch]), strict=True):
+                    found = {"tokens": score.tokens, "bytes": score.bytes, said: _finite(-score.nats)}
                     lines.append({"line": number, **found})
                     nats.append(score.nats)
                     spelling.append(score.spelling_nats)
@@ -60,17 +68,35 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
         raise ConfigError(f"{path}: there is no text to score")
     written = sum(line["bytes"] for line in lines)
     whole_nats, without_spelling = math.fsum(nats), math.fsum(nats) - math.fsum(spelling)
-    return {
+    counted = {
         "model": str(folder),
         "kind": model.kind,
         "texts": len(lines),
         "tokens": tokens,
         "bytes": written,
+    }
+    perplexity = math.exp(min(without_spelling / tokens, 700.0))
+    if masked:
+        pseudo = {"pseudo_log_likelihood": -whole_nats, "pseudo_perplexity_per_token": perplexity}
+        return {**counted, **pseudo, "lines": lines}
+    return {
+        **counted,
         "nats": _finite(whole_nats),
         "bits_per_byte": _finite(whole_nats / math.log(2) / written) if written else None,
-        "perplexity_per_token": math.exp(min(without_spelling / tokens, 700.0)),
+        "perplexity_per_token": perplexity,
         "lines": lines,
     }
+
+
+def _scores(model: "TextModel", texts: list[str]) -> "list[Score]":
+    """What a model says of each text; a masked one by pseudo-likelihood."""
+    from lm.texts.base import Score
+    from lm.texts.bert import BertText
+
+    if not isinstance(model, BertText):
+        return model.score(texts)
+    found = zip(texts, model.pseudo_log_likelihood(texts), strict=True)
+    return [Score(len(each), -float(each.sum()), len(text.encode())) for text, each in found]
 
 
 def _finite(value: float) -> float | None:

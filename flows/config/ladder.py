@@ -7,19 +7,13 @@ from pydantic import Field, model_validator
 
 from flows.config.loading import loader, shipped
 from flows.config.pipeline import TokensConfig
-from flows.config.rungs import TOKENIZERS, WITHOUT_PROBABILITY, GPTRung, ModernRung, NgramRung, Rung, TrainedRung
+from flows.config.rungs import TOKENIZERS, GPTRung, ModernRung, Rung, TrainedRung, without_bits
 from lm.config import TrainConfig
 from lm.parallel import ParallelConfig
 from lm.translator_config import EncoderDecoderConfig
 from tasks.evaluate import EvaluateConfig
 
 SMOKE_FILES = 300  # no classes have to be found among them, as a pipeline's smoke run must
-UNSCORABLE = {
-    "stupid_backoff": "gives scores that do not sum to one, so it has no bits per byte",
-    "mle": "gives what it never saw no probability, so its bits per byte on other text are infinite",
-}
-
-
 TRANSLATORS = tuple(kind.model_fields["kind"].default for kind in get_args(get_args(EncoderDecoderConfig)[0]))
 """Kinds that are trained on pairs of texts, by another command."""
 
@@ -76,7 +70,7 @@ class ModelsConfig(TokensConfig, ABC):
         return given
 
     @model_validator(mode="after")
-    def _every_model_can_be_scored(self) -> Self:
+    def _every_model_fits(self) -> Self:
         kind = self.tokenizer.train.kind
         for name, rung in self.rungs().items():
             if (fitting := TOKENIZERS.get(type(rung))) and kind not in fitting:
@@ -84,8 +78,6 @@ class ModelsConfig(TokensConfig, ABC):
                     f"{self.key(name)}: a model of kind {rung.kind} needs a tokenizer of kind {' or '.join(fitting)}, "
                     f"not {kind} (`tokenizer.train`)"
                 )
-            if isinstance(rung, NgramRung) and rung.smoothing in UNSCORABLE:
-                raise ValueError(f"{self.key(name)}.smoothing: {rung.smoothing} {UNSCORABLE[rung.smoothing]}")
             if isinstance(rung, GPTRung | ModernRung) and (own := rung.resolved(vocab=257).context) < self.context:
                 raise ValueError(
                     f"{self.key(name)}: its context of {own} tokens is less than the {self.context} of the test "
@@ -118,10 +110,10 @@ class LadderConfig(ModelsConfig):
     @model_validator(mode="after")
     def _every_model_has_a_place_on_the_table(self) -> Self:
         for name, rung in self.models.items():
-            if what := WITHOUT_PROBABILITY.get(type(rung)):
+            if why := without_bits(rung):
                 raise ValueError(
-                    f"{self.key(name)}: {what} defines no probability of a text, so it has no place on a table of bits"
-                    " per byte: train it with `textmill pretrain`"
+                    f"{self.key(name)}: {why}, so it has no place on a table of bits per byte: train it with"
+                    " `textmill pretrain`"
                 )
         return self
 

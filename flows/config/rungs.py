@@ -424,7 +424,23 @@ WITHOUT_PROBABILITY: dict[type, str] = {
     Word2VecRung: "a table of word vectors",
     GloVeRung: "a table of word vectors",
 }
-"""What defines no probability of a text, and so has no bits per byte."""
+"""What defines no probability of a text."""
+
+UNSCORABLE = {
+    "stupid_backoff": "gives scores that do not sum to one",
+    "mle": "gives what it never saw no probability, and other text infinitely many bits",
+}
+"""Smoothings of n-grams without bits per byte."""
+
+
+def without_bits(rung: Rung) -> str | None:
+    """Why a model has no bits per byte on other text; None: it has."""
+    if isinstance(rung, NgramRung):
+        why = UNSCORABLE.get(rung.smoothing)
+        return why and f"{rung.smoothing} {why}"
+    what = WITHOUT_PROBABILITY.get(type(rung))
+    return what and f"{what} defines no probability of a text"
+
 
 TOKENIZERS: dict[type, tuple[str, ...]] = {ELMoRung: ("word",), BertRung: ("wordpiece", "byte_bpe")}
 """The kinds of tokenizer of those that cannot do with any: words have characters, gaps need special tokens."""

@@ -23,8 +23,8 @@ from lm.tokenizers.spelling import Spelling
 
 BATCH = 32
 NO_PROBABILITY = (
-    f"{cannot('bert', 'score')}. Texts are compared by their pseudo-log-likelihood"
-    " (open_model(FOLDER).pseudo_log_likelihood(TEXTS), lm/evaluate/pseudo_likelihood.py)"
+    "a masked language model defines no probability of a text, and so no bits per byte. Texts are compared by their"
+    " pseudo-log-likelihood (`textmill score`, open_model(FOLDER).pseudo_log_likelihood(TEXTS))"
 )
 
 

@@ -1,6 +1,7 @@
 """`textmill score`, `generate` and `fill` from the shell: how texts are joined, and whom one is sent to."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -112,10 +113,28 @@ def test_a_bert_fills_gaps_from_the_shell(bert: Path) -> None:
         fill_text(bert, "the model", 2)
 
 
+def test_a_bert_scores_a_file_by_pseudo_likelihood(bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the model learns\n\nthe corpus\n")
+    model = open_model(bert)
+    expected = model.pseudo_log_likelihood(["the model learns", "the corpus"])  # type: ignore[attr-defined]
+    command = ["score", str(bert), str(tmp_path / "text.txt")]
+    found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    assert [line["line"] for line in found["lines"]] == [1, 3]
+    assert [line["pseudo_log_likelihood"] for line in found["lines"]] == pytest.approx([e.sum() for e in expected])
+    tokens, whole = sum(map(len, expected)), sum(each.sum() for each in expected)
+    assert found["tokens"] == tokens
+    assert found["bytes"] == len("the model learnsthe corpus")
+    assert found["pseudo_perplexity_per_token"] == pytest.approx(math.exp(-whole / tokens))
+    assert not found.keys() & {"bits_per_byte", "perplexity_per_token", "nats"}
+    shown = CliRunner().invoke(app, command).stdout
+    assert f"pseudo-log-likelihood  {whole:,.2f} nats" in shown
+    assert "bits per byte" not in shown
+
+
 def test_whoever_cannot_says_who_can(bert: Path, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("the model\n")
-    with pytest.raises(ConfigError, match=r"a masked language model defines no probability of a text.*textmill fill"):
-        score_file(bert, tmp_path / "text.txt", whole=False, quiet=True)
+    with pytest.raises(ValueError, match=r"defines no probability of a text, and so no bits per byte.*textmill score"):
+        open_model(bert).score(["the model"])
     with pytest.raises(
         ValueError, match=r"a masked language model does not continue a text; ngram, nnlm.*textmill fill"
     ):

@@ -1,6 +1,7 @@
 """The ladder: one table over models of several kinds, each scored on the same tokens."""
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,10 +13,11 @@ from pydantic import ValidationError
 
 import textmill
 from flows.commands import start
-from flows.config.ladder import LadderConfig, load_ladder, load_model_config
+from flows.config.ladder import LadderConfig, ModelConfig, load_ladder, load_model_config
 from flows.config.loading import CONFIGS, ConfigError
-from flows.ladder import Ladder, build_ladder
+from flows.ladder import Ladder, build_ladder, build_models
 from lm.config import OptimizerConfig, TrainConfig
+from lm.text_model import open_model
 from tasks.ladder import FIGURES, REPORT, _seconds, read_board
 from tasks.running import pool
 from tasks.running.journal import JOURNAL, Journal, read_events
@@ -134,8 +136,8 @@ def test_a_model_with_a_document_mask_is_scored_with_it(made: tuple[Ladder, Run,
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"kind": "ngram", "smoothing": "stupid_backoff"}, "models.odd.smoothing: stupid_backoff gives scores that do"),
-        ({"kind": "ngram", "smoothing": "mle"}, "models.odd.smoothing: mle gives what it never saw no probability"),
+        ({"kind": "ngram", "smoothing": "stupid_backoff"}, "models.odd: stupid_backoff gives scores that do not"),
+        ({"kind": "ngram", "smoothing": "mle"}, "models.odd: mle gives what it never saw no probability"),
         ({"kind": "gpt", "preset": "pico", "context": 16}, "models.odd: its context of 16 tokens is less than the 32"),
         ({"kind": "bert"}, r"models\.odd: a masked language model defines no probability of a text"),
         ({"kind": "bert", "preset": "bert-tinny"}, "did you mean 'bert-tiny'"),
@@ -150,6 +152,19 @@ def test_what_could_not_be_scored_is_refused_before_anything_is_trained(
     raw = ladder_config(tmp_path).model_dump()
     with pytest.raises(ValidationError, match=message):
         LadderConfig.model_validate({**raw, "models": {"odd": model}})
+
+
+@pytest.mark.parametrize("smoothing", ["mle", "stupid_backoff"])
+def test_what_has_no_place_on_a_table_is_trained_alone(made: tuple[Ladder, Run, LadderConfig], smoothing: str) -> None:
+    _, _, config = made
+    model = {"kind": "ngram", "order": 2, "smoothing": smoothing}
+    shared = {name: value for name, value in config.model_dump().items() if name != "models"}
+    [counted], figures = build_models(ModelConfig.model_validate({**shared, "model": model}))
+    assert figures == []
+    opened = open_model(counted.path)
+    assert opened.generate("The ", 5)
+    if smoothing == "mle":
+        assert opened.score(["Qqqq xyzzy"])[0].nats == math.inf
 
 
 def test_the_seconds_of_all_attempts_count(made: tuple[Ladder, Run, LadderConfig], tmp_path: Path) -> None:
