@@ -39,8 +39,9 @@ def test_the_doors_are_as_wide_as_the_table_says() -> None:
 
 def test_a_message_names_who_can_and_what_this_one_can() -> None:
     assert cannot("seq2seq", "score") == (
-        "a model of kind 'seq2seq' gives a text no probability; ngram, nnlm, rnn, elmo, gpt, bert, transformer_xl, xlnet"
-        " and modern can be asked for that (this one: `textmill translate`, `textmill embed`, `textmill export --to onnx`)"
+        "a model of kind 'seq2seq' gives a text no probability; ngram, nnlm, rnn, elmo, gpt, bert, transformer_xl,"
+        " xlnet and modern can be asked for that"
+        " (this one: `textmill translate`, `textmill embed`, `textmill export --to onnx`)"
     )
     assert cannot("bert", "generate").startswith("a masked language model does not continue a text; ngram, ")
     assert "(this one: `textmill score`, `textmill fill`, `textmill embed`, " in cannot("bert", "generate")
