@@ -30,7 +30,7 @@ class Ladder:
 
 
 def build_models(config: ModelsConfig) -> tuple[list[Artifact], list[Artifact]]:
-    """Every model that is configured, and what each that defines a probability says of the test documents."""
+    """Every model that is configured, and what each that has bits per byte says of the test documents."""
     corpus = build_corpus(config)
     initial = None if config.initial is None else named_model(config.initial, "init_from")
     tokens = tokens_under(initial, config, corpus)

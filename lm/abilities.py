@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 NOT = {
-    "score": "gives a text no probability",
+    "score": "scores no text",
     "generate": "does not continue a text",
     "fill": "fills no gaps",
     "translate": "does not translate",

@@ -113,13 +113,14 @@ def weights_sha256(folder: Path) -> str:
 def initial_weights(folder: Path, config: Any, tokenizer_dir: Path) -> dict[str, Tensor]:
     """The weights of a model folder, for a model of that configuration to go on from.
 
-    Raises ValueError if it is another model (dropout aside) or has another tokenizer.
+    Raises ValueError if it is another model (dropout and how a state is computed aside) or has another tokenizer.
     """
     [of] = [model for model, settings in CONFIGS.items() if isinstance(config, settings)]
     loaded = load_model(folder)[0] if of is GPT else load_torch(folder, of)[0]
     assert isinstance(loaded.config, StrictModel)
     ours, theirs = config.model_dump(), loaded.config.model_dump()
-    if different := [f"{k} {theirs[k]} is not {ours[k]}" for k in ours if "dropout" not in k and ours[k] != theirs[k]]:
+    shaping = [name for name in ours if "dropout" not in name and name not in ("reset_token", "path")]
+    if different := [f"{k} {theirs[k]} is not {ours[k]}" for k in shaping if ours[k] != theirs[k]]:
         raise ValueError(f"{folder} is another model than the configured one: {', '.join(different)}")
     if tokenizer_sha256(folder) != tokenizer_sha256(tokenizer_dir):
         raise ValueError(f"{folder} has another tokenizer than {tokenizer_dir}: tokenize the text with its own")

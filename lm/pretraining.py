@@ -84,6 +84,14 @@ class RNNPretraining(Pretrainable):
     model: RNNConfig
     stream: StreamConfig = StreamConfig()
 
+    @model_validator(mode="after")
+    def _can_be_reset(self) -> Self:
+        if self.stream.reset and self.model.path == "torch":
+            raise ValueError(
+                "path: torch cannot reset the state inside a sequence: choose auto, or stream.reset: false"
+            )
+        return self
+
     @property
     def tokens_per_example(self) -> int:
         return self.stream.bptt

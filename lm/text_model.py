@@ -54,7 +54,8 @@ HUGGING_FACE_ELSE = ("bert", "roberta", "albert", "xlnet")
 def open_model(folder: Path, device: str = "cpu") -> TextModel:
     """The model of a folder of ours, or of a Hugging Face GPT folder; what has no tensors stays on the CPU.
 
-    A masked language model opens too: it fills gaps, and its `score` and `generate` say that it cannot.
+    A masked language model opens too: it fills gaps and has a `pseudo_log_likelihood`, which `textmill score` asks; its
+    `score` and `generate` say that it cannot.
     Raises FileNotFoundError or ValueError saying what is missing or does not fit.
     """
     config = described(folder)

@@ -78,7 +78,11 @@ def shard_of(decisions: Artifact, document: str) -> int | None:
 
 
 def tables_for(artifact: Artifact, shard: int) -> list[Path]:
-    """The table of a per-shard artifact that belongs to a shard of its corpus; all, where that cannot be told."""
+    """The table of a per-shard artifact that belongs to a shard of its corpus; all, where that cannot be told.
+
+    Raises:
+        StoreError: it is gone.
+    """
     manifest = artifact.manifest()
     if shard < len(manifest["shards"]):
         return [artifact.path / manifest["shards"][shard]["path"]]
@@ -86,13 +90,15 @@ def tables_for(artifact: Artifact, shard: int) -> list[Path]:
     if shard >= len(parts):
         return score_tables(artifact)
     part = open_store().find(parts[shard]["stage"], parts[shard]["key"])  # fetched, if it is only in a shared store
-    return [table.path for table in part.shards()] if part else []
+    if part is None:
+        raise StoreError(f"a part of {artifact.name} is gone: run its flow again")
+    return [table.path for table in part.shards()]
 
 
 def tables_with(artifact: Artifact, shard: int, document: str) -> list[Path]:
     """The table of a per-shard artifact that has a document of a shard; all of them, where that one has it not: the
     same documents may have been cut otherwise where they were measured."""
     tables = tables_for(artifact, shard)
-    if tables and rows("SELECT 1 FROM read_parquet(?) WHERE id = ? LIMIT 1", [list(map(str, tables)), document]):
+    if rows("SELECT 1 FROM read_parquet(?) WHERE id = ? LIMIT 1", [list(map(str, tables)), document]):
         return tables
     return score_tables(with_parts(artifact))

@@ -26,9 +26,9 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
 
     Returns tokens, bytes, nats, bits_per_byte (None for a model that gives bytes no probability, or some of this text
     none), perplexity_per_token (without the spelling of unknown words), and `lines`: line (its number), tokens, bytes
-    and log_prob (natural) of each text. Of a masked language model, which gives a text no probability, tokens, bytes,
-    pseudo_log_likelihood (`lm.evaluate.pseudo_likelihood`), pseudo_perplexity_per_token (Salazar et al. 2020, section
-    2.3), and the pseudo_log_likelihood of each line.
+    and log_prob (natural) of each text. Of a masked language model, which scores no text, tokens, bytes,
+    pseudo_log_likelihood (`within_word_l2r` of `lm.evaluate.pseudo_likelihood`), pseudo_perplexity_per_token, its
+    exponential as Salazar et al. 2020 have it (section 2.3), and the pseudo_log_likelihood of each line.
 
     Raises:
         ConfigError: no such model or file, text that is not UTF-8, or nothing to score.

@@ -208,17 +208,13 @@ def _split(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None
 def _used_by(store: Store, kept: Artifact, id: str) -> list[str]:
     """Models that were trained on the document: it is in the training split of their own split, and their mixture, if
     they have one, drew it."""
-    trained = {a: _has(a.file("split.parquet"), id, "split = 'train'") for a in _descendants(store, kept, "split")}
-    models = store.list("pretrain")
-    made_of = {model: _inputs(model) for model in models}
-    mixtures = {_content(a): a for a in store.list("mixture")}
-    drawn = {
-        content: _has(mixtures[content].file("copies.parquet"), id, "copies > 0")
-        for content in mixtures.keys() & set().union(*made_of.values())
-    }
-    on = {_content(a) for a, is_in in trained.items() if is_in}
-    without = {content for content, is_in in drawn.items() if not is_in}
-    models = [model for model in models if made_of[model] & on and not made_of[model] & without]
+    splits = _descendants(store, kept, "split")
+    held = {_content(a) for a in splits if _has(a.file("split.parquet"), id, "split = 'train'")}
+    made_of = {model: _inputs(model) for model in store.list("pretrain")}
+    made_of = {model: inputs for model, inputs in made_of.items() if inputs & held}
+    mixtures = [a for a in store.list("mixture") if any(_content(a) in inputs for inputs in made_of.values())]
+    left_out = {_content(a) for a in mixtures if not _has(a.file("copies.parquet"), id, "copies > 0")}
+    models = [model for model, inputs in made_of.items() if not inputs & left_out]
     contents = set(map(_content, models))
     tuned = [a for a in store.list("finetune") if contents & _inputs(a)]
     return [artifact.name for artifact in [*models, *tuned]]

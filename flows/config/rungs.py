@@ -145,14 +145,13 @@ class RNNRung(PresetRung):
         default=None, gt=0, description="Initial weights are uniform in ± this; null: the preset's."
     )
     path: Literal["auto", "cells", "bptt", "torch"] | None = Field(
-        default=None, description="How sequences are computed, equal up to rounding; null: the fastest that can."
+        default=None, description="How sequences are computed, equal up to rounding; null: the preset's."
     )
     stream: StreamConfig = Field(default=StreamConfig(), description="How the text is read.")
 
     @model_validator(mode="after")
-    def _can_be_reset(self) -> Self:
-        if self.stream.reset and self.path == "torch":
-            raise ValueError("path: torch cannot reset the state inside a sequence: leave it out, or stream.reset")
+    def _known(self) -> Self:
+        self.pretraining(vocab=257)
         return self
 
     def pretraining(self, vocab: int) -> Pretraining:
@@ -219,7 +218,9 @@ class ELMoRung(PresetRung):
 
     def smaller(self) -> Self:
         """Cut down for a smoke test."""
-        return self.model_copy(update={"preset": "small", "width": 16, "layers": 1, "sequence": 16})
+        shape = ("characters", "character_width", "filters", "highways", "cell_width", "clip")
+        size = {"preset": "small", "width": 16, "layers": 1, "sequence": 16}
+        return self.model_copy(update={**dict.fromkeys(shape), **size})
 
 
 class TransformerXLRung(PresetRung):
@@ -419,14 +420,14 @@ TrainedRung = GPTRung | RNNRung | NNLMRung | ELMoRung | TransformerXLRung | XLNe
 """Those with gradients, which say what is pretrained (`pretraining`)."""
 Rung = Annotated[NgramRung | VectorsRung | TrainedRung, Field(discriminator="kind")]
 
-WITHOUT_PROBABILITY: dict[type, str] = {
+_WITHOUT_PROBABILITY: dict[type, str] = {
     BertRung: "a masked language model",
     Word2VecRung: "a table of word vectors",
     GloVeRung: "a table of word vectors",
 }
 """What defines no probability of a text."""
 
-UNSCORABLE = {
+_UNSCORABLE = {
     "stupid_backoff": "gives scores that do not sum to one",
     "mle": "gives what it never saw no probability, and other text infinitely many bits",
 }
@@ -436,9 +437,9 @@ UNSCORABLE = {
 def without_bits(rung: Rung) -> str | None:
     """Why a model has no bits per byte on other text; None: it has."""
     if isinstance(rung, NgramRung):
-        why = UNSCORABLE.get(rung.smoothing)
+        why = _UNSCORABLE.get(rung.smoothing)
         return why and f"{rung.smoothing} {why}"
-    what = WITHOUT_PROBABILITY.get(type(rung))
+    what = _WITHOUT_PROBABILITY.get(type(rung))
     return what and f"{what} defines no probability of a text"
 
 

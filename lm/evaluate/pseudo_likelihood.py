@@ -5,7 +5,7 @@ PLL(text) = sum_t ln p(x_t | ... and what is behind it in its word)     `within_
 
 The first one overrates words of several tokens, which give each other away: with "souv" and "##r" in sight, "##eni"
 is no riddle. The second also masks the tokens behind x_t in its own word. Neither is a probability of the text, and
-there is no perplexity or bits per byte in it: use it to compare texts of like meaning, such as minimal pairs.
+there are no bits per byte in it: use it to compare texts of like meaning under one model, such as minimal pairs.
 """
 
 from collections.abc import Sequence

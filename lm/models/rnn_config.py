@@ -90,7 +90,9 @@ class StreamConfig(StrictModel):
     )
     reset: bool = Field(
         default=False,
-        description="The state is set to zero where a document begins; false: it is carried on from the one before.",
+        exclude_if=lambda on: not on,  # the keys of models without it stay what they were
+        description="The state is set to zero where a document begins; false: it is carried on from the one before, or"
+        " as the model does it that training goes on from.",
     )
     alpha: float = Field(
         default=0.0, ge=0.0, description="Weight of AR, the mean square of the last layer's dropped outputs (AWD: 2)."

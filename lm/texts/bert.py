@@ -29,7 +29,8 @@ NO_PROBABILITY = (
 
 
 class BertText:
-    """A masked language model. `score`, `bits_per_byte` and `generate` raise ValueError and say what to do instead."""
+    """A masked language model: texts have a `pseudo_log_likelihood`. `score`, `bits_per_byte` and `generate` raise
+    ValueError and say what to do instead."""
 
     kind = "bert"
 

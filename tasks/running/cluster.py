@@ -237,7 +237,8 @@ def _started(resources: "Resources") -> "DaskTaskRunner":
         atexit.unregister(shut_down)
         atexit.register(shut_down)
         try:
-            with dask.config.set({"distributed.nanny.pre-spawn-environ": MALLOC}):
+            environment = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **MALLOC}
+            with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
                 runner.client.wait_for_workers(1, timeout=START_SECONDS)
         except (OSError, TimeoutError) as error:
             shut_down()

@@ -55,11 +55,12 @@ class SharedStore(Store):
     # --- look-up -------------------------------------------------------------------------------------------------
 
     def find(self, stage: str, key: str, *, parts: bool = True) -> Artifact | None:
-        """As `Store.find`; one that only the remote store has is downloaded (its parts when they are found)."""
+        """As `Store.find`; one that only the remote store has is downloaded (its parts when they are found). One that
+        only this machine has is shared with its parts, if these are looked at."""
         found = super().find(stage, key, parts=parts)
         if found is None:
             return self._download(stage, key)
-        return found if self._is_shared(found.path) else self._share(found)
+        return found if not parts or self._is_shared(found.path) else self._share(found)
 
     def find_all(self, stage: str, keys: Iterable[str]) -> dict[str, Artifact]:
         """As `Store.find_all`, by one listing of each store; several are downloaded at once."""

@@ -141,9 +141,7 @@ def test_whoever_cannot_says_who_can(bert: Path, tmp_path: Path) -> None:
         open_model(bert).generate("the", 3)
     size = Seq2SeqConfig(embedding=4, width=4, source_vocab=60, target_vocab=60)
     save_translator(Seq2Seq(size), bert, bert, tmp_path / "seq2seq")
-    with pytest.raises(
-        ConfigError, match=r"'seq2seq' gives a text no probability.*this one: `textmill translate`, `te"
-    ):
+    with pytest.raises(ConfigError, match=r"'seq2seq' scores no text.*this one: `textmill translate`, `te"):
         score_file(tmp_path / "seq2seq", tmp_path / "text.txt", whole=False, quiet=True)
     with pytest.raises(ConfigError, match=r"'seq2seq' fills no gaps; ngram and bert can be asked for that"):
         fill_text(tmp_path / "seq2seq", "the [MASK]", 2)

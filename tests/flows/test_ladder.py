@@ -165,6 +165,9 @@ def test_what_has_no_place_on_a_table_is_trained_alone(made: tuple[Ladder, Run, 
     assert opened.generate("The ", 5)
     if smoothing == "mle":
         assert opened.score(["Qqqq xyzzy"])[0].nats == math.inf
+    else:
+        with pytest.raises(ValueError, match="do not sum to one"):
+            opened.score(["Qqqq xyzzy"])
 
 
 def test_the_seconds_of_all_attempts_count(made: tuple[Ladder, Run, LadderConfig], tmp_path: Path) -> None:

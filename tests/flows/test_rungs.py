@@ -41,6 +41,18 @@ def test_what_is_said_reaches_the_model() -> None:
     assert words.resolved(vocab=300).filter_count == 16
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kind": "elmo", "preset": "original", "clip": 5.0, "cell_width": 4096, "filters": [[1, 64], [7, 1024]]},
+        {"kind": "elmo", "characters": 20, "character_width": 8, "highways": 0},
+    ],
+)
+def test_whatever_is_said_can_be_cut_down(given: dict[str, object]) -> None:
+    smaller = ELMoRung.model_validate(given).smaller()
+    assert ELMoRung.model_validate(smaller.model_dump()).resolved(vocab=300).parameter_count() < 100_000
+
+
 def test_what_cannot_be_together_is_refused() -> None:
     with pytest.raises(ValidationError, match="torch cannot reset the state inside a sequence"):
         RNNRung.model_validate({"kind": "rnn", "path": "torch", "stream": {"reset": True}})

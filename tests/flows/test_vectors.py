@@ -210,5 +210,5 @@ def test_faults_are_named(
     with pytest.raises(SystemExit):
         main()
     said = capsys.readouterr().err
-    assert "a model of kind 'word2vec' gives a text no probability; ngram, nnlm, rnn" in said
+    assert "a model of kind 'word2vec' scores no text; ngram, nnlm, rnn" in said
     assert "(this one: `textmill embed`, `textmill neighbours`, `textmill export --to word2vec`)" in said

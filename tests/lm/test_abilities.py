@@ -39,7 +39,7 @@ def test_the_doors_are_as_wide_as_the_table_says() -> None:
 
 def test_a_message_names_who_can_and_what_this_one_can() -> None:
     assert cannot("seq2seq", "score") == (
-        "a model of kind 'seq2seq' gives a text no probability; ngram, nnlm, rnn, elmo, gpt, bert, transformer_xl,"
+        "a model of kind 'seq2seq' scores no text; ngram, nnlm, rnn, elmo, gpt, bert, transformer_xl,"
         " xlnet and modern can be asked for that"
         " (this one: `textmill translate`, `textmill embed`, `textmill export --to onnx`)"
     )

@@ -125,7 +125,7 @@ def test_a_folder_opens_and_says_what_it_cannot_do(trained: tuple[Path, dict[str
     for what in (lambda: model.score(["a"]), lambda: model.bits_per_byte(None)):  # type: ignore[arg-type]
         with pytest.raises(ValueError, match=r"no probability of a text.*pseudo_log_likelihood"):
             what()
-    with pytest.raises(ValueError, match=r"does not continue a text; .*this one: `textmill fill`"):
+    with pytest.raises(ValueError, match=r"does not continue a text; .*this one: `textmill score`, `textmill fill`"):
         model.generate("a", 3)
 
 

@@ -217,7 +217,7 @@ def test_how_a_model_reads(corpora: dict[str, Corpus], tmp_path: Path) -> None:
         ({"bptt": 9}, "stream.bptt was 8, is 9"),
         ({"bptt": 8, "alpha": 2.0}, "(stream.alpha was 0.0, is 2.0)"),
         ({"bptt": 8, "random": True}, "stream.random was False, is True"),
-        ({"bptt": 8, "reset": True}, "stream.reset was False, is True"),
+        ({"bptt": 8, "reset": True}, "model.reset_token was None, is"),
     ):
         found = pretrain_refusal(first, given(corpora["one"], {"model": RNN, "stream": stream}), tmp_path)
         assert message in found
@@ -293,6 +293,5 @@ def test_fine_tuning(corpora: dict[str, Corpus], tmp_path: Path) -> None:
 def test_the_trainer_is_told_what_decides(corpora: dict[str, Corpus]) -> None:
     """Each setting of how a kind reads is part of what a checkpoint knows."""
     deciding = flat(given(corpora["one"], {"model": {**RNN}, "stream": {"bptt": 8}}).deciding)
-    stream = {"stream.bptt", "stream.random", "stream.reset", "stream.alpha", "stream.beta"}
-    assert {*stream, "tokenizer", "init_from"} == set(deciding)
+    assert {"stream.bptt", "stream.random", "stream.alpha", "stream.beta", "tokenizer", "init_from"} == set(deciding)
     assert isinstance(Trainer.__dataclass_fields__["settings"].default_factory(), dict)

@@ -138,7 +138,7 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
         open_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"kind": "classifier"}))
     with pytest.raises(
-        ValueError, match=r"kind 'classifier' gives a text no probability; ngram, nnlm, .* can be asked"
+        ValueError, match=r"kind 'classifier' scores no text; ngram, nnlm, .* can be asked"
     ):
         open_model(tmp_path)
 

@@ -37,7 +37,7 @@ def test_a_folder_holds_the_model_and_both_tokenizers(kind: dict[str, Any], lett
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in loaded.model.state_dict().items())
     assert loaded.source.get_vocab() == load_tokenizer(letters).get_vocab()
     assert loaded.target.get_vocab() == load_tokenizer(tmp_path / "other").get_vocab()
-    with pytest.raises(ValueError, match=f"kind '{config.kind}' gives a text no probability.*textmill translate"):
+    with pytest.raises(ValueError, match=f"kind '{config.kind}' scores no text.*textmill translate"):
         open_model(tmp_path / "model")
 
 

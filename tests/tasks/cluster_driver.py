@@ -29,6 +29,8 @@ from tests.tasks.driver import chain  # noqa: E402
 from tests.tasks.stages import NumbersConfig  # noqa: E402
 from tests.tasks.tiny_corpus import configuration  # noqa: E402
 
+ENVIRONMENT = ("MALLOC_ARENA_MAX", "OMP_NUM_THREADS")
+
 
 def curated(documents: Path) -> None:
     """A corpus whose shards are worked on alone, in groups of bands, and with tables of their own beside them."""
@@ -53,12 +55,12 @@ def run_chain(runners: list[str]) -> dict[str, Any]:
                 continue
             artifacts = chain(NumbersConfig(count=int(os.environ.get("COUNT", "4"))))
             started = cluster._runner
-            arenas = {} if started is None else started.client.run(os.environ.get, "MALLOC_ARENA_MAX")
+            told = [] if started is None else [started.client.run(os.environ.get, name) for name in ENVIRONMENT]
         out[runner] = {
             "digests": [artifact.digest for artifact in artifacts],
             "states": {record.stage: record.state for record in run.records},
             "workers": sidecar(artifacts[1])["workers"],
-            "arenas": sorted(set(arenas.values())),
+            "told": [sorted(set(each.values())) for each in told],
         }
     return {"runners": out, "flow_run": flow_run_id}
 
