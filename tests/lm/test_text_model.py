@@ -137,9 +137,7 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"config\.json: no model there"):
         open_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"kind": "classifier"}))
-    with pytest.raises(
-        ValueError, match=r"kind 'classifier' scores no text; ngram, nnlm, .* can be asked"
-    ):
+    with pytest.raises(ValueError, match=r"kind 'classifier' scores no text; ngram, nnlm, .* can be asked"):
         open_model(tmp_path)
 
 
