@@ -36,7 +36,7 @@ $(STAMP):
 	@$(BIN)/python -m pip check >/dev/null \
 	  || $(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements-cuda.lock
 	$(BIN)/python -m pip check
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some packages have templates that are no Python
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || echo "not all of it could be compiled (some packages have templates that are no Python)"
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

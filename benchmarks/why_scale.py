@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -41,6 +40,7 @@ ROW_GROUP = 2_000
 TEXT = 1_000  # characters, on average
 SKIPPED = 100_000
 MODELS = 20
+SHORT = "gopher_quality.gopher_short_doc"
 ITEMS = ("benchmark-a:17", "benchmark-b:4")
 NOTHING = {"inputs": {}, "parts": [], "shards": [], "counts": {}, "config": {}, "version": 1, "libraries": {}}
 Draw = np.random.Generator
@@ -72,12 +72,19 @@ class Builder:
         self.draw = np.random.default_rng(0)
         self.pool = text_pool(self.draw)
 
-    def publish(self, stage: str, material: object, tables: Mapping[str, pa.Table], **manifest: object) -> Artifact:
+    def publish(
+        self,
+        stage: str,
+        material: object,
+        tables: Mapping[str, pa.Table],
+        row_group: int = ROW_GROUP,
+        **manifest: object,
+    ) -> Artifact:
         """Publish an artifact with these tables."""
         key = artifact_key(stage, 1, material, {}, {})
         directory = self.store.partial_directory(stage, key)
         for name, table in tables.items():
-            pq.write_table(table, directory / name, compression="zstd", row_group_size=ROW_GROUP)
+            pq.write_table(table, directory / name, compression="zstd", row_group_size=row_group)
         return self.store.publish(directory, {**NOTHING, "stage": stage, "key": key, **manifest})
 
     def part(self, stage: str, shard: int, **tables: pa.Table) -> Artifact:
@@ -134,9 +141,6 @@ class Builder:
         return decided.file("decisions.parquet"), [id for id, kept in zip(ids, keep, strict=True) if kept]
 
 
-SHORT = "gopher_quality.gopher_short_doc"
-
-
 def build(store: Store, documents: int) -> None:
     """All that `textmill why` asks about a corpus of so many documents."""
     builder = Builder(store, documents)
@@ -186,22 +190,15 @@ def train_on(builder: Builder, corpus: Artifact, kept: list[str]) -> None:
     where = np.where(builder.draw.random(count) < 0.98, "train", "test")
     nothing = {"reason": pa.nulls(count, pa.string()), "twin": pa.nulls(count, pa.string())}
     columns = {"id": kept, "split": where, **nothing, "jaccard": pa.nulls(count, pa.float64())}
-    split = whole(builder, "split", "split.parquet", pa.table(columns), {"corpus": [named_input(corpus)]})
+    of = {"row_group": sql.ROW_GROUP, "inputs": {"corpus": [named_input(corpus)]}}
+    split = builder.publish("split", builder.documents, {"split.parquet": pa.table(columns)}, **of)
     copies = pa.table({"id": kept, "copies": builder.draw.integers(0, 3, count).astype(np.int32)})
-    drawn = whole(builder, "mixture", "copies.parquet", copies, {"corpus": [named_input(corpus)]})
+    drawn = builder.publish("mixture", builder.documents, {"copies.parquet": copies}, **of)
     for number in range(MODELS):
         inputs = {"split": [named_input(split)], "mixture": [named_input(drawn)]}
         model = builder.publish("pretrain", number, {}, inputs=inputs, digest=f"model {number}")
         if number % 2:
             builder.publish("finetune", number, {}, inputs={"model": [named_input(model)]})
-
-
-def whole(builder: Builder, stage: str, name: str, table: pa.Table, inputs: dict[str, Any]) -> Artifact:
-    """An artifact of one table, in row groups as `write_rows` makes them."""
-    key = artifact_key(stage, 1, builder.documents, {}, {})
-    directory = builder.store.partial_directory(stage, key)
-    pq.write_table(table, directory / name, compression="zstd", row_group_size=sql.ROW_GROUP)
-    return builder.store.publish(directory, {**NOTHING, "stage": stage, "key": key, "inputs": inputs})
 
 
 def named_input(artifact: Artifact) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from rich.progress import Progress
 from flows.config.loading import ConfigError
 
 if TYPE_CHECKING:
-    from lm.texts.base import Score, TextModel
+    from lm.texts.base import Score
+    from lm.texts.bert import BertText
 
 LINES_AT_ONCE = 256
 
@@ -40,8 +42,9 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
         model = open_model(folder)
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    masked = isinstance(model, BertText)
-    said = "pseudo_log_likelihood" if masked else "log_prob"
+    scores, said, masked = model.score, "log_prob", False
+    if isinstance(model, BertText):
+        scores, said, masked = partial(_pseudo_scores, model), "pseudo_log_likelihood", True
     lines: list[dict[str, Any]] = []
     nats: list[float] = []
     spelling: list[float] = []
@@ -51,7 +54,7 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
             task = progress.add_task("scoring", total=size)
             texts = texts_of(path, whole)
             while batch := list(islice(texts, LINES_AT_ONCE)):
-                for (number, text), score in zip(batch, _scores(model, [text for _, text in batch]), strict=True):
+                for (number, text), score in zip(batch, scores([text for _, text in batch]), strict=True):
                     found = {"tokens": score.tokens, "bytes": score.bytes, said: _finite(-score.nats)}
                     lines.append({"line": number, **found})
                     nats.append(score.nats)
@@ -88,13 +91,10 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
     }
 
 
-def _scores(model: "TextModel", texts: list[str]) -> "list[Score]":
-    """What a model says of each text; a masked one by pseudo-likelihood."""
+def _pseudo_scores(model: "BertText", texts: list[str]) -> "list[Score]":
+    """The pseudo-likelihood of each text, written as what its tokens cost."""
     from lm.texts.base import Score
-    from lm.texts.bert import BertText
 
-    if not isinstance(model, BertText):
-        return model.score(texts)
     found = zip(texts, model.pseudo_log_likelihood(texts), strict=True)
     return [Score(len(each), -float(each.sum()), len(text.encode())) for text, each in found]
 

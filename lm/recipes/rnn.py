@@ -23,11 +23,11 @@ def training_lanes(train: TokenIndex, stream: StreamConfig, config: TrainConfig)
 
 def recipe(given: Given) -> Recipe:
     """How `lm.pretraining.RNNPretraining` is trained. What begins a document is the tokenizer's affair."""
-    assert isinstance(given.settings, RNNPretraining)
-    if given.settings.stream.reset:
-        model = given.settings.model.model_copy(update={"reset_token": given.train.end_of_text})
-        given = replace(given, settings=given.settings.model_copy(update={"model": model}))
-    assert isinstance(given.settings, RNNPretraining)
-    stream, width = given.settings.stream, given.settings.model.widths[-1]
+    settings = given.settings
+    assert isinstance(settings, RNNPretraining)
+    stream, width = settings.stream, settings.model.widths[-1]
+    if stream.reset:
+        model = settings.model.model_copy(update={"reset_token": given.train.end_of_text})
+        given = replace(given, settings=settings.model_copy(update={"model": model}))
     objective = RecurrentObjective(width, given.token_bytes, alpha=stream.alpha, beta=stream.beta)
     return stateful_recipe(given, RNNLM, objective, training_lanes(given.train, stream, given.config), stream.bptt)

@@ -34,8 +34,9 @@ BATCH_SECONDS = 12.0  # a task's cost is then 1 to 3 %
 LAST_SECONDS = 5.0  # batches get smaller towards the end, so that the workers end together, but not smaller than this
 START_SECONDS = 60.0  # for the first worker of a cluster to appear
 MALLOC = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_ARENA_MAX": 1}
-"""glibc's settings for local workers: as Dask starts them, they give memory back whenever 64 KiB are free, and fetch it
-again, a third of their time. Where workers are started by hand, these belong into their environment."""
+"""glibc's settings for local workers: as Dask starts them, they give memory back whenever 64 KiB are free and fetch it
+again, and the same work takes a quarter longer (docs/results/data-quality.md). Bytes, bytes, a number. Where workers
+are started by hand, these belong into their environment."""
 POLL_SECONDS = 0.5  # a signal that came meanwhile is acted on
 
 _runner: "DaskTaskRunner | None" = None
