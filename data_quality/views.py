@@ -1,6 +1,8 @@
 """The two views of a shard: the documents that are kept, and those that are dropped with their reasons."""
 
+import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,18 @@ DROPPED_SCHEMA = pa.schema(
 
 
 WORDS = ("script", "perplexity_bucket")  # of the columns with words in tables of numbers, those that are measured
+SAID = ("reason", "reasons", "twin", "jaccard")  # of a dropped document, beside its text
+SHAPES_DROPPED = ("id", "language", "spans", "redacted_metadata")  # of a decision, what text and metadata depend on
+SHAPES_KEPT = (*SHAPES_DROPPED, "edits")
+
+
+@dataclass(frozen=True)
+class Views:
+    """The views of a shard, and the decisions by which they were written."""
+
+    kept: Path
+    dropped: Path
+    decisions: Path
 
 
 def write_views(
@@ -33,7 +47,8 @@ def write_views(
     kept: Path,
     dropped: Path,
     measured: Sequence[Sequence[Path]] = (),
-) -> tuple[pa.Table, pa.Table]:
+    earlier: Views | None = None,
+) -> tuple[pa.Table | None, pa.Table | None]:
     """Write the kept and the dropped of some documents, each file whole or not at all.
 
     Args:
@@ -45,55 +60,92 @@ def write_views(
         kept: out, documents schema.
         dropped: out, documents schema, the decision, and what `measured` says.
         measured: tables by id, of these documents and maybe others: each a list of files that continue each other.
+        earlier: views of the same documents and `measured` by other decisions. What these have in common with
+            `decisions` is taken from there; the files are the same with it and without it.
 
-    Returns the two tables as they were written.
+    Returns the two tables as they were written; None for one that is a copy of the earlier, or differs from it in SAID
+    alone.
 
     Raises:
         ValueError: a document of a single shard has no decision, or one with a decision is not there.
     """
-    documents = _documents(shards, decisions).sort_by("id")
-    columns = ["kept", "reason", "reasons", "twin", "jaccard", "language", "edits", "spans", "redacted_metadata"]
-    table = _edited(_beside(documents.drop_columns(["language"]), decisions, columns))
-    metadata = pc.coalesce(table["redacted_metadata"], table["metadata"])
-    table = table.set_column(table.schema.get_field_index("metadata"), "metadata", metadata)
+    stays, goes = _halves(decisions)
+    stayed, went = _halves(earlier.decisions) if earlier else (None, None)
+    same_kept, same_texts = _agree(stays, stayed, SHAPES_KEPT), _agree(goes, went, SHAPES_DROPPED)
+    if earlier and same_kept:
+        shutil.copyfile(earlier.kept, kept)
+    if earlier and same_texts:
+        _write_dropped_again(earlier.dropped, went, goes, dropped)
+    lacking = [half for half, is_there in ((stays, same_kept), (goes, same_texts)) if not is_there]
+    if not lacking:
+        return None, None
+    table = _edited(_documents(shards, pa.concat_tables(lacking).sort_by("id"), whole=len(lacking) == 2))
     keep = table["kept"]
-    gone = table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA)
-    for paths in measured:
-        gone = _measured(gone, paths)
-    views = table.filter(keep).select(SCHEMA.names).cast(SCHEMA), gone
-    for view, path in zip(views, (kept, dropped), strict=True):
-        with whole_parquet(path, view.schema) as writer:
-            writer.write_table(view, row_group_size=BATCH_ROWS)
-    return views
+    stay, go = table.filter(keep).select(SCHEMA.names), table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names)
+    return (
+        None if same_kept else _write(stay.cast(SCHEMA), kept),
+        None if same_texts else _write(_measured(go.cast(DROPPED_SCHEMA), measured), dropped),
+    )
 
 
-def _documents(shards: Sequence[Path], decisions: Path) -> pa.Table:
-    if len(shards) == 1:
-        return pq.read_table(shards[0])
-    wanted = pq.read_table(decisions, columns=["id"])["id"].combine_chunks()
-    tables = (pq.read_table(shard) for shard in shards)
-    return pa.concat_tables([table.filter(pc.is_in(table["id"], wanted)) for table in tables])
+def _halves(decisions: Path) -> tuple[pa.Table, pa.Table]:
+    """The decisions on what is kept and on what is dropped, by id."""
+    decided = pq.read_table(decisions, columns=["kept", *SAID, *SHAPES_KEPT]).sort_by("id")
+    return decided.filter(decided["kept"]), decided.filter(pc.invert(decided["kept"]))
 
 
-def _beside(documents: pa.Table, path: Path, columns: list[str]) -> pa.Table:
-    """The documents, sorted by id, with columns of a table that has one row for each of them."""
-    table = pq.read_table(path, columns=["id", *columns]).sort_by("id")
-    if not table["id"].equals(documents["id"]):
-        lacking = sorted(set(documents["id"].to_pylist()) ^ set(table["id"].to_pylist()))
-        raise ValueError(f"{path} has not one row for each document: {lacking[:3]} are only on one side")
-    for name in columns:
-        documents = documents.append_column(name, table[name])
+def _agree(decided: pa.Table, before: pa.Table | None, columns: Sequence[str]) -> bool:
+    return before is not None and bool(decided.select(columns).equals(before.select(columns)))
+
+
+def _write(view: pa.Table, path: Path) -> pa.Table:
+    with whole_parquet(path, view.schema) as writer:
+        writer.write_table(view.combine_chunks(), row_group_size=BATCH_ROWS)
+    return view
+
+
+def _write_dropped_again(earlier: Path, went: pa.Table, goes: pa.Table, path: Path) -> None:
+    """The same texts with what is said of them now."""
+    if _agree(goes, went, SAID):
+        shutil.copyfile(earlier, path)
+        return
+    view = pq.read_table(earlier)
+    for name in SAID:
+        view = view.set_column(view.schema.get_field_index(name), DROPPED_SCHEMA.field(name), goes[name])
+    _write(view, path)
+
+
+def _documents(shards: Sequence[Path], decided: pa.Table, whole: bool) -> pa.Table:
+    """The documents of some decisions, which are sorted by id, with the decisions beside them.
+
+    Args:
+        whole: whether they are decisions on all documents of the shard, where it is one.
+    """
+    tables = [pq.read_table(shard) for shard in shards]
+    if len(tables) > 1 or not whole:
+        wanted = decided["id"].combine_chunks()
+        tables = [table.filter(pc.is_in(table["id"], wanted)) for table in tables]
+    documents = pa.concat_tables(tables).sort_by("id")
+    if not documents["id"].equals(decided["id"]):
+        lacking = sorted(set(decided["id"].to_pylist()) ^ set(documents["id"].to_pylist()))
+        raise ValueError(f"not one decision for each document: {lacking[:3]} are only on one side")
+    documents = documents.drop_columns(["language"])
+    for name in decided.drop_columns(["id"]).column_names:
+        documents = documents.append_column(name, decided[name])
     return documents
 
 
-def _measured(documents: pa.Table, paths: Sequence[Path]) -> pa.Table:
-    """The documents with every number of a table beside them that they have not yet, null where it has no row."""
-    names = [name for name in measured_columns(paths[0]) if name not in documents.column_names]
-    tables = (pq.read_table(path, columns=["id", *names]) for path in paths)
-    table = pa.concat_tables(table.filter(pc.is_in(table["id"], documents["id"].combine_chunks())) for table in tables)
-    places = pc.index_in(documents["id"], table["id"].combine_chunks())
-    for name in names:
-        documents = documents.append_column(name, table[name].take(places))
+def _measured(documents: pa.Table, measured: Sequence[Sequence[Path]]) -> pa.Table:
+    """The documents with every number of the tables beside them that they have not yet, null where there is no row."""
+    for paths in measured:
+        names = [name for name in measured_columns(paths[0]) if name not in documents.column_names]
+        tables = (pq.read_table(path, columns=["id", *names]) for path in paths)
+        table = pa.concat_tables(
+            table.filter(pc.is_in(table["id"], documents["id"].combine_chunks())) for table in tables
+        )
+        places = pc.index_in(documents["id"], table["id"].combine_chunks())
+        for name in names:
+            documents = documents.append_column(name, table[name].take(places))
     return documents
 
 
@@ -107,7 +159,8 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _edited(table: pa.Table) -> pa.Table:
-    """The texts without what leaves them, all of a document's spans applied at once, with their new hashes."""
+    """The texts without what leaves them, all of a document's spans applied at once, with their new hashes; and the
+    metadata without personal data."""
     edited = pc.or_(_is_filled(table["edits"]), _is_filled(table["spans"]))
     rows = table.filter(edited)
     columns = [rows[name].to_pylist() for name in ("id", "text", "kept")]
@@ -119,7 +172,8 @@ def _edited(table: pa.Table) -> pa.Table:
             table[name].combine_chunks(), edited.combine_chunks(), pa.array(values, pa.string())
         )
         table = table.set_column(table.schema.get_field_index(name), name, replaced)
-    return table
+    metadata = pc.coalesce(table["redacted_metadata"], table["metadata"])
+    return table.set_column(table.schema.get_field_index("metadata"), "metadata", metadata)
 
 
 def _is_filled(lists: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -41,6 +41,7 @@ def dedupe(
     from data_quality.dedupe.minhash import near_dedupe
 
     out = work.directory / "duplicates.parquet"
+    earlier = earlier_result(work, dedupe.name, dedupe.version, config.model_dump(mode="json"), like=signatures)
     counts = near_dedupe(
         [shard.path for shard in in_order(signatures)],
         out,
@@ -52,7 +53,7 @@ def dedupe(
         document_paths=[shard.path for artifact in corpus for shard in artifact.shards()],
         pinned_paths=_pinned(work, verdicts),
         keep_state=True,
-        previous=earlier_result(work, dedupe.name, dedupe.version, config.model_dump(mode="json"), like=signatures),
+        previous=earlier.path if earlier else None,
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,

@@ -15,6 +15,7 @@ from data_quality.config import DocumentList, StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.rules import Ruleset
 from tasks.decide import CUT
+from tasks.running.hint import earlier_result
 from tasks.running.parts import Part, build_parts, made_of, one_table, tables_beside
 from tasks.running.tables import score_tables
 from tasks.stage import NoConfig, Work, stage
@@ -107,6 +108,9 @@ def filter_corpus(
     decisions are. As a rule that is how the corpus is cut; the same documents may since have been cut otherwise, and
     then each table looks its documents up in all of them.
 
+    An earlier corpus is also where a shard is taken from as far as its decisions are the same. It is no input and not
+    in the key: with it or without it, the files are the same.
+
     Args:
         measured: signals and scores, which the dropped documents get beside their decision.
     """
@@ -118,33 +122,70 @@ def filter_corpus(
     else:
         looked_up = [(corpus.digest, [str(shard.path) for shard in shards])] * len(tables)
         beside = [[(a.digest, [str(path) for path in score_tables(a)])] * len(tables) for a in measured]
+    earlier = _earlier_views(work, corpus)
     parts = []
     for number, (digest, paths) in enumerate(looked_up):
         numbers = [found[number] for found in beside]
-        material = {"documents": digest, "decisions": tables[number].digest, "measured": [key for key, _ in numbers]}
-        parts.append(Part(material, (paths, str(tables[number].path), [path for _, path in numbers])))
+        made_of_these = {"documents": digest, "measured": [key for key, _ in numbers]}
+        before = earlier.get(canonical_json(made_of_these))
+        material = {**made_of_these, "decisions": tables[number].digest}
+        parts.append(Part(material, (paths, str(tables[number].path), [path for _, path in numbers], before)))
     views = build_parts(work, "filter.shard", 7, filter_shard, parts, light=True)
     work.digest = combine_digests(view.digest for view in views)
 
 
 def filter_shard(
-    directory: Path, documents: Sequence[str], decisions: str, measured: Sequence[Sequence[str]]
+    directory: Path,
+    documents: Sequence[str],
+    decisions: str,
+    measured: Sequence[Sequence[str]],
+    earlier: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One shard, in a worker."""
+    """One shard, in a worker.
+
+    Args:
+        earlier: where views of the same documents and numbers are, and the decisions by which they were written.
+    """
     from data_quality.documents import documents_digest
-    from data_quality.views import write_views
+    from data_quality.views import Views, write_views
 
     shards = [Path(shard) for shard in documents]
     numbers = [[Path(path) for path in paths] for paths in measured]
-    kept, dropped = write_views(shards, Path(decisions), directory / KEPT, directory / DROPPED, numbers)
-    digest = documents_digest(kept)
-    counts = {"documents": kept.num_rows, "bytes": _text_bytes(kept)}
-    lost = {"dropped": dropped.num_rows, "dropped_bytes": _text_bytes(dropped)}
-    return {
-        "counts": {**counts, **lost},
-        "shards": [{"path": KEPT, "digest": digest, "counts": counts}],
-        "digest": digest,
-    }
+    counts: dict[str, int] = {}
+    digest, views = "", None
+    if earlier is not None:
+        before, its_decisions = map(Path, earlier)
+        manifest = read_json(before / "manifest.json")
+        counts, digest = manifest["counts"], manifest["digest"]
+        views = Views(before / KEPT, before / DROPPED, its_decisions)
+    kept, dropped = write_views(shards, Path(decisions), directory / KEPT, directory / DROPPED, numbers, views)
+    if kept is not None:
+        counts |= {"documents": kept.num_rows, "bytes": _text_bytes(kept)}
+        digest = documents_digest(kept)
+    if dropped is not None:
+        counts |= {"dropped": dropped.num_rows, "dropped_bytes": _text_bytes(dropped)}
+    of_kept = {name: counts[name] for name in ("documents", "bytes")}
+    return {"counts": counts, "shards": [{"path": KEPT, "digest": digest, "counts": of_kept}], "digest": digest}
+
+
+def _earlier_views(work: Work, corpus: Artifact) -> dict[bytes, tuple[str, str]]:
+    """Where views are, and where the decisions by which they were written, by what else they were made of: those of
+    the earlier corpus that has most in common with this one."""
+    found = earlier_result(work, filter_corpus.name, filter_corpus.version, {}, like=corpus)
+    if found is None or work.resources.runner == "dask":  # another machine would have to fetch them
+        return {}
+    [made] = found.manifest()["inputs"]["decisions"]
+    work.store.need(work.directory, "earlier-decisions", [(made["stage"], made["key"])])
+    decisions = work.store.find(made["stage"], made["key"])
+    if decisions is None or not work.store.verify(decisions):
+        return {}
+    tables = {shard.digest: str(shard.path) for shard in decisions.shards()}
+    earlier = {}
+    for part in found.part_directories():
+        made_of_these = read_json(part / "manifest.json")["config"]
+        table = tables[made_of_these.pop("decisions")]
+        earlier[canonical_json(made_of_these)] = (str(part), table)
+    return earlier
 
 
 def kept_tables(filtered: Artifact) -> list[Path]:

@@ -50,6 +50,7 @@ def substring(
 
     spans = work.directory / "spans.parquet"
     shards = [shard.path for shard in corpus.shards()]
+    earlier = earlier_result(work, substring.name, substring.version, config.key_material(), like=windows)
     counts = substring_spans(
         shards,
         [shard.path for shard in windows.shards()],
@@ -59,7 +60,7 @@ def substring(
         verdict_paths=[shard.path for artifact in verdicts for shard in artifact.shards()],
         duplicate_paths=[artifact.file("duplicates.parquet") for artifact in duplicates],
         keep_state=True,
-        previous=earlier_result(work, substring.name, substring.version, config.key_material(), like=windows),
+        previous=earlier.path if earlier else None,
         temp_directory=work.scratch,
         memory_limit=work.resources.memory_limit,
         threads=work.resources.threads,

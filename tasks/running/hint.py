@@ -9,8 +9,8 @@ from tasks.storage.integrity import manifest_problem
 from tasks.store import Artifact
 
 
-def earlier_result(work: Work, stage: str, version: int, config: dict[str, Any], like: Artifact) -> Path | None:
-    """The directory of an earlier artifact of a stage, version and config that is here and sound, or None.
+def earlier_result(work: Work, stage: str, version: int, config: dict[str, Any], like: Artifact) -> Artifact | None:
+    """An earlier artifact of a stage, version and config that is here and sound, or None.
 
     Of several it is the one whose input of the stage of `like` has the most parts that `like` has too (corpora in turn
     may have one config), of equals the last published. It is kept from garbage collection while `work` goes on. A
@@ -37,7 +37,7 @@ def earlier_result(work: Work, stage: str, version: int, config: dict[str, Any],
         # before the files are hashed, which may take as long as garbage collection needs
         work.store.need(work.directory, "hint", [(artifact.stage, artifact.key)])
         if work.store.verify(artifact):
-            return artifact.path
+            return artifact
     return None
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from data_quality.documents import SCHEMA
-from data_quality.views import write_views
+from data_quality.views import Views, write_views
 
 SPAN = pa.struct(
     [("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string()), ("replacement", pa.string())],
@@ -74,3 +75,66 @@ def test_redacted_metadata_stand_in_both_views(tmp_path: Path) -> None:
     assert [row["metadata"] for row in written(tmp_path, {"a": False, "r": False}, [])] == ["{}", '{"from":"<email>"}']
     written(tmp_path, {"a": True, "r": True}, [])
     assert pq.read_table(tmp_path / "kept.parquet")["metadata"].to_pylist() == ["{}", '{"from":"<email>"}']
+
+
+PLAIN = {"kept": True, "reason": None, "reasons": [], "twin": None, "jaccard": None, "language": "en"}
+PLAIN |= {"edits": [], "spans": [], "redacted_metadata": None}
+GONE = {**PLAIN, "kept": False, "reason": "rule", "reasons": ["rule"]}
+TWIN = {**PLAIN, "kept": False, "reason": "duplicate.near", "reasons": ["duplicate.near"], "twin": "b", "jaccard": 0.9}
+CUT = {"start": 0, "end": 5, "kind": "line", "replacement": ""}
+MAIL = {"start": 0, "end": 4, "kind": "pii.email", "replacement": "<email>"}
+DECISIONS = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in ("id", "reason", "twin", "language", "redacted_metadata")),
+        pa.field("kept", pa.bool_()),
+        pa.field("reasons", pa.list_(pa.string())),
+        pa.field("jaccard", pa.float64()),
+        pa.field("edits", pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))),
+        pa.field("spans", pa.list_(SPAN)),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({}, (True, True)),
+        ({"d3": {**TWIN, "twin": "c", "jaccard": 0.85}}, (True, True)),  # said otherwise: the texts are as they were
+        ({"d0": {**PLAIN, "reasons": ["list.keep", "rule"]}}, (True, True)),
+        ({"d0": {**PLAIN, "spans": [CUT]}}, (False, True)),
+        ({"d0": {**PLAIN, "edits": [{"start": 0, "end": 2}]}}, (False, True)),
+        ({"d1": {**GONE, "spans": [MAIL]}}, (True, False)),
+        ({"d1": {**GONE, "redacted_metadata": "{}"}}, (True, False)),
+        ({"d0": {**PLAIN, "language": "de"}}, (False, True)),
+        ({"d0": TWIN}, (False, False)),
+        ({"d1": PLAIN}, (False, False)),
+    ],
+)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_earlier_views_save_work_and_change_no_byte(
+    tmp_path: Path, changed: dict[str, dict[str, Any]], same: tuple[bool, bool], shards: int
+) -> None:
+    ids = [f"d{number}" for number in range(5_000)]  # more than a row group
+    rows = [
+        {"id": id, "text": f"Text of {id}.", "source": "s", "language": None, "metadata": "{}", "text_hash": id * 9}
+        for id in ids
+    ]
+    documents = [tmp_path / f"documents-{number}.parquet" for number in range(shards)]
+    for number, path in enumerate(documents):
+        pq.write_table(pa.Table.from_pylist(rows[number::shards], schema=SCHEMA), path)
+    signals = tmp_path / "signals.parquet"
+    pq.write_table(pa.table({"id": ids, "words": list(range(len(ids)))}), signals)
+    before = {id: PLAIN if int(id[1:]) % 3 == 0 else GONE for id in ids} | {"d3": TWIN, "d6": {**PLAIN, "spans": [CUT]}}
+    for name, decided in (("before", before), ("now", before | changed)):
+        table = pa.Table.from_pylist([{"id": id, **one} for id, one in decided.items()], schema=DECISIONS)
+        pq.write_table(table.sort_by("id"), tmp_path / f"{name}.parquet")
+    views = Views(*(tmp_path / name for name in ("kept-before", "dropped-before", "before.parquet")))
+    write_views(documents, views.decisions, views.kept, views.dropped, [[signals]])
+    now = tmp_path / "now.parquet"
+    fresh = write_views(documents, now, tmp_path / "kept-fresh", tmp_path / "dropped-fresh", [[signals]])
+    again = write_views(documents, now, tmp_path / "kept", tmp_path / "dropped", [[signals]], views)
+    assert (again[0] is None, again[1] is None) == same
+    for name, view in zip(("kept", "dropped"), fresh, strict=True):
+        assert view is not None
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"{name}-fresh").read_bytes()
+        assert pq.read_table(tmp_path / name).equals(view)

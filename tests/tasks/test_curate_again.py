@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.corpus import curate
-from tasks.filter import kept_tables
+from tasks.filter import dropped_tables, kept_tables
 from tasks.lineage.curated import Curated
 from tasks.running import pool
 from tasks.running.progress import Display
@@ -81,6 +81,8 @@ def test_nights_end_where_a_run_over_everything_does(documents: Path, tmp_path: 
 
     assert digests(after) == digests(whole)
     assert texts(after) == texts(whole)
+    for tables in (kept_tables, dropped_tables):
+        assert [path.read_bytes() for path in tables(after.kept)] == [path.read_bytes() for path in tables(whole.kept)]
     now = texts(after)
     assert POLICY not in now["gardens:01.txt"]  # it is boilerplate since two more have it
     assert "harbours:20.txt" not in now  # a longer one has come

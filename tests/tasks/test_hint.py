@@ -61,7 +61,7 @@ def test_the_last_of_the_same_version_and_config_is_taken_and_kept_from_collecti
     wanted = published(work.store, "b" * 64)
     published(work.store, "c" * 64, version=2)
     published(work.store, "d" * 64, config={"tokens": 6})
-    assert earlier_result(work, "pieces", 1, CONFIG, like=NOTHING) == wanted.path
+    assert earlier_result(work, "pieces", 1, CONFIG, like=NOTHING) == wanted
     assert list(work.store.needed(work.directory)) == [("pieces", wanted.key)]
     assert earlier_result(work, "pieces", 3, CONFIG, like=NOTHING) is None
 
@@ -87,7 +87,7 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_is_taken(work: Work) -> N
     manifest = broken.manifest()
     manifest["versio"] = manifest.pop("version")
     (broken.path / "manifest.json").write_text(json.dumps(manifest))
-    assert earlier_result(work, "pieces", 1, CONFIG, like=NOTHING) == sound.path
+    assert earlier_result(work, "pieces", 1, CONFIG, like=NOTHING) == sound
     assert not changed.path.exists()
     assert not broken.path.exists()
 
@@ -96,7 +96,7 @@ def test_one_that_is_collected_meanwhile_is_passed_by(work: Work, monkeypatch: p
     sound = published(work.store, "a" * 64)
     gone = Artifact("pieces", "b" * 64, "0" * 64, work.store.artifacts / "pieces" / ("b" * 64))
     monkeypatch.setattr(work.store, "list", lambda stage: [gone, sound])
-    assert earlier_result(work, "pieces", 1, CONFIG, like=NOTHING) == sound.path
+    assert earlier_result(work, "pieces", 1, CONFIG, like=NOTHING) == sound
 
 
 def test_of_corpora_in_turn_each_has_its_own(work: Work) -> None:
@@ -104,7 +104,7 @@ def test_of_corpora_in_turn_each_has_its_own(work: Work) -> None:
     published(work.store, "1" * 64, of=english)
     ours = published(work.store, "2" * 64, of=english)
     other = published(work.store, "3" * 64, of=chinese)
-    assert earlier_result(work, "pieces", 1, CONFIG, like=corpus(work.store, "bce")) == ours.path
-    assert earlier_result(work, "pieces", 1, CONFIG, like=corpus(work.store, "012")) == other.path
+    assert earlier_result(work, "pieces", 1, CONFIG, like=corpus(work.store, "bce")) == ours
+    assert earlier_result(work, "pieces", 1, CONFIG, like=corpus(work.store, "012")) == other
     shutil.rmtree(english.path)  # collected: nothing is known of its shards
-    assert earlier_result(work, "pieces", 1, CONFIG, like=corpus(work.store, "bcf")) == other.path
+    assert earlier_result(work, "pieces", 1, CONFIG, like=corpus(work.store, "bcf")) == other
