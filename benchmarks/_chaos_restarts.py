@@ -29,6 +29,7 @@ from tests.chaos.checks import problems
 from tests.chaos.proxy import Proxy
 from tests.chaos.server_faults import ServedHome, answered
 from tests.flows.team_machines import folder_for_all
+from tests.settled import settled
 from tests.tasks.tiny_corpus import write_documents
 
 HELD = [sys.executable, "-m", "benchmarks._chaos_held"]
@@ -85,6 +86,10 @@ class TeamHome(ServedHome):
             self.proxy.down.clear()
         else:
             self.start_all()
+
+    def prefect_states(self) -> list[tuple[str, str]]:
+        """Name and state of every flow run and task run."""
+        return [tuple(pair) for pair in answered(self.finish(sys.executable, "-c", STATES))["states"]]
 
     def forget_all(self) -> None:
         """Nothing was ever built here or in the shared store."""
@@ -155,8 +160,9 @@ def met(
     open_ = [name for name, status, _ in after["tracked"] if status not in ("FINISHED", "FAILED", "KILLED")]
     wrong += [f"MLflow has other metrics: {lost}"] if lost else []
     wrong += [f"MLflow says it runs: {open_}"] if open_ else []
-    states = answered(home.finish(sys.executable, "-c", STATES))
-    running = [name for name, state in states["states"] if state in ("Running", "Pending", "Cancelling")]
+    # Prefect hears of tasks by events, of some after the end of their flow
+    said = settled(lambda: {f"{n} {name}": state for n, (name, state) in enumerate(home.prefect_states())})
+    running = [name for name, state in said.items() if state in ("Running", "Pending", "Cancelling")]
     wrong += [f"Prefect says it runs: {running}"] if running else []
     wrong += problems(home.folder / "store")
     return {"stages": sum(done.values()), **done, "flow runs": ended, "of": len(found["stages"])}

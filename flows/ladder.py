@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.config.ladder import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder, shipped_model
 from flows.config.loading import ConfigError
-from flows.config.rungs import NgramRung, Rung, VectorsRung, without_bits
+from flows.config.rungs import BertRung, NgramRung, Rung, VectorsRung, without_bits
 from flows.corpus import Corpus, build_corpus
 from flows.pretrain import Tokens, named_model, tokens_under
 from flows.running import prefect_run
@@ -15,6 +15,7 @@ from lm.pretraining import Pretraining
 from tasks.ladder import HeldOutConfig, LeaderboardConfig, held_out, leaderboard
 from tasks.ngram import ngram
 from tasks.pretrain import PretrainRequest, pretrain
+from tasks.similar_words import similar_words
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.vectors import word_vectors
@@ -75,6 +76,8 @@ def build_model(name: str, rung: Rung, config: ModelsConfig, corpus: Corpus, tok
         settings = as_initial(settings, tokens.init_from, config.context)
     train = settings.resolve(rung.trained_with(config.train))
     request = PretrainRequest(settings=settings, train=train, parallel=config.parallel)
+    if isinstance(rung, BertRung) and (wanted := rung.similar_words_config()):
+        given["similar"] = similar_words(wanted, label=f"similar words: {name}", **given)
     return pretrain(request, label=name, init_from=[tokens.init_from] if tokens.init_from else [], **given)
 
 

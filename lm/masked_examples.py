@@ -12,26 +12,25 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lm.masking import Masked, Masking, frequency_neighbours
+from lm.masking import Masked, Masking
 from lm.masking_config import MaskingConfig, SegmentsConfig
 from lm.memo import Remembered
 from lm.objectives.causal import IGNORE
 from lm.order import draw_seed
 from lm.sentence_pairs import plan
 from lm.sentences import find_sentences
+from lm.similar_words import SimilarWords
 from lm.special_tokens import special_ids, special_tokens
 from lm.tokens import TokenIndex, named_documents
 from lm.words_in_tokens import Segment, WordStarts
-
-SIMILAR = 10  # tokens that may stand for another (hidden_by: similar)
 
 
 class MaskedExamples:
     """What `MaskedObjective` trains on (`Examples` protocol).
 
-    `segment` cuts Chinese into words where `masking.chinese_words` asks for them. `similar`: int64 [vocab, k], what may
-    stand for a hidden token (hidden_by: similar); None: tokens of similar frequency. Raises ValueError if the tokenizer
-    has no mask token, or there is too little text.
+    `segment` cuts Chinese into words where `masking.chinese_words` asks for them. `similar`: what may stand for a
+    hidden word, which `hidden_by: similar` needs. Raises ValueError if that lacks, the tokenizer has no mask token or
+    there is too little text.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class MaskedExamples:
         segments: SegmentsConfig,
         seed: int,
         segment: Segment | None = None,
-        similar: np.ndarray | None = None,
+        similar: SimilarWords | None = None,
     ) -> None:
         if masking.chinese_words and segment is None:
             raise ValueError("chinese_words needs a function that cuts Chinese into words")
@@ -53,26 +52,15 @@ class MaskedExamples:
             raise ValueError(f"{len(index)} documents hold no text: there is nothing to mask")
         self.words = WordStarts(tokenizer, segment if masking.chinese_words else None)
         self.ordinary = np.array(sorted(set(range(tokenizer.get_vocab_size())) - special_ids(tokenizer)))
-        if masking.hidden_by == "similar" and similar is None:
-            similar = frequency_neighbours(index.token_counts(), self._sorts(), SIMILAR)
-        self.similar = similar
         self.mask = Masking(masking, self.special.mask, self.ordinary, similar)
         self._shards = index.open()
         self._plan = Remembered(partial(plan, self.sentences, segments, seed))
         self.passes = 1 if segments.pairs == "none" else segments.passes
         # Every pass has as many examples as the longest one: the others begin again.
         self._count = max(len(self._plan(number)) for number in range(self.passes))
-        alike = b"" if similar is None else np.ascontiguousarray(similar, dtype=np.int64).tobytes()
+        alike = b"" if similar is None else similar.fingerprint().encode()
         settings = f"{masking.model_dump_json()}{segments.model_dump_json()}{seed}".encode() + alike
         self.fingerprint = f"{index.fingerprint}/{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
-
-    def _sorts(self) -> np.ndarray:
-        """Which tokens are alike: those that go on, Chinese characters, words, the rest; special ones are alone."""
-        sorts = np.array([text.strip().isalpha() for text in self.words.texts]).astype(np.int64)
-        sorts += 2 * self.words.goes_on + 4 * self.words.han
-        special = np.setdiff1d(np.arange(len(sorts)), self.ordinary)
-        sorts[special] = 8 + np.arange(len(special))
-        return sorts
 
     def __len__(self) -> int:
         return self._count

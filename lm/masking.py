@@ -6,11 +6,13 @@ over, as in google-research/bert. Of the chosen tokens 80 % are hidden, 10 % rep
 are.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from lm.masking_config import MaskingConfig
+from lm.similar_words import SimilarWords
 
 
 class Masked(NamedTuple):
@@ -26,15 +28,15 @@ class Masked(NamedTuple):
 class Masking:
     """The masking of one tokenizer's examples.
 
-    `ordinary`: int64, the ids that stand for text; only they are put in a token's place. `similar`: int64 [vocab, k],
-    what may stand for a hidden token instead of the mask (`frequency_neighbours`), for `hidden_by: similar`.
+    `ordinary`: int64, the ids that stand for text; only they are put in a token's place. `similar`: what may stand for
+    a hidden word instead of the mask, for `hidden_by: similar`.
     """
 
     def __init__(
-        self, config: MaskingConfig, mask: int, ordinary: np.ndarray, similar: np.ndarray | None = None
+        self, config: MaskingConfig, mask: int, ordinary: np.ndarray, similar: SimilarWords | None = None
     ) -> None:
         if config.hidden_by == "similar" and similar is None:
-            raise ValueError("hidden_by: similar needs a table of similar tokens")
+            raise ValueError("hidden_by: similar needs similar words (lm.similar_words)")
         self.config, self.mask, self.ordinary, self.similar = config, mask, ordinary, similar
         self.weights = np.cumsum(config.spans) / sum(config.spans)
 
@@ -48,17 +50,30 @@ class Masking:
         owner = np.repeat(np.arange(len(spans)), bounds[:, 1] - bounds[:, 0])
         tokens = ids.astype(np.int64)
         targets = tokens[positions]
-        fate = draw.random(len(spans))[owner] if self.config.fate == "span" else draw.random(len(positions))
+        words = np.cumsum(_begins(text, starts))[positions]
+        sharing = {"token": positions, "word": words, "span": owner}[self.config.fate]
+        together, which = np.unique(sharing, return_inverse=True)
+        fate = draw.random(len(together))[which]
         hidden = fate < self.config.masked
         replaced = ~hidden & (fate < self.config.masked + self.config.random)
-        if self.config.hidden_by == "similar":
-            assert self.similar is not None
-            near = self.similar[targets, draw.integers(0, self.similar.shape[1], len(positions))]
+        if self.similar is None:
+            tokens[positions[hidden]] = self.mask
         else:
-            near = np.full(len(positions), self.mask)
-        tokens[positions[hidden]] = near[hidden]
+            tokens[positions[hidden]] = self._similar_to(targets, words, draw)[hidden]
         tokens[positions[replaced]] = self.ordinary[draw.integers(0, len(self.ordinary), int(replaced.sum()))]
         return Masked(tokens, positions, targets, bounds[owner, 0], bounds[owner, 1])
+
+    def _similar_to(self, targets: np.ndarray, words: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        """Tokens in the place of `targets`, which `words` parts into words: a similar word, any tokens where none is
+        known (Cui et al. 2020: "in rare cases, when there is no similar word, we will degrade to use random word")."""
+        assert self.similar is not None
+        near = self.ordinary[draw.integers(0, len(self.ordinary), len(targets))]
+        edges = [0, *(np.flatnonzero(np.diff(words)) + 1).tolist(), len(targets)]
+        for low, high in pairwise(edges):
+            found = self.similar.of(targets[low:high])
+            if len(found):
+                near[low:high] = found[draw.integers(0, len(found))]
+        return near
 
     def span_length(self, draw: np.random.Generator) -> int:
         """How many units are to be predicted together."""
@@ -68,8 +83,7 @@ class Masking:
         self, text: np.ndarray, starts: np.ndarray, budget: int, draw: np.random.Generator
     ) -> list[tuple[int, int]]:
         """Spans [low, high) of `budget` tokens together, or a few less where no unit fits any more."""
-        begins = starts | ~text
-        begins[1:] |= ~text[:-1]
+        begins = _begins(text, starts)
         edges = np.append(np.flatnonzero(begins), len(text))
         units = [(low, high) for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True) if text[low]]
         taken, spans = np.zeros(len(text) + 1, dtype=bool), []  # taken[-1] stands beyond either end
@@ -91,24 +105,8 @@ class Masking:
         return spans
 
 
-def frequency_neighbours(counts: np.ndarray, sorts: np.ndarray, width: int) -> np.ndarray:
-    """For each token the `width` others of its sort that are nearest in the order of frequency, int64 [vocab, width].
-
-    `counts`: int [vocab]. `sorts`: int [vocab], such as "Chinese character" or "goes on within a word"; a token that is
-    alone in its sort stands for itself. A plain stand-in for the nearest word vectors of MacBERT (Cui et al. 2020),
-    which keeps how common, but not what it means.
-    """
-    near = np.empty((len(counts), width), dtype=np.int64)
-    for sort in np.unique(sorts):
-        members = np.flatnonzero(sorts == sort)
-        members = members[np.lexsort((members, -counts[members]))]
-        others = min(width, len(members) - 1)
-        if others == 0:
-            near[members] = members[:, None]
-            continue
-        place = np.arange(len(members))
-        window = np.clip(place - others // 2, 0, len(members) - 1 - others)
-        ranks = window[:, None] + np.arange(others)
-        ranks += ranks >= place[:, None]  # all of the window but the token itself
-        near[members] = members[ranks[:, np.arange(width) % others]]
-    return near
+def _begins(text: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Where a unit or a special token begins, bool [tokens]."""
+    begins = starts | ~text
+    begins[1:] |= ~text[:-1]
+    return begins

@@ -38,13 +38,14 @@ class MaskingConfig(StrictModel):
         description="How often 1, 2, 3, ... units that follow one another are predicted together. BERT: one; ALBERT: up"
         " to 3 words, p(n) ~ 1/n; MacBERT: .4 .3 .2 .1; SpanBERT: geometric, up to 10.",
     )
-    fate: Literal["token", "span"] = Field(
-        default="token", description="Hidden, replaced or kept is drawn for each token, or for a span (SpanBERT)."
+    fate: Literal["token", "word", "span"] = Field(
+        default="token",
+        description="Hidden, replaced or kept is drawn for each token, for a word (MacBERT) or for a span (SpanBERT).",
     )
     hidden_by: Literal["mask", "similar"] = Field(
         default="mask",
-        description="What stands for a hidden token: the mask token; or a token of similar frequency and the same sort,"
-        " so that no mask token is ever seen (MacBERT).",
+        description="What stands for what is hidden: the mask token; or a similar word of as many tokens, so that no"
+        " mask token is ever seen (MacBERT).",
     )
     boundary: bool = Field(
         default=False, description="Predict from the ends of spans as well (SpanBERT); spans then never touch."
@@ -100,7 +101,12 @@ MASKING_PRESETS: dict[str, MaskingConfig] = {
     "albert": MaskingConfig(dynamic=False, unit="word", spans=(1.0, 1 / 2, 1 / 3)),
     "spanbert": MaskingConfig(unit="word", spans=SPANBERT_SPANS, fate="span", boundary=True),
     "macbert": MaskingConfig(
-        dynamic=False, unit="word", chinese_words=True, spans=(0.4, 0.3, 0.2, 0.1), hidden_by="similar"
+        dynamic=False,
+        unit="word",
+        chinese_words=True,
+        spans=(0.4, 0.3, 0.2, 0.1),
+        fate="word",
+        hidden_by="similar",
     ),
 }
 SEGMENTS_PRESETS: dict[str, SegmentsConfig] = {

@@ -46,12 +46,14 @@ def pretrain(
     tokenizer: Artifact,
     init_from: list[Artifact],
     mixture: Artifact | None = None,
+    similar: Artifact | None = None,
     prediction: Artifact | None = None,
 ) -> None:
     """Train on the training documents; the artifact is a model folder with results and samples beside it.
 
     Args:
         mixture: how often each training document is read in an epoch (copies.parquet); None: once.
+        similar: similar words, of which a masked model is shown one where a word is hidden.
         prediction: what was said of this model before it was trained. It is not read: as an input it had to be there
             first, and the lineage says so.
     """
@@ -76,6 +78,7 @@ def pretrain(
             tokenizer.path,
             init_from[0].path if init_from else None,
             should_stop,
+            similar.path if similar else None,
         )
         checkpoints, parallel = work.scratch / "checkpoints", config.parallel
         if parallel.ranks == 1:

@@ -34,6 +34,7 @@ from lm.pretraining import (
     XLNetPretraining,
 )
 from lm.vectors.config import GloVeConfig, VectorsConfig, Word2VecConfig
+from tasks.similar_words import SimilarWordsConfig
 
 
 class NgramRung(NgramConfig):
@@ -297,7 +298,7 @@ class BertRung(PresetRung):
     """BERT, RoBERTa, ALBERT, SpanBERT or MacBERT: a preset, which also says what is asked, and what differs from it."""
 
     of_preset: ClassVar[Callable[..., Any]] = staticmethod(bert_preset)
-    reading: ClassVar[set[str]] = {"masking", "segments"}
+    reading: ClassVar[set[str]] = {"masking", "segments", "similar_words"}
 
     kind: Literal["bert"] = Field(description="Which generation these settings are for.")
     preset: str = Field(default="bert-tiny", description=f"One of {', '.join(BERT_PRESETS)}.")
@@ -317,6 +318,10 @@ class BertRung(PresetRung):
         default=SegmentsConfig(),
         description="Which stretches of text stand together. `pairs`, when not given: nsp (bert-*), sop (albert-*,"
         " macbert-*), none (roberta-*, spanbert-*).",
+    )
+    similar_words: Word2VecConfig = Field(
+        default=Word2VecConfig(kind="word2vec"),
+        description="`masking.hidden_by: similar`: which vectors of the training text's words say what is similar.",
     )
 
     @model_validator(mode="before")
@@ -344,11 +349,19 @@ class BertRung(PresetRung):
         model: BertConfig = bert_preset(self.preset, vocab=vocab, **{**given, **heads})
         return BertPretraining(model=model, masking=self.masking, segments=self.segments)
 
+    def similar_words_config(self) -> SimilarWordsConfig | None:
+        """How similar words are found; None: nothing is hidden by them."""
+        if self.masking.hidden_by != "similar":
+            return None
+        return SimilarWordsConfig(vectors=self.similar_words, chinese_words=self.masking.chinese_words)
+
     def smaller(self) -> Self:
         """Cut down for a smoke test."""
         embedding = None if BERT_PRESETS[self.preset].embedding is None else 16
         small = {"layers": 2, "width": 32, "heads": 2, "embedding": embedding, "context": 32}
-        return self.model_copy(update=small | {"segments": self.segments.model_copy(update={"length": 32})})
+        vectors = self.similar_words.model_copy(update={"dimensions": 8, "epochs": 1, "min_count": 1})
+        segments = self.segments.model_copy(update={"length": 32})
+        return self.model_copy(update=small | {"segments": segments, "similar_words": vectors})
 
 
 class ModernRung(PresetRung, PackedRung):

@@ -54,6 +54,7 @@ def write_job(job: Job, given: Given) -> None:
         "parallel": job.parallel.model_dump(mode="json"),
         "tokenizer_dir": str(given.tokenizer_dir.absolute()),
         "init_from": None if given.init_from is None else str(given.init_from.absolute()),
+        "similar_words": None if given.similar_words is None else str(given.similar_words.absolute()),
         "checkpoints": str(job.checkpoints.absolute()),
         "out_dir": str(job.out_dir.absolute()),
         "threads": job.threads,
@@ -89,6 +90,7 @@ def read_given(folder: Path, should_stop: ShouldStop = never) -> Given:
         Path(said["tokenizer_dir"]),
         None if said["init_from"] is None else Path(said["init_from"]),
         should_stop,
+        None if said["similar_words"] is None else Path(said["similar_words"]),
     )
 
 

@@ -1,7 +1,6 @@
 """BERT and its kin: masked examples, other masks each epoch; accuracy on masked tokens and pairs of validation text."""
 
 import numpy as np
-import rjieba
 from torch import nn
 
 from lm.evaluate.masked import masked_figures
@@ -12,7 +11,9 @@ from lm.objectives.masked import MaskedObjective
 from lm.order import numbered_by_epoch
 from lm.pretraining import BertPretraining
 from lm.recipes.recipe import Given, Recipe
+from lm.similar_words import SimilarWords
 from lm.tokens import TokenIndex
+from lm.words_in_tokens import chinese_words
 
 SAMPLE_CHOICES = 3
 
@@ -22,14 +23,16 @@ def recipe(given: Given) -> Recipe:
     assert isinstance(given.settings, BertPretraining)
     settings, config = given.settings, given.config
 
-    def examples(index: TokenIndex, similar: np.ndarray | None = None) -> MaskedExamples:
+    similar = None if given.similar_words is None else SimilarWords.load(given.similar_words)
+
+    def examples(index: TokenIndex) -> MaskedExamples:
         segment = chinese_words if settings.masking.chinese_words else None
         return MaskedExamples(
             index, given.tokenizer, settings.masking, settings.segments, config.seed, segment, similar
         )
 
     read = examples(given.train)
-    watched = examples(given.valid, read.similar)  # hidden by the same words as in training
+    watched = examples(given.valid)
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, Bert)
@@ -53,11 +56,6 @@ def recipe(given: Given) -> Recipe:
         best_metric="masked_loss",
         order=numbered_by_epoch,
     )
-
-
-def chinese_words(text: str) -> list[str]:
-    """A stretch of Chinese in words. By this name, which can be sent to another process; what is behind it cannot."""
-    return list(rjieba.cut(text))
 
 
 def commonest(counts: np.ndarray, examples: MaskedExamples, limit: int) -> dict[str, float]:

@@ -22,7 +22,10 @@ from lm.train.objective import Examples, Objective
 
 @dataclass(frozen=True)
 class Given:
-    """One pretraining. Raises ValueError if the tokens were made by another tokenizer."""
+    """One pretraining. Raises ValueError if the tokens were made by another tokenizer.
+
+    `similar_words`: a folder of `lm.similar_words`, for masks by similar words.
+    """
 
     settings: Pretrainable
     config: TrainConfig
@@ -31,6 +34,7 @@ class Given:
     tokenizer_dir: Path
     init_from: Path | None = None
     should_stop: ShouldStop = never
+    similar_words: Path | None = None
 
     def __post_init__(self) -> None:
         sha = tokenizer_sha256(self.tokenizer_dir)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,7 +60,8 @@ class ServedHome:
         process = psutil.Process(record["pid"])
         members = [*process.children(recursive=True), process]
         for member in members:
-            member.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):  # PostgreSQL's come and go
+                member.send_signal(signal.SIGKILL)
         # until the system's first process has looked: PostgreSQL takes a dead one that is still listed for a live one
         psutil.wait_procs(members, timeout=PATIENCE)
 

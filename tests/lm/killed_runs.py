@@ -6,6 +6,7 @@ that trains in a folder: `train(folder, hooks, workers)` writes folder/model.
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from lm.train_translator import train_translator
 from lm.translator_config import TranslatorConfig
 from lm.vectors.config import parse_vectors_config
 from lm.vectors.train import train_vectors
-from tests.lm.masked_corpus import ROBERTA, documents, make_index
+from tests.lm.masked_corpus import ROBERTA, documents, make_index, make_similar
 
 Train = Callable[[Path, Hooks, int], None]
 STEPS, INTERVAL = 20, 3
@@ -80,12 +81,14 @@ def pretrained(tokenizer: str, settings: dict[str, Any], **train: Any) -> Train:
     index, folder = corpus(tokenizer)
     parsed: Any = TypeAdapter(Pretraining).validate_python({"kind": settings["model"]["kind"], **settings})
     parsed = parsed.with_vocab(index.vocab)
-    given = Given(parsed, parsed.resolve(train_config(**train)), index, index, folder)
+    masking = getattr(parsed, "masking", None)
+    similar = make_similar(folder.parent, index, folder) if masking and masking.hidden_by == "similar" else None
+    given = Given(parsed, parsed.resolve(train_config(**train)), index, index, folder, similar_words=similar)
     RECIPES[parsed.model.kind](given)  # what is compiled is loaded once, and not in every child
 
     def run(directory: Path, hooks: Hooks, workers: int) -> None:
         config = given.config.model_copy(update={"data_workers": workers})
-        pretrain(Given(parsed, config, index, index, folder), directory / "checkpoints", directory / "model", hooks)
+        pretrain(replace(given, config=config), directory / "checkpoints", directory / "model", hooks)
 
     return run
 

@@ -6,9 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lm.tokenizer import train_tokenizer
+from lm.similar_words import find_similar_words
+from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, TokenizerConfig, WordPieceConfig
 from lm.tokens import TokenIndex, build_index, tokenize_shard
+from lm.vectors.config import Word2VecConfig
+from lm.words_in_tokens import Segment
 
 SYLLABLES = ["ba", "de", "ki", "lo", "mu", "na", "po", "ri", "sa", "tu"]
 
@@ -34,6 +37,14 @@ def make_index(folder: Path, texts: list[str], config: TokenizerConfig | None = 
     pq.write_table(pa.table({"id": [f"{n:06d}" for n in range(len(texts))], "text": texts}), folder / "texts.parquet")
     tokenize_shard(folder / "texts.parquet", folder / "shard", tokenizer)
     return build_index([folder / "shard"]), tokenizer
+
+
+def make_similar(folder: Path, index: TokenIndex, tokenizer: Path, segment: Segment | None = None) -> Path:
+    """A folder of similar words of an index."""
+    vectors = Word2VecConfig(kind="word2vec", dimensions=8, min_count=1, epochs=1)
+    found = find_similar_words(index, load_tokenizer(tokenizer), segment, vectors, 5, folder / "scratch")
+    found.save(folder)
+    return folder
 
 
 ROBERTA = ByteBPEConfig(vocab_size=400, special_tokens="roberta")

@@ -18,15 +18,16 @@ from lm.order import examples_at, in_order, numbered_by_epoch
 from lm.packing import PackedSequences
 from lm.pair_examples import PairExamples
 from lm.pairs import Pair
-from lm.recipes.bert import chinese_words
+from lm.similar_words import SimilarWords
 from lm.streams import ArrayPieces, Lanes, RandomLanes
 from lm.tokenizer import load_tokenizer
 from lm.tokenizers.spelling import Spelling
 from lm.tokens import TokenIndex, build_index
 from lm.train.batches import Steps
 from lm.translator_config import PairLimits
+from lm.words_in_tokens import chinese_words
 from tests.asked import Ask
-from tests.lm.masked_corpus import documents, make_index
+from tests.lm.masked_corpus import documents, make_index, make_similar
 
 CASES = "tests.lm.worker_cases"
 
@@ -80,7 +81,10 @@ def masked_index(tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenIndex, 
 def masked(index: TokenIndex, tokenizer: Path, **masking: Any) -> MaskedExamples:
     config = MaskingConfig.model_validate({"unit": "word", **masking})
     segment = chinese_words if config.chinese_words else None
-    return MaskedExamples(index, load_tokenizer(tokenizer), config, SegmentsConfig(length=32), 3, segment)
+    similar = None
+    if config.hidden_by == "similar":
+        similar = SimilarWords.load(make_similar(tokenizer.parent, index, tokenizer, segment))
+    return MaskedExamples(index, load_tokenizer(tokenizer), config, SegmentsConfig(length=32), 3, segment, similar)
 
 
 def pairs(index: TokenIndex, tokenizer: Path) -> PairExamples:

@@ -22,14 +22,18 @@ from lm.texts.bert import BertText
 from lm.tokenizer import encode_documents, load_tokenizer
 from lm.train.hooks import Hooks
 from lm.words_in_tokens import WordStarts
-from tests.lm.masked_corpus import ROBERTA, documents, make_index
+from tests.lm.masked_corpus import ROBERTA, documents, make_index, make_similar
 
 SIZE = {"layers": 1, "width": 16, "heads": 2, "context": 32, "vocab": 300}
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return make_index(tmp_path_factory.mktemp("corpus"), documents(30))
+    folder = tmp_path_factory.mktemp("corpus")
+    made = make_index(folder, documents(30))
+    (folder / "similar").mkdir()
+    make_similar(folder / "similar", *made)
+    return made
 
 
 def settings(**changed: Any) -> BertPretraining:
@@ -43,7 +47,8 @@ def given(corpus: Any, config: BertPretraining, **changed: Any) -> Given:
         **{"steps": 6, "batch": 8, "eval_sequences": 20, "precision": "fp32", "optimizer": {"learning_rate": 0.01}}
         | changed
     )
-    return Given(config, config.resolve(train), index, index, tokenizer)
+    similar = tokenizer.parent / "similar" if config.masking.hidden_by == "similar" else None
+    return Given(config, config.resolve(train), index, index, tokenizer, similar_words=similar)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lm.masking import Masking, frequency_neighbours
+from lm.masking import Masking
 from lm.masking_config import MASKING_PRESETS, SPANBERT_SPANS, MaskingConfig
+from lm.similar_words import SimilarWords
 
 CLS, SEP, MASK, VOCAB = 1, 2, 3, 500
 ORDINARY = np.arange(5, VOCAB)
@@ -114,31 +115,68 @@ def test_spans_are_words_that_never_touch_and_share_a_fate() -> None:
     assert longest > 10
 
 
-def test_macbert_never_shows_a_mask_and_replaces_by_the_table() -> None:
-    similar = np.stack([np.roll(np.arange(VOCAB), -1), np.roll(np.arange(VOCAB), -2)], 1)
-    masking = Masking(MASKING_PRESETS["macbert"], MASK, ORDINARY, similar)
-    near = total = 0
+def test_macbert_never_shows_a_mask_and_puts_whole_similar_words_in_place() -> None:
+    """Every word of one or two tokens has two similar ones: its tokens plus 1, plus 2. Longer words have none."""
+    count, low = len(ORDINARY), int(ORDINARY[0])
+    one, first, second = np.arange(count), *divmod(np.arange(count**2), count)
+    known = {1: ORDINARY[one][:, None].astype(np.int32), 2: ORDINARY[np.stack([first, second], 1)].astype(np.int32)}
+    near = {
+        1: np.stack([(one + by) % count for by in (1, 2)], 1).astype(np.int32),
+        2: np.stack([(first + by) % count * count + (second + by) % count for by in (1, 2)], 1).astype(np.int32),
+    }
+
+    def moved(word: list[int], by: int) -> tuple[int, ...]:
+        return tuple((token - low + by) % count + low for token in word)
+
+    masking = Masking(MASKING_PRESETS["macbert"], MASK, ORDINARY, SimilarWords(known, near))
+    fates = {"similar": 0, "kept": 0, "other": 0}
     for seed in range(300):
         ids, text, starts = example(128, seed)
         got = masking(ids, text, starts, draw(seed))
         assert MASK not in got.tokens
-        distance = (got.tokens[got.positions] - got.targets) % VOCAB
-        near, total = near + int(np.isin(distance, [1, 2]).sum()), total + len(distance)
-    assert near / total == pytest.approx(0.8, abs=0.02)
-    with pytest.raises(ValueError, match="needs a table of similar tokens"):
+        begins = starts | ~text
+        begins[1:] |= ~text[:-1]
+        word_of = np.cumsum(begins)
+        for word in np.unique(word_of[got.positions]):
+            at = np.flatnonzero(word_of == word)
+            if len(at) > 2 or not np.isin(at, got.positions).all():
+                continue
+            was, now = ids[at].tolist(), tuple(got.tokens[at].tolist())
+            similar = now in (moved(was, 1), moved(was, 2))
+            fates["similar" if similar else "kept" if now == tuple(was) else "other"] += 1
+    total = sum(fates.values())
+    assert fates["similar"] / total == pytest.approx(0.8, abs=0.02)
+    assert fates["kept"] / total == pytest.approx(0.1, abs=0.02)
+    with pytest.raises(ValueError, match="needs similar words"):
         Masking(MASKING_PRESETS["macbert"], MASK, ORDINARY)
 
 
-def test_neighbours_in_frequency_are_of_the_same_sort() -> None:
-    counts = np.array([100, 1, 90, 2, 80, 3, 70, 4, 7])
-    sorts = np.array([0, 1, 0, 1, 0, 1, 0, 1, 2])
-    near = frequency_neighbours(counts, sorts, 2)
-    assert near[4].tolist() == [2, 6]  # 80: 90 and 70
-    assert sorted(near[0].tolist()) == [2, 4]
-    assert sorted(near[1].tolist()) == [3, 5]
-    assert near[8].tolist() == [8, 8]
-    wide = frequency_neighbours(counts, sorts, 10)
-    assert set(wide[0].tolist()) == {2, 4, 6}
+def test_a_word_without_a_similar_one_is_hidden_by_any() -> None:
+    masking = Masking(MASKING_PRESETS["macbert"], MASK, ORDINARY, SimilarWords({}, {}))
+    seen = set()
+    for seed in range(50):
+        ids, text, starts = example(128, seed)
+        got = masking(ids, text, starts, draw(seed))
+        assert np.isin(got.tokens[got.positions], ORDINARY).all()
+        seen |= set(got.tokens[got.positions].tolist())
+    assert len(seen) > len(ORDINARY) / 2
+
+
+@pytest.mark.parametrize("fate", ["token", "word", "span"])
+def test_what_shares_a_fate_is_hidden_together(fate: str) -> None:
+    config = MaskingConfig(unit="word", spans=(0.5, 0.5), fate=fate, masked=0.5, random=0.0)
+    mixed = {"word": 0, "span": 0}
+    for seed in range(100):
+        ids, text, starts = example(128, seed)
+        got = Masking(config, MASK, ORDINARY)(ids, text, starts, draw(seed))
+        begins = starts | ~text
+        begins[1:] |= ~text[:-1]
+        for name, owner in (("word", np.cumsum(begins)[got.positions]), ("span", got.span_low)):
+            for one in np.unique(owner):
+                hidden = got.tokens[got.positions[owner == one]] == MASK
+                mixed[name] += hidden.any() and not hidden.all()
+    assert (mixed["word"] > 0) == (fate == "token")
+    assert (mixed["span"] > 0) == (fate != "span")
 
 
 @pytest.mark.parametrize(
