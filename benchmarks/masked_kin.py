@@ -33,10 +33,12 @@ from lm.objectives.masked import MaskedObjective
 from lm.objectives.permutation import RANK, TARGETS, PermutationObjective, Permuted, visible_by_rank
 from lm.order import numbered_by_epoch
 from lm.packing import PackedSequences
+from lm.similar_words import find_similar_words
 from lm.special_tokens import special_tokens
 from lm.tokenizer import load_tokenizer
 from lm.train.hooks import Hooks
 from lm.train.trainer import Trainer
+from lm.vectors.config import Word2VecConfig
 
 WATCHED = 1024
 """Validation examples."""
@@ -130,8 +132,12 @@ def run(name: str, corpus: Corpus, options: argparse.Namespace) -> dict[str, Any
         size = size_of(name, vocab, options)
         model, beta2 = Bert(size, seed=options.seed), KIN[name]["beta2"]
         objective = MaskedObjective(size.pair_head, size.boundary_head)
+        masking, similar = masking_of(name), None
+        if masking.hidden_by == "similar":
+            vectors = Word2VecConfig(kind="word2vec")
+            similar = find_similar_words(corpus.train, tokenizer, None, vectors, 10, options.work / "similar")
         examples, valid = (  # type: ignore[assignment]
-            MaskedExamples(part, tokenizer, masking_of(name), segments, options.seed)
+            MaskedExamples(part, tokenizer, masking, segments, options.seed, similar=similar)
             for part in (corpus.train, corpus.valid)
         )
     config = TrainConfig(
