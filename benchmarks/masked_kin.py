@@ -135,7 +135,7 @@ def run(name: str, corpus: Corpus, options: argparse.Namespace) -> dict[str, Any
         masking, similar = masking_of(name), None
         if masking.hidden_by == "similar":
             vectors = Word2VecConfig(kind="word2vec")
-            similar = find_similar_words(corpus.train, tokenizer, None, vectors, 10, options.work / "similar")
+            similar = find_similar_words(corpus.train, tokenizer, None, vectors, options.work / "similar")
         examples, valid = (  # type: ignore[assignment]
             MaskedExamples(part, tokenizer, masking, segments, options.seed, similar=similar)
             for part in (corpus.train, corpus.valid)

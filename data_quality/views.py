@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from data_quality.documents import SCHEMA
 from data_quality.hashing import text_hash
-from data_quality.shards import BATCH_ROWS, whole_parquet
+from data_quality.shards import BATCH_ROWS, whole_file, whole_parquet
 from data_quality.spans import Edit, apply_edits, merge_edits
 
 DROPPED_SCHEMA = pa.schema(
@@ -28,8 +28,8 @@ DROPPED_SCHEMA = pa.schema(
 
 WORDS = ("script", "perplexity_bucket")  # of the columns with words in tables of numbers, those that are measured
 SAID = ("reason", "reasons", "twin", "jaccard")  # of a dropped document, beside its text
-SHAPES_DROPPED = ("id", "language", "spans", "redacted_metadata")  # of a decision, what text and metadata depend on
-SHAPES_KEPT = (*SHAPES_DROPPED, "edits")
+DECIDES_DROPPED = ("id", "language", "spans", "redacted_metadata")  # by what of a decision text and metadata are shaped
+DECIDES_KEPT = (*DECIDES_DROPPED, "edits")
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,25 @@ def write_views(
     alone.
 
     Raises:
-        ValueError: a document of a single shard has no decision, or one with a decision is not there.
+        ValueError: a document of a single shard has no decision, or one with a decision is not there. What is taken
+            from the earlier views was looked at when they were written.
     """
     stays, goes = _halves(decisions)
     stayed, went = _halves(earlier.decisions) if earlier else (None, None)
-    same_kept, same_texts = _agree(stays, stayed, SHAPES_KEPT), _agree(goes, went, SHAPES_DROPPED)
+    same_kept, same_texts = _agree(stays, stayed, DECIDES_KEPT), _agree(goes, went, DECIDES_DROPPED)
     if earlier and same_kept:
-        shutil.copyfile(earlier.kept, kept)
+        _copy(earlier.kept, kept)
     if earlier and same_texts:
         _write_dropped_again(earlier.dropped, went, goes, dropped)
     lacking = [half for half, is_there in ((stays, same_kept), (goes, same_texts)) if not is_there]
     if not lacking:
         return None, None
-    table = _edited(_documents(shards, pa.concat_tables(lacking).sort_by("id"), whole=len(lacking) == 2))
+    decided = pa.concat_tables(lacking).sort_by("id")
+    try:
+        table = _edited(_documents(shards, decided, whole=len(lacking) == 2))
+    except ValueError as error:
+        error.add_note(f"by the decisions in {decisions}")
+        raise
     keep = table["kept"]
     stay, go = table.filter(keep).select(SCHEMA.names), table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names)
     return (
@@ -90,7 +96,7 @@ def write_views(
 
 def _halves(decisions: Path) -> tuple[pa.Table, pa.Table]:
     """The decisions on what is kept and on what is dropped, by id."""
-    decided = pq.read_table(decisions, columns=["kept", *SAID, *SHAPES_KEPT]).sort_by("id")
+    decided = pq.read_table(decisions, columns=["kept", *SAID, *DECIDES_KEPT]).sort_by("id")
     return decided.filter(decided["kept"]), decided.filter(pc.invert(decided["kept"]))
 
 
@@ -104,10 +110,15 @@ def _write(view: pa.Table, path: Path) -> pa.Table:
     return view
 
 
+def _copy(earlier: Path, path: Path) -> None:
+    with whole_file(path) as partial:
+        shutil.copyfile(earlier, partial)
+
+
 def _write_dropped_again(earlier: Path, went: pa.Table, goes: pa.Table, path: Path) -> None:
     """The same texts with what is said of them now."""
     if _agree(goes, went, SAID):
-        shutil.copyfile(earlier, path)
+        _copy(earlier, path)
         return
     view = pq.read_table(earlier)
     for name in SAID:

@@ -35,22 +35,24 @@ class Masking:
     def __init__(
         self, config: MaskingConfig, mask: int, ordinary: np.ndarray, similar: SimilarWords | None = None
     ) -> None:
-        if config.hidden_by == "similar" and similar is None:
-            raise ValueError("hidden_by: similar needs similar words (lm.similar_words)")
+        if (config.hidden_by == "similar") != (similar is not None):
+            raise ValueError("similar words (lm.similar_words) go with hidden_by: similar, and with that alone")
         self.config, self.mask, self.ordinary, self.similar = config, mask, ordinary, similar
         self.weights = np.cumsum(config.spans) / sum(config.spans)
 
     def __call__(self, ids: np.ndarray, text: np.ndarray, starts: np.ndarray, draw: np.random.Generator) -> Masked:
         """`ids`: int [tokens]. `text`: bool [tokens], False for special tokens, which are never chosen. `starts`: where
         units begin, bool [tokens]."""
-        spans = self.choose(text, starts, self.config.predictions(len(ids)), draw)
+        begins = starts | ~text  # of a unit, or of a special token
+        begins[1:] |= ~text[:-1]
+        spans = self.choose(text, begins, self.config.predictions(len(ids)), draw)
         spans.sort()
         positions = np.array([i for low, high in spans for i in range(low, high)], dtype=np.int64)
         bounds = np.array(spans, dtype=np.int64).reshape(-1, 2)
         owner = np.repeat(np.arange(len(spans)), bounds[:, 1] - bounds[:, 0])
         tokens = ids.astype(np.int64)
         targets = tokens[positions]
-        words = np.cumsum(_begins(text, starts))[positions]
+        words = np.cumsum(begins)[positions]
         sharing = {"token": positions, "word": words, "span": owner}[self.config.fate]
         together, which = np.unique(sharing, return_inverse=True)
         fate = draw.random(len(together))[which]
@@ -59,18 +61,19 @@ class Masking:
         if self.similar is None:
             tokens[positions[hidden]] = self.mask
         else:
-            tokens[positions[hidden]] = self._similar_to(targets, words, draw)[hidden]
+            tokens[positions[hidden]] = self._similar_to(self.similar, targets, words, draw)[hidden]
         tokens[positions[replaced]] = self.ordinary[draw.integers(0, len(self.ordinary), int(replaced.sum()))]
         return Masked(tokens, positions, targets, bounds[owner, 0], bounds[owner, 1])
 
-    def _similar_to(self, targets: np.ndarray, words: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    def _similar_to(
+        self, similar: SimilarWords, targets: np.ndarray, words: np.ndarray, draw: np.random.Generator
+    ) -> np.ndarray:
         """Tokens in the place of `targets`, which `words` parts into words: a similar word, any tokens where none is
         known (Cui et al. 2020: "in rare cases, when there is no similar word, we will degrade to use random word")."""
-        assert self.similar is not None
         near = self.ordinary[draw.integers(0, len(self.ordinary), len(targets))]
         edges = [0, *(np.flatnonzero(np.diff(words)) + 1).tolist(), len(targets)]
         for low, high in pairwise(edges):
-            found = self.similar.of(targets[low:high])
+            found = similar.of(targets[low:high])
             if len(found):
                 near[low:high] = found[draw.integers(0, len(found))]
         return near
@@ -80,10 +83,9 @@ class Masking:
         return int(np.searchsorted(self.weights, draw.random(), side="right")) + 1 if len(self.weights) > 1 else 1
 
     def choose(
-        self, text: np.ndarray, starts: np.ndarray, budget: int, draw: np.random.Generator
+        self, text: np.ndarray, begins: np.ndarray, budget: int, draw: np.random.Generator
     ) -> list[tuple[int, int]]:
         """Spans [low, high) of `budget` tokens together, or a few less where no unit fits any more."""
-        begins = _begins(text, starts)
         edges = np.append(np.flatnonzero(begins), len(text))
         units = [(low, high) for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True) if text[low]]
         taken, spans = np.zeros(len(text) + 1, dtype=bool), []  # taken[-1] stands beyond either end
@@ -103,10 +105,3 @@ class Masking:
                 budget -= high - low
                 spans.append((low, high))
         return spans
-
-
-def _begins(text: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Where a unit or a special token begins, bool [tokens]."""
-    begins = starts | ~text
-    begins[1:] |= ~text[:-1]
-    return begins

@@ -59,6 +59,10 @@ class MaskingConfig(StrictModel):
             raise ValueError(f"spans must be weights of 1, 2, ... units, none negative: {self.spans}")
         if self.chinese_words and self.unit != "word":
             raise ValueError("chinese_words is for unit: word")
+        if self.hidden_by == "similar" and (self.unit != "word" or self.fate == "token"):
+            raise ValueError(
+                "hidden_by: similar puts words in the place of words: it is for unit: word, fate: word or span"
+            )
         return self
 
     def predictions(self, length: int) -> int:

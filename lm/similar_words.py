@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from lm.damaged import AGAIN, DamagedFile
+from lm.special_tokens import special_ids
 from lm.stop import ShouldStop, check, never
 from lm.tokens import TokenIndex
 from lm.train.hooks import Hooks
@@ -25,7 +26,8 @@ from lm.weights import read_arrays
 from lm.words_in_tokens import Segment, WordStarts
 
 SIMILAR_FILE = "similar_words.safetensors"
-BLOCK = 1024  # words whose neighbours are looked for at once
+SIMILAR = 10  # words that may stand for another
+BLOCK = 128  # words whose neighbours are looked for at once
 SEPARATOR = "_"  # between the ids of the tokens of one word
 NOTHING = np.zeros((0, 0), dtype=np.int64)
 
@@ -92,7 +94,8 @@ class SimilarWords:
         words, near = found["words"], found["near"]
         for tokens in words.keys() | near.keys():
             rows, others = words.get(tokens, NOTHING), near.get(tokens, NOTHING)
-            if rows.shape[1] != tokens or len(rows) != len(others) or others.max(initial=-1) >= len(rows):
+            outside = others.min(initial=0) < -1 or others.max(initial=-1) >= len(rows)
+            if rows.shape[1] != tokens or len(rows) != len(others) or outside:
                 raise DamagedFile(f"{path}: words of {tokens} tokens and their neighbours do not fit: {AGAIN}")
         return cls(words, near)
 
@@ -102,10 +105,9 @@ def find_similar_words(
     tokenizer: Tokenizer,
     segment: Segment | None,
     config: Word2VecConfig,
-    count: int,
     scratch: Path,
     *,
-    memory: int = 1 << 30,
+    count: int = SIMILAR,
     hooks: Hooks | None = None,
     should_stop: ShouldStop = never,
 ) -> SimilarWords:
@@ -116,9 +118,10 @@ def find_similar_words(
 
     Raises Interrupted, ResumeError, NonFiniteError and ValueError as `train_vectors` does.
     """
-    lines = _words_of(index, WordStarts(tokenizer, segment), should_stop)
+    starts, special = WordStarts(tokenizer, segment), np.array(sorted(special_ids(tokenizer)))
+    lines = _words_of(index, starts, special, should_stop)
     folder = scratch / "vectors"
-    train_vectors(lines, None, config, scratch, folder, memory=memory, hooks=hooks, should_stop=should_stop)
+    train_vectors(lines, None, config, scratch, folder, hooks=hooks, should_stop=should_stop)
     vectors = load_vectors(folder)
     spelled = [np.array(word.split(SEPARATOR), dtype=np.int32) for word in vectors.words]
     lengths = np.array([len(word) for word in spelled])
@@ -130,15 +133,20 @@ def find_similar_words(
     return SimilarWords(words, near)
 
 
-def _words_of(index: TokenIndex, starts: WordStarts, should_stop: ShouldStop) -> Iterator[str]:
-    """The words of each document in a line, a word as the ids of its tokens."""
+def _words_of(index: TokenIndex, starts: WordStarts, special: np.ndarray, should_stop: ShouldStop) -> Iterator[str]:
+    """The words of each document in a line, a word as the ids of its tokens; `special` ones, `[UNK]` among them, are in
+    none: they never stand for text."""
     shards = index.open()
     for shard, start, length in zip(index.shard.tolist(), index.start.tolist(), index.length.tolist(), strict=True):
         check(should_stop, "reading words")
         ids = np.asarray(shards[shard][start : start + length])
-        begins = starts(ids).tolist()
-        names = [f" {id}" if begin else f"{SEPARATOR}{id}" for id, begin in zip(ids.tolist(), begins, strict=True)]
-        yield "".join(names)
+        none = np.isin(ids, special)
+        begins = starts(ids)
+        begins[1:] |= none[:-1]
+        names = [
+            f" {id}" if begin else f"{SEPARATOR}{id}" for id, begin in zip(ids.tolist(), begins.tolist(), strict=True)
+        ]
+        yield "".join(" " if nothing else name for nothing, name in zip(none.tolist(), names, strict=True))
 
 
 def _nearest(directions: np.ndarray, count: int, should_stop: ShouldStop) -> np.ndarray:
@@ -151,5 +159,10 @@ def _nearest(directions: np.ndarray, count: int, should_stop: ShouldStop) -> np.
         cosines = directions[low : low + BLOCK] @ directions.T
         own = np.arange(len(cosines))
         cosines[own, low + own] = -2.0
-        near[low : low + BLOCK, :others] = np.argsort(-cosines, axis=1, kind="stable")[:, :others]
+        if not others:
+            continue
+        least = np.partition(cosines, -others, axis=1)[:, -others]
+        for row, (of_row, edge) in enumerate(zip(cosines, least, strict=True)):
+            found = np.flatnonzero(of_row >= edge)
+            near[low + row, :others] = found[np.argsort(-of_row[found], kind="stable")][:others]
     return near

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import rjieba
 from tokenizers import Tokenizer
 
 from lm.sentences import token_texts
@@ -18,6 +17,8 @@ HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af
 
 def chinese_words(text: str) -> list[str]:
     """A stretch of Chinese in words. By this name, which can be sent to another process; what is behind it cannot."""
+    import rjieba
+
     return list(rjieba.cut(text))
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 KEPT, DROPPED = "kept.parquet", "dropped.parquet"
 COUNTS = "counts.json"
+VERSION = 7  # of the views, and of the corpus that is made of them
 
 
 class JudgeRequest(StrictModel):
@@ -98,7 +99,7 @@ def _in_all(entries: Sequence[list[dict[str, str]]]) -> list[dict[str, str]]:
     return [entry for entry in first if tuple(entry.values()) in everywhere]
 
 
-@stage(version=7)
+@stage(version=VERSION)
 def filter_corpus(
     work: Work, config: NoConfig, *, corpus: Artifact, decisions: Artifact, measured: list[Artifact]
 ) -> None:
@@ -119,10 +120,11 @@ def filter_corpus(
     if read_json(decisions.file(CUT)) == cut:
         looked_up = [(shard.digest, [str(shard.path)]) for shard in shards]
         beside = [tables_beside(cut, artifact) for artifact in measured]
+        earlier = _earlier_views(work, corpus)
     else:
+        earlier = {}
         looked_up = [(corpus.digest, [str(shard.path) for shard in shards])] * len(tables)
         beside = [[(a.digest, [str(path) for path in score_tables(a)])] * len(tables) for a in measured]
-    earlier = _earlier_views(work, corpus)
     parts = []
     for number, (digest, paths) in enumerate(looked_up):
         numbers = [found[number] for found in beside]
@@ -130,7 +132,7 @@ def filter_corpus(
         before = earlier.get(canonical_json(made_of_these))
         material = {**made_of_these, "decisions": tables[number].digest}
         parts.append(Part(material, (paths, str(tables[number].path), [path for _, path in numbers], before)))
-    views = build_parts(work, "filter.shard", 7, filter_shard, parts, light=True)
+    views = build_parts(work, "filter.shard", VERSION, filter_shard, parts, light=True)
     work.digest = combine_digests(view.digest for view in views)
 
 
@@ -171,20 +173,23 @@ def filter_shard(
 def _earlier_views(work: Work, corpus: Artifact) -> dict[bytes, tuple[str, str]]:
     """Where views are, and where the decisions by which they were written, by what else they were made of: those of
     the earlier corpus that has most in common with this one."""
-    found = earlier_result(work, filter_corpus.name, filter_corpus.version, {}, like=corpus)
-    if found is None or work.resources.runner == "dask":  # another machine would have to fetch them
+    if work.resources.runner == "dask" or work.store.url:  # what is not on the machine would have to be fetched
+        return {}
+    found = earlier_result(work, filter_corpus.name, VERSION, {}, like=corpus, least=1)
+    if found is None:
         return {}
     [made] = found.manifest()["inputs"]["decisions"]
-    work.store.need(work.directory, "earlier-decisions", [(made["stage"], made["key"])])
     decisions = work.store.find(made["stage"], made["key"])
-    if decisions is None or not work.store.verify(decisions):
+    # those that were made anew since, by other libraries, may be other ones
+    if decisions is None or decisions.digest != made["digest"] or not work.store.verify(decisions):
         return {}
     tables = {shard.digest: str(shard.path) for shard in decisions.shards()}
     earlier = {}
     for part in found.part_directories():
         made_of_these = read_json(part / "manifest.json")["config"]
-        table = tables[made_of_these.pop("decisions")]
-        earlier[canonical_json(made_of_these)] = (str(part), table)
+        table = tables.get(made_of_these.pop("decisions"))
+        if table is not None:
+            earlier[canonical_json(made_of_these)] = (str(part), table)
     return earlier
 
 

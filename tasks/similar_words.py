@@ -1,11 +1,14 @@
 """Similar words: what stands for the hidden words of a model that never sees a mask (MacBERT)."""
 
+from typing import Any
+
 from pydantic import Field
 
 from lm.config import StrictModel
 from lm.vectors.config import Word2VecConfig
 from tasks.pretrain import split_index
 from tasks.running.hooks import training
+from tasks.running.versions import library_versions
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
@@ -17,10 +20,14 @@ class SimilarWordsConfig(StrictModel):
 
     vectors: Word2VecConfig
     chinese_words: bool = Field(description="Chinese words are found by a segmenter; false: each character is one.")
-    count: int = Field(default=10, ge=1, description="Similar words of each word, of which one is drawn.")
+
+    def key_material(self) -> dict[str, Any]:
+        """With what cuts Chinese, where that is asked for."""
+        material = self.model_dump(mode="json")
+        return material | ({"segmenter": library_versions(["rjieba"])} if self.chinese_words else {})
 
 
-@stage(version=1, libraries=("numba", "rjieba"))
+@stage(version=1, libraries=("numba", "tokenizers", "unicode"))
 def similar_words(
     work: Work,
     config: SimilarWordsConfig,
@@ -31,7 +38,6 @@ def similar_words(
     mixture: Artifact | None = None,
 ) -> None:
     """Train word2vec on the words of the training documents and find the nearest words of each, of as many tokens."""
-    from lm.ngram.build import parse_size
     from lm.similar_words import find_similar_words
     from lm.tokenizer import load_tokenizer
     from lm.words_in_tokens import chinese_words
@@ -43,9 +49,7 @@ def similar_words(
             loaded,
             chinese_words if config.chinese_words else None,
             config.vectors,
-            config.count,
             work.scratch,
-            memory=parse_size(work.resources.memory_limit) // 2,
             hooks=hooks,
             should_stop=should_stop,
         )

@@ -53,8 +53,8 @@ def write_job(job: Job, given: Given) -> None:
         "config": given.config.model_dump(mode="json"),
         "parallel": job.parallel.model_dump(mode="json"),
         "tokenizer_dir": str(given.tokenizer_dir.absolute()),
-        "init_from": None if given.init_from is None else str(given.init_from.absolute()),
-        "similar_words": None if given.similar_words is None else str(given.similar_words.absolute()),
+        "init_from": _absolute(given.init_from),
+        "similar_words": _absolute(given.similar_words),
         "checkpoints": str(job.checkpoints.absolute()),
         "out_dir": str(job.out_dir.absolute()),
         "threads": job.threads,
@@ -62,6 +62,14 @@ def write_job(job: Job, given: Given) -> None:
     (job.folder / JOB).write_text(json.dumps(said, indent=1))
     if _settings(_said(job.folder)) != (given.settings, given.config):
         raise ValueError("the settings of this training do not survive being written down")
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _path(said: str | None) -> Path | None:
+    return None if said is None else Path(said)
 
 
 def _said(folder: Path) -> dict[str, Any]:
@@ -88,9 +96,9 @@ def read_given(folder: Path, should_stop: ShouldStop = never) -> Given:
         read_index(folder / "train"),
         read_index(folder / "valid"),
         Path(said["tokenizer_dir"]),
-        None if said["init_from"] is None else Path(said["init_from"]),
+        _path(said["init_from"]),
         should_stop,
-        None if said["similar_words"] is None else Path(said["similar_words"]),
+        _path(said["similar_words"]),
     )
 
 

@@ -27,6 +27,7 @@ NONE: Ids = frozenset()
 
 MODELS = (
     "pretrain", "ngram", "word_vectors", "finetune", "instruct", "bag_of_words", "train_classifier", "reference_model",
+    "similar_words",
 )  # fmt: skip
 TOKENIZERS = ("train_tokenizer",)
 FIGURES = (

@@ -9,7 +9,9 @@ from tasks.storage.integrity import manifest_problem
 from tasks.store import Artifact
 
 
-def earlier_result(work: Work, stage: str, version: int, config: dict[str, Any], like: Artifact) -> Artifact | None:
+def earlier_result(
+    work: Work, stage: str, version: int, config: dict[str, Any], like: Artifact, least: int = 0
+) -> Artifact | None:
     """An earlier artifact of a stage, version and config that is here and sound, or None.
 
     Of several it is the one whose input of the stage of `like` has the most parts that `like` has too (corpora in turn
@@ -19,6 +21,7 @@ def earlier_result(work: Work, stage: str, version: int, config: dict[str, Any],
     Args:
         config: as manifests of the stage have it.
         like: an input of `work` that has a part for each shard.
+        least: how many parts it has to have in common with `like`.
     """
     parts = _digests_of_parts(like.path)
     candidates: list[tuple[int, int, Artifact]] = []
@@ -33,7 +36,9 @@ def earlier_result(work: Work, stage: str, version: int, config: dict[str, Any],
             inputs = [made for group in manifest["inputs"].values() for made in group if made["stage"] == like.stage]
             earlier = (_digests_of_parts(work.store.artifacts / made["stage"] / made["key"]) for made in inputs)
             candidates.append((sum(len(parts & digests) for digests in earlier), published, artifact))
-    for _, _, artifact in sorted(candidates, key=lambda candidate: candidate[:2], reverse=True):
+    for common, _, artifact in sorted(candidates, key=lambda candidate: candidate[:2], reverse=True):
+        if common < least:
+            return None
         # before the files are hashed, which may take as long as garbage collection needs
         work.store.need(work.directory, "hint", [(artifact.stage, artifact.key)])
         if work.store.verify(artifact):

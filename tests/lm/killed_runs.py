@@ -207,7 +207,11 @@ KINDS: dict[str, Callable[[], Train]] = {
         {"unit": "word", "spans": [0.5, 0.5], "fate": "span", "boundary": True},
     ),
     "macbert": partial(
-        masked, "pieces", {}, {}, {"unit": "word", "chinese_words": True, "spans": [0.4, 0.3], "hidden_by": "similar"}
+        masked,
+        "pieces",
+        {},
+        {},
+        {"unit": "word", "chinese_words": True, "spans": [0.4, 0.3], "fate": "word", "hidden_by": "similar"},
     ),
     # the memory of each layer is in the checkpoint
     "xl": partial(pretrained, "bytes", {"model": XL, "stream": {"segment": 8}}),

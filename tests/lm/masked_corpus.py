@@ -42,7 +42,7 @@ def make_index(folder: Path, texts: list[str], config: TokenizerConfig | None = 
 def make_similar(folder: Path, index: TokenIndex, tokenizer: Path, segment: Segment | None = None) -> Path:
     """A folder of similar words of an index."""
     vectors = Word2VecConfig(kind="word2vec", dimensions=8, min_count=1, epochs=1)
-    found = find_similar_words(index, load_tokenizer(tokenizer), segment, vectors, 5, folder / "scratch")
+    found = find_similar_words(index, load_tokenizer(tokenizer), segment, vectors, folder / "scratch", count=5)
     found.save(folder)
     return folder
 

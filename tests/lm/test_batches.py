@@ -106,7 +106,7 @@ KINDS: dict[str, tuple[Callable[[TokenIndex, Path], Any], Any]] = {
     ),
     "masked": (masked, numbered_by_epoch),
     "masked by similar tokens": (
-        lambda index, folder: masked(index, folder, hidden_by="similar", chinese_words=True),
+        lambda index, folder: masked(index, folder, hidden_by="similar", fate="word", chinese_words=True),
         numbered_by_epoch,
     ),
     "pairs": (pairs, None),

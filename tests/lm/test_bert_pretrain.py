@@ -79,7 +79,15 @@ def test_it_learns_more_than_how_frequent_tokens_are(trained: tuple[Path, dict[s
             "model": {**SIZE, "pair_head": False, "boundary_head": True, "boundary_width": 4},
             "masking": {"unit": "word", "spans": [0.5, 0.5], "fate": "span", "boundary": True},
         },
-        {"masking": {"unit": "word", "chinese_words": True, "spans": [0.4, 0.3], "hidden_by": "similar"}},
+        {
+            "masking": {
+                "unit": "word",
+                "chinese_words": True,
+                "spans": [0.4, 0.3],
+                "fate": "word",
+                "hidden_by": "similar",
+            }
+        },
     ],
     ids=["albert", "spanbert", "macbert"],
 )

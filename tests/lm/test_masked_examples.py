@@ -57,7 +57,7 @@ def make(corpus: Any, masking: MaskingConfig | None = None, **segments: Any) -> 
     vectors = Word2VecConfig(kind="word2vec", dimensions=4, min_count=1, epochs=1)
     with TemporaryDirectory() as scratch:
         similar = (
-            find_similar_words(index, tokenizer, None, vectors, 3, Path(scratch))
+            find_similar_words(index, tokenizer, None, vectors, Path(scratch), count=3)
             if masking.hidden_by == "similar"
             else None
         )

@@ -3,15 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
 from lm.damaged import DamagedFile
 from lm.similar_words import SEPARATOR, SIMILAR_FILE, SimilarWords, find_similar_words
+from lm.special_tokens import special_ids
 from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer
 from lm.tokenizers.config import WordPieceConfig
-from lm.tokens import TokenIndex
+from lm.tokens import TokenIndex, build_index, tokenize_shard
 from lm.vectors.artifact import load_vectors
 from lm.vectors.config import Word2VecConfig
 from lm.words_in_tokens import WordStarts
@@ -28,7 +31,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenIndex, Path]:
 
 def test_they_are_the_nearest_by_cosine_of_as_many_tokens(corpus: tuple[TokenIndex, Path], tmp_path: Path) -> None:
     index, tokenizer = corpus
-    found = find_similar_words(index, load_tokenizer(tokenizer), None, VECTORS, 4, tmp_path)
+    found = find_similar_words(index, load_tokenizer(tokenizer), None, VECTORS, tmp_path, count=4)
     vectors = load_vectors(tmp_path / "vectors")
     assert len(found) == len(vectors) > 100
     spelled = [tuple(map(int, word.split(SEPARATOR))) for word in vectors.words]
@@ -49,7 +52,7 @@ def test_words_are_those_of_whole_word_masking(corpus: tuple[TokenIndex, Path], 
     index, tokenizer = corpus
     loaded = load_tokenizer(tokenizer)
     every = VECTORS.model_copy(update={"min_count": 1})
-    found = find_similar_words(index, loaded, None, every, 4, tmp_path)
+    found = find_similar_words(index, loaded, None, every, tmp_path, count=4)
     ids = index.open()[index.shard[0]][index.start[0] : index.start[0] + index.length[0]]
     starts = np.flatnonzero(WordStarts(loaded)(ids)).tolist()
     for low, high in zip(starts, [*starts[1:], len(ids)], strict=True):
@@ -68,7 +71,7 @@ def test_what_stands_in_the_same_places_is_similar(tmp_path: Path) -> None:
     index, tokenizer = make_index(tmp_path, texts, WordPieceConfig(kind="wordpiece", vocab_size=300))
     loaded = load_tokenizer(tokenizer)
     vectors = VECTORS.model_copy(update={"window": 1, "epochs": 10, "sample": 0.0})
-    found = find_similar_words(index, loaded, None, vectors, 1, tmp_path / "scratch")
+    found = find_similar_words(index, loaded, None, vectors, tmp_path / "scratch", count=1)
     for word, other in (("red", "blue"), ("blue", "red"), ("three", "four"), ("dogs", "cats")):
         ids = np.array(loaded.encode(word, add_special_tokens=False).ids)
         assert loaded.decode(found.of(ids)[0].tolist()) == other
@@ -81,22 +84,35 @@ def test_chinese_words_are_those_of_the_segmenter(tmp_path: Path) -> None:
     def segment(text: str) -> list[str]:
         return [text[at : at + 2] for at in range(0, len(text), 2)]
 
-    found = find_similar_words(index, loaded, segment, VECTORS, 3, tmp_path / "scratch")
+    found = find_similar_words(index, loaded, segment, VECTORS, tmp_path / "scratch", count=3)
     of = loaded.encode("我们", add_special_tokens=False).ids
     assert len(of) == 2
     assert {len(loaded.decode(word.tolist()).replace(" ", "")) for word in found.of(np.array(of))} == {2}
-    single = find_similar_words(index, loaded, None, VECTORS, 3, tmp_path / "single")
+    single = find_similar_words(index, loaded, None, VECTORS, tmp_path / "single", count=3)
     assert not len(single.of(np.array(of)))
     assert len(single.of(np.array(of[:1])))
+
+
+def test_what_is_no_text_is_no_word(tmp_path: Path) -> None:
+    _, tokenizer = make_index(tmp_path, ["ba de ki lo mu na"] * 40)
+    texts = [f"ba \u16a0 de \u16a1{word}" for word in ("ki", "lo", "mu", "na") * 10]  # runes that no token spells
+    pq.write_table(pa.table({"id": [f"{n:03d}" for n in range(len(texts))], "text": texts}), tmp_path / "runes.parquet")
+    tokenize_shard(tmp_path / "runes.parquet", tmp_path / "runes", tokenizer)
+    index, loaded = build_index([tmp_path / "runes"]), load_tokenizer(tokenizer)
+    assert loaded.token_to_id("[UNK]") in index.open()[0]
+    found = find_similar_words(index, loaded, None, VECTORS, tmp_path / "scratch")
+    ids = {id for words in found.words.values() for id in words.ravel().tolist()}
+    assert ids
+    assert not ids & special_ids(loaded)
 
 
 def test_a_folder_says_the_same_and_a_stop_is_heard(corpus: tuple[TokenIndex, Path], tmp_path: Path) -> None:
     index, tokenizer = corpus
     loaded = load_tokenizer(tokenizer)
     with pytest.raises(Interrupted):
-        find_similar_words(index, loaded, None, VECTORS, 4, tmp_path / "scratch", should_stop=lambda: True)
-    found = find_similar_words(index, loaded, None, VECTORS, 4, tmp_path / "scratch")
-    again = find_similar_words(index, loaded, None, VECTORS, 4, tmp_path / "another")
+        find_similar_words(index, loaded, None, VECTORS, tmp_path / "scratch", count=4, should_stop=lambda: True)
+    found = find_similar_words(index, loaded, None, VECTORS, tmp_path / "scratch", count=4)
+    again = find_similar_words(index, loaded, None, VECTORS, tmp_path / "another", count=4)
     found.save(tmp_path)
     read = SimilarWords.load(tmp_path)
     assert read.fingerprint() == found.fingerprint() == again.fingerprint()

@@ -3,9 +3,11 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from data_quality.views import write_views
 from flows.corpus import curate
 from tasks.filter import dropped_tables, kept_tables
 from tasks.lineage.curated import Curated
@@ -64,7 +66,16 @@ def shards(made: Artifact) -> int:
     return len(made.shards())
 
 
-def test_nights_end_where_a_run_over_everything_does(documents: Path, tmp_path: Path) -> None:
+def test_nights_end_where_a_run_over_everything_does(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reused: list[bool] = []
+
+    def watched(*given: Any, **named: Any) -> Any:
+        reused.append(given[-1] is not None)
+        return write_views(*given, **named)
+
+    monkeypatch.setattr("data_quality.views.write_views", watched)
     draw = random.Random(7)
     before, store = night(documents, tmp_path / "store")
     assert POLICY in texts(before)["gardens:00.txt"]
@@ -76,7 +87,9 @@ def test_nights_end_where_a_run_over_everything_does(documents: Path, tmp_path: 
     for number in range(2):
         (documents / "gardens" / f"new-{number}.txt").write_text(f"{prose(draw, 'gardens')}\n{POLICY}\n")
     (documents / "gardens" / "24.txt").unlink()
+    reused.clear()
     after, _ = night(documents, tmp_path / "store")
+    assert any(reused)  # a part takes what it can from the views of the night before
     whole, _ = night(documents, tmp_path / "whole")
 
     assert digests(after) == digests(whole)
