@@ -48,7 +48,7 @@ test: setup
 
 # The rest: what starts real servers of Prefect and MLflow, or a Dask cluster, and waits for them; and what breaks a mill.
 test-servers: setup
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "server or heavy"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "server or heavy"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -48,11 +48,14 @@ LONG = 1200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Some waits are longer than the limit of other tests."""
+    """Some waits are longer than the limit of other tests. These tests come first, so that no process is left alone
+    at the end with one of minutes."""
     for item in items:
         long = item.get_closest_marker("server") or ROOT / "tests/chaos" in item.path.parents
         if long and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LONG))
+    limits = {item: limit.args[0] for item in items if (limit := item.get_closest_marker("timeout"))}
+    items.sort(key=lambda item: -limits.get(item, 0))
 
 
 @pytest.fixture(autouse=True)
