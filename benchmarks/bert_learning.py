@@ -43,6 +43,7 @@ from lm.tokenizer import encode_documents, load_tokenizer
 from lm.train.hooks import Hooks
 from lm.train.objective import Batch, Losses, Term
 from lm.train.trainer import Trainer
+from lm.words_in_tokens import chinese_words
 
 WATCHED = 256
 SIZES = {"en": (1024, 4.0), "zh": (4096, 4.0)}
@@ -149,11 +150,7 @@ def run(name: str, options: argparse.Namespace) -> None:
         length=options.length, pairs=pairs.get(name, "none"), passes=1 if name == "overfit" else options.passes
     )
 
-    cut = None
-    if name == "zh":
-        import rjieba
-
-        cut = rjieba.cut
+    cut = chinese_words if name == "zh" else None
 
     def examples(index: Any) -> MaskedExamples:
         return MaskedExamples(index, tokenizer, masking.get(name, MaskingConfig()), segments, 0, cut)

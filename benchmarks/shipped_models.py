@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MODELS = Path("configs/models")
+from flows.config.loading import CONFIGS
+from tasks.storage.files import read_json, write_json
+from tasks.store import RUN_DIRECTORY
+
+MODELS = CONFIGS / "models"
 EVERY_RUN = ("documents read", "documents kept")  # of the corpus, which all have in common
 MODEL_STAGES = ("pretrain", "ngram", "word_vectors")
 
@@ -31,15 +35,13 @@ def pretrained(config: Path, home: Path) -> dict[str, Any]:
     return summary
 
 
-def row(name: str, summary: dict[str, Any], home: Path) -> dict[str, Any]:
+def row(summary: dict[str, Any]) -> dict[str, Any]:
     """What is kept of a run: figures, the model's parameters and seconds of training as its manifest has them."""
     [stage] = [stage for stage in summary["stages"] if stage["stage"] in MODEL_STAGES]
-    made = home / "store" / "artifacts" / stage["stage"] / stage["key"]
-    counts = json.loads((made / "manifest.json").read_text())["counts"]
-    spent = json.loads((made / "_run" / "sidecar.json").read_text())
+    made = Path(stage["path"])
+    counts, spent = read_json(made / "manifest.json")["counts"], read_json(made / RUN_DIRECTORY / "sidecar.json")
     figures = {key: value for key, value in summary["figures"].items() if key not in EVERY_RUN}
     return {
-        "model": name,
         "artifact": f"{stage['stage']}/{stage['key'][:12]}",
         "seconds": spent["seconds"],
         "counts": counts,
@@ -56,10 +58,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of files, without .yaml; all of them otherwise")
     options = parser.parse_args()
     names = options.only or sorted(path.stem for path in MODELS.glob("*.yaml") if path.stem != "base")
-    rows: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    rows: dict[str, Any] = read_json(options.out) if options.out.exists() else {}
     for name in names:
-        rows[name] = row(name, pretrained(MODELS / f"{name}.yaml", options.home), options.home)
-        options.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False))
+        rows[name] = row(pretrained(MODELS / f"{name}.yaml", options.home))
+        write_json(options.out, rows)
         print(f"{name}: {rows[name]['seconds']:.0f} s, {rows[name]['figures']}", flush=True)
 
 

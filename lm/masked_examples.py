@@ -58,7 +58,7 @@ class MaskedExamples:
         self.passes = 1 if segments.pairs == "none" else segments.passes
         # Every pass has as many examples as the longest one: the others begin again.
         self._count = max(len(self._plan(number)) for number in range(self.passes))
-        alike = b"" if similar is None else similar.fingerprint().encode()
+        alike = b"" if similar is None else similar.fingerprint.encode()
         settings = f"{masking.model_dump_json()}{segments.model_dump_json()}{seed}".encode() + alike
         self.fingerprint = f"{index.fingerprint}/{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
 

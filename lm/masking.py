@@ -52,10 +52,10 @@ class Masking:
         owner = np.repeat(np.arange(len(spans)), bounds[:, 1] - bounds[:, 0])
         tokens = ids.astype(np.int64)
         targets = tokens[positions]
-        words = np.cumsum(begins)[positions]
-        sharing = {"token": positions, "word": words, "span": owner}[self.config.fate]
-        together, which = np.unique(sharing, return_inverse=True)
-        fate = draw.random(len(together))[which]
+        in_words = np.cumsum(begins)[positions]
+        words = np.cumsum(np.diff(in_words, prepend=in_words[:1]) != 0)  # 0, 1, ... as `owner` has spans
+        sharing = {"token": np.arange(len(positions)), "word": words, "span": owner}[self.config.fate]
+        fate = draw.random(sharing.max(initial=-1) + 1)[sharing]
         hidden = fate < self.config.masked
         replaced = ~hidden & (fate < self.config.masked + self.config.random)
         if self.similar is None:

@@ -61,6 +61,7 @@ class SimilarWords:
         """The first words of each number of tokens, and what may stand for them."""
         return [(word, self.of(word)) for words in self.words.values() for word in words[:count]]
 
+    @cached_property
     def fingerprint(self) -> str:
         """Of all that `of` can say."""
         said = hashlib.blake2b(digest_size=8)

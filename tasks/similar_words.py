@@ -12,7 +12,7 @@ from tasks.running.versions import library_versions
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
-SHOWN = 20
+SHOWN = 20  # words of each number of tokens
 
 
 class SimilarWordsConfig(StrictModel):
@@ -59,4 +59,4 @@ def similar_words(
         {"word": loaded.decode(word.tolist()), "similar": ", ".join(loaded.decode(other) for other in near.tolist())}
         for word, near in found.most_frequent(SHOWN)
     ]
-    work.table("similar_words", rows, "What may stand for the most frequent words")
+    work.table("similar_words", rows, "What may stand for the most frequent words of one token, of two, ...")

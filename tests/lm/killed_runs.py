@@ -22,7 +22,7 @@ from lm.pairs import Pair
 from lm.pretrain import RECIPES, pretrain
 from lm.pretraining import Pretraining
 from lm.recipes.recipe import Given
-from lm.tokenizer import train_tokenizer
+from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, CharacterConfig, TokenizerConfig, WordConfig, WordPieceConfig
 from lm.tokens import TokenIndex
 from lm.train.hooks import Hooks
@@ -82,7 +82,10 @@ def pretrained(tokenizer: str, settings: dict[str, Any], **train: Any) -> Train:
     parsed: Any = TypeAdapter(Pretraining).validate_python({"kind": settings["model"]["kind"], **settings})
     parsed = parsed.with_vocab(index.vocab)
     masking = getattr(parsed, "masking", None)
-    similar = make_similar(folder.parent, index, folder) if masking and masking.hidden_by == "similar" else None
+    similar = None
+    if masking and masking.hidden_by == "similar":
+        similar = folder.parent
+        make_similar(index, load_tokenizer(folder)).save(similar)
     given = Given(parsed, parsed.resolve(train_config(**train)), index, index, folder, similar_words=similar)
     RECIPES[parsed.model.kind](given)  # what is compiled is loaded once, and not in every child
 

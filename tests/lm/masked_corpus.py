@@ -2,12 +2,14 @@
 
 import random
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tokenizers import Tokenizer
 
-from lm.similar_words import find_similar_words
-from lm.tokenizer import load_tokenizer, train_tokenizer
+from lm.similar_words import SimilarWords, find_similar_words
+from lm.tokenizer import train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, TokenizerConfig, WordPieceConfig
 from lm.tokens import TokenIndex, build_index, tokenize_shard
 from lm.vectors.config import Word2VecConfig
@@ -39,12 +41,11 @@ def make_index(folder: Path, texts: list[str], config: TokenizerConfig | None = 
     return build_index([folder / "shard"]), tokenizer
 
 
-def make_similar(folder: Path, index: TokenIndex, tokenizer: Path, segment: Segment | None = None) -> Path:
-    """A folder of similar words of an index."""
+def make_similar(index: TokenIndex, tokenizer: Tokenizer, segment: Segment | None = None) -> SimilarWords:
+    """The similar words of an index."""
     vectors = Word2VecConfig(kind="word2vec", dimensions=8, min_count=1, epochs=1)
-    found = find_similar_words(index, load_tokenizer(tokenizer), segment, vectors, folder / "scratch", count=5)
-    found.save(folder)
-    return folder
+    with TemporaryDirectory() as scratch:
+        return find_similar_words(index, tokenizer, segment, vectors, Path(scratch), count=5)
 
 
 ROBERTA = ByteBPEConfig(vocab_size=400, special_tokens="roberta")

@@ -18,7 +18,6 @@ from lm.order import examples_at, in_order, numbered_by_epoch
 from lm.packing import PackedSequences
 from lm.pair_examples import PairExamples
 from lm.pairs import Pair
-from lm.similar_words import SimilarWords
 from lm.streams import ArrayPieces, Lanes, RandomLanes
 from lm.tokenizer import load_tokenizer
 from lm.tokenizers.spelling import Spelling
@@ -81,10 +80,9 @@ def masked_index(tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenIndex, 
 def masked(index: TokenIndex, tokenizer: Path, **masking: Any) -> MaskedExamples:
     config = MaskingConfig.model_validate({"unit": "word", **masking})
     segment = chinese_words if config.chinese_words else None
-    similar = None
-    if config.hidden_by == "similar":
-        similar = SimilarWords.load(make_similar(tokenizer.parent, index, tokenizer, segment))
-    return MaskedExamples(index, load_tokenizer(tokenizer), config, SegmentsConfig(length=32), 3, segment, similar)
+    loaded = load_tokenizer(tokenizer)
+    similar = make_similar(index, loaded, segment) if config.hidden_by == "similar" else None
+    return MaskedExamples(index, loaded, config, SegmentsConfig(length=32), 3, segment, similar)
 
 
 def pairs(index: TokenIndex, tokenizer: Path) -> PairExamples:

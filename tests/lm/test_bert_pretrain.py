@@ -32,7 +32,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("corpus")
     made = make_index(folder, documents(30))
     (folder / "similar").mkdir()
-    make_similar(folder / "similar", *made)
+    make_similar(made[0], load_tokenizer(made[1])).save(folder / "similar")
     return made
 
 

@@ -1,7 +1,6 @@
 """Examples of masked language models: frames, masks by epoch, Chinese words; and what the objective makes of them."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,12 @@ from lm.models.bert import Bert
 from lm.models.bert_config import BertConfig
 from lm.objectives.masked import MaskedObjective
 from lm.order import numbered_by_epoch
-from lm.similar_words import find_similar_words
 from lm.special_tokens import special_ids, special_tokens
 from lm.tokenizer import load_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, WordPieceConfig
 from lm.tokens import build_index
 from lm.train.objective import combine, step_totals
-from lm.vectors.config import Word2VecConfig
-from tests.lm.masked_corpus import ROBERTA, documents, make_index
+from tests.lm.masked_corpus import ROBERTA, documents, make_index, make_similar
 
 CHINESE = [
     "我们在北京学习语言模型。天安门很大！",
@@ -54,13 +51,7 @@ def make(corpus: Any, masking: MaskingConfig | None = None, **segments: Any) -> 
     settings = SegmentsConfig(**{"length": 64, "passes": 2} | segments)
     masking = masking or MaskingConfig()
     index, tokenizer = corpus
-    vectors = Word2VecConfig(kind="word2vec", dimensions=4, min_count=1, epochs=1)
-    with TemporaryDirectory() as scratch:
-        similar = (
-            find_similar_words(index, tokenizer, None, vectors, Path(scratch), count=3)
-            if masking.hidden_by == "similar"
-            else None
-        )
+    similar = make_similar(index, tokenizer) if masking.hidden_by == "similar" else None
     return MaskedExamples(index, tokenizer, masking, settings, 0, similar=similar)
 
 

@@ -28,6 +28,13 @@ def example(length: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return ids, text, random.random(length) < 0.6
 
 
+def words_of(text: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Which word, or special token, each token belongs to."""
+    begins = starts | ~text
+    begins[1:] |= ~text[:-1]
+    return np.cumsum(begins)
+
+
 def chi_squared(observed: list[int], expected: list[float]) -> float:
     return sum((o - e) ** 2 / e for o, e in zip(observed, expected, strict=True))
 
@@ -134,9 +141,7 @@ def test_macbert_never_shows_a_mask_and_puts_whole_similar_words_in_place() -> N
         ids, text, starts = example(128, seed)
         got = masking(ids, text, starts, draw(seed))
         assert MASK not in got.tokens
-        begins = starts | ~text
-        begins[1:] |= ~text[:-1]
-        word_of = np.cumsum(begins)
+        word_of = words_of(text, starts)
         for word in np.unique(word_of[got.positions]):
             at = np.flatnonzero(word_of == word)
             if len(at) > 2 or not np.isin(at, got.positions).all():
@@ -170,9 +175,7 @@ def test_what_shares_a_fate_is_hidden_together(fate: str) -> None:
     for seed in range(100):
         ids, text, starts = example(128, seed)
         got = Masking(config, MASK, ORDINARY)(ids, text, starts, draw(seed))
-        begins = starts | ~text
-        begins[1:] |= ~text[:-1]
-        for name, owner in (("word", np.cumsum(begins)[got.positions]), ("span", got.span_low)):
+        for name, owner in (("word", words_of(text, starts)[got.positions]), ("span", got.span_low)):
             for one in np.unique(owner):
                 hidden = got.tokens[got.positions[owner == one]] == MASK
                 mixed[name] += hidden.any() and not hidden.all()

@@ -115,7 +115,7 @@ def test_a_folder_says_the_same_and_a_stop_is_heard(corpus: tuple[TokenIndex, Pa
     again = find_similar_words(index, loaded, None, VECTORS, tmp_path / "another", count=4)
     found.save(tmp_path)
     read = SimilarWords.load(tmp_path)
-    assert read.fingerprint() == found.fingerprint() == again.fingerprint()
+    assert read.fingerprint == found.fingerprint == again.fingerprint
     for word, near in found.most_frequent(5):
         assert np.array_equal(read.of(word), near)
     assert not len(read.of(np.array([0, 0, 0, 0, 0])))
