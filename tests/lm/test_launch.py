@@ -109,9 +109,9 @@ def started() -> dict[str, psutil.Process]:
 
 @pytest.fixture
 def endless(tmp_path: Path, shards: list[Path], tokenizer_dir: Path) -> Callable[..., dict[str, psutil.Process]]:
-    """A training of two ranks that ends only by what happens to it: when it has made a step after its first checkpoint,
-    `happen` is called with its processes. Returns them once they have all ended, also where nobody is their parent any
-    more."""
+    """A training of two ranks that ends only by what happens to it: at the first step after a checkpoint is whole (they
+    are written beside the steps), `happen` is called with its processes. Returns them once they have all ended, also
+    where nobody is their parent any more."""
 
     def run(happen: Callable[[dict[str, psutil.Process]], None]) -> dict[str, psutil.Process]:
         given = asked(shards, tokenizer_dir)
@@ -120,7 +120,7 @@ def endless(tmp_path: Path, shards: list[Path], tokenizer_dir: Path) -> Callable
         seen: dict[str, psutil.Process] = {}
 
         def metrics(step: int, figures: dict[str, float]) -> None:
-            if step >= 3 and not seen:
+            if not seen and list_checkpoints(tmp_path / "checkpoints"):
                 seen.update(started())
                 happen(seen)
 
