@@ -5,11 +5,11 @@ datatrove and FineWeb publish mean those words. spaCy works chunk by chunk betwe
 words are looked up, not computed, from its second occurrence on (`data_quality/vocabulary.py`), and a new one is cut
 with spaCy's own rules but without building a spaCy document for it.
 
-Chinese, Japanese and Korean are cut by `data_quality/segment.py`; Thai, Lao, Burmese, Khmer and the rarer scripts
-without spaces have a fallback, a word for each letter with its marks (`data_quality/scripts.py`). So never is an
-unsegmented sentence one word. How a document is cut depends on its language: a Chinese one wholly by jieba, every other
-by spaCy's rules between white space with runs of those scripts cut by theirs; where the language is not known, the
-scripts decide.
+Chinese, Japanese and Korean are cut by `data_quality/segment.py`; Thai, Lao, Burmese, Khmer, Tibetan and the rarer
+living scripts without spaces have a fallback, a word for each letter with its marks (`data_quality/scripts.py`). So
+never is an unsegmented sentence one word. How a document is cut depends on its language: a Chinese one wholly by jieba,
+every other by spaCy's rules between white space with runs of those scripts cut by theirs; where the language is not
+known, the scripts decide.
 """
 
 import re

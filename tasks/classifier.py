@@ -15,7 +15,7 @@ from tasks.store import Artifact
 LIBRARIES = ("rjieba", "spacy", "unicode")
 
 
-@stage(version=2, libraries=LIBRARIES)
+@stage(version=3, libraries=LIBRARIES)
 def train_classifier(
     work: Work,
     config: ClassifierConfig,
@@ -64,7 +64,7 @@ def selected_texts(
     return dict(rows)
 
 
-@stage(version=2, libraries=LIBRARIES)
+@stage(version=3, libraries=LIBRARIES)
 def classifier_scores(
     work: Work, config: NoConfig, *, corpus: Artifact, classifier: Artifact, languages: list[Artifact]
 ) -> None:
@@ -77,7 +77,7 @@ def classifier_scores(
         )
         for shard, (digest, tables) in zip(corpus.shards(), known, strict=True)
     ]
-    build_parts(work, "classifier_scores.shard", 2, scores_part, parts, libraries=LIBRARIES)
+    build_parts(work, "classifier_scores.shard", 3, scores_part, parts, libraries=LIBRARIES)
 
 
 def scores_part(directory: Path, shard: str, classifier: str, languages: Sequence[str]) -> dict[str, Any]:

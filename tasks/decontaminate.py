@@ -36,7 +36,7 @@ def benchmark_request(config: DecontaminateConfig) -> BenchmarkRequest:
     return BenchmarkRequest(config=config, files=tuple(list_files(config.benchmarks, cache)))
 
 
-@stage(version=2, libraries=LIBRARIES)
+@stage(version=3, libraries=LIBRARIES)
 def benchmark_index(work: Work, config: BenchmarkRequest) -> None:
     """Write the rows of words of every benchmark item, by hash."""
     from data_quality.decontaminate import build_index
@@ -45,14 +45,14 @@ def benchmark_index(work: Work, config: BenchmarkRequest) -> None:
     work.counts.update(build_index(items, work.directory, config.config))
 
 
-@stage(version=2, libraries=LIBRARIES)
+@stage(version=3, libraries=LIBRARIES)
 def contamination(work: Work, config: NoConfig, *, corpus: Artifact, index: Artifact) -> None:
     """Find the documents that share a row of words with a benchmark item, with the spans and items as evidence."""
     parts = [
         Part({"index": index.digest, "shard": shard.digest}, (str(shard.path), str(index.path)))
         for shard in corpus.shards()
     ]
-    found = build_parts(work, "contamination.shard", 2, contamination_part, parts, libraries=LIBRARIES)
+    found = build_parts(work, "contamination.shard", 3, contamination_part, parts, libraries=LIBRARIES)
     table = rows(
         "SELECT reason, count(*) AS documents, round(avg(share), 3) AS mean_share FROM "
         "(SELECT unnest(reasons) AS reason, share FROM read_parquet(?)) GROUP BY ALL ORDER BY documents DESC, reason",

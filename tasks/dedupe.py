@@ -13,7 +13,7 @@ from tasks.store import Artifact
 LARGEST_FAMILIES = 20
 
 
-@stage(version=4)
+@stage(version=5)
 def dedupe(
     work: Work,
     config: DedupeConfig,

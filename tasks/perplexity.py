@@ -70,7 +70,7 @@ def perplexity(
     return perplexity_buckets(cuts, scores=scored)
 
 
-@stage(version=3, libraries=LIBRARIES)
+@stage(version=4, libraries=LIBRARIES)
 def reference_model(work: Work, config: ReferenceConfig, *, reference: Artifact, languages: list[Artifact]) -> None:
     """Make a model of each language of the reference: counts.parquet of words, or a folder for each n-gram model."""
     with database(work.resources, work.scratch / "spill", work.scratch / "reference.duckdb") as connection:
@@ -177,7 +177,7 @@ def _texts(connection: duckdb.DuckDBPyConnection, language: str | None) -> Itera
         yield [text for (text,) in rows]
 
 
-@stage(version=3, libraries=LIBRARIES)
+@stage(version=4, libraries=LIBRARIES)
 def perplexities(work: Work, config: NoConfig, *, corpus: Artifact, model: Artifact, languages: list[Artifact]) -> None:
     """Score every document."""
     made = next(path for path in (model.path / MODELS, model.path / COUNTS) if path.exists())
@@ -189,7 +189,7 @@ def perplexities(work: Work, config: NoConfig, *, corpus: Artifact, model: Artif
         )
         for shard, (digest, tables) in zip(corpus.shards(), known, strict=True)
     ]
-    build_parts(work, "perplexities.shard", 3, perplexity_part, parts, libraries=LIBRARIES)
+    build_parts(work, "perplexities.shard", 4, perplexity_part, parts, libraries=LIBRARIES)
 
 
 def perplexity_part(directory: Path, shard: str, model: str, languages: Sequence[str]) -> dict[str, Any]:

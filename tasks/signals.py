@@ -12,11 +12,11 @@ from tasks.store import Artifact
 LIBRARIES = ("rjieba", "spacy", "unicode")
 
 
-@stage(version=5, libraries=LIBRARIES)
+@stage(version=6, libraries=LIBRARIES)
 def signals(work: Work, config: SignalsConfig, *, corpus: Artifact, languages: Artifact | None = None) -> None:
     """Compute every numeric signal of every document in one pass; words as its language (`languages`) has them."""
     parts = shard_parts(corpus, config) if languages is None else parts_with_languages(config, corpus, languages)
-    build_parts(work, "signals.shard", 5, signals_part, parts, libraries=LIBRARIES)
+    build_parts(work, "signals.shard", 6, signals_part, parts, libraries=LIBRARIES)
 
 
 def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Artifact) -> list[Part]:
@@ -29,11 +29,11 @@ def parts_with_languages(config: SignalsConfig, corpus: Artifact, languages: Art
     ]
 
 
-@stage(version=4, libraries=("unicode",))
+@stage(version=5, libraries=("unicode",))
 def signatures(work: Work, config: SignatureConfig, *, corpus: Artifact) -> None:
     """Compute the MinHash signature and the shingle hashes of every document."""
     parts = shard_parts(corpus, config)
-    build_parts(work, "signatures.shard", 4, signatures_part, parts, libraries=("unicode",))
+    build_parts(work, "signatures.shard", 5, signatures_part, parts, libraries=("unicode",))
 
 
 def signals_part(directory: Path, shard: str, config: SignalsConfig, languages: Sequence[str] = ()) -> dict[str, Any]:

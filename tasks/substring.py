@@ -13,10 +13,10 @@ from tasks.storage.files import file_sha256
 from tasks.store import Artifact
 
 
-@stage(version=3, libraries=("unicode",))
+@stage(version=4, libraries=("unicode",))
 def windows(work: Work, config: WindowConfig, *, corpus: Artifact) -> None:
     """Hash every window of tokens of every document."""
-    build_parts(work, "windows.shard", 3, windows_part, shard_parts(corpus, config), libraries=("unicode",))
+    build_parts(work, "windows.shard", 4, windows_part, shard_parts(corpus, config), libraries=("unicode",))
 
 
 def windows_part(directory: Path, shard: str, config: WindowConfig) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def windows_part(directory: Path, shard: str, config: WindowConfig) -> dict[str,
     return made
 
 
-@stage(version=4)
+@stage(version=5)
 def substring(
     work: Work,
     config: SubstringConfig,

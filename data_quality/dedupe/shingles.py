@@ -18,7 +18,7 @@ from data_quality.compiled import kernel
 from data_quality.kept_tables import kept_tables
 from data_quality.scripts import HAN, KANA, LETTERS, MARKS, ranges
 
-NORMAL_FORM_VERSION = f"2-unicode-{unicodedata.unidata_version}"
+NORMAL_FORM_VERSION = f"3-unicode-{unicodedata.unidata_version}"
 """Shapes every shingle. The key of a stage that stores signatures has both: the first in the stage's version."""
 
 UInt64s = npt.NDArray[np.uint64]

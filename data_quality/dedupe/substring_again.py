@@ -29,7 +29,7 @@ from data_quality.dedupe.windows import made_with, read_windows
 from data_quality.sql import parquet, single_row, write_rows
 
 STATE_KEY = b"textmill.substring"
-STATE_VERSION = 2  # raise it when prints, runs or spans come to mean something else, or what a token is
+STATE_VERSION = 3  # raise it when prints, runs or spans come to mean something else, or what a token is
 PRINTS, RUNS, SPANS = "prints.parquet", "runs.parquet", "spans.parquet"
 
 PRINTS_SCHEMA = pa.schema(

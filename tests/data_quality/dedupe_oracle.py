@@ -16,6 +16,7 @@ from data_quality.dedupe.signatures import signature_shard
 
 _SCRIPTS = (
     r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Yi}\p{Tangut}\p{Nushu}\p{Kits}"
+    r"\p{Tibetan}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}\p{Ahom}\p{Buginese}\p{Balinese}\p{Batak}\p{Javanese}"
     r"\u3006\u3031-\u3035\u30fb-\u30fe\uff70\uff9e\uff9f"
 )
 UNSPACED = regex.compile(rf"(?V1)[[{_SCRIPTS}]&&[\p{{L}}\p{{Nl}}]][[{_SCRIPTS}]&&\p{{Mc}}]*")

@@ -53,9 +53,14 @@ SOUTH_EAST_ASIAN = [
     ("th", "ปี๒๕๖๖ใช้Python(ดี)", "ปี ๒๕๖๖ ใ ช้ Python ( ดี )"),
     ("my", "သူတို့ပန်းခြံသို့သွားမည်။", "သူ တို့ ပ န်း ခြံ သို့ သွား မ ည် ။"),
     ("km", "យើងនឹងទៅ\u200bដើរលេង។", "យើ ង នឹ ង ទៅ\u200b ដើ រ លេ ង ។"),
+    ("bo", "ཁོང་སློབ་གྲྭ་ལ་འགྲོ།", "ཁོ ང ་ སློ བ ་ གྲྭ ་ ལ ་ འ གྲོ །"),
+    ("khb", "ᦅᦱᦙᦺᦑᦟᦹᧉ", "ᦅ ᦱ ᦙ ᦺ ᦑ ᦟ ᦹ ᧉ"),
+    ("nod", "ᨩᩮ᩠ᨿᨦᩉᩲ᩠ᨾ᩵", "ᨩᩮ᩠ ᨿ ᨦ ᩉᩲ᩠ ᨾ᩵"),
+    ("jv", "ꦱꦏꦧꦺꦃꦲꦺꦴꦁ", "ꦱ ꦏ ꦧꦺꦃ ꦲꦺꦴꦁ"),
+    ("ban", "ᬓᬧᬶᬲᬦ᭄", "ᬓ ᬧᬶ ᬲ ᬦ᭄"),
     ("lo", "ພວກເຮົາຈະໄປຍ່າງຫຼິ້ນ", "ພ ວ ກ ເ ຮົ າ ຈ ະ ໄ ປ ຍ່ າ ງ ຫຼິ້ ນ"),
 ]
-THAI_AND_OTHERS = st.text(alphabet="กาิ่์เดាមី្းကို။໑ຮົ \u200b漢かa1.(é\u0301", max_size=40)
+THAI_AND_OTHERS = st.text(alphabet="ཁོ་ᦅᨩᩮꦧꦺᬓᬶกาิ่์เดាមី្းကို။໑ຮົ \u200b漢かa1.(é\u0301", max_size=40)
 PARTS = [
     *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
     *("a", "Ab", "AB", "x", "10", "3a", "km", "m", "s", "h", "'s", "'S", "he", "That", "don", "t", "'ll", "www", "com"),
@@ -199,7 +204,7 @@ def test_no_unsegmented_sentence_is_one_word(text: str, language: str, words: st
 
 @pytest.mark.parametrize(("language", "text", "words"), SOUTH_EAST_ASIAN)
 @pytest.mark.parametrize("plain", [False, True])
-def test_thai_lao_burmese_and_khmer_are_cut_into_letters_with_their_marks(
+def test_scripts_that_need_a_dictionary_are_cut_into_letters_with_their_marks(
     language: str, text: str, words: str, plain: bool
 ) -> None:
     assert split_words(text, language) == split_words(text) == words.split()
@@ -227,7 +232,15 @@ def test_letters_and_marks_are_those_of_unicode() -> None:
             assert {category[0] for category in found} <= set(categories), hex(first)
     listed = {code for first, last in ranges(LETTERS + MARKS) for code in range(first, last + 1)}
     blocks = ((0xE00, 0xEFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F))
-    for first, last in blocks:  # Thai and Lao, Myanmar, Khmer, Myanmar's extensions
+    blocks += (
+        (0xF00, 0xFFF),
+        (0x1950, 0x1AAF),
+        (0x1B00, 0x1B7F),
+        (0xA980, 0xA9DF),
+        (0xAA80, 0xAADF),
+        (0x11700, 0x1174F),
+    )
+    for first, last in blocks:  # Thai and Lao, Tibetan, Myanmar, Khmer, Tai, Indonesian
         for code in range(first, last + 1):
             category = unicodedata.category(chr(code))
             assert category == "Cn" or (code in listed) == (category[0] in "LM"), hex(code)
