@@ -21,7 +21,11 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 from rich.markup import escape
 
+from data_quality.config import QualityConfig
+from data_quality.rules import choose_rulesets
+from data_quality.segment import base_language
 from data_quality.sql import literal, parquet, write_rows
+from flows.commands.rules_for import LANGUAGES, rules_for
 from flows.config.curation import Curation
 from flows.config.loading import ConfigError, override, parse, read
 from flows.corpus import curate, mixture_of
@@ -74,6 +78,7 @@ def clean_config(
 
     Args:
         inputs: files, directories, globs or URIs; they become `ingest.sources`, whose format is told by their names.
+            Where no rulesets are named, they are those of the languages seen in them (`flows.commands.rules_for`).
         file: a YAML file with further sections.
         overrides: `--set`.
         workers: processes for per-shard work.
@@ -92,10 +97,16 @@ def clean_config(
     ingest = raw.get("ingest") or {}
     if inputs:
         sources = input_sources(inputs)
+        languages: set[str | None] = {source.get("language") for source in sources}
+        if any("language_column" in source for source in sources):
+            languages.update(LANGUAGES)
         if (raw.get("language") or {}).get("enabled"):
+            languages.update(LANGUAGES)
             for source in sources:
                 source.pop("language", None)  # a guess from a sample; every document is looked at
         raw["ingest"] = {**ingest, "sources": sources}
+        if "rulesets" not in (raw.get("rules") or {}):
+            raw["rules"] = {**rules_for(languages, QualityConfig().rulesets), **(raw.get("rules") or {})}
     elif not ingest.get("sources"):
         raise ConfigError("nothing to clean: name files, directories or URIs, or give ingest.sources in the config")
     return parse(raw, str(file or "the command line"), CleanConfig)
@@ -120,6 +131,11 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
     run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
     place = RemoteFolder(out, MADE_BY) if is_url(out) else Path(out).resolve()
     require_ours(place)
+    for name in unjudged(config):
+        run.display.line(
+            f"{escape(name)}: no rule is for its language, so its quality is not judged; say rules.rulesets, or "
+            "language.enabled=true if it is of several languages"
+        )
     with use_run(run):
         counter = _counter(config)
         made = curate(config)
@@ -143,6 +159,17 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
     with room_on_disk("the note of the clean folder", run.store.root):
         note_export(run.store, made.kept, "clean", written_to)
     return manifest
+
+
+def unjudged(config: CleanConfig) -> list[str]:
+    """Names of sources whose documents no rule looks at, as far as their languages are stated or guessed."""
+    if not config.rules.enabled or config.language.enabled:
+        return []
+    judged = {rule.language for ruleset in choose_rulesets(config.rules) for rule in ruleset.rules}
+    if None in judged:
+        return []
+    stated = [source for source in config.ingest.sources if getattr(source, "language_column", None) is None]
+    return [source.name for source in stated if base_language(source.language) not in judged]
 
 
 def _replace(out: Path, run: Run, write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from flows.commands.rules_for import LANGUAGES, rules_for
 from flows.commands.survey import MARKUP, OFFICE_FORMATS, Found, Survey, guess_language, han_share, survey
 from lm.models.gpt_config import GPT_PRESETS
 
@@ -13,13 +14,8 @@ TOKENS_PER_PARAMETER = 20
 """Training tokens for a parameter at the best use of compute (Hoffmann et al. 2022, Chinchilla)."""
 EPOCHS = 4
 """Passes that teach almost as much as fresh text does (Muennighoff et al. 2023)."""
-RULESETS = {
-    "en": ("gopher_repetition", "gopher_quality"),
-    "ja": ("fineweb2_ja",),
-    "ko": ("fineweb2_ko",),
-    "zh": ("fineweb2_zh",),
-}
-"""Rulesets with thresholds for plain text in a language that `guess_language` tells."""
+ENGLISH_RULESETS = ("gopher_repetition", "gopher_quality")
+"""Those with thresholds for plain text; c4 and fineweb suit web pages."""
 METADATA_NAMES = ("url", "title", "date")
 """Columns that later steps know: duplicates by address, the oldest copy."""
 FLOPS_PER_SECOND = 1e11
@@ -125,18 +121,19 @@ def _below(folder: str, name: str) -> str:
 def _quality(seen: Survey) -> list[str]:
     """The rulesets of every language that was seen; what is in another language, or cannot be told, is not judged."""
     languages = {guess_language(found.sample) for found in seen.found}
-    named = [ruleset for language, rulesets in RULESETS.items() if language in languages for ruleset in rulesets]
+    chosen = rules_for(languages, ENGLISH_RULESETS)
     lines = ["", "rules:"]
-    if not languages <= RULESETS.keys():
+    if not languages <= set(LANGUAGES):
         lines += [
-            f"  # There are rulesets for {', '.join(RULESETS)}. Some or all of this text is in another language, or it",
-            "  # cannot be told: nothing of that is dropped for its quality.",
+            f"  # There are rulesets for {', '.join(LANGUAGES)}. Some or all of this text is in another language, or",
+            "  # it cannot be told: nothing of that is dropped for its quality.",
         ]
     lines.append(
-        f"  rulesets: [{', '.join(named)}]" + ("  # c4 and fineweb suit web pages" if "en" in languages else "")
+        f"  rulesets: [{', '.join(chosen['rulesets'])}]"
+        + ("  # c4 and fineweb suit web pages" if "en" in languages else "")
     )
-    if "en" in languages and len(languages) > 1:  # the other rulesets name their language themselves
-        own = ", ".join(f"{ruleset}: en" for ruleset in RULESETS["en"])
+    if "ruleset_languages" in chosen:  # the other rulesets name their language themselves
+        own = ", ".join(f"{ruleset}: {language}" for ruleset, language in chosen["ruleset_languages"].items())
         lines.append(f"  ruleset_languages: {{{own}}}")
     return lines
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.commands.clean import clean, clean_config
+from data_quality.config import QualityConfig
+from flows.commands.clean import clean, clean_config, unjudged
 from flows.config.loading import CONFIGS
 from tasks.running import pool
 
@@ -65,3 +66,49 @@ def test_only_the_language_of_the_configuration_stays(
     assert {row["reason"] for row in rows["dropped"]} == {f"language_{name[-2:]}.other_language"}
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert f"language_{name[-2:]}.other_language" in page
+
+
+def test_without_rulesets_each_language_that_was_seen_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    inputs = []
+    for language, text in {
+        **TEXTS,
+        "bad-en": TEXTS["en"].partition(".")[0] + ".",
+        "bad-zh": "港口很安静。" * 40,
+    }.items():
+        (tmp_path / language).mkdir()
+        inputs.append(str(tmp_path / language))
+        (tmp_path / language / "text.txt").write_text(text.replace("\n", "" if "。" in text else " "), "utf-8")
+    settings = {"resources.workers": "1", "resources.threads": "1"}
+    config = clean_config(inputs, None, settings, None)
+    try:
+        clean(config, str(tmp_path / "out"), quiet=True)
+    finally:
+        pool.shut_down()
+    reasons = {
+        row["source"]: row.get("reason")
+        for path in (tmp_path / "out").glob("*/*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    }
+    kept = {source.removesuffix("-text") for source, reason in reasons.items() if reason is None}
+    assert kept == {"en", "de", "fr", "zh", "yue", "ja", "none"}
+    assert reasons["bad-en-text"] == "gopher_repetition.top_3_gram"
+    assert reasons["bad-zh-text"].startswith("fineweb2_zh.")
+    assert set(unjudged(config)) == {"de-text", "fr-text", "none-text"}
+
+
+def test_where_languages_are_identified_the_rulesets_of_all_are_chosen(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXTS["de"], "utf-8")
+    config = clean_config([str(tmp_path / "text.txt")], None, {"language.enabled": "true"}, None)
+    assert config.rules.rulesets[-3:] == ("fineweb2_ja", "fineweb2_ko", "fineweb2_zh")
+    assert config.rules.ruleset_languages == dict.fromkeys(QualityConfig().rulesets, "en")
+    assert unjudged(config) == []
+
+
+def test_rulesets_that_are_named_stay(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXTS["zh"], "utf-8")
+    config = clean_config([str(tmp_path / "text.txt")], None, {"rules.rulesets": "[gopher_quality]"}, None)
+    assert config.rules.rulesets == ("gopher_quality",)
+    assert not config.rules.ruleset_languages
