@@ -129,6 +129,31 @@ def twins(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     return figures.all()
 
 
+def machines(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+    """Three machines with a shared store, one of them killed somewhere; then each of them once more."""
+    figures, draw = Figures(mill, root), random.Random(seed)
+    for number in figures.rounds(count):
+        stage = draw.choice(["numbers", "squares", "total"])
+        kill = {"signal": draw.choice([9, 15]), "stage": stage, "after": draw.uniform(0, 0.1)}
+        folder = root / f"machines-{number}"
+        shared = {"store": f"file://{folder}/shared", "apart": True}
+        answer = mill(folder, scope="chain", twins=2, faults=SLOW, kill=kill, **shared)
+        for other in answer["twins"]:
+            figures.note({**other, "left": answer["left"]}, "chain", ("no other end is right",))
+        built = Counter(
+            label for other in answer["twins"] for label, state in other["states"].items() if state == "built"
+        )
+        figures.wrong += [f"built more than once: {label}" for label, times in built.items() if times > 1]
+        again = mill(folder, scope="chain", twins=2, **shared)
+        for each in (again, *again["twins"]):
+            figures.note({**each, "left": again["left"]}, "chain")
+        for machine in sorted(folder.glob("machine-*")):
+            figures.wrong += problems(machine / "store")
+        figures.wrong += [f"a lease is left: {path.name}" for path in (folder / "shared").glob("leases/*")]
+        shutil.rmtree(folder)
+    return figures.all()
+
+
 def disk(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """Room for a few kilobytes more each time; the whole pipeline, so that every kind of write meets the end of it."""
     if not can_mount():

@@ -7,6 +7,7 @@ costs a second. FAULT, and how many by default:
     kills     200  SIGKILL or SIGTERM at a moment of every stage in turn
     workers    40  SIGKILL or SIGTERM to a worker of the pool, in every stage that has one
     twins      40  three flows on one artifact, one of them killed
+    machines   20  three machines with a shared store on one artifact, one of them killed
     disk       60  a disk (a small tmpfs; root only) that is full again and again
     store      40  a store with errors, time-outs, torn uploads and downloads, lost answers
     s3         10  an S3 server behind a proxy that refuses, cuts, delays and goes away (moto over HTTP)
@@ -49,6 +50,7 @@ FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "kills": (machines.kills, 200),
     "workers": (machines.workers, 40),
     "twins": (machines.twins, 40),
+    "machines": (machines.machines, 20),
     "disk": (machines.disk, 60),
     "store": (machines.store, 40),
     "s3": (servers.s3, 10),

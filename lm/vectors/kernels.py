@@ -47,8 +47,8 @@ def dot(a, b):  # type: ignore[no-untyped-def]
 def descend(h, outputs, targets, signs, number, rate, sure, scores, error):  # type: ignore[no-untyped-def]
     """One prediction: outputs move, `error` becomes what h is to be moved by. Returns Π σ(s o·h), float64.
 
-    targets, signs: [number] and more, rows of `outputs` and ±1; scores: room for as many. An output with |o·h| of `sure`
-    or more stays where it is and moves nothing.
+    targets, signs: [number] and more, rows of `outputs` and ±1; scores: room for as many. An output with |o·h| of
+    `sure` or more stays where it is and moves nothing.
     """
     one, least = signs.dtype.type(1), signs.dtype.type(LEAST)
     for t in range(number):  # a loop of its own: all rows are on their way from memory before the first is written to

@@ -119,11 +119,15 @@ def _noted_by(runs: Iterable[Path]) -> set[tuple[str, str]]:
 
 
 def _partial_stays(store: Store, partial: Path, rooted: set[tuple[str, str]], oldest: float) -> bool:
-    """A build under way, one that a kept run has begun (it holds checkpoints), or one within the grace period."""
+    """A build under way, one that a kept run has begun (it holds checkpoints), or one within the grace period.
+
+    One whose artifact is there is no beginning any more: another machine was faster and shared it.
+    """
     if partial.name.startswith("doomed-"):
         return False
     stage, _, key = partial.name.partition("-")
-    return is_being_built(store, partial) or (stage, key) in rooted or _size_and_last_use(partial)[1] > oldest
+    begun = (stage, key) in rooted and not (store.artifacts / stage / key).exists()
+    return is_being_built(store, partial) or begun or _size_and_last_use(partial)[1] > oldest
 
 
 def _retired(store: Store, kept_runs: list[Path], named: set[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import sys
 import tempfile
 import threading
 import time
@@ -113,10 +114,23 @@ def environment(**variables: str) -> None:
     os.environ.update(variables)
 
 
+def machine(name: str, lease_seconds: float = 3.0) -> None:
+    """This process runs on a machine of that name. Others see of it what is on a shared store; a lease that nobody
+    renews lasts less than a minute, so that they do not wait for one here."""
+    from tasks.machine import host
+    from tasks.storage.lease import leased
+
+    here = host.HOST
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("tasks.") and vars(module).get("HOST") == here:
+            vars(module)["HOST"] = name
+    leased.__wrapped__.__defaults__ = (lease_seconds,)  # type: ignore[attr-defined]
+
+
 FAULTS: dict[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
-        *(clock_jumps, flaky_store, slow_shards, environment),
+        *(clock_jumps, flaky_store, slow_shards, environment, machine),
         *(little_memory, little_memory_in_workers, all_in_the_pool),
     )
 }

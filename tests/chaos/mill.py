@@ -10,6 +10,7 @@ It answers requests, a JSON object a line (`tests.asked`). A request is an attem
     kill              {"signal", "stage", "after"}: sent so many seconds after that stage has begun (no stage: after the
                       start), to the process itself or, with "worker": true, to one of its pool, once there is one
     twins             how many more processes do the same at the same time; their answers are `twins`
+    apart             they are machines: each with a name and a home of its own, `home`/machine-N; with `store`
 
 Its answer: `signal` or `exit` that ended it, `digests` by label, `states`, `seconds`, or `failed` in words; `landed`:
 whether the kill came before the end; `left`: processes that outlived it.
@@ -79,10 +80,21 @@ def pipeline(request: dict[str, Any]) -> dict[str, Any]:
 
 def attempt(request: dict[str, Any]) -> dict[str, Any]:
     """Fork, wait for the moment, kill if asked, and say how it ended."""
-    started = [_forked(request) for _ in range(1 + request.get("twins", 0))]
-    landed = _kill(request["kill"], Path(request["home"]) / "store", started[0][0]) if request.get("kill") else False
+    requests = [_of_machine(request, number) for number in range(1 + request.get("twins", 0))]
+    started = [_forked(each) for each in requests]
+    store = Path(requests[0]["home"]) / "store"
+    landed = _kill(request["kill"], store, started[0][0]) if request.get("kill") else False
     found, *twins = [_ended(*child) for child in started]
     return {**found, "landed": landed, "twins": twins, "left": left_over(ORPHAN_SECONDS)}
+
+
+def _of_machine(request: dict[str, Any], number: int) -> dict[str, Any]:
+    """What the process of that number is asked."""
+    if not request.get("apart"):
+        return request
+    name = f"machine-{number}"
+    faults = {**request.get("faults", {}), "machine": {"name": name}}
+    return {**request, "home": str(Path(request["home"]) / name), "faults": faults}
 
 
 def _forked(request: dict[str, Any]) -> tuple[int, Any]:

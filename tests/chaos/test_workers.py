@@ -87,3 +87,23 @@ def test_flows_on_one_artifact_build_it_once(
     assert found["left"] == []
     assert mill(tmp_path, scope="chain")["exit"] == 0
     assert problems(tmp_path / "store") == []
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_machines_on_one_artifact_of_a_shared_store_build_it_once(
+    mill: Ask, undisturbed: Callable[[str], Answer], tmp_path: Path, killed: bool
+) -> None:
+    """Nobody sees that a process of another machine has gone: its lease is no longer renewed."""
+    kill = {"signal": 9, "stage": "squares", "after": 0.1} if killed else None
+    shared = {"scope": "chain", "apart": True, "store": f"file://{tmp_path}/shared"}
+    found = mill(tmp_path, **shared, twins=2, faults=SLOW, kill=kill)
+    others = found["twins"] if killed else [found, *found["twins"]]
+    assert [other.get("digests") for other in others] == [undisturbed("chain")["digests"]] * len(others)
+    for label in others[0]["states"]:
+        assert [other["states"][label] for other in others].count("built") <= 1
+    assert found["left"] == []
+    again = mill(tmp_path, **shared)
+    assert set(again["states"].values()) == {"cached"}
+    for number in range(3):
+        assert problems(tmp_path / f"machine-{number}" / "store") == []
+    assert list((tmp_path / "shared").glob("leases/*")) == []

@@ -147,6 +147,15 @@ def test_a_checkpoint_of_a_kept_run_stays(run: Run) -> None:
     assert names(store, keep_runs=0) == {"partial", "run"}
 
 
+def test_a_build_whose_artifact_came_from_another_machine_goes(run: Run) -> None:
+    """One that was killed; a run of this machine has found the artifact on the shared store since."""
+    store, artifact = run.store, chain()[-1]
+    (store.partial_directory(artifact.stage, artifact.key) / "_scratch").mkdir()
+    age_all(store)
+    recorded_run(store, "1", artifact, age_seconds=DAY * 2)
+    assert names(store, keep_runs=1) == {"partial"}
+
+
 def test_a_live_worker_keeps_its_shard(store: Store) -> None:
     mine = store.partial / f"squares.shard-{'f' * 32}-{process_mark()}"
     dead = store.partial / f"squares.shard-{'f' * 32}-{HOST}.{2**22 + 1}.1"
