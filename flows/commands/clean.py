@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 from rich.markup import escape
 
-from data_quality.config import QualityConfig
+from data_quality.config import GatesConfig, QualityConfig
 from data_quality.rules import choose_rulesets
 from data_quality.segment import base_language
 from data_quality.sql import literal, parquet, write_rows
@@ -31,7 +31,7 @@ from flows.config.loading import ConfigError, override, parse, read
 from flows.corpus import curate, mixture_of
 from tasks.filter import dropped_tables, kept_tables
 from tasks.lineage.curated import Curated
-from tasks.profile import PROFILE
+from tasks.profile import PROFILE, GateClosed
 from tasks.report import PAGE, ReportConfig, report
 from tasks.running.progress import Display
 from tasks.running.run import Run, use_run
@@ -59,6 +59,11 @@ class CleanConfig(Curation):
         default=None,
         description="What counts tokens where `mixture.unit` is tokens: a tokenizer.json of any model, the folder of "
         "one, or an artifact (train_tokenizer/<key>, a model, an alias).",
+    )
+    gates: GatesConfig = Field(
+        default=GatesConfig(enabled=False),
+        description="How far what is written may move from what stands in the folder. Off unless switched on: for "
+        "cleanings that nobody looks at.",
     )
 
     @model_validator(mode="after")
@@ -127,6 +132,7 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
             configuration or its input.
         StoreError: an artifact is corrupt, or the store of the URL does not answer.
         DiskFull: there is no room; a folder that was there is as it was.
+        GateClosed: `gates.enabled`, and it would move further than that; the folder is as it was.
     """
     run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
     place = RemoteFolder(out, MADE_BY) if is_url(out) else Path(out).resolve()
@@ -146,6 +152,9 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
     for artifact in _artifacts(made, *counter, *counted, page):
         if not run.store.verify(artifact):  # also fetches what so far is only in a shared store
             raise StoreError(f"{artifact.name} is corrupt and was set aside: run the same command again")
+
+    if config.gates.enabled:
+        pass_gates(place, made, config.gates)
 
     def write(draft: Path) -> dict[str, Any]:
         return export(made, [*counter, *counted], page, config, draft)
@@ -233,12 +242,39 @@ def require_ours(out: Path | RemoteFolder) -> None:
 
 
 def _is_ours(out: Path) -> bool:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return True
+    return not out.exists() or (out.is_dir() and not any(out.iterdir())) or bool(_manifest(out))
+
+
+def _manifest(out: Path) -> dict[str, Any]:
+    """What the manifest of an earlier cleaning says; empty where there is none."""
     try:
-        return bool(json.loads((out / MANIFEST).read_text())["made_by"] == MADE_BY)
+        found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        return dict(found) if found["made_by"] == MADE_BY else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return {}
+
+
+def pass_gates(out: Path | RemoteFolder, made: Curated, gates: GatesConfig) -> None:
+    """Compare what was made with what stands in the folder.
+
+    Raises:
+        GateClosed: saying all that moved too far.
+        ObjectError: the store of a URL does not answer.
+    """
+    from data_quality.profile import moved
+
+    before = (out.manifest() if isinstance(out, RemoteFolder) else _manifest(out)).get("profile")
+    reasons = moved(before, _profile(made), gates) if before else []
+    if reasons:
+        listed = "\n  ".join(reasons)
+        raise GateClosed(
+            f"{out.url if isinstance(out, RemoteFolder) else out} stays as it is, for what was made has moved too far "
+            f"from it:\n  {listed}\nIf this is meant, run once with gates.enabled=false"
+        )
+
+
+def _profile(made: Curated) -> dict[str, Any]:
+    return dict(json.loads(made.profile.file(PROFILE).read_text(encoding="utf-8")))
 
 
 def _counter(config: CleanConfig) -> list[Artifact]:
@@ -266,14 +302,13 @@ def export(
     if made.mixture:
         _draw(made, config, directory)
     shutil.copyfile(page.file(PAGE), directory / PAGE)
-    figures = json.loads(made.profile.file(PROFILE).read_text(encoding="utf-8"))
     counted = {name: sum(map(_rows, (directory / name).glob("*.parquet"))) for name in ("kept", "dropped")}
     manifest = {
         "made_by": MADE_BY,
         "version": version("textmill"),
         "config": config.model_dump(mode="json", exclude={"resources"}),
         "documents": {"read": made.raw.counts()["documents"], **counted},
-        "profile": figures,
+        "profile": _profile(made),
         "artifacts": [
             {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()}
             for a in _artifacts(made, *tokens)

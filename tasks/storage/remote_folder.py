@@ -47,6 +47,10 @@ class RemoteFolder:
         # notes are looked for once more behind the listing: a writer may have put one into the other's place meanwhile
         return self._noted() or not self._strangers() or self._noted()
 
+    def manifest(self) -> dict[str, Any]:
+        """What the owner's manifest says; empty where there is none. Raises ObjectError: it cannot be read."""
+        return self._note(MANIFEST)
+
     def try_writing(self) -> None:
         """Write an object and remove it. Raises ObjectError where that cannot be done."""
         self.objects.write(TRIAL, b"")

@@ -23,6 +23,7 @@ from flows.commands.clean import CleanConfig, clean, clean_config
 from flows.commands.inputs import input_sources
 from flows.commands.why import describe, why
 from flows.config.loading import CONFIGS, ConfigError
+from tasks.profile import GateClosed
 from tasks.running import pool
 from tasks.storage.disk import DiskFull
 from tests.data_quality.ingesting import zstd
@@ -112,6 +113,27 @@ def test_running_again_replaces_the_folder_and_builds_nothing(run: Any, tmp_path
     assert again == first
     assert sorted(path.name for path in (tmp_path / "home" / "store" / "artifacts").iterdir()) == before
     assert not list(tmp_path.glob(".out.*"))
+
+
+@pytest.mark.parametrize("url", [False, True])
+def test_where_gates_are_asked_for_a_folder_that_would_move_too_far_stays(
+    documents: Path, tmp_path: Path, url: bool
+) -> None:
+    out = f"file://{tmp_path}/out" if url else str(tmp_path / "out")
+
+    def cleaned(**given: str) -> Any:
+        settings = QUICK | {"rules.rulesets": "[gopher_quality]", **given}
+        return clean(clean_config([str(documents)], None, settings, None), out, quiet=True)
+
+    asked = {"gates.enabled": "true"}
+    first = cleaned(**asked)  # there is nothing to compare it with
+    assert cleaned(**asked) == first
+    stricter = {"rules.thresholds": "{gopher_quality.gopher_short_doc: 100000}"}
+    before = (tmp_path / "out" / "manifest.json").read_bytes()
+    with pytest.raises(GateClosed, match=r"out stays as it is(.|\n)*the share of documents that are kept went from"):
+        cleaned(**asked, **stricter)
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+    assert cleaned(**stricter)["documents"]["kept"] == 0
 
 
 @pytest.mark.parametrize("file", CLEAN_CONFIGS, ids=lambda path: path.stem)
