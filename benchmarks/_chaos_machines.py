@@ -131,27 +131,28 @@ def twins(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
 
 def machines(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     """Three machines with a shared store, one of them killed somewhere; then each of them once more."""
-    figures, draw = Figures(mill, root), random.Random(seed)
+    figures, draw, landed = Figures(mill, root), random.Random(seed), 0
     for number in figures.rounds(count):
         stage = draw.choice(["numbers", "squares", "total"])
         kill = {"signal": draw.choice([9, 15]), "stage": stage, "after": draw.uniform(0, 0.1)}
         folder = root / f"machines-{number}"
         shared = {"store": f"file://{folder}/shared", "apart": True}
         answer = mill(folder, scope="chain", twins=2, faults=SLOW, kill=kill, **shared)
+        landed += answer["landed"]
+        built = Counter[str]()
         for other in answer["twins"]:
-            figures.note({**other, "left": answer["left"]}, "chain", ("no other end is right",))
-        built = Counter(
-            label for other in answer["twins"] for label, state in other["states"].items() if state == "built"
-        )
+            if figures.note({**other, "left": answer["left"]}, "chain", ("no other end is right",)):
+                built.update(label for label, state in other["states"].items() if state == "built")
         figures.wrong += [f"built more than once: {label}" for label, times in built.items() if times > 1]
         again = mill(folder, scope="chain", twins=2, **shared)
         for each in (again, *again["twins"]):
-            figures.note({**each, "left": again["left"]}, "chain")
+            if not figures.note({**each, "left": again["left"]}, "chain"):
+                figures.wrong.append(f"one more run: {each.get('failed')}")
         for machine in sorted(folder.glob("machine-*")):
             figures.wrong += problems(machine / "store")
         figures.wrong += [f"a lease is left: {path.name}" for path in (folder / "shared").glob("leases/*")]
         shutil.rmtree(folder)
-    return figures.all()
+    return figures.all(landed=landed)
 
 
 def disk(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:

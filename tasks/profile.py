@@ -1,7 +1,7 @@
 """The profile of a corpus, and the gates that compare it with the last accepted one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,18 @@ def profile_part(directory: Path, signals: Sequence[str], decisions: str) -> dic
     return {"counts": {name: figures["whole"][name] for name in ("documents", "kept")}, "shards": []}
 
 
+def require_near(
+    before: Mapping[str, Any], now: Mapping[str, Any], gates: GatesConfig, what_happens: str, accepting: str
+) -> None:
+    """Raise GateClosed, saying all that moved too far between two profiles, and how to accept it all the same."""
+    from data_quality.profile import moved
+
+    reasons = moved(before, now, gates)
+    if reasons:
+        listed = "\n  ".join(reasons)
+        raise GateClosed(f"{what_happens}:\n  {listed}\nIf this is meant, run once with gates.enabled=false{accepting}")
+
+
 def pass_gates(name: str, gates: GatesConfig, made: Artifact) -> None:
     """Compare a profile with the last accepted one of this name, and accept it if it passes.
 
@@ -63,13 +75,11 @@ def pass_gates(name: str, gates: GatesConfig, made: Artifact) -> None:
     if run.plan is not None or (accepted is not None and accepted.digest == made.digest):
         return
     if accepted is not None and gates.enabled:
-        from data_quality.profile import moved
-
-        reasons = moved(read_json(accepted.file(PROFILE)), read_json(made.file(PROFILE)), gates)
-        if reasons:
-            listed = "\n  ".join(reasons)
-            raise GateClosed(
-                f"the corpus {name!r} has moved since {accepted.name}; nothing was built on it:\n  {listed}\n"
-                "If this is meant, run once with gates.enabled=false: the corpus as it is now is then the accepted one"
-            )
+        require_near(
+            read_json(accepted.file(PROFILE)),
+            read_json(made.file(PROFILE)),
+            gates,
+            f"the corpus {name!r} has moved since {accepted.name}; nothing was built on it",
+            ": the corpus as it is now is then the accepted one",
+        )
     run.store.set_alias(alias, made)

@@ -27,7 +27,7 @@ class SimilarWordsConfig(StrictModel):
         return material | ({"segmenter": library_versions(["rjieba"])} if self.chinese_words else {})
 
 
-@stage(version=1, libraries=("numba", "tokenizers", "unicode"))
+@stage(version=2, libraries=("numba", "tokenizers", "unicode"))
 def similar_words(
     work: Work,
     config: SimilarWordsConfig,

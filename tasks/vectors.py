@@ -9,7 +9,7 @@ from tasks.stage import Work, stage
 from tasks.store import Artifact
 
 
-@stage(version=2, libraries=("numba",))
+@stage(version=3, libraries=("numba",))
 def word_vectors(
     work: Work,
     config: VectorsConfig,

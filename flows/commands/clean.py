@@ -12,7 +12,7 @@ The same stages and the same store as `textmill run`: what one has measured the 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ from flows.config.loading import ConfigError, override, parse, read
 from flows.corpus import curate, mixture_of
 from tasks.filter import dropped_tables, kept_tables
 from tasks.lineage.curated import Curated
-from tasks.profile import PROFILE, GateClosed
+from tasks.profile import PROFILE, require_near
 from tasks.report import PAGE, ReportConfig, report
 from tasks.running.progress import Display
 from tasks.running.run import Run, use_run
@@ -52,6 +52,12 @@ if TYPE_CHECKING:
 MADE_BY = "textmill clean"
 
 
+class CleanGatesConfig(GatesConfig):
+    """The same for a folder of `textmill clean`, which nobody has to accept unless it is asked for."""
+
+    enabled: bool = Field(False, description="Whether what was made is compared with what stands in the folder.")
+
+
 class CleanConfig(Curation):
     """From documents to a clean corpus."""
 
@@ -60,10 +66,8 @@ class CleanConfig(Curation):
         description="What counts tokens where `mixture.unit` is tokens: a tokenizer.json of any model, the folder of "
         "one, or an artifact (train_tokenizer/<key>, a model, an alias).",
     )
-    gates: GatesConfig = Field(
-        default=GatesConfig(enabled=False),
-        description="How far what is written may move from what stands in the folder. Off unless switched on: for "
-        "cleanings that nobody looks at.",
+    gates: CleanGatesConfig = Field(
+        default=CleanGatesConfig(), description="How far what is written may move from what stands in the folder."
     )
 
     @model_validator(mode="after")
@@ -105,16 +109,28 @@ def clean_config(
         languages: set[str | None] = {source.get("language") for source in sources}
         if any("language_column" in source for source in sources):
             languages.update(LANGUAGES)
-        if (raw.get("language") or {}).get("enabled"):
+        identified = raw.get("language")
+        if isinstance(identified, dict) and identified.get("enabled"):
             languages.update(LANGUAGES)
             for source in sources:
                 source.pop("language", None)  # a guess from a sample; every document is looked at
         raw["ingest"] = {**ingest, "sources": sources}
-        if "rulesets" not in (raw.get("rules") or {}):
-            raw["rules"] = {**rules_for(languages, QualityConfig().rulesets), **(raw.get("rules") or {})}
+        raw["rules"] = _with_rulesets(raw.get("rules") or {}, languages)
     elif not ingest.get("sources"):
         raise ConfigError("nothing to clean: name files, directories or URIs, or give ingest.sources in the config")
     return parse(raw, str(file or "the command line"), CleanConfig)
+
+
+def _with_rulesets(rules: Any, languages: Collection[str | None]) -> Any:
+    """The section `rules` with rulesets for these languages, unless it names some, or thresholds of other ones."""
+    if not isinstance(rules, dict) or "rulesets" in rules:
+        return rules
+    chosen = rules_for(languages, QualityConfig().rulesets)
+    named = [*(rules.get("thresholds") or ()), *(rules.get("ruleset_languages") or ())]
+    if any(str(name).partition(".")[0] not in chosen["rulesets"] for name in named):
+        return rules
+    given = dict(rules.get("ruleset_languages") or {})
+    return {**chosen, **rules, "ruleset_languages": {**chosen.get("ruleset_languages", {}), **given}}
 
 
 def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
@@ -139,8 +155,8 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
     require_ours(place)
     for name in unjudged(config):
         run.display.line(
-            f"{escape(name)}: no rule is for its language, so its quality is not judged; say rules.rulesets, or "
-            "language.enabled=true if it is of several languages"
+            f"{escape(name)}: there are no rules for its language, or it could not be told, so its quality is not "
+            "judged; say rules.rulesets, or language.enabled=true if it is of several languages"
         )
     with use_run(run):
         counter = _counter(config)
@@ -153,10 +169,9 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
         if not run.store.verify(artifact):  # also fetches what so far is only in a shared store
             raise StoreError(f"{artifact.name} is corrupt and was set aside: run the same command again")
 
-    if config.gates.enabled:
-        pass_gates(place, made, config.gates)
-
     def write(draft: Path) -> dict[str, Any]:
+        if config.gates.enabled:  # here, where nobody else writes, and what a killed cleaning left is back in its place
+            _pass_gates(place, made, config.gates)
         return export(made, [*counter, *counted], page, config, draft)
 
     here = run.store.root if isinstance(place, RemoteFolder) else place.parent
@@ -254,23 +269,12 @@ def _manifest(out: Path) -> dict[str, Any]:
         return {}
 
 
-def pass_gates(out: Path | RemoteFolder, made: Curated, gates: GatesConfig) -> None:
-    """Compare what was made with what stands in the folder.
-
-    Raises:
-        GateClosed: saying all that moved too far.
-        ObjectError: the store of a URL does not answer.
-    """
-    from data_quality.profile import moved
-
-    before = (out.manifest() if isinstance(out, RemoteFolder) else _manifest(out)).get("profile")
-    reasons = moved(before, _profile(made), gates) if before else []
-    if reasons:
-        listed = "\n  ".join(reasons)
-        raise GateClosed(
-            f"{out.url if isinstance(out, RemoteFolder) else out} stays as it is, for what was made has moved too far "
-            f"from it:\n  {listed}\nIf this is meant, run once with gates.enabled=false"
-        )
+def _pass_gates(out: Path | RemoteFolder, made: Curated, gates: GatesConfig) -> None:
+    """Compare what was made with what stands in the folder. Raises GateClosed; ObjectError: a URL does not answer."""
+    place, before = (out.url, out.manifest()) if isinstance(out, RemoteFolder) else (out, _manifest(out))
+    if "profile" in before:
+        moved = f"{place} stays as it is, for what was made has moved too far from it"
+        require_near(before["profile"], _profile(made), gates, moved, "")
 
 
 def _profile(made: Curated) -> dict[str, Any]:
@@ -309,6 +313,7 @@ def export(
         "config": config.model_dump(mode="json", exclude={"resources"}),
         "documents": {"read": made.raw.counts()["documents"], **counted},
         "profile": _profile(made),
+        "unjudged": unjudged(config),
         "artifacts": [
             {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()}
             for a in _artifacts(made, *tokens)

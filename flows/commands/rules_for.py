@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-OTHERS = {"ja": ("fineweb2_ja",), "ko": ("fineweb2_ko",), "zh": ("fineweb2_zh",)}
+OTHERS = {"ja": ("fineweb2_ja",), "ko": ("fineweb2_ko",), "yue": ("fineweb2_yue",), "zh": ("fineweb2_zh",)}
 LANGUAGES = ("en", *OTHERS)
-"""Those that `survey.guess_language` tells, all of which have rulesets."""
+"""Those that have rulesets; all but yue are told by `survey.guess_language`."""
 
 
 def rules_for(languages: Collection[str | None], english: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+ROWS_AT_ONCE = 2**20
+
 
 class Tree(NamedTuple):
     """The way from the root to each word: word w passes nodes[starts[w]:starts[w + 1]] and turns there as `turns` says.
@@ -34,15 +36,29 @@ def no_tree(words: int) -> Tree:
     return Tree(np.zeros(words + 1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.int8), 0)
 
 
-def huffman_tree(counts: np.ndarray) -> Tree:
+def first_places(rows: np.ndarray, words: int) -> np.ndarray:
+    """Where each word first stands, int64 [words]; all of them stand somewhere. rows: int32, may be a file's."""
+    first = np.full(words, len(rows), dtype=np.int64)
+    for begin in range(0, len(rows), ROWS_AT_ONCE):
+        found, places = np.unique(rows[begin : begin + ROWS_AT_ONCE], return_index=True)
+        first[found] = np.minimum(first[found], begin + places)
+    return first
+
+
+def huffman_tree(counts: np.ndarray, first: np.ndarray) -> Tree:
     """Huffman's tree over the counts of words; of equal counts the later word and the older node go first.
+
+    Which of the many rare words with equal counts are neighbours in the tree matters: they share the nodes above them.
+    In the order in which they first appear (`first`: `first_places`) these are words of one text, as in gensim, and
+    vectors come out better than in the alphabet's order (docs/results/word-vectors.md).
 
     Raises ValueError for fewer than two words.
     """
     words = len(counts)
     if words < 2:
         raise ValueError(f"a tree needs two words or more, there are {words}: give more text or a smaller min_count")
-    heap = [(int(count), -word) for word, count in enumerate(counts)]
+    appearing = np.argsort(first)
+    heap = [(int(counts[word]), -rank) for rank, word in enumerate(appearing)]
     heapq.heapify(heap)
     parent = np.empty(2 * words - 1, dtype=np.int64)
     digit = np.zeros(2 * words - 1, dtype=np.int8)
@@ -50,7 +66,7 @@ def huffman_tree(counts: np.ndarray) -> Tree:
         total = 0
         for turn in (0, 1):
             count, name = heapq.heappop(heap)
-            child = -name if name <= 0 else name
+            child = int(appearing[-name]) if name <= 0 else name
             parent[child], digit[child] = node, turn
             total += count
         heapq.heappush(heap, (total, node))

@@ -6,9 +6,6 @@ being the turn). One step of gradient descent, of rate α, is
 
     g = s (1 - σ(s o·h))        h += α Σ g o        o += α g h
 
-A turn in the tree with |o·h| of SURE or more moves nothing, whether it is right or wrong, as in the released program: a
-node near the root is on the way to most words, and one word's large error would move it for all.
-
 Skip-gram (Mikolov's input and output exchanged, which over a text makes the same pairs): h is the vector of a word
 around, the outputs are those of the word in the middle. CBOW: h is the mean of the vectors around.
 """
@@ -20,7 +17,6 @@ import numpy as np
 from lm.compiled import vector_kernel
 
 LEAST = -30.0  # ln σ is linear there: nothing is lost but the loss beyond
-SURE = 6.0  # of a turn in the tree, MAX_EXP of the released program
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LOW, _HIGH = np.uint64(0xFFFFFFFF), np.uint64(32)
 _C1, _C2, _S1, _S2, _S3 = (np.uint64(c) for c in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 30, 27, 31))
@@ -44,11 +40,10 @@ def dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @vector_kernel
-def descend(h, outputs, targets, signs, number, rate, sure, scores, error):  # type: ignore[no-untyped-def]
+def descend(h, outputs, targets, signs, number, rate, scores, error):  # type: ignore[no-untyped-def]
     """One prediction: outputs move, `error` becomes what h is to be moved by. Returns Π σ(s o·h), float64.
 
-    targets, signs: [number] and more, rows of `outputs` and ±1; scores: room for as many. An output with |o·h| of
-    `sure` or more stays where it is and moves nothing.
+    targets, signs: [number] and more, rows of `outputs` and ±1; scores: room for as many.
     """
     one, least = signs.dtype.type(1), signs.dtype.type(LEAST)
     for t in range(number):  # a loop of its own: all rows are on their way from memory before the first is written to
@@ -59,8 +54,6 @@ def descend(h, outputs, targets, signs, number, rate, sure, scores, error):  # t
         o = outputs[targets[t]]
         p = one / (one + math.exp(-max(scores[t], least)))
         likelihood *= p
-        if abs(scores[t]) >= sure:
-            continue
         g = signs[t] * (one - p) * rate
         for k in range(len(h)):
             before = o[k]
@@ -133,7 +126,6 @@ def train(rows, offsets, inputs, outputs, keep, tables, tree, negatives, window,
     targets, signs = np.empty(most, np.int64), np.full(most, -1, inputs.dtype)
     scores = np.empty(most, inputs.dtype)
     signs[0] = 1
-    sure = inputs.dtype.type(SURE if negatives == 0 else np.inf)
     loss, product, predictions = 0.0, 1.0, 0
     for s in range(len(offsets) - 1):
         rate = inputs.dtype.type(rates[s])
@@ -157,7 +149,7 @@ def train(rows, offsets, inputs, outputs, keep, tables, tree, negatives, window,
                         mean += inputs[kept[j]]
                 share = inputs.dtype.type(1) / inputs.dtype.type(high - low - 1)
                 mean *= share
-                product *= descend(mean, outputs, targets, signs, number, rate, sure, scores, error)
+                product *= descend(mean, outputs, targets, signs, number, rate, scores, error)
                 if shared:
                     error *= share
                 for j in range(low, high):
@@ -173,7 +165,7 @@ def train(rows, offsets, inputs, outputs, keep, tables, tree, negatives, window,
                     if negatives > 0:
                         number, state = draw_negatives(word, tables, negatives, state, targets)
                     h = inputs[kept[j]]
-                    product *= descend(h, outputs, targets, signs, number, rate, sure, scores, error)
+                    product *= descend(h, outputs, targets, signs, number, rate, scores, error)
                     for k in range(width):
                         h[k] += error[k]
                     predictions += 1

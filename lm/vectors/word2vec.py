@@ -5,7 +5,7 @@ import numpy as np
 from lm.order import draw_seed
 from lm.vectors.config import Word2VecConfig
 from lm.vectors.corpus import Corpus
-from lm.vectors.hierarchical import huffman_tree, no_tree
+from lm.vectors.hierarchical import first_places, huffman_tree, no_tree
 from lm.vectors.kernels import train
 from lm.vectors.loop import Figures
 from lm.vectors.sampling import alias_table, keep_chances
@@ -31,7 +31,10 @@ class Word2Vec:
             self.tables, self.tree = alias_table(counts**config.negative_exponent), no_tree(words)
             self.negatives, outputs = config.negatives, words
         else:
-            self.tables, self.tree = alias_table(np.ones(1)), huffman_tree(counts)
+            self.tables, self.tree = (
+                alias_table(np.ones(1)),
+                huffman_tree(counts, first_places(corpus.rows, len(counts))),
+            )
             self.negatives, outputs = 0, self.tree.inner
         self.outputs: np.ndarray = np.zeros((outputs, config.dimensions), dtype=dtype)
         self.bounds = chunk_bounds(corpus.offsets, CHUNK_WORDS)

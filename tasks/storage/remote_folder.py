@@ -48,8 +48,11 @@ class RemoteFolder:
         return self._noted() or not self._strangers() or self._noted()
 
     def manifest(self) -> dict[str, Any]:
-        """What the owner's manifest says; empty where there is none. Raises ObjectError: it cannot be read."""
-        return self._note(MANIFEST)
+        """What the owner's manifest says, without its files, or said until a writer began that has not ended.
+
+        Empty where there is none. Raises ObjectError: it cannot be read.
+        """
+        return _described(self._note(MANIFEST), self._note(UPLOADING))
 
     def try_writing(self) -> None:
         """Write an object and remove it. Raises ObjectError where that cannot be done."""
@@ -96,7 +99,8 @@ class RemoteFolder:
             names = {*known, *(_names(unfinished) & present.keys()), *wanted}
             if not unfinished and names == there.keys() and self.objects.read(MANIFEST) == content:
                 return 0
-            note = {"made_by": self._made_by, "files": stays, "names": sorted(names)}
+            former = _described(finished, unfinished)
+            note = {"made_by": self._made_by, "files": stays, "names": sorted(names), "former": former}
             change(self.objects.write, UPLOADING, json.dumps(note).encode())
             change(self.objects.remove, MANIFEST)
 
@@ -138,6 +142,12 @@ class RemoteFolder:
 
 def _is_folder(name: str) -> bool:
     return not name or name.endswith("/")
+
+
+def _described(finished: Mapping[str, Any], unfinished: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says but for the list of files: the one that is there, or the one that an upload took away."""
+    former = finished or unfinished.get("former")
+    return {name: value for name, value in former.items() if name != "files"} if isinstance(former, dict) else {}
 
 
 def _names(note: Mapping[str, Any]) -> set[str]:

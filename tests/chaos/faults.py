@@ -114,9 +114,9 @@ def environment(**variables: str) -> None:
     os.environ.update(variables)
 
 
-def machine(name: str, lease_seconds: float = 3.0) -> None:
+def machine(name: str, lease_seconds: float) -> None:
     """This process runs on a machine of that name. Others see of it what is on a shared store; a lease that nobody
-    renews lasts less than a minute, so that they do not wait for one here."""
+    renews lasts so long."""
     from tasks.machine import host
     from tasks.storage.lease import leased
 

@@ -10,7 +10,8 @@ It answers requests, a JSON object a line (`tests.asked`). A request is an attem
     kill              {"signal", "stage", "after"}: sent so many seconds after that stage has begun (no stage: after the
                       start), to the process itself or, with "worker": true, to one of its pool, once there is one
     twins             how many more processes do the same at the same time; their answers are `twins`
-    apart             they are machines: each with a name and a home of its own, `home`/machine-N; with `store`
+    apart             they are machines: each with a name and a home of its own, `home`/machine-N; with `store`. The
+                      first begins; the others come when the stage of `kill` is under way, if there is a kill
 
 Its answer: `signal` or `exit` that ended it, `digests` by label, `states`, `seconds`, or `failed` in words; `landed`:
 whether the kill came before the end; `left`: processes that outlived it.
@@ -80,10 +81,13 @@ def pipeline(request: dict[str, Any]) -> dict[str, Any]:
 
 def attempt(request: dict[str, Any]) -> dict[str, Any]:
     """Fork, wait for the moment, kill if asked, and say how it ended."""
-    requests = [_of_machine(request, number) for number in range(1 + request.get("twins", 0))]
-    started = [_forked(each) for each in requests]
-    store = Path(requests[0]["home"]) / "store"
-    landed = _kill(request["kill"], store, started[0][0]) if request.get("kill") else False
+    first, *others = [_of_machine(request, number) for number in range(1 + request.get("twins", 0))]
+    kill, store = request.get("kill"), Path(first["home"]) / "store"
+    started = [_forked(first)]
+    if kill and request.get("apart"):
+        _wait_for(kill, store, psutil.Process(started[0][0]))
+    started += [_forked(each) for each in others]
+    landed = _kill(kill, store, started[0][0]) if kill else False
     found, *twins = [_ended(*child) for child in started]
     return {**found, "landed": landed, "twins": twins, "left": left_over(ORPHAN_SECONDS)}
 
@@ -93,7 +97,8 @@ def _of_machine(request: dict[str, Any], number: int) -> dict[str, Any]:
     if not request.get("apart"):
         return request
     name = f"machine-{number}"
-    faults = {**request.get("faults", {}), "machine": {"name": name}}
+    lease_seconds = 3.0 if request.get("kill") else 60.0
+    faults = {**request.get("faults", {}), "machine": {"name": name, "lease_seconds": lease_seconds}}
     return {**request, "home": str(Path(request["home"]) / name), "faults": faults}
 
 
@@ -147,25 +152,33 @@ def _in_child(request: dict[str, Any], answer: Any) -> int:
     return status
 
 
-def _kill(kill: dict[str, Any], store: Path, child: int) -> bool:
-    """Send the signal at its moment. Returns whether the process was still there."""
-    stage, process = kill.get("stage"), psutil.Process(child)
-    deadline = time.monotonic() + PATIENCE
+def _wait_for(kill: dict[str, Any], store: Path, process: psutil.Process) -> bool:
+    """Until the stage of `kill` is under way, with a worker if one is to be killed. Returns False: it has ended."""
+    stage, deadline = kill.get("stage"), time.monotonic() + PATIENCE
 
     def under_way() -> bool:
         return stage is None or next((store / "partial").glob(f"{stage}-*/_run/journal.jsonl"), None) is not None
 
-    def ended() -> bool:
-        return process.status() == psutil.STATUS_ZOMBIE
-
     while not under_way() or (kill.get("worker") and not _workers(process)):
-        if ended() or time.monotonic() > deadline:
+        if _has_ended(process) or time.monotonic() > deadline:
             return False
         time.sleep(0.001)
+    return True
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    return process.status() == psutil.STATUS_ZOMBIE
+
+
+def _kill(kill: dict[str, Any], store: Path, child: int) -> bool:
+    """Send the signal at its moment. Returns whether the process was still there."""
+    process = psutil.Process(child)
+    if not _wait_for(kill, store, process):
+        return False
     until = time.monotonic() + kill["after"]
-    while time.monotonic() < until and not ended():
+    while time.monotonic() < until and not _has_ended(process):
         time.sleep(0.001)
-    if ended():
+    if _has_ended(process):
         return False
     if not kill.get("worker"):
         os.kill(child, kill["signal"])

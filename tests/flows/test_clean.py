@@ -125,7 +125,8 @@ def test_where_gates_are_asked_for_a_folder_that_would_move_too_far_stays(
         settings = QUICK | {"rules.rulesets": "[gopher_quality]", **given}
         return clean(clean_config([str(documents)], None, settings, None), out, quiet=True)
 
-    asked = {"gates.enabled": "true"}
+    asked = {"gates.enabled": "true", "gates.source_size": "null"}
+    assert not clean_config([str(documents)], None, {"gates.source_size": "null"}, None).gates.enabled
     first = cleaned(**asked)  # there is nothing to compare it with
     assert cleaned(**asked) == first
     stricter = {"rules.thresholds": "{gopher_quality.gopher_short_doc: 100000}"}
@@ -133,6 +134,14 @@ def test_where_gates_are_asked_for_a_folder_that_would_move_too_far_stays(
     with pytest.raises(GateClosed, match=r"out stays as it is(.|\n)*the share of documents that are kept went from"):
         cleaned(**asked, **stricter)
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+    if url:  # a writer was killed that had begun to replace it
+        note = {"made_by": "textmill clean", "former": json.loads(before)}
+        (tmp_path / "out" / "uploading.json").write_text(json.dumps(note))
+        (tmp_path / "out" / "manifest.json").unlink()
+    else:
+        (tmp_path / "out").rename(tmp_path / ".out.former")
+    with pytest.raises(GateClosed, match="kept went from"):
+        cleaned(**asked, **stricter)
     assert cleaned(**stricter)["documents"]["kept"] == 0
 
 

@@ -1,13 +1,16 @@
 """The shipped configurations for one language, on a folder of several: only documents in that one stay."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from data_quality.config import QualityConfig
 from flows.commands.clean import clean, clean_config, unjudged
-from flows.config.loading import CONFIGS
+from flows.config.loading import CONFIGS, ConfigError
 from tasks.running import pool
 
 TEXTS = {
@@ -102,8 +105,45 @@ def test_without_rulesets_each_language_that_was_seen_has_its_own(
 def test_where_languages_are_identified_the_rulesets_of_all_are_chosen(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXTS["de"], "utf-8")
     config = clean_config([str(tmp_path / "text.txt")], None, {"language.enabled": "true"}, None)
-    assert config.rules.rulesets[-3:] == ("fineweb2_ja", "fineweb2_ko", "fineweb2_zh")
+    assert config.rules.rulesets[-4:] == ("fineweb2_ja", "fineweb2_ko", "fineweb2_yue", "fineweb2_zh")
     assert config.rules.ruleset_languages == dict.fromkeys(QualityConfig().rulesets, "en")
+    assert unjudged(config) == []
+
+
+def chosen(tmp_path: Path, rules: object, *languages: str) -> Any:
+    inputs = []
+    for language in languages:
+        (tmp_path / language).mkdir()
+        (tmp_path / language / "text.txt").write_text(TEXTS[language], "utf-8")
+        inputs.append(str(tmp_path / language))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"rules": rules}))
+    return clean_config(inputs, tmp_path / "config.yaml", {}, None).rules
+
+
+def test_sections_that_say_a_part_are_filled_up(tmp_path: Path) -> None:
+    rules = {"ruleset_languages": {"c4": "de"}, "thresholds": {"fineweb2_zh.top_2_gram": 0.5}}
+    found = chosen(tmp_path, rules, "en", "zh")
+    assert found.rulesets == (*QualityConfig().rulesets, "fineweb2_zh")
+    assert found.ruleset_languages == dict.fromkeys(QualityConfig().rulesets, "en") | {"c4": "de"}
+
+
+@pytest.mark.parametrize("rules", [{"thresholds": {"gopher_quality.gopher_short_doc": 30}}, {"enabled": True}, None])
+def test_thresholds_of_other_rulesets_mean_these(tmp_path: Path, rules: Any) -> None:
+    expected = QualityConfig().rulesets if rules and "thresholds" in rules else ("fineweb2_zh",)
+    assert chosen(tmp_path, rules, "zh").rulesets == expected
+
+
+@pytest.mark.parametrize("rules", ["abc", ["a"], True])
+def test_a_section_that_is_none_is_an_error_of_the_configuration(tmp_path: Path, rules: object) -> None:
+    with pytest.raises(ConfigError, match="rules"):
+        chosen(tmp_path, rules, "zh")
+
+
+def test_a_column_of_languages_may_state_any(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"text": TEXTS["en"], "language": "en"}) + "\n", "utf-8")
+    config = clean_config([str(tmp_path / "rows.jsonl")], None, {}, None)
+    assert {"fineweb", "fineweb2_zh", "fineweb2_ja"} <= set(config.rules.rulesets)
+    assert config.rules.ruleset_languages["fineweb"] == "en"
     assert unjudged(config) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lm.vectors.config import Word2VecConfig
 from lm.vectors.corpus import Corpus, corpus_of_words
-from lm.vectors.hierarchical import huffman_tree, no_tree
+from lm.vectors.hierarchical import first_places, huffman_tree, no_tree
 from lm.vectors.kernels import train
 from lm.vectors.sampling import alias_table, keep_chances
 from lm.vectors.train import train_vectors
@@ -91,7 +91,7 @@ def test_steps_are_those_of_autograd(case: dict[str, Any]) -> None:
     words = 50_000 if sampled else 400
     counts = np.sort(random.integers(1, 100, words))[::-1]
     sequences = [random.integers(0, words, n).tolist() for n in (9, 1, 30, 2)]
-    tree = no_tree(words) if sampled else huffman_tree(counts)
+    tree = no_tree(words) if sampled else huffman_tree(counts, np.arange(words))
     inputs = random.normal(0, 0.5, (words, 7))
     outputs = random.normal(0, 0.5, (words if sampled else tree.inner, 7))
     keep, tables = keep_chances(counts, 0.5 / words), alias_table(counts**0.75)
@@ -115,7 +115,7 @@ def test_steps_are_those_of_autograd(case: dict[str, Any]) -> None:
 def test_hierarchical_softmax_is_a_distribution_and_huffman_is_optimal() -> None:
     random = np.random.default_rng(0)
     counts = random.integers(1, 1000, 101)
-    tree = huffman_tree(counts)
+    tree = huffman_tree(counts, random.permutation(101))
     h, outputs = random.normal(size=5), random.normal(size=(tree.inner, 5))
     total = 0.0
     for word in range(101):
@@ -126,9 +126,21 @@ def test_hierarchical_softmax_is_a_distribution_and_huffman_is_optimal() -> None
     assert (0.5**lengths).sum() == pytest.approx(1.0)  # Kraft: a full tree
     entropy = -(counts / counts.sum() * np.log2(counts / counts.sum())).sum()
     assert entropy <= (counts * lengths).sum() / counts.sum() < entropy + 1
-    assert huffman_tree(np.array([5, 2])).longest == 1
+    assert huffman_tree(np.array([5, 2]), np.arange(2)).longest == 1
     with pytest.raises(ValueError, match="a tree needs two words or more, there are 1: give more text"):
-        huffman_tree(np.array([5]))
+        huffman_tree(np.array([5]), np.zeros(1))
+
+
+def test_of_rare_words_those_that_appear_together_are_neighbours_in_the_tree() -> None:
+    rows = np.array([3, 0, 5, 3, 1, 2, 0, 4], dtype=np.int32)
+    assert first_places(rows, 6).tolist() == [1, 4, 5, 0, 7, 2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lm.vectors.hierarchical.ROWS_AT_ONCE", 3)
+        assert first_places(rows, 6).tolist() == [1, 4, 5, 0, 7, 2]
+    tree = huffman_tree(np.full(4, 7), np.array([5, 0, 9, 2]))  # words 1, 3, 0, 2 as they appear
+    parents = [tree.nodes[tree.starts[word + 1] - 1] for word in range(4)]
+    assert parents[1] == parents[3]
+    assert parents[0] == parents[2]
 
 
 def test_alias_tables_hold_the_weights() -> None:
