@@ -42,6 +42,7 @@ from tests.forked import adopt_orphans, end_with, left_over
 
 PATIENCE = 280.0  # the first attempt in a new checkout compiles every kernel
 ORPHAN_SECONDS = 240.0  # in which workers must have seen that their parent is gone; an orphan stays for ever
+LEASE_SECONDS = 3.0  # of machines of which one is killed
 NOT_COMPARED = ("report",)  # its content tells of seconds and memory
 NOT_IMPORTED = ("prefect", "mlflow", "tests", "__main__", "pytest", "distributed", "dask")
 
@@ -97,7 +98,7 @@ def _of_machine(request: dict[str, Any], number: int) -> dict[str, Any]:
     if not request.get("apart"):
         return request
     name = f"machine-{number}"
-    lease_seconds = 3.0 if request.get("kill") else 60.0
+    lease_seconds = LEASE_SECONDS if request.get("kill") else 60.0
     faults = {**request.get("faults", {}), "machine": {"name": name, "lease_seconds": lease_seconds}}
     return {**request, "home": str(Path(request["home"]) / name), "faults": faults}
 

@@ -96,7 +96,7 @@ def test_machines_on_one_artifact_of_a_shared_store_build_it_once(
     """Nobody sees that a process of another machine has gone: its lease is no longer renewed."""
     kill = {"signal": 9, "stage": "squares", "after": 0.1} if killed else None
     shared = {"scope": "chain", "apart": True, "store": f"file://{tmp_path}/shared"}
-    found = mill(tmp_path, **shared, twins=2, faults=SLOW, kill=kill)
+    found = mill(tmp_path, **shared, twins=2, faults={"slow_shards": {"seconds": 0.2}}, kill=kill)
     assert found["landed"] == killed
     others = found["twins"] if killed else [found, *found["twins"]]
     assert [other.get("digests") for other in others] == [undisturbed("chain")["digests"]] * len(others)
