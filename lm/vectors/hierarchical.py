@@ -6,6 +6,7 @@ expected number as small as it can be (Mikolov et al. 2013b, section 2.1).
 """
 
 import heapq
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -45,31 +46,39 @@ def first_places(rows: np.ndarray, words: int) -> np.ndarray:
     return first
 
 
-def huffman_tree(counts: np.ndarray, first: np.ndarray) -> Tree:
-    """Huffman's tree over the counts of words; of equal counts the later word and the older node go first.
+@dataclass(order=True, slots=True)
+class _Node:
+    """On the heap; of equal counts none goes first."""
 
-    Which of the many rare words with equal counts are neighbours in the tree matters: they share the nodes above them.
-    In the order in which they first appear (`first`: `first_places`) these are words of one text, as in gensim, and
-    vectors come out better than in the alphabet's order (docs/results/word-vectors.md).
+    count: int
+    number: int = field(compare=False)
+
+
+def huffman_tree(counts: np.ndarray, first: np.ndarray) -> Tree:
+    """Huffman's tree over the counts of words.
+
+    Half of the words have one of a few counts. Which of these are neighbours in the tree is left open by Huffman, and
+    it matters, for neighbours share all nodes above them (docs/results/word-vectors.md). It is as in gensim: words go
+    to the heap by falling counts, of equal counts the one that appears last in front (`first`: `first_places`), and
+    come off it as it happens to have them.
 
     Raises ValueError for fewer than two words.
     """
     words = len(counts)
     if words < 2:
         raise ValueError(f"a tree needs two words or more, there are {words}: give more text or a smaller min_count")
-    appearing = np.argsort(first)
-    heap = [(int(counts[word]), -rank) for rank, word in enumerate(appearing)]
+    order = np.lexsort((-first, -counts))
+    heap = [_Node(int(counts[word]), int(word)) for word in order]
     heapq.heapify(heap)
     parent = np.empty(2 * words - 1, dtype=np.int64)
     digit = np.zeros(2 * words - 1, dtype=np.int8)
     for node in range(words, 2 * words - 1):
         total = 0
         for turn in (0, 1):
-            count, name = heapq.heappop(heap)
-            child = int(appearing[-name]) if name <= 0 else name
-            parent[child], digit[child] = node, turn
-            total += count
-        heapq.heappush(heap, (total, node))
+            child = heapq.heappop(heap)
+            parent[child.number], digit[child.number] = node, turn
+            total += child.count
+        heapq.heappush(heap, _Node(total, node))
     root = 2 * words - 2
     starts, nodes, turns = [0], [], []
     for word in range(words):

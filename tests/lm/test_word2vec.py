@@ -131,16 +131,26 @@ def test_hierarchical_softmax_is_a_distribution_and_huffman_is_optimal() -> None
         huffman_tree(np.array([5]), np.zeros(1))
 
 
-def test_of_rare_words_those_that_appear_together_are_neighbours_in_the_tree() -> None:
+def test_where_words_first_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.array([3, 0, 5, 3, 1, 2, 0, 4], dtype=np.int32)
     assert first_places(rows, 6).tolist() == [1, 4, 5, 0, 7, 2]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lm.vectors.hierarchical.ROWS_AT_ONCE", 3)
-        assert first_places(rows, 6).tolist() == [1, 4, 5, 0, 7, 2]
-    tree = huffman_tree(np.full(4, 7), np.array([5, 0, 9, 2]))  # words 1, 3, 0, 2 as they appear
-    parents = [tree.nodes[tree.starts[word + 1] - 1] for word in range(4)]
-    assert parents[1] == parents[3]
-    assert parents[0] == parents[2]
+    monkeypatch.setattr("lm.vectors.hierarchical.ROWS_AT_ONCE", 3)
+    assert first_places(rows, 6).tolist() == [1, 4, 5, 0, 7, 2]
+
+
+def test_the_tree_is_that_of_gensim() -> None:
+    """Codes of gensim 4.4 (`Word2Vec([text.split()], hs=1, negative=0, min_count=1)`): many words of equal counts."""
+    text = "c c c c d d d a a b b e e f g h i j k"
+    words = list(dict.fromkeys(text.split()))
+    counts = np.array([text.split().count(word) for word in words])
+    tree = huffman_tree(counts, np.arange(len(words)))
+    gensim = {"c": "01", "d": "110", "a": "101", "b": "001", "e": "100", "f": "0000", "g": "0001"}
+    gensim |= {"h": "11100", "i": "11101", "j": "11110", "k": "11111"}
+    codes = {}
+    for row, word in enumerate(words):
+        turns = tree.turns[tree.starts[row] : tree.starts[row + 1]]
+        codes[word] = "".join("0" if turn == 1 else "1" for turn in turns)
+    assert codes == gensim
 
 
 def test_alias_tables_hold_the_weights() -> None:
