@@ -52,7 +52,15 @@ def profile_part(directory: Path, signals: Sequence[str], decisions: str) -> dic
 def require_near(
     before: Mapping[str, Any], now: Mapping[str, Any], gates: GatesConfig, what_happens: str, accepting: str
 ) -> None:
-    """Raise GateClosed, saying all that moved too far between two profiles, and how to accept it all the same."""
+    """Compare two profiles.
+
+    Args:
+        what_happens: the beginning of the error, before what moved.
+        accepting: its end, behind how to accept it all the same.
+
+    Raises:
+        GateClosed: saying all that moved further than the gates allow.
+    """
     from data_quality.profile import moved
 
     reasons = moved(before, now, gates)

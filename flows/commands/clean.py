@@ -53,7 +53,7 @@ MADE_BY = "textmill clean"
 
 
 class CleanGatesConfig(GatesConfig):
-    """The same for a folder of `textmill clean`, which nobody has to accept unless it is asked for."""
+    """How far what `textmill clean` writes may move from what stands in its folder; off unless asked for."""
 
     enabled: bool = Field(False, description="Whether what was made is compared with what stands in the folder.")
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-ROWS_AT_ONCE = 2**20
+ROWS_AT_ONCE = 2**20  # words of the text that are looked at together
 
 
 class Tree(NamedTuple):

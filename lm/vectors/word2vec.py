@@ -31,10 +31,7 @@ class Word2Vec:
             self.tables, self.tree = alias_table(counts**config.negative_exponent), no_tree(words)
             self.negatives, outputs = config.negatives, words
         else:
-            self.tables, self.tree = (
-                alias_table(np.ones(1)),
-                huffman_tree(counts, first_places(corpus.rows, len(counts))),
-            )
+            self.tables, self.tree = alias_table(np.ones(1)), huffman_tree(counts, first_places(corpus.rows, words))
             self.negatives, outputs = 0, self.tree.inner
         self.outputs: np.ndarray = np.zeros((outputs, config.dimensions), dtype=dtype)
         self.bounds = chunk_bounds(corpus.offsets, CHUNK_WORDS)
