@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_quality.config import GatesConfig
 from data_quality.ratio import ratio
-from data_quality.sql import connect
+from data_quality.sql import small_database
 
 if TYPE_CHECKING:
     import duckdb
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 FIGURES = ("documents", "bytes", "kept", "kept_bytes")
 
 
-def profile_corpus(
-    signals: Sequence[Path],
-    decisions: Sequence[Path],
-    scratch: Path,
-    memory_limit: str = "1GB",
-    threads: int = 1,
-) -> dict[str, Any]:
+def profile_corpus(signals: Sequence[Path], decisions: Sequence[Path], scratch: Path) -> dict[str, Any]:
     """Count documents and UTF-8 bytes (before edits), in all and kept, of the whole, each source and each language.
 
     Args:
@@ -35,7 +29,7 @@ def profile_corpus(
         {"whole": figures, "sources": {name: figures}, "languages": {name: figures}, "reasons": {first reason:
         documents}}, figures being documents, bytes, kept, kept_bytes; a document without a language is "unknown".
     """
-    with connect(memory_limit, threads, scratch) as connection:
+    with small_database(scratch) as connection:
         connection.execute(
             """
             CREATE TEMP TABLE corpus AS

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from data_quality.per_thread import per_thread
+
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
@@ -36,6 +38,36 @@ def connect(
     if threads is not None:
         connection.execute("SET threads = ?", [threads])
     return connection
+
+
+@contextmanager
+def small_database(spill: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
+    """A DuckDB of a gigabyte and one thread, for a few questions about one shard; only its temporary tables vanish.
+
+    To open one takes 20 ms, as long as the questions take: each thread keeps its own for the next shard, unless it has
+    spilled or anything went wrong.
+    """
+    kept = _small_database()
+    connection = kept.pop() if kept else connect("1GB", 1, spill)
+    cursor = connection.cursor()
+    try:
+        cursor.execute("SET temp_directory = ?", [str(spill)])
+        yield cursor
+    except BaseException:
+        cursor.close()
+        connection.close()
+        raise
+    cursor.close()
+    if spill.exists():
+        connection.close()
+    else:
+        kept.append(connection)
+
+
+@per_thread
+def _small_database() -> list["duckdb.DuckDBPyConnection"]:
+    """The one that this thread has and does not use, if any."""
+    return []
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pydantic import Field
 from data_quality.config import StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.signal_catalogue import edits_column
-from data_quality.sql import connect, numbered_rows, parquet, write_rows
+from data_quality.sql import numbered_rows, parquet, small_database, write_rows
 from tasks.pii import METADATA
 from tasks.running.parts import Part, build_parts, one_table, tables_beside
 from tasks.running.tables import database, rows
@@ -187,7 +187,7 @@ def decide_part(
     redacted = parquet(present) if (present := [path for path in beside if path.exists()]) else _NO_METADATA
     edited = " || ".join(f's."{edits_column(text)}"' for text in edits) or _NO_EDITS
     out = directory / "decisions.parquet"
-    with connect("1GB", 1, directory / SCRATCH_DIRECTORY / "spill") as connection:
+    with small_database(directory / SCRATCH_DIRECTORY / "spill") as connection:
         connection.register("everywhere", pq.read_table(pa.BufferReader(everywhere)))
         decided = connection.sql(
             f"""

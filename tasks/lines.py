@@ -78,7 +78,5 @@ def boilerplate_part(directory: Path, lines: str, often: bytes, config: Boilerpl
 
     scratch, spans = directory / SCRATCH_DIRECTORY, directory / "spans.parquet"
     (scratch / BOILERPLATE).write_bytes(often)
-    counts = boilerplate_spans(
-        [Path(lines)], scratch / BOILERPLATE, spans, directory / LEFTOVERS, config, temp_directory=scratch
-    )
+    counts = boilerplate_spans([Path(lines)], scratch / BOILERPLATE, spans, directory / LEFTOVERS, config)
     return one_table(spans, counts)

@@ -1,7 +1,7 @@
 """Which lines may stand in many documents: a quick look, after which little is left to be counted exactly.
 
 Most lines of a corpus stand in one document. A first pass adds up lines in small counters, many lines in each; a line
-whose counter stays below a number cannot stand in so many documents. Memory: 8 to 16 bytes a line, at most 256 MB, and
+whose counter stays below a number cannot stand in so many documents. Memory: 2 to 4 bytes a line, at most 256 MB, and
 one row group of a table of lines.
 """
 
@@ -25,7 +25,7 @@ PLACES_SCHEMA = pa.schema(
     [("id", pa.string()), ("source", pa.string()), ("hash", pa.uint64()), ("start", pa.int64()), ("end", pa.int64())]
 )
 HIGHEST = 255  # what a counter holds
-_SLOTS_PER_LINE = 8
+_SLOTS_PER_LINE = 2
 _MOST_SLOTS = 1 << 28
 
 
@@ -61,22 +61,16 @@ class LineCounters:
             values, documents = _flat(table["hashes"])
             found = np.flatnonzero(_reach(self._keys(table, values), self._shift, self._slots, min(least, HIGHEST)))
             found = found[_firsts(documents[found], values[found])]
-            rows = pa.array(documents[found])
-            columns = [table[name].take(rows).combine_chunks() for name in ("id", "source")]
-            columns.append(pa.array(values[found]))
-            columns += [pa.array(_flat(table[name])[0][found]) for name in ("starts", "ends")]
-            yield pa.record_batch(columns, schema=PLACES_SCHEMA)
+            yield from lines_at(table, found).cast(PLACES_SCHEMA).combine_chunks().to_batches()
 
     def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
         """Row groups, without the documents that do not count."""
         for path, counted in zip(self._paths, self._counted, strict=True):
             start = 0
-            with pq.ParquetFile(path) as table:
-                for number in range(table.num_row_groups):
-                    rows = table.read_row_group(number, columns=columns, use_threads=False)
-                    wanted = counted[start : start + len(rows)]
-                    start += len(rows)
-                    yield (rows if wanted.all() else rows.filter(pa.array(wanted))).combine_chunks()
+            for rows in row_groups(path, columns):
+                wanted = counted[start : start + len(rows)]
+                start += len(rows)
+                yield rows if wanted.all() else rows.filter(pa.array(wanted)).combine_chunks()
 
     def _keys(self, table: pa.Table, hashes: UInt64s) -> UInt64s:
         """What is counted: the hash, changed by the source where sources are counted apart."""
@@ -99,20 +93,54 @@ def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
             yield table
 
 
-def occurring(path: Path, wanted: UInt64s) -> tuple[UInt64s, list[str]]:
-    """Which of some hashes a table of lines has, and the sources of its documents."""
-    bits = max(6, int(_SLOTS_PER_LINE * len(wanted)).bit_length())
-    shift = np.uint64(64 - bits)
-    slots = np.zeros(1 << bits, dtype=np.uint8)
-    _add(wanted, shift, slots)
-    found, sources = [np.empty(0, dtype=np.uint64)], set()
+def row_groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """A table of lines, piece by piece."""
     with pq.ParquetFile(path) as table:
         for number in range(table.num_row_groups):
-            rows = table.read_row_group(number, columns=["source", "hashes"], use_threads=False).combine_chunks()
-            values = pc.list_flatten(rows["hashes"]).to_numpy()
-            found.append(np.unique(values[_reach(values, shift, slots, 1)]))
-            sources.update(pc.unique(rows["source"]).to_pylist())
-    return np.intersect1d(np.concatenate(found), wanted), sorted(sources)
+            yield table.read_row_group(number, columns=columns, use_threads=False).combine_chunks()
+
+
+class Wanted:
+    """Some hashes, to be met among those of many lines."""
+
+    def __init__(self, hashes: UInt64s) -> None:
+        self._hashes = np.unique(hashes)
+        bits = max(6, (8 * len(self._hashes)).bit_length())
+        self._shift = np.uint64(64 - bits)
+        self._slots = np.zeros(1 << bits, dtype=np.uint8)
+        _add(self._hashes, self._shift, self._slots)
+
+    def places_in(self, values: UInt64s) -> npt.NDArray[np.int64]:
+        """Where in `values` one of the hashes stands."""
+        if not len(self._hashes):
+            return np.empty(0, dtype=np.int64)
+        near = np.flatnonzero(_reach(values, self._shift, self._slots, 1))
+        places = np.searchsorted(self._hashes[:-1], values[near])
+        return near[self._hashes[places] == values[near]]
+
+
+def occurring(path: Path, wanted: Wanted) -> tuple[UInt64s, list[str]]:
+    """Which of some hashes a table of lines has, and the sources of its documents."""
+    found, sources = [np.empty(0, dtype=np.uint64)], set()
+    for rows in row_groups(path, ["source", "hashes"]):
+        values = pc.list_flatten(rows["hashes"]).to_numpy()
+        found.append(np.unique(values[wanted.places_in(values)]))
+        sources.update(pc.unique(rows["source"]).to_pylist())
+    return np.unique(np.concatenate(found)), sorted(sources)
+
+
+def lines_at(table: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
+    """Some lines of a table, a row for each: its hash, start and end, and what else the table has of its document.
+
+    Args:
+        places: ascending, among all lines of all documents.
+    """
+    ends = np.cumsum(_lengths(table["hashes"]))
+    documents = pa.array(np.searchsorted(ends, places, side="right"))
+    lists = {"hashes": "hash", "starts": "start", "ends": "end"}
+    columns = {name: table[name].take(documents) for name in table.column_names if name not in lists}
+    columns |= {one: pc.list_flatten(table[many]).take(pa.array(places)) for many, one in lists.items()}
+    return pa.table(columns)
 
 
 def _stored_lines(path: Path) -> int:

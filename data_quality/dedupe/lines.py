@@ -21,12 +21,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
-from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA, create_leftovers
-from data_quality.dedupe.line_counters import LineCounters, occurring
+from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA
+from data_quality.dedupe.line_counters import LineCounters, Wanted, lines_at, occurring, row_groups
 from data_quality.scripts import HAN, HANGUL, KANA
 from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
 from data_quality.spans import SPANS_SCHEMA
-from data_quality.sql import numbered_rows, open_database, parquet, single_row, write_rows
+from data_quality.sql import ROW_GROUP, numbered_rows, open_database, parquet, single_row, write_rows
 
 LINES_SCHEMA = pa.schema(
     [
@@ -205,13 +205,6 @@ def _counted(sql: duckdb.DuckDBPyConnection, line_paths: Sequence[Path]) -> list
     return np.split(counted, starts[1:-1])
 
 
-def _unnested(tables: str, scope: str) -> str:
-    return (
-        f'SELECT {scope} AS scope, id, unnest(hashes) AS hash, unnest(starts) AS "start", unnest(ends) AS "end" '
-        f"FROM {tables}"
-    )
-
-
 def boilerplate_in(line_paths: Sequence[Path], boilerplate_path: Path, config: BoilerplateConfig) -> Iterator[bytes]:
     """For each table of lines the boilerplate that may stand in it: a Parquet file, equal where that is equal.
 
@@ -220,8 +213,9 @@ def boilerplate_in(line_paths: Sequence[Path], boilerplate_path: Path, config: B
     """
     often = pq.read_table(boilerplate_path, columns=["scope", "hash", "first_id", "first_start"])
     hashes = often["hash"].to_numpy()
+    wanted = Wanted(hashes)
     for path in line_paths:
-        here, sources = occurring(path, hashes)
+        here, sources = occurring(path, wanted)
         rows = np.isin(hashes, here)
         if config.scope == "source":
             rows &= pc.is_in(often["scope"], pa.array(sources, pa.string())).to_numpy()
@@ -236,15 +230,13 @@ def boilerplate_spans(
     spans_path: Path,
     leftovers_path: Path,
     config: BoilerplateConfig,
-    *,
-    temp_directory: Path,
-    memory_limit: str = "1GiB",
-    threads: int = 1,
 ) -> dict[str, int]:
     """Write the spans that are boilerplate, and the documents of which too little is left.
 
     Spans (SPANS_SCHEMA by id and start) have kind "line" or "paragraph"; other and other_start say where the line
     stands in the document with the lowest id that holds it, null if it is this very place.
+
+    Memory: one row group of a table of lines, and what is found.
 
     Args:
         line_paths: what `line_shard` wrote, of one shard or of several: no span depends on another shard.
@@ -252,28 +244,57 @@ def boilerplate_spans(
     Returns:
         Counts: documents, characters, spans, edited (documents), removed (characters), too_little_left.
     """
-    scope = "source" if config.scope == "source" else "''"
-    lines = parquet(line_paths)
-    with open_database(temp_directory, memory_limit, threads) as (sql, _):
-        kept = 'AND (id != first_id OR "start" != first_start)' if config.keep_first else ""
-        sql.execute(
-            f"""
-            CREATE TABLE spans AS
-            SELECT id, "start", "end", '{config.table.unit}' AS kind, '' AS replacement,
-                   CASE WHEN id != first_id OR "start" != first_start THEN first_id END AS other,
-                   CASE WHEN other IS NOT NULL THEN first_start END AS other_start
-            FROM ({_unnested(lines, scope)}) JOIN {parquet([boilerplate_path])} USING (scope, hash) WHERE true {kept}
-            """
-        )
-        write_rows(sql.sql('FROM spans ORDER BY id, "start"'), SPANS_SCHEMA, Path(spans_path))
-        left = create_leftovers(
-            sql,
-            TOO_LITTLE_LEFT,
-            documents=f"SELECT id, chars FROM {lines}",
-            min_characters=config.min_left_characters,
-            min_share=config.min_left_share,
-        )
-        write_rows(sql.sql("FROM leftovers ORDER BY id"), LEFTOVERS_SCHEMA, Path(leftovers_path))
-        documents, characters = single_row(sql, f"SELECT count(*), coalesce(sum(chars), 0)::BIGINT FROM {lines}")
-        [spans] = single_row(sql, "SELECT count(*) FROM spans")
-    return {"documents": documents, "characters": characters, "spans": spans, **left}
+    often = pq.read_table(boilerplate_path, columns=["scope", "hash", "first_id", "first_start"])
+    wanted = Wanted(often["hash"].to_numpy())
+    documents = characters = 0
+    found = []
+    for path in line_paths:
+        for rows in row_groups(path, ["id", "source", "chars", "hashes", "starts", "ends"]):
+            documents += rows.num_rows
+            characters += pc.sum(rows["chars"]).as_py()
+            lines = lines_at(rows, wanted.places_in(pc.list_flatten(rows["hashes"]).to_numpy()))
+            scope = lines["source"] if config.scope == "source" else pa.array([""] * len(lines), pa.string())
+            lines = lines.append_column("scope", scope)
+            found.append(lines.join(often, ["scope", "hash"], join_type="inner", use_threads=False))
+    spans = pa.concat_tables(found)
+    here = pc.and_(pc.equal(spans["id"], spans["first_id"]), pc.equal(spans["start"], spans["first_start"]))
+    spans = spans.append_column("here", here)
+    if config.keep_first:
+        spans = spans.filter(pc.invert(here))
+    spans = spans.sort_by([("id", "ascending"), ("start", "ascending")]).combine_chunks()
+    left, counts = _leftovers(spans, config)
+    for path, table in ((spans_path, _as_spans(spans, config.table.unit)), (leftovers_path, left)):
+        with whole_parquet(path, table.schema) as writer:
+            if len(table):
+                writer.write_table(table, row_group_size=ROW_GROUP)
+    return {"documents": documents, "characters": characters, "spans": spans.num_rows, **counts}
+
+
+def _as_spans(places: pa.Table, unit: str) -> pa.Table:
+    elsewhere = pc.invert(places["here"])
+    columns = {
+        "id": places["id"],
+        "start": places["start"],
+        "end": places["end"],
+        "kind": [unit] * places.num_rows,
+        "replacement": [""] * places.num_rows,
+        "other": pc.if_else(elsewhere, places["first_id"], None),
+        "other_start": pc.if_else(elsewhere, places["first_start"], None),
+    }
+    return pa.table([columns[name] for name in SPANS_SCHEMA.names], schema=SPANS_SCHEMA)
+
+
+def _leftovers(places: pa.Table, config: BoilerplateConfig) -> tuple[pa.Table, dict[str, int]]:
+    """The documents (LEFTOVERS_SCHEMA) that lost lines, which do not overlap, and have too little left."""
+    lengths = pc.subtract(places["end"], places["start"])
+    edited = places.append_column("length", lengths).group_by("id").aggregate([("length", "sum"), ("chars", "max")])
+    left = pc.subtract(edited["chars_max"], edited["length_sum"])
+    too_little = pc.or_(
+        pc.less(left, config.min_left_characters),
+        pc.less(left.cast(pa.float64()), pc.multiply(edited["chars_max"].cast(pa.float64()), config.min_left_share)),
+    )
+    reason = pa.array([TOO_LITTLE_LEFT] * len(edited), pa.string())
+    table = pa.table([edited["id"], reason, edited["chars_max"], left], schema=LEFTOVERS_SCHEMA)
+    table = table.filter(too_little).sort_by("id").combine_chunks()
+    counts = {"edited": len(edited), "removed": pc.sum(lengths).as_py() or 0, "too_little_left": len(table)}
+    return table, counts

@@ -48,13 +48,12 @@ def overlap(connection: duckdb.DuckDBPyConnection) -> Overlap | None:
     """For the most frequent reasons, and every two of them, the documents for which both hold."""
     sets = answer(
         connection,
-        "SELECT list_sort(list_distinct(reasons)) AS reasons, count(*) AS documents FROM measured "
-        "WHERE len(reasons) > 0 GROUP BY ALL",
+        "SELECT reasons, count(*) AS documents FROM measured WHERE len(reasons) > 0 GROUP BY ALL",
     )
     counts: dict[str, int] = {}
     pairs: dict[tuple[str, str], int] = {}
     for row in sets:
-        held = [reason for reason in row["reasons"] if reason != KEEP]
+        held = [reason for reason in dict.fromkeys(row["reasons"]) if reason != KEEP]
         for reason in held:
             counts[reason] = counts.get(reason, 0) + row["documents"]
             for other in held:

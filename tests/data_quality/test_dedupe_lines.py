@@ -32,7 +32,7 @@ def run(directory, documents, config, count=1, dropped=None):
     spans, leftovers = [], []
     for table in tables:
         out, left = table.with_suffix(".spans"), table.with_suffix(".left")
-        for name, value in boilerplate_spans([table], found, out, left, config, temp_directory=directory).items():
+        for name, value in boilerplate_spans([table], found, out, left, config).items():
             counts[f"spans.{name}"] = counts.get(f"spans.{name}", 0) + value
         spans += rows(out)
         leftovers += rows(left)
