@@ -12,16 +12,11 @@ from typing import Any
 from tests.asked import Answer
 
 PARTS = {
-    **{"ingest": "ingest.piece", "filter_corpus": "filter.shard"},
-    **{"tokenize": "tokens.shard", "report": "report.sizes"},
+    **{"ingest": "ingest.piece", "bands": "bands.group", "filter_corpus": "filter.shard"},
+    **{"tokenize": "tokens.shard", "count_tokens": "token_counts.shard", "report": "report.sizes"},
 }
 """Of the stages whose parts are not called <stage>.shard."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
-
-
-def stage_of(label: str) -> str:
-    """The stage of a label, such as "finetune pretrained seed 0"."""
-    return label.split()[0]
 
 
 def forget(stage: str, store: Path) -> None:
@@ -56,7 +51,7 @@ def killed(
     """
     seconds: dict[str, float] = {}
     for label, took in undisturbed["seconds"].items():
-        seconds.setdefault(stage_of(label), took)
+        seconds.setdefault(undisturbed["stages"][label], took)
     landed, left, went_on = [], [], 0
     for stage, number, share in plan(seed, count, list(seconds)):
         if time.monotonic() > until:

@@ -1,9 +1,9 @@
 """A process that has imported the whole mill once and forks another for every run that is to suffer something.
 
-It answers requests, a JSON object a line (`tests.asked`). A request is an attempt of a small pipeline:
+It answers requests, a JSON object a line (`tests.asked`). A request is an attempt to build something small:
 
     home, documents   where the store is, and the folder of `tests.tasks.tiny_corpus`
-    scope             "corpus": up to the kept corpus and the split; "all": to the report; "chain": tiny stages
+    scope             what is built (`tests.chaos.scopes`)
     workers, runner   of the resources
     faults            what `tests.chaos.faults.suffer` does in the process before it starts
     store             the URL of a shared store
@@ -43,38 +43,29 @@ from tests.forked import adopt_orphans, end_with, left_over
 PATIENCE = 280.0  # the first attempt in a new checkout compiles every kernel
 ORPHAN_SECONDS = 240.0  # in which workers must have seen that their parent is gone; an orphan stays for ever
 LEASE_SECONDS = 3.0  # of machines of which one is killed
-NOT_COMPARED = ("report",)  # its content tells of seconds and memory
+NOT_COMPARED = ("report", "leaderboard", "scaling_table")  # they tell of seconds and memory
 NOT_IMPORTED = ("prefect", "mlflow", "tests", "__main__", "pytest", "distributed", "dask")
 
 
 def pipeline(request: dict[str, Any]) -> dict[str, Any]:
     """One attempt, in the forked process."""
-    from flows.corpus import build_corpus
-    from flows.pipeline import build_all
     from tasks.running.progress import Display
     from tasks.running.run import Resources, pipeline_run
     from tasks.storage.shared import store_at
-    from tests.tasks.driver import chain
-    from tests.tasks.stages import NumbersConfig
-    from tests.tasks.tiny_corpus import configuration
+    from tests.chaos.scopes import build
 
     resources = Resources.model_validate(
         {"workers": request.get("workers", 1), "threads": 1, "runner": request.get("runner", "processes")}
     )
     store = store_at(Path(request["home"]) / "store", request.get("store"))
-    scope, config = request.get("scope", "all"), configuration(Path(request["documents"]))
-    shown = {"scope": scope, "documents": request["documents"]}
+    shown = {"scope": request.get("scope", "all"), "documents": request["documents"]}
     with pipeline_run("tiny", shown, resources, store=store, display=Display(quiet=True), follow=False) as run:
-        if scope == "all":
-            build_all(config)
-        elif scope == "corpus":
-            build_corpus(config)
-        else:
-            chain(NumbersConfig(count=int(request.get("count", 6))))
+        build(shown["scope"], Path(request["documents"]), int(request.get("count", 6)))
     return {
         "digests": {r.label: r.artifact.digest for r in run.records if r.stage not in NOT_COMPARED},
         "states": {r.label: r.state for r in run.records},
         "seconds": {r.label: r.seconds for r in run.records},
+        "stages": {r.label: r.stage for r in run.records},
         "modules": imported(),
         "troubles": flaky.PLAN["troubles"] if (flaky := sys.modules.get("tests.chaos.flaky")) else 0,
     }
