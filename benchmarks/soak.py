@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--no-servers", action="store_true", help="without Prefect and MLflow: the stages alone")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    exit_on_sigterm()
     if arguments.inside:
         sys.exit(0 if leg(arguments) else 1)
     status = 0
@@ -71,7 +72,6 @@ def leg(arguments: argparse.Namespace) -> bool:
     from benchmarks._soak_documents import Company
     from tasks.machine import home
 
-    exit_on_sigterm()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     folder = arguments.folder.absolute() / arguments.leg
     record = folder / "nights.jsonl"
