@@ -45,6 +45,7 @@ from data_quality.sources import (
     warc,
 )
 from data_quality.sources.base import (
+    SKIPPED,
     BadInput,
     FileRef,
     InputError,
@@ -88,7 +89,7 @@ def ingest_piece(
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in [*directory.glob("*.parquet"), *directory.glob("*.tmp")]:
         leftover.unlink()
-    skipped = SkippedTable(directory / "skipped.parquet", piece.source.on_bad_input == "error", named)
+    skipped = SkippedTable(directory / SKIPPED, piece.source.on_bad_input == "error", named)
     rows: list[tuple[str, int, int, int, int, str]] = []
     files = 0  # a file counts where it begins
     is_forgotten = (piece.forgotten or Forgotten()).test(named(piece.source.name))

@@ -11,6 +11,7 @@ from data_quality.errors import UsageError
 from data_quality.hashing import combine_digests, unit_hash
 from data_quality.ingest import require_documents
 from data_quality.pieces import Piece, leave_out, list_pieces
+from data_quality.sources.base import SKIPPED
 from tasks.ingest_again import read_before, taken_over
 from tasks.lineage.forgotten import forgotten
 from tasks.machine.home import home
@@ -96,7 +97,7 @@ def ingest(work: Work, config: IngestRequest) -> None:
         for piece, material, former in zip(config.pieces, materials, earlier, strict=True)
     ]
     pieces = build_parts(work, "ingest.piece", 1, ingest_part, parts, unit="bytes")
-    table = work.directory / "skipped.parquet"
+    table = work.directory / SKIPPED
     gather_skipped(table, config.pieces, pieces)
     skipped = skipped_reasons(work, table)
     summary = {
@@ -161,7 +162,7 @@ def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Art
     with pq.ParquetWriter(table, SKIPPED_SCHEMA, compression="zstd") as writer:
         for piece, artifact in zip(pieces, artifacts, strict=True):
             position = piece.files[0].range if piece.files else None  # a range is a piece of its own
-            found = read_skipped(artifact.path / "skipped.parquet", position)
+            found = read_skipped(artifact.path / SKIPPED, position)
             if found.num_rows:
                 writer.write_table(found)
 

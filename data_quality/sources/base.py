@@ -9,6 +9,9 @@ from pydantic import Field
 
 from data_quality.config import StrictModel
 
+SKIPPED = "skipped.parquet"
+"""The table of the records and files that gave no document."""
+
 # Reasons for which a record or file gives no document although nothing is wrong with it.
 # They are recorded and counted, but never stop an ingest with `on_bad_input: error`.
 BENIGN_REASONS = frozenset(

@@ -1,6 +1,7 @@
 """The command line. Every command imports what it needs when it runs: `--help` and `why` stay fast."""
 
 import atexit
+import errno
 import json
 import os
 import sys
@@ -30,6 +31,9 @@ from flows.cli.printing import out
 from flows.figures import size
 from tasks.machine import home
 
+NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+"""Where something cannot be read or written, as the system says it: the name is what the user gave."""
+
 
 def main() -> None:
     """Entry point: expected errors become one line and exit status 1, everything else its traceback."""
@@ -50,6 +54,8 @@ def _said(error: Exception) -> str | None:
 
     if isinstance(error, _expected_errors()):
         return str(error)
+    if isinstance(error, OSError) and error.errno in NO_PLACE and error.filename:
+        return f"{error.filename}: {error.strerror}"
     full = full_disk(error)
     return None if full is None else message("this command", named(full))
 

@@ -81,6 +81,9 @@ def show_cleaned(manifest: dict[str, Any], out_directory: object) -> None:
     """What a cleaning left."""
     documents, profile = manifest["documents"], manifest["profile"]
     out.print(f"\n  {documents['read']:,} documents read, {documents['kept']:,} kept")
+    if manifest["skipped"]:
+        listed = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in manifest["skipped"].items())
+        out.print(f"  {sum(manifest['skipped'].values()):,} files or records skipped: {listed}")
     not_drawn = documents["dropped"] - sum(profile["reasons"].values())
     reasons = [*profile["reasons"].items(), *([("mixture.not_drawn", not_drawn)] if not_drawn else [])]
     for reason, count in sorted(reasons, key=lambda pair: -pair[1])[:10]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
@@ -24,6 +25,7 @@ from rich.markup import escape
 from data_quality.config import GatesConfig, QualityConfig
 from data_quality.rules import choose_rulesets
 from data_quality.segment import base_language
+from data_quality.sources.base import SKIPPED
 from data_quality.sql import literal, parquet, write_rows
 from flows.commands.rules_for import LANGUAGES, rules_for
 from flows.config.curation import Curation
@@ -36,7 +38,7 @@ from tasks.report import PAGE, ReportConfig, report
 from tasks.running.progress import Display
 from tasks.running.run import Run, use_run
 from tasks.running.secret_blocks import open_store_with
-from tasks.running.tables import database, score_tables
+from tasks.running.tables import database, rows, score_tables
 from tasks.stage import NoConfig
 from tasks.storage.disk import room_on_disk
 from tasks.storage.exports import note_export
@@ -144,8 +146,8 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
         What manifest.json says, but for the list of files.
 
     Raises:
-        UsageError: `out` holds something that an earlier cleaning did not write, or a stage cannot use its
-            configuration or its input.
+        UsageError: `out` cannot be written, or holds something that an earlier cleaning did not write; a stage cannot
+            use its configuration or its input.
         StoreError: an artifact is corrupt, or the store of the URL does not answer.
         DiskFull: there is no room; a folder that was there is as it was.
         GateClosed: `gates.enabled`, and it would move further than that; the folder is as it was.
@@ -199,7 +201,6 @@ def unjudged(config: CleanConfig) -> list[str]:
 def _replace(out: Path, run: Run, write: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
     """Put a new folder into the place of what is there."""
     draft, former = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "former"))
-    out.parent.mkdir(parents=True, exist_ok=True)
     with run.store.lock(_key(str(out)), waiting=str(out)):
         # what a cleaning left that was killed: between its two renames `former` is all that there is
         if former.exists() and not out.exists():
@@ -243,7 +244,7 @@ def require_ours(out: Path | RemoteFolder) -> None:
     """Refuse to replace what is not ours.
 
     Raises:
-        ConfigError: saying so.
+        ConfigError: saying so, or that the folder cannot be made there.
         ObjectError: the store of a URL does not answer, or refuses to be written.
     """
     if isinstance(out, RemoteFolder):
@@ -254,6 +255,13 @@ def require_ours(out: Path | RemoteFolder) -> None:
         raise ConfigError(f"{place} holds something that `textmill clean` did not write: choose another --out")
     if isinstance(out, RemoteFolder):
         out.try_writing()
+        return
+    try:  # now rather than when everything is made
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written ({error.strerror}): choose another --out") from error
 
 
 def _is_ours(out: Path) -> bool:
@@ -312,6 +320,7 @@ def export(
         "version": version("textmill"),
         "config": config.model_dump(mode="json", exclude={"resources"}),
         "documents": {"read": made.raw.counts()["documents"], **counted},
+        "skipped": _skipped(made.raw),
         "profile": _profile(made),
         "unjudged": unjudged(config),
         "artifacts": [
@@ -322,6 +331,15 @@ def export(
     described = json.dumps({**manifest, "files": list(_files(directory))}, indent=1, ensure_ascii=False, default=str)
     (directory / MANIFEST).write_text(described + "\n", encoding="utf-8")
     return manifest
+
+
+def _skipped(raw: Artifact) -> dict[str, int]:
+    """Files and records that were not read, by reason, the most frequent first."""
+    found = rows(
+        "SELECT reason, count(*) AS records FROM read_parquet(?) GROUP BY reason ORDER BY records DESC, reason",
+        [str(raw.file(SKIPPED))],
+    )
+    return {row["reason"]: row["records"] for row in found}
 
 
 def _draw(made: Curated, config: CleanConfig, directory: Path) -> None:

@@ -1,5 +1,6 @@
 """Sources for `textmill clean INPUT...`: files, directories, globs and URIs, read as their names say."""
 
+import logging
 import re
 from collections.abc import Sequence
 from glob import glob
@@ -14,6 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 from flows.commands.init import source_lines
 from flows.commands.survey import COMPRESSIONS, EXTENSIONS, Survey, kind_of, look_at, survey
 from flows.config.loading import ConfigError
+
+logger = logging.getLogger("textmill.inputs")
 
 WILDCARDS = "*?["
 
@@ -82,6 +85,9 @@ def _sources_at(uri: str) -> list[dict[str, Any]]:
 
 def _folder_sources(item: str, name: str) -> list[dict[str, Any]]:
     seen = survey(item)
+    if seen.other:
+        listed = ", ".join(f"{count} {extension}" for extension, count in sorted(seen.other.items()))
+        logger.warning("%s: files that cannot be read by their names are left out: %s", item, listed)
     sources = [source for found in seen.found for source in yaml.safe_load("\n".join(source_lines(found, seen)))]
     return [{**source, "name": _name(f"{name}-{source['name']}")} for source in sources]
 

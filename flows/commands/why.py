@@ -116,12 +116,13 @@ def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -
 def _forgotten(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None:
     """The answer about a document that was not read since it is to be forgotten; its id is all that is left of it."""
     from data_quality.pii import redact
+    from data_quality.sources.base import SKIPPED
 
     ingest = _reading(store, kept)
     if ingest is None:
         return None
     id = as_written(ingest.manifest())(document)
-    asked = [str(ingest.file("skipped.parquet")), REASON, redact(id)]
+    asked = [str(ingest.file(SKIPPED)), REASON, redact(id)]
     found = rows("SELECT detail FROM read_parquet(?) WHERE reason = ? AND detail = ? LIMIT 1", asked)
     if not found:
         return None
@@ -146,9 +147,11 @@ def _decision(decisions: Artifact, shard: int, id: str) -> dict[str, Any]:
 
 def _skipped(ingest: Artifact | None, document: str) -> str | None:
     """What ingest says about a file or record that became no document."""
+    from data_quality.sources.base import SKIPPED
+
     if ingest is None:
         return None
-    table = ingest.path / "skipped.parquet"
+    table = ingest.path / SKIPPED
     if not table.exists():
         return None
     name = document.split(":", 1)[-1].split("#")[0]

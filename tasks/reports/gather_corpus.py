@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from data_quality.sources.base import BENIGN_REASONS
+from data_quality.sources.base import BENIGN_REASONS, SKIPPED
 from tasks.reports.data import Amount, LengthHistogram, SkipExample, SkipReason, SourceRow
 from tasks.reports.excerpts import without_addresses
 from tasks.reports.gather_sizes import Sizes
@@ -28,7 +28,7 @@ def skips(connection: duckdb.DuckDBPyConnection, raw: Artifact) -> list[SkipReas
                arg_min(struct_pack(file, line, record, detail), md5(file || coalesce(line, record, 0)), $n) AS examples
         FROM read_parquet($table) GROUP BY reason ORDER BY records DESC, reason
         """,
-        {"table": str(raw.path / "skipped.parquet"), "n": EXAMPLES},
+        {"table": str(raw.path / SKIPPED), "n": EXAMPLES},
     )
     return [
         SkipReason(

@@ -236,6 +236,51 @@ def test_faults_of_the_input_and_of_own_signals_are_one_line(
     assert message in " ".join(capsys.readouterr().err.split()).partition("error: ")[2]
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    config = clean_config([str(tmp_path / "documents")], None, QUICK, None)
+    with pytest.raises(ConfigError, match=r"file/out cannot be written \(.+\): choose another --out"):
+        clean(config, str(tmp_path / "file" / "out"), quiet=True)
+    assert not list(tmp_path.glob("home/store/artifacts/*"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["documents", "file", "home"]
+
+
+def test_a_place_that_may_not_be_read_is_one_line_and_no_traceback(
+    command: Any, documents: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*given: Any, **named: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/locked/corpus")
+
+    monkeypatch.setattr("flows.commands.inputs.survey", refuse)  # root, as whom tests may run, is refused nothing
+    with pytest.raises(SystemExit) as status:
+        command(str(documents))
+    assert status.value.code == 1
+    assert capsys.readouterr().err == "error: /locked/corpus: Permission denied\n"
+
+
+def test_what_is_not_read_is_counted_and_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"text": "one"}\n{"text": 5}\n{"text": ""}\nbroken\nbroken, too\n')
+    (folder / "picture.png").write_bytes(b"")
+    quick = [f"--set={key}={value}" for key, value in QUICK.items()]
+    monkeypatch.setattr(sys, "argv", ["textmill", "clean", str(folder), "--out", str(tmp_path / "out"), *quick])
+    monkeypatch.setattr("atexit.register", lambda function: function)
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == 0
+    assert "4 files or records skipped: 2 invalid json, 1 empty document, 1 not text\n" in capsys.readouterr().out
+    assert f"{folder}: files that cannot be read by their names are left out: 1 .png" in caplog.messages
+    skipped = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
+    assert list(skipped.items()) == [("invalid_json", 2), ("empty_document", 1), ("not_text", 1)]
+
+
 def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
