@@ -1,6 +1,7 @@
 """From the paths of a source to its files: directories, globs and fsspec URIs."""
 
 import os
+import stat
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -95,9 +96,18 @@ def _uri(fs: Any, path: str) -> str:
 
 
 def file_stamp(uri: str) -> tuple[int, str | None]:
-    """(size in bytes, something that changes when the file does or None where the file system has no such thing)."""
+    """(size in bytes, something that changes when the file does or None where the file system has no such thing).
+
+    Raises:
+        SourceNotFound: a link that leads nowhere, or a pipe, which would be waited for.
+    """
     if "://" not in uri:
-        status = os.stat(uri)
+        try:
+            status = os.stat(uri)
+        except FileNotFoundError as error:
+            raise SourceNotFound(f"{uri} leads nowhere: remove the link, or name it under `exclude`") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceNotFound(f"{uri} is a pipe or a device: remove it, or name it under `exclude`")
         return status.st_size, str(status.st_mtime_ns)
     info = fsspec.core.url_to_fs(uri)[0].info(uri)
     stamp = info.get("ETag") or info.get("LastModified") or info.get("mtime")

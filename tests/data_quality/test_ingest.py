@@ -180,6 +180,21 @@ def test_nothing_matches(tmp_path, folder):
         ingest(tmp_path, {"format": "jsonl", "paths": [str(folder)], "exclude": ["*"]})
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.symlink_to("/nowhere"), r"odd\.jsonl leads nowhere: remove the link, or name it under"),
+        (os.mkfifo, r"odd\.jsonl is a pipe or a device: remove it, or name it under `exclude`"),
+    ],
+)
+def test_what_looks_like_a_file_and_is_none_is_named_and_not_waited_for(folder, make, message):
+    make(folder / "odd.jsonl")
+    with pytest.raises(SourceNotFound, match=message):
+        list_pieces(config(folder))
+    excluded = {"format": "jsonl", "paths": [str(folder)], "exclude": ["odd*"]}
+    assert list_pieces(IngestConfig.model_validate({"sources": [excluded]}))
+
+
 def test_include_and_exclude(tmp_path, folder):
     options = {"format": "jsonl", "paths": [str(folder)], "include": ["0/*", "1/*"], "exclude": ["*.gz"]}
     files = {row["file"] for row in ingest(tmp_path, options).files}
