@@ -75,7 +75,8 @@ def source_lines(found: Found, seen: Survey) -> list[str]:
         share = f" ({han_share(found.sample):.0%} of the letters are Han)" if language == "zh" else ""
         lines.append(f"  language: {language}  # given to every document{share}")
     if found.encoding != "utf-8":
-        lines.append(f"  encoding: {found.encoding}  # a sample is not valid UTF-8")
+        why = "not all is valid UTF-8: told for each file" if found.encoding == "auto" else "guessed from a sample"
+        lines.append(f"  encoding: {found.encoding}  # {why}")
     if found.format in MARKUP:
         return lines
     if found.format == "text":
@@ -85,6 +86,8 @@ def source_lines(found: Found, seen: Survey) -> list[str]:
         return lines
     if found.format in OFFICE_FORMATS:
         return lines
+    if found.delimiter:
+        lines.append(f"  delimiter: {_quoted(found.delimiter)}")
     others = ", ".join(sorted(set(found.columns) - {found.text_column})) or "none"
     if found.text_column is None:
         lines.append("  text_column: text  # no column with text was seen: name the one that has it")

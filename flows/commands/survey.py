@@ -12,6 +12,7 @@ import os
 import re
 import statistics
 import tempfile
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -36,6 +37,7 @@ SAMPLE_BYTES = 256 << 10
 PACKED_BYTES = 1 << 20
 """Of a compressed file as many are read for that: a block of bzip2, of which no part can be unpacked, has 900 kB."""
 SAMPLE_ROWS = 200
+OTHER_DELIMITERS = (";", "\t", "|", ",")
 SAMPLE_OFFICE_BYTES = 8 << 20
 """Larger PDF, EPUB and DOCX files are not opened for a look: they can only be read whole."""
 OFFICE_FORMATS = ("pdf", "epub", "docx")
@@ -71,6 +73,8 @@ class Found:
     sample: str = ""
     """Text of the sampled documents, for guessing the language."""
     encoding: str = "utf-8"
+    delimiter: str | None = None
+    """Of CSV, where it is not what the extension says."""
     document: str = "file"
     columns: dict[str, list[str]] = field(default_factory=dict)
     """Column name -> sampled values that are strings."""
@@ -222,13 +226,18 @@ def _sample(found: Found) -> None:
     else:
         heads = [_head(file) for file in found.largest]
         found.encoding = _encoding(heads)
-        texts = [head.decode(found.encoding, errors="ignore") for head in heads]
+        texts = [_decoded(head, found.encoding) for head in heads]
         if found.format == "text":
             found.document = _document_unit(found, texts)
             found.sample = "\n".join(texts)
             return
-        parse = _jsonl_rows if found.format == "jsonl" else _csv_rows
-        rows = [row for file, text in zip(found.largest, texts, strict=True) for row in parse(file, text)]
+        if found.format == "jsonl":
+            rows = [row for text in texts for row in _jsonl_rows(text)]
+        else:
+            found.delimiter = _delimiter(found.largest[0], texts[0])
+            rows = [
+                row for file, text in zip(found.largest, texts, strict=True) for row in _csv_rows(file, text, found)
+            ]
     for row in rows:
         for name, value in row.items():
             if isinstance(value, str):
@@ -300,10 +309,24 @@ def _head(file: File) -> bytes:
 
 
 def _encoding(heads: list[bytes]) -> str:
-    for encoding in ("utf-8", "gb18030"):
-        if all(_decodes(head, encoding) for head in heads):
-            return encoding
-    return "utf-8"  # with a few bad files, which ingest skips and lists
+    """The encoding of all heads; `auto`, for each file its own, if they are in several."""
+    from data_quality.sources.charset import detect
+
+    others = [head for head in heads if not _decodes(head, "utf-8")]
+    if not others:
+        return "utf-8"
+    if any(head.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) for head in others):
+        return "auto"  # in an encoding that is named the mark would be text
+    found = {detect(head) for head in others}
+    alike = len(found) == 1 and all(head.isascii() for head in heads if head not in others)
+    return found.pop() if alike else "auto"
+
+
+def _decoded(head: bytes, encoding: str) -> str:
+    from data_quality.sources.charset import detect
+
+    own = detect(head) if encoding == "auto" else encoding
+    return head.decode(own, errors="ignore").removeprefix("\ufeff")
 
 
 def _decodes(head: bytes, encoding: str) -> bool:
@@ -326,7 +349,7 @@ def _document_unit(found: Found, texts: list[str]) -> str:
     return "paragraph"
 
 
-def _jsonl_rows(file: File, text: str) -> Iterator[dict[str, Any]]:
+def _jsonl_rows(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines()[:SAMPLE_ROWS]:
         try:
             row = json.loads(line)
@@ -336,8 +359,21 @@ def _jsonl_rows(file: File, text: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _csv_rows(file: File, text: str) -> Iterator[dict[str, Any]]:
-    delimiter = "\t" if kind_of(file.uri)[0] == ".tsv" else ","
+def _usual_delimiter(file: File) -> str:
+    return "\t" if kind_of(file.uri)[0] == ".tsv" else ","
+
+
+def _delimiter(file: File, text: str) -> str | None:
+    """What stands between the names of the columns if it is not the usual: a semicolon in much of Europe."""
+    names = text.partition("\n")[0]
+    if _usual_delimiter(file) in names:
+        return None
+    delimiter = max(OTHER_DELIMITERS, key=names.count)
+    return delimiter if delimiter in names else None
+
+
+def _csv_rows(file: File, text: str, found: Found) -> Iterator[dict[str, Any]]:
+    delimiter = found.delimiter or _usual_delimiter(file)
     whole_lines = text[: text.rfind("\n") + 1] or text
     reader = csv.DictReader(io.StringIO(whole_lines, newline=""), delimiter=delimiter)
     for _, row in zip(range(SAMPLE_ROWS), reader, strict=False):

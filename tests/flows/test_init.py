@@ -16,6 +16,7 @@ from flows.commands.survey import LARGE_FILE, guess_language, survey
 from flows.config.loading import ConfigError, parse
 from flows.config.pipeline import PipelineConfig
 from lm.models.gpt_config import GPT_PRESETS
+from tests.data_quality.ingesting import ingest
 from tests.data_quality.office import docx, paragraph, pdf
 
 ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "
@@ -95,6 +96,49 @@ def test_an_encoding_other_than_utf8(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes((CHINESE * 5).encode("gb18030"))
     (source,) = sources(tmp_path)
     assert (source["encoding"], source["language"]) == ("gb18030", "zh")
+
+
+UMLAUTS = "Das Mädchen fährt über die Brücke und grüßt die Möwen, die am Fluß auf Süßes warten."
+HAN = CHINESE * 5
+
+
+@pytest.mark.parametrize(
+    ("files", "encoding"),
+    [
+        ([(UMLAUTS, "utf-8"), (UMLAUTS, "utf-8-sig")], None),
+        ([(UMLAUTS, "cp1252"), (ENGLISH, "ascii")], "cp1252"),  # GB18030 would decode it, too
+        ([(UMLAUTS, "cp1252"), (UMLAUTS, "utf-8")], "auto"),
+        ([(UMLAUTS, "cp1252"), (HAN, "gb18030")], "auto"),
+        ([(HAN, "gb18030"), (HAN, "gb18030")], "gb18030"),
+        ([(UMLAUTS, "utf-16")], "auto"),
+    ],
+)
+def test_the_encoding_is_that_of_all_files_or_told_for_each(
+    tmp_path: Path, files: list[tuple[str, str]], encoding: str | None
+) -> None:
+    for number, (text, own) in enumerate(files):
+        (tmp_path / "in" / f"{number}.txt").parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number}.txt").write_bytes(text.encode(own))
+    (source,) = sources(tmp_path / "in")
+    assert source.get("encoding") == encoding
+    assert ingest(tmp_path, source).texts == [text for text, _ in files]
+
+
+@pytest.mark.parametrize(
+    ("content", "delimiter"),
+    [
+        (f"\ufeffnr,inhalt\n1,{ENGLISH.replace(',', '')}\n", None),
+        (f'nr;inhalt\n1;"{ENGLISH}"\n', ";"),
+        (f"nr|inhalt\n1|{ENGLISH}\n", "|"),
+        (f'inhalt\n"{ENGLISH}"\n', None),
+    ],
+)
+def test_a_table_of_a_spreadsheet_has_its_columns(tmp_path: Path, content: str, delimiter: str | None) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_text(content, encoding="utf-8")
+    (source,) = sources(tmp_path / "in")
+    assert (source["text_column"], source.get("delimiter")) == ("inhalt", delimiter)
+    assert ingest(tmp_path, source).texts == [ENGLISH.replace(",", "") if "," in content[:5] else ENGLISH]
 
 
 def test_broken_files_do_not_stop_the_look(tmp_path: Path) -> None:
