@@ -49,7 +49,7 @@ def forget(
 
 def _lines(file: Path) -> list[str]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         fail(f"{file}: {error.strerror}")
     except UnicodeDecodeError:

@@ -121,7 +121,8 @@ def texts_of(path: Path, whole: bool) -> Iterator[tuple[int, str]]:
 
 def _decoded(path: Path, number: int, data: bytes) -> str:
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = number + data.count(b"\n", 0, error.start)
         raise ConfigError(f"{path}: line {line} is not UTF-8: {error.reason} ({data[error.start]:#04x})") from error
+    return text.removeprefix("\ufeff") if number == 1 else text

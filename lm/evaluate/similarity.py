@@ -29,7 +29,7 @@ def read_pairs(path: Path) -> list[tuple[str, str, float]]:
     Raises ValueError naming the line that is not so. A first line whose score is no number is a header.
     """
     pairs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         fields = line.split("\t" if "\t" in line else ",")
@@ -68,7 +68,7 @@ def read_analogies(path: Path) -> dict[str, list[tuple[str, str, str, str]]]:
     """
     sections: dict[str, list[tuple[str, str, str, str]]] = {}
     name = ""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if line.startswith(":"):
             name = line[1:].strip()
         elif words := line.split():

@@ -169,7 +169,7 @@ def test_a_dropped_document_retires_no_model(home: Path) -> None:
 
 def test_a_source_a_file_and_a_list(home: Path, tmp_path: Path) -> None:
     listed = tmp_path / "ids.txt"
-    listed.write_text("gardens:01.txt\n\n  gardens:02.txt\n")
+    listed.write_text("gardens:01.txt\n\n  gardens:02.txt\n", encoding="utf-8-sig")  # as Windows writes it
     assert said(home, "forget", "--file", str(listed))["ids"] == ["gardens:01.txt", "gardens:02.txt"]
     marked = said(home, "forget", "--source", "harbours")
     assert marked["documents"] == 26

@@ -36,6 +36,16 @@ def test_lines_and_their_sum(model: Path, tmp_path: Path) -> None:
     assert (whole["texts"], whole["bytes"]) == (1, len(TEXT.encode()))
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_byte_order_mark_is_no_text(model: Path, tmp_path: Path, whole: bool) -> None:
+    plain, marked = tmp_path / "plain.txt", tmp_path / "marked.txt"
+    plain.write_text(TEXT, encoding="utf-8")
+    marked.write_text(TEXT, encoding="utf-8-sig")
+    first, second = (score_file(model, file, whole=whole, quiet=True) for file in (plain, marked))
+    assert first["nats"] == second["nats"]
+    assert first["bytes"] == second["bytes"]
+
+
 def test_faults_say_where(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "text.txt"
     with pytest.raises(ConfigError, match=r"text\.txt: No such file or directory"):

@@ -123,7 +123,8 @@ def test_pairs_and_analogies_of_files(plane: WordVectors, tmp_path: Path) -> Non
         agreement(plane, [("paris", "spain", 1.0)])
     questions = tmp_path / "questions.txt"
     questions.write_text(
-        ": capitals\nfrance Paris Spain madrid\nfrance paris norway oslo\n: asked\nfrance paris spain Paris\n"
+        ": capitals\nfrance Paris Spain madrid\nfrance paris norway oslo\n: asked\nfrance paris spain Paris\n",
+        encoding="utf-8-sig",  # as Windows writes it
     )
     assert analogy_accuracy(plane, read_analogies(questions)) == {"capitals": (1, 1), "asked": (0, 1), "total": (1, 2)}
     questions.write_text(": a\none two three\n")
