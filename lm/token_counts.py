@@ -21,7 +21,7 @@ def count_shard(documents: Path, out: Path, tokenizer_file: Path) -> dict[str, i
     Special tokens are no text and not counted. Returns {documents, tokens}. Raises FileNotFoundError or ValueError for
     a file that is no tokenizer, and TokenizerFault for a text that it cannot encode.
     """
-    tokenizer = read_tokenizer(tokenizer_file)
+    tokenizer = read_tokenizer(tokenizer_file, kept=True)
     partial = out.with_name(f"{out.name}.tmp")
     documents_, tokens = 0, 0
     with pq.ParquetFile(documents) as source, pq.ParquetWriter(partial, COUNTS_SCHEMA, compression="zstd") as writer:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +132,17 @@ def chat_template(directory: Path) -> str | None:
     return None if found is None else str(found)
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
+def load_tokenizer(directory: Path, kept: bool = False) -> Tokenizer:
     """The tokenizer of an artifact or of a Hugging Face folder with a `tokenizer.json` of a known kind.
 
     Text is only text to it: a document that contains the characters `<|endoftext|>` gets no special token.
     Raises FileNotFoundError or ValueError saying what is wrong.
+
+    Args:
+        kept: as of `read_tokenizer`.
     """
     path = directory / TOKENIZER_FILE
-    tokenizer = read_tokenizer(path)
+    tokenizer = read_tokenizer(path, kept)
     try:
         kind_of(tokenizer)
         end_of_text_id(tokenizer)
@@ -148,10 +152,28 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     return tokenizer
 
 
-def read_tokenizer(path: Path) -> Tokenizer:
-    """A `tokenizer.json` of any kind that the library reads: enough to encode texts, as `load_tokenizer` sets it up."""
+def read_tokenizer(path: Path, kept: bool = False) -> Tokenizer:
+    """A `tokenizer.json` of any kind that the library reads: enough to encode texts, as `load_tokenizer` sets it up.
+
+    Args:
+        kept: give the one that this process has read before from the same file, for work on shard after shard; it must
+            not be changed. What has encoded a text leaves some megabytes behind when it goes (tokenizers 0.23.3;
+            huggingface/tokenizers#1495).
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no tokenizer there")
+    if kept:
+        status = path.stat()
+        return _read_once(path, status.st_mtime_ns, status.st_size)
+    return _read(path)
+
+
+@lru_cache(maxsize=8)
+def _read_once(path: Path, modified: int, size: int) -> Tokenizer:
+    return _read(path)
+
+
+def _read(path: Path) -> Tokenizer:
     if (size := path.stat().st_size) > VOCABULARY_BYTES:
         raise DamagedFile(f"{path}: {size:,} bytes, which no tokenizer has: {AGAIN}")
     try:

@@ -70,7 +70,7 @@ def tokenize_shard(
 
     One row group is in memory at a time; `progress` advances by documents. Returns {documents, tokens, bytes}.
     """
-    tokenizer = load_tokenizer(tokenizer_dir)
+    tokenizer = load_tokenizer(tokenizer_dir, kept=True)
     dtype = token_dtype(tokenizer.get_vocab_size())
     fixed, unknown = has_fixed_bytes(tokenizer), unknown_id(tokenizer)
     spelling, by_id = Spelling.load(tokenizer_dir), token_byte_lengths(tokenizer)

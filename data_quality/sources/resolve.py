@@ -1,7 +1,6 @@
 """From the paths of a source to its files: directories, globs and fsspec URIs."""
 
 import os
-import stat
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -20,8 +19,8 @@ def find_files(source: FileSource, extensions: tuple[str, ...]) -> Iterator[tupl
 
     A directory gives the files with one of ``extensions``, compressed or not, hidden ones left out; a glob gives what
     it matches, below the folder before its first wildcard; a file is taken whatever its name. A file that is reached
-    by two ways keeps its longest path. Raises :class:`SourceNotFound` for a path with no file, and where two files
-    would get the same ids.
+    by two ways keeps its longest path. Raises :class:`SourceNotFound` for a path with no file, a link that leads
+    nowhere, a pipe, which would be waited for, and where two files would get the same ids.
     """
     found: dict[str, str] = {}
     for path in source.paths:
@@ -35,6 +34,9 @@ def find_files(source: FileSource, extensions: tuple[str, ...]) -> Iterator[tupl
                 f"source {source.name!r}: {by_relative[relative]} and {uri} would both be called {relative!r}: make "
                 "two sources of them, each with a `name` of its own"
             )
+        if "://" not in uri and not os.path.isfile(uri):
+            what = "is a pipe or a device" if os.path.exists(uri) else "leads nowhere"
+            raise SourceNotFound(f"source {source.name!r}: {uri} {what}: remove it, or name it under `exclude`")
         by_relative[relative] = uri
         yield uri, relative
 
@@ -96,18 +98,9 @@ def _uri(fs: Any, path: str) -> str:
 
 
 def file_stamp(uri: str) -> tuple[int, str | None]:
-    """(size in bytes, something that changes when the file does or None where the file system has no such thing).
-
-    Raises:
-        SourceNotFound: a link that leads nowhere, or a pipe, which would be waited for.
-    """
+    """(size in bytes, something that changes when the file does or None where the file system has no such thing)."""
     if "://" not in uri:
-        try:
-            status = os.stat(uri)
-        except FileNotFoundError as error:
-            raise SourceNotFound(f"{uri} leads nowhere: remove the link, or name it under `exclude`") from error
-        if not stat.S_ISREG(status.st_mode):
-            raise SourceNotFound(f"{uri} is a pipe or a device: remove it, or name it under `exclude`")
+        status = os.stat(uri)
         return status.st_size, str(status.st_mtime_ns)
     info = fsspec.core.url_to_fs(uri)[0].info(uri)
     stamp = info.get("ETag") or info.get("LastModified") or info.get("mtime")

@@ -30,7 +30,7 @@ def load_ngram(folder: Path) -> "NgramModel":
         raise ValueError(f"{path}: not a {KIND!r} model: {described.get('kind')!r}")
     if len(validated(_Described, described, path).ngrams) != described["order"]:
         raise DamagedFile(f"{path}: order is not that of its n-grams: {AGAIN}")
-    names = WordVocabulary.load(folder) if described["unit"] == "word" else load_tokenizer(folder)
+    names = WordVocabulary.load(folder) if described["unit"] == "word" else load_tokenizer(folder, kept=True)
     size = len(names) if isinstance(names, WordVocabulary) else names.get_vocab_size()
     if size != described["vocab"]:
         raise ValueError(f"{folder}: {size} words or tokens beside a model of {described['vocab']}: build it again")

@@ -183,7 +183,7 @@ def test_nothing_matches(tmp_path, folder):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: path.symlink_to("/nowhere"), r"odd\.jsonl leads nowhere: remove the link, or name it under"),
+        (lambda path: path.symlink_to("/nowhere"), r"odd\.jsonl leads nowhere: remove it, or name it under"),
         (os.mkfifo, r"odd\.jsonl is a pipe or a device: remove it, or name it under `exclude`"),
     ],
 )

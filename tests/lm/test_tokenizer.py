@@ -179,3 +179,13 @@ def test_tokenizers_of_others_are_scored_by_what_their_tokens_span(tmp_path: Pat
     assert (encoded.spelling_nats > 0).tolist() == [False] * 4 + [True, False]
     huge = "a" * (common.CHUNK_CHARS + 5)
     assert list(common.pieces(tokenizer, huge)) == [huge]  # a cut would put another mark before the rest
+
+
+def test_one_that_is_kept_is_read_once_and_again_when_the_file_is_another(tmp_path: Path) -> None:
+    """What has encoded a text is never freed whole by the library; of work on a thousand shards one is left."""
+    train_tokenizer(["one two three"] * 9, ByteBPEConfig(vocab_size=258), tmp_path)
+    first = load_tokenizer(tmp_path, kept=True)
+    assert load_tokenizer(tmp_path, kept=True) is first
+    assert load_tokenizer(tmp_path) is not first
+    train_tokenizer(["four five six"] * 9, ByteBPEConfig(vocab_size=262), tmp_path)
+    assert load_tokenizer(tmp_path, kept=True).get_vocab_size() == 262
