@@ -5,7 +5,12 @@ more of a manual, and takes ten times as long (benchmarks/html_extraction.py).
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resiliparse.parse.html import HTMLTree
 
 MAX_NESTING = 512  # as deep as Blink builds a page (kMaximumHTMLParserDOMTreeDepth)
 # Class names that generators and themes give to nothing but navigation, beyond what resiliparse knows.
@@ -13,6 +18,8 @@ _NAVIGATION = [
     *(".navheader", ".navfooter", ".docnav", ".nav-panel", ".headerlink"),  # DocBook, Publican, Texinfo, Sphinx
     *(".breadcrumb", ".breadcrumbs", ".pagination", ".skip-link"),
 ]
+_PAGE_PARTS = frozenset({"nav", "header", "footer", "aside", "menu"})
+_NAVIGATION_DEPTH = 3  # a <ul> with fewer elements between it and <body> is navigation to resiliparse, whatever it says
 _SPACE_AT_END = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -53,6 +60,8 @@ def extract_html(html: str, main_content: bool = True, max_nesting: int = MAX_NE
     if work > MAX_WORK:
         raise TooComplex(f"nesting and attributes would take {work} steps; at most {MAX_WORK} are taken")
     tree = HTMLTree.parse(html)
+    if main_content:
+        _keep_lists_of_text(tree)
     text = extract_plain_text(
         tree,
         preserve_formatting=True,
@@ -64,3 +73,39 @@ def extract_html(html: str, main_content: bool = True, max_nesting: int = MAX_NE
         text = extract_plain_text(tree, preserve_formatting=True, alt_texts=False)
     text = _BLANK_LINES.sub("\n\n", _SPACE_AT_END.sub("", text)).strip()
     return Extracted(text, " ".join((tree.title or "").split()))
+
+
+def _keep_lists_of_text(tree: "HTMLTree") -> None:
+    """Put lists that stand high in a page deeper into it, unless they are mostly links or in a part of the page that
+    names itself otherwise: hand-written pages have their lists right below <body> or <main>."""
+    if tree.body is None:
+        return
+    for depth, found in list(_lists(tree.body, 0)):
+        if 2 * _linked(found) >= len(found.text.strip()):
+            continue
+        around: Any = tree.create_element("div")
+        found.replace_with(around)
+        for _ in range(_NAVIGATION_DEPTH - depth - 1):
+            around = around.append_child(tree.create_element("div"))
+        around.append_child(found)
+
+
+def _lists(node: Any, depth: int) -> Iterator[tuple[int, Any]]:
+    """Each <ul> that is taken for navigation for its depth alone, with how many elements are above it."""
+    child = node.first_element_child  # nodes of a collection would each be looked for anew
+    while child is not None:
+        if child.tag == "ul":
+            yield depth, child
+        elif depth + 1 < _NAVIGATION_DEPTH and child.tag not in _PAGE_PARTS:
+            yield from _lists(child, depth + 1)
+        child = child.next_element_sibling
+
+
+def _linked(node: Any) -> int:
+    """Characters that stand in links."""
+    found = 0
+    child = node.first_element_child
+    while child is not None:
+        found += len(child.text.strip()) if child.tag == "a" else _linked(child)
+        child = child.next_element_sibling
+    return found

@@ -63,6 +63,8 @@ EXTENSIONS = {
     "mail": mail.EXTENSIONS,
 }
 LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml", "html": "resiliparse", "warc": "resiliparse", "mail": "resiliparse"}
+# Raised when a reader finds other text in the same files, so that they are read again.
+READERS = {"html": 2, "warc": 2, "mediawiki": 2, "mail": 2}
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
 
@@ -88,6 +90,7 @@ class Piece(StrictModel):
             # Which syntax `ast` knows decides what it refuses.
             "python": platform.python_version_tuple()[:2] if isinstance(self.source, PythonDocsSource) else None,
             **self._libraries(),
+            **({"reader": READERS[self.source.format]} if self.source.format in READERS else {}),
             **({} if self.forgotten is None else {"forgotten": self.forgotten.model_dump(mode="json")}),
         }
 

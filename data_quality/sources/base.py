@@ -137,7 +137,8 @@ def require_library(module: str, format: str) -> None:
 
 
 def pick_columns(source: Any, available: list[str]) -> list[str]:
-    """The columns a source asks for, each once; raises :class:`InputError` naming those there are if one is missing."""
+    """The columns a source asks for, each once; raises :class:`InputError` naming those there are if one is missing,
+    or one that is there twice."""
     wanted = [
         source.text_column,
         *filter(None, (source.id_column, source.source_column, source.language_column)),
@@ -149,6 +150,13 @@ def pick_columns(source: Any, available: list[str]) -> list[str]:
             "missing_column",
             f"no column {', '.join(map(repr, missing))}; there are: {', '.join(map(repr, available)) or 'none'}",
         )
+    for column in dict.fromkeys(wanted):
+        if available.count(column) > 1:
+            raise InputError(
+                "doubled_column",
+                f"{available.count(column)} columns are called {column!r}: which is meant? Rename one, or name all "
+                "columns under `columns`",
+            )
     return list(dict.fromkeys(wanted))
 
 

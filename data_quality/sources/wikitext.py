@@ -17,6 +17,7 @@ _DROPPED = (
     "hiero", "mapframe", "maplink", "indicator", "section", "categorytree", "inputbox",
 )  # fmt: skip
 _KEPT = ("nowiki", "pre", "syntaxhighlight", "source", "math", "chem")
+_LITERAL = ("syntaxhighlight", "source")  # of these, entities are text
 _ELEMENT = re.compile(rf"<({'|'.join(_DROPPED + _KEPT)})\b([^<>]{{0,2000}})>", re.I)
 # Every branch begins with a literal, which lets the engine leap; table marks stand at the beginning of a line only.
 _TOKEN = re.compile(r"\{\{|\}\}|\[\[|\]\]|\n[:* ]{0,8}\{\||\n[ \t]{0,8}\|\}(?!\})")
@@ -106,9 +107,10 @@ def _without_elements(text: str) -> str:
             unclosed.add(name)
             continue
         if name in _KEPT:
-            content = text[at:end].strip("\n") if name != "math" else f"${' '.join(text[at:end].split())}$"
+            content = text[at:end] if name in _LITERAL else html.unescape(text[at:end])
+            content = content.strip("\n") if name != "math" else f"${' '.join(content.split())}$"
             # One entity for each character that is markup; they are resolved at the very end.
-            parts.append(re.sub(r"[\[\]{}|'=<>*#:;_()（）-]", lambda mark: f"&#{ord(mark.group())};", content))
+            parts.append(re.sub(r"[\[\]{}|'=<>*#:;&_()（）-]", lambda mark: f"&#{ord(mark.group())};", content))
         at = text.find(">", end) + 1 or len(text)
     parts.append(text[at:])
     return "".join(parts)

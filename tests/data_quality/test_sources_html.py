@@ -36,9 +36,33 @@ def test_main_content_and_title(tmp_path):
         assert document.metadata["title"] == "Albedo & light"
         assert PROSE in document.text
         assert "Second paragraph, bold and" in document.text
+        assert "  • first\n  • second" in document.text
         assert "code  line 1\n  line 2" in document.text
         for boilerplate in ("About us", "Copyright", "color", "var a"):
             assert boilerplate not in document.text
+
+
+ITEMS = "<ul><li>A whole sentence stands here.</li><li>And <a href=x>another</a> one.<ul><li>Inner</li></ul></li></ul>"
+MENU = "<ul><li><a href=a>Home</a></li><li><a href=b>About us</a></li></ul>"
+
+
+@pytest.mark.parametrize(
+    ("around", "kept"),
+    [
+        ("{}", True),
+        ("<main>{}</main>", True),
+        ("<div><article>{}</article></div>", True),
+        ("<div><div><div><div>{}</div></div></div></div>", True),
+        ("<header>{}</header>", False),
+        ("<div><nav>{}</nav></div>", False),
+        ("<aside><div>{}</div></aside>", False),
+    ],
+)
+def test_lists_of_text_stay_wherever_they_stand_and_menus_go(around, kept):
+    page = f"<html><body><h1>Title</h1>{around.format(f'<p>{PROSE}</p>{MENU}{ITEMS}')}<p>{PROSE}</p></body></html>"
+    text = extract_html(page).text
+    assert ("  • A whole sentence stands here.\n  • And another one.\n    • Inner" in text) == kept
+    assert "Home" not in text
 
 
 def test_navigation_of_known_generators_and_a_page_of_nothing_else():
