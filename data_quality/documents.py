@@ -211,7 +211,7 @@ def _metadata(metadata: str, id: str, path: Path | str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class IdCollision:
-    """An id that more than one document bears, and where: ``path row N`` (rows count from 1)."""
+    """An id that more than one document bears, and where: ``source NAME, path row N`` (rows count from 1)."""
 
     id: str
     places: tuple[str, ...]
@@ -245,13 +245,13 @@ def find_id_collisions(
             with twice as (
                 select id from read_parquet($files) group by id having count(*) > 1 order by id limit $limit
             )
-            select id, filename, file_row_number + 1
+            select id, filename, file_row_number + 1, source
             from read_parquet($files, filename = true, file_row_number = true) semi join twice using (id)
             order by all
             """,
             {"files": files, "limit": limit},
         ).fetchall()
     places: dict[str, list[str]] = {}
-    for id, path, row in rows:
-        places.setdefault(id, []).append(f"{path} row {row}")
+    for id, path, row, source in rows:
+        places.setdefault(id, []).append(f"source {source}, {path} row {row}")
     return [IdCollision(id, tuple(where)) for id, where in places.items()]

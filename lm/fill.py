@@ -42,7 +42,8 @@ def fill_gaps(model: Bert, tokenizer: Tokenizer, text: str, count: int = 5) -> l
         raise ValueError(f"the text has no gap: write {GAP} where one shall be filled")
     with evaluating(model):
         hidden = model.hidden_states(torch.tensor([ids], device=model.bias.device))[0, gaps]
-        chances, tokens = model.masked_logits(hidden).float().softmax(-1).topk(count)
+        found = model.masked_logits(hidden).float().softmax(-1)
+        chances, tokens = found.topk(min(count, found.shape[-1]))
     return [
         [(tokenizer.decode([token]).strip().removeprefix("##"), chance) for token, chance in zip(*row, strict=True)]
         for row in zip(tokens.tolist(), chances.tolist(), strict=True)

@@ -132,7 +132,7 @@ def check_ids(work: Work, pieces: list[Artifact]) -> None:
     """Refuse a corpus in which two documents have one id.
 
     Raises:
-        ValueError: naming the id and both places.
+        UsageError: naming the id and both places.
     """
     from data_quality.documents import find_id_collisions
 
@@ -147,7 +147,11 @@ def check_ids(work: Work, pieces: list[Artifact]) -> None:
     if collisions:
         count = f"more than {SHOWN_COLLISIONS}" if len(collisions) > SHOWN_COLLISIONS else str(len(collisions))
         shown = "\n  ".join(str(collision) for collision in collisions[:SHOWN_COLLISIONS])
-        raise UsageError(f"{count} document ids occur more than once:\n  {shown}")
+        raise UsageError(
+            f"{count} document ids occur more than once:\n  {shown}\n"
+            "Name each file once; where ids are those of a column that counts from 1 in each file, leave it "
+            "(`id_column: null`): ids are then made of file and record"
+        )
 
 
 def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Artifact]) -> None:

@@ -90,9 +90,14 @@ def read(ref: FileRef, source: CsvSource) -> Reading:
 
 def _header(rows: Iterator[list[str]]) -> list[str] | None:
     try:
-        return next((row for row in rows if row), None)
+        return next((row for row in rows if row and not _is_note(row)), None)
     except (csv.Error, _TooLong) as error:
         raise InputError("invalid_csv", f"the header cannot be read: {error}") from None
+
+
+def _is_note(row: list[str]) -> bool:
+    """Whether it is Excel's line `sep=;`, which comes before the names."""
+    return row[0].startswith("sep=") and sum(map(len, row)) <= len("sep=;") and len(row) <= 2
 
 
 def _rows(lines: _Lines, source: CsvSource, path: str) -> Iterator[list[str]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import app, local, model_folder
+from flows.cli.common import app, fail, local, model_folder, overrides
 
 
 @app.command()
@@ -16,7 +16,15 @@ def predict(
     ],
     file: Annotated[Path, typer.Argument(help="Records: jsonl, csv, tsv or parquet.", show_default=False)],
     write: Annotated[
-        Path | None, typer.Option("--out", parser=local, metavar="FILE", help="Write to this file.")
+        Path | None, typer.Option("--out", parser=local, metavar="FILE", help="Write to this file, in lines of JSON.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="How the file is read, as a task's section `read` says it: delimiter=';', fields.text=review.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
@@ -25,8 +33,10 @@ def predict(
     from flows.commands.predict import as_line, best_of, predict_file
     from tasks.storage.disk import room_on_disk
 
-    folder = best_of(model_folder(model))
-    lines = (as_line(record) + "\n" for record in predict_file(folder, file, device, quiet=write is None))
+    if write is not None and write.exists() and file.exists() and write.samefile(file):
+        fail(f"{write} is the file that is read: choose another --out")
+    found = predict_file(best_of(model_folder(model)), file, device, write is None, overrides(set_))
+    lines = (as_line(record) + "\n" for record in found)
     if write is None:
         for line in lines:
             sys.stdout.write(line)

@@ -122,7 +122,7 @@ def clean(
     from flows.commands.clean import clean_config
 
     settings = clean_config(inputs or [], config, overrides(set_), workers)
-    manifest = run_clean(settings, out_, quiet=as_json)
+    manifest = run_clean(settings, out_, quiet=as_json, inputs=inputs or [])
     show_result(manifest, as_json, lambda data: printing.show_cleaned(data, out_.rstrip("/")))
 
 
@@ -188,7 +188,9 @@ def tune(
 
     thresholds = {rule: _threshold(value) for rule, value in overrides(set_).items()}
     show_result(
-        look(corpus, thresholds, rulesets.split(",") if rulesets else None, examples), as_json, printing.show_tuning
+        look(corpus, thresholds, [name.strip() for name in rulesets.split(",")] if rulesets else None, examples),
+        as_json,
+        printing.show_tuning,
     )
 
 

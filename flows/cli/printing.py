@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from flows.figures import size, when
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)  # `:100:` may be a part of an id
 
 
 def show_summary(summary: dict[str, Any]) -> None:

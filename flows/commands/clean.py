@@ -135,10 +135,11 @@ def _with_rulesets(rules: Any, languages: Collection[str | None]) -> Any:
     return {**chosen, **rules, "ruleset_languages": {**chosen.get("ruleset_languages", {}), **given}}
 
 
-def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
+def clean(config: CleanConfig, out: str, quiet: bool, inputs: Sequence[str] = ()) -> dict[str, Any]:
     """Clean a corpus into a folder, which is replaced as a whole, or not at all.
 
     Args:
+        inputs: what the sources of `config` were made of, as a user named it.
         out: a path, or an fsspec URL such as `s3://bucket/clean`: the folder is then made here and uploaded, its
             manifest last, and while that is done it has none.
 
@@ -155,6 +156,8 @@ def clean(config: CleanConfig, out: str, quiet: bool) -> dict[str, Any]:
     run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
     place = RemoteFolder(out, MADE_BY) if is_url(out) else Path(out).resolve()
     require_ours(place)
+    if isinstance(place, Path):
+        _require_outside(place, [*inputs, *_paths(config)])
     for name in unjudged(config):
         run.display.line(
             f"{escape(name)}: there are no rules for its language, or it could not be told, so its quality is not "
@@ -262,6 +265,17 @@ def require_ours(out: Path | RemoteFolder) -> None:
             pass
     except OSError as error:
         raise ConfigError(f"{out} cannot be written ({error.strerror}): choose another --out") from error
+
+
+def _require_outside(out: Path, read: Sequence[str]) -> None:
+    """Refuse a folder inside of what is read: the next cleaning would read it, too."""
+    for path in read:
+        if "://" not in path and Path(path).is_dir() and out.is_relative_to(Path(path).resolve()):
+            raise ConfigError(f"{out} is inside of {path}, and the next cleaning would read it: choose another --out")
+
+
+def _paths(config: CleanConfig) -> list[str]:
+    return [path for source in config.ingest.sources for path in getattr(source, "paths", ())]
 
 
 def _is_ours(out: Path) -> bool:

@@ -29,8 +29,9 @@ def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
     given in (`2026-11-25/docs.jsonl`: `2026-11-25-docs`). Only inputs that are of one name even so are numbered.
 
     Raises:
-        ConfigError: an input that is not there, or of no format that can be told by its name.
+        ConfigError: an input that is not there, or of no format that can be told by its name; a file in two of them.
     """
+    _require_once(inputs)
     sources: list[dict[str, Any]] = []
     taken: set[str] = set()
     for item in sorted(set(inputs)):
@@ -42,6 +43,18 @@ def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
             taken.add(source["name"])
             sources.append(source)
     return sources
+
+
+def _require_once(inputs: Sequence[str]) -> None:
+    """Refuse files that are named by themselves and by a folder or a pattern: they would be read twice."""
+    here = sorted({item for item in inputs if "://" not in item})
+    files = {item: {Path(found).resolve() for found in glob(item, recursive=True)} for item in here}
+    for item in here:
+        own = Path(item).resolve()
+        for other in here:
+            inside = Path(other).is_dir() and any(found.is_relative_to(Path(other).resolve()) for found in files[item])
+            if other != item and (inside or own in files[other] or (item < other and files[item] & files[other])):
+                raise ConfigError(f"{item} is read twice, for {other} is named, too: name one of them")
 
 
 def _sources(item: str) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """`textmill predict`: what a fine-tuned model says of each record of a file."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from flows.config.loading import ConfigError
+from flows.config.loading import ConfigError, override, parse
+from lm.labelled.fields import Fields
 from lm.labelled.read_config import ReadConfig
 from lm.labelled.records import FORMATS, Record, read_records
 from lm.labelled.streams import BadInput, ending
 
 RECORDS_AT_ONCE = 256
+DEVICES = ("cpu", "cuda")
 READ = ("jsonl", "csv", "tsv", "parquet")
 
 
@@ -30,32 +32,40 @@ def best_of(folder: Path) -> Path:
     return open_store().checked(summary["runs"][summary["best"]]["artifact"]).path
 
 
-def predict_file(folder: Path, path: Path, device: str, quiet: bool) -> Iterator[dict[str, Any]]:
+def predict_file(
+    folder: Path, path: Path, device: str, quiet: bool, reading: Mapping[str, str] | None = None
+) -> Iterator[dict[str, Any]]:
     """The records of a file (jsonl, csv, tsv, parquet; also .gz, .zst), one after the other, each with all its columns
     and what the model of a folder says of it (`lm.finetune.predictor.Predictor`).
 
     A column that has the name of one of the answer's is kept as `given_NAME`.
 
+    Args:
+        reading: keys of a task's section `read`, such as `delimiter` or `fields.text`, with their YAML.
+
     Raises:
-        ConfigError: no such model or file, or a record that the model cannot be asked about, with its line.
+        ConfigError: no such model, file or device, or a record that the model cannot be asked about, with its line.
     """
     from lm.finetune.predictor import Predictor
 
+    read = _reading(reading or {})
+    _require_device(device)
     try:
         predictor = Predictor(folder, device)
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(str(error)) from error
     if FORMATS.get(ending(path)) not in READ:
         raise ConfigError(f"{path}: records are read from {', '.join(f'.{name}' for name in READ)}, also .gz and .zst")
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     with Progress(console=console, disable=quiet, transient=True) as progress:
         task = progress.add_task("predicting", total=None)
-        records = _records(path)
+        records = _records(path, read)
         while batch := list(islice(records, RECORDS_AT_ONCE)):
             try:
-                for record in batch:
-                    predictor.example(record.values, record.where)
-                found = predictor([record.values for record in batch])
+                asked = [_asked(Fields(record, read), predictor.inputs) for record in batch]
+                for record, values in zip(batch, asked, strict=True):
+                    predictor.example(values, record.where)
+                found = predictor(asked)
             except ValueError as error:
                 raise ConfigError(str(error)) from error
             for record, said in zip(batch, found, strict=True):
@@ -69,9 +79,30 @@ def _kept(values: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
     return {f"given_{name}" if name in said else name: value for name, value in values.items()}
 
 
-def _records(path: Path) -> Iterator[Record]:
+def _reading(given: Mapping[str, str]) -> ReadConfig:
+    raw: dict[str, Any] = {}
+    for key, value in given.items():
+        override(raw, key.removeprefix("read."), value)
+    return parse(raw, "--set", ReadConfig)
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    if device not in DEVICES:
+        raise ConfigError(f"--device {device}: it is one of {', '.join(DEVICES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch finds no GPU here; leave it out, or say --device cpu")
+
+
+def _asked(fields: Fields, inputs: Sequence[str]) -> dict[str, Any]:
+    """The columns of a record with those of the fields that a model needs, wherever these stand."""
+    return {**fields.record.values, **{name: fields.value(name) for name in inputs if name in fields.columns}}
+
+
+def _records(path: Path, read: ReadConfig) -> Iterator[Record]:
     try:
-        yield from read_records(path, ReadConfig())
+        yield from read_records(path, read)
     except BadInput as error:
         raise ConfigError(str(error)) from error
 

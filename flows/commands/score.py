@@ -111,7 +111,7 @@ def texts_of(path: Path, whole: bool) -> Iterator[tuple[int, str]]:
         ConfigError: text that is not UTF-8, naming the line.
     """
     if whole:
-        yield 1, _decoded(path, 1, path.read_bytes())
+        yield 1, _decoded(path, 1, path.read_bytes()).replace("\r\n", "\n")  # as every reader of text has it
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

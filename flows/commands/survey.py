@@ -37,6 +37,8 @@ SAMPLE_BYTES = 256 << 10
 PACKED_BYTES = 1 << 20
 """Of a compressed file as many are read for that: a block of bzip2, of which no part can be unpacked, has 900 kB."""
 SAMPLE_ROWS = 200
+SEP_LINE = re.compile(r"sep=(.)\r?\n")
+"""By which Excel tells itself what stands between the columns."""
 OTHER_DELIMITERS = (";", "\t", "|", ",")
 SAMPLE_OFFICE_BYTES = 8 << 20
 """Larger PDF, EPUB and DOCX files are not opened for a look: they can only be read whole."""
@@ -365,6 +367,8 @@ def _usual_delimiter(file: File) -> str:
 
 def _delimiter(file: File, text: str) -> str | None:
     """What stands between the names of the columns if it is not the usual: a semicolon in much of Europe."""
+    if said := SEP_LINE.match(text):
+        return said.group(1)
     names = text.partition("\n")[0]
     if _usual_delimiter(file) in names:
         return None
@@ -374,6 +378,7 @@ def _delimiter(file: File, text: str) -> str | None:
 
 def _csv_rows(file: File, text: str, found: Found) -> Iterator[dict[str, Any]]:
     delimiter = found.delimiter or _usual_delimiter(file)
+    text = SEP_LINE.sub("", text, count=1)
     whole_lines = text[: text.rfind("\n") + 1] or text
     reader = csv.DictReader(io.StringIO(whole_lines, newline=""), delimiter=delimiter)
     for _, row in zip(range(SAMPLE_ROWS), reader, strict=False):
@@ -394,8 +399,9 @@ def _parquet_rows(file: File) -> list[dict[str, Any]]:
 
 
 def _text_column(columns: dict[str, list[str]]) -> str | None:
-    """A usual name if its values are as long as text is, else the column with the longest values."""
-    lengths = {name: statistics.fmean(map(len, values)) for name, values in columns.items()}
+    """A usual name if its values are as long as text is, else the column with the longest values; never one of ids."""
+    named = {name: values for name, values in columns.items() if name.lower() not in ID_NAMES}
+    lengths = {name: statistics.fmean(map(len, values)) for name, values in named.items()}
     if not lengths:
         return None
     longest = max(lengths, key=lambda name: (lengths[name], name))

@@ -102,7 +102,7 @@ def read_texts(path: Path, whole: bool) -> Iterator[tuple[str, str]]:
                 yield str(record.values.get("id", f"{path.name}:{number}")), text
     elif whole:
         try:
-            yield path.name, whole_text(path).decode("utf-8-sig")
+            yield path.name, whole_text(path).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}: not UTF-8: {error.reason} (byte {error.start + 1})") from error
     else:

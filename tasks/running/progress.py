@@ -73,7 +73,7 @@ class Display:
     """The terminal's side: one live bar for the running stage, one line for each that ended."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
+        self.console = Console(stderr=True, quiet=quiet, emoji=False)
         self._bars = Progress(
             TextColumn("  [cyan]{task.description:<24}"),
             BarColumn(bar_width=32),

@@ -120,7 +120,7 @@ def test_collisions_name_both_places(tmp_path):
     one = write_all(tmp_path / "one", [Document("same", "a", "s"), Document("x", "b", "s")])
     two = write_all(tmp_path / "two", [Document("y", "c", "s"), Document("same", "a", "s")])
     (collision,) = find_id_collisions([*one, *two])
-    assert str(collision) == f"id 'same': {one[0]} row 1 and {two[0]} row 2"
+    assert str(collision) == f"id 'same': source s, {one[0]} row 1 and source s, {two[0]} row 2"
     assert find_id_collisions(one) == find_id_collisions([]) == []
 
 

@@ -87,6 +87,24 @@ def test_missing_column_names_those_there_are(tmp_path):
         ingest(tmp_path, source(tmp_path / "a.csv", on_bad_input="error"))
 
 
+def test_a_column_that_is_there_twice_is_refused_where_it_is_asked_for(tmp_path):
+    write(tmp_path / "a.csv", b"id,text,text,n,n\nx,the long one,short,1,2\n")
+    out = ingest(tmp_path, source(tmp_path / "a.csv"))
+    assert out.skipped[0]["detail"].startswith("2 columns are called 'text': which is meant?")
+    out = ingest(tmp_path / "2", source(tmp_path / "a.csv", text_column="id"))
+    assert out.texts == ["x"]
+
+
+def test_excels_note_of_its_delimiter_is_no_header(tmp_path):
+    for delimiter, content in ((";", b"sep=;\r\ntext;n\r\none;1\r\n"), (",", b"sep=,\ntext,n\none,1\n")):
+        write(tmp_path / delimiter / "a.csv", content)
+        assert ingest(tmp_path / delimiter, source(tmp_path / delimiter / "a.csv", delimiter=delimiter)).texts == [
+            "one"
+        ]
+    write(tmp_path / "b.csv", b"sep=long name,text\nx,one\n")
+    assert ingest(tmp_path / "3", source(tmp_path / "b.csv")).texts == ["one"]
+
+
 def test_empty_and_header_only(tmp_path):
     write(tmp_path / "a.csv", b"")
     write(tmp_path / "b.csv", b"text\n")

@@ -281,6 +281,33 @@ def test_what_is_not_read_is_counted_and_named(
     assert list(skipped.items()) == [("invalid_json", 2), ("empty_document", 1), ("not_text", 1)]
 
 
+def test_a_folder_inside_of_what_is_read_is_refused(
+    documents: Path, monkeypatch: pytest.MonkeyPatch, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = clean_config([str(documents)], None, QUICK, None)
+    with pytest.raises(ConfigError, match=r"documents/new/clean is inside of .*documents, and the next cleaning would"):
+        clean(config, str(documents / "new" / "clean"), quiet=True, inputs=[str(documents)])
+    with pytest.raises(ConfigError, match=r"gardens/clean is inside of .*gardens, and"):
+        clean(config, str(documents / "gardens" / "clean"), quiet=True)
+    monkeypatch.chdir(documents.parent)  # its sources are the folders in it
+    with pytest.raises(SystemExit):
+        command(".")
+    assert f"error: {documents.parent}/out is inside of ., and the next" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["./a.txt", "*.txt", "folder", "../{here}/a.txt", "**/*.txt"])
+def test_a_file_that_is_named_twice_is_refused(other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    (here / "folder").mkdir(parents=True)
+    for name in ("a.txt", "folder/b.txt"):
+        (here / name).write_text("A text of some words.")
+    monkeypatch.chdir(here)
+    other = other.format(here=here.name)
+    with pytest.raises(ConfigError, match=r"is read twice, for .* is named, too: name one of them"):
+        input_sources(["folder/b.txt" if other == "folder" else "a.txt", other])
+    assert len(input_sources(["a.txt", "folder"])) == 2
+
+
 def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
@@ -396,7 +423,7 @@ def test_a_bucket_is_cleaned(documents: Path, tmp_path: Path, bucket: str, monke
     [
         (["a/x.jsonl", "b/x.jsonl"], ["a-x", "b-x"]),
         (["b/x.jsonl"], ["b-x"]),
-        (["b/x.jsonl", "./b/../b/x.jsonl"], ["b-x", "b-x-2"]),
+        (["b/x.jsonl", "c d/b/x.jsonl"], ["b-x", "b-x-2"]),
         (["y.jsonl"], ["y"]),
         (["a"], ["a-jsonl"]),
         (["a", "b"], ["a-jsonl", "b-jsonl"]),
@@ -408,7 +435,7 @@ def test_a_bucket_is_cleaned(documents: Path, tmp_path: Path, bucket: str, monke
 )
 def test_names_of_inputs(inputs: list[str], names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("a", "b", "c d"):
+    for name in ("a", "b", "c d", "c d/b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.jsonl").write_text(json.dumps({"text": "It is a text."}))
     (tmp_path / "y.jsonl").write_text(json.dumps({"text": "It is a text."}))

@@ -219,6 +219,12 @@ def test_texts_of_every_format_are_read_alike(here: Path, tmp_path: Path) -> Non
         exam_ = write_exam(tmp_path, "text", kind="perplexity", paths=[str(path)])
         figures.append(asked("three", exam_)["exams"][0]["figures"])
     assert all(each == figures[0] for each in figures)
+    figures = []
+    for end in ("\n", "\r\n"):
+        (tmp_path / "ends.txt").write_bytes(end.join(PROSE).encode())
+        exam_ = write_exam(tmp_path, "text", kind="perplexity", paths=[str(tmp_path / "ends.txt")], whole=True)
+        figures.append(asked("three", exam_)["exams"][0]["figures"])
+    assert figures[0] == figures[1]
     (tmp_path / "latin.txt").write_bytes("très".encode("latin-1"))
     for whole in (False, True):
         exam_ = write_exam(tmp_path, "text", kind="perplexity", paths=[str(tmp_path / "latin.txt")], whole=whole)

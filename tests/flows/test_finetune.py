@@ -226,6 +226,37 @@ def test_every_form_answers_a_record(name: str, record: dict[str, Any], keys: se
         list(predict_file(folder, bad, "cpu", quiet=True))
 
 
+def test_predict_reads_a_file_as_its_task_did(tmp_path: Path) -> None:
+    folder = tuned("single", tmp_path)
+    texts = [row["text"] for row in examples("single", 5)]
+    (tmp_path / "plain.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    table = tmp_path / "table.csv"
+    table.write_text("review;stars\n" + "".join(f'"{text}";{n}\n' for n, text in enumerate(texts)))
+    asked = ["predict", str(folder), str(table), "--set", "delimiter=';'", "--set", "read.fields.text=review"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    plain = list(predict_file(folder, tmp_path / "plain.jsonl", "cpu", quiet=True))
+    assert [row["label"] for row in said] == [row["label"] for row in plain]
+    assert [(row["review"], row["stars"]) for row in said] == [(text, str(n)) for n, text in enumerate(texts)]
+    before = table.read_bytes()
+    done = CliRunner().invoke(app, [*asked, "--out", str(table)])
+    assert done.exit_code == 1
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("cdua", "--device cdua: it is one of cpu, cuda"), ("cuda", "--device cuda: torch finds no GPU here")],
+)
+def test_a_device_that_is_not_there_is_named(
+    device: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match=message):
+        list(predict_file(tmp_path, tmp_path / "in.jsonl", device, quiet=True))
+
+
 def test_predict_says_what_it_cannot_read(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a 'finetuned' model: 'bert'; fine-tune it first"):
         list(predict_file(bert, tmp_path / "in.jsonl", "cpu", quiet=True))

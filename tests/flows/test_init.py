@@ -131,6 +131,8 @@ def test_the_encoding_is_that_of_all_files_or_told_for_each(
         (f'nr;inhalt\n1;"{ENGLISH}"\n', ";"),
         (f"nr|inhalt\n1|{ENGLISH}\n", "|"),
         (f'inhalt\n"{ENGLISH}"\n', None),
+        (f'sep=;\nnr;inhalt\n1;"{ENGLISH}"\n', ";"),
+        (f"sep=;\r\nid;inhalt\r\nsome-long-id-{'0' * 200};{ENGLISH}\r\n", ";"),
     ],
 )
 def test_a_table_of_a_spreadsheet_has_its_columns(tmp_path: Path, content: str, delimiter: str | None) -> None:
@@ -139,6 +141,11 @@ def test_a_table_of_a_spreadsheet_has_its_columns(tmp_path: Path, content: str, 
     (source,) = sources(tmp_path / "in")
     assert (source["text_column"], source.get("delimiter")) == ("inhalt", delimiter)
     assert ingest(tmp_path, source).texts == [ENGLISH.replace(",", "") if "," in content[:5] else ENGLISH]
+
+
+def test_ids_are_not_taken_for_text(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"id": f"an-id-{n}", "doc": {"text": ENGLISH}} for n in range(9)])
+    assert "text_column: text  # no column with text was seen: name the one that has it" in init_config(tmp_path)
 
 
 def test_broken_files_do_not_stop_the_look(tmp_path: Path) -> None:

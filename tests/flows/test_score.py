@@ -33,7 +33,7 @@ def test_lines_and_their_sum(model: Path, tmp_path: Path) -> None:
     assert found["bits_per_byte"] == pytest.approx(found["nats"] / math.log(2) / found["bytes"])
     assert found["perplexity_per_token"] == pytest.approx(math.exp(found["nats"] / found["tokens"]))
     whole = score_file(model, file, whole=True, quiet=True)
-    assert (whole["texts"], whole["bytes"]) == (1, len(TEXT.encode()))
+    assert (whole["texts"], whole["bytes"]) == (1, len(TEXT.replace("\r", "").encode()))
 
 
 @pytest.mark.parametrize("whole", [False, True])
@@ -44,6 +44,15 @@ def test_a_byte_order_mark_is_no_text(model: Path, tmp_path: Path, whole: bool) 
     first, second = (score_file(model, file, whole=whole, quiet=True) for file in (plain, marked))
     assert first["nats"] == second["nats"]
     assert first["bytes"] == second["bytes"]
+
+
+def test_windows_line_ends_are_none_of_the_text(model: Path, tmp_path: Path) -> None:
+    unix, windows = tmp_path / "unix.txt", tmp_path / "windows.txt"
+    unix.write_bytes(TEXT.encode())
+    windows.write_bytes(TEXT.replace("\r", "").replace("\n", "\r\n").encode())
+    for whole in (False, True):
+        first, second = (score_file(model, file, whole=whole, quiet=True) for file in (unix, windows))
+        assert (first["nats"], first["bytes"]) == (second["nats"], second["bytes"])
 
 
 def test_faults_say_where(model: Path, tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def test_gaps_are_filled_by_the_likeliest_tokens(trained: tuple[Path, dict[str, 
     for row, row_chances in zip(filled, chances, strict=True):
         assert [c for _, c in row] == pytest.approx(row_chances.topk(3).values.tolist(), rel=1e-4)
     assert filled_text(text, [[("x", 0.5)], [("y", 0.25), ("z", 0.1)]]) == "ba [x 50%] lo[y 25%, z 10%]."
+    assert [len(row) for row in fill_gaps(model, tokenizer, text, 10**6)] == [chances.shape[-1]] * 2
     with pytest.raises(ValueError, match=r"no gap: write \[MASK\]"):
         fill_gaps(model, tokenizer, "ba lo")
 
