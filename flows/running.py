@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tasks.machine import home
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, pipeline_run
+from tasks.running.stage_in_prefect import SAID_IN_FULL
 from tasks.store import Store
 
 last_run: Run | None = None
@@ -26,6 +27,13 @@ class Settings(Protocol):
     def model_dump(self, *, mode: str = ...) -> dict[str, Any]: ...
 
 
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Leave out where an error was raised whose message says all, and Prefect's `NoneType: None` where none was."""
+    if record.exc_info and (record.exc_info[1] is None or isinstance(record.exc_info[1], SAID_IN_FULL)):
+        record.exc_info = None
+    return True
+
+
 @contextmanager
 def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     """The pipeline run of the Prefect flow run that this is called in."""
@@ -38,6 +46,8 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     from tasks.running.reconcile import reconcile_dead_runs
 
     global last_run
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_without_traceback)
     flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
     # before this run takes a dead one's record over: its Prefect flow run must not stay `Running`
     reconcile_dead_runs(Store(home.store_path()), flow_run_id)

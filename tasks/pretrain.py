@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from data_quality.errors import UsageError
 from lm.config import StrictModel, TrainConfig
 from lm.parallel import ParallelConfig
 from lm.pretraining import BertPretraining, Pretraining
@@ -107,7 +108,7 @@ def require_sequences(indexes: Mapping[str, "TokenIndex"], context: int) -> None
     """Refuse a split that gives no sequence now, rather than when a trained model is to be tested on it.
 
     Raises:
-        ValueError: naming the split and what to change.
+        UsageError: naming the split and what to change.
     """
     from lm.packing import PackedSequences
 
@@ -116,7 +117,7 @@ def require_sequences(indexes: Mapping[str, "TokenIndex"], context: int) -> None
             PackedSequences(index, context)
         except ValueError as error:
             advice = "" if name == "train" else f", or raise `split.{name}_fraction`"
-            raise ValueError(f"the {name} split is too small: {error}{advice}") from error
+            raise UsageError(f"the {name} split is too small: {error}{advice}") from error
 
 
 def split_index(tokens: Artifact, split: Artifact, name: str, mixture: Artifact | None = None) -> "TokenIndex":

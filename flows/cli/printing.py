@@ -24,7 +24,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     state, seconds, outside = summary["state"], summary["seconds"], summary["outside_stages_seconds"]
     if state != "Completed":
         out.print(f"\n  [red]{state}[/]: {escape(str(summary['message']))}")
-        out.print("  Everything finished so far is kept: run it again.")
+        out.print("  Everything finished so far is kept; the same command goes on from there.")
     out.print(f"\n  {state} in {seconds:.1f} s, {outside:.1f} s of it outside stages. `make down` stops the servers.")
 
 

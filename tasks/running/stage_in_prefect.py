@@ -5,6 +5,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from data_quality.errors import UsageError
 from lm.train.non_finite import NonFiniteError
 from tasks.running.memory import OutOfMemory
 from tasks.running.pool import WorkerDied
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("textmill.stage")
 
-SAID_IN_FULL = (NonFiniteError, DiskFull, OutOfMemory, WorkerDied)
+SAID_IN_FULL = (NonFiniteError, DiskFull, OutOfMemory, UsageError, WorkerDied)
 """Errors whose message says all: of what is raised Prefect prints the traceback as well."""
 
 PREFECT_PAUSE_SECONDS = 120.0
