@@ -9,7 +9,12 @@ _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
 def load_yaml(text: str) -> Any:
-    """The values that a text of YAML holds. Raises yaml.YAMLError for one that is none, or beyond the limits."""
+    """The values that a text of YAML holds.
+
+    Raises:
+        yaml.YAMLError: it holds none, a key that stands twice in one place, of which the library would take the last
+            without a word, or it is beyond the limits.
+    """
     loader = _LOADER(text)
     try:
         node = loader.get_single_node()
@@ -17,6 +22,7 @@ def load_yaml(text: str) -> Any:
             return None
         if _unfolded(node, {}) > LARGEST:
             raise yaml.YAMLError(f"aliases that unfold to more than {LARGEST:,} values")
+        _require_keys_once(node)
         return loader.construct_document(node)
     except RecursionError:
         raise yaml.YAMLError("nested too deep") from None
@@ -32,3 +38,23 @@ def _unfolded(node: yaml.Node, known: dict[int, int]) -> int:
         parts = inner if isinstance(node, yaml.CollectionNode) else ()
         known[id(node)] = 1 + sum(_unfolded(part, known) for part in parts)
     return known[id(node)]
+
+
+def _require_keys_once(root: yaml.Node) -> None:
+    waiting, seen = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if not isinstance(node, yaml.MappingNode):
+            waiting += node.value
+            continue
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in first:
+                    raise yaml.YAMLError(f"line {line}: {key.value!r} stands there already, in line {first[key.value]}")
+                first[key.value] = line
+            waiting += [key, value]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 
 from data_quality.config import PerplexityConfig, Selection, StrictModel
+from data_quality.errors import UsageError
 from data_quality.sql import parquet
 from tasks.running.parts import Part, build_parts, digests, made_of, one_table, tables_beside
 from tasks.running.tables import database, rows
@@ -75,6 +76,10 @@ def reference_model(work: Work, config: ReferenceConfig, *, reference: Artifact,
     """Make a model of each language of the reference: counts.parquet of words, or a folder for each n-gram model."""
     with database(work.resources, work.scratch / "spill", work.scratch / "reference.duckdb") as connection:
         _chosen(connection, reference, languages, config.selection)
+        if not connection.execute("SELECT 1 FROM chosen LIMIT 1").fetchall():
+            raise UsageError(
+                f"perplexity.reference selects no document of {reference.name}: its sources or ids match none"
+            )
         if config.model == "unigram":
             _count_words(work, connection)
         else:

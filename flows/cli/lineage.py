@@ -58,7 +58,7 @@ def trace(
     from flows.commands import trace as look
 
     if (document is None) == (model is None):
-        fail("name a document, or a model with --model")
+        fail("name either a document, or a model with --model")
     if model is not None:
         answer = look.documents_of(model, write)
         show_result(answer, as_json, lambda data: out.print(look.describe_documents(data), markup=False))

@@ -7,16 +7,23 @@ from tasks.machine import home
 from tasks.stage import sidecar
 from tasks.storage.files import read_json
 from tasks.storage.shared import open_store
-from tasks.store import Artifact, Store
+from tasks.store import Artifact, Store, StoreError
 
 
 def list_artifacts(stage: str | None, parts: bool) -> list[dict[str, Any]]:
     """Artifacts on this machine, newest last.
 
     A shard's own artifact (stage `x.shard`, kind `part`) is listed only with `parts`.
+
+    Raises:
+        StoreError: there is none of that stage, and there are others.
     """
     found = []
-    for artifact in Store(home.store_path()).list():
+    everything = list(Store(home.store_path()).list())
+    stages = sorted({artifact.stage for artifact in everything})
+    if stage is not None and stages and stage not in stages:
+        raise StoreError(f"no artifact is of the stage {stage!r}; there are: {', '.join(stages)}")
+    for artifact in everything:
         kind = "part" if "." in artifact.stage else "artifact"
         if (stage is None or artifact.stage == stage) and (parts or kind == "artifact" or artifact.stage == stage):
             found.append(_row(artifact, kind))

@@ -60,6 +60,8 @@ def read(path: Path, overrides: Mapping[str, str] | None = None) -> dict[str, An
 
 
 def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: name a YAML file")
     if not path.is_file():
         named = f" (extended by {extended_by[-1]})" if extended_by else ""
         raise ConfigError(f"{path}: no such file{named}; shipped configurations: {_shipped(path)}")

@@ -67,8 +67,8 @@ def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
         ("name: mine", "name: list", "a ruleset cannot be named 'list'"),
         ("threshold: 10", "threshold: 10, text: c5", r"rules\.0\.text: Input should be 'raw', 'c4'"),
         (
-            "threshold: 10",
-            "threshold: 10, text: c4_dclm, signal: bytes",
+            'signal: words, operator: "<", threshold: 10',
+            'signal: bytes, operator: "<", threshold: 10, text: c4_dclm',
             "unknown signal 'bytes' of text version c4_dclm",
         ),
         ("signal: words", "signal: c4__words", "did you mean 'words'"),

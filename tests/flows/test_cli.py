@@ -147,6 +147,8 @@ def error_of(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (["run", "configs/quickstart.yaml", "--set", "name"], "write KEY=VALUE"),
         (["run", "configs/missing.yaml"], "no such file; shipped configurations"),
         (["show", "[/markup]"], "no artifact is called '[/markup]'"),
+        (["ls", "nosuch"], "no artifact is of the stage 'nosuch'; there are: "),
+        (["trace", "abc", "--model", "x"], "name either a document, or a model with --model"),
         (["show", "a:100:b"], "no artifact is called 'a:100:b'"),  # no emoji
         (["tune", "--rulesets", "c4, nosuch"], "--rulesets: unknown ruleset 'nosuch'; valid are"),
         (["tune", "--rulesets", "c4,c4"], "--rulesets: "),

@@ -93,6 +93,23 @@ def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    "text", ["exact: {}\nname: x\nexact: {}", "rules: {exact: 1, exact: 2}", "- {exact: 1, exact: 1}"]
+)
+def test_a_key_that_stands_twice_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text(text)
+    with pytest.raises(
+        ConfigError, match=r"twice\.yaml is not readable YAML: line \d: 'exact' stands there already, in"
+    ):
+        load_config(path)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r" is a folder: name a YAML file"):
+        load_config(tmp_path)
+
+
 def test_overrides_reach_lists_and_new_sections() -> None:
     config = load_config(
         CONFIGS / "quickstart.yaml",

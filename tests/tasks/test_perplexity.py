@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 import lm.ngram.build
 from data_quality.config import IngestConfig, LanguageConfig, PerplexityConfig, Selection
+from data_quality.errors import UsageError
 from lm.ngram.model import load_ngram
 from tasks.ingest import fingerprinted, ingest
 from tasks.languages import languages
@@ -83,6 +84,15 @@ def test_an_ngram_model_knows_its_reference_and_every_language_has_its_own(tmp_p
     assert all("gardens" in id for _, id in english[:20])
     assert english[20][0] > 1.5 * english[19][0]
     assert {row["perplexity_bucket"] for row in rows} == {"head", "middle", "tail"}
+
+
+@pytest.mark.parametrize("model", ["unigram", "ngram"])
+def test_a_reference_without_a_document_is_refused(model: str, tmp_path: Path, run: Run) -> None:
+    config = PerplexityConfig.model_validate({"enabled": True, "reference": {"sources": ["nosuch"]}, "model": model})
+    with use_run(run):
+        documents = corpus(tmp_path)
+        with pytest.raises(UsageError, match=r"perplexity\.reference selects no document of ingest/"):
+            perplexity(config, corpus=documents, reference=documents, languages=[], reference_languages=[])
 
 
 def test_the_score_is_that_of_the_stored_model(tmp_path: Path, run: Run) -> None:
