@@ -33,7 +33,7 @@ logger = logging.getLogger("textmill.stage")
 
 REBUILDS = 3  # of one input, before its disk is held to be broken
 SHOWN_COUNTS = (
-    "documents", "passed", "dropped", "exact", "near", "train", "test", "parameters", "tokens",
+    "documents", "passed", "unmatched", "dropped", "exact", "near", "train", "test", "parameters", "tokens",
     "valid_bits_per_byte", "pretrained_bits_per_byte", "test_accuracy",
 )  # fmt: skip
 """What the line of a finished stage says, of what it counted, in this order and at most three."""

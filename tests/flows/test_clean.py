@@ -4,6 +4,7 @@ import errno
 import gzip
 import json
 import random
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from data_quality.config import IngestConfig
 from data_quality.pieces import list_pieces
 from flows.cli.main import main
 from flows.commands.clean import CleanConfig, clean, clean_config
+from flows.commands.init import init_config
 from flows.commands.inputs import input_sources
 from flows.commands.why import describe, why
 from flows.config.loading import CONFIGS, ConfigError
@@ -306,6 +308,23 @@ def test_a_file_that_is_named_twice_is_refused(other: str, tmp_path: Path, monke
     with pytest.raises(ConfigError, match=r"is read twice, for .* is named, too: name one of them"):
         input_sources(["folder/b.txt" if other == "folder" else "a.txt", other])
     assert len(input_sources(["a.txt", "folder"])) == 2
+
+
+def test_a_configuration_of_the_whole_mill_is_told_from_one_of_clean(documents: Path, tmp_path: Path) -> None:
+    file = tmp_path / "textmill.yaml"
+    file.write_text(init_config(documents), encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"textmill\.yaml is a configuration of `textmill run`: leave out model, pretrain"
+    ):
+        clean_config([], file, QUICK, None)
+
+
+def test_entries_of_lists_that_match_nothing_are_counted_on_the_terminal(
+    command: Any, documents: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command(str(documents), "--set", "rules.drop.ids=[nosuch, another]")
+    assert re.search(r"judge .* documents · [0-9]+ passed · 2 unmatched\n", capsys.readouterr().err)
 
 
 def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
