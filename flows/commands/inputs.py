@@ -13,12 +13,13 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.commands.init import source_lines
-from flows.commands.survey import COMPRESSIONS, EXTENSIONS, Survey, kind_of, look_at, survey
+from flows.commands.survey import COMPRESSIONS, EXTENSIONS, Found, Survey, kind_of, look_at, survey
 from flows.config.loading import ConfigError
 
 logger = logging.getLogger("textmill.inputs")
 
 WILDCARDS = "*?["
+LONGEST_NAME = 60  # characters of a column's name that is one
 
 
 def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
@@ -101,8 +102,20 @@ def _folder_sources(item: str, name: str) -> list[dict[str, Any]]:
     if seen.other:
         listed = ", ".join(f"{count} {extension}" for extension, count in sorted(seen.other.items()))
         logger.warning("%s: files that cannot be read by their names are left out: %s", item, listed)
+    for found in seen.found:
+        _look_at_names(item, found)
     sources = [source for found in seen.found for source in yaml.safe_load("\n".join(source_lines(found, seen)))]
     return [{**source, "name": _name(f"{name}-{source['name']}")} for source in sources]
+
+
+def _look_at_names(item: str, found: Found) -> None:
+    """Say where the first line of a table is taken for names, and reads like a text."""
+    if found.format == "csv" and found.text_column and len(found.text_column) > LONGEST_NAME:
+        logger.warning(
+            "%s: its first line is taken for the names of the columns, and one is %r...; if it is a record, list the "
+            "names under `columns` of the source in a configuration",
+            *(item, found.text_column[:40]),
+        )
 
 
 def _require_format(item: str) -> None:
@@ -118,6 +131,7 @@ def _file_source(item: str, present: list[str]) -> dict[str, Any]:
     if not present:
         return {"format": format, "name": name, "paths": [item]}
     found = look_at(present[0])
+    _look_at_names(item, found)
     [source] = yaml.safe_load("\n".join(source_lines(found, Survey(item, [found], {}))))
     return {**source, "name": name, "paths": [item]}
 

@@ -319,6 +319,24 @@ def test_a_configuration_of_the_whole_mill_is_told_from_one_of_clean(documents: 
         clean_config([], file, QUICK, None)
 
 
+def test_a_table_whose_first_line_reads_like_a_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{n},This is a whole sentence of the table without names number {n}, and goes on." for n in range(9)]
+    quoted = [line.replace(",", ',"', 1) + '"' for line in rows]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_text("\n".join(quoted) + "\n")
+    for item in ("in", "in/t.csv"):
+        caplog.clear()
+        input_sources([item])
+        assert f"{item}: its first line is taken for the names of the columns, and one is 'This is" in caplog.text
+    (tmp_path / "in" / "t.csv").write_text("\n".join(["nr,text", *quoted]) + "\n")
+    caplog.clear()
+    input_sources(["in"])
+    assert caplog.text == ""
+
+
 def test_entries_of_lists_that_match_nothing_are_counted_on_the_terminal(
     command: Any, documents: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
