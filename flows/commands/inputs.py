@@ -48,14 +48,22 @@ def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
 
 def _require_once(inputs: Sequence[str]) -> None:
     """Refuse files that are named by themselves and by a folder or a pattern: they would be read twice."""
+    named: dict[Path, str] = {}
     here = sorted({item for item in inputs if "://" not in item})
-    files = {item: {Path(found).resolve() for found in glob(item, recursive=True)} for item in here}
     for item in here:
-        own = Path(item).resolve()
-        for other in here:
-            inside = Path(other).is_dir() and any(found.is_relative_to(Path(other).resolve()) for found in files[item])
-            if other != item and (inside or own in files[other] or (item < other and files[item] & files[other])):
-                raise ConfigError(f"{item} is read twice, for {other} is named, too: name one of them")
+        found = [item] if Path(item).exists() else glob(item, recursive=True)
+        for path in {Path(each).resolve() for each in found}:
+            if (other := named.setdefault(path, item)) != item:
+                raise _twice(item, other)
+    folders = {path: item for path, item in named.items() if path.is_dir()}
+    for path, item in named.items():
+        for parent in path.parents if folders else ():
+            if folders.get(parent, item) != item:
+                raise _twice(item, folders[parent])
+
+
+def _twice(item: str, other: str) -> ConfigError:
+    return ConfigError(f"{item} is read twice, for {other} is named, too: name one of them")
 
 
 def _sources(item: str) -> list[dict[str, Any]]:
