@@ -99,8 +99,10 @@ def clean_config(
     """
     from flows.commands.inputs import input_sources
 
-    raw = read(file) if file is not None else {}
-    _require_own(raw, file)
+    raw = {}
+    if file is not None:
+        raw = read(file)
+        _require_own(raw, file)
     raw.setdefault("name", "clean")
     for key, value in overrides.items():
         override(raw, key, value)
@@ -124,12 +126,13 @@ def clean_config(
     return parse(raw, str(file or "the command line"), CleanConfig)
 
 
-def _require_own(raw: Mapping[str, Any], file: Path | None) -> None:
+def _require_own(raw: Mapping[str, Any], file: Path) -> None:
     """Refuse a configuration of `textmill run`, as `textmill init` writes it, by that name."""
     from flows.config.pipeline import PipelineConfig
 
     beyond = [name for name in raw if name in PipelineConfig.model_fields and name not in CleanConfig.model_fields]
-    beyond += [name for name in ("tokenizer",) if isinstance(raw.get(name), dict)]
+    if isinstance(raw.get("tokenizer"), dict):
+        beyond.append("tokenizer")
     if beyond:
         raise ConfigError(
             f"{file} is a configuration of `textmill run`: leave out {', '.join(beyond)}, which `clean` has no use for"

@@ -10,16 +10,13 @@ models     word vectors, a BERT that puts similar words in place of some, a ladd
 learning   a search of which one trial diverges, a study, an instruction tuning, a translator, from files
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.tasks.tiny_corpus import TOPICS, configuration
 
-QUICK: dict[str, Any] = {"epochs": 1, "batch": 8, "evaluations": 1, "device": "cpu", "max_tokens": 16}
 TRAIN: dict[str, Any] = {"steps": 6, "batch": 4, "eval_sequences": 4}
-ONE_PROCESS: dict[str, Any] = {"resources": {"workers": 1, "threads": 1}}
 BENCHMARK = "benchmark.txt"
 
 
@@ -120,16 +117,13 @@ def _models(documents: Path) -> None:
 
 
 def _learning(documents: Path) -> None:
-    from flows.config.instruct import load_instruct
     from flows.config.loading import CONFIGS
-    from flows.config.search import SearchTuningConfig
-    from flows.config.study import StudyConfig
     from flows.config.translation import load_translation
     from flows.instruct import build_instructed
     from flows.search import build_searched
     from flows.study import build_study
     from flows.translate import build_translation
-    from tests.flows.learning_cases import write_learning
+    from tests.flows.learning_cases import learning_configs, write_learning
     from tests.flows.test_translate import sentences
 
     folder = documents.parent / "learning"
@@ -138,20 +132,10 @@ def _learning(documents: Path) -> None:
         write_learning(folder)
         for language, lines in zip(("en", "de"), sentences(120, 5), strict=True):
             (folder / f"{language}.txt").write_text("".join(f"{line}\n" for line in lines))
-    given = json.loads((folder / "given.json").read_text(encoding="utf-8"))
-    search: dict[str, Any] = {
-        **{"name": "rates", "data": given["data"], "model": given["bert"], "preset": "small-bert", "seeds": [0]},
-        **{"settings": QUICK, "search": {"space": {"learning_rate": [1e-3, 1e30]}}, **ONE_PROCESS},
-    }
-    build_searched(SearchTuningConfig.model_validate(search))
-    systems = {"words": {"kind": "bag_of_words"}, "gpt": {"model": "gpt", "settings": QUICK}}
-    study: dict[str, Any] = {
-        **{"name": "labels", "tasks": [given["topics"]], "models": {"gpt": given["gpt"]}, "labels": [16, "all"]},
-        **{"seeds": [0, 1], "baseline": "words", "systems": systems, **ONE_PROCESS},
-    }
-    build_study(StudyConfig.model_validate(study))
-    asked = {"task": given["chats"], "model": given["decoder"], "train.device": "cpu"}
-    build_instructed(load_instruct(CONFIGS / "instruct" / "chat.yaml", asked).smoke())
+    search, study, instruct = learning_configs(str(folder / "given.json"))
+    build_searched(search)
+    build_study(study)
+    build_instructed(instruct)
     sides = {"pairs.train.source": f"{folder}/en.txt", "pairs.train.target": f"{folder}/de.txt", "pairs.valid": "null"}
     build_translation(load_translation(CONFIGS / "translation" / "seq2seq.yaml", sides).smoke())
 

@@ -2,7 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+from flows.config.instruct import InstructConfig, load_instruct
+from flows.config.loading import CONFIGS
+from flows.config.search import SearchTuningConfig
+from flows.config.study import StudyConfig
 from tests.lm import chat_cases
 from tests.lm.finetune_cases import CLASSES, backbone_folder, examples, write_set
 
@@ -31,3 +36,27 @@ def write_learning(root: Path) -> str:
     }
     (root / "given.json").write_text(json.dumps({name: str(place) for name, place in given.items()}))
     return str(root / "given.json")
+
+
+QUICK: dict[str, Any] = {"epochs": 1, "batch": 8, "evaluations": 1, "device": "cpu", "max_tokens": 16}
+
+
+def learning_configs(given: str) -> tuple[SearchTuningConfig, StudyConfig, InstructConfig]:
+    """A search of which one trial diverges, a study and an instruction tuning of what `write_learning` wrote."""
+    place = json.loads(Path(given).read_text(encoding="utf-8"))
+    quiet = {"resources": {"workers": 1, "threads": 1}}
+    search = SearchTuningConfig.model_validate(
+        {
+            **{"name": "rates", "data": place["data"], "model": place["bert"], "preset": "small-bert", "seeds": [0]},
+            **{"settings": QUICK, "search": {"space": {"learning_rate": [1e-3, 1e30]}}, **quiet},
+        }
+    )
+    systems = {"words": {"kind": "bag_of_words"}, "gpt": {"model": "gpt", "settings": QUICK}}
+    study = StudyConfig.model_validate(
+        {
+            **{"name": "labels", "tasks": [place["topics"]], "models": {"gpt": place["gpt"]}, "labels": [16, "all"]},
+            **{"seeds": [0, 1], "baseline": "words", "systems": systems, **quiet},
+        }
+    )
+    asked = {"task": place["chats"], "model": place["decoder"], "train.device": "cpu"}
+    return search, study, load_instruct(CONFIGS / "instruct" / "chat.yaml", asked).smoke()
