@@ -10,6 +10,12 @@ from tests.lm.corpus import make_documents, write_documents
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def random_state() -> None:
+    """A test draws the same numbers whichever tests its process ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def documents() -> dict[str, str]:
     return make_documents(120)

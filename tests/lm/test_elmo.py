@@ -250,7 +250,7 @@ def test_it_learns_in_both_directions() -> None:
     model = ELMo(CONFIGS[0], 0, torch.from_numpy(character_ids(WORDS, 12)))
     optimizer = torch.optim.AdamW(model.parameters(), 0.01)
     objective, batch = BiLMObjective(np.ones(17, dtype=np.int64)), pieces.batch(np.arange(len(pieces)))
-    for _ in range(100):
+    for _ in range(300):  # 1.01 and 1.07 at most with four seeds; after 100 one of them is at 1.81
         optimizer.zero_grad()
         losses = objective.losses(model, batch)
         sum(term.total / term.count for term in losses.terms.values()).backward()  # type: ignore[union-attr]
