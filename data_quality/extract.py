@@ -76,13 +76,12 @@ def extract_html(html: str, main_content: bool = True, max_nesting: int = MAX_NE
 
 
 def _keep_lists_of_text(tree: "HTMLTree") -> None:
-    """Put lists that stand high in a page deeper into it, unless they are mostly links or in a part of the page that
-    names itself otherwise: hand-written pages have their lists right below <body> or <main>."""
+    """Put lists that stand high in a page deeper into it, unless they are in a part of the page that names itself
+    otherwise: hand-written pages have their lists right below <body> or <main>. Those that are mostly links leave the
+    text at any depth."""
     if tree.body is None:
         return
     for depth, found in list(_lists(tree.body, 0)):
-        if 2 * _linked(found) >= len(found.text.strip()):
-            continue
         around: Any = tree.create_element("div")
         found.replace_with(around)
         for _ in range(_NAVIGATION_DEPTH - depth - 1):
@@ -99,13 +98,3 @@ def _lists(node: Any, depth: int) -> Iterator[tuple[int, Any]]:
         elif depth + 1 < _NAVIGATION_DEPTH and child.tag not in _PAGE_PARTS:
             yield from _lists(child, depth + 1)
         child = child.next_element_sibling
-
-
-def _linked(node: Any) -> int:
-    """Characters that stand in links."""
-    found = 0
-    child = node.first_element_child
-    while child is not None:
-        found += len(child.text.strip()) if child.tag == "a" else _linked(child)
-        child = child.next_element_sibling
-    return found

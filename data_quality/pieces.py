@@ -64,7 +64,7 @@ EXTENSIONS = {
 }
 LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml", "html": "resiliparse", "warc": "resiliparse", "mail": "resiliparse"}
 # Raised when a reader finds other text in the same files, so that they are read again.
-READERS = {"html": 2, "warc": 2, "mediawiki": 2, "mail": 2}
+READERS = {"csv": 2, "html": 2, "warc": 2, "mediawiki": 2, "mail": 2}
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+MERGE = "tag:yaml.org,2002:merge"
 LARGEST = 1_000_000  # values, those of aliases counted wherever they stand
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
@@ -22,7 +23,7 @@ def load_yaml(text: str) -> Any:
             return None
         if _unfolded(node, {}) > LARGEST:
             raise yaml.YAMLError(f"aliases that unfold to more than {LARGEST:,} values")
-        _require_keys_once(node)
+        _require_keys_once(node, loader)
         return loader.construct_document(node)
     except RecursionError:
         raise yaml.YAMLError("nested too deep") from None
@@ -40,7 +41,8 @@ def _unfolded(node: yaml.Node, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def _require_keys_once(root: yaml.Node) -> None:
+def _require_keys_once(root: yaml.Node, loader: Any) -> None:
+    """Keys are what they stand for: 1 and '1' are two, 1 and 0x1 are one; `<<` may stand more than once."""
     waiting, seen = [root], set[int]()
     while waiting:
         node = waiting.pop()
@@ -50,11 +52,11 @@ def _require_keys_once(root: yaml.Node) -> None:
         if not isinstance(node, yaml.MappingNode):
             waiting += node.value
             continue
-        first: dict[str, int] = {}
+        first: dict[Any, int] = {}
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                line = key.start_mark.line + 1
-                if key.value in first:
-                    raise yaml.YAMLError(f"line {line}: {key.value!r} stands there already, in line {first[key.value]}")
-                first[key.value] = line
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE:
+                line, meant = key.start_mark.line + 1, loader.construct_object(key)
+                if meant in first:
+                    raise yaml.YAMLError(f"line {line}: {key.value!r} stands there already, in line {first[meant]}")
+                first[meant] = line
             waiting += [key, value]

@@ -6,6 +6,7 @@ Whole documents that go are rows of DUPLICATES_SCHEMA, parts of documents rows o
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 DUPLICATES_SCHEMA = pa.schema(
     [
@@ -61,3 +62,18 @@ def create_leftovers(
         "SELECT count(*), coalesce(sum(gone), 0)::BIGINT, (SELECT count(*) FROM leftovers) FROM gone"
     ).fetchall()
     return dict(zip(("edited", "removed", "too_little_left"), counts, strict=True))
+
+
+def leftovers_among(edited: pa.Table, reason: str, *, min_characters: int, min_share: float) -> pa.Table:
+    """The rows of `create_leftovers` (LEFTOVERS_SCHEMA, by id) for documents that fit in memory.
+
+    Args:
+        edited: id, characters and gone (characters that left it) of documents that lost something.
+    """
+    left = pc.subtract(edited["characters"], edited["gone"])
+    # a quotient, since 55 of 100 are not below 0.55, but 0.55 * 100 is above 55
+    share = pc.divide(left.cast(pa.float64()), edited["characters"].cast(pa.float64()))
+    too_little = pc.or_(pc.less(left, min_characters), pc.less(share, min_share))
+    reasons = pa.array([reason] * len(edited), pa.string())
+    table = pa.table([edited["id"], reasons, edited["characters"], left], schema=LEFTOVERS_SCHEMA)
+    return table.filter(too_little).sort_by("id").combine_chunks()

@@ -94,8 +94,10 @@ def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def row_groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
-    """A table of lines, piece by piece."""
+    """A table of lines, piece by piece; one that is empty gives one piece without rows."""
     with pq.ParquetFile(path) as table:
+        if not table.num_row_groups:
+            yield table.schema_arrow.empty_table().select(columns)
         for number in range(table.num_row_groups):
             yield table.read_row_group(number, columns=columns, use_threads=False).combine_chunks()
 

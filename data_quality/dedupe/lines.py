@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
-from data_quality.dedupe.evidence import LEFTOVERS_SCHEMA
+from data_quality.dedupe.evidence import leftovers_among
 from data_quality.dedupe.line_counters import LineCounters, Wanted, lines_at, occurring, row_groups
 from data_quality.scripts import HAN, HANGUL, KANA
 from data_quality.shards import BATCH_ROWS, read_batches, whole_parquet
@@ -251,7 +251,7 @@ def boilerplate_spans(
     for path in line_paths:
         for rows in row_groups(path, ["id", "source", "chars", "hashes", "starts", "ends"]):
             documents += rows.num_rows
-            characters += pc.sum(rows["chars"]).as_py()
+            characters += pc.sum(rows["chars"]).as_py() or 0
             lines = lines_at(rows, wanted.places_in(pc.list_flatten(rows["hashes"]).to_numpy()))
             scope = lines["source"] if config.scope == "source" else pa.array([""] * len(lines), pa.string())
             lines = lines.append_column("scope", scope)
@@ -287,14 +287,12 @@ def _as_spans(places: pa.Table, unit: str) -> pa.Table:
 def _leftovers(places: pa.Table, config: BoilerplateConfig) -> tuple[pa.Table, dict[str, int]]:
     """The documents (LEFTOVERS_SCHEMA) that lost lines, which do not overlap, and have too little left."""
     lengths = pc.subtract(places["end"], places["start"])
-    edited = places.append_column("length", lengths).group_by("id").aggregate([("length", "sum"), ("chars", "max")])
-    left = pc.subtract(edited["chars_max"], edited["length_sum"])
-    too_little = pc.or_(
-        pc.less(left, config.min_left_characters),
-        pc.less(left.cast(pa.float64()), pc.multiply(edited["chars_max"].cast(pa.float64()), config.min_left_share)),
+    edited = places.append_column("length", lengths).group_by("id").aggregate([("chars", "max"), ("length", "sum")])
+    table = leftovers_among(
+        edited.rename_columns(["id", "characters", "gone"]),
+        TOO_LITTLE_LEFT,
+        min_characters=config.min_left_characters,
+        min_share=config.min_left_share,
     )
-    reason = pa.array([TOO_LITTLE_LEFT] * len(edited), pa.string())
-    table = pa.table([edited["id"], reason, edited["chars_max"], left], schema=LEFTOVERS_SCHEMA)
-    table = table.filter(too_little).sort_by("id").combine_chunks()
     counts = {"edited": len(edited), "removed": pc.sum(lengths).as_py() or 0, "too_little_left": len(table)}
     return table, counts

@@ -154,8 +154,7 @@ def pick_columns(source: Any, available: list[str]) -> list[str]:
         if available.count(column) > 1:
             raise InputError(
                 "doubled_column",
-                f"{available.count(column)} columns are called {column!r}: which is meant? Rename one, or name all "
-                "columns under `columns`",
+                f"{available.count(column)} columns are called {column!r}: which is meant? Rename one in the file",
             )
     return list(dict.fromkeys(wanted))
 

@@ -1,7 +1,9 @@
 """Delimited tables: CSV (RFC 4180) and TSV."""
 
 import csv
+import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from data_quality.config import CsvSource
 from data_quality.sources.base import FileRef, InputError, Reading, Skip, pick_columns, record_from_columns
@@ -15,7 +17,12 @@ from data_quality.sources.streams import (
     too_long,
 )
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
 EXTENSIONS = (".csv", ".tsv")
+SEPARATOR_NOTE = re.compile(r"sep=([^\r\n])")
+"""The line before the names by which Excel tells itself what stands between the columns."""
 
 
 class _TooLong(Exception):
@@ -88,23 +95,24 @@ def read(ref: FileRef, source: CsvSource) -> Reading:
         yield record_from_columns(source, dict(zip(header, row, strict=True)), number, line)
 
 
-def _header(rows: Iterator[list[str]]) -> list[str] | None:
+def _header(rows: "Reader") -> list[str] | None:
+    between = rows.dialect.delimiter
     try:
-        return next((row for row in rows if row and not _is_note(row)), None)
+        return next((row for row in rows if row and not SEPARATOR_NOTE.fullmatch(between.join(row))), None)
     except (csv.Error, _TooLong) as error:
         raise InputError("invalid_csv", f"the header cannot be read: {error}") from None
 
 
-def _is_note(row: list[str]) -> bool:
-    """Whether it is Excel's line `sep=;`, which comes before the names."""
-    return row[0].startswith("sep=") and sum(map(len, row)) <= len("sep=;") and len(row) <= 2
+def usual_delimiter(path: str) -> str:
+    """A tab in .tsv, else a comma."""
+    return "\t" if split_compression(path)[0].lower().endswith(".tsv") else ","
 
 
-def _rows(lines: _Lines, source: CsvSource, path: str) -> Iterator[list[str]]:
+def _rows(lines: _Lines, source: CsvSource, path: str) -> "Reader":
     csv.field_size_limit(max(csv.field_size_limit(), source.max_record_bytes))
     return csv.reader(
         lines,
-        delimiter=source.delimiter or ("\t" if split_compression(path)[0].lower().endswith(".tsv") else ","),
+        delimiter=source.delimiter or usual_delimiter(path),
         quotechar=source.quote,
         quoting=csv.QUOTE_NONE if source.quote is None else csv.QUOTE_MINIMAL,
         strict=True,

@@ -18,8 +18,8 @@ def find_files(source: FileSource, extensions: tuple[str, ...]) -> Iterator[tupl
     """(URI, path below its root) of every file of ``source``, each once.
 
     A directory gives the files with one of ``extensions``, compressed or not, hidden ones left out; a glob gives what
-    it matches, below the folder before its first wildcard; a file is taken whatever its name. A file that is reached
-    by two ways keeps its longest path. Raises :class:`SourceNotFound` for a path with no file, a link that leads
+    it matches and is no folder, below the folder before its first wildcard; a file is taken whatever its name. A file
+    that is reached by two ways keeps its longest path. Raises :class:`SourceNotFound` for a path with no file, a link that leads
     nowhere, a pipe, which would be waited for, and where two files would get the same ids.
     """
     found: dict[str, str] = {}
@@ -48,7 +48,7 @@ def _expand(path: str, extensions: tuple[str, ...], source: FileSource) -> list[
     looked_for = "files"
     if _has_wildcard(root) and not fs.exists(root):
         files, base = sorted(fs.glob(root)), _before_wildcard(root)
-        files = [file for file in files if fs.isfile(file)]
+        files = [file for file in files if not fs.isdir(file)]
     elif fs.isdir(root):
         files, base = sorted(fs.find(root)), root
         looked_for = f"{', '.join(extensions)} files (or .gz, .zst, .bz2)"

@@ -95,7 +95,8 @@ def clean_config(
         workers: processes for per-shard work.
 
     Raises:
-        ConfigError: no input, unknown formats, or what `flows.config.loading.load` refuses.
+        ConfigError: no input, unknown formats, a configuration of `textmill run`, or what `flows.config.loading.load`
+            refuses.
     """
     from flows.commands.inputs import input_sources
 
@@ -163,17 +164,17 @@ def clean(config: CleanConfig, out: str, quiet: bool, inputs: Sequence[str] = ()
         What manifest.json says, but for the list of files.
 
     Raises:
-        UsageError: `out` cannot be written, or holds something that an earlier cleaning did not write; a stage cannot
-            use its configuration or its input.
+        UsageError: `out` cannot be written, is inside of what is read, or holds something that an earlier cleaning did
+            not write; a stage cannot use its configuration or its input.
         StoreError: an artifact is corrupt, or the store of the URL does not answer.
         DiskFull: there is no room; a folder that was there is as it was.
         GateClosed: `gates.enabled`, and it would move further than that; the folder is as it was.
     """
     run = Run(open_store_with(config.resources), config.resources.resolved(), Display(quiet=quiet))
     place = RemoteFolder(out, MADE_BY) if is_url(out) else Path(out).resolve()
-    require_ours(place)
     if isinstance(place, Path):
         _require_outside(place, [*inputs, *_paths(config)])
+    require_ours(place)
     for name in unjudged(config):
         run.display.line(
             f"{escape(name)}: there are no rules for its language, or it could not be told, so its quality is not "
@@ -285,8 +286,15 @@ def require_ours(out: Path | RemoteFolder) -> None:
 
 def _require_outside(out: Path, read: Sequence[str]) -> None:
     """Refuse a folder inside of what is read: the next cleaning would read it, too."""
+    from flows.commands.inputs import local_path
+
     for path in read:
-        if "://" not in path and Path(path).is_dir() and out.is_relative_to(Path(path).resolve()):
+        here = local_path(path)
+        if here is None:
+            continue
+        fixed, any_folder, _ = here.partition("**")
+        folder = Path(fixed if any_folder else here)
+        if folder.is_dir() and out.is_relative_to(folder.resolve()):
             raise ConfigError(f"{out} is inside of {path}, and the next cleaning would read it: choose another --out")
 
 

@@ -88,6 +88,10 @@ def source_lines(found: Found, seen: Survey) -> list[str]:
         return lines
     if found.delimiter:
         lines.append(f"  delimiter: {_quoted(found.delimiter)}")
+    if found.mixed_delimiters:
+        lines.append(
+            "  # the files have several delimiters: those with another than their extension says want a source each"
+        )
     others = ", ".join(sorted(set(found.columns) - {found.text_column})) or "none"
     if found.text_column is None:
         lines.append("  text_column: text  # no column with text was seen: name the one that has it")

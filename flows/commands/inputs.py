@@ -49,17 +49,29 @@ def input_sources(inputs: Sequence[str]) -> list[dict[str, Any]]:
 def _require_once(inputs: Sequence[str]) -> None:
     """Refuse files that are named by themselves and by a folder or a pattern: they would be read twice."""
     named: dict[Path, str] = {}
-    here = sorted({item for item in inputs if "://" not in item})
-    for item in here:
-        found = [item] if Path(item).exists() else glob(item, recursive=True)
-        for path in {Path(each).resolve() for each in found}:
+    for item in sorted(set(inputs)):
+        place = local_path(item)
+        for path in {Path(each).resolve() for each in _matching(place)} if place is not None else ():
             if (other := named.setdefault(path, item)) != item:
                 raise _twice(item, other)
     folders = {path: item for path, item in named.items() if path.is_dir()}
     for path, item in named.items():
         for parent in path.parents if folders else ():
-            if folders.get(parent, item) != item:
+            if folders.get(parent, item) == item:
+                continue
+            if not any(part.startswith(".") for part in path.relative_to(parent).parts):  # which a folder leaves out
                 raise _twice(item, folders[parent])
+
+
+def local_path(item: str) -> str | None:
+    """An input as a path of this machine; None for one that is elsewhere."""
+    if "://" not in item:
+        return item
+    return url_to_fs(item)[1] if item.partition("://")[0] in LocalFileSystem.protocol else None
+
+
+def _matching(item: str) -> list[str]:
+    return [item] if Path(item).exists() else sorted(glob(item, recursive=True))
 
 
 def _twice(item: str, other: str) -> ConfigError:
@@ -76,8 +88,7 @@ def _sources(item: str) -> list[dict[str, Any]]:
     if not pattern and not path.exists():
         raise ConfigError(f"{item} does not exist")
     _require_format(item)
-    found = [item] if path.exists() else sorted(glob(item, recursive=True))
-    return [_file_source(item, [candidate for candidate in found if Path(candidate).is_file()])]
+    return [_file_source(item, [candidate for candidate in _matching(item) if Path(candidate).is_file()])]
 
 
 def _sources_at(uri: str) -> list[dict[str, Any]]:
@@ -122,7 +133,8 @@ def _look_at_names(item: str, found: Found) -> None:
         logger.warning(
             "%s: its first line is taken for the names of the columns, and one is %r...; if it is a record, list the "
             "names under `columns` of the source in a configuration",
-            *(item, found.text_column[:40]),
+            item,
+            found.text_column[:40],
         )
 
 

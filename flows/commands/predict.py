@@ -11,13 +11,13 @@ from rich.progress import Progress
 
 from flows.config.loading import ConfigError, override, parse
 from lm.labelled.fields import Fields
-from lm.labelled.read_config import ReadConfig
-from lm.labelled.records import FORMATS, Record, read_records
-from lm.labelled.streams import BadInput, ending
+from lm.labelled.read_config import ReadConfig, fields_of, require_fields
+from lm.labelled.records import WITH_COLUMNS, Record, has_columns, read_records
+from lm.labelled.streams import BadInput
 
 RECORDS_AT_ONCE = 256
 DEVICES = ("cpu", "cuda")
-READ = ("jsonl", "csv", "tsv", "parquet")
+TEXTS = frozenset({"text", "text_b", "context", "question"})  # of the fields, those that are one text
 
 
 def best_of(folder: Path) -> Path:
@@ -44,7 +44,8 @@ def predict_file(
         reading: keys of a task's section `read`, such as `delimiter` or `fields.text`, with their YAML.
 
     Raises:
-        ConfigError: no such model, file or device, or a record that the model cannot be asked about, with its line.
+        ConfigError: no such model, file or device, `reading` that the task has no field or key for, or a record that
+            the model cannot be asked about, with its line.
     """
     from lm.finetune.predictor import Predictor
 
@@ -52,10 +53,14 @@ def predict_file(
     _require_device(device)
     try:
         predictor = Predictor(folder, device)
+        require_fields(predictor.task.ask, "--set read.fields", read.fields, fields_of(predictor.task.ask))
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    if FORMATS.get(ending(path)) not in READ:
-        raise ConfigError(f"{path}: records are read from {', '.join(f'.{name}' for name in READ)}, also .gz and .zst")
+    if not (has_columns(path) if read.format == "auto" else read.format in WITH_COLUMNS):
+        endings = ", ".join(f".{name}" for name in WITH_COLUMNS)
+        raise ConfigError(
+            f"{path}: records are read from {endings}, also .gz and .zst; of another name: --set format=csv and the like"
+        )
     console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     with Progress(console=console, disable=quiet, transient=True) as progress:
         task = progress.add_task("predicting", total=None)
@@ -97,7 +102,9 @@ def _require_device(device: str) -> None:
 
 def _asked(fields: Fields, inputs: Sequence[str]) -> dict[str, Any]:
     """The columns of a record with those of the fields that a model needs, wherever these stand."""
-    return {**fields.record.values, **{name: fields.value(name) for name in inputs if name in fields.columns}}
+    mapped = [name for name in inputs if name in fields.columns]
+    found = {name: fields.text(name) if name in TEXTS else fields.value(name) for name in mapped}
+    return {**fields.record.values, **found}
 
 
 def _records(path: Path, read: ReadConfig) -> Iterator[Record]:

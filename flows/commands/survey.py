@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NamedTuple
 
+from data_quality.sources.delimited import SEPARATOR_NOTE, usual_delimiter
 from flows.config.loading import ConfigError
 
 EXTENSIONS = {
@@ -37,9 +38,7 @@ SAMPLE_BYTES = 256 << 10
 PACKED_BYTES = 1 << 20
 """Of a compressed file as many are read for that: a block of bzip2, of which no part can be unpacked, has 900 kB."""
 SAMPLE_ROWS = 200
-SEP_LINE = re.compile(r"sep=(.)\r?\n")
-"""By which Excel tells itself what stands between the columns."""
-OTHER_DELIMITERS = (";", "\t", "|", ",")
+DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_OFFICE_BYTES = 8 << 20
 """Larger PDF, EPUB and DOCX files are not opened for a look: they can only be read whole."""
 OFFICE_FORMATS = ("pdf", "epub", "docx")
@@ -76,7 +75,9 @@ class Found:
     """Text of the sampled documents, for guessing the language."""
     encoding: str = "utf-8"
     delimiter: str | None = None
-    """Of CSV, where it is not what the extension says."""
+    """Of CSV, where it is one for all files and not what their extensions say."""
+    mixed_delimiters: bool = False
+    """Whether some of the sampled files have another than their extension says, and not all of them the same."""
     document: str = "file"
     columns: dict[str, list[str]] = field(default_factory=dict)
     """Column name -> sampled values that are strings."""
@@ -227,7 +228,7 @@ def _sample(found: Found) -> None:
         rows = [row for file in found.largest for row in _parquet_rows(file)]
     else:
         heads = [_head(file) for file in found.largest]
-        found.encoding = _encoding(heads)
+        found.encoding = _encoding(heads, found.files)
         texts = [_decoded(head, found.encoding) for head in heads]
         if found.format == "text":
             found.document = _document_unit(found, texts)
@@ -236,10 +237,11 @@ def _sample(found: Found) -> None:
         if found.format == "jsonl":
             rows = [row for text in texts for row in _jsonl_rows(text)]
         else:
-            found.delimiter = _delimiter(found.largest[0], texts[0])
-            rows = [
-                row for file, text in zip(found.largest, texts, strict=True) for row in _csv_rows(file, text, found)
-            ]
+            delimiters = [_delimiter(*each) for each in zip(found.largest, texts, strict=True)]
+            if delimiters != [usual_delimiter(file.uri) for file in found.largest]:
+                found.mixed_delimiters = len(set(delimiters)) > 1
+                found.delimiter = None if found.mixed_delimiters else delimiters[0]
+            rows = [row for each in zip(texts, delimiters, strict=True) for row in _csv_rows(*each)]
     for row in rows:
         for name, value in row.items():
             if isinstance(value, str):
@@ -310,8 +312,8 @@ def _head(file: File) -> bytes:
     return b"".join(blocks)
 
 
-def _encoding(heads: list[bytes]) -> str:
-    """The encoding of all heads; `auto`, for each file its own, if they are in several."""
+def _encoding(heads: list[bytes], files: int) -> str:
+    """The encoding of all files; `auto`, for each its own, if they are in several or there are more than the heads."""
     from data_quality.sources.charset import detect
 
     others = [head for head in heads if not _decodes(head, "utf-8")]
@@ -321,7 +323,7 @@ def _encoding(heads: list[bytes]) -> str:
         return "auto"  # in an encoding that is named the mark would be text
     found = {detect(head) for head in others}
     alike = len(found) == 1 and all(head.isascii() for head in heads if head not in others)
-    return found.pop() if alike else "auto"
+    return found.pop() if alike and len(heads) == files else "auto"
 
 
 def _decoded(head: bytes, encoding: str) -> str:
@@ -361,24 +363,25 @@ def _jsonl_rows(text: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _usual_delimiter(file: File) -> str:
-    return "\t" if kind_of(file.uri)[0] == ".tsv" else ","
+def _delimiter(file: File, text: str) -> str:
+    """What stands between the names of the columns: by what the most are told apart, the usual one where that is equal.
 
-
-def _delimiter(file: File, text: str) -> str | None:
-    """What stands between the names of the columns if it is not the usual: a semicolon in much of Europe."""
-    if said := SEP_LINE.match(text):
-        return said.group(1)
+    In much of Europe it is a semicolon, and names may hold a comma.
+    """
     names = text.partition("\n")[0]
-    if _usual_delimiter(file) in names:
-        return None
-    delimiter = max(OTHER_DELIMITERS, key=names.count)
-    return delimiter if delimiter in names else None
+    if said := SEPARATOR_NOTE.match(names):
+        return said.group(1)
+    usual = usual_delimiter(file.uri)
+
+    def columns(delimiter: str) -> int:
+        return max(len(row) for row in csv.reader([names], delimiter=delimiter))
+
+    return max(DELIMITERS, key=lambda each: (columns(each), each == usual)) if names.strip() else usual
 
 
-def _csv_rows(file: File, text: str, found: Found) -> Iterator[dict[str, Any]]:
-    delimiter = found.delimiter or _usual_delimiter(file)
-    text = SEP_LINE.sub("", text, count=1)
+def _csv_rows(text: str, delimiter: str) -> Iterator[dict[str, Any]]:
+    first, _, rest = text.partition("\n")
+    text = rest if SEPARATOR_NOTE.match(first) else text
     whole_lines = text[: text.rfind("\n") + 1] or text
     reader = csv.DictReader(io.StringIO(whole_lines, newline=""), delimiter=delimiter)
     for _, row in zip(range(SAMPLE_ROWS), reader, strict=False):

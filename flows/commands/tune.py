@@ -5,13 +5,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import ValidationError
-
 from data_quality.config import QualityConfig
 from data_quality.errors import UsageError
 from data_quality.rules import Ruleset, Threshold, choose_rulesets, with_thresholds
 from data_quality.tune import at_the_edge, compare_rules
 from flows.commands.lookup import filtered_corpus, input_of, scores_of, shard_of, tables_for, with_parts
+from flows.config.loading import parse
 from tasks.filter import DROPPED
 from tasks.running.run import Resources
 from tasks.running.tables import rows, score_tables
@@ -53,23 +52,15 @@ def tune(
 def _changed(before: list[Ruleset], thresholds: Mapping[str, Threshold], names: list[str] | None) -> list[Ruleset]:
     if names is not None:  # those that judged it already keep their lists, languages and text versions
         known = {ruleset.name: ruleset for ruleset in before}
-        new = tuple(name for name in names if name not in known)
-        loaded = {ruleset.name: ruleset for ruleset in choose_rulesets(_quality(new))}
-        before = [*(known[name] for name in names if name in known), *loaded.values()]
+        named = list(dict.fromkeys(names))
+        new = parse({"rulesets": [name for name in named if name not in known]}, "--rulesets", QualityConfig)
+        loaded = {ruleset.name: ruleset for ruleset in choose_rulesets(new)}
+        before = [*(known[name] for name in named if name in known), *loaded.values()]
     reasons = [ruleset.reason(rule) for ruleset in before for rule in ruleset.rules]
     unknown = sorted(set(thresholds) - set(reasons))
     if unknown:
         raise UsageError(f"no rule {', '.join(unknown)} judged this corpus; there are: {', '.join(reasons)}")
     return [with_thresholds(ruleset, thresholds) for ruleset in before]
-
-
-def _quality(rulesets: tuple[str, ...]) -> QualityConfig:
-    try:
-        return QualityConfig(rulesets=rulesets)
-    except ValidationError as error:
-        raise UsageError(
-            f"--rulesets: {'; '.join(each['msg'].removeprefix('Value error, ') for each in error.errors())}"
-        ) from error
 
 
 def _examples(

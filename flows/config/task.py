@@ -1,6 +1,5 @@
 """The configuration of a task: what it asks, where its examples are, and what is checked before they are used."""
 
-import difflib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +11,7 @@ from flows.config.curation import Section
 from flows.config.loading import CONFIGS, ConfigError, files_named, loader
 from lm.labelled.folder import Task
 from lm.labelled.forms import AnyForm
-from lm.labelled.read_config import HubConfig, ReadConfig, SplitSource, fields_of
+from lm.labelled.read_config import HubConfig, ReadConfig, SplitSource, fields_of, require_fields
 from tasks.labelled_checks import ChecksConfig
 from tasks.labelled_set import CutConfig, LabelledSetRequest, SplitFiles
 from tasks.running.run import Resources
@@ -80,11 +79,7 @@ class TaskConfig(Section):
             ("cut.columns", self.cut.columns, tuple(self.ask.columns)),
             ("checks.columns", self.checks.columns, self.ask.inputs),
         ):
-            for name in names:
-                if name not in valid:
-                    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-                    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(valid)}"
-                    raise ValueError(f"{where}: a {self.ask.form} has no {name!r}; {hint}")
+            require_fields(self.ask, where, names, valid)
         for name in ("train", "valid", "test"):
             source: SplitSource | None = getattr(self, name)
             if source is not None and source.files and source.packages:

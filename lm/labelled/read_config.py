@@ -1,5 +1,7 @@
 """How labelled files are read: one reader for each format, and which column is which field. Torch-free."""
 
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -121,3 +123,12 @@ def _name(value: Any) -> Any:
 def fields_of(form: AnyForm) -> tuple[str, ...]:
     """What `fields` may name for a form."""
     return ("id", *form.columns, *(CHAT_FIELDS if isinstance(form, Chat) else ()))
+
+
+def require_fields(form: AnyForm, where: str, names: Iterable[str], valid: Sequence[str]) -> None:
+    """Raises ValueError, beginning with `where`, for a name that is none of the valid ones of a form."""
+    for name in names:
+        if name not in valid:
+            near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(valid)}"
+            raise ValueError(f"{where}: a {form.form} has no {name!r}; {hint}")

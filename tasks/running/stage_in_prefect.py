@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("textmill.stage")
 
 SAID_IN_FULL = (NonFiniteError, DiskFull, OutOfMemory, UsageError, WorkerDied)
-"""Errors whose message says all: of what is raised Prefect prints the traceback as well."""
+"""Errors whose message says all: neither here nor from the flow run's log (`flows/running.py`) a traceback is shown."""
 
 PREFECT_PAUSE_SECONDS = 120.0
 

@@ -4,6 +4,8 @@ import random
 from collections import defaultdict
 from math import ceil
 
+import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 
 from data_quality.config import BoilerplateConfig, LineTableConfig
 from data_quality.dedupe import line_counters
+from data_quality.dedupe.evidence import create_leftovers, leftovers_among
 from data_quality.dedupe.lines import boilerplate_spans, find_boilerplate, iter_lines, line_shard, long_enough
 from data_quality.spans import Edit, apply_edits, merge_edits
 from tests.data_quality.dedupe_shards import duplicates, rows, shards, texts
@@ -162,6 +165,28 @@ def test_a_document_with_too_little_left_is_dropped_and_one_with_enough_is_not(t
     share = 8.5 / (len(FOOTER) + 9)
     _, _, leftovers, _ = run(tmp_path / "2", documents, config(min_documents=2, min_left_share=share))
     assert leftovers == [expected]
+
+
+@pytest.mark.parametrize(("share", "dropped"), [(0.55, []), (0.5500001, ["a", "b"])])
+def test_exactly_the_least_share_is_enough(tmp_path, share, dropped):
+    """0.55 * 100 is above 55 in floating point."""
+    common = "x" * 44  # which leaves with its line end
+    documents = texts(f"{common}\n{'1' * 55}", f"{common}\n{'2' * 55}")
+    _, _, leftovers, _ = run(tmp_path, documents, config(min_documents=2, min_left_share=share))
+    assert [row["id"] for row in leftovers] == dropped
+    edited = pa.table({"id": ["a", "b"], "characters": [100, 100], "gone": [45, 45]})
+    kept = {"min_characters": 0, "min_share": share}
+    assert leftovers_among(edited, "few", **kept)["id"].to_pylist() == dropped
+    with duckdb.connect() as sql:
+        sql.register("edited", edited)
+        sql.execute('CREATE TABLE spans AS SELECT id, 0 AS "start", gone AS "end" FROM edited')
+        create_leftovers(sql, "few", documents="SELECT id, characters AS chars FROM edited", **kept)
+        assert [id for (id,) in sql.execute("SELECT id FROM leftovers ORDER BY id").fetchall()] == dropped
+
+
+def test_a_shard_without_documents_has_no_boilerplate(tmp_path):
+    left, spans, leftovers, counts = run(tmp_path, [], config(min_documents=2))
+    assert (left, spans, leftovers, counts["spans.documents"]) == ({}, [], [], 0)
 
 
 def by_hand(documents, tried):

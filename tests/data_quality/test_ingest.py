@@ -88,6 +88,15 @@ def test_a_new_version_of_what_reads_a_file_reads_it_anew(tmp_path, monkeypatch,
     assert piece.key_material.get(library) == (library and f"newer {library}")
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+def test_a_new_version_of_our_reader_reads_a_file_anew(tmp_path, monkeypatch, name):
+    source = {"format": "csv" if name == "a.csv" else "text", "paths": [str(write(tmp_path / name, b"text"))]}
+    [piece] = list_pieces(IngestConfig.model_validate({"sources": [source]}))
+    before = piece.key_material
+    monkeypatch.setattr("data_quality.pieces.READERS", {"csv": 99})
+    assert (piece.key_material == before) == (name == "a.txt")
+
+
 def test_the_order_of_sources_does_not_matter(tmp_path, folder):
     write(tmp_path / "t/a.txt", b"text")
     one = {"format": "jsonl", "paths": [str(folder)]}
@@ -189,8 +198,9 @@ def test_nothing_matches(tmp_path, folder):
 )
 def test_what_looks_like_a_file_and_is_none_is_named_and_not_waited_for(folder, make, message):
     make(folder / "odd.jsonl")
-    with pytest.raises(SourceNotFound, match=message):
-        list_pieces(config(folder))
+    for path in (folder, folder / "*.jsonl"):
+        with pytest.raises(SourceNotFound, match=message):
+            list_pieces(config(path))
     excluded = {"format": "jsonl", "paths": [str(folder)], "exclude": ["odd*"]}
     assert list_pieces(IngestConfig.model_validate({"sources": [excluded]}))
 

@@ -101,6 +101,7 @@ def test_chinese_pages_in_their_encodings(tmp_path, encoding):
         ("a.html", b"<p " + b"a=1 " * 50_000 + b">x", "too_nested", "would take 25000000 steps"),
         ("a.html", b"<div>" * 500 + b"<i>x</i>" * 43_000, "too_nested", "would take 2"),
         ("a.html", b"<p title='" + b"a=1 " * 50_000 + b"'>x", None, ""),
+        ("a.html", b"<html><body><h1>T</h1>" + b"<ul><li>x" * 505 + b"deep text", None, ""),
         ("a.html", b"<svg>" + b"<path d='M 0 0'/>" * 600 + b"</svg>x", None, ""),
         ("a.html", b"<path/>" * 513 + b"x", "too_nested", "nested 513 deep"),
         ("a.html.gz", b"<p>" + b"x" * 400_000, "too_long", "400003 bytes; max_record_bytes is 350000"),

@@ -98,5 +98,13 @@ def test_damaged_files_are_read_or_refused(tmp_path, damage, position, cut):
     try:
         list(parquet.read(ref(tmp_path / "a.parquet"), config))
     except InputError as error:
-        if error.reason not in ("corrupt", "missing_column"):
+        if error.reason not in ("corrupt", "missing_column", "doubled_column"):
             raise
+
+
+def test_a_column_that_is_there_twice_is_refused_where_it_is_asked_for(tmp_path):
+    table = pa.table([["x"], ["the long one"], ["short"]], names=["id", "text", "text"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match=r"2 columns are called 'text': which is meant\? Rename one in the file$"):
+        ingest(tmp_path, source(tmp_path / "a.parquet", on_bad_input="error"))
+    assert ingest(tmp_path / "2", source(tmp_path / "a.parquet", text_column="id")).texts == ["x"]

@@ -286,6 +286,10 @@ def test_a_folder_inside_of_what_is_read_is_refused(
         clean(config, str(documents / "new" / "clean"), quiet=True, inputs=[str(documents)])
     with pytest.raises(ConfigError, match=r"gardens/clean is inside of .*gardens, and"):
         clean(config, str(documents / "gardens" / "clean"), quiet=True)
+    for read in (f"file://{documents}", f"{documents}/**/*.txt"):
+        with pytest.raises(ConfigError, match=r"documents/new/clean is inside of .*, and the next cleaning would"):
+            clean(config, str(documents / "new" / "clean"), quiet=True, inputs=[read])
+    assert not (documents / "new").exists()
     monkeypatch.chdir(documents.parent)  # its sources are the folders in it
     with pytest.raises(SystemExit):
         command(".")

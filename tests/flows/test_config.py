@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
+from data_quality.plain_yaml import load_yaml
 from flows.cli.common import named
 from flows.config.loading import CONFIGS, ConfigError, files_named, load, read
 from flows.config.pipeline import SMOKE_FILES, PipelineConfig, load_config, quickstart
@@ -94,7 +96,13 @@ def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["exact: {}\nname: x\nexact: {}", "rules: {exact: 1, exact: 2}", "- {exact: 1, exact: 1}"]
+    "text",
+    [
+        "exact: {}\nname: x\nexact: {}",
+        "rules: {exact: 1, exact: 2}",
+        "- {exact: 1, exact: 1}",
+        "rules: {'exact': 1, exact: 2}",
+    ],
 )
 def test_a_key_that_stands_twice_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "twice.yaml"
@@ -103,6 +111,14 @@ def test_a_key_that_stands_twice_is_refused(text: str, tmp_path: Path) -> None:
         ConfigError, match=r"twice\.yaml is not readable YAML: line \d: 'exact' stands there already, in"
     ):
         load_config(path)
+
+
+def test_keys_are_what_they_stand_for() -> None:
+    assert load_yaml("{2: a, '2': b, yes: c, 'yes': d}") == {2: "a", "2": "b", True: "c", "yes": "d"}
+    assert load_yaml("[&a {x: 1}, &b {y: 2}, {<<: *a, <<: *b}]")[2] == {"x": 1, "y": 2}
+    for text in ("{1: a, 0x1: b}", "{null: a, ~: b}"):
+        with pytest.raises(yaml.YAMLError, match="stands there already"):
+            load_yaml(text)
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

@@ -242,7 +242,16 @@ def test_predict_reads_a_file_as_its_task_did(tmp_path: Path) -> None:
     before = table.read_bytes()
     done = CliRunner().invoke(app, [*asked, "--out", str(table)])
     assert done.exit_code == 1
+    assert "is the file that is read: choose another --out" in " ".join(done.output.split())
     assert table.read_bytes() == before
+    two = tmp_path / "two.data"  # cut in two columns, and of a name that says nothing
+    two.write_text("a,b\n" + "".join(",".join(text.split(" ", 1)) + "\n" for text in texts))
+    reading = {"format": "csv", "fields.text": "[a, b]"}
+    assert [row["label"] for row in predict_file(folder, two, "cpu", True, reading)] == [r["label"] for r in plain]
+    with pytest.raises(ConfigError, match=r"--set read\.fields: a classification has no 'txet'; did you mean 'text'"):
+        list(predict_file(folder, two, "cpu", True, {**reading, "fields.txet": "a"}))
+    with pytest.raises(ConfigError, match="of another name: --set format=csv and the like"):
+        list(predict_file(folder, two, "cpu", True, {"fields.text": "a"}))
 
 
 @pytest.mark.parametrize(

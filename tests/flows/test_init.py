@@ -132,6 +132,8 @@ def test_the_encoding_is_that_of_all_files_or_told_for_each(
         (f"nr|inhalt\n1|{ENGLISH}\n", "|"),
         (f'inhalt\n"{ENGLISH}"\n', None),
         (f'sep=;\nnr;inhalt\n1;"{ENGLISH}"\n', ";"),
+        (f'nr;Preis (EUR, brutto);inhalt\n1;3,5;"{ENGLISH}"\n', ";"),
+        (f'nr;"Titel, Untertitel";inhalt\n1;x;"{ENGLISH}"\n', ";"),
         (f"sep=;\r\nid;inhalt\r\nsome-long-id-{'0' * 200};{ENGLISH}\r\n", ";"),
     ],
 )
@@ -141,6 +143,36 @@ def test_a_table_of_a_spreadsheet_has_its_columns(tmp_path: Path, content: str, 
     (source,) = sources(tmp_path / "in")
     assert (source["text_column"], source.get("delimiter")) == ("inhalt", delimiter)
     assert ingest(tmp_path, source).texts == [ENGLISH.replace(",", "") if "," in content[:5] else ENGLISH]
+
+
+@pytest.mark.parametrize("other", [f"nr\tinhalt\n2\t{ENGLISH}\n", f'nr,inhalt\n2,"{ENGLISH}"\n'])
+def test_tables_with_other_delimiters_are_not_read_by_that_of_the_largest(tmp_path: Path, other: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text(f'nr;inhalt\n1;"{ENGLISH}"\n' * 3)
+    (tmp_path / "in" / ("b.tsv" if "\t" in other else "b.csv")).write_text(other)
+    (source,) = sources(tmp_path / "in")
+    assert (source["text_column"], "delimiter" in source) == ("inhalt", False)
+    assert "want a source each" in init_config(tmp_path / "in")
+    out = ingest(tmp_path, source)
+    assert (out.texts, out.reasons) == ([ENGLISH], ["missing_column"])
+
+
+def test_usual_delimiters_side_by_side_need_no_word(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text(f'nr,inhalt\n1,"{ENGLISH}"\n')
+    (tmp_path / "in" / "b.tsv").write_text(f"nr\tinhalt\n2\t{ENGLISH}\n")
+    assert "want a source each" not in init_config(tmp_path / "in")
+    assert ingest(tmp_path, *sources(tmp_path / "in")).texts == [ENGLISH, ENGLISH]
+
+
+def test_no_encoding_is_named_where_not_all_files_were_looked_at(tmp_path: Path) -> None:
+    for number in range(9):
+        text = UMLAUTS if number == 8 else UMLAUTS * 9
+        (tmp_path / "in" / f"{number}.txt").parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number}.txt").write_bytes(text.encode("utf-8" if number == 8 else "cp1252"))
+    (source,) = sources(tmp_path / "in")
+    assert source["encoding"] == "auto"
+    assert ingest(tmp_path, source).texts == [UMLAUTS * 9] * 8 + [UMLAUTS]
 
 
 def test_ids_are_not_taken_for_text(tmp_path: Path) -> None:

@@ -145,7 +145,11 @@ def test_a_file_that_is_named_twice_is_refused(other: str, tmp_path: Path, monke
     other = other.format(here=here.name)
     with pytest.raises(ConfigError, match=r"is read twice, for .* is named, too: name one of them"):
         input_sources(["folder/b.txt" if other == "folder" else "a.txt", other])
-    assert len(input_sources(["a.txt", "folder"])) == 2
+    for doubled in (f"file://{here}", f"file://{here}/a.txt"):
+        with pytest.raises(ConfigError, match=r"is read twice"):
+            input_sources(["a.txt", doubled])
+    (here / "folder" / ".hidden.txt").write_text("A folder leaves it out.")
+    assert len(input_sources(["a.txt", "folder", "folder/.hidden.txt"])) == 3
 
 
 def test_a_table_whose_first_line_reads_like_a_text_is_named(
