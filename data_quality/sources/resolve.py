@@ -19,8 +19,8 @@ def find_files(source: FileSource, extensions: tuple[str, ...]) -> Iterator[tupl
 
     A directory gives the files with one of ``extensions``, compressed or not, hidden ones left out; a glob gives what
     it matches and is no folder, below the folder before its first wildcard; a file is taken whatever its name. A file
-    that is reached by two ways keeps its longest path. Raises :class:`SourceNotFound` for a path with no file, a link that leads
-    nowhere, a pipe, which would be waited for, and where two files would get the same ids.
+    that is reached by two ways keeps its longest path. Raises :class:`SourceNotFound` for a path with no file, a link
+    that leads nowhere, a pipe, which would be waited for, and where two files would get the same ids.
     """
     found: dict[str, str] = {}
     for path in source.paths:

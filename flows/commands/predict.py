@@ -59,7 +59,7 @@ def predict_file(
     if not (has_columns(path) if read.format == "auto" else read.format in WITH_COLUMNS):
         endings = ", ".join(f".{name}" for name in WITH_COLUMNS)
         raise ConfigError(
-            f"{path}: records are read from {endings}, also .gz and .zst; of another name: --set format=csv and the like"
+            f"{path}: records are read from {endings}, also .gz and .zst; of other names: --set format=csv or so"
         )
     console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     with Progress(console=console, disable=quiet, transient=True) as progress:

@@ -250,7 +250,7 @@ def test_predict_reads_a_file_as_its_task_did(tmp_path: Path) -> None:
     assert [row["label"] for row in predict_file(folder, two, "cpu", True, reading)] == [r["label"] for r in plain]
     with pytest.raises(ConfigError, match=r"--set read\.fields: a classification has no 'txet'; did you mean 'text'"):
         list(predict_file(folder, two, "cpu", True, {**reading, "fields.txet": "a"}))
-    with pytest.raises(ConfigError, match="of another name: --set format=csv and the like"):
+    with pytest.raises(ConfigError, match="of other names: --set format=csv or so"):
         list(predict_file(folder, two, "cpu", True, {"fields.text": "a"}))
 
 
