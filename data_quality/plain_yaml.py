@@ -27,6 +27,8 @@ def load_yaml(text: str) -> Any:
         return loader.construct_document(node)
     except RecursionError:
         raise yaml.YAMLError("nested too deep") from None
+    except ValueError as error:  # of a date that there is not
+        raise yaml.YAMLError(str(error)) from error
     finally:
         loader.dispose()
 

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.config.champion import ChampionConfig
 from flows.config.loading import ConfigError
+from flows.config.named_file import FromFile
 from flows.exam import take
 from flows.exam_lineage import lineage_of
 from flows.running import prefect_run
@@ -25,7 +26,7 @@ ARTIFACT = "champion"
 
 
 @flow(name="champion", flow_run_name="champion of {config.model}", persist_result=False)
-def champion_flow(config: ChampionConfig = ChampionConfig()) -> dict[str, str]:  # noqa: B008
+def champion_flow(config: FromFile[ChampionConfig] = ChampionConfig()) -> dict[str, str]:  # noqa: B008
     """Compare the registered champion with its challenger and promote the challenger by alias if it wins.
 
     A flow run that waits for approval is `Suspended`: its process ends, and when it is resumed a new one goes through

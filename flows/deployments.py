@@ -13,6 +13,7 @@ from prefect.states import Completed
 
 from flows.commands.gc import sweep
 from flows.config.garbage import GarbageConfig
+from flows.config.named_file import FromFile
 from flows.config.pipeline import PipelineConfig, quickstart
 from flows.corpus import build_corpus
 from flows.pretrain import build_pretrained, build_tokens
@@ -23,7 +24,7 @@ from tasks.running.secret_blocks import open_store_with
 
 
 @flow(name="corpus-refresh", flow_run_name="corpus {config.name}", persist_result=False)
-def corpus_refresh(config: PipelineConfig = quickstart(), until: date | None = None) -> dict[str, str]:  # noqa: B008
+def corpus_refresh(config: FromFile[PipelineConfig] = quickstart(), until: date | None = None) -> dict[str, str]:  # noqa: B008
     """Read the sources again, bring the corpus and its tokens up to date, and pretrain if enough has changed.
 
     With `until` the corpus of that day is made instead, of the files whose path names no later date; no model follows.
@@ -38,7 +39,7 @@ def corpus_refresh(config: PipelineConfig = quickstart(), until: date | None = N
 
 
 @flow(name="pretrain", flow_run_name="pretrain {config.name}", persist_result=False)
-def pretrain_flow(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
+def pretrain_flow(config: FromFile[PipelineConfig] = quickstart()) -> dict[str, str]:  # noqa: B008
     """Train the language model on the corpus as it now is; what is up to date is reused."""
     with prefect_run("pretrain", config):
         corpus = build_corpus(config)
@@ -47,7 +48,7 @@ def pretrain_flow(config: PipelineConfig = quickstart()) -> dict[str, str]:  # n
 
 
 @flow(name="finetune", flow_run_name="finetune {config.name}", persist_result=False)
-def finetune_flow(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
+def finetune_flow(config: FromFile[PipelineConfig] = quickstart()) -> dict[str, str]:  # noqa: B008
     """Fine-tune the current pretrained model on the configured task; what is up to date is reused."""
     if config.task is None:
         raise ValueError("the configuration has no `task`: there is nothing to fine-tune on")
@@ -59,7 +60,7 @@ def finetune_flow(config: PipelineConfig = quickstart()) -> dict[str, str]:  # n
 
 
 @flow(name="gc", persist_result=False)
-def gc_flow(config: GarbageConfig = GarbageConfig()) -> Any:  # noqa: B008
+def gc_flow(config: FromFile[GarbageConfig] = GarbageConfig()) -> Any:  # noqa: B008
     """Remove from the store what no alias and none of the last runs needs, as `textmill gc --delete` does.
 
     It opens no run of its own: a run every night would soon be all of the last runs.

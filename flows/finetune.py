@@ -7,6 +7,7 @@ from prefect import flow
 
 from flows.config.finetune import TuningConfig, shipped_tuning
 from flows.config.loading import ConfigError
+from flows.config.named_file import FromFile
 from flows.pretrain import named_model
 from flows.running import prefect_run
 from flows.task_sets import labelled_set_of
@@ -78,7 +79,7 @@ def train(request: FinetuneRequest, label: str, examples: Artifact, model: Artif
 
 
 @flow(name="tuning", flow_run_name="finetune {config.name}", persist_result=False)
-def tuning_flow(config: TuningConfig = shipped_tuning()) -> dict[str, str]:  # noqa: B008
+def tuning_flow(config: FromFile[TuningConfig] = shipped_tuning()) -> dict[str, str]:  # noqa: B008
     """Fine-tune a model on a task over several seeds; what is up to date is reused."""
     with prefect_run("tuning", config):
         made = build_tuned(config)

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from flows.config.instruct import InstructConfig, shipped_instruct
 from flows.config.loading import ConfigError
+from flows.config.named_file import FromFile
 from flows.pretrain import named_model
 from flows.running import prefect_run
 from flows.task_sets import labelled_set_of
@@ -60,7 +61,7 @@ def _resolved(train: TrainConfig, start: Artifact, name: str) -> TrainConfig:
 
 
 @flow(name="instruct", flow_run_name="instruct {config.name}", persist_result=False)
-def instruct_flow(config: InstructConfig = shipped_instruct()) -> dict[str, str]:  # noqa: B008
+def instruct_flow(config: FromFile[InstructConfig] = shipped_instruct()) -> dict[str, str]:  # noqa: B008
     """Teach a model to answer; what is up to date is reused."""
     with prefect_run("instruct", config):
         made = build_instructed(config)

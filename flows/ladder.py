@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.config.ladder import LadderConfig, ModelConfig, ModelsConfig, shipped_ladder, shipped_model
 from flows.config.loading import ConfigError
+from flows.config.named_file import FromFile
 from flows.config.rungs import BertRung, NgramRung, Rung, VectorsRung, without_bits
 from flows.corpus import Corpus, build_corpus
 from flows.pretrain import Tokens, named_model, tokens_under
@@ -114,7 +115,7 @@ def machine(config: ModelsConfig) -> dict[str, str]:
 
 
 @flow(name="ladder", flow_run_name="ladder {config.name}", persist_result=False)
-def ladder_flow(config: LadderConfig = shipped_ladder()) -> dict[str, str]:  # noqa: B008
+def ladder_flow(config: FromFile[LadderConfig] = shipped_ladder()) -> dict[str, str]:  # noqa: B008
     """Train every generation that the configuration names and compare them; what is up to date is reused."""
     with prefect_run("ladder", config):
         made = build_ladder(config)
@@ -123,7 +124,7 @@ def ladder_flow(config: LadderConfig = shipped_ladder()) -> dict[str, str]:  # n
 
 
 @flow(name="model", flow_run_name="model {config.name}", persist_result=False)
-def model_flow(config: ModelConfig = shipped_model()) -> dict[str, str]:  # noqa: B008
+def model_flow(config: FromFile[ModelConfig] = shipped_model()) -> dict[str, str]:  # noqa: B008
     """Train one model of any kind and score it on test documents; what is up to date is reused."""
     with prefect_run("model", config):
         [model], figures = build_models(config)

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.config.named_file import FromFile
 from flows.config.pipeline import PipelineConfig, quickstart
 from flows.corpus import build_corpus
 from flows.pretrain import build_pretrained, build_tokens
@@ -30,7 +31,7 @@ def build_all(config: PipelineConfig) -> dict[str, Artifact | list[Artifact]]:
 
 
 @flow(name="textmill", flow_run_name="{config.name}", persist_result=False)
-def textmill_pipeline(config: PipelineConfig = quickstart()) -> dict[str, str]:  # noqa: B008
+def textmill_pipeline(config: FromFile[PipelineConfig] = quickstart()) -> dict[str, str]:  # noqa: B008
     """From raw text to a fine-tuned model and a report; every stage is resumable, unchanged ones are reused."""
     with prefect_run("textmill", config):
         made = build_all(config)

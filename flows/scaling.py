@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.config.named_file import FromFile
 from flows.config.scaling import GridConfig, ScalingConfig, SizeConfig, shipped_scaling
 from flows.corpus import Corpus, build_corpus
 from flows.pretrain import Tokens, tokens_under
@@ -138,7 +139,7 @@ def build_grid(shared: ScalingRuns, config: GridConfig, factor: float) -> Artifa
 
 @flow(name="scaling", flow_run_name="scaling {config.name}", persist_result=False)
 def scaling_flow(
-    config: ScalingConfig = shipped_scaling(),  # noqa: B008
+    config: FromFile[ScalingConfig] = shipped_scaling(),  # noqa: B008
     predict_only: bool = False,
 ) -> dict[str, str]:
     """Fit laws of loss against parameters, data and compute, predict a larger model and then train it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.config.loading import ConfigError
+from flows.config.named_file import FromFile
 from flows.config.search import SearchTuningConfig, shipped_search
 from flows.finetune import Tuned, opened, requests_of, summed_up, train
 from flows.running import prefect_run
@@ -97,7 +98,7 @@ def _next(talk: Trials, score: float | None) -> Values | None:
 
 
 @flow(name="search", flow_run_name="search {config.name}", persist_result=False)
-def search_flow(config: SearchTuningConfig = shipped_search()) -> dict[str, str]:  # noqa: B008
+def search_flow(config: FromFile[SearchTuningConfig] = shipped_search()) -> dict[str, str]:  # noqa: B008
     """Search the settings of a fine-tuning on dev; what was tried before is reused."""
     with prefect_run("search", config):
         made = build_searched(config)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from prefect import flow
 
 from flows.config.loading import ConfigError
+from flows.config.named_file import FromFile
 from flows.config.study import Labels, StudyConfig, shipped_study
 from flows.config.task import TaskConfig, load_shipped_task
 from flows.pretrain import named_model
@@ -138,7 +139,7 @@ def _runs(config: StudyConfig, part: Part, models: dict[str, Artifact]) -> list[
 
 
 @flow(name="study", flow_run_name="study {config.name}", persist_result=False)
-def study_flow(config: StudyConfig = shipped_study()) -> dict[str, str]:  # noqa: B008
+def study_flow(config: FromFile[StudyConfig] = shipped_study()) -> dict[str, str]:  # noqa: B008
     """Compare systems over numbers of labels and seeds; what is up to date is reused."""
     with prefect_run("study", config):
         made = build_study(config)

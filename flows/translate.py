@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from flows.config.loading import ConfigError
+from flows.config.named_file import FromFile
 from flows.config.task import load_shipped_task
 from flows.config.translation import PairsSection, TranslationConfig, shipped_translation
 from flows.running import prefect_run
@@ -78,7 +79,7 @@ def _asks_for_rouge_l(given: PairsSection) -> bool:
 
 
 @flow(name="translator", flow_run_name="translator {config.name}", persist_result=False)
-def translator_flow(config: TranslationConfig = shipped_translation()) -> dict[str, str]:  # noqa: B008
+def translator_flow(config: FromFile[TranslationConfig] = shipped_translation()) -> dict[str, str]:  # noqa: B008
     """Train a translator on pairs of texts; what is up to date is reused."""
     with prefect_run("translator", config):
         made = build_translation(config)

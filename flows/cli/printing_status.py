@@ -15,7 +15,9 @@ def show_status(found: dict[str, Any]) -> None:
     _show("runs now", ("flow", "run", "since", "at"), lines_of_runs(found, running=True), "nothing")
     prefect = found["prefect"]
     if prefect is None:
-        out.print("\n  waits: no Prefect server answers, so nothing is known of schedules and approvals")
+        up = found["services"]["prefect"]["running"]
+        why = "the Prefect server did not answer in time" if up else "no Prefect server answers"
+        out.print(f"\n  waits: {why}, so nothing is known of schedules and approvals")
     else:
         _show("waits", ("flow", "state", "waits", "when"), lines_of_waiting(prefect["waiting"]), "nothing")
         for limit in prefect["limits"]:

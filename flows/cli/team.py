@@ -1,5 +1,7 @@
 """Commands that start, stop, back up and restore the servers. Each imports what it needs when it runs."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -61,6 +63,19 @@ def deploy() -> None:
     services.ensure("prefect")
     register()
     out.print(f"deployed on {services.ui_url('prefect')}: work pools {', '.join(services.work_pools())}")
+
+
+@app.command(
+    "prefect", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
+)
+def prefect_itself(context: typer.Context) -> None:
+    """Prefect's own command line, asking the server that this home uses: `textmill prefect deployment ls`."""
+    from flows.servers import services
+
+    home.configure_environment()
+    if context.args and not services.is_up("prefect"):
+        raise services.ServiceError("no Prefect server answers: `textmill up` starts one")
+    os.execv(sys.executable, [sys.executable, "-m", "prefect", *context.args])
 
 
 @app.command()

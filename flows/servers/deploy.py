@@ -9,10 +9,13 @@ from pathlib import Path
 
 from data_quality.plain_yaml import load_yaml
 from flows.config.addresses import shown
-from flows.servers import services
+from flows.servers import services, ui_edits
 from flows.servers.automations import install_automations
 from tasks.machine import home
 from tasks.running.gpu import create_limits
+
+ATTEMPTS = 3
+BUSY = "Service Unavailable"  # what Prefect answers while its database is locked for longer than it waits
 
 
 def up() -> dict[str, dict[str, object]]:
@@ -96,27 +99,43 @@ def _create_work_pool(name: str) -> bool:
 
 
 def deploy(root: Path) -> bool:
-    """`prefect deploy --all` in a checkout; skipped (False) if neither code nor server has changed since."""
+    """`prefect deploy --all` in a checkout; skipped (False) if neither code nor server has changed since.
+
+    What was changed in the Prefect UI meanwhile stays (`ui_edits`).
+    """
     os.environ["TEXTMILL_CHECKOUT"] = str(root)
     note = home.services_path() / "deployed.json"
     pools = services.work_pools()
     wanted = {"url": shown(services.url("prefect")), "code": _code_hash(root), "pools": list(pools)}
-    if note.exists() and json.loads(note.read_text()) == wanted and _all_deployed(root):
+    last = json.loads(note.read_text()) if note.exists() else {}
+    before = last.pop("deployments", {})
+    if last == wanted and _all_deployed(root):
         return False
+    edited = ui_edits.edits(before)
+    _prefect_deploy(root, pools)
+    deployed = ui_edits.as_deployed(root)
+    ui_edits.put_back(edited, before, root)
+    note.write_text(json.dumps({**wanted, "deployments": deployed}))
+    return True
+
+
+def _prefect_deploy(root: Path, pools: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     if "cpu" in pools:
         command += ["--prefect-file", str(deployments_by_pool(root, pools))]
     log = services.log_file("deploy")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        done = subprocess.run(
-            command, cwd=root, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode != 0:
+    for _ in range(ATTEMPTS):
+        with log.open("wb") as output:
+            done = subprocess.run(
+                command, cwd=root, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode == 0:
+            return
         tail = log.read_text(errors="replace")[-3000:]
-        raise services.ServiceError(f"`prefect deploy --all` failed in {root}:\n{tail}")
-    note.write_text(json.dumps(wanted))
-    return True
+        if BUSY not in tail:
+            raise services.ServiceError(f"`prefect deploy --all` failed in {root}:\n{tail}")
+    raise services.ServiceError(f"the Prefect server is too busy to take the deployments ({log}): `textmill up` again")
 
 
 def deployments_by_pool(root: Path, pools: tuple[str, ...]) -> Path:

@@ -148,7 +148,8 @@ def _stopped(name: str) -> Iterator[Check]:
         detail = f"stopped; someone else has port {home.DEFAULT_PORTS[name]}, another will be used"
         yield Check(name, "ok", detail)
     else:
-        yield Check(name, "ok", "stopped; `textmill run` and `make up` start it")
+        starts = "`textmill run` and `make up` start it" if name in services.SERVERS else "`make up` starts it"
+        yield Check(name, "ok", f"stopped; {starts}")
 
 
 def interrupted_builds() -> Iterator[Check]:

@@ -9,7 +9,7 @@ from flows.servers import access, services
 
 TIMEOUT_SECONDS = 3.0
 RUNNING = ("RUNNING", "PENDING", "CANCELLING")
-SHOWN_SCHEDULED = 50
+PAGE = 200  # what Prefect answers with at most
 PAGE_KEY = "textmill-status"
 """Of the artifact that flows/servers/status_page.py keeps."""
 
@@ -37,15 +37,7 @@ def prefect_now() -> dict[str, Any] | None:
 def _asked(address: str) -> dict[str, Any]:
     by_state = {"type": {"any_": [*RUNNING, "PAUSED"]}}
     now = _post(address, "flow_runs/filter", {"flow_runs": {"state": by_state}, "sort": "START_TIME_ASC"})
-    scheduled = _post(
-        address,
-        "flow_runs/filter",
-        {
-            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
-            "sort": "EXPECTED_START_TIME_ASC",
-            "limit": SHOWN_SCHEDULED,
-        },
-    )
+    scheduled = _scheduled(address)
     runs = [*now, *scheduled]
     flows = _names(address, "flows", {run["flow_id"] for run in runs})
     deployments = _names(address, "deployments", {run["deployment_id"] for run in runs if run["deployment_id"]})
@@ -75,6 +67,17 @@ def _asked(address: str) -> dict[str, Any]:
     pages = _post(address, "artifacts/latest/filter", {"artifacts": {"key": {"any_": [PAGE_KEY]}}})
     page = f"{services.ui_url('prefect')}/artifacts/artifact/{pages[0]['latest_id']}" if pages else None
     return {"running": running, "waiting": waiting, "limits": limits, "page": page}
+
+
+def _scheduled(address: str) -> list[Row]:
+    """All that is due some time, soonest first: a schedule of every minute alone has a hundred runs ahead."""
+    found: list[Row] = []
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "EXPECTED_START_TIME_ASC"}
+    while True:
+        more = _post(address, "flow_runs/filter", {**wanted, "limit": PAGE, "offset": len(found)})
+        found += more
+        if len(more) < PAGE:
+            return found
 
 
 def _pause(run: Row) -> Row:

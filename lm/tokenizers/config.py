@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, TypeAdapter, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from lm.config import StrictModel
 
@@ -168,6 +170,16 @@ def _kind(value: Any) -> Any:
     return value.get("kind", DEFAULT_KIND) if isinstance(value, dict) else getattr(value, "kind", None)
 
 
+class _AnyOf:
+    """Says in the JSON schema that several kinds may fit: to a reader that passes over what is required, such as
+    Prefect of a deployment's parameters, settings without `kind` are settings of each."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        written = handler(schema)
+        written["anyOf"] = written.pop("oneOf")
+        return written
+
+
 TokenizerConfig = Annotated[
     Annotated[ByteBPEConfig, Tag("byte_bpe")]
     | Annotated[CharacterConfig, Tag("character")]
@@ -179,6 +191,7 @@ TokenizerConfig = Annotated[
         custom_error_type="unknown_kind",
         custom_error_message="kind must be one of byte_bpe, character, wordpiece, unigram, word",
     ),
+    _AnyOf(),
 ]
 """The settings of any tokenizer; without `kind` they mean `byte_bpe`."""
 

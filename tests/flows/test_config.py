@@ -121,6 +121,15 @@ def test_keys_are_what_they_stand_for() -> None:
             load_yaml(text)
 
 
+def test_a_date_that_there_is_not_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "date.yaml"
+    path.write_text("x: 2026-02-30")
+    with pytest.raises(ConfigError, match=r"date\.yaml is not readable YAML: day is out of range for month"):
+        load_config(path)
+    with pytest.raises(ConfigError, match=r"--set ingest\.until=2026-13-40: not a YAML value \(month must be in 1"):
+        load_config(SHIPPED[0], {"ingest.until": "2026-13-40"})
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r" is a folder: name a YAML file"):
         load_config(tmp_path)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli.main import app
 from flows.cli.team import down as stop
 from flows.servers import launch, postgres, services, team
 from flows.servers.processes import Record, end_tree, listens, tree
@@ -33,6 +35,13 @@ class Sizes(BaseModel):
 def tiny(config: Sizes = Sizes(), answer: str = "") -> None:
     with open(answer, "w") as file:
         file.write(os.getcwd())
+"""
+
+LIST = """
+import sys
+from flows.cli.main import main
+sys.argv = ["textmill", "prefect", "deployment", "ls"]
+main()
 """
 
 TINY_PREFECT_YAML = """
@@ -131,6 +140,7 @@ def test_up_twice_move_the_checkout_run_down(tmp_path: Path) -> None:
         printed = in_new_process(RUN_TINY.replace("ANSWER", repr(str(answer))), moved, **variables)
         assert printed == "Completed\ndeployments=1 pools=1 automations=2 scheduled=True n\n"
         assert answer.read_text() == str(moved)
+        assert "tiny/tiny" in in_new_process(LIST, moved, **variables)
     finally:
         ended = json.loads(in_new_process(DOWN, tmp_path, **variables))
     assert ended == dict.fromkeys(["worker", "mlflow", "prefect"], "ended")
@@ -335,6 +345,12 @@ def test_an_address_of_the_user_is_used_or_refused(own_home: Path, monkeypatch: 
             services.ensure("mlflow")
         assert services.status()["mlflow"]["state"] == "unreachable"
     assert not list(own_home.rglob("*.pid"))
+
+
+def test_prefects_own_commands_want_a_server(own_home: Path) -> None:
+    done = CliRunner().invoke(app, ["prefect", "deployment", "ls"])
+    assert isinstance(done.exception, services.ServiceError)
+    assert "no Prefect server answers: `textmill up` starts one" in str(done.exception)
 
 
 def test_a_damaged_pid_file_says_what_to_do(own_home: Path) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from flows.cli.main import app
 from flows.figures import duration, energy
-from flows.servers import status_page
+from flows.servers import status_page, status_prefect
 from flows.servers.status import status
 from flows.servers.status_lines import lines_of_runs, lines_of_waiting
 from flows.servers.status_page import markdown, publish_status
@@ -53,6 +53,19 @@ def made(store: Store, count: int) -> list[Artifact]:
 def size_of(*artifacts: Artifact) -> int:
     folders = {folder for artifact in artifacts for folder in (artifact.path, *artifact.part_directories())}
     return sum(entry["bytes"] for folder in folders for entry in read_json(folder / "manifest.json")["files"])
+
+
+def test_a_schedule_of_every_minute_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fills Prefect's first answer by itself."""
+    often = [{"deployment_id": "often", "state_name": "Scheduled", "at": n} for n in range(status_prefect.PAGE + 30)]
+    runs = [*often, {"deployment_id": "weekly", "state_name": "Scheduled", "at": 10_000}]
+
+    def answer(address: str, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+        return runs[body["offset"] : body["offset"] + body["limit"]]
+
+    monkeypatch.setattr(status_prefect, "_post", answer)
+    due = status_prefect._next(status_prefect._scheduled("http://server"))
+    assert [(run["deployment_id"], run["at"]) for run in due] == [("often", 0), ("weekly", 10_000)]
 
 
 def test_what_was_built_and_what_was_spared(store: Store) -> None:
