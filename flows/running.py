@@ -10,7 +10,7 @@ from tasks.machine import home
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, pipeline_run
 from tasks.running.stage_in_prefect import SAID_IN_FULL
-from tasks.store import Store
+from tasks.store import Store, StoreError
 
 last_run: Run | None = None
 """The pipeline run that this process opened last, for the command line's summary."""
@@ -29,7 +29,7 @@ class Settings(Protocol):
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Leave out where an error was raised whose message says all, and Prefect's `NoneType: None` where none was."""
-    if record.exc_info and (record.exc_info[1] is None or isinstance(record.exc_info[1], SAID_IN_FULL)):
+    if record.exc_info and (record.exc_info[1] is None or isinstance(record.exc_info[1], (*SAID_IN_FULL, StoreError))):
         record.exc_info = None
     return True
 

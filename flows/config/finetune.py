@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from flows.config.learning import SMOKE_EXAMPLES, LearningConfig
 from flows.config.loading import loader, shipped
+from flows.config.seeds import Seeds
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.presets import FINETUNE_PRESETS, finetune_preset
 
@@ -15,7 +16,7 @@ class TuningConfig(LearningConfig):
 
     preset: str = Field(default="small-gpt", description=f"Settings to begin with: {', '.join(FINETUNE_PRESETS)}.")
     settings: FinetuneConfig = Field(default=FinetuneConfig(), description="What differs from the preset.")
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="One run for each.")
+    seeds: Seeds = Field(default=(0, 1, 2), description="One run for each.")
     serve: bool = Field(
         default=True, description="Whether the best run is registered in MLflow, to be served; never with `--smoke`."
     )

@@ -119,7 +119,7 @@ def parse(raw: Mapping[str, Any], where: str, model: type[Model]) -> Model:
     except ValidationError as error:
         errors = error.errors(include_url=False)
         # a list whose only item is wrong is also called too short: that follows, and says nothing
-        wrong = [item for item in errors if item["type"] != "too_short" or not item["input"]]
+        wrong = [item for item in errors if item["type"] != "too_short" or not item["input"]] or errors
         lines = [_explain(item, model) for item in wrong]
         raise ConfigError(f"{where}:\n  " + "\n  ".join(lines)) from error
 
@@ -166,6 +166,8 @@ def _explain(item: Any, whole: type[BaseModel]) -> str:
         hint = f"did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else f"valid: {', '.join(valid)}"
         return f"{dotted}: unknown key; {hint}"
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "string_type" and isinstance(item["input"], bool | int | float):
+        message += "; put quotes around it, since YAML takes numbers, yes, no, on, off, true and false for values"
     # a password in an address is an error, and no error may show it
     said = shown(str(item["input"]), "...@")
     given = "" if item["type"] == "missing" or not location else f" (given: {said[:80]})"

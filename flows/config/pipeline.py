@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from data_quality.config import GatesConfig, LabelledConfig, SplitConfig
 from flows.config.curation import Curation, Section
 from flows.config.loading import loader, shipped
+from flows.config.seeds import Seeds
 from lm.config import TrainConfig
 from lm.finetune.config import BaselineConfig, FinetuneConfig
 from lm.models.gpt_config import GPT_PRESETS, GPTConfig, gpt_preset
@@ -82,7 +83,7 @@ class PretrainSection(Section, ParallelConfig):
 class FinetuneSection(Section):
     """Fine-tuning on the labelled paragraphs: from the pretrained model and from random weights, several seeds."""
 
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="One run of each system per seed.")
+    seeds: Seeds = Field(default=(0, 1, 2), description="One run of each system per seed.")
     settings: FinetuneConfig = Field(
         default=FinetuneConfig(), description="The same for both systems; `seed` and `initialisation` are set per run."
     )

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from flows.config.curation import Section
 from flows.config.loading import ConfigError, loader, shipped
+from flows.config.seeds import Seeds
 from lm.finetune.config import BaselineConfig, FinetuneConfig
 from lm.finetune.presets import FINETUNE_PRESETS, finetune_preset
 from tasks.running.run import Resources
@@ -57,7 +58,7 @@ class StudyConfig(Section):
         min_length=1,
         description="How many training examples: those with the least hash, so that 100 are among 1,000.",
     )
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1, description="Runs of every system.")
+    seeds: Seeds = Field(default=(0, 1, 2), description="Runs of every system.")
     held_out: dict[Literal["valid", "test"], int] = Field(
         default={}, description="Examples of `valid` and `test` at most; none: all."
     )

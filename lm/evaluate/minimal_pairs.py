@@ -64,7 +64,8 @@ def read_minimal_pairs(path: Path) -> list[Pair]:
         row = record.values
         good, bad = row.get(GOOD), row.get(BAD)
         if not isinstance(good, str) or not isinstance(bad, str) or not good.strip() or not bad.strip():
-            raise ValueError(f"{record.where}: needs {GOOD} and {BAD}, it has {', '.join(row)}")
+            filled = [name for name, value in row.items() if isinstance(value, str) and value.strip()]
+            raise ValueError(f"{record.where}: needs {GOOD} and {BAD}, it has {', '.join(filled) or 'neither'}")
         paradigm = str(row.get("UID") or stem)
         pairs.append(Pair(f"{paradigm}/{numbers[paradigm]}", good, bad, paradigm, str(row.get("field") or "")))
         numbers[paradigm] += 1

@@ -80,9 +80,10 @@ class Fields:
         Where a name is itself a whole number, numbers are names: 0 of the classes 1 to 5 would else be class 1, and so
         would 1.
         """
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise self.bad(field, f"{_shown(value)} is no label: a name or a whole number is needed")
-        said = self.config.labels.get(str(value), str(value))
+        name = _label(value)
+        if name is None:
+            raise self.bad(field, f"{_shown(value)} is no label: a name, a whole number, true or false is needed")
+        said = self.config.labels.get(name, name)
         if said in names:
             return list(names).index(said)
         by_place = not any(map(_WHOLE.fullmatch, names))
@@ -93,6 +94,8 @@ class Fields:
                 field, "label -1 means that there is none; test splits of the hub are often so: leave it out"
             )
         listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        if name in self.config.labels:
+            raise self.bad(field, f"read.labels makes {said!r} of {_shown(value)}, which is no {what} ({listed})")
         number = f" and no number below {len(names)}" if by_place else ""
         raise self.bad(field, f"{_shown(value)} is no {what} ({listed}){number}; name it in read.labels")
 
@@ -107,6 +110,15 @@ class Fields:
         if not low <= said <= high:
             raise self.bad(field, f"{said:g} is not within {low:g}..{high:g}; set ask.low and ask.high")
         return float(said)
+
+
+def _label(value: Any) -> str | None:
+    """A label as it is named: `true` and `false` as JSON has them, 1.0 (pandas' integers with gaps) as 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else None
+    return str(value) if isinstance(value, str | int) else None
 
 
 def _step(values: Any, path: Sequence[str]) -> Any:

@@ -3,9 +3,19 @@
 from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lm.config import StrictModel
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(map(repr, twice))} stands twice: answers are told apart by their names")
+    return names
+
+
+Names = Annotated[tuple[str, ...], AfterValidator(_once)]
 
 
 class Form(StrictModel):
@@ -35,7 +45,7 @@ class Classification(Form):
     """One label of several for a text, or for a pair of texts (`text_b`): sentiment, entailment, paraphrase."""
 
     form: Literal["classification"] = Field(default="classification", description="Chooses this form.")
-    classes: tuple[str, ...] = Field(min_length=2, description="Names of the labels; an example's label is its place.")
+    classes: Names = Field(min_length=2, description="Names of the labels; an example's label is its place.")
     symmetric: bool = Field(default=False, description="Whether the order of the two texts means nothing.")
     inputs: ClassVar = ("text", "text_b")
     usual_metrics: ClassVar = ("accuracy", "macro_f1")
@@ -77,7 +87,7 @@ class Tagging(Form):
     """A tag for each word. Tags of spans are B-X, I-X (IOB2), as which every scheme is read."""
 
     form: Literal["tagging"] = Field(default="tagging", description="Chooses this form.")
-    tags: tuple[str, ...] = Field(min_length=2, description="All tags; those of spans and `O`, or parts of speech.")
+    tags: Names = Field(min_length=2, description="All tags; those of spans and `O`, or parts of speech.")
     spans: bool = Field(default=True, description="Whether tags mark spans (entities), which are then what is scored.")
     joined: bool = Field(default=False, description="Words stand without spaces between them, as Chinese characters.")
     inputs: ClassVar = ("words",)

@@ -11,6 +11,11 @@ from lm.labelled.forms import AnyForm, Chat
 
 Scheme = Literal["iob1", "iob2", "bioes", "none"]
 Format = Literal["auto", "jsonl", "csv", "tsv", "parquet", "conll", "squad", "lines", "docstrings"]
+TRUTHS = {
+    value: tuple(form(word) for word in words for form in (str.lower, str.title, str.upper))
+    for value, words in ((False, ("false", "no", "off")), (True, ("true", "yes", "on")))
+}
+"""How YAML writes them."""
 CHAT_FIELDS = ("system", "prompt", "response")
 
 
@@ -99,10 +104,14 @@ class ReadConfig(StrictModel):
     @field_validator("fields", "labels", mode="before")
     @classmethod
     def _numbers_are_names(cls, given: Any) -> Any:
-        """YAML reads `label: 1` as a number, and here it is the name of a column or a label."""
+        """YAML reads `label: 1` as a number, and `no` and `false` as the same, and here they are names of columns or
+        labels: a truth value stands for every spelling of it."""
         if not isinstance(given, dict):
             return given
-        return {str(key): _name(value) for key, value in given.items()}
+        truths = {
+            spelling: _name(value) for key, value in given.items() if isinstance(key, bool) for spelling in TRUTHS[key]
+        }
+        return truths | {str(key): _name(value) for key, value in given.items() if not isinstance(key, bool)}
 
     @model_validator(mode="after")
     def _columns_or_a_header(self) -> Self:

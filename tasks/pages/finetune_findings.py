@@ -87,6 +87,7 @@ def ranked(predictions: Predictions) -> tuple[list[int], list[int]]:
     """Places of the wrong rows, the worst first, and of the right ones, the surest first.
 
     Worst is: wrong and most sure of it; of a regression the farthest from the label; of a tagging the surest wrong tag.
+    A sentence without words is neither.
     """
     task = predictions.task
     wrong: list[tuple[float, int]] = []
@@ -98,6 +99,8 @@ def ranked(predictions: Predictions) -> tuple[list[int], list[int]]:
             right.append((-far, place))
             continue
         judged = _judged(task, row)
+        if not judged:  # a sentence without words
+            continue
         errors = [p for p, ok in judged if not ok]
         (wrong if errors else right).append((max(errors) if errors else min(p for p, _ in judged), place))
     order = [[place for _, place in sorted(of, key=lambda pair: (-pair[0], pair[1]))] for of in (wrong, right)]

@@ -153,6 +153,7 @@ def test_settings_are_checked_with_their_preset(tmp_path: Path) -> None:
         ("preset", "gpt3", r"unknown model preset 'gpt3'; did you mean 'gpt1'"),
         ("data", "folder", r"either task or data"),
         ("limits.train", "100", r"limits are for a task"),
+        ("seeds", "[0, 1, 0]", r"seeds: a seed stands twice"),
     ):
         given = {key: value} | ({"task": "sst-2"} if key == "data" else {})
         with pytest.raises(ConfigError, match=message):

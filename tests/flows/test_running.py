@@ -6,10 +6,17 @@ import pytest
 
 from data_quality.errors import UsageError
 from flows.running import _without_traceback
+from tasks.store import StoreError
 
 
 @pytest.mark.parametrize(
-    ("error", "shown"), [(UsageError("say it"), False), (ValueError("a fault of the program"), True), (None, False)]
+    ("error", "shown"),
+    [
+        (UsageError("say it"), False),
+        (StoreError("no artifact is called 'x'"), False),
+        (ValueError("a fault of the program"), True),
+        (None, False),
+    ],
 )
 def test_a_traceback_is_shown_for_faults_of_the_program_alone(error: Exception | None, shown: bool) -> None:
     raised = (type(error), error, None) if error else (None, None, None)

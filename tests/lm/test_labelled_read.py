@@ -115,8 +115,8 @@ def test_tables_without_a_header_have_numbered_or_given_columns(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("label", "place"),
-    [("good", 1), (1, 1), ("0", 0), ("+", 1), ("-", 0)]
-    + [(wrong, None) for wrong in (True, 1.0, "1.0", "01", " 1", "１", 2, "Good", None, ["good"])],
+    [("good", 1), (1, 1), (1.0, 1), ("0", 0), ("+", 1), ("-", 0)]
+    + [(wrong, None) for wrong in (True, 0.5, "1.0", "01", " 1", "１", 2, "Good", None, ["good"])],
 )
 def test_labels_are_names_or_whole_numbers(tmp_path: Path, label: Any, place: int | None) -> None:
     path = tmp_path / "a.jsonl"
@@ -333,6 +333,28 @@ def test_numbers_are_names_where_a_class_is_called_by_one(tmp_path: Path) -> Non
         examples(stars, path)
     assert examples(stars, path, labels={0: 1})[0]["label"] == 0
     assert examples(MOOD, path)[0]["label"] == 0
+
+
+@pytest.mark.parametrize("written", ["false", "False", "no", False, 0.0])
+def test_truth_values_and_whole_floats_are_labels(written: Any, tmp_path: Path) -> None:
+    """As YAML, JSON, pandas and spreadsheets write them."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "t", "label": written}))
+    labels: dict[Any, Any] = {"0": "bad"} if written == 0.0 and not isinstance(written, bool) else {False: "bad"}
+    assert examples(MOOD, path, labels=labels)[0]["label"] == MOOD.classes.index("bad")
+    truth = Classification(classes=("false", "true"))
+    path.write_text(json.dumps({"text": "t", "label": True}))
+    assert examples(truth, path)[0]["label"] == 1
+    path.write_text(json.dumps({"text": "t", "label": 0.5}))
+    with pytest.raises(BadInput, match=r"0.5 is no label: a name, a whole number, true or false is needed"):
+        examples(truth, path)
+
+
+def test_a_translation_into_no_class_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "t", "label": 1}))
+    with pytest.raises(BadInput, match=r"read\.labels makes 'badd' of 1, which is no class \(bad, good\)"):
+        examples(MOOD, path, labels={1: "badd"})
 
 
 def test_names_of_columns_are_for_files_without_a_header(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_twice_the_same_sentence_is_a_wrong_decision_that_is_counted(tmp_path: P
         ("a.jsonl", b'{"sentence_good": "A.", "sentence_bad": "B."}\n{', "line 2 is no JSON"),
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
         ("a.csv", b"good,bad\nA,B\n", "line 2: needs sentence_good and sentence_bad, it has good, bad"),
+        ("a.csv", b"sentence_good,sentence_bad\n,x\n", "needs sentence_good and sentence_bad, it has sentence_bad$"),
         ("a.jsonl", b"\n", "there are no pairs in it"),
         ("a.jsonl", b"\xff", "line 1 is not UTF-8"),
         ("a.jsonl.zst", b"no zstd", "damaged after 0 bytes"),

@@ -215,3 +215,15 @@ def test_the_summary_holds_the_page_and_show_names_it(tmp_path: Path, monkeypatc
     done = CliRunner().invoke(app, ["show", summary.name])
     assert done.exit_code == 0, done.output
     assert str(summary.path / "report.html") in done.output.replace("\n", "")
+
+
+def test_a_sentence_without_words_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    def empty(rows: list[dict[str, Any]]) -> None:
+        rows[0] |= {"words": [], "tags": []}
+
+    page, folder = page_of(tmp_path, "tagging", change=empty)
+    assert "<html" in page
+    predictions = read_predictions(folder / "predictions.parquet", "valid")
+    wrong, right = ranked(predictions)
+    assert sorted(wrong + right) == [place for place, row in enumerate(predictions.rows) if row["label"]]
+    assert len(wrong + right) == len(predictions.rows) - 1
