@@ -104,8 +104,8 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def texts_of(path: Path, whole: bool) -> Iterator[tuple[int, str]]:
-    """(number of its first line, text) of each line that is not blank, or of the whole file.
+def texts_of(path: Path, whole: bool, blank: bool = False) -> Iterator[tuple[int, str]]:
+    """(number of its first line, text) of each line, or of the whole file; of blank lines only where asked for.
 
     Raises:
         ConfigError: text that is not UTF-8, naming the line.
@@ -115,7 +115,8 @@ def texts_of(path: Path, whole: bool) -> Iterator[tuple[int, str]]:
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if text := _decoded(path, number, line).strip():
+            text = _decoded(path, number, line).strip()
+            if text or blank:
                 yield number, text
 
 

@@ -33,14 +33,14 @@ def neighbours(folder: Path, word: str, count: int) -> dict[str, Any]:
 
 
 def embed_file(folder: Path, path: Path, whole: bool, out: Path | None, layer: int | None = None) -> dict[str, Any]:
-    """A vector for each line of a text file that is not blank, or for the whole file.
+    """A vector for each line of a text file, or for the whole file; zeros for a blank line, so that row n is line n.
 
     Args:
         out: write the vectors to this `.npy` file (float32 [texts, dimensions]) and leave them out of what is returned.
         layer: of ELMo, which layer's; None: the mean of all.
 
-    Returns model, kind, dimensions, texts, unknown (texts of no known word: zeros), and `lines`: line (its number),
-    words, known and vector of each.
+    Returns model, kind, dimensions, texts, unknown (texts of words of which none is known: zeros), and `lines`: line
+    (its number), words, known and vector of each.
 
     Raises:
         ConfigError: a model that embeds nothing, no such layer or file, text that is not UTF-8, or none.
@@ -55,20 +55,24 @@ def embed_file(folder: Path, path: Path, whole: bool, out: Path | None, layer: i
         raise ConfigError(str(error)) from error
     lines: list[dict[str, Any]] = []
     try:
-        texts: Iterator[tuple[int, str]] = texts_of(path, whole)
+        texts: Iterator[tuple[int, str]] = texts_of(path, whole, blank=True)
         while batch := list(islice(texts, LINES_AT_ONCE)):
-            found = embed([text for _, text in batch])
-            for (number, _), vector, words, known in zip(batch, *found, strict=True):
-                lines.append({"line": number, "words": words, "known": known, "vector": vector.tolist()})
+            lines += [{"line": number, "words": 0, "known": 0, "vector": []} for number, _ in batch]
+            filled = [(line, text) for line, (_, text) in zip(lines[-len(batch) :], batch, strict=True) if text]
+            found = embed([text for _, text in filled]) if filled else ((), (), ())
+            for (line, _), vector, words, known in zip(filled, *found, strict=True):
+                line |= {"words": words, "known": known, "vector": vector.tolist()}
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except ConfigError:
         raise
     except ValueError as error:  # of the model
         raise ConfigError(f"{path}: {error}") from error
-    if not lines:
+    dimensions = max((len(line["vector"]) for line in lines), default=0)
+    if not dimensions:
         raise ConfigError(f"{path}: there is no text to embed")
-    dimensions = len(lines[0]["vector"])
+    for line in lines:
+        line["vector"] = line["vector"] or [0.0] * dimensions
     if out is not None:
         file = out if out.suffix == ".npy" else out.with_name(f"{out.name}.npy")  # as np.save names it
         with room_on_disk("embed", file.parent):
@@ -80,7 +84,7 @@ def embed_file(folder: Path, path: Path, whole: bool, out: Path | None, layer: i
         "kind": model_kind(folder),
         "dimensions": dimensions,
         "texts": len(lines),
-        "unknown": sum(not line["known"] for line in lines),
+        "unknown": sum(line["words"] > 0 and not line["known"] for line in lines),
         "lines": lines,
     }
 
