@@ -93,7 +93,8 @@ def few_shot_decisions(
 
 def few_shot_figures(table: pa.Table, template: Template, language: str = "en") -> dict[str, Figure]:
     """The figures of a table: accuracy and its kin for `choose`, the metric for `generate`, the gain for `hint`; and
-    how many prompts lost examples or were cut."""
+    how many prompts lost examples or were cut. `equal`: of how many items several choices are the best, so that their
+    order decides, as where a model does not see back to what is asked."""
     found: dict[str, Figure] = {}
     if template.ask == "choose":
         found["accuracy"] = share(table["score"].to_numpy())
@@ -101,6 +102,7 @@ def few_shot_figures(table: pa.Table, template: Template, language: str = "en") 
             found[f"accuracy_{name}"] = share(_right(table, name))
         sizes = [len(choices) for choices in table["choices"].to_pylist()]
         found["chance"] = plain(float(np.mean([1 / size for size in sizes])), len(sizes))
+        found["equal"] = plain(float(_undecided(table, template.normalise).sum()), len(sizes))
         groups = by_group(table)
         if len(groups) > 1:
             found |= {f"accuracy/{name}": each for name, each in groups.items()}
@@ -179,8 +181,17 @@ def normalised(row: dict[str, Any], by: Normalise) -> np.ndarray:
 
 
 def _right(table: pa.Table, by: Normalise) -> np.ndarray:
-    rows = table.select(["label", "log_probs", "bytes", "tokens", "unconditional"]).to_pylist()
-    return np.array([float(np.argmax(normalised(row, by)) == row["label"]) for row in rows])
+    return np.array([float(np.argmax(normalised(row, by)) == row["label"]) for row in _decided(table)])
+
+
+def _undecided(table: pa.Table, by: Normalise) -> np.ndarray:
+    """Whether another choice is as good as the best, but for rounding."""
+    values = [np.sort(normalised(row, by)) for row in _decided(table)]
+    return np.array([len(each) > 1 and bool(np.isclose(each[-1], each[-2], rtol=1e-9, atol=1e-9)) for each in values])
+
+
+def _decided(table: pa.Table) -> list[dict[str, Any]]:
+    return list(table.select(["label", "log_probs", "bytes", "tokens", "unconditional"]).to_pylist())
 
 
 def _generate(scorer: Continuations, few: Few, asked: _Asked) -> dict[str, Any]:

@@ -119,6 +119,17 @@ def test_choices_are_decided_in_four_ways(tmp_path: Path) -> None:
     assert figures["accuracy"] == figures["accuracy_sum"]
     assert figures["chance"]["value"] == 0.5
     assert figures["accuracy/negative"]["n"] == 3
+    assert figures["equal"]["value"] == 0
+
+
+def test_choices_that_are_equally_good_are_counted(tmp_path: Path) -> None:
+    """To a unigram an answer is as likely behind any question as behind none."""
+    template = load_template("sentiment").model_copy(update={"normalise": "unconditional"})
+    items = items_of(template, SENTIMENT, ROWS)
+    table = few_shot_decisions(exam_models.ngram(tmp_path, order=1), items, items, Few(template, shots=1))
+    figures = few_shot_figures(table, template)
+    assert figures["equal"] == {**figures["equal"], "value": len(items), "n": len(items)}
+    assert figures["accuracy"]["value"] == 0.5  # all of one class
 
 
 def test_what_does_not_fit_loses_examples_and_is_counted(tmp_path: Path) -> None:
