@@ -55,7 +55,16 @@ def write(root: Path, cron: str, parameters: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    root = Path(sys.argv[1])
+    """All of it; what the server then plans is not left to the next test."""
+    try:
+        deploy_again(Path(sys.argv[1]))
+    finally:
+        with get_client(sync_client=True) as client:
+            client.delete_deployment(client.read_deployment_by_name(f"again/{NAME}").id)
+
+
+def deploy_again(root: Path) -> None:
+    """Deployed, changed in the UI, and deployed again as a new version, twice, and with another prefect.yaml."""
     kept = Kept()
     logging.getLogger("textmill.deploy").addHandler(kept)
     (root / "again.py").write_text(FLOW)
