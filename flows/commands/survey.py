@@ -368,13 +368,16 @@ def _delimiter(file: File, text: str) -> str:
 
     In much of Europe it is a semicolon, and names may hold a comma.
     """
-    names = text.partition("\n")[0]
+    names = (text.splitlines() or [""])[0]
     if said := SEPARATOR_NOTE.match(names):
         return said.group(1)
     usual = usual_delimiter(file.uri)
 
     def columns(delimiter: str) -> int:
-        return max(len(row) for row in csv.reader([names], delimiter=delimiter))
+        try:
+            return max(len(row) for row in csv.reader([names], delimiter=delimiter))
+        except csv.Error:  # a name longer than any: no names
+            return 0
 
     return max(DELIMITERS, key=lambda each: (columns(each), each == usual)) if names.strip() else usual
 

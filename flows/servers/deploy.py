@@ -108,10 +108,12 @@ def deploy(root: Path) -> bool:
     pools = services.work_pools()
     wanted = {"url": shown(services.url("prefect")), "code": _code_hash(root), "pools": list(pools)}
     last = json.loads(note.read_text()) if note.exists() else {}
-    before = last.pop("deployments", {})
+    before, pending = last.pop("deployments", {}), last.pop("pending", {})
     if last == wanted and _all_deployed(root):
         return False
-    edited = ui_edits.edits(before)
+    edited = {**pending, **ui_edits.edits(before)}
+    if edited:  # a deployment that fails half way, or is killed, has taken some of them back already
+        note.write_text(json.dumps({"deployments": before, "pending": edited}))
     _prefect_deploy(root, pools)
     deployed = ui_edits.as_deployed(root)
     ui_edits.put_back(edited, before, root)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_quality.plain_yaml import load_yaml
+from flows.config.addresses import without_user
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
@@ -48,7 +49,7 @@ def put_back(edited: Mapping[str, Settings], before: Mapping[str, Settings], roo
     said = _said(root)
     with get_client(sync_client=True) as client:
         for each in _deployments():
-            if each.name not in edited:
+            if each.name not in edited or each.name not in said:  # what prefect.yaml names no more was not deployed
                 continue
             settings = edited[each.name]
             if said[each.name] != before[each.name]["said"]:
@@ -56,7 +57,7 @@ def put_back(edited: Mapping[str, Settings], before: Mapping[str, Settings], roo
                     "%s: prefect.yaml says something else of it now, which stands in place of what was set in the "
                     "Prefect UI: %s",
                     each.name,
-                    json.dumps(settings),
+                    without_user(json.dumps(settings), "...@"),
                 )
                 continue
             schedules = [DeploymentScheduleUpdate.model_validate(schedule) for schedule in settings["schedules"]]
@@ -68,8 +69,8 @@ def put_back(edited: Mapping[str, Settings], before: Mapping[str, Settings], roo
                     "%s: what was set in the Prefect UI is refused since this version, and is now as in prefect.yaml: "
                     "%s (%s)",
                     each.name,
-                    json.dumps(settings),
-                    error.response.text,
+                    without_user(json.dumps(settings), "...@"),
+                    without_user(error.response.text, "...@"),
                 )
 
 

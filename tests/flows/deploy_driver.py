@@ -15,8 +15,9 @@ from prefect.client.schemas.actions import DeploymentScheduleUpdate, DeploymentU
 from prefect.client.schemas.schedules import CronSchedule
 
 from flows.servers.deploy import create_work_pools, deploy
+from flows.servers.services import ServiceError
 
-NAME = "deployed-again"
+NAME, RENAMED = "deployed-again", "deployed-anew"
 FLOW = """
 from pydantic import BaseModel
 from prefect import flow
@@ -60,7 +61,9 @@ def main() -> None:
         deploy_again(Path(sys.argv[1]))
     finally:
         with get_client(sync_client=True) as client:
-            client.delete_deployment(client.read_deployment_by_name(f"again/{NAME}").id)
+            for each in client.read_deployments():
+                if each.name in (NAME, RENAMED):
+                    client.delete_deployment(each.id)
 
 
 def deploy_again(root: Path) -> None:
@@ -98,10 +101,26 @@ def deploy_again(root: Path) -> None:
     (root / "flows" / "new.py").write_text("# a newer version\n")
     deploy(root)
     now("upgraded again")
+    good = (root / "prefect.yaml").read_text()
+    (root / "prefect.yaml").write_text(
+        good + "- {name: broken, entrypoint: 'nowhere.py:no', work_pool: {name: textmill}}\n"
+    )
+    try:
+        deploy(root)
+    except ServiceError:
+        said["failed"] = True
+    (root / "prefect.yaml").write_text(good)
+    deploy(root)
+    now("after one that failed")
     (root / "mine.yaml").write_text("name: of a file\ntokenizer: {vocab_size: 2048}\n")
     write(root, "0 4 1 1 *", {"config": str(root / "mine.yaml")})
     deploy(root)
     now("said otherwise")
+    changed_in_the_ui(parameters=mine)
+    text = (root / "prefect.yaml").read_text()
+    (root / "prefect.yaml").write_text(text.replace(NAME, RENAMED))
+    said["renamed"] = deploy(root)
+    now("named no more")
     sys.path.insert(0, str(root))
     from again import again  # type: ignore[import-not-found]
 

@@ -30,6 +30,8 @@ def test_what_was_changed_in_the_ui_stays(said: dict[str, Any]) -> None:
     assert said["changed"] == changed
     assert said["upgraded"] == changed
     assert said["upgraded again"] == changed
+    assert said["failed"]
+    assert said["after one that failed"] == changed
 
 
 def test_what_prefect_yaml_says_anew_stands_in_its_place(said: dict[str, Any]) -> None:
@@ -38,6 +40,11 @@ def test_what_prefect_yaml_says_anew_stands_in_its_place(said: dict[str, Any]) -
     assert schedules == [["0 4 1 1 *", True]]
     assert message.startswith("deployed-again: prefect.yaml says something else of it now")
     assert '"vocab_size": 1024' in message
+
+
+def test_a_deployment_that_prefect_yaml_names_no_more_stays_as_it_is(said: dict[str, Any]) -> None:
+    parameters, _, messages = said["named no more"]
+    assert (said["renamed"], parameters["config"]["name"], messages) == (True, "mine", [])
 
 
 def test_a_configuration_is_the_file_that_is_named(said: dict[str, Any]) -> None:

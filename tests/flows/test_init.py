@@ -157,6 +157,14 @@ def test_tables_with_other_delimiters_are_not_read_by_that_of_the_largest(tmp_pa
     assert (out.texts, out.reasons) == ([ENGLISH], ["missing_column"])
 
 
+@pytest.mark.parametrize(
+    "content", [f"nr;inhalt\r1;{ENGLISH}\r", "x" * 200_000, f"a;{'x' * 200_000}\n1;{ENGLISH}\n", ""]
+)
+def test_first_lines_that_csv_does_not_take_are_no_traceback(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.csv").write_text(content, newline="")
+    assert "format: csv" in init_config(tmp_path)
+
+
 def test_usual_delimiters_side_by_side_need_no_word(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.csv").write_text(f'nr,inhalt\n1,"{ENGLISH}"\n')
