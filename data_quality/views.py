@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from data_quality.documents import SCHEMA
 from data_quality.hashing import text_hash
+from data_quality.parquet_columns import OtherWriter, replace_columns
 from data_quality.shards import BATCH_ROWS, whole_file, whole_parquet
 from data_quality.spans import Edit, apply_edits, merge_edits
 
@@ -77,20 +78,26 @@ def write_views(
         _copy(earlier.kept, kept)
     if earlier and same_texts:
         _write_dropped_again(earlier.dropped, went, goes, dropped)
-    lacking = [half for half, is_there in ((stays, same_kept), (goes, same_texts)) if not is_there]
-    if not lacking:
+    if same_kept and same_texts:
         return None, None
-    decided = pa.concat_tables(lacking).sort_by("id")
+    stays_again, stays_now = (stays, stays[:0]) if same_kept else _again(stays, stayed, DECIDES_KEPT)
+    goes_again, goes_now = (goes, goes[:0]) if same_texts else _again(goes, went, DECIDES_DROPPED)
+    decided = pa.concat_tables([stays_now, goes_now]).sort_by("id")
     try:
-        table = _edited(_documents(shards, decided, whole=len(lacking) == 2))
+        table = _edited(_documents(shards, decided, whole=len(decided) == len(stays) + len(goes)))
     except ValueError as error:
         error.add_note(f"by the decisions in {decisions}")
         raise
     keep = table["kept"]
-    stay, go = table.filter(keep).select(SCHEMA.names), table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names)
+    stay = table.filter(keep).select(SCHEMA.names).cast(SCHEMA)
+    go = _measured(table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA), measured)
+    if earlier and not same_kept:
+        stay = pa.concat_tables([stay, _rows(earlier.kept, stays_again)])
+    if earlier and not same_texts:
+        go = pa.concat_tables([go, _saying(_rows(earlier.dropped, goes_again), goes_again)])
     return (
-        None if same_kept else _write(stay.cast(SCHEMA), kept),
-        None if same_texts else _write(_measured(go.cast(DROPPED_SCHEMA), measured), dropped),
+        None if same_kept else _write(stay.sort_by("id"), kept),
+        None if same_texts else _write(go.sort_by("id"), dropped),
     )
 
 
@@ -102,6 +109,32 @@ def _halves(decisions: Path) -> tuple[pa.Table, pa.Table]:
 
 def _agree(decided: pa.Table, before: pa.Table | None, columns: Sequence[str]) -> bool:
     return before is not None and bool(decided.select(columns).equals(before.select(columns)))
+
+
+def _again(decided: pa.Table, before: pa.Table | None, columns: Sequence[str]) -> tuple[pa.Table, pa.Table]:
+    """The decisions whose documents stand as they are to stand in a view written by those of `before`, and the others.
+
+    If one of the documents in both is to stand there otherwise, all are taken for others.
+    """
+    if before is not None:
+        there = pc.is_in(decided["id"], before["id"].combine_chunks())
+        again = decided.filter(there)
+        if _agree(again, before.filter(pc.is_in(before["id"], again["id"].combine_chunks())), columns):
+            return again, decided.filter(pc.invert(there))
+    return decided[:0], decided
+
+
+def _rows(view: Path, decided: pa.Table) -> pa.Table:
+    """Of an earlier view the rows of some decisions, which are sorted by id as it is."""
+    rows = pq.read_table(view)
+    return rows.filter(pc.is_in(rows["id"], decided["id"].combine_chunks()))
+
+
+def _saying(dropped: pa.Table, goes: pa.Table) -> pa.Table:
+    """Dropped documents with what is said of them by decisions, which stand in the same order."""
+    for name in SAID:
+        dropped = dropped.set_column(dropped.schema.get_field_index(name), DROPPED_SCHEMA.field(name), goes[name])
+    return dropped
 
 
 def _write(view: pa.Table, path: Path) -> pa.Table:
@@ -120,10 +153,11 @@ def _write_dropped_again(earlier: Path, went: pa.Table, goes: pa.Table, path: Pa
     if _agree(goes, went, SAID):
         _copy(earlier, path)
         return
-    view = pq.read_table(earlier)
-    for name in SAID:
-        view = view.set_column(view.schema.get_field_index(name), DROPPED_SCHEMA.field(name), goes[name])
-    _write(view, path)
+    said = goes.select(SAID).cast(pa.schema([DROPPED_SCHEMA.field(name) for name in SAID]))
+    try:
+        replace_columns(earlier, said, path, BATCH_ROWS)
+    except OtherWriter:  # an earlier version of pyarrow: only what is read and written again is what a full run writes
+        _write(_saying(pq.read_table(earlier), goes), path)
 
 
 def _documents(shards: Sequence[Path], decided: pa.Table, whole: bool) -> pa.Table:
@@ -132,7 +166,7 @@ def _documents(shards: Sequence[Path], decided: pa.Table, whole: bool) -> pa.Tab
     Args:
         whole: whether they are decisions on all documents of the shard, where it is one.
     """
-    tables = [pq.read_table(shard) for shard in shards]
+    tables = [pq.read_table(shard) if len(decided) else pq.read_schema(shard).empty_table() for shard in shards]
     if len(tables) > 1 or not whole:
         wanted = decided["id"].combine_chunks()
         tables = [table.filter(pc.is_in(table["id"], wanted)) for table in tables]

@@ -30,7 +30,9 @@ from tasks.storage.artifact import StoreError as StoreError
 from tasks.storage.files import fsync_directory, read_json, write_json
 from tasks.storage.integrity import (
     FORMAT,
+    Seen,
     content_problem,
+    look_at,
     manifest_problem,
     own_files,
     sealed,
@@ -68,7 +70,7 @@ class Store:
         self.alias_directory = root / "aliases"
         for directory in (self.artifacts, self.partial, self.locks, self.runs, self.alias_directory):
             directory.mkdir(parents=True, exist_ok=True)
-        self._verified: set[str] = set()
+        self._verified: dict[str, Seen | None] = {}  # by key; None: hashed elsewhere, not looked at here
 
     # --- look-up -------------------------------------------------------------------------------------------------
 
@@ -82,14 +84,15 @@ class Store:
             parts: whether its parts are looked at, too; who needs one of thousands finds that one by itself.
         """
         path = self.artifacts / stage / key
-        manifest = self._manifest_or_aside(path)
+        seen = self._seen(path)
+        manifest = self._manifest_or_aside(path) if seen is None else seen.manifest
         if manifest is None:
             return None
         if parts and not self._parts_exist(manifest):
             self.set_aside(path, "one of its parts is gone")
             return None
         artifact = Artifact(stage, key, manifest["digest"], path)
-        if touched(path, manifest) and not self.verify(artifact):
+        if seen is None and touched(path, manifest) and not self.verify(artifact):
             return None
         with suppress(FileNotFoundError, PermissionError):  # collected at this moment, or a store only to be read
             os.utime(path)  # garbage collection's grace period counts from the last use
@@ -112,7 +115,8 @@ class Store:
 
         A file is hashed once per process, and again when its size or modification time has changed since.
         """
-        manifest = self._manifest_or_aside(artifact.path)
+        seen = self._seen(artifact.path)
+        manifest = self._manifest_or_aside(artifact.path) if seen is None else seen.manifest
         if manifest is None:
             return False
         parts = [self.find(part["stage"], part["key"]) for part in manifest["parts"]]
@@ -120,16 +124,18 @@ class Store:
             if not sound:
                 self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
                 return False
-        changed = touched(artifact.path, manifest)
-        if artifact.key in self._verified and not changed:
+        if seen is not None:
             return True
-        problem = content_problem(artifact.path, manifest)
-        if problem is not None:
-            self.set_aside(artifact.path, problem)
-            return False
-        if changed:
-            write_stamps(artifact.path, manifest)
-        self._verified.add(artifact.key)
+        now = look_at(artifact.path, manifest)  # before its files are hashed: what changes from here on shows
+        changed = touched(artifact.path, manifest)
+        if artifact.key not in self._verified or changed:
+            problem = content_problem(artifact.path, manifest)
+            if problem is not None:
+                self.set_aside(artifact.path, problem)
+                return False
+            if changed:
+                write_stamps(artifact.path, manifest)
+        self._verified[artifact.key] = now
         return True
 
     def verify_all(self, artifacts: Sequence[Artifact | None]) -> list[bool]:
@@ -142,7 +148,7 @@ class Store:
 
     def trust(self, artifact: Artifact) -> None:
         """Take an artifact that a worker of this process has just hashed and published as verified."""
-        self._verified.add(artifact.key)
+        self._verified[artifact.key] = None
 
     def resolve(self, name: str) -> Artifact:
         """The artifact meant by an alias, `stage/key`, a key or an unambiguous prefix; a bare stage means its newest.
@@ -304,7 +310,7 @@ class Store:
         if first:
             fsync_directory(self.artifacts)
         write_stamps(target, manifest)
-        self._verified.add(key)
+        self._verified[key] = None
         return Artifact(stage, key, manifest["digest"], target)
 
     def finished_partial(self, partial: Path) -> dict[str, Any] | None:
@@ -325,7 +331,7 @@ class Store:
 
     def move_aside(self, path: Path) -> Path | None:
         """The same without a word. Returns where it is, or None if another process was faster."""
-        self._verified.discard(path.name)
+        self._verified.pop(path.name, None)
         self.aside.mkdir(exist_ok=True)
         target = self.aside / f"{path.parent.name}-{path.name}-{time.time_ns()}"
         try:
@@ -333,6 +339,11 @@ class Store:
         except FileNotFoundError:
             return None  # or it was collected
         return target
+
+    def _seen(self, path: Path) -> Seen | None:
+        """What is known of an artifact that was hashed in this process, if its files are as they were then."""
+        seen = self._verified.get(path.name)
+        return seen if seen is not None and seen.stands(path) else None
 
     def _manifest_or_aside(self, path: Path) -> dict[str, Any] | None:
         """The manifest of an artifact's directory; None when there is none, and when it had to be set aside."""

@@ -5,10 +5,10 @@ whose counter stays below a number cannot stand in so many documents. Memory: 2 
 one row group of a table of lines.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,17 @@ from data_quality.compiled import kernel
 Bools = npt.NDArray[np.bool_]
 UInt64s = npt.NDArray[np.uint64]
 
+T = TypeVar("T")
+
 PLACES_SCHEMA = pa.schema(
-    [("id", pa.string()), ("source", pa.string()), ("hash", pa.uint64()), ("start", pa.int64()), ("end", pa.int64())]
+    [
+        pa.field("id", pa.string()),  # of some documents that have the line the one with the lowest
+        pa.field("source", pa.string()),
+        pa.field("hash", pa.uint64()),
+        pa.field("start", pa.int64()),  # of its first place there
+        pa.field("end", pa.int64()),
+        pa.field("documents", pa.int64()),  # how many they are
+    ]
 )
 HIGHEST = 255  # what a counter holds
 _SLOTS_PER_LINE = 2
@@ -45,32 +54,38 @@ class LineCounters:
         bits = max(1, min(_MOST_SLOTS - 1, _SLOTS_PER_LINE * sum(map(_stored_lines, paths))).bit_length())
         self._shift = np.uint64(64 - bits)
         self._slots = np.zeros(1 << bits, dtype=np.uint8)
-        for table in _ahead(self._tables(["source", "hashes"])):
-            values, _ = _flat(table["hashes"])
-            _add(self._keys(table, values), self._shift, self._slots)
-            self.lines += len(values)
+        for table, counts in _ahead(self._tables(["source", "hashes"])):
+            values, documents = _flat(table["hashes"])
+            keys = self._keys(table, values)[counts[documents]]
+            _add(keys, self._shift, self._slots)
+            self.lines += len(keys)
 
-    def candidates(self, least: int) -> pa.RecordBatchReader:
-        """The lines (id, source, hash, start, end) that may stand in `least` documents: in each document that holds
-        one its first place. All that do are there, and a few more.
+    def candidates(self, least: Mapping[str, int]) -> pa.RecordBatchReader:
+        """The lines that may stand in `least` documents (PLACES_SCHEMA): all that do are there, and a few more.
+
+        Args:
+            least: by source; over all under the name "".
         """
         return pa.RecordBatchReader.from_batches(PLACES_SCHEMA, self._places(least))
 
-    def _places(self, least: int) -> Iterator[pa.RecordBatch]:
-        for table in _ahead(self._tables(["id", "source", "hashes", "starts", "ends"])):
+    def _places(self, least: Mapping[str, int]) -> Iterator[pa.RecordBatch]:
+        for table, counts in _ahead(self._tables(["id", "source", "hashes", "starts", "ends"])):
             values, documents = _flat(table["hashes"])
-            found = np.flatnonzero(_reach(self._keys(table, values), self._shift, self._slots, min(least, HIGHEST)))
+            keys = self._keys(table, values)
+            enough = np.where(counts, self._least(table, least), HIGHEST + 1)
+            found = np.flatnonzero(_counts(keys, self._shift, self._slots) >= enough[documents])
             found = found[_firsts(documents[found], values[found])]
-            yield from lines_at(table, found).cast(PLACES_SCHEMA).combine_chunks().to_batches()
+            places, together = _first_of_each(keys[found], _ranks(table["id"])[documents[found]])
+            lines = lines_at(table, found[places]).append_column("documents", pa.array(together))
+            yield from lines.select(PLACES_SCHEMA.names).cast(PLACES_SCHEMA).combine_chunks().to_batches()
 
-    def _tables(self, columns: list[str]) -> Iterator[pa.Table]:
-        """Row groups, without the documents that do not count."""
+    def _tables(self, columns: list[str]) -> Iterator[tuple[pa.Table, Bools]]:
+        """Row groups, and which of their documents count."""
         for path, counted in zip(self._paths, self._counted, strict=True):
             start = 0
             for rows in row_groups(path, columns):
-                wanted = counted[start : start + len(rows)]
+                yield rows, counted[start : start + len(rows)]
                 start += len(rows)
-                yield rows if wanted.all() else rows.filter(pa.array(wanted)).combine_chunks()
 
     def _keys(self, table: pa.Table, hashes: UInt64s) -> UInt64s:
         """What is counted: the hash, changed by the source where sources are counted apart."""
@@ -83,8 +98,17 @@ class LineCounters:
         of_document = codes.astype(np.uint64)[encoded.indices.to_numpy()] * np.uint64(0x9E3779B97F4A7C15)
         return hashes + np.repeat(of_document, _lengths(table["hashes"]))
 
+    def _least(self, table: pa.Table, least: Mapping[str, int]) -> npt.NDArray[np.int64]:
+        """For each document the counter that its lines must reach."""
+        if not self._by_source:
+            return np.full(len(table), min(least.get("", HIGHEST), HIGHEST))
+        encoded = table["source"].combine_chunks().dictionary_encode()
+        names = encoded.dictionary.to_pylist()  # of some no document counts
+        by_code = np.array([min(least.get(name, HIGHEST), HIGHEST) for name in names], dtype=np.int64)
+        return by_code[encoded.indices.to_numpy()]
 
-def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+
+def _ahead(tables: Iterator[T]) -> Iterator[T]:
     """The same, each read while the one before it is counted."""
     with ThreadPoolExecutor(1, thread_name_prefix="lines") as pool:
         coming = pool.submit(next, tables, None)
@@ -116,7 +140,7 @@ class Wanted:
         """Where in `values` one of the hashes stands."""
         if not len(self._hashes):
             return np.empty(0, dtype=np.int64)
-        near = np.flatnonzero(_reach(values, self._shift, self._slots, 1))
+        near = np.flatnonzero(_counts(values, self._shift, self._slots))
         places = np.searchsorted(self._hashes[:-1], values[near])
         return near[self._hashes[places] == values[near]]
 
@@ -171,6 +195,22 @@ def _firsts(documents: npt.NDArray[np.int64], hashes: UInt64s) -> npt.NDArray[np
     return np.sort(order[~again])
 
 
+def _ranks(ids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Which of the documents each is, in the order of their ids."""
+    ranks = np.empty(len(ids), dtype=np.int64)
+    ranks[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids))
+    return ranks
+
+
+def _first_of_each(keys: UInt64s, ranks: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where each different key has its lowest rank, ascending, and how often it is there."""
+    order = np.lexsort((ranks, keys))
+    begins = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1])[: len(order)])
+    lowest, often = order[begins], np.diff(np.append(begins, len(order)))
+    ascending = np.argsort(lowest)
+    return lowest[ascending], often[ascending]
+
+
 @kernel
 def _add(keys, shift, slots):  # type: ignore[no-untyped-def]
     """One more in the counter of every key; a full counter stays full."""
@@ -181,9 +221,9 @@ def _add(keys, shift, slots):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _reach(keys, shift, slots, least):  # type: ignore[no-untyped-def]
-    """Whether the counter of each key is at least so high."""
-    found = np.empty(len(keys), dtype=np.bool_)
+def _counts(keys, shift, slots):  # type: ignore[no-untyped-def]
+    """The counter of each key."""
+    found = np.empty(len(keys), dtype=np.uint8)
     for i in range(len(keys)):
-        found[i] = slots[keys[i] >> shift] >= least
+        found[i] = slots[keys[i] >> shift]
     return found

@@ -172,26 +172,23 @@ def find_boilerplate(
             FROM (SELECT id, {scope} AS scope FROM {parquet(line_paths)}) ANTI JOIN gone USING (id) GROUP BY scope
             """
         )
-        documents, least = single_row(
-            sql, "SELECT coalesce(sum(documents), 0)::BIGINT, coalesce(min(enough), 1)::BIGINT FROM enough"
-        )
+        enough = sql.execute("SELECT scope, documents, enough::BIGINT FROM enough").fetchall()
         counters = LineCounters(line_paths, _counted(sql, line_paths), by_source=config.scope == "source")
-        sql.register("candidates", counters.candidates(least))
-        sql.execute(f'CREATE TABLE places AS SELECT id, {scope} AS scope, hash, "start", "end" FROM candidates')
+        sql.register("candidates", counters.candidates({scope: least for scope, _, least in enough}))
         sql.execute(
-            """
+            f"""
             CREATE TABLE often AS
             WITH counted AS (
-                SELECT scope, hash, n FROM (SELECT scope, hash, count(*) AS n FROM places GROUP BY scope, hash)
-                JOIN enough USING (scope) WHERE n >= enough
+                SELECT {scope} AS scope, hash, sum(documents)::BIGINT AS documents, min(id) AS first_id,
+                       arg_min("start", id) AS first_start, arg_min("end", id) AS first_end
+                FROM candidates GROUP BY ALL
             )
-            SELECT scope, hash, any_value(n) AS documents, min(id) AS first_id,
-                   arg_min("start", id) AS first_start, arg_min("end", id) AS first_end
-            FROM places JOIN counted USING (scope, hash) GROUP BY scope, hash
+            SELECT counted.* FROM counted JOIN enough USING (scope) WHERE counted.documents >= enough
             """
         )
         write_rows(sql.sql("FROM often ORDER BY scope, hash"), BOILERPLATE_SCHEMA, Path(out_path))
         [boilerplate] = single_row(sql, "SELECT count(*) FROM often")
+    documents = sum(counted for _, counted, _ in enough)
     return {"documents": documents, "lines": counters.lines, "boilerplate": boilerplate}
 
 

@@ -31,7 +31,7 @@ from flows.commands.rules_for import LANGUAGES, rules_for
 from flows.config.curation import Curation
 from flows.config.loading import ConfigError, override, parse, read
 from flows.corpus import curate, mixture_of
-from tasks.filter import dropped_tables, kept_tables
+from tasks.filter import DROPPED, KEPT
 from tasks.lineage.curated import Curated
 from tasks.profile import PROFILE, require_near
 from tasks.report import PAGE, ReportConfig, report
@@ -43,6 +43,7 @@ from tasks.stage import NoConfig
 from tasks.storage.disk import room_on_disk
 from tasks.storage.exports import note_export
 from tasks.storage.files import file_sha256
+from tasks.storage.integrity import file_hashes
 from tasks.storage.objects import is_url
 from tasks.storage.remote_folder import MANIFEST, RemoteFolder
 from tasks.store import Artifact, StoreError
@@ -346,11 +347,16 @@ def export(
     """
     for name in ("kept", "dropped"):
         (directory / name).mkdir(parents=True)
-    for number, (kept, dropped) in enumerate(zip(kept_tables(made.kept), dropped_tables(made.kept), strict=True)):
-        shutil.copyfile(kept, directory / "kept" / f"{number:05d}.parquet")
-        shutil.copyfile(dropped, directory / "dropped" / f"{number:05d}.parquet")
+    known = {}
+    for number, part in enumerate(made.kept.part_directories()):
+        hashes = file_hashes(part)
+        for folder, view in (("kept", KEPT), ("dropped", DROPPED)):
+            copy = f"{folder}/{number:05d}.parquet"
+            shutil.copyfile(part / view, directory / copy)
+            known[copy] = hashes[view]
     if made.mixture:
         _draw(made, config, directory)
+        known = {}
     shutil.copyfile(page.file(PAGE), directory / PAGE)
     counted = {name: sum(map(_rows, (directory / name).glob("*.parquet"))) for name in ("kept", "dropped")}
     manifest = {
@@ -366,7 +372,9 @@ def export(
             for a in _artifacts(made, *tokens)
         ],
     }
-    described = json.dumps({**manifest, "files": list(_files(directory))}, indent=1, ensure_ascii=False, default=str)
+    described = json.dumps(
+        {**manifest, "files": list(_files(directory, known))}, indent=1, ensure_ascii=False, default=str
+    )
     (directory / MANIFEST).write_text(described + "\n", encoding="utf-8")
     return manifest
 
@@ -425,7 +433,8 @@ def _artifacts(made: Curated, *more: Artifact) -> Iterator[Artifact]:
         yield from value if isinstance(value, list) else [value]
 
 
-def _files(directory: Path) -> Iterator[dict[str, Any]]:
+def _files(directory: Path, known: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Every file with its SHA-256; `known` has those of copies of what the store has hashed."""
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         name, size = str(path.relative_to(directory)), path.stat().st_size
-        yield {"path": name, "bytes": size, "sha256": file_sha256(path)}
+        yield {"path": name, "bytes": size, "sha256": known.get(name) or file_sha256(path)}

@@ -177,7 +177,7 @@ class SharedStore(Store):
             return super().find(stage, key)
         fsync_directory(target.parent)
         write_stamps(target, record.manifest)
-        self._verified.add(key)
+        self._verified[key] = None
         return Artifact(stage, key, record.manifest["digest"], target)
 
     def _share(self, artifact: Artifact) -> Artifact:

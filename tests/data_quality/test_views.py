@@ -108,6 +108,8 @@ DECISIONS = pa.schema(
         ({"d0": {**PLAIN, "language": "de"}}, (False, True)),
         ({"d0": TWIN}, (False, False)),
         ({"d1": PLAIN}, (False, False)),
+        ({"d0": TWIN, "d1": {**GONE, "spans": [MAIL]}}, (False, False)),  # what stays dropped is not all as it was
+        ({"d1": PLAIN, "d2": {**TWIN, "twin": "d1"}, "d3": {**TWIN, "twin": "d1"}}, (False, False)),
     ],
 )
 @pytest.mark.parametrize("shards", [1, 3])

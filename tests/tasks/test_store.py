@@ -1,5 +1,8 @@
 """Looking things up, aliases, publication."""
 
+import hashlib
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from tasks import store as store_module
 from tasks.running.run import Run
 from tasks.storage import locks
-from tasks.store import Artifact, Store, StoreError, artifact_key, content_digest
+from tasks.store import RUN_DIRECTORY, Artifact, Store, StoreError, artifact_key, content_digest
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
 
@@ -177,3 +180,44 @@ def test_a_run_hashes_what_it_reads_once_and_writes_nothing_where_nothing_has_ch
         assert later.find(squared.stage, squared.key) == squared
         assert later.verify(squared)
     assert sorted(hashed) == sorted(folders)
+
+
+def test_damage_shows_whether_or_not_the_time_of_the_file_tells(run: Run, store: Store) -> None:
+    artifact = numbers(NumbersConfig())
+    [name] = [entry["path"] for entry in artifact.manifest()["files"]][:1]
+    file = artifact.path / name
+    stat, whole = file.stat(), file.read_bytes()
+    file.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as when the disk loses a bit
+    assert Store(store.root).find(artifact.stage, artifact.key) == artifact  # which only looks at sizes and times
+    assert not Store(store.root).verify(artifact)
+    assert Store(store.root).find(artifact.stage, artifact.key) is None
+
+
+def test_a_file_with_the_checksum_of_its_note_is_not_hashed_again(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = numbers(NumbersConfig())
+    asked: list[object] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: asked.append(kind) or digest(file, kind))
+    assert Store(store.root).verify(artifact)
+    assert asked
+    assert "sha256" not in asked
+    stamps = artifact.path / RUN_DIRECTORY / "stamps.json"
+    noted = json.loads(stamps.read_text())
+    for broken in ({name: stamp[:2] for name, stamp in noted.items()}, {}, [], {name: None for name in noted}):
+        stamps.write_text(json.dumps(broken))  # the first is how an earlier version wrote it
+        asked.clear()
+        assert Store(store.root).verify(artifact)
+        assert "sha256" in asked
+        assert json.loads(stamps.read_text()) == noted
+
+
+def test_a_file_touched_in_one_process_is_looked_at_again(run: Run, store: Store) -> None:
+    squared = squares(NumbersConfig(), source=numbers(NumbersConfig()))
+    part = squared.part_directories()[0]
+    entry = json.loads((part / "manifest.json").read_text())["files"][0]
+    assert store.verify(squared)
+    (part / entry["path"]).write_bytes(b"?" * entry["bytes"])
+    assert store.find(squared.stage, squared.key) is None

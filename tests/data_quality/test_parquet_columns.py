@@ -1,0 +1,106 @@
+"""A Parquet file with other values in some columns: byte for byte the file that pyarrow writes of all its columns."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_quality.parquet_columns import FOOTER, OtherWriter, replace_columns
+from data_quality.thrift import decode, encode
+
+GROUP = 100
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("text", pa.string()),
+        pa.field("reasons", pa.list_(pa.string()), nullable=False),
+        pa.field("spans", pa.list_(pa.struct([("start", pa.int64()), ("kind", pa.string())]))),
+        pa.field("twin", pa.string()),
+        pa.field("jaccard", pa.float64()),
+        pa.field("flag", pa.bool_()),
+        pa.field("words", pa.int32()),
+    ]
+)
+REPLACED = ["reason", "reasons", "twin", "jaccard"]
+
+
+def table(rows: int, seed: int) -> pa.Table:
+    draw = random.Random(seed)
+    values: dict[str, list[Any]] = {
+        "id": [f"d{number:05}" for number in range(rows)],
+        "reason": [draw.choice("abc") for _ in range(rows)],
+        "text": [draw.choice([None, "some words " * draw.randrange(3000)]) for _ in range(rows)],
+        "reasons": [[draw.choice("abcd")] * draw.randrange(3) for _ in range(rows)],
+        "spans": [[{"start": n, "kind": "line"} for n in range(draw.randrange(3))] for _ in range(rows)],
+        "twin": [draw.choice([None, f"d{draw.randrange(99999)}"]) for _ in range(rows)],
+        "jaccard": [draw.choice([None, draw.random()]) for _ in range(rows)],
+        "flag": [draw.random() < 0.5 for _ in range(rows)],
+        "words": [draw.randrange(1000) for _ in range(rows)],
+    }
+    return pa.table(values, schema=SCHEMA)
+
+
+def write(path: Path, rows: pa.Table, **options: Any) -> Path:
+    options = {"compression": "zstd", "row_group_size": GROUP, **options}
+    pq.write_table(rows, path, **options)
+    return path
+
+
+def footer(path: Path) -> bytes:
+    data = path.read_bytes()
+    return data[len(data) - 8 - int.from_bytes(data[-8:-4], "little") : -8]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 99, 100, 101, 350])
+@pytest.mark.parametrize("replaced", [REPLACED, ["id"], ["words"], SCHEMA.names])
+def test_it_is_what_pyarrow_writes(tmp_path: Path, rows: int, replaced: list[str]) -> None:
+    before, drawn = table(rows, 1), table(rows, 2)
+    after = pa.table([(drawn if name in replaced else before)[name] for name in SCHEMA.names], schema=SCHEMA)
+    earlier, expected = write(tmp_path / "earlier", before), write(tmp_path / "expected", after)
+    replace_columns(earlier, drawn.select(replaced[::-1]), tmp_path / "out", GROUP)
+    assert (tmp_path / "out").read_bytes() == expected.read_bytes()
+    assert pq.read_table(tmp_path / "out").equals(after)
+    assert earlier.read_bytes() == write(tmp_path / "again", before).read_bytes()  # which is only read
+
+
+def test_many_columns(tmp_path: Path) -> None:
+    """More than 15: the length of their list is written another way."""
+    before = pa.table({f"column {number}": [number, None] for number in range(40)})
+    after = before.set_column(17, "column 17", pa.array([5, 6]))
+    replace_columns(write(tmp_path / "earlier", before), after.select(["column 17"]), tmp_path / "out", GROUP)
+    assert (tmp_path / "out").read_bytes() == write(tmp_path / "expected", after).read_bytes()
+
+
+def test_what_another_library_wrote_is_refused(tmp_path: Path) -> None:
+    rows = table(150, 1)
+    refused = {
+        "earlier was not written by this version of pyarrow": write(tmp_path / "earlier", rows),
+        "groups has 1 row groups, not 2": write(tmp_path / "groups", rows, row_group_size=1_000),
+        "index has an index of its pages": write(tmp_path / "index", rows, write_page_index=True),
+    }
+    data = (tmp_path / "earlier").read_bytes()
+    (tmp_path / "earlier").write_bytes(data.replace(b"parquet-cpp-arrow", b"parquet-xyz-arrow"))
+    for message, path in refused.items():
+        with pytest.raises(OtherWriter, match=message):
+            replace_columns(path, rows.select(REPLACED), tmp_path / "out", GROUP)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["other", "words"])
+def test_a_column_that_is_not_there_and_one_of_another_type_are_refused(tmp_path: Path, name: str) -> None:
+    earlier = write(tmp_path / "earlier", table(3, 1))
+    with pytest.raises(ValueError, match=f"earlier: no columns {name}: int64"):
+        replace_columns(earlier, pa.table({name: [1, 2, 3]}), tmp_path / "out", GROUP)
+
+
+def test_metadata_are_the_same_when_decoded_and_encoded(tmp_path: Path) -> None:
+    data = footer(write(tmp_path / "file", table(350, 1), write_page_index=True))
+    for wanted in (FOOTER, {}, {4: {}}):
+        assert encode(decode(data, wanted)) == data
+        for end in range(0, len(data), 7):
+            with pytest.raises(ValueError, match=r"the metadata end|a value of type"):
+                decode(data[:end], wanted)
