@@ -14,9 +14,9 @@ from data_quality.thrift import Struct, Wanted, decode, encode
 
 MAGIC = b"PAR1"
 VERSION, SCHEMA, ROW_GROUPS, CREATED_BY = 1, 2, 4, 6  # of FileMetaData
-COLUMNS, BYTES, GROUP_OFFSET, COMPRESSED_BYTES = 1, 2, 5, 6  # of RowGroup
+COLUMNS, BYTES, ROWS, GROUP_OFFSET, COMPRESSED_BYTES = 1, 2, 3, 5, 6  # of RowGroup
 FILE_OFFSET, DESCRIPTION = 2, 3  # of ColumnChunk
-PATH, CHUNK_BYTES, CHUNK_COMPRESSED, DATA_PAGE, DICTIONARY_PAGE = 3, 6, 7, 9, 11  # of ColumnMetaData
+PATH, CODEC, CHUNK_BYTES, CHUNK_COMPRESSED, DATA_PAGE, DICTIONARY_PAGE, BLOOM = 3, 4, 6, 7, 9, 11, 14  # ColumnMetaData
 
 CHUNK: Wanted = {DESCRIPTION: dict.fromkeys((CHUNK_BYTES, CHUNK_COMPRESSED, DATA_PAGE, DICTIONARY_PAGE))}
 GROUP: Wanted = {COLUMNS: CHUNK, **dict.fromkeys((BYTES, GROUP_OFFSET, COMPRESSED_BYTES))}
@@ -36,7 +36,7 @@ def replace_columns(earlier: Path, columns: pa.Table, path: Path, row_group: int
         path: out, whole or not at all.
 
     Raises:
-        OtherWriter: the file was not written so.
+        OtherWriter: the file was not written so, or has other rows.
         ValueError: it has no such columns, or of other types.
     """
     sink = pa.BufferOutputStream()
@@ -47,8 +47,8 @@ def replace_columns(earlier: Path, columns: pa.Table, path: Path, row_group: int
     footer, other = _footer(old), _footer(replacing)
     if any(footer[field] != other[field] for field in (VERSION, CREATED_BY)):
         raise OtherWriter(f"{earlier} was not written by this version of pyarrow")
-    if len(footer[ROW_GROUPS]) != len(other[ROW_GROUPS]):
-        raise OtherWriter(f"{earlier} has {len(footer[ROW_GROUPS])} row groups, not {len(other[ROW_GROUPS])}")
+    if [group[ROWS] for group in footer[ROW_GROUPS]] != [group[ROWS] for group in other[ROW_GROUPS]]:
+        raise OtherWriter(f"{earlier} does not have {len(columns):,} rows in groups of {row_group:,}")
     if any(field not in footer[SCHEMA] for field in other[SCHEMA][1:]):  # the first is the row
         raise ValueError(f"{earlier}: no columns {columns.schema.to_string()}")
     with whole_file(path) as partial, partial.open("wb") as out:
@@ -59,6 +59,8 @@ def replace_columns(earlier: Path, columns: pa.Table, path: Path, row_group: int
             for number, chunk in enumerate(group[COLUMNS]):
                 replaced = new.get(chunk[DESCRIPTION][PATH])
                 source, taken = (old, chunk) if replaced is None else (replacing, replaced)
+                if taken[DESCRIPTION][CODEC] != chunk[DESCRIPTION][CODEC]:
+                    raise OtherWriter(f"{earlier} is not compressed with zstd")
                 out.write(_moved(taken, source, out.tell(), earlier))
                 group[COLUMNS][number] = taken
             described = [chunk[DESCRIPTION] for chunk in group[COLUMNS]]
@@ -76,9 +78,9 @@ def _footer(file: memoryview) -> Struct:
 
 def _moved(chunk: Struct, file: memoryview, place: int, earlier: Path) -> memoryview:
     """The bytes of a column chunk; its description then says that it begins at `place`. `earlier` is for the error."""
-    if not chunk.keys() <= {FILE_OFFSET, DESCRIPTION}:
-        raise OtherWriter(f"{earlier} has an index of its pages")
     described = chunk[DESCRIPTION]
+    if not chunk.keys() <= {FILE_OFFSET, DESCRIPTION} or BLOOM in described:
+        raise OtherWriter(f"{earlier} has an index of its pages or values")
     start = described.get(DICTIONARY_PAGE) or described[DATA_PAGE]
     for field in (DATA_PAGE, DICTIONARY_PAGE):
         if described.get(field):

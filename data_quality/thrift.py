@@ -32,10 +32,10 @@ def decode(data: bytes, wanted: Wanted) -> Struct:
     """
     try:
         struct, end = _struct(data, 0, wanted)
-    except IndexError:
+    except (IndexError, RecursionError):
         end = len(data) + 1
     if end > len(data):
-        raise ValueError("the metadata end in the middle of a value")
+        raise ValueError("the metadata end in the middle of a value, or are no metadata")
     return struct
 
 
@@ -98,6 +98,8 @@ def _skip(data: bytes, at: int, kind: int) -> int:
     if kind in _LISTS:
         item, length, at = _list(data, at)
         for _ in range(length):
+            if at > len(data):
+                raise IndexError
             at = _skip(data, at, item)
         return at
     if kind in (*_TRUTH, _BYTE):  # a truth value in a list takes a byte

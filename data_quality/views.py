@@ -68,8 +68,8 @@ def write_views(
     alone.
 
     Raises:
-        ValueError: a document of a single shard has no decision, or one with a decision is not there. What is taken
-            from the earlier views was looked at when they were written.
+        ValueError: a document of a single shard has no decision, or one with a decision is not there. Where both views
+            are taken from the earlier, that was looked at when these were written.
     """
     stays, goes = _halves(decisions)
     stayed, went = _halves(earlier.decisions) if earlier else (None, None)
@@ -82,18 +82,19 @@ def write_views(
         return None, None
     stays_again, stays_now = (stays, stays[:0]) if same_kept else _again(stays, stayed, DECIDES_KEPT)
     goes_again, goes_now = (goes, goes[:0]) if same_texts else _again(goes, went, DECIDES_DROPPED)
-    decided = pa.concat_tables([stays_now, goes_now]).sort_by("id")
     try:
-        table = _edited(_documents(shards, decided, whole=len(decided) == len(stays) + len(goes)))
+        if len(shards) == 1:
+            _require_equal(pq.read_table(shards[0], columns=["id"])["id"], pa.concat_tables([stays, goes])["id"])
+        table = _edited(_documents(shards, pa.concat_tables([stays_now, goes_now]).sort_by("id")))
     except ValueError as error:
         error.add_note(f"by the decisions in {decisions}")
         raise
     keep = table["kept"]
     stay = table.filter(keep).select(SCHEMA.names).cast(SCHEMA)
     go = _measured(table.filter(pc.invert(keep)).select(DROPPED_SCHEMA.names).cast(DROPPED_SCHEMA), measured)
-    if earlier and not same_kept:
+    if earlier and not same_kept and len(stays_again):
         stay = pa.concat_tables([stay, _rows(earlier.kept, stays_again)])
-    if earlier and not same_texts:
+    if earlier and not same_texts and len(goes_again):
         go = pa.concat_tables([go, _saying(_rows(earlier.dropped, goes_again), goes_again)])
     return (
         None if same_kept else _write(stay.sort_by("id"), kept),
@@ -160,24 +161,23 @@ def _write_dropped_again(earlier: Path, went: pa.Table, goes: pa.Table, path: Pa
         _write(_saying(pq.read_table(earlier), goes), path)
 
 
-def _documents(shards: Sequence[Path], decided: pa.Table, whole: bool) -> pa.Table:
-    """The documents of some decisions, which are sorted by id, with the decisions beside them.
-
-    Args:
-        whole: whether they are decisions on all documents of the shard, where it is one.
-    """
-    tables = [pq.read_table(shard) if len(decided) else pq.read_schema(shard).empty_table() for shard in shards]
-    if len(tables) > 1 or not whole:
-        wanted = decided["id"].combine_chunks()
-        tables = [table.filter(pc.is_in(table["id"], wanted)) for table in tables]
-    documents = pa.concat_tables(tables).sort_by("id")
-    if not documents["id"].equals(decided["id"]):
-        lacking = sorted(set(decided["id"].to_pylist()) ^ set(documents["id"].to_pylist()))
-        raise ValueError(f"not one decision for each document: {lacking[:3]} are only on one side")
+def _documents(shards: Sequence[Path], decided: pa.Table) -> pa.Table:
+    """The documents of some decisions, which are sorted by id, with the decisions beside them."""
+    wanted = decided["id"].combine_chunks()
+    tables = [pq.read_table(shard) if len(wanted) else pq.read_schema(shard).empty_table() for shard in shards]
+    documents = pa.concat_tables(table.filter(pc.is_in(table["id"], wanted)) for table in tables).sort_by("id")
+    _require_equal(documents["id"], decided["id"])
     documents = documents.drop_columns(["language"])
     for name in decided.drop_columns(["id"]).column_names:
         documents = documents.append_column(name, decided[name])
     return documents
+
+
+def _require_equal(documents: pa.ChunkedArray, decided: pa.ChunkedArray) -> None:
+    """Raise ValueError unless these ids are the same, in whatever order."""
+    if not documents.take(pc.sort_indices(documents)).equals(decided.take(pc.sort_indices(decided))):
+        lacking = sorted(set(decided.to_pylist()) ^ set(documents.to_pylist()))
+        raise ValueError(f"not one decision for each document: {lacking[:3]} are only on one side")
 
 
 def _measured(documents: pa.Table, measured: Sequence[Sequence[Path]]) -> pa.Table:

@@ -12,7 +12,6 @@ Layout below the store's root::
 The manifest is written last and the directory is then renamed into place, so a reader sees a whole artifact or none.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -31,10 +30,12 @@ from tasks.storage.files import fsync_directory, read_json, write_json
 from tasks.storage.integrity import (
     FORMAT,
     Seen,
-    content_problem,
+    check_content,
+    hash_file,
     look_at,
     manifest_problem,
     own_files,
+    read_stamps,
     sealed,
     touched,
     write_stamps,
@@ -84,15 +85,17 @@ class Store:
             parts: whether its parts are looked at, too; who needs one of thousands finds that one by itself.
         """
         path = self.artifacts / stage / key
-        seen = self._seen(path)
-        manifest = self._manifest_or_aside(path) if seen is None else seen.manifest
-        if manifest is None:
-            return None
-        if parts and not self._parts_exist(manifest):
+        seen, manifest = self._seen(path), None
+        if seen is None:
+            manifest = self._manifest_or_aside(path)
+            if manifest is None:
+                return None
+            seen = Seen(manifest["digest"], manifest["parts"], ())
+        if parts and not self._parts_exist(seen.parts):
             self.set_aside(path, "one of its parts is gone")
             return None
-        artifact = Artifact(stage, key, manifest["digest"], path)
-        if seen is None and touched(path, manifest) and not self.verify(artifact):
+        artifact = Artifact(stage, key, seen.digest, path)
+        if manifest is not None and touched(path, manifest) and not self.verify(artifact):
             return None
         with suppress(FileNotFoundError, PermissionError):  # collected at this moment, or a store only to be read
             os.utime(path)  # garbage collection's grace period counts from the last use
@@ -113,29 +116,32 @@ class Store:
     def verify(self, artifact: Artifact) -> bool:
         """Whether every file of an artifact and of its parts has the recorded hash; a corrupt one is set aside.
 
-        A file is hashed once per process, and again when its size or modification time has changed since.
+        A file is read once per process, and again when its size or modification time has changed since.
         """
         seen = self._seen(artifact.path)
-        manifest = self._manifest_or_aside(artifact.path) if seen is None else seen.manifest
-        if manifest is None:
-            return False
-        parts = [self.find(part["stage"], part["key"]) for part in manifest["parts"]]
-        for part, sound in zip(manifest["parts"], self.verify_all(parts), strict=True):
-            if not sound:
-                self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
-                return False
         if seen is not None:
-            return True
-        now = look_at(artifact.path, manifest)  # before its files are hashed: what changes from here on shows
-        changed = touched(artifact.path, manifest)
-        if artifact.key not in self._verified or changed:
-            problem = content_problem(artifact.path, manifest)
+            return self._parts_sound(artifact, seen.parts)
+        manifest = self._manifest_or_aside(artifact.path)
+        if manifest is None or not self._parts_sound(artifact, manifest["parts"]):
+            return False
+        now = look_at(artifact.path, manifest)  # before its files are read: what changes from here on shows
+        if artifact.key not in self._verified or touched(artifact.path, manifest):
+            problem, stamps = check_content(artifact.path, manifest)
             if problem is not None:
                 self.set_aside(artifact.path, problem)
                 return False
-            if changed:
-                write_stamps(artifact.path, manifest)
+            if stamps != read_stamps(artifact.path):
+                with suppress(FileNotFoundError, PermissionError):  # collected meanwhile, or a store only to be read
+                    write_stamps(artifact.path, stamps)
         self._verified[artifact.key] = now
+        return True
+
+    def _parts_sound(self, artifact: Artifact, made_of: Sequence[Mapping[str, str]]) -> bool:
+        parts = [self.find(part["stage"], part["key"]) for part in made_of]
+        for part, sound in zip(made_of, self.verify_all(parts), strict=True):
+            if not sound:
+                self.set_aside(artifact.path, f"its part {part['stage']}/{part['key'][:12]} is corrupt")
+                return False
         return True
 
     def verify_all(self, artifacts: Sequence[Artifact | None]) -> list[bool]:
@@ -281,12 +287,14 @@ class Store:
             manifest: stage, key and everything known before the files are hashed; `digest` may be given by the
                 stage (an order-free digest of documents), else it is that of the file names and hashes.
         """
-        files = []
+        files, stamps = [], {}
         for path in sorted(own_files(partial)):
+            name = str(path.relative_to(partial))
             with path.open("rb") as handle:
-                sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
                 os.fsync(handle.fileno())
-            files.append({"path": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": sha256})
+            sha256, stamps[name] = hash_file(path)
+            files.append({"path": name, "bytes": path.stat().st_size, "sha256": sha256})
+        write_stamps(partial, stamps)
         for directory, inside, _ in os.walk(partial):
             inside[:] = [name for name in inside if name != SCRATCH_DIRECTORY]
             fsync_directory(Path(directory))  # a synced file can still be lost with its entry
@@ -309,7 +317,6 @@ class Store:
         fsync_directory(target.parent)
         if first:
             fsync_directory(self.artifacts)
-        write_stamps(target, manifest)
         self._verified[key] = None
         return Artifact(stage, key, manifest["digest"], target)
 
@@ -319,7 +326,9 @@ class Store:
             manifest = read_json(partial / "manifest.json")
         except (FileNotFoundError, ValueError, RecursionError):
             return None
-        if manifest_problem(manifest) or content_problem(partial, manifest) or not self._parts_exist(manifest):
+        if manifest_problem(manifest) or check_content(partial, manifest)[0] is not None:
+            return None
+        if not self._parts_exist(manifest["parts"]):
             return None
         return dict(manifest)
 
@@ -367,9 +376,9 @@ class Store:
             return None
         return dict(manifest)
 
-    def _parts_exist(self, manifest: Mapping[str, Any]) -> bool:
+    def _parts_exist(self, made_of: Sequence[Mapping[str, str]]) -> bool:
         parts: dict[str, list[str]] = {}
-        for part in manifest["parts"]:
+        for part in made_of:
             parts.setdefault(part["stage"], []).append(part["key"])
         return all(len(self.find_all(stage, keys)) == len(set(keys)) for stage, keys in parts.items())
 

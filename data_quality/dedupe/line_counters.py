@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 PLACES_SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string()),  # of some documents that have the line the one with the lowest
+        pa.field("id", pa.string()),  # the lowest of the documents of one row group that have the line
         pa.field("source", pa.string()),
         pa.field("hash", pa.uint64()),
         pa.field("start", pa.int64()),  # of its first place there
@@ -54,14 +54,15 @@ class LineCounters:
         bits = max(1, min(_MOST_SLOTS - 1, _SLOTS_PER_LINE * sum(map(_stored_lines, paths))).bit_length())
         self._shift = np.uint64(64 - bits)
         self._slots = np.zeros(1 << bits, dtype=np.uint8)
-        for table, counts in _ahead(self._tables(["source", "hashes"])):
+        for table, counting in _ahead(self._tables(["source", "hashes"])):
             values, documents = _flat(table["hashes"])
-            keys = self._keys(table, values)[counts[documents]]
+            keys = self._keys(table, values)[counting[documents]]
             _add(keys, self._shift, self._slots)
             self.lines += len(keys)
 
     def candidates(self, least: Mapping[str, int]) -> pa.RecordBatchReader:
-        """The lines that may stand in `least` documents (PLACES_SCHEMA): all that do are there, and a few more.
+        """The lines that may stand in `least` documents (PLACES_SCHEMA): all that do are there, and a few more. A line
+        comes once for each row group that has it; its `documents` are to be added up.
 
         Args:
             least: by source; over all under the name "".
@@ -69,10 +70,10 @@ class LineCounters:
         return pa.RecordBatchReader.from_batches(PLACES_SCHEMA, self._places(least))
 
     def _places(self, least: Mapping[str, int]) -> Iterator[pa.RecordBatch]:
-        for table, counts in _ahead(self._tables(["id", "source", "hashes", "starts", "ends"])):
+        for table, counting in _ahead(self._tables(["id", "source", "hashes", "starts", "ends"])):
             values, documents = _flat(table["hashes"])
             keys = self._keys(table, values)
-            enough = np.where(counts, self._least(table, least), HIGHEST + 1)
+            enough = np.where(counting, self._least(table, least), HIGHEST + 1)
             found = np.flatnonzero(_counts(keys, self._shift, self._slots) >= enough[documents])
             found = found[_firsts(documents[found], values[found])]
             places, together = _first_of_each(keys[found], _ranks(table["id"])[documents[found]])

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,20 +71,44 @@ def own_files(directory: Path) -> Iterator[Path]:
                 (Path(root) / name).unlink()  # left by a kill in the middle of a write
 
 
-def write_stamps(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Note size, modification time and checksum of an artifact's files, whose SHA-256 has just been taken."""
-    stamps = {}
-    for entry in manifest["files"]:
-        stat = (path / entry["path"]).stat()
-        stamps[entry["path"]] = [stat.st_size, stat.st_mtime_ns, checksum(path / entry["path"])]
+Stamps = dict[str, list[Any]]
+"""Of each file of an artifact the size, the modification time and the XXH3, as they were when its SHA-256 was taken."""
+
+
+class _Hashes:
+    """SHA-256 and XXH3 (128 bits) of what is read once."""
+
+    def __init__(self) -> None:
+        self.sha256, self.xxh3 = hashlib.sha256(), xxhash.xxh3_128()
+
+    def update(self, data: bytes) -> None:
+        self.sha256.update(data)
+        self.xxh3.update(data)
+
+
+def hash_file(path: Path) -> tuple[str, list[Any]]:
+    """The SHA-256 of a file, and what is to be noted of it (`Stamps`)."""
+    now = _now(path)  # before it is read: a change from here on shows
+    hashes = _Hashes()
+    with path.open("rb") as handle:
+        hashlib.file_digest(handle, lambda: hashes)  # type: ignore[arg-type,return-value]
+    return hashes.sha256.hexdigest(), [*now, hashes.xxh3.hexdigest()]
+
+
+def write_stamps(path: Path, stamps: Stamps) -> None:
+    """Note what an artifact's files looked like when they were hashed."""
     (path / RUN_DIRECTORY).mkdir(exist_ok=True)
     write_json(path / RUN_DIRECTORY / STAMPS, stamps, durable=False)  # a broken one has the files hashed again
 
 
-def checksum(path: Path) -> str:
-    """The XXH3 of a file, 128 bits: a tenth of what a SHA-256 costs, and as sure to tell damage that nobody made."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, xxhash.xxh3_128).hexdigest()
+def read_stamps(path: Path) -> Stamps:
+    """What is noted so; nothing, if that is damaged."""
+    try:
+        noted = dict(read_json(path / RUN_DIRECTORY / STAMPS))
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        return {}
+    # an earlier version noted no XXH3
+    return {name: stamp for name, stamp in noted.items() if isinstance(stamp, list) and len(stamp) == 3}
 
 
 def file_hashes(path: Path) -> dict[str, str]:
@@ -93,20 +117,12 @@ def file_hashes(path: Path) -> dict[str, str]:
 
 
 def touched(path: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether a file's size or modification time differs from when it was last hashed."""
-    stamps = _stamps(path)
+    """Whether a file's size or modification time differs from when it was last hashed, or is not noted."""
+    stamps = read_stamps(path)
     try:
-        return any(stamps[entry["path"]][:-1] != _now(path / entry["path"]) for entry in manifest["files"])
-    except (FileNotFoundError, KeyError, TypeError):
-        return True  # also when the stamps are broken: hashing is always right
-
-
-def _stamps(path: Path) -> Mapping[str, Any]:
-    """What is noted of an artifact's files; nothing, if that is damaged."""
-    try:
-        return dict(read_json(path / RUN_DIRECTORY / STAMPS))
-    except (FileNotFoundError, ValueError, TypeError, RecursionError):
-        return {}
+        return any(stamps[entry["path"]][:2] != _now(path / entry["path"]) for entry in manifest["files"])
+    except (FileNotFoundError, KeyError):
+        return True
 
 
 def _now(path: Path) -> list[int]:
@@ -114,53 +130,62 @@ def _now(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What an artifact that was found sound looked like.
 
     Attributes:
-        manifest: of what it has, digest and parts.
-        files: the size and the modification time of each of its files, and of the manifest, by their paths.
+        parts: of its manifest.
+        files: each of its files, and the manifest, with its size and modification time.
     """
 
-    manifest: Mapping[str, Any]
-    files: Mapping[str, list[int]]
+    digest: str
+    parts: Sequence[Mapping[str, str]]
+    files: tuple[tuple[str, int, int], ...]
 
     def stands(self, path: Path) -> bool:
         """Whether nothing in its directory has been touched since."""
         try:
-            return all(_now(path / name) == stamp for name, stamp in self.files.items())
+            return all(_now(path / name) == [size, time] for name, size, time in self.files)
         except FileNotFoundError:
             return False
 
 
 def look_at(path: Path, manifest: Mapping[str, Any]) -> Seen | None:
     """How an artifact looks now, for one who is about to hash it; None if a file is missing."""
+    names = ("manifest.json", *(entry["path"] for entry in manifest["files"]))
     try:
-        files = {name: _now(path / name) for name in ("manifest.json", *(entry["path"] for entry in manifest["files"]))}
+        files = tuple((name, *_now(path / name)) for name in names)
     except FileNotFoundError:
         return None
-    return Seen({name: manifest[name] for name in ("digest", "parts")}, files)
+    return Seen(manifest["digest"], manifest["parts"], files)
 
 
-def content_problem(path: Path, manifest: Mapping[str, Any]) -> str | None:
-    """What is wrong with an artifact's files by size and hash, or None.
+def check_content(path: Path, manifest: Mapping[str, Any]) -> tuple[str | None, Stamps]:
+    """What is wrong with an artifact's files by size and hash, or None; and what is then to be noted of them.
 
-    A file that has the size, the time and the checksum that were noted with its SHA-256 is not hashed again. That finds
-    any damage; who can forge a file and its note could as well forge the manifest.
+    A file that has the size, the time and the XXH3 that were noted with its SHA-256 is not hashed by that again, which
+    takes ten times as long. Damage shows all the same. Somebody who forges a file and its note passes; but whoever may
+    write both may write the manifest, too.
     """
-    stamps = _stamps(path)
+    noted, stamps = read_stamps(path), {}
     for entry in manifest["files"]:
-        file = path / entry["path"]
+        name, file = entry["path"], path / entry["path"]
         if file.is_symlink():
-            return f"{entry['path']} is a link"
+            return f"{name} is a link", {}
         if not file.is_file():
-            return f"{entry['path']} is missing"
+            return f"{name} is missing", {}
         if file.stat().st_size != entry["bytes"]:
-            return f"{entry['path']} has {file.stat().st_size:,} bytes instead of {entry['bytes']:,}"
-        if stamps.get(entry["path"]) == [*_now(file), checksum(file)]:
+            return f"{name} has {file.stat().st_size:,} bytes instead of {entry['bytes']:,}", {}
+        if name in noted and noted[name][:2] == _now(file) and noted[name][2] == _xxh3(file):
+            stamps[name] = noted[name]
             continue
-        with file.open("rb") as handle:
-            if hashlib.file_digest(handle, "sha256").hexdigest() != entry["sha256"]:
-                return f"{entry['path']} has another SHA-256"
-    return None
+        sha256, stamps[name] = hash_file(file)
+        if sha256 != entry["sha256"]:
+            return f"{name} has another SHA-256", {}
+    return None, stamps
+
+
+def _xxh3(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, xxhash.xxh3_128).hexdigest()

@@ -27,7 +27,7 @@ from typing import Any
 
 from tasks.machine.host import process_mark
 from tasks.storage.files import canonical_json, write_json
-from tasks.storage.integrity import RUN_DIRECTORY
+from tasks.storage.integrity import RUN_DIRECTORY, STAMPS
 from tasks.storage.manifest_form import RecordForm, form_problem
 from tasks.storage.objects import Objects
 from tasks.store import parse_alias
@@ -42,7 +42,7 @@ ASIDE = "aside"
 TRANSFERS = 8  # files of one artifact under way at once
 FORMAT = 1
 DOWNLOADS = 3  # of a file whose hash is wrong, before it is held to be corrupt
-NOT_SHARED = ("stamps.json", "shared.json", "shipped.json")  # of _run/: what is true on one machine only
+NOT_SHARED = (STAMPS, "shared.json", "shipped.json")  # of _run/: what is true on one machine only
 
 
 class RemoteCorrupt(Exception):

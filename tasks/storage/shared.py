@@ -9,7 +9,7 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from tasks.machine.home import store_path, store_url
 from tasks.machine.host import process_mark
 from tasks.storage.files import fsync_directory, read_json, write_json
-from tasks.storage.integrity import RUN_DIRECTORY, write_stamps
+from tasks.storage.integrity import RUN_DIRECTORY
 from tasks.storage.lease import leased
 from tasks.storage.remote import Record, Remote, RemoteCorrupt
 from tasks.store import Artifact, Store, StoreError
@@ -76,8 +76,13 @@ class SharedStore(Store):
 
     def fetch_parts(self, artifact: Artifact) -> None:
         """Download the parts that are not here yet."""
-        manifest = self._manifest_or_aside(artifact.path)
-        for stage, keys in _by_stage(manifest["parts"] if manifest else []).items():
+        seen = self._seen(artifact.path)
+        if seen is not None:
+            made_of = seen.parts
+        else:
+            manifest = self._manifest_or_aside(artifact.path)
+            made_of = manifest["parts"] if manifest else ()
+        for stage, keys in _by_stage(made_of).items():
             self.find_all(stage, keys)
 
     def verify(self, artifact: Artifact) -> bool:
@@ -140,8 +145,8 @@ class SharedStore(Store):
         except FileNotFoundError:
             return set()
 
-    def _parts_exist(self, manifest: Mapping[str, Any]) -> bool:
-        for stage, keys in _by_stage(manifest["parts"]).items():
+    def _parts_exist(self, made_of: Sequence[Mapping[str, str]]) -> bool:
+        for stage, keys in _by_stage(made_of).items():
             missing = set(keys) - self._here(stage)
             if missing and missing - self.remote.keys(stage):
                 return False
@@ -149,7 +154,7 @@ class SharedStore(Store):
 
     def _download(self, stage: str, key: str) -> Artifact | None:
         record = self.remote.record(stage, key)
-        if record is None or not self._parts_exist(record.manifest):
+        if record is None or not self._parts_exist(record.manifest["parts"]):
             return None
         return self._received(record)
 
@@ -176,8 +181,6 @@ class SharedStore(Store):
             shutil.rmtree(partial)  # another process downloaded it meanwhile
             return super().find(stage, key)
         fsync_directory(target.parent)
-        write_stamps(target, record.manifest)
-        self._verified[key] = None
         return Artifact(stage, key, record.manifest["digest"], target)
 
     def _share(self, artifact: Artifact) -> Artifact:

@@ -75,15 +75,17 @@ def test_many_columns(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == write(tmp_path / "expected", after).read_bytes()
 
 
-def test_what_another_library_wrote_is_refused(tmp_path: Path) -> None:
+def test_what_was_written_otherwise_is_refused(tmp_path: Path) -> None:
     rows = table(150, 1)
+    other = write(tmp_path / "other", rows)
+    other.write_bytes(other.read_bytes().replace(b"parquet-cpp-arrow", b"parquet-xyz-arrow"))
     refused = {
-        "earlier was not written by this version of pyarrow": write(tmp_path / "earlier", rows),
-        "groups has 1 row groups, not 2": write(tmp_path / "groups", rows, row_group_size=1_000),
-        "index has an index of its pages": write(tmp_path / "index", rows, write_page_index=True),
+        "other was not written by this version of pyarrow": other,
+        "groups does not have 150 rows in groups of 100": write(tmp_path / "groups", rows, row_group_size=90),
+        "fewer does not have 150 rows": write(tmp_path / "fewer", rows[:149]),
+        "codec is not compressed with zstd": write(tmp_path / "codec", rows, compression="snappy"),
+        "index has an index of its pages or values": write(tmp_path / "index", rows, write_page_index=True),
     }
-    data = (tmp_path / "earlier").read_bytes()
-    (tmp_path / "earlier").write_bytes(data.replace(b"parquet-cpp-arrow", b"parquet-xyz-arrow"))
     for message, path in refused.items():
         with pytest.raises(OtherWriter, match=message):
             replace_columns(path, rows.select(REPLACED), tmp_path / "out", GROUP)

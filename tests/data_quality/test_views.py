@@ -140,3 +140,43 @@ def test_earlier_views_save_work_and_change_no_byte(
         assert view is not None
         assert (tmp_path / name).read_bytes() == (tmp_path / f"{name}-fresh").read_bytes()
         assert pq.read_table(tmp_path / name).equals(view)
+
+
+@pytest.mark.parametrize("lacking", ["a", "b", "all"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_document_without_a_decision_is_an_error_and_leaves_no_view_without_it(
+    tmp_path: Path, lacking: str, again: bool
+) -> None:
+    decided = {"a": True, "b": False, "c": True, "d": False}
+    documents, decisions = write_shard(tmp_path, decided)
+    earlier = Views(tmp_path / "kept-before", tmp_path / "dropped-before", tmp_path / "before.parquet")
+    decisions.rename(earlier.decisions)
+    write_views([documents], earlier.decisions, earlier.kept, earlier.dropped)
+    table = pq.read_table(earlier.decisions)
+    moved = pa.array(
+        [id in ("a", "b", "d") for id in decided]
+    )  # d is kept now, so that some rows are taken as they are
+    table = table.set_column(1, "kept", moved)
+    here = [lacking != "all" and id != lacking for id in decided]
+    pq.write_table(table.filter(pa.array(here)), decisions)
+    with pytest.raises(ValueError, match=r"not one decision for each document: \['[ab]'") as error:
+        write_views([documents], decisions, tmp_path / "kept", tmp_path / "dropped", (), earlier if again else None)
+    assert error.value.__notes__ == [f"by the decisions in {decisions}"]
+    assert not (tmp_path / "kept").exists()
+
+
+def test_views_that_another_version_of_pyarrow_wrote_are_written_anew(
+    tmp_path: Path,
+) -> None:
+    documents, decisions = write_shard(tmp_path, {"a": True, "b": False})
+    earlier = Views(tmp_path / "kept-before", tmp_path / "dropped-before", tmp_path / "before.parquet")
+    decisions.rename(earlier.decisions)
+    write_views([documents], earlier.decisions, earlier.kept, earlier.dropped)
+    table = pq.read_table(earlier.decisions)
+    pq.write_table(table.set_column(4, "twin", pa.array([None, "a"], pa.string())), decisions)
+    write_views([documents], decisions, tmp_path / "kept", tmp_path / "whole")
+    written = earlier.dropped.read_bytes()
+    earlier.dropped.write_bytes(written.replace(b"parquet-cpp-arrow", b"parquet-xyz-arrow"))
+    write_views([documents], decisions, tmp_path / "kept", tmp_path / "dropped", (), earlier)
+    assert (tmp_path / "dropped").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert pq.read_table(tmp_path / "dropped")["twin"].to_pylist() == ["a"]

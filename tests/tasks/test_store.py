@@ -1,15 +1,16 @@
 """Looking things up, aliases, publication."""
 
-import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks import store as store_module
 from tasks.running.run import Run
-from tasks.storage import locks
+from tasks.storage import integrity, locks
 from tasks.store import RUN_DIRECTORY, Artifact, Store, StoreError, artifact_key, content_digest
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
@@ -172,8 +173,8 @@ def test_a_run_hashes_what_it_reads_once_and_writes_nothing_where_nothing_has_ch
     folders = [squared.path, *squared.part_directories()]
     assert len(folders) > 1
     hashed: list[Path] = []
-    hashing = store_module.content_problem
-    monkeypatch.setattr(store_module, "content_problem", lambda path, m: hashed.append(path) or hashing(path, m))
+    hashing = store_module.check_content
+    monkeypatch.setattr(store_module, "check_content", lambda path, m: hashed.append(path) or hashing(path, m))
     monkeypatch.setattr(store_module, "write_stamps", lambda path, m: pytest.fail(f"{path}: written again"))
     later = Store(store.root)
     for _ in range(2):
@@ -184,8 +185,7 @@ def test_a_run_hashes_what_it_reads_once_and_writes_nothing_where_nothing_has_ch
 
 def test_damage_shows_whether_or_not_the_time_of_the_file_tells(run: Run, store: Store) -> None:
     artifact = numbers(NumbersConfig())
-    [name] = [entry["path"] for entry in artifact.manifest()["files"]][:1]
-    file = artifact.path / name
+    file = artifact.path / artifact.manifest()["files"][0]["path"]
     stat, whole = file.stat(), file.read_bytes()
     file.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as when the disk loses a bit
@@ -198,19 +198,20 @@ def test_a_file_with_the_checksum_of_its_note_is_not_hashed_again(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = numbers(NumbersConfig())
-    asked: list[object] = []
-    digest = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: asked.append(kind) or digest(file, kind))
+    hashed: list[Path] = []
+    hashing = integrity.hash_file
+    monkeypatch.setattr(integrity, "hash_file", lambda path: hashed.append(path) or hashing(path))
     assert Store(store.root).verify(artifact)
-    assert asked
-    assert "sha256" not in asked
+    assert not hashed
     stamps = artifact.path / RUN_DIRECTORY / "stamps.json"
     noted = json.loads(stamps.read_text())
-    for broken in ({name: stamp[:2] for name, stamp in noted.items()}, {}, [], {name: None for name in noted}):
-        stamps.write_text(json.dumps(broken))  # the first is how an earlier version wrote it
-        asked.clear()
+    other = {name: [*stamp[:2], "0" * 32] for name, stamp in noted.items()}
+    earlier = {name: stamp[:2] for name, stamp in noted.items()}  # as a version wrote it that noted no XXH3
+    for broken in (earlier, other, {}, [], dict.fromkeys(noted)):
+        stamps.write_text(json.dumps(broken))
+        hashed.clear()
         assert Store(store.root).verify(artifact)
-        assert "sha256" in asked
+        assert hashed
         assert json.loads(stamps.read_text()) == noted
 
 
@@ -221,3 +222,35 @@ def test_a_file_touched_in_one_process_is_looked_at_again(run: Run, store: Store
     assert store.verify(squared)
     (part / entry["path"]).write_bytes(b"?" * entry["bytes"])
     assert store.find(squared.stage, squared.key) is None
+
+
+def test_what_changes_after_it_was_hashed_is_not_noted_as_sound(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = numbers(NumbersConfig())
+    entry = artifact.manifest()["files"][0]
+    stamps = artifact.path / RUN_DIRECTORY / "stamps.json"
+    stamps.unlink()
+    hashing = store_module.check_content
+
+    def spoilt_after(path: Path, manifest: Mapping[str, Any]) -> Any:
+        found = hashing(path, manifest)
+        (path / entry["path"]).write_bytes(b"?" * entry["bytes"])
+        return found
+
+    monkeypatch.setattr(store_module, "check_content", spoilt_after)
+    assert Store(store.root).verify(artifact)  # as it was when it was read
+    monkeypatch.setattr(store_module, "check_content", hashing)
+    assert stamps.exists()
+    assert not Store(store.root).verify(artifact)
+
+
+def test_a_store_that_cannot_be_written_is_read(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = numbers(NumbersConfig())
+    (artifact.path / RUN_DIRECTORY / "stamps.json").write_text("{}")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "read-only")
+
+    monkeypatch.setattr(store_module, "write_stamps", refused)
+    assert Store(store.root).find(artifact.stage, artifact.key) == artifact
