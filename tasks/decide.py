@@ -5,7 +5,7 @@ once (duplicates, substrings) say of its documents. So a refresh decides anew on
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,17 @@ from pydantic import Field
 from data_quality.config import StrictModel
 from data_quality.hashing import combine_digests
 from data_quality.signal_catalogue import edits_column
-from data_quality.sql import numbered_rows, parquet, small_database, write_rows
+from data_quality.sql import ROW_GROUP, numbered_rows, parquet, write_rows
 from tasks.pii import METADATA
 from tasks.running.parts import Part, build_parts, one_table, tables_beside
 from tasks.running.tables import database, rows
 from tasks.stage import Work, stage
 from tasks.storage.files import write_json
-from tasks.store import SCRATCH_DIRECTORY, Artifact
+from tasks.store import Artifact
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 SPAN = 'STRUCT("start" BIGINT, "end" BIGINT, kind VARCHAR, replacement VARCHAR)'
 INDEX = "index.parquet"
@@ -39,7 +40,7 @@ class DecideConfig(StrictModel):
     edits: tuple[str, ...] = Field((), description="Text versions whose line edits are made in the kept text.")
 
 
-@stage(version=3)
+@stage(version=4)
 def decide(
     work: Work,
     config: DecideConfig,
@@ -83,7 +84,7 @@ def decide(
             parts.append(Part(material, arguments))
     decided = [
         shard
-        for part in build_parts(work, "decide.shard", 1, decide_part, parts, light=True)
+        for part in build_parts(work, "decide.shard", 2, decide_part, parts, light=True)
         for shard in part.shards()
     ]
     with database(work.resources, work.scratch / "spill") as connection:
@@ -164,12 +165,7 @@ def decide_part(
     found: Sequence[tuple[Sequence[str], bool, int | None]],
     everywhere: bytes,
 ) -> dict[str, Any]:
-    """One shard, in a worker: dropped, or kept; why, by all reasons; its language; which spans leave the text.
-
-    Reasons come in the order lists and rules, duplicates, drops; the first is `reason`. A document that the keep-list
-    names stays whatever else is said. Of a dropped one only personal data leaves the text: other spans are none of its
-    decision, which need not change with them. `span_counts` has the number of spans by kind, `redacted_metadata` what
-    replaces the metadata of a document (null: nothing does).
+    """One shard, in a worker (`data_quality.decisions`).
 
     Args:
         signals, verdicts: tables that have the documents, and maybe others.
@@ -180,60 +176,44 @@ def decide_part(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from data_quality.decisions import decide as decide_shard
+    from data_quality.shards import whole_parquet
+
     tables = [([Path(path) for path in paths], is_spans, step) for paths, is_spans, step in found]
-    cuts = [_spans(paths) for paths, is_spans, _ in tables if is_spans]
-    gone = [_drops(paths, step) for paths, _, step in tables if step is not None]
-    beside = [path.with_name(METADATA) for paths, _, _ in tables for path in paths]
-    redacted = parquet(present) if (present := [path for path in beside if path.exists()]) else _NO_METADATA
-    edited = " || ".join(f's."{edits_column(text)}"' for text in edits) or _NO_EDITS
+    beside = (path.with_name(METADATA) for paths, _, _ in tables for path in paths)
+    decided = decide_shard(
+        Path(documents),
+        [Path(path) for path in verdicts],
+        [Path(path) for path in signals],
+        edits=[edits_column(text) for text in edits],
+        spans=[path for paths, is_spans, _ in tables if is_spans for path in paths],
+        drops=[(step, table) for paths, _, step in tables if step is not None for table in _dropped(paths)],
+        everywhere=pq.read_table(pa.BufferReader(everywhere)),
+        metadata=[path for path in beside if path.exists()],
+    )
     out = directory / "decisions.parquet"
-    with small_database(directory / SCRATCH_DIRECTORY / "spill") as connection:
-        connection.register("everywhere", pq.read_table(pa.BufferReader(everywhere)))
-        decided = connection.sql(
-            f"""
-            WITH spans AS (
-                     SELECT id, list(span ORDER BY span) AS spans
-                     FROM ({_union([*cuts, "SELECT id, unnest(spans) AS span FROM everywhere"])}) GROUP BY id
-                 ),
-                 drops AS (
-                     SELECT id, flatten(list(reasons ORDER BY step)) AS reasons
-                     FROM ({_union([*gone, _DROPS_EVERYWHERE])}) GROUP BY id
-                 ),
-                 decided AS (
-                     SELECT v.id, coalesce(v.listed = 'keep', FALSE) AS stays,
-                            v.reasons || coalesce(d.reasons, []) || coalesce(c.reasons, []) AS reasons,
-                            d.twin, d.jaccard, s.language, {edited} AS edits, coalesce(p.spans, []) AS said,
-                            m.metadata AS redacted_metadata
-                     FROM {parquet([Path(documents)])} h
-                         JOIN {parquet([Path(path) for path in verdicts])} v ON v.id = h.id
-                         JOIN {parquet([Path(path) for path in signals])} s ON s.id = v.id
-                         LEFT JOIN everywhere d ON d.id = v.id
-                         LEFT JOIN drops c ON c.id = v.id
-                         LEFT JOIN spans p ON p.id = v.id
-                         LEFT JOIN {redacted} m ON m.id = v.id
-                 )
-            SELECT id, stays OR len(reasons) = 0 AS kept, CASE WHEN NOT stays THEN reasons[1] END AS reason, reasons,
-                   twin, jaccard, language, edits,
-                   CASE WHEN kept THEN said ELSE list_filter(said, lambda s: starts_with(s.kind, 'pii.')) END AS spans,
-                   redacted_metadata,
-                   coalesce(list_aggregate(list_transform(spans, lambda s: s.kind), 'histogram'), MAP {{}})
-                       AS span_counts
-            FROM decided ORDER BY id
-            """
-        )
-        write_rows(decided, None, out)
-    kept = pq.read_table(out, columns=["kept"])["kept"]
-    return one_table(out, {"documents": len(kept), "kept": kept.to_pylist().count(True)})
+    with whole_parquet(out, decided.schema) as writer:
+        writer.write_table(decided, row_group_size=ROW_GROUP)
+    return one_table(out, {"documents": len(decided), "kept": decided["kept"].to_pylist().count(True)})
 
 
-_DROPS_EVERYWHERE = (
-    "SELECT id, said.reasons AS reasons, said.step AS step FROM (SELECT id, unnest(drops) AS said FROM everywhere)"
-)
+def _dropped(spans: Sequence[Path]) -> "Iterator[pa.Table]":
+    """The documents (id, reasons) that a step drops otherwise than as duplicates: tables beside its spans."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not spans[0].with_name(LEFTOVERS).exists():
+        yield from (pq.read_table(path.with_name(DOCUMENTS), columns=["id", "reasons"]) for path in spans)
+        return
+    for path in spans:
+        left = pq.read_table(path.with_name(LEFTOVERS), columns=["id", "reason"])
+        reasons = pa.array([[reason] for reason in left["reason"].to_pylist()], pa.list_(pa.string()))
+        yield pa.table({"id": left["id"], "reasons": reasons})
+
+
 _NO_TWINS = "SELECT ''::VARCHAR AS id, '' AS reason, '' AS kept, 0.0::DOUBLE AS jaccard, 0 AS step WHERE false"
 _NO_SPANS = f"SELECT ''::VARCHAR AS id, NULL::{SPAN} AS span WHERE false"
 _NO_DROPS = "SELECT ''::VARCHAR AS id, []::VARCHAR[] AS reasons, 0 AS step WHERE false"
-_NO_METADATA = "(SELECT '' AS id, '' AS metadata WHERE false)"
-_NO_EDITS = '[]::STRUCT(start INTEGER, "end" INTEGER)[]'
 
 
 def _union(queries: Sequence[str], otherwise: str = "") -> str:
@@ -244,14 +224,6 @@ def _spans(tables: Sequence[Path]) -> str:
     """id and span of every span."""
     span = 'struct_pack("start" := "start", "end" := "end", kind := kind, replacement := replacement)'
     return f"SELECT id, {span}::{SPAN} AS span FROM {parquet(tables)}"
-
-
-def _drops(spans: Sequence[Path], step: int) -> str:
-    """id, reasons and step of the documents that a step drops otherwise than as duplicates: tables beside its spans."""
-    leftovers = [path.with_name(LEFTOVERS) for path in spans]
-    if leftovers[0].exists():
-        return _leftovers(leftovers, step)
-    return f"SELECT id, reasons, {step} AS step FROM {parquet([path.with_name(DOCUMENTS) for path in spans])}"
 
 
 def _leftovers(tables: Sequence[Path], step: int) -> str:
