@@ -1,7 +1,7 @@
-"""One decision for every document of a shard, from what all steps say of it: columns, no row by row.
+"""One decision for every document of a shard, from what all steps say of it.
 
-Most documents are mentioned by the rules alone. So tables are looked up by id once, and only what is mentioned by other
-steps costs more: a query with as many joins takes five times as long.
+In columns, looked up by id: seven joins in a query take two and a half times as long (docs/results/refresh.md), and a
+refresh decides half of all shards again.
 """
 
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def decide(
     ids, verdict, signal = ids.filter(known), verdict.filter(known), signal.filter(known)
     said = everywhere.take(pc.index_in(ids, everywhere["id"].combine_chunks()))
     stays = pc.fill_null(pc.equal(verdict["listed"], "keep"), False)
-    reasons = _joined([verdict["reasons"], said["reasons"], _dropped(ids, drops, everywhere)], REASONS)
+    reasons = _joined([verdict["reasons"], said["reasons"], _dropped(ids, drops, everywhere)], REASONS, len(ids))
     kept = pc.or_(stays, pc.equal(pc.list_value_length(reasons), 0))
     leaving = _leaving(ids, kept, spans, everywhere)
     return pa.table(
@@ -144,32 +144,22 @@ def _first(lists: pa.Array) -> pa.Array:
     return lists.values.take(pc.if_else(filled, pa.array(offsets[:-1]), None))
 
 
-def _lists(rows: pa.ChunkedArray, values: Any, length: int) -> pa.Array:
+def _lists(rows: Any, values: Any, length: int) -> pa.Array:
     """For each row, of so many, the list of its values; `rows` ascend."""
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return pa.ListArray.from_arrays(pa.array(_offsets(rows, length), pa.int32()), values)
 
 
-def _offsets(rows: pa.ChunkedArray, length: int) -> Int64s:
-    return np.searchsorted(rows.to_numpy(), np.arange(length + 1)).astype(np.int64)
+def _offsets(rows: Any, length: int) -> Int64s:
+    return np.searchsorted(np.asarray(rows), np.arange(length + 1))
 
 
-def _joined(columns: Sequence[Any], kind: pa.DataType, length: int | None = None) -> pa.Array:
+def _joined(columns: Sequence[Any], kind: pa.DataType, length: int) -> pa.Array:
     """For each row the lists of all columns behind each other; null is empty."""
     if not columns:
-        return pa.array([[]] * (length or 0), kind)
-    lengths = np.array([pc.fill_null(pc.list_value_length(column), 0).to_numpy() for column in columns])
-    ends = np.cumsum(lengths, axis=0)  # of each column's list in its row
-    offsets = np.concatenate([[0], np.cumsum(ends[-1])])
-    values, places = [], []
-    for column, counts, behind in zip(columns, lengths, ends, strict=True):
-        values.append(pc.list_flatten(column))
-        first = np.cumsum(counts) - counts
-        places.append(np.repeat(offsets[:-1] + behind - counts - first, counts) + np.arange(counts.sum()))
-    flat = pa.chunked_array([chunk.cast(kind.value_type) for one in values for chunk in _chunks(one)], kind.value_type)
-    ordered = flat.take(pa.array(np.argsort(np.concatenate(places))))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ordered.combine_chunks())
-
-
-def _chunks(values: Any) -> Sequence[pa.Array]:
-    return list(values.chunks) if isinstance(values, pa.ChunkedArray) else [values]
+        return pa.array([[]] * length, kind)
+    whole = [column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column for column in columns]
+    rows = np.concatenate([pc.list_parent_indices(column).to_numpy() for column in whole])
+    values = pa.chunked_array([pc.list_flatten(column).cast(kind.value_type) for column in whole], kind.value_type)
+    order = np.argsort(rows, kind="stable")  # so that in each row the first column's come first
+    return _lists(rows[order], values.take(pa.array(order)), length)

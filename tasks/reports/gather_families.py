@@ -53,15 +53,25 @@ def duplicates(
 
 
 def _families(connection: duckdb.DuckDBPyConnection, found: Artifact, largest: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sizes and largest families of a table of duplicates."""
+    """Sizes and largest families of a table of duplicates. Needs what `gather_view.measure` and `show` create."""
     table = str(found.file("duplicates.parquet"))
     sizes = answer(
         connection,
         "SELECT family_size AS size, count(DISTINCT kept) AS families FROM read_parquet(?) GROUP BY size ORDER BY size",
         [table],
     )
-    texts = excerpts(connection, shown_in({found: largest}))
-    return {"sizes": [FamilySize(**row) for row in sizes], "largest": [_family(row, texts) for row in largest]}
+    texts, sources = excerpts(connection, shown_in({found: largest})), _sources(connection, largest)
+    return {"sizes": [FamilySize(**row) for row in sizes], "largest": [_family(row, texts, sources) for row in largest]}
+
+
+def _sources(connection: duckdb.DuckDBPyConnection, largest: list[dict[str, Any]]) -> dict[str, str]:
+    """Where the members of families come from."""
+    members = answer(
+        connection,
+        "SELECT id, source FROM measured SEMI JOIN (SELECT unnest($ids::VARCHAR[]) AS id) USING (id)",
+        {"ids": [member["id"] for row in largest for member in row["members"]]},
+    )
+    return {row["id"]: row["source"] for row in members}
 
 
 def largest_families(connection: duckdb.DuckDBPyConnection, found: Iterable[Artifact]) -> Families:
@@ -70,9 +80,8 @@ def largest_families(connection: duckdb.DuckDBPyConnection, found: Iterable[Arti
 
 
 def shown_in(families: Families) -> list[str]:
-    """The documents of families, whose texts `gather_view.show` must have."""
-    rows = [row for largest in families.values() for row in largest]
-    return [row["kept"] for row in rows] + [member["id"] for row in rows for member in row["members"]]
+    """The documents that stay of families, whose texts `gather_view.show` must have."""
+    return [row["kept"] for largest in families.values() for row in largest]
 
 
 def _largest(connection: duckdb.DuckDBPyConnection, found: Artifact) -> list[dict[str, Any]]:
@@ -87,12 +96,12 @@ def _largest(connection: duckdb.DuckDBPyConnection, found: Artifact) -> list[dic
     )
 
 
-def _family(row: Mapping[str, Any], texts: Mapping[str, Excerpt]) -> DuplicateFamily:
+def _family(row: Mapping[str, Any], texts: Mapping[str, Excerpt], sources: Mapping[str, str]) -> DuplicateFamily:
     members: Sequence[Mapping[str, Any]] = row["members"]
     return DuplicateFamily(
         size=row["size"],
         kept=row["kept"],
         kept_source=texts[row["kept"]].source,
         excerpt=texts[row["kept"]].text,
-        members=[FamilyMember(**member, source=texts[member["id"]].source) for member in members],
+        members=[FamilyMember(**member, source=sources[member["id"]]) for member in members],
     )
