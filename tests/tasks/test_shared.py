@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import threading
 import uuid
 from collections.abc import Callable
@@ -194,6 +195,25 @@ def test_damage_in_the_shared_store_is_set_aside_and_built_anew(
     assert "00001.json has another SHA-256" in caplog.text
     assert chain(machine(tmp_path, "c", url))[0].digest == source.digest
     assert calls().count("numbers") == 2
+
+
+def test_what_was_verified_once_is_looked_at_again_when_it_has_changed(
+    tmp_path: Path, memory: str, calls: Callable[[], list[str]]
+) -> None:
+    _, squared, _ = chain(machine(tmp_path, "a", memory))
+    made = calls()
+    there = machine(tmp_path, "b", memory)
+    found = there.find(squared.stage, squared.key)
+    assert found is not None
+    assert [there.verify(found), there.verify(found)] == [True, True]  # the second time from memory
+    damaged, gone = (part / "square.json" for part in found.part_directories()[:2])
+    before = [path.read_bytes() for path in (damaged, gone)]
+    damaged.write_bytes(b"{}")
+    shutil.rmtree(gone.parent)
+    assert there.verify(found)  # for both were fetched again
+    assert [path.read_bytes() for path in (damaged, gone)] == before
+    assert len(list(there.aside.iterdir())) == 1
+    assert calls() == made
 
 
 @pytest.mark.parametrize(
