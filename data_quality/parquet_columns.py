@@ -1,9 +1,10 @@
-"""Other values in a few columns of a Parquet file: all other columns are copied as they lie there, compressed.
+"""Columns of Parquet files as they lie there, compressed: compared, and moved beside other values of a few columns.
 
 pyarrow can only write a file anew, which compresses every text again. A Parquet file is a row of column chunks, each
 readable by itself, and a footer that says where each begins (Apache Parquet's `parquet.thrift`); so a chunk can move.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -68,6 +69,28 @@ def replace_columns(earlier: Path, columns: pa.Table, path: Path, row_group: int
             group[COMPRESSED_BYTES] = sum(one[CHUNK_COMPRESSED] for one in described)
         written = encode(footer)
         out.write(written + len(written).to_bytes(4, "little") + MAGIC)
+
+
+def equal_columns(one: Path, other: Path, names: Sequence[str]) -> bool:
+    """Whether some columns lie in two Parquet files as the same bytes: then they hold the same rows in the same order.
+
+    False says nothing, for the same rows can be written in many ways.
+    """
+    return _as_they_lie(one, names) == _as_they_lie(other, names)
+
+
+def _as_they_lie(path: Path, names: Sequence[str]) -> tuple[pa.Schema, list[bytes]]:
+    """The types of some columns, and the bytes of each of their chunks."""
+    file = path.read_bytes()
+    parquet = pq.ParquetFile(pa.BufferReader(file))
+    chunks = []
+    for number in range(parquet.num_row_groups):
+        group = parquet.metadata.row_group(number)
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema.partition(".")[0] in names:
+                start = chunk.dictionary_page_offset or chunk.data_page_offset
+                chunks.append(file[start : start + chunk.total_compressed_size])
+    return pa.schema([parquet.schema_arrow.field(name) for name in names]), chunks
 
 
 def _footer(file: memoryview) -> Struct:

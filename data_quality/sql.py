@@ -126,12 +126,19 @@ def check_unique(sql: "duckdb.DuckDBPyConnection", table: str) -> int:
 
 
 def write_rows(
-    rows: "duckdb.DuckDBPyRelation", schema: "pa.Schema | None", out_path: Path, row_group: int | None = None
+    rows: "duckdb.DuckDBPyRelation",
+    schema: "pa.Schema | None",
+    out_path: Path,
+    row_group: int | None = None,
+    **options: Any,
 ) -> None:
     """Write a query's rows to Parquet, whole or not at all; in row groups of ROW_GROUP rows unless told
     otherwise. Without a schema, in that of the query.
 
     DuckDB's own files differ with its threads and with the files it read; these do not.
+
+    Args:
+        options: of `pq.ParquetWriter`.
     """
     import pyarrow as pa
 
@@ -140,7 +147,7 @@ def write_rows(
     row_group = row_group or ROW_GROUP
     batches = rows.to_arrow_reader(row_group)
     schema = batches.schema if schema is None else schema
-    with whole_parquet(out_path, schema) as writer:
+    with whole_parquet(out_path, schema, **options) as writer:
         waiting = schema.empty_table()
         for batch in batches:
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch]).cast(schema)])

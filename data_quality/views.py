@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from data_quality.documents import SCHEMA
 from data_quality.hashing import text_hash
-from data_quality.parquet_columns import OtherWriter, replace_columns
+from data_quality.parquet_columns import OtherWriter, equal_columns, replace_columns
 from data_quality.shards import BATCH_ROWS, whole_file, whole_parquet
 from data_quality.spans import Edit, apply_edits, merge_edits
 
@@ -54,10 +54,11 @@ def write_views(
 
     Args:
         shards: one that holds the documents, or several that hold them among others.
-        decisions: for every document id, kept, reason, reasons, twin, jaccard, language (as identified, or
-            as the source states it), edits (what line edits remove) and spans (start, end, kind, replacement). Edits
-            and spans leave a kept text together; of a dropped one only personal data does (kinds `pii.*`), so that one
-            can see what was judged. redacted_metadata, where it is not null, stands in place of the metadata.
+        decisions: for every document, in the order of their ids, id, kept, reason, reasons, twin, jaccard, language
+            (as identified, or as the source states it), edits (what line edits remove) and spans (start, end, kind,
+            replacement). Edits and spans leave a kept text together; of a dropped one only personal data does (kinds
+            `pii.*`), so that one can see what was judged. redacted_metadata, where it is not null, stands in place of
+            the metadata.
         kept: out, documents schema.
         dropped: out, documents schema, the decision, and what `measured` says.
         measured: tables by id, of these documents and maybe others: each a list of files that continue each other.
@@ -68,9 +69,13 @@ def write_views(
     alone.
 
     Raises:
-        ValueError: a document of a single shard has no decision, or one with a decision is not there. Where both views
-            are taken from the earlier, that was looked at when these were written.
+        ValueError: a document of a single shard has no decision, or one with a decision is not there, or decisions are
+            in another order. Where both views are taken from the earlier, that was looked at when these were written.
     """
+    if earlier and equal_columns(decisions, earlier.decisions, ("kept", *DECIDES_KEPT)):
+        _copy(earlier.kept, kept)
+        _write_dropped_again(earlier.dropped, _dropped(earlier.decisions), _dropped(decisions), dropped)
+        return None, None
     stays, goes = _halves(decisions)
     stayed, went = _halves(earlier.decisions) if earlier else (None, None)
     same_kept, same_texts = _agree(stays, stayed, DECIDES_KEPT), _agree(goes, went, DECIDES_DROPPED)
@@ -104,8 +109,17 @@ def write_views(
 
 def _halves(decisions: Path) -> tuple[pa.Table, pa.Table]:
     """The decisions on what is kept and on what is dropped, by id."""
-    decided = pq.read_table(decisions, columns=["kept", *SAID, *DECIDES_KEPT]).sort_by("id")
+    decided = pq.read_table(decisions, columns=["kept", *SAID, *DECIDES_KEPT])
+    ids = decided["id"].combine_chunks()
+    if not pc.all(pc.less(ids[:-1], ids[1:]), min_count=0).as_py():
+        raise ValueError(f"{decisions}: the decisions are not in the order of their ids")
     return decided.filter(decided["kept"]), decided.filter(pc.invert(decided["kept"]))
+
+
+def _dropped(decisions: Path) -> pa.Table:
+    """What is said of the documents that are dropped, in the order of the decisions."""
+    decided = pq.read_table(decisions, columns=["kept", *SAID])
+    return decided.filter(pc.invert(decided["kept"]))
 
 
 def _agree(decided: pa.Table, before: pa.Table | None, columns: Sequence[str]) -> bool:

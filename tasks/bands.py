@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from data_quality.dedupe.bands import BandGroup
 
 
-@stage(version=4)
+@stage(version=5)
 def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
     """Find the documents that share a band, one part for a group of bands.
 
@@ -30,7 +30,7 @@ def bands(work: Work, config: NoConfig, *, signatures: Artifact) -> None:
         Part({"signatures": material, "group": asdict(group)}, (paths, group))
         for group in band_groups(int(signatures.counts()["documents"]), count)
     ]
-    build_parts(work, "bands.group", 4, bands_part, parts, unit="groups of bands")
+    build_parts(work, "bands.group", 5, bands_part, parts, unit="groups of bands")
 
 
 def in_order(signatures: Artifact) -> list[Shard]:

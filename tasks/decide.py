@@ -40,7 +40,7 @@ class DecideConfig(StrictModel):
     edits: tuple[str, ...] = Field((), description="Text versions whose line edits are made in the kept text.")
 
 
-@stage(version=4)
+@stage(version=5)
 def decide(
     work: Work,
     config: DecideConfig,
@@ -84,7 +84,7 @@ def decide(
             parts.append(Part(material, arguments))
     decided = [
         shard
-        for part in build_parts(work, "decide.shard", 2, decide_part, parts, light=True)
+        for part in build_parts(work, "decide.shard", 3, decide_part, parts, light=True)
         for shard in part.shards()
     ]
     with database(work.resources, work.scratch / "spill") as connection:
@@ -176,6 +176,7 @@ def decide_part(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from data_quality.decisions import WORDS
     from data_quality.decisions import decide as decide_shard
     from data_quality.shards import whole_parquet
 
@@ -192,7 +193,7 @@ def decide_part(
         metadata=[path for path in beside if path.exists()],
     )
     out = directory / "decisions.parquet"
-    with whole_parquet(out, decided.schema) as writer:
+    with whole_parquet(out, decided.schema, use_dictionary=WORDS) as writer:
         writer.write_table(decided, row_group_size=ROW_GROUP)
     return one_table(out, {"documents": len(decided), "kept": decided["kept"].to_pylist().count(True)})
 
@@ -241,4 +242,4 @@ def _write_index(connection: "duckdb.DuckDBPyConnection", tables: Sequence[Path]
         ORDER BY hash, shard
         """
     )
-    write_rows(places, None, out, INDEX_ROWS)
+    write_rows(places, None, out, INDEX_ROWS, use_dictionary=False)

@@ -13,7 +13,7 @@ from tasks.store import Artifact
 LARGEST_FAMILIES = 20
 
 
-@stage(version=5)
+@stage(version=6)
 def dedupe(
     work: Work,
     config: DedupeConfig,

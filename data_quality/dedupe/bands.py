@@ -88,7 +88,7 @@ def shared_bands(signature_paths: Sequence[Path], group: BandGroup, out_path: Pa
     counts = {"bands": 0 if group.number else len(group.bands), "shared": 0, "buckets": 0}
     made_of = json.dumps({"documents": order_of(signature_paths), **asdict(group)})
     with (
-        whole_parquet(out_path, SCHEMA.with_metadata({MADE_OF: made_of.encode()})) as writer,
+        whole_parquet(out_path, SCHEMA.with_metadata({MADE_OF: made_of.encode()}), use_dictionary=False) as writer,
         ThreadPoolExecutor(threads) as pool,
     ):
         if group.ranges == 1:

@@ -277,7 +277,8 @@ def _write_state(
     create_families(workspace)
     metadata = state_metadata(config, workspace)
     index = directory / INDEX
-    write_rows(workspace.sql.sql(index_query(refresh)), INDEX_SCHEMA.with_metadata(metadata), index)
+    rows = workspace.sql.sql(index_query(refresh))
+    write_rows(rows, INDEX_SCHEMA.with_metadata(metadata), index, use_dictionary=False)
     write_rows(workspace.sql.sql(pairs_query(refresh)), PAIRS_SCHEMA.with_metadata(metadata), directory / PAIRS)
     row = single_row(
         workspace.sql,

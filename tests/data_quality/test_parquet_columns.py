@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_quality.parquet_columns import FOOTER, OtherWriter, replace_columns
+from data_quality.parquet_columns import FOOTER, OtherWriter, equal_columns, replace_columns
 from data_quality.thrift import decode, encode
 
 GROUP = 100
@@ -106,3 +106,25 @@ def test_metadata_are_the_same_when_decoded_and_encoded(tmp_path: Path) -> None:
         for end in range(0, len(data), 7):
             with pytest.raises(ValueError, match=r"the metadata end|a value of type"):
                 decode(data[:end], wanted)
+
+
+@pytest.mark.parametrize("changed", SCHEMA.names)
+def test_columns_are_equal_if_what_is_in_them_is(tmp_path: Path, changed: str) -> None:
+    rows = table(350, seed=1)
+    one, other = write(tmp_path / "one", rows), tmp_path / "other"
+    values = rows[changed].to_pylist()
+    values[200] = next(value for value in values if value not in (None, values[200]))  # of the third row group
+    column = rows.schema.get_field_index(changed)
+    write(other, rows.set_column(column, SCHEMA.field(changed), pa.array(values, SCHEMA.field(changed).type)))
+    assert not equal_columns(one, other, [changed])
+    assert not equal_columns(one, other, SCHEMA.names)
+    assert equal_columns(one, other, [name for name in SCHEMA.names if name != changed])
+
+
+def test_columns_that_another_writer_wrote_are_not_called_equal(tmp_path: Path) -> None:
+    rows = table(350, seed=1)
+    one = write(tmp_path / "one", rows)
+    assert not equal_columns(one, write(tmp_path / "other", rows, compression="none"), ["text"])
+    assert not equal_columns(one, write(tmp_path / "shorter", rows.slice(0, 300)), ["text"])
+    wider = rows.set_column(8, "words", rows["words"].cast(pa.int64()))
+    assert not equal_columns(one, write(tmp_path / "wider", wider), ["words"])
