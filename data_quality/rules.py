@@ -173,7 +173,8 @@ def choose_rulesets(config: QualityConfig) -> tuple[Ruleset, ...]:
     if "c4" in names and config.signals.c4 is None:
         raise UsageError("the ruleset c4 needs the text version c4: give rules.signals.c4, or leave the ruleset out")
     for name in config.ruleset_languages:
-        if name not in names:
+        # one that is shipped and not chosen has nothing to judge: so a configuration's rulesets can be replaced alone
+        if name not in names and name not in shipped_rulesets():
             raise UsageError(f"ruleset_languages: '{name}' is not among the rulesets{nearest(name, names)}")
     made = {RAW, *(name for name in names if name in EDITED_SIGNALS)}
     resolved = tuple(

@@ -154,7 +154,8 @@ def _saying(dropped: pa.Table, goes: pa.Table) -> pa.Table:
 
 def _write(view: pa.Table, path: Path) -> pa.Table:
     with whole_parquet(path, view.schema) as writer:
-        writer.write_table(view.combine_chunks(), row_group_size=BATCH_ROWS)
+        if len(view):  # `datasets` reads no file that has a row group without rows
+            writer.write_table(view.combine_chunks(), row_group_size=BATCH_ROWS)
     return view
 
 

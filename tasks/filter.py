@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEPT, DROPPED = "kept.parquet", "dropped.parquet"
 COUNTS = "counts.json"
-VERSION = 7  # of the views, and of the corpus that is made of them
+VERSION = 8  # of the views, and of the corpus that is made of them
 
 
 class JudgeRequest(StrictModel):

@@ -85,7 +85,8 @@ class QualityConfig(StrictModel):
     ruleset_languages: dict[str, str] = Field(
         default_factory=dict,
         description="Rulesets that judge only documents of one language, for instance {gopher_quality: en} in a corpus "
-        "of several. Rules that name a language of their own keep it.",
+        "of several. Rules that name a language of their own keep it; of a ruleset that is not chosen nothing is "
+        "judged.",
     )
     keep: DocumentList = Field(
         default=DocumentList(), description="Documents that stay whatever rules and dedupe say: reason `list.keep`."

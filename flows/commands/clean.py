@@ -358,13 +358,15 @@ def export(
         _draw(made, config, directory)
         known = {}
     shutil.copyfile(page.file(PAGE), directory / PAGE)
+    skipped = _skipped(made.raw)
     counted = {name: sum(map(_rows, (directory / name).glob("*.parquet"))) for name in ("kept", "dropped")}
     manifest = {
         "made_by": MADE_BY,
         "version": version("textmill"),
         "config": config.model_dump(mode="json", exclude={"resources"}),
         "documents": {"read": made.raw.counts()["documents"], **counted},
-        "skipped": _skipped(made.raw),
+        "skipped": {row["reason"]: row["records"] for row in skipped},
+        "skip_examples": {row["reason"]: row["example"] for row in skipped},
         "profile": _profile(made),
         "unjudged": unjudged(config),
         "artifacts": [
@@ -379,13 +381,13 @@ def export(
     return manifest
 
 
-def _skipped(raw: Artifact) -> dict[str, int]:
-    """Files and records that were not read, by reason, the most frequent first."""
-    found = rows(
-        "SELECT reason, count(*) AS records FROM read_parquet(?) GROUP BY reason ORDER BY records DESC, reason",
+def _skipped(raw: Artifact) -> list[dict[str, Any]]:
+    """How many files and records were not read for each reason, the most frequent first, with one of them."""
+    return rows(
+        "SELECT reason, count(*) AS records, min(concat_ws(': ', file, detail)) AS example "
+        "FROM read_parquet(?) GROUP BY reason ORDER BY records DESC, reason",
         [str(raw.file(SKIPPED))],
     )
-    return {row["reason"]: row["records"] for row in found}
 
 
 def _draw(made: Curated, config: CleanConfig, directory: Path) -> None:

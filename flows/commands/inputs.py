@@ -122,13 +122,19 @@ def _folder_sources(item: str, name: str) -> list[dict[str, Any]]:
         listed = ", ".join(f"{count} {extension}" for extension, count in sorted(seen.other.items()))
         logger.warning("%s: files that cannot be read by their names are left out: %s", item, listed)
     for found in seen.found:
-        _look_at_names(item, found)
+        _look_at_tables(item, found)
     sources = [source for found in seen.found for source in yaml.safe_load("\n".join(source_lines(found, seen)))]
     return [{**source, "name": _name(f"{name}-{source['name']}")} for source in sources]
 
 
-def _look_at_names(item: str, found: Found) -> None:
-    """Say where the first line of a table is taken for names, and reads like a text."""
+def _look_at_tables(item: str, found: Found) -> None:
+    """Say where tables are written in several ways, or the first line is taken for names and reads like a text."""
+    if found.mixed_delimiters:
+        logger.warning(
+            "%s: its tables have different delimiters, and those that are not written as their names say will be "
+            "skipped: clean them by themselves, or list them as sources with a `delimiter` each in a configuration",
+            item,
+        )
     if found.format == "csv" and found.text_column and len(found.text_column) > LONGEST_NAME:
         logger.warning(
             "%s: its first line is taken for the names of the columns, and one is %r...; if it is a record, list the "
@@ -151,7 +157,7 @@ def _file_source(item: str, present: list[str]) -> dict[str, Any]:
     if not present:
         return {"format": format, "name": name, "paths": [item]}
     found = look_at(present[0])
-    _look_at_names(item, found)
+    _look_at_tables(item, found)
     [source] = yaml.safe_load("\n".join(source_lines(found, Survey(item, [found], {}))))
     return {**source, "name": name, "paths": [item]}
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from data_quality.document_lists import KEEP
 from data_quality.explain import explain
 from data_quality.forgotten import REASON
 from data_quality.rules import Ruleset
@@ -50,6 +51,8 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     if decision["twin"]:
         twin_shard = shard_of(decisions, decision["twin"])
         answer["twin_text"] = "" if twin_shard is None else _text(kept, twin_shard, decision["twin"], True)
+        # of two documents that fail the rules one is the other's twin, and neither stays
+        answer["twin_kept"] = twin_shard is not None and _decision(decisions, twin_shard, decision["twin"])["kept"]
     if decision["kept"]:
         answer["split"] = _split(store, kept, id)
         answer["used_by"] = _used_by(store, kept, id)
@@ -65,26 +68,39 @@ def describe(answer: dict[str, Any]) -> str:
         lines.append(f"  to be forgotten by the next refresh: {answer['request']}")
     if answer["kept"]:
         split = answer.get("split") or {}
-        lines.append(f"  kept; split: {split.get('split', 'not split yet')}")
+        listed = f" ({KEEP})" if KEEP in answer["reasons"] else ""
+        lines.append(f"  kept{listed}; split: {split.get('split', 'not split yet')}")
+        if against := _against(answer):
+            lines += ["  although", *against]
         if split.get("reason"):
             lines.append(f"  {split['reason']}: {split['twin']} (Jaccard {split['jaccard']:.2f})")
         lines += [f"  used by {name}" for name in answer["used_by"]]
     else:
         lines.append(f"  dropped: {answer['reason']}")
-        for rule in answer["rules"]:
-            if rule["fired"]:
-                measured = f"{rule['column']} = {_shown(rule['value'])} {rule['operator']} {_shown(rule['threshold'])}"
-                lines.append(f"    {rule['rule']}: {measured}")
-                lines.append(f"      as published: {rule['reason']} ({rule['source']})")
-        if answer["twin"]:
-            alike = "the same address" if answer["jaccard"] is None else f"Jaccard {answer['jaccard']:.3f}"
-            lines.append(f"    in favour of {answer['twin']} ({alike})")
+        lines += _against(answer)
     if answer["span_counts"]:
         found = ", ".join(f"{count} {kind}" for kind, count in answer["span_counts"].items())
         lines.append(f"  taken out or replaced in the text: {found}")
     lines += [f"  shares a row of words with {item}" for item in answer["contamination"]]
     lines.append("  " + answer["text"].replace("\n", "\n  "))
     return "\n".join(lines)
+
+
+def _against(answer: dict[str, Any]) -> list[str]:
+    """What speaks against a document: the rules that fire, its twin, and reasons that name neither."""
+    lines = []
+    fired = [rule for rule in answer["rules"] if rule["fired"]]
+    for rule in fired:
+        measured = f"{rule['column']} = {_shown(rule['value'])} {rule['operator']} {_shown(rule['threshold'])}"
+        lines.append(f"    {rule['rule']}: {measured}")
+        lines.append(f"      as published: {rule['reason']} ({rule['source']})")
+    if answer["twin"]:
+        alike = "the same address" if answer["jaccard"] is None else f"Jaccard {answer['jaccard']:.3f}"
+        stays = "in favour of {}" if answer["twin_kept"] else "like {}, which is dropped, too"
+        lines.append(f"    {stays.format(answer['twin'])} ({alike})")
+    explained = {answer["reason"], KEEP, *(rule["rule"] for rule in fired)}
+    others = [reason for reason in answer["reasons"] if reason not in explained and not reason.startswith("duplicate.")]
+    return [*lines, *(f"    {reason}" for reason in others)]
 
 
 def _shown(value: Any) -> str:

@@ -333,3 +333,5 @@ def test_a_ruleset_can_be_kept_to_one_language(tmp_path: Path) -> None:
     assert verdicts["de"] == []
     with pytest.raises(ValidationError, match="ruleset_languages: 'gopher' is not among the rulesets; did you mean"):
         QualityConfig(rulesets=("gopher_quality",), ruleset_languages={"gopher": "en"})
+    alone = QualityConfig(rulesets=("gopher_quality",), ruleset_languages={"gopher_quality": "en", "c4": "en"})
+    assert choose_rulesets(alone) == choose_rulesets(config)[:1]

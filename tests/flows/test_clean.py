@@ -72,6 +72,24 @@ def test_the_folder_holds_every_document_once_and_says_why(run: Any) -> None:
     assert set(loaded["id"]) == set(kept)
 
 
+@pytest.mark.parametrize("dropped", [True, False])
+def test_the_folder_can_be_loaded_where_all_of_a_file_was_kept_or_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: bool
+) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    lines = [f'{{"id": "{name}", "text": "Roses want sun, says gardener {name} of the town."}}' for name in "abc"]
+    (tmp_path / "one.jsonl").write_text("\n".join(lines))
+    (tmp_path / "two.jsonl").write_text("\n".join(lines).replace('"id": "', '"id": "copy-'))
+    chosen = QUICK | {"rules.rulesets": "[gopher_quality]" if dropped else "[]"}
+    config = clean_config([str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl")], None, chosen, None)
+    clean(config, str(tmp_path / "out"), quiet=True)
+    view, empty = ("dropped", "kept") if dropped else ("kept", "dropped")
+    loaded = datasets.load_dataset("parquet", data_files=str(tmp_path / "out" / view / "*.parquet"), split="train")
+    assert set(loaded["id"]) == set(ids(tmp_path / "out", view))
+    assert [path.name for path in sorted((tmp_path / "out" / empty).iterdir())] == ["00000.parquet", "00001.parquet"]
+    assert len(pq.read_table(tmp_path / "out" / empty)) + len(loaded) == 6
+
+
 def test_the_manifest_has_every_file_and_its_hash(run: Any) -> None:
     import hashlib
 
@@ -91,6 +109,12 @@ def test_steps_can_be_left_out(run: Any) -> None:
     )  # fmt: skip
     assert not ids(out, "dropped")
     assert any(ADDRESS in row["text"] for row in ids(out, "kept").values())
+
+
+@pytest.mark.parametrize("config", CLEAN_CONFIGS, ids=lambda path: path.stem)
+def test_one_ruleset_of_a_shipped_configuration_can_be_run_alone(documents: Path, config: Path) -> None:
+    for name in clean_config([str(documents)], config, {}, None).rules.rulesets:
+        assert clean_config([str(documents)], config, {"rules.rulesets": f"[{name}]"}, None).rules.rulesets == (name,)
 
 
 def test_a_mixture_says_how_often_each_document_is_drawn(run: Any) -> None:
@@ -272,7 +296,8 @@ def test_what_is_not_read_is_counted_and_named(
     with pytest.raises(SystemExit) as status:
         main()
     assert status.value.code == 0
-    assert "4 files or records skipped: 2 invalid json, 1 empty document, 1 not text\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "4 files or records skipped: 2 invalid json, 1 empty document, 1 not text\n    a.jsonl: " in shown
     assert f"{folder}: files that cannot be read by their names are left out: 1 .png" in caplog.messages
     skipped = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
     assert list(skipped.items()) == [("invalid_json", 2), ("empty_document", 1), ("not_text", 1)]
@@ -349,6 +374,24 @@ def test_what_goes_for_its_address_takes_no_twin_with_it(tmp_path: Path, monkeyp
     [gone] = ids(tmp_path / "out", "dropped").values()
     assert (gone["id"], gone["reason"], gone["twin"], gone["jaccard"]) == ("gone", "duplicate.url", "stays", None)
     assert "in favour of stays (the same address)" in describe(why("gone", None))
+
+
+def test_why_says_that_a_list_keeps_and_that_a_twin_goes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    words = [f"word{number} of" for number in range(8)]
+    texts = {"a": " ".join(words), "b": " ".join(words), "listed": "Short, too.", "fine": "word and the of " * 40}
+    lines = [json.dumps({"id": id, "text": text}) for id, text in texts.items()]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    settings = QUICK | {"rules.rulesets": "[gopher_quality]", "rules.keep": "{ids: [listed, fine]}"}
+    clean(clean_config([str(tmp_path / "in.jsonl")], None, settings, None), str(tmp_path / "out"), quiet=True)
+    assert set(ids(tmp_path / "out", "kept")) == {"listed", "fine"}
+    said = describe(why("listed", None))
+    assert "  kept (list.keep); split: not split yet\n  although\n    gopher_quality.gopher_short_doc: " in said
+    assert "non_symbol_words = 2 < 50" in said
+    assert "  kept (list.keep); split: not split yet\n  word and the of" in describe(why("fine", None))
+    twins = [describe(why(id, None)) for id in "ab"]
+    assert [said for said in twins if "in favour of" in said] == []
+    assert any("like a, which is dropped, too (Jaccard 1.000)" in said for said in twins)
 
 
 def test_personal_data_leaves_the_metadata_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,3 +168,12 @@ def test_a_table_whose_first_line_reads_like_a_text_is_named(
     caplog.clear()
     input_sources(["in"])
     assert caplog.text == ""
+
+
+def test_tables_of_several_delimiters_are_said_to_be_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.csv").write_text("id;text\n1;The text of it.\n")
+    input_sources([str(tmp_path)])
+    assert caplog.text == ""
+    (tmp_path / "b.csv").write_text("id,text\n2,The other text of it.\n")
+    input_sources([str(tmp_path)])
+    assert f"{tmp_path}: its tables have different delimiters, and those that are not written as" in caplog.text
