@@ -34,6 +34,8 @@ from tasks.machine import home
 NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """Where something cannot be read or written, as the system says it: the name is what the user gave."""
 
+A_CORPUS = "A filter_corpus artifact, or a folder that `clean` wrote; the newest corpus if left out."
+
 
 def main() -> None:
     """Entry point: expected errors become one line and exit status 1, everything else its traceback."""
@@ -161,7 +163,7 @@ def show(
 @app.command()
 def why(
     document: Annotated[str, typer.Argument(help="A document id, or a part of one.")],
-    corpus: Annotated[str | None, typer.Option(help="A filter_corpus artifact; the newest if left out.")] = None,
+    corpus: Annotated[str | None, typer.Option(help=A_CORPUS)] = None,
     as_json: Json = False,
 ) -> None:
     """Why a document was dropped, by which rule at which value, in favour of which twin; or where it went."""
@@ -172,7 +174,7 @@ def why(
 
 @app.command()
 def tune(
-    corpus: Annotated[str | None, typer.Argument(help="A filter_corpus artifact; the newest if left out.")] = None,
+    corpus: Annotated[str | None, typer.Argument(help=A_CORPUS)] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -196,7 +198,7 @@ def tune(
 
 @app.command()
 def diff(
-    before: Annotated[str, typer.Argument(help="A filter_corpus artifact.")],
+    before: Annotated[str, typer.Argument(help="A filter_corpus artifact, or a folder that `clean` wrote.")],
     after: Annotated[str, typer.Argument(help="Another one.")],
     write: Annotated[
         Path | None, typer.Option("--out", parser=local, metavar="FILE", help="Write all changes to this Parquet file.")

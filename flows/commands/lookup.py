@@ -4,23 +4,38 @@ from pathlib import Path
 
 from tasks.decide import INDEX, hash_of
 from tasks.running.tables import rows, score_tables
+from tasks.storage.files import read_json
 from tasks.storage.shared import open_store
 from tasks.store import Artifact, StoreError
 
+FILTERED = "filter_corpus"
+
 
 def filtered_corpus(name: str | None) -> Artifact:
-    """A corpus with its decisions, by name; the newest for None.
+    """A corpus with its decisions, by name or by the folder that `textmill clean` wrote of it; the newest for None.
 
     Raises:
-        StoreError: there is none, or the name is that of another kind of artifact.
+        StoreError: there is none, the name is that of another kind of artifact, or the folder is none of a cleaning.
     """
     store = open_store()
-    kept = store.resolve(name) if name else store.newest("filter_corpus")
+    if name and Path(name).is_dir():
+        name = _cleaned(Path(name))
+    kept = store.resolve(name) if name else store.newest(FILTERED)
     if kept is None:
         raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
-    if kept.stage != "filter_corpus":
-        raise StoreError(f"{kept.name} is no filtered corpus; `textmill ls filter_corpus` lists them")
+    if kept.stage != FILTERED:
+        raise StoreError(f"{kept.name} is no filtered corpus; `textmill ls {FILTERED}` lists them")
     return kept
+
+
+def _cleaned(folder: Path) -> str:
+    """The corpus that a folder of `textmill clean` was written of."""
+    try:
+        made_of = read_json(folder / "manifest.json")["artifacts"]
+        [key] = [artifact["key"] for artifact in made_of if artifact["stage"] == FILTERED]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StoreError(f"{folder} is no folder that `textmill clean` wrote, and no name of an artifact") from None
+    return f"{FILTERED}/{key}"
 
 
 def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifact:

@@ -24,6 +24,7 @@ from flows.config.loading import CONFIGS, ConfigError
 from tasks.profile import GateClosed
 from tasks.running import pool
 from tasks.storage.disk import DiskFull
+from tasks.store import StoreError
 from tests.tasks.tiny_corpus import ADDRESS, write_documents
 
 QUICK = {"resources.workers": "1", "resources.threads": "1"}
@@ -392,6 +393,20 @@ def test_why_says_that_a_list_keeps_and_that_a_twin_goes_too(tmp_path: Path, mon
     twins = [describe(why(id, None)) for id in "ab"]
     assert [said for said in twins if "in favour of" in said] == []
     assert any("like a, which is dropped, too (Jaccard 1.000)" in said for said in twins)
+
+
+def test_a_corpus_is_found_by_the_folder_that_was_written_of_it(documents: Path, tmp_path: Path) -> None:
+    strict, loose = ({"rules.rulesets": name} for name in ("[gopher_quality]", "[]"))
+    for name, rules in (("strict", strict), ("loose", loose), ("strict", strict)):  # the last one from the store
+        clean(clean_config([str(documents)], None, QUICK | rules, None), str(tmp_path / name), quiet=True)
+    [short] = [id for id in ids(tmp_path / "strict", "dropped") if id.endswith("short.txt")]
+    assert why(short, None)["kept"]  # in the newest
+    assert not why(short, str(tmp_path / "strict"))["kept"]
+    assert why(short, str(tmp_path / "loose"))["kept"]
+    (tmp_path / "strict" / "manifest.json").write_text("{}")
+    for folder in ("documents", "strict"):
+        with pytest.raises(StoreError, match=f"{folder} is no folder that `textmill clean` wrote, and no name of an"):
+            why(short, str(tmp_path / folder))
 
 
 def test_personal_data_leaves_the_metadata_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
