@@ -112,7 +112,7 @@ def _halves(decisions: Path) -> tuple[pa.Table, pa.Table]:
     decided = pq.read_table(decisions, columns=["kept", *SAID, *DECIDES_KEPT])
     ids = decided["id"].combine_chunks()
     if not pc.all(pc.less(ids[:-1], ids[1:]), min_count=0).as_py():
-        raise ValueError(f"{decisions}: the decisions are not in the order of their ids")
+        raise ValueError(f"{decisions}: the decisions are not in the order of their ids, each once")
     return decided.filter(decided["kept"]), decided.filter(pc.invert(decided["kept"]))
 
 

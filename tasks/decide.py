@@ -40,7 +40,7 @@ class DecideConfig(StrictModel):
     edits: tuple[str, ...] = Field((), description="Text versions whose line edits are made in the kept text.")
 
 
-@stage(version=5)
+@stage(version=6)
 def decide(
     work: Work,
     config: DecideConfig,
@@ -84,7 +84,7 @@ def decide(
             parts.append(Part(material, arguments))
     decided = [
         shard
-        for part in build_parts(work, "decide.shard", 3, decide_part, parts, light=True)
+        for part in build_parts(work, "decide.shard", 4, decide_part, parts, light=True)
         for shard in part.shards()
     ]
     with database(work.resources, work.scratch / "spill") as connection:

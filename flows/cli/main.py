@@ -34,7 +34,7 @@ from tasks.machine import home
 NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """Where something cannot be read or written, as the system says it: the name is what the user gave."""
 
-A_CORPUS = "A filter_corpus artifact, or a folder that `clean` wrote; the newest corpus if left out."
+A_CORPUS = "A filter_corpus artifact, or a folder here that `clean` wrote of one; the newest if left out."
 
 
 def main() -> None:

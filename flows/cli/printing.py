@@ -84,7 +84,7 @@ def show_cleaned(manifest: dict[str, Any], out_directory: object) -> None:
     if manifest["skipped"]:
         listed = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in manifest["skipped"].items())
         out.print(f"  {sum(manifest['skipped'].values()):,} files or records skipped: {listed}")
-        for example in list(manifest["skip_examples"].values())[:3]:
+        for example in manifest["skip_examples"]:
             out.print(f"    {example}", markup=False)
     not_drawn = documents["dropped"] - sum(profile["reasons"].values())
     reasons = [*profile["reasons"].items(), *([("mixture.not_drawn", not_drawn)] if not_drawn else [])]

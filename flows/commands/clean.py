@@ -23,10 +23,12 @@ from pydantic import Field, model_validator
 from rich.markup import escape
 
 from data_quality.config import GatesConfig, QualityConfig
+from data_quality.forgotten import REASON as FORGOTTEN
 from data_quality.rules import choose_rulesets
 from data_quality.segment import base_language
-from data_quality.sources.base import SKIPPED
+from data_quality.sources.base import SKIPPED, BadInput
 from data_quality.sql import literal, parquet, write_rows
+from flows.commands.lookup import MADE_BY
 from flows.commands.rules_for import LANGUAGES, rules_for
 from flows.config.curation import Curation
 from flows.config.loading import ConfigError, override, parse, read
@@ -51,8 +53,6 @@ from tasks.token_counts import count_tokens
 
 if TYPE_CHECKING:
     import duckdb
-
-MADE_BY = "textmill clean"
 
 
 class CleanGatesConfig(GatesConfig):
@@ -366,7 +366,9 @@ def export(
         "config": config.model_dump(mode="json", exclude={"resources"}),
         "documents": {"read": made.raw.counts()["documents"], **counted},
         "skipped": {row["reason"]: row["records"] for row in skipped},
-        "skip_examples": {row["reason"]: row["example"] for row in skipped},
+        "skip_examples": [
+            str(BadInput(reason=row["reason"], **row["example"])) for row in skipped if row["reason"] != FORGOTTEN
+        ],
         "profile": _profile(made),
         "unjudged": unjudged(config),
         "artifacts": [
@@ -384,7 +386,7 @@ def export(
 def _skipped(raw: Artifact) -> list[dict[str, Any]]:
     """How many files and records were not read for each reason, the most frequent first, with one of them."""
     return rows(
-        "SELECT reason, count(*) AS records, min(concat_ws(': ', file, detail)) AS example "
+        "SELECT reason, count(*) AS records, min(struct_pack(file, line, detail)) AS example "
         "FROM read_parquet(?) GROUP BY reason ORDER BY records DESC, reason",
         [str(raw.file(SKIPPED))],
     )

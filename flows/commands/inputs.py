@@ -128,7 +128,7 @@ def _folder_sources(item: str, name: str) -> list[dict[str, Any]]:
 
 
 def _look_at_tables(item: str, found: Found) -> None:
-    """Say where tables are written in several ways, or the first line is taken for names and reads like a text."""
+    """Say where those of a folder have several delimiters, or a first line taken for names reads like a text."""
     if found.mixed_delimiters:
         logger.warning(
             "%s: its tables have different delimiters, and those that are not written as their names say will be "

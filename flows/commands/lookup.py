@@ -9,17 +9,21 @@ from tasks.storage.shared import open_store
 from tasks.store import Artifact, StoreError
 
 FILTERED = "filter_corpus"
+MADE_BY = "textmill clean"  # says the manifest of a folder that it wrote
 
 
 def filtered_corpus(name: str | None) -> Artifact:
     """A corpus with its decisions, by name or by the folder that `textmill clean` wrote of it; the newest for None.
 
     Raises:
-        StoreError: there is none, the name is that of another kind of artifact, or the folder is none of a cleaning.
+        StoreError: there is none, the name is that of another kind of artifact, or the folder's corpus is not here.
     """
     store = open_store()
-    if name and Path(name).is_dir():
-        name = _cleaned(Path(name))
+    if name and (key := _written_of(Path(name))):
+        kept = store.find(FILTERED, key)
+        if kept is None:
+            raise StoreError(f"{name} was written of {FILTERED}/{key[:12]}, which is not in the store at {store.root}")
+        return kept
     kept = store.resolve(name) if name else store.newest(FILTERED)
     if kept is None:
         raise StoreError("there is no filtered corpus yet: `textmill run CONFIG` makes one")
@@ -28,14 +32,15 @@ def filtered_corpus(name: str | None) -> Artifact:
     return kept
 
 
-def _cleaned(folder: Path) -> str:
-    """The corpus that a folder of `textmill clean` was written of."""
+def _written_of(folder: Path) -> str | None:
+    """The key of the corpus that a folder of `textmill clean` was written of; None if it is no such folder."""
     try:
-        made_of = read_json(folder / "manifest.json")["artifacts"]
-        [key] = [artifact["key"] for artifact in made_of if artifact["stage"] == FILTERED]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise StoreError(f"{folder} is no folder that `textmill clean` wrote, and no name of an artifact") from None
-    return f"{FILTERED}/{key}"
+        manifest = read_json(folder / "manifest.json")
+        if manifest["made_by"] != MADE_BY:
+            return None
+        return str(next(artifact["key"] for artifact in manifest["artifacts"] if artifact["stage"] == FILTERED))
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        return None
 
 
 def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifact:

@@ -51,7 +51,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     if decision["twin"]:
         twin_shard = shard_of(decisions, decision["twin"])
         answer["twin_text"] = "" if twin_shard is None else _text(kept, twin_shard, decision["twin"], True)
-        # of two documents that fail the rules one is the other's twin, and neither stays
+        # it may have gone for a reason of its own: both fail a rule, it is another's twin, it holds a benchmark
         answer["twin_kept"] = twin_shard is not None and _decision(decisions, twin_shard, decision["twin"])["kept"]
     if decision["kept"]:
         answer["split"] = _split(store, kept, id)

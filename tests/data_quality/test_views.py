@@ -166,6 +166,19 @@ def test_a_document_without_a_decision_is_an_error_and_leaves_no_view_without_it
     assert not (tmp_path / "kept").exists()
 
 
+def test_where_only_twins_are_others_no_text_is_decided_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents, decisions = write_shard(tmp_path, {"a": True, "b": False, "c": False})
+    views = Views(tmp_path / "kept-before", tmp_path / "dropped-before", tmp_path / "before.parquet")
+    decisions.rename(views.decisions)
+    write_views([documents], views.decisions, views.kept, views.dropped)
+    table = pq.read_table(views.decisions)
+    twins = pa.array([None, "a", None], pa.string())
+    pq.write_table(table.set_column(table.schema.get_field_index("twin"), "twin", twins), decisions)
+    monkeypatch.setattr("data_quality.views._halves", None)
+    assert write_views([documents], decisions, tmp_path / "kept", tmp_path / "dropped", (), views) == (None, None)
+    assert pq.read_table(tmp_path / "dropped")["twin"].to_pylist() == ["a", None]
+
+
 def test_decisions_in_another_order_are_an_error(tmp_path: Path) -> None:
     documents, decisions = write_shard(tmp_path, {"a": True, "b": False, "c": True})
     pq.write_table(pq.read_table(decisions).sort_by([("id", "descending")]), decisions)

@@ -24,6 +24,7 @@ from flows.config.loading import CONFIGS, ConfigError
 from tasks.profile import GateClosed
 from tasks.running import pool
 from tasks.storage.disk import DiskFull
+from tasks.storage.shared import open_store
 from tasks.store import StoreError
 from tests.tasks.tiny_corpus import ADDRESS, write_documents
 
@@ -298,7 +299,7 @@ def test_what_is_not_read_is_counted_and_named(
         main()
     assert status.value.code == 0
     shown = capsys.readouterr().out
-    assert "4 files or records skipped: 2 invalid json, 1 empty document, 1 not text\n    a.jsonl: " in shown
+    assert "4 files or records skipped: 2 invalid json, 1 empty document, 1 not text\n    a.jsonl, line 4: " in shown
     assert f"{folder}: files that cannot be read by their names are left out: 1 .png" in caplog.messages
     skipped = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
     assert list(skipped.items()) == [("invalid_json", 2), ("empty_document", 1), ("not_text", 1)]
@@ -395,7 +396,9 @@ def test_why_says_that_a_list_keeps_and_that_a_twin_goes_too(tmp_path: Path, mon
     assert any("like a, which is dropped, too (Jaccard 1.000)" in said for said in twins)
 
 
-def test_a_corpus_is_found_by_the_folder_that_was_written_of_it(documents: Path, tmp_path: Path) -> None:
+def test_a_corpus_is_found_by_the_folder_that_was_written_of_it(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     strict, loose = ({"rules.rulesets": name} for name in ("[gopher_quality]", "[]"))
     for name, rules in (("strict", strict), ("loose", loose), ("strict", strict)):  # the last one from the store
         clean(clean_config([str(documents)], None, QUICK | rules, None), str(tmp_path / name), quiet=True)
@@ -403,10 +406,15 @@ def test_a_corpus_is_found_by_the_folder_that_was_written_of_it(documents: Path,
     assert why(short, None)["kept"]  # in the newest
     assert not why(short, str(tmp_path / "strict"))["kept"]
     assert why(short, str(tmp_path / "loose"))["kept"]
-    (tmp_path / "strict" / "manifest.json").write_text("{}")
-    for folder in ("documents", "strict"):
-        with pytest.raises(StoreError, match=f"{folder} is no folder that `textmill clean` wrote, and no name of an"):
-            why(short, str(tmp_path / folder))
+    key = next((tmp_path / "home" / "store" / "artifacts" / "filter_corpus").iterdir()).name
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "documents" / "manifest.json").write_text("{}")
+    store = open_store()
+    store.set_alias("documents", store.resolve(f"filter_corpus/{key}"))
+    assert why(short, "documents")["corpus"] == f"filter_corpus/{key[:12]}"  # the folder is none of a cleaning
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(StoreError, match=r"strict was written of filter_corpus/\w{12}, which is not in the store at "):
+        why(short, "strict")
 
 
 def test_personal_data_leaves_the_metadata_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
