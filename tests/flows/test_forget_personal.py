@@ -52,6 +52,8 @@ def test_the_sources_own_id_is_enough(home: Path) -> None:
 
     after = kept_ids(home, "after")
     assert before - after == {written, why_gone(other)}
+    made = json.loads((home / "after" / "manifest.json").read_text())
+    assert (made["skipped"], made["skip_examples"]) == ({"forgotten": 2}, [])
     for id in (own, written):
         answer = why(id, None)
         assert (answer["reason"], answer["document"]) == ("forgotten", written)
