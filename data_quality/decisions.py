@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         ("span_counts", pa.map_(pa.string(), pa.int64())),  # by kind
     ]
 )
-WORDS = (
+DICTIONARY_COLUMNS = (
     "reason",
     "reasons.list.element",
     "twin",

@@ -176,7 +176,7 @@ def decide_part(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from data_quality.decisions import WORDS
+    from data_quality.decisions import DICTIONARY_COLUMNS
     from data_quality.decisions import decide as decide_shard
     from data_quality.shards import whole_parquet
 
@@ -193,7 +193,7 @@ def decide_part(
         metadata=[path for path in beside if path.exists()],
     )
     out = directory / "decisions.parquet"
-    with whole_parquet(out, decided.schema, use_dictionary=WORDS) as writer:
+    with whole_parquet(out, decided.schema, use_dictionary=DICTIONARY_COLUMNS) as writer:
         writer.write_table(decided, row_group_size=ROW_GROUP)
     return one_table(out, {"documents": len(decided), "kept": decided["kept"].to_pylist().count(True)})
 

@@ -28,7 +28,7 @@ from data_quality.rules import choose_rulesets
 from data_quality.segment import base_language
 from data_quality.sources.base import SKIPPED, BadInput
 from data_quality.sql import literal, parquet, write_rows
-from flows.commands.lookup import MADE_BY
+from flows.commands.lookup import MADE_BY, cleaned
 from flows.commands.rules_for import LANGUAGES, rules_for
 from flows.config.curation import Curation
 from flows.config.loading import ConfigError, override, parse, read
@@ -304,21 +304,12 @@ def _paths(config: CleanConfig) -> list[str]:
 
 
 def _is_ours(out: Path) -> bool:
-    return not out.exists() or (out.is_dir() and not any(out.iterdir())) or bool(_manifest(out))
-
-
-def _manifest(out: Path) -> dict[str, Any]:
-    """What the manifest of an earlier cleaning says; empty where there is none."""
-    try:
-        found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        return dict(found) if found["made_by"] == MADE_BY else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    return not out.exists() or (out.is_dir() and not any(out.iterdir())) or bool(cleaned(out))
 
 
 def _pass_gates(out: Path | RemoteFolder, made: Curated, gates: GatesConfig) -> None:
     """Compare what was made with what stands in the folder. Raises GateClosed; ObjectError: a URL does not answer."""
-    place, before = (out.url, out.manifest()) if isinstance(out, RemoteFolder) else (out, _manifest(out))
+    place, before = (out.url, out.manifest()) if isinstance(out, RemoteFolder) else (out, cleaned(out))
     if "profile" in before:
         moved = f"{place} stays as it is, for what was made has moved too far from it"
         require_near(before["profile"], _profile(made), gates, moved, "")

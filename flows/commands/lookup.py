@@ -1,10 +1,12 @@
 """Finding things in a filtered corpus: the artifacts that it was made from, and one document among millions."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from tasks.decide import INDEX, hash_of
 from tasks.running.tables import rows, score_tables
-from tasks.storage.files import read_json
+from tasks.storage.remote_folder import MANIFEST
 from tasks.storage.shared import open_store
 from tasks.store import Artifact, StoreError
 
@@ -19,7 +21,8 @@ def filtered_corpus(name: str | None) -> Artifact:
         StoreError: there is none, the name is that of another kind of artifact, or the folder's corpus is not here.
     """
     store = open_store()
-    if name and (key := _written_of(Path(name))):
+    if name and (manifest := cleaned(Path(name))):
+        [key] = [artifact["key"] for artifact in manifest["artifacts"] if artifact["stage"] == FILTERED]
         kept = store.find(FILTERED, key)
         if kept is None:
             raise StoreError(f"{name} was written of {FILTERED}/{key[:12]}, which is not in the store at {store.root}")
@@ -32,15 +35,13 @@ def filtered_corpus(name: str | None) -> Artifact:
     return kept
 
 
-def _written_of(folder: Path) -> str | None:
-    """The key of the corpus that a folder of `textmill clean` was written of; None if it is no such folder."""
+def cleaned(folder: Path) -> dict[str, Any]:
+    """What the manifest of a folder says that `textmill clean` wrote; empty where there is none."""
     try:
-        manifest = read_json(folder / "manifest.json")
-        if manifest["made_by"] != MADE_BY:
-            return None
-        return str(next(artifact["key"] for artifact in manifest["artifacts"] if artifact["stage"] == FILTERED))
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
-        return None
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return dict(found) if found["made_by"] == MADE_BY else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def input_of(artifact: Artifact, name: str, stage: str | None = None) -> Artifact:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_quality.decisions import REASONS, SCHEMA, SPAN, WORDS, decide
+from data_quality.decisions import DICTIONARY_COLUMNS, REASONS, SCHEMA, SPAN, decide
 from data_quality.spans import SPANS_SCHEMA
 
 EDITS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
@@ -177,4 +177,4 @@ def test_nothing_but_verdicts_and_signals(tmp_path: Path) -> None:
 def test_every_column_that_is_to_have_a_dictionary_is_one_of_the_file(tmp_path: Path) -> None:
     pq.write_table(SCHEMA.empty_table(), tmp_path / "decisions.parquet")
     written = pq.ParquetFile(tmp_path / "decisions.parquet").schema
-    assert {written.column(number).path for number in range(len(written))} > set(WORDS)
+    assert {written.column(number).path for number in range(len(written))} > set(DICTIONARY_COLUMNS)
