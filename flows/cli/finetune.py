@@ -14,7 +14,13 @@ def predict(
     model: Annotated[
         str, typer.Argument(help="A finetune or finetune_summary artifact, or a folder.", show_default=False)
     ],
-    file: Annotated[Path, typer.Argument(help="Records: jsonl, csv, tsv or parquet.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Records: jsonl, csv, tsv, parquet; also CoNLL columns of sentences, SQuAD's JSON of questions.",
+            show_default=False,
+        ),
+    ],
     write: Annotated[
         Path | None, typer.Option("--out", parser=local, metavar="FILE", help="Write to this file, in lines of JSON.")
     ] = None,

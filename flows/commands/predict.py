@@ -12,11 +12,13 @@ from rich.progress import Progress
 from flows.config.loading import ConfigError, override, parse
 from lm.labelled.fields import Fields
 from lm.labelled.read_config import ReadConfig, fields_of, require_fields
-from lm.labelled.records import WITH_COLUMNS, Record, has_columns, read_records
+from lm.labelled.records import FORMATS, WITH_COLUMNS, Record, format_of, read_records
 from lm.labelled.streams import BadInput
 
 RECORDS_AT_ONCE = 256
 DEVICES = ("cpu", "cuda")
+FORM_FORMATS = {"tagging": ("conll",), "question_answering": ("squad",)}
+"""Formats of one form of task, beside those with columns."""
 TEXTS = frozenset({"text", "text_b", "context", "question"})  # of the fields, those that are one text
 
 
@@ -35,8 +37,9 @@ def best_of(folder: Path) -> Path:
 def predict_file(
     folder: Path, path: Path, device: str, quiet: bool, reading: Mapping[str, str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The records of a file (jsonl, csv, tsv, parquet; also .gz, .zst), one after the other, each with all its columns
-    and what the model of a folder says of it (`lm.finetune.predictor.Predictor`).
+    """The records of a file (jsonl, csv, tsv, parquet; of sentences to be tagged CoNLL columns, of questions SQuAD's
+    JSON; also .gz, .zst), one after the other, each with all its columns and what the model of a folder says of it
+    (`lm.finetune.predictor.Predictor`).
 
     A column that has the name of one of the answer's is kept as `given_NAME`.
 
@@ -56,10 +59,12 @@ def predict_file(
         require_fields(predictor.task.ask, "--set read.fields", read.fields, fields_of(predictor.task.ask))
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    if not (has_columns(path) if read.format == "auto" else read.format in WITH_COLUMNS):
-        endings = ", ".join(f".{name}" for name in WITH_COLUMNS)
+    formats = (*WITH_COLUMNS, *FORM_FORMATS.get(predictor.task.ask.form, ()))
+    if format_of(path, read) not in formats:
+        endings = ", ".join(f".{name}" for name, form in FORMATS.items() if form in formats)
         raise ConfigError(
             f"{path}: records are read from {endings}, also .gz and .zst; of other names: --set format=csv or so"
+            f" (one of {', '.join(formats)})"
         )
     console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     with Progress(console=console, disable=quiet, transient=True) as progress:
@@ -109,7 +114,7 @@ def _asked(fields: Fields, inputs: Sequence[str]) -> dict[str, Any]:
 
 def _records(path: Path, read: ReadConfig) -> Iterator[Record]:
     try:
-        yield from read_records(path, read)
+        yield from read_records(path, read, unlabelled=True)
     except BadInput as error:
         raise ConfigError(str(error)) from error
 

@@ -12,9 +12,12 @@ DOCUMENT = "-DOCSTART-"
 _SEPARATORS = {"whitespace": re.compile(r"[ \t]+"), "space": re.compile(" "), "tab": re.compile("\t")}
 
 
-def read_conll(path: Path, config: ReadConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_conll(path: Path, config: ReadConfig, untagged: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Sentences as `words` and `tags`, named by their first line. Lines of documents (`-DOCSTART-`) end a sentence and
     are left out, lines of comments are left out.
+
+    Args:
+        untagged: whether a file may have words alone, as its first one says; its sentences are then `words`.
 
     Raises BadInput for a line that lacks a column.
     """
@@ -22,24 +25,31 @@ def read_conll(path: Path, config: ReadConfig) -> Iterator[tuple[str, dict[str, 
     words: list[str] = []
     tags: list[str] = []
     first = 0
+    alone = False
+
+    def sentence() -> tuple[str, dict[str, Any]]:
+        return f"line {first}", {"words": words} if alone else {"words": words, "tags": tags}
+
     for number, line in lines(path):
         # a lone space may be a word, where a tab separates
         if config.comment is not None and line.startswith(config.comment):
             continue
         if not line.strip(" \t") or line.startswith(DOCUMENT):
             if words:
-                yield f"line {first}", {"words": words, "tags": tags}
+                yield sentence()
                 words, tags = [], []
             continue
         columns = separator.split(line.strip(" ") if config.separator == "whitespace" else line)
+        if not first:
+            alone = untagged and len(columns) == 1
         try:
-            word, tag = columns[config.word], columns[config.tag]
+            word, tag = columns[config.word], columns[config.word if alone else config.tag]
         except IndexError:
             raise BadInput(
                 f"{path}: line {number} has {len(columns)} columns, read.word is {config.word} and read.tag"
                 f" {config.tag}: {line[:60]!r}; set them or read.separator"
             ) from None
-        if len(columns) < 2 or not word or not tag:
+        if not (alone or len(columns) > 1) or not word or not tag:
             raise BadInput(
                 f"{path}: line {number} has no word or no tag: {line[:60]!r}; set read.separator (now"
                 f" {config.separator}), read.word and read.tag"
@@ -48,7 +58,7 @@ def read_conll(path: Path, config: ReadConfig) -> Iterator[tuple[str, dict[str, 
         words.append(word)
         tags.append(tag)
     if words:
-        yield f"line {first}", {"words": words, "tags": tags}
+        yield sentence()
 
 
 def to_iob2(tags: Sequence[str], scheme: Scheme) -> tuple[list[str], int]:

@@ -48,16 +48,24 @@ def has_columns(path: Path) -> bool:
     return FORMATS.get(ending(path)) in WITH_COLUMNS
 
 
-def read_records(path: Path, config: ReadConfig, target: Path | None = None) -> Iterator[Record]:
+def format_of(path: Path, config: ReadConfig) -> str:
+    """The format that is said, or else that of the file's name; empty if it has none of them."""
+    return config.format if config.format != "auto" else FORMATS.get(ending(path), "")
+
+
+def read_records(
+    path: Path, config: ReadConfig, target: Path | None = None, unlabelled: bool = False
+) -> Iterator[Record]:
     """The records of one file in its order.
 
     Args:
         target: of format `lines`: the file whose lines belong to those of `path`.
+        unlabelled: whether a file of format `conll` may have words without tags.
 
     Raises:
         BadInput: naming the file, the line and what to do.
     """
-    form = config.format if config.format != "auto" else FORMATS.get(ending(path), "")
+    form = format_of(path, config)
     if not form:
         raise BadInput(
             f"{path}: its format cannot be told by its name: set read.format to one of jsonl, csv, tsv, parquet,"
@@ -73,8 +81,12 @@ def read_records(path: Path, config: ReadConfig, target: Path | None = None) -> 
             short = f"{path.name}: line {found.line}"
             yield Record(f"{path}: line {found.line}", short, values, named=True, left_out=found.left_out)
         return
+    if form == "conll":
+        for place, values in read_conll(path, config, untagged=unlabelled):
+            yield Record(f"{path}: {place}", f"{path.name}: {place}", values, named=True)
+        return
     for place, values in READERS[form](path, config):
-        yield Record(f"{path}: {place}", f"{path.name}: {place}", values, named=form in ("conll", "squad"))
+        yield Record(f"{path}: {place}", f"{path.name}: {place}", values, named=form == "squad")
 
 
 def _jsonl(path: Path, config: ReadConfig) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -174,6 +186,5 @@ READERS: dict[str, Reader] = {
     "csv": _table,
     "tsv": _table,
     "parquet": _parquet,
-    "conll": read_conll,
     "squad": lambda path, config: read_squad(path),
 }

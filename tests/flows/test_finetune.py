@@ -255,6 +255,46 @@ def test_predict_reads_a_file_as_its_task_did(tmp_path: Path) -> None:
         list(predict_file(folder, two, "cpu", True, {"fields.text": "a"}))
 
 
+def test_predict_reads_conll_columns(tmp_path: Path) -> None:
+    folder = tuned("tagging", tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"words": ["Ada", "is", "in", "Rome"]}\n{"words": ["Rome"]}\n')
+    plain = [row["tags"] for row in predict_file(folder, tmp_path / "in.jsonl", "cpu", quiet=True)]
+    bare, gold = tmp_path / "bare.iob", tmp_path / "gold.conll"
+    bare.write_text("-DOCSTART-\n\nAda\nis\nin\nRome\n\nRome\n")
+    found = list(predict_file(folder, bare, "cpu", quiet=True))
+    assert [(row["words"], row["tags"]) for row in found] == [
+        (["Ada", "is", "in", "Rome"], plain[0]),
+        (["Rome"], plain[1]),
+    ]
+    assert not any("given_tags" in row for row in found)
+    gold.write_text("Ada NNP I-PER\nis VBZ O\nin IN O\nRome NNP I-LOC\n\nRome NNP I-LOC\n")
+    found = list(predict_file(folder, gold, "cpu", quiet=True))
+    assert [row["tags"] for row in found] == plain
+    assert [row["given_tags"] for row in found] == [["I-PER", "O", "O", "I-LOC"], ["I-LOC"]]
+    words = list(predict_file(folder, gold, "cpu", True, {"word": "1", "tag": "0"}))
+    assert [row["words"] for row in words] == [["NNP", "VBZ", "IN", "NNP"], ["NNP"]]
+    gold.write_text("Ada NNP\n\nRome\n")
+    with pytest.raises(ConfigError, match=r"gold.conll: line 3 has no word or no tag: 'Rome'; set read.separator"):
+        list(predict_file(folder, gold, "cpu", quiet=True))
+
+
+def test_predict_reads_questions_of_squad(tmp_path: Path) -> None:
+    folder = tuned("questions", tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"context": "Ada is in Rome", "question": "who ?"}\n')
+    [plain] = predict_file(folder, tmp_path / "in.jsonl", "cpu", quiet=True)
+    asked = [
+        {"id": "7", "question": "who ?"},
+        {"id": "8", "question": "who ?", "answers": [{"text": "Ada", "answer_start": 0}]},
+    ]
+    squad = {"version": "1.1", "data": [{"title": "T", "paragraphs": [{"context": "Ada is in Rome", "qas": asked}]}]}
+    (tmp_path / "in.json").write_text(json.dumps(squad))
+    found = list(predict_file(folder, tmp_path / "in.json", "cpu", quiet=True))
+    assert [(row["id"], row["answer"], row["start"], row["answers"]) for row in found] == [
+        ("7", plain["answer"], plain["start"], []),
+        ("8", plain["answer"], plain["start"], ["Ada"]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("device", "message"),
     [("cdua", "--device cdua: it is one of cpu, cuda"), ("cuda", "--device cuda: torch finds no GPU here")],
@@ -271,8 +311,12 @@ def test_predict_says_what_it_cannot_read(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a 'finetuned' model: 'bert'; fine-tune it first"):
         list(predict_file(bert, tmp_path / "in.jsonl", "cpu", quiet=True))
     folder = tuned("single", tmp_path)
-    with pytest.raises(ConfigError, match=r"in.docx: records are read from .jsonl, .csv, .tsv, .parquet, also .gz"):
+    with pytest.raises(
+        ConfigError, match=r"in.docx: records are read from .jsonl, .ndjson, .csv, .tsv, .parquet, also"
+    ):
         list(predict_file(folder, tmp_path / "in.docx", "cpu", quiet=True))
+    with pytest.raises(ConfigError, match=r"in.conll: .*--set format=csv or so \(one of jsonl, csv, tsv, parquet\)"):
+        list(predict_file(folder, tmp_path / "in.conll", "cpu", quiet=True))
     with pytest.raises(ConfigError, match=r"in.jsonl: no such file"):
         list(predict_file(folder, tmp_path / "in.jsonl", "cpu", quiet=True))
     (tmp_path / "in.jsonl").write_text('{"text": "red"}\n{"text"\n')
