@@ -63,7 +63,7 @@ class ExamRequest(BaseModel):
         return {**self.task_material(), **model, "device": self.device}
 
 
-@stage(version=4, libraries=("sacrebleu", "scikit-learn", "tokenizers", "torch"))
+@stage(version=5, libraries=("sacrebleu", "scikit-learn", "tokenizers", "torch"))
 def exam(
     work: Work,
     config: ExamRequest,

@@ -4,7 +4,7 @@ The table's first columns are the same for all, so that two models can be compar
 `id` (unique), `group` (a paradigm, a class, a section) and `score` (1: right, 0: wrong, or a share such as F1).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lm.evaluate.metrics import wilson
 from lm.evaluate.student import t_quantile
 
 DECISIONS = "decisions.parquet"
+DRAWS = 1000
 COMMON = pa.schema([("id", pa.string()), ("group", pa.string()), ("score", pa.float64())])
 
 Figure = dict[str, float | int | None]
@@ -59,6 +60,16 @@ def mean(scores: np.ndarray) -> Figure:
         return plain(middle, 1)
     half = t_quantile(n - 1) * float(scores.std(ddof=1)) / n**0.5
     return {"value": middle, "low": middle - half, "high": middle + half, "n": n}
+
+
+def correlation(
+    of: Callable[[np.ndarray, np.ndarray], float], first: np.ndarray, second: np.ndarray, seed: int = 0
+) -> Figure:
+    """A correlation of two lists, `of` them, with its percentile interval by bootstrap over the pairs."""
+    draw = np.random.Generator(np.random.Philox(seed))
+    samples = [draw.integers(len(first), size=len(first)) for _ in range(DRAWS)]
+    low, high = np.quantile([of(first[rows], second[rows]) for rows in samples], [0.025, 0.975])
+    return {"value": of(first, second), "low": float(low), "high": float(high), "n": len(first)}
 
 
 def plain(value: float, n: int) -> Figure:

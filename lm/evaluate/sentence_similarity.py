@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from lm.evaluate.decisions import Figure, decisions_table
+from lm.evaluate.decisions import Figure, correlation, decisions_table
 from lm.evaluate.metrics_labels import pearson, rank_distances, spearman
 
 COLUMNS = {"cosine": pa.float64(), "human": pa.float64()}
-DRAWS = 1000
 Embed = Callable[[Sequence[str]], np.ndarray]
 """Texts to vectors, [texts, width]; zeros where a text has none."""
 
@@ -41,19 +40,7 @@ def similarity_decisions(embed: Embed, rows: Sequence[tuple[str, str, str, float
 def similarity_figures(table: pa.Table, seed: int = 0) -> dict[str, Figure]:
     """spearman and pearson with bootstrap intervals."""
     cosines, human = table["cosine"].to_numpy(), table["human"].to_numpy()
-    draw = np.random.Generator(np.random.Philox(seed))
-    samples = [draw.integers(len(human), size=len(human)) for _ in range(DRAWS)]
-    found: dict[str, Figure] = {}
-    for name, correlation in (("spearman", spearman), ("pearson", pearson)):
-        values = [correlation(cosines[rows], human[rows]) for rows in samples]
-        low, high = np.quantile(values, [0.025, 0.975])
-        found[name] = {
-            "value": correlation(cosines, human),
-            "low": float(low),
-            "high": float(high),
-            "n": len(human),
-        }
-    return found
+    return {name: correlation(of, cosines, human, seed) for name, of in (("spearman", spearman), ("pearson", pearson))}
 
 
 def directions(vectors: np.ndarray) -> np.ndarray:

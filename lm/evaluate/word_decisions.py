@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lm.evaluate.decisions import decisions_table
-from lm.evaluate.metrics_labels import rank_distances
+from lm.evaluate.decisions import Figure, correlation, decisions_table
+from lm.evaluate.metrics_labels import rank_distances, spearman
 from lm.evaluate.similarity import folded_rows
 from lm.vectors.neighbours import WordVectors
 
@@ -34,6 +35,17 @@ def similarity_rows(vectors: WordVectors, lists: Sequence[tuple[str, Sequence[tu
             for (n, x, y, score), c, d in zip(known, cosines, distance, strict=True)
         ]
     return decisions_table(found, {"cosine": pa.float64(), "human": pa.float64()})
+
+
+def similarity_figure(table: pa.Table, name: str) -> Figure:
+    """Spearman's rank correlation of cosines and people over the pairs of a list, with its interval by bootstrap.
+
+    Raises ValueError if fewer than two of them have vectors.
+    """
+    here = table.filter(pc.field("group") == name)
+    if len(here) < 2:
+        raise ValueError(f"{name}: {len(here)} of its pairs with vectors: there is nothing to rank")
+    return correlation(spearman, here["cosine"].to_numpy(), here["human"].to_numpy())
 
 
 def analogy_rows(found: Mapping[str, tuple[int, int]]) -> pa.Table:

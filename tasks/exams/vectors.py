@@ -14,17 +14,16 @@ def row_id(row: Mapping[str, Any]) -> str:
 
 def word_similarity(room: Room) -> Result:
     from lm.evaluate.decisions import plain
-    from lm.evaluate.similarity import agreement, read_pairs
-    from lm.evaluate.word_decisions import similarity_rows
+    from lm.evaluate.similarity import read_pairs
+    from lm.evaluate.word_decisions import similarity_figure, similarity_rows
 
-    vectors, tables, figures = room.vectors(), [], {}
-    for path in room.paths():
-        pairs = read_pairs(path)
-        found = agreement(vectors, pairs)
-        figures[f"spearman/{path.stem}"] = plain(found.spearman, found.known)
-        figures[f"known/{path.stem}"] = plain(found.known / found.pairs, found.pairs)
-        tables.append((path.stem, pairs))
-    return similarity_rows(vectors, tables), figures, {"likeness": "cosine", "case": "ignored"}
+    lists = [(path.stem, read_pairs(path)) for path in room.paths()]
+    table, figures = similarity_rows(room.vectors(), lists), {}
+    groups = table["group"].to_pylist()
+    for name, pairs in lists:
+        figures[f"spearman/{name}"] = similarity_figure(table, name)
+        figures[f"known/{name}"] = plain(groups.count(name) / len(pairs), len(pairs))
+    return table, figures, {"likeness": "cosine", "case": "ignored"}
 
 
 def analogies(room: Room) -> Result:

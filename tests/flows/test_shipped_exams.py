@@ -64,6 +64,7 @@ SAID = {
     "tag-probe": ("best", "most_frequent", "layer_2"),
     "topic": ("accuracy", "chance"),
     "translation": ("bleu", "chrf"),
+    "wordsim": ("spearman/wordsim353", "known/simlex999"),
 }
 """Figures that an exam is asked for."""
 

@@ -1,6 +1,7 @@
 """Word vectors from text to use: what is a word, training and going on, neighbours, embeddings, people's pairs."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from safetensors.numpy import load_file
 
 from lm.evaluate.metrics_labels import spearman
 from lm.evaluate.similarity import agreement, analogy_accuracy, read_analogies, read_pairs
-from lm.evaluate.word_decisions import similarity_rows
+from lm.evaluate.word_decisions import similarity_figure, similarity_rows
 from lm.stop import Interrupted
 from lm.tokenizer import load_tokenizer, train_tokenizer
 from lm.tokenizers.config import parse_tokenizer_config
@@ -143,6 +144,26 @@ def test_equal_scores_of_words_share_their_rank() -> None:
     pairs = [("a", "b", 9.0), ("b", "c", 9.0), ("a", "c", 9.0), ("a", "d", 1.0), ("b", "d", 1.0)]
     for order in (pairs, pairs[::-1]):
         assert similarity_rows(vectors, [("x", order)])["score"].to_pylist() == [0.0] * 5
+
+
+def test_the_ranking_of_words_has_an_interval() -> None:
+    draw = np.random.Generator(np.random.Philox(5))
+    words = tuple(f"w{n}" for n in range(60))
+    points = draw.normal(size=(60, 6)).astype(np.float32)
+    vectors = WordVectors(Vocabulary(words, np.arange(60, 0, -1)), points)
+    near = points @ points.T / np.outer(*(np.linalg.norm(points, axis=1),) * 2)
+    pairs = [(f"w{a}", f"W{b}", float(near[a, b] + draw.normal(0, 0.3))) for a, b in draw.integers(60, size=(200, 2))]
+    unknown = [("w1", "nobody", 3.0)]
+    table = similarity_rows(vectors, [("long", pairs + unknown), ("short", pairs[:20]), ("one", pairs[:1] + unknown)])
+    long, short = similarity_figure(table, "long"), similarity_figure(table, "short")
+    assert long["value"] == pytest.approx(agreement(vectors, pairs).spearman)
+    assert (long["n"], short["n"]) == (200, 20)
+    z, width = math.atanh(long["value"]), 1.06**0.5 / math.sqrt(197)  # Fisher's, with Fieller's variance of ranks
+    assert long["low"] == pytest.approx(math.tanh(z - 1.96 * width), abs=0.04)
+    assert long["high"] == pytest.approx(math.tanh(z + 1.96 * width), abs=0.04)
+    assert short["high"] - short["low"] > 2 * (long["high"] - long["low"])
+    with pytest.raises(ValueError, match="one: 1 of its pairs with vectors: there is nothing to rank"):
+        similarity_figure(table, "one")
 
 
 # --- text ----------------------------------------------------------------------------------------------------
