@@ -149,10 +149,11 @@ def show_score(found: dict[str, Any]) -> None:
         out.print(f"  {'pseudo-log-likelihood':<22} {found['pseudo_log_likelihood']:,.2f} nats")
         out.print(f"  {'pseudo-perplexity':<22} {found['pseudo_perplexity_per_token']:,.2f} per token")
         return
-    bits = found["bits_per_byte"]
-    none = "infinite: it gives some of this no probability" if found["bytes"] else "none: it gives bytes no probability"
+    bits, perplexity = found["bits_per_byte"], found["perplexity_per_token"]
+    infinite = "infinite: it gives some of this no probability"
+    none = infinite if found["bytes"] else "none: it gives bytes no probability"
     out.print(f"  {'bits per byte':<22} " + (none if bits is None else f"{bits:.4f}"))
-    out.print(f"  {'perplexity per token':<22} {found['perplexity_per_token']:,.2f}")
+    out.print(f"  {'perplexity per token':<22} " + (infinite if perplexity is None else f"{perplexity:,.2f}"))
 
 
 def show_neighbours(found: dict[str, Any]) -> None:

@@ -27,14 +27,15 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
         quiet: no progress bar.
 
     Returns tokens, bytes, nats, bits_per_byte (None for a model that gives bytes no probability, or some of this text
-    none), perplexity_per_token (without the spelling of unknown words), and `lines`: line (its number), tokens, bytes
-    and log_prob (natural) of each text. Of a masked language model, which scores no text, tokens, bytes,
+    none), perplexity_per_token (without the spelling of unknown words; None likewise), and `lines`: line (its number),
+    tokens, bytes and log_prob (natural) of each text. Of a masked language model, which scores no text, tokens, bytes,
     pseudo_log_likelihood (`within_word_l2r` of `lm.evaluate.pseudo_likelihood`), pseudo_perplexity_per_token, its
     exponential as Salazar et al. 2020 have it (section 2.3), and the pseudo_log_likelihood of each line.
 
     Raises:
         ConfigError: no such model or file, text that is not UTF-8, or nothing to score.
     """
+    from lm.evaluate.report import perplexity_of
     from lm.text_model import open_model
     from lm.texts.bert import BertText
 
@@ -78,7 +79,7 @@ def score_file(folder: Path, path: Path, whole: bool, quiet: bool) -> dict[str, 
         "tokens": tokens,
         "bytes": written,
     }
-    perplexity = math.exp(min(without_spelling / tokens, 700.0))
+    perplexity = perplexity_of(without_spelling / tokens)
     if masked:
         pseudo = {"pseudo_log_likelihood": -whole_nats, "pseudo_perplexity_per_token": perplexity}
         return {**counted, **pseudo, "lines": lines}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lm.evaluate.decisions import Figure, decisions_table, plain
+from lm.evaluate.decisions import Figure, decisions_table, plain, share
 from lm.evaluate.words import word_count
 from lm.stop import ShouldStop, never
 from lm.text_model import TextModel
@@ -28,6 +28,8 @@ from lm.texts.xlnet import XLNetText
 from lm.tokenizer import end_of_text_id
 from lm.tokenizers.spans import Encoded
 
+LARGEST_EXPONENT = 709.0
+"""e to it is still a float."""
 COLUMNS = {
     "tokens": pa.int64(),
     "bytes": pa.int64(),
@@ -105,19 +107,31 @@ def perplexity_decisions(
 
 def perplexity_figures(table: pa.Table) -> dict[str, Figure]:
     """bits_per_byte, bits_per_character (both left out for a model that gives bytes no probability),
-    perplexity_per_word
-    and perplexity_per_token. Sums are float64 in the order of the texts. Raises ValueError if no token was scored."""
+    perplexity_per_word and perplexity_per_token (left out where no float is so large); of a model that gives some texts
+    no probability instead of all these `impossible`, the share of such texts. Sums are float64 in the order of the
+    texts.
+
+    Raises ValueError if no token was scored.
+    """
     sums = {name: math.fsum(table[name].to_pylist()) for name in COLUMNS}
     if not sums["tokens"]:
         raise ValueError("there is no text to score: not one token")
     n = table.num_rows
     bits = sums["nats"] / math.log(2)
     found = {}
-    if sums["bytes"]:
-        found["bits_per_byte"] = plain(bits / sums["bytes"], n)
-        found["bits_per_character"] = plain(bits / sums["characters"], n)
-    found["perplexity_per_word"] = plain(_exp(sums["nats"] / max(sums["words"], 1)), n)
-    found["perplexity_per_token"] = plain(_exp((sums["nats"] - sums["spelling_nats"]) / sums["tokens"]), n)
+    if math.isinf(bits):
+        found["impossible"] = share(np.isinf(table["nats"].to_numpy()))
+    else:
+        if sums["bytes"]:
+            found["bits_per_byte"] = plain(bits / sums["bytes"], n)
+            found["bits_per_character"] = plain(bits / sums["characters"], n)
+        per_word, per_token = (
+            sums["nats"] / max(sums["words"], 1),
+            (sums["nats"] - sums["spelling_nats"]) / sums["tokens"],
+        )
+        for name, nats in (("perplexity_per_word", per_word), ("perplexity_per_token", per_token)):
+            if (perplexity := perplexity_of(nats)) is not None:
+                found[name] = plain(perplexity, n)
     for name in ("tokens", "bytes", "characters", "words"):
         found[name] = plain(sums[name], n)
     return found
@@ -141,5 +155,6 @@ def _nats(
     return model.token_nats(sequences, should_stop)
 
 
-def _exp(nats: float) -> float:
-    return math.exp(min(nats, 700.0))
+def perplexity_of(nats: float) -> float | None:
+    """The perplexity of so many nats for each word or token; None of more than any float is, as of infinitely many."""
+    return math.exp(nats) if nats < LARGEST_EXPONENT else None

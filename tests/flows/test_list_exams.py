@@ -305,5 +305,6 @@ def test_every_kind_has_a_figure_that_stands_for_it() -> None:
     )
     assert main_figure("memorised", {"unprompted/texts": sure, "unprompted/runs": bare}) == "unprompted/texts"
     assert main_figure("perplexity", {"perplexity_per_word": bare}) == "perplexity_per_word"
+    assert main_figure("perplexity", {"bytes": bare, "impossible": sure, "tokens": bare}) == "impossible"
     assert main_figure("cloze", {"b": sure, "a": bare}) == "b"
     assert main_figure("cloze", {"b": bare, "a": bare}) == "a"

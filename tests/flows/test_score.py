@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.printing import show_score
 from flows.commands.score import score_file
 from flows.config.loading import ConfigError
 from lm.ngram.build import build_ngram, build_word_ngram
@@ -75,3 +76,14 @@ def test_a_model_of_words_has_no_bits_per_byte(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("a b\nc")
     found = score_file(tmp_path / "words", tmp_path / "text.txt", whole=False, quiet=True)
     assert (found["tokens"], found["bits_per_byte"]) == (3, None)
+
+
+def test_no_probability_is_said_and_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build_word_ngram(["a b c"], NgramConfig(order=2, smoothing="mle"), tmp_path / "words")
+    (tmp_path / "text.txt").write_text("a b\nc a\n")
+    found = score_file(tmp_path / "words", tmp_path / "text.txt", whole=False, quiet=True)
+    assert (found["nats"], found["perplexity_per_token"]) == (None, None)
+    assert found["lines"][0]["log_prob"] == pytest.approx(0.0)
+    assert found["lines"][1]["log_prob"] is None
+    show_score(found)
+    assert "perplexity per token   infinite: it gives some of this no probability" in capsys.readouterr().out

@@ -4,11 +4,15 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from lm.evaluate.report import Definition, perplexity_decisions, perplexity_figures
 from lm.evaluate.words import word_count
+from lm.ngram.build import build_word_ngram
+from lm.ngram.config import NgramConfig
+from lm.text_model import open_model
 from lm.texts.decoder import DecoderText
 from lm.texts.windows import Window, window_nats
 from lm.tokenizer import encode_documents, end_of_text_id
@@ -125,6 +129,33 @@ def test_models_without_windows_are_scored_as_they_are(tmp_path: Path) -> None:
     assert figures["bits_per_byte"]["value"] == pytest.approx(nats / math.log(2) / size)
     with pytest.raises(ValueError, match="a model of kind 'ngram' has no windows"):
         perplexity_decisions(model, PROSE, Definition(stride=2))
+
+
+def test_texts_without_a_probability_are_counted(tmp_path: Path) -> None:
+    """An average over them would be infinite, and no number says so."""
+    build_word_ngram(["a b c"], NgramConfig(order=2, smoothing="mle"), tmp_path)
+    model = open_model(tmp_path)
+    figures = perplexity_figures(perplexity_decisions(model, ["a b", "c a", "a b c"], Definition()))
+    assert figures["impossible"]["value"] == pytest.approx(1 / 3)
+    assert set(figures) == {"impossible", "tokens", "bytes", "characters", "words"}
+    assert "impossible" not in perplexity_figures(perplexity_decisions(model, ["a b"], Definition()))
+
+
+def test_a_perplexity_that_no_float_holds_is_left_out() -> None:
+    row = {
+        "id": "0",
+        "group": "all",
+        "score": -1.0,
+        "tokens": 9,
+        "bytes": 9,
+        "characters": 9,
+        "words": 1,
+        "nats": 710.0,
+        "spelling_nats": 0.0,
+    }
+    table = pa.Table.from_pylist([row])
+    assert "perplexity_per_word" not in perplexity_figures(table)
+    assert perplexity_figures(table)["perplexity_per_token"]["value"] == pytest.approx(math.exp(710 / 9))
 
 
 def test_faults(model: DecoderText) -> None:
