@@ -297,10 +297,24 @@ def encode_documents(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]
             owners.append(owner)
     ids: list[list[int]] = [[] for _ in texts]
     with faults_named("the tokenizer cannot encode this text"):
-        encodings = tokenizer.encode_batch_fast(parts, add_special_tokens=False)
+        try:
+            encodings = tokenizer.encode_batch_fast(parts, add_special_tokens=False)
+        except TypeError:
+            for text in texts:
+                _require_unicode(text)
+            raise
     for owner, encoding in zip(owners, encodings, strict=True):
         ids[owner].extend(encoding.ids)
     return [np.array(i, dtype=np.int64) for i in ids]
+
+
+def _require_unicode(text: str) -> None:
+    """Raises ValueError for a lone surrogate, which Python makes of each byte of an argument that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - 20) : error.start + 20].encode("ascii", "backslashreplace").decode()
+        raise ValueError(f"the text is not UTF-8: {around!r} at character {error.start + 1}") from error
 
 
 class TextEncoder:

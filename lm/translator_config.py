@@ -24,7 +24,7 @@ class SearchConfig(StrictModel):
 
     beam: int = Field(default=4, ge=1, le=512, description="Hypotheses kept at each step; 1: greedy.")
     alpha: float = Field(
-        default=0.6, ge=0.0, description="Strength of the length penalty ((5 + length) / 6)^alpha; 0: none."
+        default=0.6, ge=0.0, le=10.0, description="Strength of the length penalty ((5 + length) / 6)^alpha; 0: none."
     )
     extra: int = Field(default=50, ge=1, description="A target has so many tokens more than its source at most.")
     batch: int = Field(default=32, ge=1, description="Sources decoded together; changes no result but for rounding.")

@@ -44,8 +44,8 @@ def scaling(
 def translate(
     model: Annotated[str, typer.Argument(help="A train_translator artifact, or a model folder.", show_default=False)],
     file: Annotated[Path, typer.Argument(help="A text file, UTF-8, a source a line.", show_default=False)],
-    beam: Annotated[int, typer.Option(min=1, help="Hypotheses kept at each step; 1 is greedy.")] = 4,
-    alpha: Annotated[float, typer.Option(min=0.0, help="Strength of the length penalty.")] = 0.6,
+    beam: Annotated[int, typer.Option(min=1, max=512, help="Hypotheses kept at each step; 1 is greedy.")] = 4,
+    alpha: Annotated[float, typer.Option(min=0.0, max=10.0, help="Strength of the length penalty.")] = 0.6,
     as_json: Json = False,
 ) -> None:
     """Translate a file line by line."""

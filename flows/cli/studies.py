@@ -31,6 +31,12 @@ def study(
             fail(f"--model {item}: write NAME=MODEL, for example --model gpt=pretrain/0123abcd")
         models[f"models.{name}"] = place
     settings = load_study(config, overrides(set_) | named(**models))
+    used = {system.model for system in settings.systems.values() if system.model is not None}
+    for given in models:
+        if (name := given.removeprefix("models.")) not in used:
+            fail(
+                f"--model {name}=...: no system of {config} names a model {name!r}; they name {', '.join(sorted(used))}"
+            )
     for system in settings.systems.values():
         if system.model is not None:
             settings.model_of(system)

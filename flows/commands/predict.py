@@ -69,7 +69,7 @@ def predict_file(
     console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     with Progress(console=console, disable=quiet, transient=True) as progress:
         task = progress.add_task("predicting", total=None)
-        records = _records(path, read)
+        records, found = _records(path, read), None
         while batch := list(islice(records, RECORDS_AT_ONCE)):
             try:
                 asked = [_asked(Fields(record, read), predictor.inputs) for record in batch]
@@ -81,6 +81,8 @@ def predict_file(
             for record, said in zip(batch, found, strict=True):
                 yield _kept(record.values, said) | said
             progress.advance(task, len(batch))
+    if found is None:
+        console.print(f"{path}: there are no records in it", markup=False)
     if said_of_words := predictor.not_known():
         console.print(said_of_words, markup=False)
 

@@ -154,10 +154,15 @@ def _tuned(summary: dict[str, Any]) -> dict[str, str]:
     for split, of in summary["splits"].items():
         for name, spread in of.items():
             figures[f"{summary['task']}, {split} {name}"] = (
-                f"{spread['mean']:.3f} ± {spread['sd']:.3f} {over(summary['seeds'])} "
+                f"{_with_spread(spread, summary['seeds'])} {over(summary['seeds'])} "
                 f"(95 % interval {spread['low']:.3f} to {spread['high']:.3f})"
             )
     return figures | {"best run on dev": summary["runs"][summary["best"]]["artifact"]}
+
+
+def _with_spread(found: dict[str, Any], seeds: int) -> str:
+    """A mean and its standard deviation, which one seed does not have."""
+    return f"{found['mean']:.3f}" + (f" ± {found['sd']:.3f}" if seeds > 1 else "")
 
 
 def _searched(found: dict[str, Any]) -> dict[str, str]:
@@ -171,7 +176,7 @@ def _searched(found: dict[str, Any]) -> dict[str, str]:
     for number, trial in enumerate(found["trials"]):
         said = f"{number + 1}: {written(trial['values'])}"
         chosen = "  chosen" if number == found["best"] else ""
-        figures[said] = f"dev {trial['metric']} {trial['mean']:.3f} ± {trial['sd']:.3f}{chosen}"
+        figures[said] = f"dev {trial['metric']} {_with_spread(trial, trial['seeds'])}{chosen}"
     for values in found["diverged"]:
         figures[written(values)] = "diverged"
     return figures

@@ -32,7 +32,10 @@ class PairFiles(Section):
     def _one_form(self) -> Self:
         given = [name for name in ("source", "target", "file") if getattr(self, name)]
         if given not in (["source", "target"], ["file"]):
-            raise ValueError(f"give either source and target, or file (given: {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"give either source and target, or file (given: {', '.join(given) or 'none'}); what a file has that is"
+                " extended counts, too: set it to null"
+            )
         return self
 
     def paths(self) -> tuple[Path, ...]:

@@ -64,6 +64,8 @@ class Predictor:
         for name, needed in INPUTS[type(self.task.ask)](self.pairs):
             value = record.get(name)
             if value is None and needed:
+                if name in record:
+                    raise ValueError(f"{where}: {name!r} is null: this model needs a value there")
                 has = ", ".join(map(str, record)) or "no column"
                 wanted = " and ".join(self.inputs)
                 raise ValueError(f"{where}: no {name!r}: this model needs {wanted}; the record has {has}")

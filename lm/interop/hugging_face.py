@@ -58,6 +58,8 @@ def import_hf(folder: Path, out: Path) -> None:
     """
     config = described(folder)
     if "kind" in config:
+        if any(folder.glob("*.onnx")):
+            raise ValueError(f"{folder} was exported to ONNX, which is not read back: import what `--to hf` wrote")
         raise ValueError(f"{folder} is a model of ours already")
     if (theirs := config.get("model_type")) not in IMPORT:
         raise ValueError(f"{folder}: a model of type {theirs!r} is none of ours; {', '.join(IMPORT)} can be read")

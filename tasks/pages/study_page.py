@@ -5,6 +5,8 @@ from typing import Any
 
 from tasks.pages.finetune_phrases import lost_phrases, stopped_early
 
+P_SHOWN = 0.001  # below it three decimals say nothing
+
 
 def page(said: dict[str, Any]) -> str:
     """The page of a study, from what study.json holds."""
@@ -43,7 +45,8 @@ def _difference(found: dict[str, Any] | None) -> str:
     value = f"{found['value']:+.3f}"
     shown = f"**{value}**" if found["resolved"] else value
     between = f"({found['low']:+.3f} to {found['high']:+.3f})"
-    return f"{shown} {between} to {found['system']} | {found['p_value']:.3f}"
+    p_value = "< 0.001" if found["p_value"] < P_SHOWN else f"{found['p_value']:.3f}"
+    return f"{shown} {between} to {found['system']} | {p_value}"
 
 
 def _stopped(rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from lm.ngram.config import NgramConfig
 from lm.ngram.model import load_ngram
 from lm.text_model import open_model
 from lm.tokenizer import encode_documents, joined, load_tokenizer, train_tokenizer
-from lm.tokenizers.config import WordPieceConfig
+from lm.tokenizers.config import ByteBPEConfig, WordPieceConfig
 from lm.translator import save_translator
 
 LINES = ["the model learns the data", "the model reads the data", "a model learns"]
@@ -80,6 +80,19 @@ def test_pieces_of_words_are_joined_to_a_prompt_too(bert: Path, tmp_path: Path) 
     assert joined(tokenizer, "dat", "##a ,") == "data ,"
     assert joined(tokenizer, "data", ".") == "data."
     assert joined(load_tokenizer(bert), "", "the") == "the"
+
+
+def test_text_that_is_no_utf8_is_said_to_be_none(tmp_path: Path) -> None:
+    """A byte of an argument that is not UTF-8 comes as a lone surrogate, which no tokenizer takes."""
+    train_tokenizer(LINES * 3, ByteBPEConfig(vocab_size=270), tmp_path / "tokenizer")
+    tokenizer = load_tokenizer(tmp_path / "tokenizer")
+    for texts in (["caf\udce9"], ["fine", "a caf\udce9 there"]):
+        with pytest.raises(ValueError, match=r"the text is not UTF-8: '.*caf\\\\udce9.*' at character"):
+            encode_documents(tokenizer, texts)
+    build_ngram(encode_documents(tokenizer, LINES), tmp_path / "tokenizer", NgramConfig(order=2), tmp_path / "model")
+    done = CliRunner().invoke(app, ["generate", str(tmp_path / "model"), "--prompt", "caf\udce9"])
+    assert done.exit_code == 1
+    assert "is not UTF-8" in f"{done.output}{done.exception}"
 
 
 def test_nothing_follows_where_the_model_ends(words: Path) -> None:

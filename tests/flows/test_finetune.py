@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from flows.cli import main as cli  # noqa: F401  the commands register themselves
 from flows.cli.common import app
 from flows.commands.predict import predict_file
+from flows.commands.start import _tuned
 from flows.config.finetune import TuningConfig, load_tuning
 from flows.config.loading import CONFIGS, ConfigError
 from flows.finetune import build_tuned
@@ -222,6 +223,9 @@ def test_every_form_answers_a_record(name: str, record: dict[str, Any], keys: se
     bad.write_text(json.dumps(record) + "\n" + json.dumps({k: v for k, v in record.items() if k != needed}) + "\n")
     with pytest.raises(ConfigError, match=f"bad.jsonl: line 2: no '{needed}': this model needs .*; the record has"):
         list(predict_file(folder, bad, "cpu", quiet=True))
+    bad.write_text(json.dumps({**record, needed: None}) + "\n")
+    with pytest.raises(ConfigError, match=f"bad.jsonl: line 1: '{needed}' is null: this model needs a value there"):
+        list(predict_file(folder, bad, "cpu", quiet=True))
     bad.write_text(json.dumps({**record, needed: 7}) + "\n")
     with pytest.raises(ConfigError, match=f"line 1: '{needed}' is (int|no list of texts)"):
         list(predict_file(folder, bad, "cpu", quiet=True))
@@ -307,6 +311,14 @@ def test_a_device_that_is_not_there_is_named(
         list(predict_file(tmp_path, tmp_path / "in.jsonl", device, quiet=True))
 
 
+def test_predict_says_that_a_file_has_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tuned("single", tmp_path)
+    for content in ("", "text\n"):
+        (tmp_path / "in.csv").write_text(content)
+        assert list(predict_file(folder, tmp_path / "in.csv", "cpu", quiet=True)) == []
+        assert "in.csv: there are no records in it" in capsys.readouterr().err
+
+
 def test_predict_says_what_it_cannot_read(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a 'finetuned' model: 'bert'; fine-tune it first"):
         list(predict_file(bert, tmp_path / "in.jsonl", "cpu", quiet=True))
@@ -340,3 +352,16 @@ def test_folders_that_give_features_are_taken_trained_on_and_used(
     assert set(said["probabilities"]) == {"apples", "boats", "clouds"}
     told = capsys.readouterr().err
     assert ("1 of 2 words (50.0%) are not in the model's vocabulary" in told) == (kind != "cove")
+
+
+def test_one_seed_has_no_spread() -> None:
+    spread = {"mean": 0.5, "sd": 0.0, "low": 0.4, "high": 0.6}
+    said = {
+        "task": "reviews",
+        "seeds": 1,
+        "splits": {"valid": {"accuracy": spread}},
+        "best": 0,
+        "runs": [{"artifact": "a"}],
+    }
+    assert _tuned(said)["reviews, valid accuracy"] == "0.500 over 1 seed (95 % interval 0.400 to 0.600)"
+    assert _tuned({**said, "seeds": 2})["reviews, valid accuracy"].startswith("0.500 ± 0.000 over 2 seeds")

@@ -42,6 +42,15 @@ def token_ngram(folder: Path) -> Path:
     return folder
 
 
+def test_what_onnx_holds_is_not_read_back(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "gpt"}')
+    with pytest.raises(ConfigError, match="is a model of ours already"):
+        import_model(tmp_path, tmp_path / "out")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(ConfigError, match="was exported to ONNX, which is not read back: import what `--to hf` wrote"):
+        import_model(tmp_path, tmp_path / "out")
+
+
 @pytest.mark.parametrize("made", [word_ngram, token_ngram])
 def test_an_arpa_file_comes_back_as_it_went(made: Any, tmp_path: Path) -> None:
     folder = made(tmp_path / "model")

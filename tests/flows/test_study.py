@@ -23,6 +23,7 @@ from lm.finetune.study import against, resolution
 from lm.finetune.summary import reached
 from tasks.card import facts
 from tasks.cards.page import front_matter
+from tasks.pages.study_page import _difference
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.storage.files import read_json
@@ -329,13 +330,23 @@ def test_figures_of_a_system_are_those_of_its_predictions(task: Path, gpt: Path,
         read_predictions(gpts[0], "train")
 
 
+def test_a_small_p_value_is_no_zero() -> None:
+    against = {"value": 0.2, "low": 0.1, "high": 0.3, "resolved": True, "system": "words"}
+    assert _difference({**against, "p_value": 0.0004}).endswith("| < 0.001")
+    assert _difference({**against, "p_value": 0.0014}).endswith("| 0.001")
+
+
 def test_the_command_line_says_which_model_is_missing(task: Path, gpt: Path, tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(config(task, gpt, models={}).model_dump(mode="json")))
     done = CliRunner().invoke(app, ["study", str(file), "--model", "gpt"])
     assert done.exit_code == 1
     assert "--model gpt: write NAME=MODEL" in done.output
-    done = CliRunner().invoke(app, ["study", str(file), "--model", "bert=x"])
+    done = CliRunner().invoke(app, ["study", str(file), "--model", "gtp=x"])
+    assert done.exit_code == 1
+    assert "no system of" in done.output
+    assert "names a model 'gtp'; they name gpt" in " ".join(done.output.split())
+    done = CliRunner().invoke(app, ["study", str(file)])
     assert isinstance(done.exception, ConfigError)
     assert "no model 'gpt': give --model gpt=NAME" in str(done.exception)
 

@@ -145,7 +145,11 @@ def test_a_file_is_translated_line_by_line(data: Path, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ({"pairs.train.file": "x.tsv"}, r"give either source and target, or file \(given: source, target, file\)"),
+        (
+            {"pairs.train.file": "x.tsv"},
+            r"give either source and target, or file \(given: source, target, file\); what a file has .* null",
+        ),
+        ({"translator.search.alpha": "1e9"}, "translator.search.alpha: .*less than or equal to 10"),
         ({"translator.model.kind": "gpt"}, "translator.model"),
         ({"translator.model.preset": "bas"}, r"unknown model preset 'bas'; did you mean 'base'\?"),
         ({"translator.model.heads": "5"}, "width 192 is not a multiple of heads 5"),
