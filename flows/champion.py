@@ -45,14 +45,18 @@ def champion_flow(config: FromFile[ChampionConfig] = ChampionConfig()) -> dict[s
     text = described(config, pair, found)
     if found is not None and not found["wins"]:
         return _ended(client, config, pair, text, f"kept the champion: {found['reason']}")
-    if config.approval.required and not (answer := approved(page(text), config.approval.timeout_hours)).approve:
-        return _ended(client, config, pair, text, "kept the champion: promotion was refused" + _why(answer.note))
+    noted = ""
+    if config.approval.required:
+        answer = approved(page(text), config.approval.timeout_hours)
+        noted = _why(answer.note)
+        if not answer.approve:
+            return _ended(client, config, pair, text, f"kept the champion: promotion was refused{noted}")
     if not promote(client, config.model, config.champion, pair):
-        moved = f"kept the champion: {config.champion!r} was given to another version meanwhile"
+        moved = f"kept the champion: {config.champion!r} was given to another version meanwhile{noted}"
         return _ended(client, config, pair, text, moved)
     open_store(config.resources.store).set_alias(config.name, pair.challenger.artifact)
     why = found["reason"] if found else "there was no champion"
-    return _ended(client, config, pair, text, f"promoted version {pair.challenger.number}: {why}")
+    return _ended(client, config, pair, text, f"promoted version {pair.challenger.number}: {why}{noted}")
 
 
 def _pair(client: Any, config: ChampionConfig, run: Run) -> Pair | None:

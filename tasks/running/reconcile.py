@@ -38,20 +38,25 @@ def reconcile_dead_runs(store: Store, current_flow_run: str | None = None) -> li
         for record in dead:
             for flow_run_id in record["flow_runs"]:
                 current = flow_run_id == current_flow_run
-                _end(client, UUID(flow_run_id), died=True, finished=False, tasks_only=current)
+                _end(client, UUID(flow_run_id), died=True, finished=False, tasks_only=current, ended=None)
             mark_dead(store, record["token"])
             logger.info("run %s had died and is marked as crashed", record["token"])
         for record in untold:
             for flow_run_id in record["flow_runs"]:
                 finished = record["state"] == "finished" and flow_run_id == record["flow_runs"][-1]
                 if flow_run_id != current_flow_run:
-                    _end(client, UUID(flow_run_id), died=False, finished=finished, tasks_only=False)
+                    _end(client, UUID(flow_run_id), False, finished, tasks_only=False, ended=record.get("ended"))
             mark_told(store, record)
     return [record["token"] for record in dead]
 
 
-def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_only: bool) -> None:
-    """Put right what is not final of a flow run whose process is gone, and of its tasks."""
+def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_only: bool, ended: float | None) -> None:
+    """Put right what is not final of a flow run whose process is gone, and of its tasks.
+
+    Args:
+        ended: when that process ended by itself. A flow run that says `Running` since then has another one: somebody
+            has approved what it waited for, or has it tried again.
+    """
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
     from prefect.client.schemas.objects import TERMINAL_STATES, State, StateType
@@ -65,17 +70,19 @@ def _end(client: object, flow_run_id: UUID, died: bool, finished: bool, tasks_on
         return  # the Prefect database was replaced since
 
     now = flow_run.state
+    if ended is not None and now is not None and now.is_running() and now.timestamp.timestamp() > ended:
+        return
     over = now is not None and now.is_final()
     # one that ended by itself may wait for an approval or for its next attempt, and is left to that
     unended = now is not None and (not over if died else now.is_running() or now.is_cancelling())
     mistaken = finished and now is not None and now.is_crashed() and (now.message or "").startswith(SILENT)
 
-    ended: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE if died else UNTOLD)
+    end: State[Any] = Completed(message=UNTOLD) if finished else Crashed(message=MESSAGE if died else UNTOLD)
     # the server hears of a task by events, which an outage swallows: whatever it heard last, a task ends with its run
     if died or over or unended:
         unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": set(StateType) - TERMINAL_STATES}}})
         of_the_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
         for task_run in client.read_task_runs(flow_run_filter=of_the_run, task_run_filter=unfinished):
-            client.set_task_run_state(task_run.id, ended, force=True)
+            client.set_task_run_state(task_run.id, end, force=True)
     if not tasks_only and (unended or mistaken):
-        client.set_flow_run_state(flow_run_id, ended, force=True)
+        client.set_flow_run_state(flow_run_id, end, force=True)

@@ -60,6 +60,7 @@ def versions(
     pair = Pair(place(holder) if holder else None, place(number))
     if begun is None and flow_run is not None:
         client.set_model_version_tag(model, pair.challenger.number, CONTEST, flow_run)
+        _drop_tag(client, model, pair.challenger.number, OUTCOME)  # of its contest before
         if pair.champion is not None:
             client.set_model_version_tag(model, pair.challenger.number, AGAINST, pair.champion.number)
         else:

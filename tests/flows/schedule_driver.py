@@ -218,8 +218,11 @@ def paused(client: SyncPrefectClient, mlflow: MlflowClient, messages: list[str])
     wait_for(lambda: bool(waiting("Paused")))
     client.resume_flow_run(UUID(waiting("Paused")[0]["id"]), run_input={"approve": False, "note": "not on a Friday"})
     thread.join()
+    outcome = lambda: mlflow.get_model_version(MODEL, "2").tags.get("textmill.contest.outcome")  # noqa: E731
+    outcomes = [outcome()]
     contest(2 / 3600).join()
-    found: dict[str, Any] = {"states": [(state.name, state.message) for state in states]}
+    outcomes.append(outcome())  # nobody answered: the refusal was another contest's
+    found: dict[str, Any] = {"states": [(state.name, state.message) for state in states], "outcomes": outcomes}
     found["alias"] = alias_of(mlflow)
     found["refused"] = states[0].result()
     wait_for(lambda: any("Waits" in message for message in messages[before:]))

@@ -80,6 +80,7 @@ def a_suspended_run_is_asked_about_and_goes_on(said: Said) -> None:
     assert said["alias after"] == "2"
     assert said["in the store"]
     assert said["outcome"].startswith("promoted version 2: the challenger is better by +")
+    assert said["outcome"].endswith(" (good)")
     assert said["expired"] == ["Failed", "The flow was paused and never resumed."]
 
 
@@ -88,6 +89,7 @@ def a_paused_run_is_refused_or_forgotten_and_nothing_is_promoted(said: Said) -> 
     assert (refused, forgotten) == ("Completed", "Failed")
     assert "never resumed" in why
     assert said["refused"] == {"outcome": "kept the champion: promotion was refused (not on a Friday)"}
+    assert said["outcomes"] == ["kept the champion: promotion was refused (not on a Friday)", None]
     assert said["alias"] == "1"
     assert said["unasked"]["outcome"].startswith("promoted version 2")
     assert said["alias unasked"] == "2"
