@@ -20,7 +20,7 @@ from lm.stop import ShouldStop, check, never
 from lm.tokenizers import byte_bpe, character, unigram, word, wordpiece
 from lm.tokenizers.common import BYTES, CONTINUES, END_OF_TEXT, UNKNOWN, Trained, adds_a_space, pieces
 from lm.tokenizers.config import TokenizerConfig
-from lm.tokenizers.panics import faults_named
+from lm.tokenizers.panics import encoding_of, faults_named
 from lm.tokenizers.spans import Encoded, encode_spans
 from lm.tokenizers.spelling import SPELLING_FILE, Spelling
 
@@ -296,25 +296,11 @@ def encode_documents(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]
             parts.append(piece)
             owners.append(owner)
     ids: list[list[int]] = [[] for _ in texts]
-    with faults_named("the tokenizer cannot encode this text"):
-        try:
-            encodings = tokenizer.encode_batch_fast(parts, add_special_tokens=False)
-        except TypeError:
-            for text in texts:
-                _require_unicode(text)
-            raise
+    with encoding_of(texts):
+        encodings = tokenizer.encode_batch_fast(parts, add_special_tokens=False)
     for owner, encoding in zip(owners, encodings, strict=True):
         ids[owner].extend(encoding.ids)
     return [np.array(i, dtype=np.int64) for i in ids]
-
-
-def _require_unicode(text: str) -> None:
-    """Raises ValueError for a lone surrogate, which Python makes of each byte of an argument that is not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        around = text[max(0, error.start - 20) : error.start + 20].encode("ascii", "backslashreplace").decode()
-        raise ValueError(f"the text is not UTF-8: {around!r} at character {error.start + 1}") from error
 
 
 class TextEncoder:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,12 +82,9 @@ def read_records(
             short = f"{path.name}: line {found.line}"
             yield Record(f"{path}: line {found.line}", short, values, named=True, left_out=found.left_out)
         return
-    if form == "conll":
-        for place, values in read_conll(path, config, untagged=unlabelled):
-            yield Record(f"{path}: {place}", f"{path.name}: {place}", values, named=True)
-        return
-    for place, values in READERS[form](path, config):
-        yield Record(f"{path}: {place}", f"{path.name}: {place}", values, named=form == "squad")
+    read = partial(read_conll, untagged=unlabelled) if form == "conll" else READERS[form]
+    for place, values in read(path, config):
+        yield Record(f"{path}: {place}", f"{path.name}: {place}", values, named=form in ("conll", "squad"))
 
 
 def _jsonl(path: Path, config: ReadConfig) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from lm.tokenizers.common import pieces
-from lm.tokenizers.panics import faults_named
+from lm.tokenizers.panics import encoding_of
 from lm.tokenizers.spelling import Spelling
 
 
@@ -47,7 +47,7 @@ def token_offsets(tokenizer: Tokenizer, texts: list[str]) -> list[tuple[np.ndarr
             begin += len(part)
     ids: list[list[int]] = [[] for _ in texts]
     spans: list[list[tuple[int, int]]] = [[] for _ in texts]
-    with faults_named("the tokenizer cannot encode this text"):
+    with encoding_of(texts):
         encodings = tokenizer.encode_batch(parts, add_special_tokens=False)
     for owner, offset, encoding in zip(owners, offsets, encodings, strict=True):
         ids[owner].extend(encoding.ids)
@@ -81,7 +81,7 @@ def token_starts(tokenizer: Tokenizer, text: str) -> np.ndarray:
     """Where each token of a text begins, in its characters, int64 [tokens]; never falling."""
     offset, starts = 0, [np.zeros(0, dtype=np.int64)]
     for part in pieces(tokenizer, text):
-        with faults_named("the tokenizer cannot encode this text"):
+        with encoding_of([part]):
             encoding = tokenizer.encode(part, add_special_tokens=False)
         starts.append(np.array([start + offset for start, _ in encoding.offsets], dtype=np.int64))
         offset += len(part)

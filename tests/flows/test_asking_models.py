@@ -82,7 +82,7 @@ def test_pieces_of_words_are_joined_to_a_prompt_too(bert: Path, tmp_path: Path) 
     assert joined(load_tokenizer(bert), "", "the") == "the"
 
 
-def test_text_that_is_no_utf8_is_said_to_be_none(tmp_path: Path) -> None:
+def test_text_that_is_no_utf8_is_said_to_be_none(bert: Path, tmp_path: Path) -> None:
     """A byte of an argument that is not UTF-8 comes as a lone surrogate, which no tokenizer takes."""
     train_tokenizer(LINES * 3, ByteBPEConfig(vocab_size=270), tmp_path / "tokenizer")
     tokenizer = load_tokenizer(tmp_path / "tokenizer")
@@ -93,6 +93,8 @@ def test_text_that_is_no_utf8_is_said_to_be_none(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["generate", str(tmp_path / "model"), "--prompt", "caf\udce9"])
     assert done.exit_code == 1
     assert "is not UTF-8" in f"{done.output}{done.exception}"
+    with pytest.raises(ConfigError, match="the text is not UTF-8"):  # by a tokenizer of words and pieces, too
+        fill_text(bert, "the caf\udce9 [MASK]", 3)
 
 
 def test_nothing_follows_where_the_model_ends(words: Path) -> None:
