@@ -7,6 +7,7 @@ therefore one that neither of them, nor any model that they went on from, has re
 
 from pydantic import Field
 
+from data_quality.errors import UsageError
 from lm.config import StrictModel
 from tasks.stage import Work, stage
 from tasks.store import Artifact
@@ -25,7 +26,7 @@ class ContestDocumentsConfig(StrictModel):
     )
 
 
-class TooFewHeldOut(ValueError):
+class TooFewHeldOut(UsageError):
     """Two models share too few test documents to be compared."""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_quality.config import GatesConfig
+from data_quality.errors import UsageError
 from tasks.running.parts import Part, build_parts, made_of, tables_beside
 from tasks.running.run import current_run
 from tasks.stage import NoConfig, Work, stage
@@ -15,7 +16,7 @@ from tasks.store import SCRATCH_DIRECTORY, Artifact
 PROFILE = "profile.json"
 
 
-class GateClosed(RuntimeError):
+class GateClosed(UsageError):
     """A corpus moved further than its gates allow; nothing downstream was started."""
 
 

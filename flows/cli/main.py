@@ -68,13 +68,12 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
     from flows.servers.services import ServiceError
     from tasks.machine.credentials import CredentialsError
-    from tasks.profile import GateClosed
     from tasks.running.memory import OutOfMemory
     from tasks.running.pool import WorkerDied
     from tasks.store import StoreError
 
     expected = (
-        *(UsageError, BadInput, SourceChanged, SourceNotFound, StoreError, GateClosed),
+        *(UsageError, BadInput, SourceChanged, SourceNotFound, StoreError),
         *(ServiceError, CredentialsError, WorkerDied, OutOfMemory),
     )
     custom = sys.modules.get("data_quality.custom")  # loads numba; where it was not loaded, nothing raised its error

@@ -21,10 +21,12 @@ def show_summary(summary: dict[str, Any]) -> None:
     out.print()
     for name, address in summary["links"].items():
         out.print(f"  {name:<10} {address}")
+    if "outcome" in summary:
+        out.print(f"\n  {escape(summary['outcome'])}")
     state, seconds, outside = summary["state"], summary["seconds"], summary["outside_stages_seconds"]
     if state != "Completed":
         out.print(f"\n  [red]{state}[/]: {escape(str(summary['message']))}")
-        out.print("  Everything finished so far is kept; the same command goes on from there.")
+        out.print("  Everything finished so far is kept; run again, it goes on from there.")
     out.print(f"\n  {state} in {seconds:.1f} s, {outside:.1f} s of it outside stages. `make down` stops the servers.")
 
 
@@ -37,6 +39,10 @@ def show_plan(plan: dict[str, Any]) -> None:
             estimate += f" (as {step['estimated_from']})"
         out.print(f"  {step['state']:<6} {step['label']:<28} {estimate} {step.get('note', '')}".rstrip())
     total = plan["totals"]
+    if total["build"] and total["unknown"] == total["build"]:
+        unknown = "none ever ran here, so nothing is known of time and memory"
+        out.print(f"\n  {total['reuse']} reused, {total['build']} to build: {unknown}")
+        return
     out.print(
         f"\n  {total['reuse']} reused, {total['build']} to build: about {total['seconds']:.0f} s, "
         f"{size(total['memory'])} memory at most, {size(total['disk'])} disk"

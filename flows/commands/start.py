@@ -49,6 +49,8 @@ def run_flow(entrypoint: str, config: running.Settings, quiet: bool, **parameter
             _mark_cancelled(running.last_run)
     seconds = time.perf_counter() - started
     summary: dict[str, Any] = {"state": state.name, "message": state.message, "seconds": seconds}
+    if state.is_completed() and isinstance(returned := state.result(), dict) and "outcome" in returned:
+        summary["outcome"] = returned["outcome"]  # a sentence: what came of a contest
     return summary | _summarised(running.last_run, seconds) | {"links": _links(running.last_run)}
 
 

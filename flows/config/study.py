@@ -1,6 +1,6 @@
 """The configuration of a study: systems, numbers of labels and seeds that are compared on the same tasks."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,7 @@ from lm.finetune.config import BaselineConfig, FinetuneConfig
 from lm.finetune.presets import FINETUNE_PRESETS, finetune_preset
 from tasks.running.run import Resources
 
-Labels = int | Literal["all"]
+Labels = Annotated[int, Field(ge=1)] | Literal["all"]
 SMOKE_LABELS = (8, 16)
 SMOKE_HELD_OUT = 16
 

@@ -1,11 +1,21 @@
 """A person's yes or no in the middle of a flow, given in the Prefect UI (`Resume`) or by its client."""
 
+from collections.abc import Callable
+
 from prefect import runtime
+from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from data_quality.errors import UsageError
+from flows.servers import services
+
 POLL_SECONDS = 5
+
+
+class NotAnswered(UsageError):
+    """A flow run paused for a person's answer, and none came in time."""
 
 
 class Approval(RunInput):
@@ -15,7 +25,7 @@ class Approval(RunInput):
     note: str = Field(default="", description="Why; it is kept beside the version in MLflow.")
 
 
-def approved(text: str, timeout_hours: float) -> Approval:
+def approved(text: str, timeout_hours: float, say: Callable[[str], None]) -> Approval:
     """Wait for the answer. Call it outside of tasks and of the record of a pipeline run: the flow may end here.
 
     A flow run of a deployment is suspended: its process ends, and on resumption the flow starts anew and comes by here
@@ -23,12 +33,21 @@ def approved(text: str, timeout_hours: float) -> Approval:
 
     Args:
         text: markdown that the dialog shows.
+        say: is given a line for the terminal, before a run waits that was started from one.
 
     Raises:
-        FlowPauseTimeout: nobody answered in time. (A suspended run is not there to raise: the server fails it.)
+        NotAnswered: nobody answered in time. (A suspended run is not there to raise: the server fails it.)
     """
     asked = Approval.with_initial_data(description=text)
     seconds = round(3600 * timeout_hours)
     if runtime.deployment.id:
         return suspend_flow_run(wait_for_input=asked, timeout=seconds, key="approval")
-    return pause_flow_run(wait_for_input=asked, timeout=seconds, poll_interval=POLL_SECONDS, key="approval")
+    page = f"{services.ui_url('prefect')}/runs/flow-run/{runtime.flow_run.id}"
+    say(f"waits for a yes or no, for {timeout_hours:g} hours at most: press Resume at {page}")
+    try:
+        return pause_flow_run(wait_for_input=asked, timeout=seconds, poll_interval=POLL_SECONDS, key="approval")
+    except FlowPauseTimeout as error:
+        raise NotAnswered(
+            f"nobody answered within {timeout_hours:g} hours (approval.timeout_hours): nothing was promoted; the same "
+            "command asks again"
+        ) from error

@@ -1,12 +1,14 @@
 """Schedules on real servers: `python -m tests.flows.schedule_driver ROOT` prints one JSON document of what happened;
 tests/flows/test_schedules.py judges it."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from contextlib import redirect_stderr
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -214,16 +216,19 @@ def paused(client: SyncPrefectClient, mlflow: MlflowClient, messages: list[str])
         thread.start()
         return thread
 
-    thread = contest(1.0)
-    wait_for(lambda: bool(waiting("Paused")))
-    client.resume_flow_run(UUID(waiting("Paused")[0]["id"]), run_input={"approve": False, "note": "not on a Friday"})
-    thread.join()
+    with redirect_stderr(io.StringIO()) as terminal:
+        thread = contest(1.0)
+        wait_for(lambda: bool(waiting("Paused")))
+        given = {"approve": False, "note": "not on a Friday"}
+        client.resume_flow_run(UUID(waiting("Paused")[0]["id"]), run_input=given)
+        thread.join()
     outcome = lambda: mlflow.get_model_version(MODEL, "2").tags.get("textmill.contest.outcome")  # noqa: E731
     outcomes = [outcome()]
     contest(2 / 3600).join()
     outcomes.append(outcome())  # nobody answered: the refusal was another contest's
     found: dict[str, Any] = {"states": [(state.name, state.message) for state in states], "outcomes": outcomes}
     found["alias"] = alias_of(mlflow)
+    found["terminal"] = terminal.getvalue()
     found["refused"] = states[0].result()
     wait_for(lambda: any("Waits" in message for message in messages[before:]))
 

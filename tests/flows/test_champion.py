@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from prefect.exceptions import FlowPauseTimeout
 
+from data_quality.errors import UsageError
 from flows.champion import compare_pair, described
 from flows.config.champion import ChampionConfig
 from flows.config.loading import CONFIGS, ConfigError, load
+from flows.servers import approval
 from lm.evaluate.metrics import paired_bootstrap
 from tasks.contest import ContestConfig, contest, read_contest
 from tasks.contest_documents import HELD_OUT, ContestDocumentsConfig, TooFewHeldOut, contest_documents
@@ -131,6 +134,17 @@ def test_with_documents_of_one_length_it_is_the_interval_of_compare(run: Run) ->
     for name in ("value", "low", "high"):
         assert found["difference"][name] == pytest.approx(getattr(wanted, name), abs=0.004)
     assert found["wins"] == (wanted.low > 0)
+
+
+def test_who_gets_no_answer_is_told_what_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(**options: Any) -> None:
+        raise FlowPauseTimeout("Flow run was paused and never resumed")
+
+    monkeypatch.setattr(approval, "pause_flow_run", nobody)
+    said: list[str] = []
+    with pytest.raises(UsageError, match=r"nobody answered within 0\.5 hours \(approval\.timeout_hours\): nothing was"):
+        approval.approved("text", 0.5, said.append)
+    assert [line.startswith("waits for a yes or no, for 0.5 hours at most") for line in said] == [True]
 
 
 def test_the_shipped_file_is_the_default_and_a_wrong_key_is_named() -> None:

@@ -168,6 +168,15 @@ def test_errors_are_one_line_and_say_what_to_do(
     assert message in error_of(home, monkeypatch, capsys, *arguments)
 
 
+def test_a_dry_run_where_nothing_ever_ran_names_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, textmill: Any
+) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    said = textmill("run", "configs/quickstart-small.yaml", "--dry-run")
+    assert said.rstrip().endswith("to build: none ever ran here, so nothing is known of time and memory")
+    assert " 0 s" not in said
+
+
 def test_generate_continues_a_prompt(textmill: Any) -> None:
     first = textmill("generate", "pretrain", "--prompt", "The rose", "--tokens", "8", "--seed", "3")
     assert first.startswith("The rose")

@@ -6,6 +6,8 @@ import pytest
 
 from data_quality.errors import UsageError
 from flows.running import _without_traceback
+from flows.servers.approval import NotAnswered
+from tasks.profile import GateClosed
 from tasks.store import StoreError
 
 
@@ -14,6 +16,8 @@ from tasks.store import StoreError
     [
         (UsageError("say it"), False),
         (StoreError("no artifact is called 'x'"), False),
+        (GateClosed("the corpus moved"), False),
+        (NotAnswered("nobody answered"), False),
         (ValueError("a fault of the program"), True),
         (None, False),
     ],

@@ -261,6 +261,7 @@ def test_a_killed_study_goes_on_and_ends_alike(task: Path, gpt: Path, tmp_path: 
             r"words.against: 'x' is no system; .* words",
         ),
         ({"settings_at": {"few": {}}}, r"settings_at: 'few' is no number of labels, nor `all`"),
+        ({"labels": [50, 0]}, r"labels.1.*greater than or equal to 1"),
         ({"systems": {"words": {"kind": "finetune"}}}, r"a system of kind finetune names a `model`"),
         ({"systems": {"words": {"model": "gpt", "settings": {"epoch": 3}}}}, r"systems.words: .*epoch"),
         ({"systems": {"words": {"kind": "bag_of_words", "tasks": ["x"]}}}, r"tasks: 'x' is none of"),
