@@ -5,9 +5,9 @@ The long form of tests/chaos: the same faults with more of them, drawn by the se
 costs a second. FAULT, and how many by default:
 
     kills     200  SIGKILL or SIGTERM at a moment of every stage in turn
-    kills-curation, kills-models, kills-learning
-              100  the same where every step of curation is on, over a ladder, a scaling study and an exam, and over a
-                   search, a study, an instruction tuning and a translator (tests/chaos/scopes.py)
+    kills-curation, kills-models, kills-learning, kills-contest
+              100  the same where every step of curation is on, over a ladder, a scaling study and an exam, over a
+                   search, a study, an instruction tuning and a translator, and over a contest (tests/chaos/scopes.py)
     workers    40  SIGKILL or SIGTERM to a worker of the pool, in every stage that has one
     twins      40  three flows on one artifact, one of them killed
     machines   20  three machines with a shared store on one artifact, one of them killed
@@ -49,9 +49,11 @@ from benchmarks._chaos_restarts import restarts
 from tasks.machine.termination import exit_on_sigterm
 from tests.chaos.asking import mill_in
 
+KILLED = ("curation", "models", "learning", "contest")
+
 FAULTS: dict[str, tuple[Callable[..., dict[str, Any]], int]] = {
     "kills": (machines.kills, 200),
-    **{f"kills-{scope}": (partial(machines.kills, scope=scope), 100) for scope in ("curation", "models", "learning")},
+    **{f"kills-{scope}": (partial(machines.kills, scope=scope), 100) for scope in KILLED},
     "workers": (machines.workers, 40),
     "twins": (machines.twins, 40),
     "machines": (machines.machines, 20),

@@ -8,6 +8,8 @@ curation   every step of curation: languages, addresses, lines, substrings, perp
 models     word vectors, a BERT that puts similar words in place of some, a ladder, an exam, a scaling study and its
            grid
 learning   a search of which one trial diverges, a study, an instruction tuning, a translator, from files
+contest    a champion and its challenger on documents that neither has read, and a corpus counted by a tokenizer from
+           outside
 """
 
 from collections.abc import Callable
@@ -140,10 +142,42 @@ def _learning(documents: Path) -> None:
     build_translation(load_translation(CONFIGS / "translation" / "seq2seq.yaml", sides).smoke())
 
 
+def _contest(documents: Path) -> None:
+    from flows.champion import compare_pair
+    from flows.config.champion import ChampionConfig
+    from flows.config.ladder import LadderConfig
+    from flows.corpus import build_corpus
+    from flows.given import given_tokenizer
+    from flows.ladder import build_ladder
+    from lm.tokenizer import train_tokenizer
+    from lm.tokenizers.config import ByteBPEConfig
+    from tasks.running.run import current_run
+    from tasks.stage import NoConfig
+    from tasks.token_counts import TOKENIZER, count_tokens
+    from tasks.tracking.champions import Pair, Version
+
+    config = configuration(documents)
+    shared = config.model_dump(exclude={"model", "pretrain", "task", "finetune", "evaluate", "refresh"})
+    rungs = {name: {"kind": "ngram", "order": order} for name, order in (("unigram", 1), ("trigram", 3))}
+    ladder = LadderConfig.model_validate({**shared, "models": rungs, "train": TRAIN, "context": 32, "prompt": "The "})
+    champion, challenger = (Version(name, model) for name, model in zip("12", build_ladder(ladder).models, strict=True))
+    settings = ChampionConfig.model_validate({"held_out": {"least": 2}, "contest": {"draws": 100}})
+    compare_pair(settings, Pair(champion, challenger), current_run())
+
+    outside = documents.parent / "outside"
+    if not (outside / TOKENIZER).exists():
+        outside.mkdir(exist_ok=True)
+        texts = [(documents / "gardens" / f"{number:02d}.txt").read_text() for number in range(9)]
+        train_tokenizer(texts, ByteBPEConfig(vocab_size=300), outside)
+    tokenizer = given_tokenizer(str(outside), "tokenizer")
+    count_tokens(NoConfig(), corpus=build_corpus(config).kept, tokenizer=tokenizer)
+
+
 SCOPES: dict[str, Callable[[Path], None]] = {
     "corpus": _corpus,
     "all": _all,
     "curation": _curation,
     "models": _models,
     "learning": _learning,
+    "contest": _contest,
 }
