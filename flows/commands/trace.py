@@ -28,18 +28,16 @@ def trace(document: str) -> dict[str, Any]:
         document: its id, as its source or as the store writes it.
 
     Raises:
-        StoreError: no reading of sources in this store holds a document of that id.
+        StoreError: no reading of sources in this store holds a document of that id, and nobody asked to forget it.
         UsageError: the id holds personal data, which was hashed with another key than that in the environment.
     """
     store = open_store()
     descent = Descent(store)
     start = descent.decided(document) or descent.holders(Forgotten(ids=(document,)))
     request = _request_for(store, descent, document)
-    if not start:
-        asked = f"; {request} asks to forget it" if request else ""
+    if not start and request is None:
         raise StoreError(
-            f"nothing in this store holds a document {document!r}{asked}: `textmill why {document}` looks for a part"
-            " of an id"
+            f"nothing in this store holds a document {document!r}: `textmill why {document}` looks for a part of an id"
         )
     derived = descent.derived(start)
     return {"document": document, "request": str(request) if request else None, **grouped(store, derived)}

@@ -138,6 +138,9 @@ def test_the_whole_way(home: Path) -> None:
     assert Store(home / "home/store").aliased(PIN) is not None
     [entry] = json.loads(textmill(home, "forget", "--list", "--json").stdout)
     assert entry["on_disk"] == 0
+    traced = said(home, "trace", TRAINED)
+    assert entry["request"] in traced["request"]
+    assert [traced[kind] for kind in ("models", "tokenizers", "figures", "data")] == [[]] * 4
     assert entry["derived"] == entry["retired"] > 15
 
 
