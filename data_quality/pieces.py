@@ -64,7 +64,8 @@ EXTENSIONS = {
 }
 LIBRARIES = {"pdf": "pypdfium2", "epub": "lxml", "html": "resiliparse", "warc": "resiliparse", "mail": "resiliparse"}
 # Raised when a reader finds other text in the same files, so that they are read again.
-READERS = {"csv": 2, "html": 2, "warc": 2, "mediawiki": 2, "mail": 2}
+READERS = {"csv": 2, "html": 3, "warc": 3, "mediawiki": 2, "mail": 3}
+GUESSED_ENCODING = 2  # the same for text, JSON Lines and tables of which the encoding is guessed
 # What a file weighs besides its bytes when pieces are cut: thousands of tiny files are work too.
 FILE_OVERHEAD_BYTES = 4096
 
@@ -98,7 +99,7 @@ class Piece(StrictModel):
         """The versions of what reads the files, where that is a matter of judgement: layout, main text, encoding."""
         name = LIBRARIES.get(self.source.format)
         if isinstance(self.source, TextSource | JsonlSource | CsvSource) and self.source.encoding == "auto":
-            name = "resiliparse"  # guesses (charset.py)
+            return {"resiliparse": version("resiliparse"), "guessed": str(GUESSED_ENCODING)}  # charset.py
         return {name: version(name)} if name else {}
 
     def _range_material(self, file: FileRef) -> list[Any]:

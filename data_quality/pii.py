@@ -57,7 +57,7 @@ _FILE_ENDINGS = "png jpg jpeg gif svg webp bmp ico css js html htm json xml txt 
 _NO_DOMAIN = frozenset(_FILE_ENDINGS.split())
 
 _SEPARATOR = r"[ .()/\-\u00a0\u2010-\u2013]"
-_DIGITS = re.compile(rf"[0-9](?:{_SEPARATOR}{{0,3}}[0-9]){{4,}}")
+_DIGITS = re.compile(rf"[0-9](?:{_SEPARATOR}{{0,3}}[0-9]){{4,}}|[0-9](?:\.[0-9]){{3}}")  # or an address such as 1.1.1.1
 _START = r"(?<![0-9A-Za-z_+$€£%])(?<![0-9][.,/\-])(?<![A-Za-z]-)"
 _END = r"(?![0-9A-Za-z_%])(?![.,\-][0-9])"
 

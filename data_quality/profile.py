@@ -102,7 +102,7 @@ def moved(before: Mapping[str, Any], now: Mapping[str, Any], gates: GatesConfig)
     if gates.source_size is not None:
         for name, figures in sorted(before["sources"].items()):
             old, new = figures["documents"], now["sources"].get(name, {}).get("documents", 0)
-            if abs(new - old) > gates.source_size * old:
+            if max(old, new) >= gates.source_least and abs(new - old) > gates.source_size * old:
                 found.append(
                     f"source {name} went from {old:,} to {new:,} documents "
                     f"(gates.source_size allows {gates.source_size:.0%})"

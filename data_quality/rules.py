@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -106,6 +106,23 @@ def written(threshold: Threshold) -> str:
     if isinstance(threshold, float):
         return f"{threshold:.15g}"
     return threshold if isinstance(threshold, str) else ", ".join(threshold)
+
+
+def measured(value: Any, threshold: Threshold) -> str:
+    """What was measured of a document for people to read: four digits, or as many as tell it apart from a threshold."""
+    if not isinstance(value, int | float):
+        return written(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{value:.0f}"
+    for digits in range(4, 18):  # with seventeen it is the number itself
+        text = f"{value:.{digits}g}"
+        if not isinstance(threshold, int | float) or _side(float(text), threshold) == _side(value, threshold):
+            break
+    return text
+
+
+def _side(value: float, threshold: float) -> int:
+    return (value > threshold) - (value < threshold)
 
 
 def shipped_rulesets() -> list[str]:

@@ -52,13 +52,15 @@ def follow_up(config: PipelineConfig, corpus: Corpus, tokens: Tokens) -> dict[st
     limits; one from a terminal trains in the same process.
 
     Returns:
-        What a flow returns of it: decision, and the model or the flow run that makes it.
+        What a flow returns of it: decision, its reason, `outcome` (the same in words), and the model or the flow run
+        that makes it.
     """
     decision = decide_pretraining(config, corpus)
     if decision is None:
         return {}
     said = read_decision(decision)
-    made = {"decision": decision.name, "reason": said["reason"]}
+    does = "pretraining" if said["pretrain"] else "no pretraining"
+    made = {"decision": decision.name, "reason": said["reason"], "outcome": f"{does}: {said['reason']}"}
     if not said["pretrain"]:
         return made
     if _deployed():

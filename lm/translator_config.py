@@ -57,10 +57,16 @@ class TranslatorConfig(StrictModel):
     def train_config(self, train: TrainConfig) -> TrainConfig:
         """The trainer's configuration, with every `auto` that depends on machine and model replaced.
 
-        Raises ValueError if both an average and the best weights are asked for.
+        Raises ValueError if both an average and the best weights are asked for, or an average of more checkpoints than
+        the steps leave.
         """
         if self.average.checkpoints > 1:
             if train.select == "best":
                 raise ValueError("average.checkpoints and select: best exclude each other: choose one")
+            if train.steps is not None and (train.steps - 1) // self.average.interval + 1 < self.average.checkpoints:
+                raise ValueError(
+                    f"average: {train.steps} steps with a checkpoint every {self.average.interval} do not leave "
+                    f"{self.average.checkpoints} to average: average fewer (1: none) or at a shorter interval"
+                )
             train = train.model_copy(update={"checkpoint_interval": self.average.interval})
         return train.resolve_for(self.model.width, self.model.target_vocab, self.limits.target)

@@ -31,12 +31,12 @@ def pii_request(config: PiiConfig) -> PiiRequest:
     return PiiRequest(find=config, key_fingerprint=_fingerprint(config))
 
 
-@stage(version=2)
+@stage(version=3)
 def pii(work: Work, config: PiiRequest, *, corpus: Artifact) -> None:
     """Find personal data in every document of a normalised corpus, and write its metadata without."""
     material = config.model_dump(mode="json")
     parts = [Part({"config": material, "shard": shard.digest}, (str(shard.path), config)) for shard in corpus.shards()]
-    build_parts(work, "pii.shard", 2, pii_part, parts)
+    build_parts(work, "pii.shard", 3, pii_part, parts)
     rows = [
         {"category": name, "spans": count}
         for name, count in work.counts.items()

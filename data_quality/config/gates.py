@@ -25,6 +25,9 @@ class GatesConfig(StrictModel):
         description="Largest change of a source's number of documents, relative to what it was (0.5: from 100 to 150). "
         "A source that is gone has changed by 1; a new one passes.",
     )
+    source_least: int = Field(
+        20, ge=0, description="A source of fewer documents than these, before and now, may change as it likes."
+    )
     drop_rate: float | None = Field(
         0.1, ge=0, description="Largest change of the share of documents that are dropped for one (first) reason."
     )

@@ -68,15 +68,20 @@ def meta_charset(html: bytes) -> str | None:
     return "utf-8" if encoding is not None and encoding.startswith(("utf-16", "utf-32")) else encoding
 
 
-def detect(data: bytes, declared: tuple[str | None, ...] = ()) -> str:
-    """The encoding of ``data``, a Python codec name; ``declared`` are codecs from :func:`known_encoding`, in order."""
+def detect(data: bytes, declared: tuple[str | None, ...] = (), at_start: bool = True) -> str:
+    """The encoding of ``data``, a Python codec name; ``declared`` are codecs from :func:`known_encoding`, in order.
+
+    A byte order mark is one ``at_start`` of a file only: further on the same bytes are damage.
+    """
     for mark, encoding in _BOMS:
-        if data.startswith(mark):
+        if at_start and data.startswith(mark):
             return encoding
     telling = _TELLING.search(data)
     if telling is None:
         return "utf-8"
     sample = data[telling.start() : telling.start() + SAMPLE_BYTES]
+    if sample.startswith(tuple(mark for mark, _ in _BOMS)):
+        sample = b" " + sample  # uchardet would take it for the start of a file
     is_utf8 = _is_utf8(sample)
     for encoding in filter(None, declared):
         if encoding == "utf-8" and is_utf8:
@@ -122,12 +127,13 @@ def auto_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
     The encoding is decided by the first 64 KiB from the first byte that is not ASCII on. A byte that is invalid in it
     stays as it is, so that it is invalid UTF-8 and costs its own record only.
     """
-    held = b""
+    held, at_start = b"", True
     for chunk in chunks:
         if not held:
             telling = _TELLING.search(chunk)
             start = len(chunk) if telling is None else telling.start() if telling.start() >= 4 else 0
             if start:
+                at_start = False
                 yield chunk[:start]
                 chunk = chunk[start:]
         held += chunk
@@ -135,10 +141,10 @@ def auto_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
             break
     if not held:
         return
-    encoding = detect(held)
+    encoding = detect(held, at_start=at_start)
     decoder = codecs.getincrementaldecoder(encoding)("surrogateescape" if encoding[:3] != "utf" else "strict")
     if encoding == "utf-8":
-        yield held.removeprefix(codecs.BOM_UTF8)
+        yield held.removeprefix(codecs.BOM_UTF8) if at_start else held
         yield from chunks
         return
     yield decoder.decode(held).removeprefix("\ufeff").encode("utf-8", "surrogateescape")

@@ -20,7 +20,8 @@ def find_files(source: FileSource, extensions: tuple[str, ...]) -> Iterator[tupl
     A directory gives the files with one of ``extensions``, compressed or not, hidden ones left out; a glob gives what
     it matches and is no folder, below the folder before its first wildcard; a file is taken whatever its name. A file
     that is reached by two ways keeps its longest path. Raises :class:`SourceNotFound` for a path with no file, a link
-    that leads nowhere, a pipe, which would be waited for, and where two files would get the same ids.
+    that leads nowhere, a pipe, which would be waited for, a name that is not in UTF-8, and where two files would get
+    the same ids.
     """
     found: dict[str, str] = {}
     for path in source.paths:
@@ -33,6 +34,11 @@ def find_files(source: FileSource, extensions: tuple[str, ...]) -> Iterator[tupl
             raise SourceNotFound(
                 f"source {source.name!r}: {by_relative[relative]} and {uri} would both be called {relative!r}: make "
                 "two sources of them, each with a `name` of its own"
+            )
+        if not uri.isascii() and (name := os.fsencode(uri).decode("utf-8", "backslashreplace")) != uri:
+            raise SourceNotFound(
+                f"source {source.name!r}: the name of {name} is not in UTF-8, as ids must be: rename it, or leave it "
+                "out by `exclude`"
             )
         if "://" not in uri and not os.path.isfile(uri):
             what = "is a pipe or a device" if os.path.exists(uri) else "leads nowhere"

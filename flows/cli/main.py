@@ -34,6 +34,8 @@ from tasks.machine import home
 NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 """Where something cannot be read or written, as the system says it: the name is what the user gave."""
 
+KEPT_RUNS, GRACE_HOURS = 5, 24.0
+
 A_CORPUS = "A filter_corpus artifact, or a folder here that `clean` wrote of one; the newest if left out."
 
 
@@ -240,8 +242,8 @@ def init(
 @app.command()
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only show.")] = False,
-    keep_runs: Annotated[int, typer.Option(min=0, help="Newest runs whose artifacts stay.")] = 5,
-    grace_hours: Annotated[float, typer.Option(min=0, help="What was touched since stays.")] = 24.0,
+    keep_runs: Annotated[int, typer.Option(min=0, help="Newest runs whose artifacts stay.")] = KEPT_RUNS,
+    grace_hours: Annotated[float, typer.Option(min=0, help="What was touched since stays.")] = GRACE_HOURS,
 ) -> None:
     """Show, and with --delete remove, what no alias, recent run or live lock can reach."""
     from flows.commands.gc import sweep
@@ -255,7 +257,10 @@ def gc(
     elif delete:
         out.print(f"removed {len(swept.found)} of these, {size(swept.bytes)}")
     else:
-        out.print(f"{len(swept.found)} in all, {size(swept.bytes)}; `textmill gc --delete` removes them")
+        same = "textmill gc --delete"
+        same += "" if keep_runs == KEPT_RUNS else f" --keep-runs {keep_runs}"
+        same += "" if grace_hours == GRACE_HOURS else f" --grace-hours {grace_hours:g}"
+        out.print(f"{len(swept.found)} in all, {size(swept.bytes)}; `{same}` removes them")
 
 
 @app.command()

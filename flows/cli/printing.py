@@ -113,7 +113,7 @@ def show_why(answer: dict[str, Any]) -> None:
 
 def show_tuning(answer: dict[str, Any]) -> None:
     """What other thresholds would do, and the documents at the edge."""
-    from data_quality.rules import written
+    from data_quality.rules import measured, written
 
     out.print(f"  {'rule':<48} {'threshold':>20} {'documents':>22} {'bytes':>22}")
     for row in answer["rules"]:
@@ -125,10 +125,12 @@ def show_tuning(answer: dict[str, Any]) -> None:
     kept, sizes = _change(answer["passed"], "{:,}".format), _change(answer["passed_bytes"], size)
     out.print(f"\n  pass all rules: {kept} of {answer['documents']:,} documents, {sizes}")
     out.print(f"  {answer['gained']:,} pass only now, {answer['lost']:,} only before")
+    thresholds = {row["rule"]: row["threshold"][1] for row in answer["rules"]}
     for rule, examples in answer["examples"].items():
         out.print(f"\n  at the edge of {rule}:")
         for row in examples:
-            out.print(f"    {row['value']:.4g} {'drop' if row['fires'] else 'pass'}  {row['id']}", markup=False)
+            value = measured(row["value"], thresholds[rule])
+            out.print(f"    {value} {'drop' if row['fires'] else 'pass'}  {row['id']}", markup=False)
             out.print(f"      {row['text']}", markup=False)
 
 

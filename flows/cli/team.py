@@ -105,11 +105,12 @@ def backup(
 def restore(
     folder: Annotated[Path, typer.Argument(help="A folder that `textmill backup` wrote.")],
     replace: Annotated[bool, typer.Option("--replace", help="Drop what the databases hold now.")] = False,
+    stack: Annotated[str | None, typer.Option(help="On an empty machine: its stack, as `up` takes it.")] = None,
 ) -> None:
     """Put a backup back: databases, and the objects that are missing; Prefect and MLflow must be down."""
     from flows.servers.backup import restore as put_back
 
-    done = put_back(folder, replace)
+    done = put_back(folder, replace, stack)
     out.print(f"restored: databases {', '.join(done.databases)}; {done.objects} objects copied back")
     out.print("next: textmill up")
 

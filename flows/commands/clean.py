@@ -210,8 +210,8 @@ def clean(config: CleanConfig, out: str, quiet: bool, inputs: Sequence[str] = ()
 
 def unjudged(config: CleanConfig) -> list[str]:
     """Names of sources whose documents no rule looks at, as far as their languages are stated or guessed."""
-    if not config.rules.enabled or config.language.enabled:
-        return []
+    if not config.rules.enabled or not config.rules.rulesets or config.language.enabled:
+        return []  # nobody is to be judged, or each by the rules of its language
     judged = {rule.language for ruleset in choose_rulesets(config.rules) for rule in ruleset.rules}
     if None in judged:
         return []

@@ -7,6 +7,7 @@ textmill gc --delete         takes it
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from data_quality.forgotten import Forgotten
 from flows.commands.trace import described_groups, grouped
 from flows.servers import services
 from tasks.lineage.descent import Derived, Descent, Ids, registered_as
-from tasks.lineage.forgotten import Request, ask, note, noted, requests, standing, withdraw
+from tasks.lineage.forgotten import Request, ask, note, noted_for, requests, standing, withdraw
 from tasks.lineage.twins import near_twins
 from tasks.running.journal import Journal
 from tasks.running.progress import Display
@@ -139,7 +140,7 @@ def _derived_of(store: Store, descent: Descent, request: Request) -> list[Derive
     """What was made of a request's documents, with what was found when it was marked: of that some may be gone, and
     with it the way to what was made of it."""
     start = descent.holders(Forgotten(ids=request.ids, sources=request.sources))
-    known = [key for (_, key), name in noted(store, "derived").items() if name == request.name]
+    known = [key for _, key in noted_for(store, "derived").get(request.name, ())]
     derived = descent.derived(start)
     found = {each.artifact.key for each in derived}
     lost = {key: frozenset(request.ids or request.sources) for key in known if key in descent.manifests.keys() - found}
@@ -200,10 +201,10 @@ def history() -> list[dict[str, Any]]:
     """Every request, the oldest first, and what became of it."""
     store = open_store()
     every, stands = requests(store), {request.name for request in standing(store)}
-    derived, retired = noted(store, "derived"), noted(store, "retired")
+    derived, retired = (defaultdict(set, noted_for(store, what)) for what in ("derived", "retired"))
 
-    def left(of: dict[tuple[str, str], str], name: str) -> int:
-        return sum((store.artifacts / stage / key).exists() for (stage, key), request in of.items() if request == name)
+    def left(name: str) -> int:
+        return sum((store.artifacts / stage / key).exists() for stage, key in derived[name] | retired[name])
 
     return [
         {
@@ -213,9 +214,9 @@ def history() -> list[dict[str, Any]]:
             "sources": list(request.sources),
             "withdraws": request.withdraws,
             "stands": request.name in stands,
-            "derived": sum(name == request.name for name in derived.values()),
-            "retired": sum(name == request.name for name in retired.values()),
-            "on_disk": left({**derived, **retired}, request.name),
+            "derived": len(derived[request.name]),
+            "retired": len(retired[request.name]),
+            "on_disk": left(request.name),
         }
         for request in every
     ]

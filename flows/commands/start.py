@@ -50,7 +50,7 @@ def run_flow(entrypoint: str, config: running.Settings, quiet: bool, **parameter
     seconds = time.perf_counter() - started
     summary: dict[str, Any] = {"state": state.name, "message": state.message, "seconds": seconds}
     if state.is_completed() and isinstance(returned := state.result(), dict) and "outcome" in returned:
-        summary["outcome"] = returned["outcome"]  # a sentence: what came of a contest
+        summary["outcome"] = returned["outcome"]  # a sentence: what came of a contest, or whether to pretrain
     return summary | _summarised(running.last_run, seconds) | {"links": _links(running.last_run)}
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from data_quality.document_lists import KEEP
 from data_quality.explain import explain
 from data_quality.forgotten import REASON
-from data_quality.rules import Ruleset
+from data_quality.rules import Ruleset, measured, written
 from flows.commands.lookup import filtered_corpus, input_of, scores_of, shard_of, tables_for, tables_with, with_parts
+from tasks.decide import LEFTOVERS
 from tasks.filter import DROPPED
 from tasks.lineage.ancestors import ancestors
 from tasks.lineage.forgotten import as_written, request_for, standing
@@ -18,6 +19,8 @@ from tasks.store import Artifact, Store, StoreError
 
 EXCERPT = 300
 EVIDENCE = 5
+LEFT_BY = {"lines.too_little_left": "boilerplate", "substring.too_little_left": "substring"}
+"""Reasons that say that too little of a text is left, and the stages that took the rest."""
 
 
 @many_questions()
@@ -47,6 +50,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
     answer["request"] = _request(store, kept, id)  # it still is in this corpus: the next one is without it
     answer["rules"] = _findings(decisions, shard, id)
     answer["contamination"] = _contamination(decisions, shard, decision)
+    answer["too_little_left"] = _too_little_left(decisions, shard, decision)
     answer["text"] = _text(kept, shard, id, decision["kept"])
     if decision["twin"]:
         twin_shard = shard_of(decisions, decision["twin"])
@@ -81,7 +85,8 @@ def describe(answer: dict[str, Any]) -> str:
     if answer["span_counts"]:
         found = ", ".join(f"{count} {kind}" for kind, count in answer["span_counts"].items())
         lines.append(f"  taken out or replaced in the text: {found}")
-    lines += [f"  shares a row of words with {item}" for item in answer["contamination"]]
+    for row in answer["contamination"]:
+        lines.append(f"  shares a row of words with {row['item']} (characters {row['start']:,} to {row['end']:,})")
     lines.append("  " + answer["text"].replace("\n", "\n  "))
     return "\n".join(lines)
 
@@ -91,20 +96,20 @@ def _against(answer: dict[str, Any]) -> list[str]:
     lines = []
     fired = [rule for rule in answer["rules"] if rule["fired"]]
     for rule in fired:
-        measured = f"{rule['column']} = {_shown(rule['value'])} {rule['operator']} {_shown(rule['threshold'])}"
-        lines.append(f"    {rule['rule']}: {measured}")
+        value, threshold = measured(rule["value"], rule["threshold"]), written(rule["threshold"])
+        lines.append(f"    {rule['rule']}: {rule['column']} = {value} {rule['operator']} {threshold}")
         lines.append(f"      as published: {rule['reason']} ({rule['source']})")
     if answer["twin"]:
         alike = "the same address" if answer["jaccard"] is None else f"Jaccard {answer['jaccard']:.3f}"
         stays = "in favour of {}" if answer["twin_kept"] else "like {}, which is dropped, too"
         lines.append(f"    {stays.format(answer['twin'])} ({alike})")
-    explained = {answer["reason"], KEEP, *(rule["rule"] for rule in fired)}
+    for left in answer["too_little_left"]:
+        wanted = f"{left['min_characters']:,} and a share of {left['min_share']:g} are wanted"
+        lines.append(f"    {left['reason']}: {left['left']:,} of {left['characters']:,} characters stay, {wanted}")
+        lines += [f"      {row['characters']:,} of those that go stand in {row['other']}" for row in left["elsewhere"]]
+    explained = {answer["reason"], KEEP, *(rule["rule"] for rule in fired), *LEFT_BY}
     others = [reason for reason in answer["reasons"] if reason not in explained and not reason.startswith("duplicate.")]
     return [*lines, *(f"    {reason}" for reason in others)]
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else ", ".join(value) if isinstance(value, tuple) else value
 
 
 def _full_id(store: Store, kept: Artifact, decisions: Artifact, document: str) -> str:
@@ -183,27 +188,56 @@ def _skipped(ingest: Artifact | None, document: str) -> str | None:
 def _findings(decisions: Artifact, shard: int, id: str) -> list[dict[str, Any]]:
     signals, verdicts = input_of(decisions, "signals"), input_of(decisions, "verdicts")
     rulesets = [Ruleset.model_validate(ruleset) for ruleset in verdicts.manifest()["config"]["rulesets"]]
-    measured, *scores = [tables_with(artifact, shard, id) for artifact in (signals, *scores_of(verdicts))]
+    tables, *scores = [tables_with(artifact, shard, id) for artifact in (signals, *scores_of(verdicts))]
     resources = Resources().resolved()
-    found = explain(id, measured, rulesets, scores, resources.memory_limit, resources.threads)
+    found = explain(id, tables, rulesets, scores, resources.memory_limit, resources.threads)
     return [finding._asdict() for finding in found]
 
 
-def _contamination(decisions: Artifact, shard: int, decision: dict[str, Any]) -> list[str]:
-    """The benchmark items that a document was dropped for, those with the longest shared text first, at most EVIDENCE.
+def _contamination(decisions: Artifact, shard: int, decision: dict[str, Any]) -> list[dict[str, Any]]:
+    """The benchmark items that a document was dropped for, or lost a piece to, each with the longest text that it
+    shares (`start`, `end`: characters of the normalised text); the longest first, at most EVIDENCE.
 
     The words themselves are not quoted: they stand in the text as it was before personal data was taken out.
     """
-    if not any(reason.startswith("contaminated.") for reason in decision["reasons"]):
+    if any(reason.startswith("contaminated.") for reason in decision["reasons"]):
+        name = "drops"
+    elif "contamination" in (decision["span_counts"] or {}):
+        name = "spans"
+    else:
         return []
-    contamination = input_of(decisions, "drops", "contamination")
+    contamination = input_of(decisions, name, "contamination")
     spans = list(map(str, tables_with(contamination, shard, decision["id"])))
-    found = rows(
-        'SELECT other, max("end" - "start") AS length FROM read_parquet($spans) WHERE id = $id '
-        "GROUP BY other ORDER BY length DESC, other LIMIT $most",
+    return rows(
+        'SELECT other AS item, arg_max("start", "end" - "start") AS start, arg_max("end", "end" - "start") AS "end" '
+        'FROM read_parquet($spans) WHERE id = $id GROUP BY other ORDER BY max("end" - "start") DESC, other LIMIT $most',
         {"spans": spans, "id": decision["id"], "most": EVIDENCE},
     )
-    return [row["other"] for row in found]
+
+
+def _too_little_left(decisions: Artifact, shard: int, decision: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each step that left too little of a document: how much stays, how much is wanted, and in which documents most
+    of what goes stands, too, at most EVIDENCE."""
+    found = []
+    for reason in decision["reasons"]:
+        if reason not in LEFT_BY:
+            continue
+        step = input_of(decisions, "drops", LEFT_BY[reason])
+        config, of = step.manifest()["config"], {"id": decision["id"]}
+        spans = tables_with(step, shard, decision["id"]) if step.shards() else [step.file("spans.parquet")]
+        tables = [path.with_name(LEFTOVERS) for path in spans]
+        [left] = rows(
+            'SELECT characters, "left" FROM read_parquet($tables) WHERE id = $id',
+            {"tables": list(map(str, tables)), **of},
+        )
+        elsewhere = rows(
+            'SELECT other, sum("end" - "start")::BIGINT AS characters FROM read_parquet($spans) '
+            "WHERE id = $id AND other NOT NULL GROUP BY other ORDER BY characters DESC, other LIMIT $most",
+            {"spans": list(map(str, spans)), **of, "most": EVIDENCE},
+        )
+        wanted = {name: config[f"min_left_{name.removeprefix('min_')}"] for name in ("min_characters", "min_share")}
+        found.append({"reason": reason, **left, **wanted, "elsewhere": elsewhere})
+    return found
 
 
 def _text(kept: Artifact, shard: int, document: str, is_kept: bool) -> str:

@@ -26,6 +26,10 @@ _PACKAGED = Path(__file__).parents[1] / "configs"  # in an installed wheel (pypr
 CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "configs"
 
 
+DOTTED = "thresholds"
+"""The section whose keys have a dot: `rules.thresholds.gopher_quality.gopher_short_doc`."""
+
+
 class ConfigError(UsageError):
     """A configuration that cannot be used; the message names the file, the key and the nearest valid key."""
 
@@ -127,10 +131,16 @@ def parse(raw: Mapping[str, Any], where: str, model: type[Model]) -> Model:
 def override(raw: dict[str, Any], key: str, value: str) -> None:
     """Put the YAML `value` at a dotted `key`, making sections on the way; an index steps into a list.
 
+    What follows `thresholds` is one key: the name of a rule, which has a dot.
+
     Raises:
         ConfigError: no YAML, no such index, or a key below a value.
     """
-    *parents, last = key.split(".")
+    parts = key.split(".")
+    if DOTTED in parts[:-1]:
+        at = parts.index(DOTTED) + 1
+        parts[at:] = [".".join(parts[at:])]
+    *parents, last = parts
     node: Any = raw
     for name in parents:
         if isinstance(node, list):

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from flows.servers import postgres, services
-from flows.servers.team import Team, read_team
+from flows.servers.team import Team, choose, read_team
 from tasks.machine import credentials, home
 from tasks.storage.disk import room_on_disk
 from tasks.storage.files import file_sha256, read_json, write_json
 from tasks.storage.objects import Objects
 
 NOTE = "backup.json"
+OWN = {NOTE, "databases", "objects"}
 FORMAT = 1
 TRANSFERS = 8
 
@@ -50,11 +51,17 @@ def backup(folder: Path, objects: bool = False) -> Done:
     """Write a backup, or bring one up to date: objects that it has are not copied again.
 
     Raises:
-        ServiceError: no team's stack with servers here, or PostgreSQL does not answer.
+        ServiceError: no team's stack with servers here, a folder of other files, or PostgreSQL does not answer.
         ObjectError: the store cannot be read.
         DiskFull: there is no room.
     """
     team = _team()
+    others = sorted({path.name for path in folder.iterdir()} - OWN) if folder.is_dir() else []
+    if others and not (folder / NOTE).exists():
+        raise services.ServiceError(
+            f"{folder} holds other files ({', '.join(others[:3])}): name a new or an empty folder, or one that "
+            "`textmill backup` wrote"
+        )
     services.ensure_database()
     with room_on_disk("the backup", folder):
         return _write(team, folder, objects)
@@ -88,17 +95,19 @@ def _note(team: Team, dumps: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def restore(folder: Path, replace: bool = False) -> Done:
+def restore(folder: Path, replace: bool = False, stack: str | None = None) -> Done:
     """Put a backup back: every database as it was dumped, and of the objects what is missing or shorter there.
 
     Args:
         replace: drop databases that hold something.
+        stack: of a machine that has none yet, as `choose` takes it.
 
     Raises:
         ServiceError: no backup, a damaged one, servers that run, databases that are not empty.
     """
-    team = _team()
     dumps = _checked(folder)
+    choose(stack)
+    team = _team()
     running = [name for name, found in services.status().items() if name != "postgres" and found["pid"]]
     if running:
         raise services.ServiceError(f"{', '.join(running)} run: `textmill down` first")
@@ -121,8 +130,8 @@ def _team() -> Team:
     team = read_team()
     if team is None or not team.has_servers():
         raise services.ServiceError(
-            "backups are made where a team's servers are (`textmill up --stack team`); a home of one person is a "
-            "folder: copy it while nothing runs"
+            "this is no machine of a team's servers: `textmill up --stack team` makes it one, `restore --stack team` "
+            "on an empty machine; a home of one person is a folder: copy it while nothing runs"
         )
     return team
 

@@ -130,6 +130,16 @@ def noted(store: Store, what: str) -> dict[tuple[str, str], str]:
     return _noted(list(_records(store)), what)
 
 
+def noted_for(store: Store, what: str) -> dict[str, set[tuple[str, str]]]:
+    """For each request, one that was withdrawn too, the (stage, key) of what was noted so; several may share some."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for name, record in _records(store):
+        request, _, kind = name.partition(".")
+        if kind == what:
+            found.setdefault(request, set()).update((each["stage"], each["key"]) for each in record["artifacts"])
+    return found
+
+
 def retired_there(objects: Objects) -> set[tuple[str, str]]:
     """(stage, key) of what was retired, by the list of a store that machines share."""
     return set(_noted(list(_shared_records(objects)), "retired"))

@@ -194,6 +194,10 @@ def test_nothing_matches(tmp_path, folder):
     [
         (lambda path: path.symlink_to("/nowhere"), r"odd\.jsonl leads nowhere: remove it, or name it under"),
         (os.mkfifo, r"odd\.jsonl is a pipe or a device: remove it, or name it under `exclude`"),
+        (
+            lambda path: open(os.fsencode(path.with_name("odd")) + b"\xe9.jsonl", "w").close(),
+            r"the name of .*odd\\xe9\.jsonl is not in UTF-8, as ids must be: rename it, or leave it out by `exclude`",
+        ),
     ],
 )
 def test_what_looks_like_a_file_and_is_none_is_named_and_not_waited_for(folder, make, message):

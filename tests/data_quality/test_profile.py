@@ -20,7 +20,7 @@ ROWS = [  # id, source, language, bytes, kept, reason
 ]
 PROFILE: dict[str, Any] = {
     "whole": {"documents": 1000, "bytes": 10_000, "kept": 600, "kept_bytes": 6000},
-    "sources": {"manuals": {"documents": 800}, "poems": {"documents": 200}},
+    "sources": {"manuals": {"documents": 800}, "poems": {"documents": 200}, "rare": {"documents": 1}},
     "languages": {"en": {"kept_bytes": 4500}, "zh": {"kept_bytes": 1500}},
     "reasons": {"short": 300, "duplicate.exact": 100},
 }
@@ -77,6 +77,8 @@ def changed(*path: str, to: Any) -> dict[str, Any]:
         (changed("languages", "zh", "kept_bytes", to=2099), None),
         (changed("sources", "poems", "documents", to=300), None),
         (changed("sources", "news", to={"documents": 5000}), None),
+        (changed("sources", "rare", "documents", to=19), None),
+        (changed("sources", "rare", "documents", to=20), "source rare went from 1 to 20 documents"),
         (changed("reasons", "short", to=399), None),
         (PROFILE, None),
     ],

@@ -12,7 +12,15 @@ from pydantic import ValidationError
 from data_quality.config import QualityConfig, SignalsConfig
 from data_quality.explain import explain
 from data_quality.judge import judge
-from data_quality.rules import OPERATORS, Ruleset, TextVersion, choose_rulesets, load_ruleset, shipped_rulesets
+from data_quality.rules import (
+    OPERATORS,
+    Ruleset,
+    TextVersion,
+    choose_rulesets,
+    load_ruleset,
+    measured,
+    shipped_rulesets,
+)
 from data_quality.signal_catalogue import EDITED_SIGNALS, signal_columns
 from data_quality.signal_choice import resolve_signals
 
@@ -39,6 +47,23 @@ def write_signals(path: Path, rows: list[dict[str, object]]) -> Path:
     zero = dict.fromkeys(signal_columns(), 0.0)
     pq.write_table(pa.Table.from_pylist([{"language": None} | zero | row for row in rows]), path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "said"),
+    [
+        (100_020.0, 100_000.0, "100020"),
+        (3, 50.0, "3"),
+        (0.79996, 0.8, "0.79996"),
+        (0.8, 0.8, "0.8"),
+        (0.123456, 0.3, "0.1235"),
+        (0.30000000000000004, 0.3, "0.30000000000000004"),
+        ("de", "en", "de"),
+        (("de", "fr"), "en", "de, fr"),
+    ],
+)
+def test_what_was_measured_is_told_apart_from_the_threshold(value, threshold, said):
+    assert measured(value, threshold) == said
 
 
 @pytest.mark.parametrize(

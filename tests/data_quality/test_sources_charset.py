@@ -97,6 +97,23 @@ def test_auto_in_text_csv_and_jsonl(tmp_path, encoding, ascii_before):
     assert out.texts == [text]
 
 
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"])
+def test_what_is_a_byte_order_mark_at_the_start_is_damage_further_on(mark, tmp_path):
+    before, after = b"A line of plain English text. " * 9, b" And more of the same.\n"
+    text, encoding = charset.decode(before + mark + after)
+    assert encoding in ("cp1252", "utf-8")
+    assert text.startswith(before.decode())
+    assert text.endswith(after.decode())
+    lines = [b'{"text": "line %d"}\n' % number for number in range(20)]
+    write(tmp_path / "a.jsonl", b"".join([*lines[:9], mark + b"\n", *lines[9:]]))
+    out = ingest(tmp_path / "1", {"format": "jsonl", "paths": [str(tmp_path / "a.jsonl")], "encoding": "auto"})
+    assert out.texts == [f"line {number}" for number in range(20)]
+    assert [row["line"] for row in out.skipped] == [10]
+    write(tmp_path / "a.txt", before + mark + after)
+    [whole] = ingest(tmp_path / "2", {"format": "text", "paths": [str(tmp_path / "a.txt")], "encoding": "auto"}).texts
+    assert before.decode().strip() in whole
+
+
 def test_auto_a_bad_byte_costs_its_own_line(tmp_path):
     good = (CHINESE + "\n").encode("gb18030")
     write(tmp_path / "a.txt", good * 20 + b"\xff bad \xff\n" + good)

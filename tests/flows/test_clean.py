@@ -396,6 +396,32 @@ def test_why_says_that_a_list_keeps_and_that_a_twin_goes_too(tmp_path: Path, mon
     assert any("like a, which is dropped, too (Jaccard 1.000)" in said for said in twins)
 
 
+@pytest.mark.parametrize("step", ["lines", "substring"])
+def test_why_says_how_much_a_step_left_and_who_else_has_the_rest(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
+    draw = random.Random(5)
+    shared = "\n".join(" ".join("".join(draw.choices("aeiklmnorst", k=6)) for _ in range(12)) for _ in range(6))
+    lines = [json.dumps({"id": id, "text": f"This one is of {id} alone.\n{shared}"}) for id in ("ant", "bee", "cow")]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    settings = QUICK | {"rules.enabled": "false", "near_dedupe.enabled": "false", f"{step}.enabled": "true"}
+    settings |= {f"{step}.min_left_characters": "100"}
+    if step == "lines":
+        settings |= {"lines.min_documents": "3", "lines.min_share": "null"}
+    clean(clean_config([str(tmp_path / "in.jsonl")], None, settings, None), str(tmp_path / "out"), quiet=True)
+    answer = why("bee", None)
+    assert answer["reason"] == f"{step}.too_little_left"
+    [left] = answer["too_little_left"]
+    [row] = left["elsewhere"]
+    assert (row["other"], left["min_characters"]) == ("ant", 100)
+    assert left["left"] + row["characters"] == left["characters"]
+    said = describe(answer)
+    counted = f"{left['left']} of {left['characters']} characters stay, 100 and a share of {left['min_share']:g}"
+    assert f"    {step}.too_little_left: {counted} are wanted\n" in said
+    assert f"      {row['characters']} of those that go stand in ant\n" in said
+
+
 def test_a_corpus_is_found_by_the_folder_that_was_written_of_it(
     documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

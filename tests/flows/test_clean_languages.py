@@ -100,6 +100,8 @@ def test_without_rulesets_each_language_that_was_seen_has_its_own(
     assert reasons["bad-en-text"] == "gopher_repetition.top_3_gram"
     assert reasons["bad-zh-text"].startswith("fineweb2_zh.")
     assert set(unjudged(config)) == {"de-text", "fr-text", "none-text"}
+    nobody = config.rules.model_copy(update={"rulesets": ()})
+    assert unjudged(config.model_copy(update={"rules": nobody})) == []
 
 
 def test_where_languages_are_identified_the_rulesets_of_all_are_chosen(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ def test_generate_continues_a_prompt(textmill: Any) -> None:
 
 def test_gc_shows_before_it_deletes(textmill: Any, home: Path) -> None:
     before = len(json.loads(textmill("ls", "--json")))
-    assert "`textmill gc --delete` removes them" in textmill("gc", "--keep-runs", "0", "--grace-hours", "0")
+    said = textmill("gc", "--keep-runs", "0", "--grace-hours", "0")
+    assert "`textmill gc --delete --keep-runs 0 --grace-hours 0` removes them" in said
     assert len(json.loads(textmill("ls", "--json"))) == before
 
 

@@ -145,6 +145,15 @@ def test_overrides_reach_lists_and_new_sections() -> None:
     assert config.finetune.seeds == (7,)
 
 
+def test_the_name_of_a_rule_is_one_key_although_it_has_a_dot() -> None:
+    config = load_config(CONFIGS / "quickstart.yaml", {"rules.thresholds.gopher_quality.gopher_short_doc": "30"})
+    assert config.rules.thresholds["gopher_quality.gopher_short_doc"] == 30.0
+    with pytest.raises(
+        ConfigError, match=r"unknown rule 'gopher_quality.gopher_shor'.* 'gopher_quality.gopher_short_doc'"
+    ):
+        load_config(CONFIGS / "quickstart.yaml", {"rules.thresholds.gopher_quality.gopher_shor": "30"})
+
+
 def test_the_quickstart_is_the_default_of_the_deployments() -> None:
     assert quickstart() == load_config(CONFIGS / "quickstart.yaml")
     assert PipelineConfig.model_validate(quickstart().model_dump(mode="json")) == quickstart()

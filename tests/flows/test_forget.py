@@ -179,7 +179,15 @@ def test_a_source_a_file_and_a_list(home: Path, tmp_path: Path) -> None:
     left = read(home)
     assert not [id for id in left if id.startswith("harbours:")]
     assert "gardens:01.txt" not in left
-    said(home, "forget", "--withdraw", marked["request"])
+    found = len(marked["models"] + marked["tokenizers"] + marked["figures"] + marked["data"])
+    one = said(home, "forget", "harbours:01.txt")
+    listed_now = {row["request"]: row for row in json.loads(textmill(home, "forget", "--list", "--json").stdout)}
+    assert listed_now[marked["request"]]["derived"] == found  # although the later one is about some of the same
+    assert listed_now[one["request"]]["derived"] > 0
+    for request in (one["request"], marked["request"]):
+        said(home, "forget", "--withdraw", request)
+    listed_now = {row["request"]: row for row in json.loads(textmill(home, "forget", "--list", "--json").stdout)}
+    assert (listed_now[marked["request"]]["derived"], listed_now[marked["request"]]["stands"]) == (found, False)
     assert len([id for id in read(home) if id.startswith("harbours:")]) == 26
     assert "withdrawn" in textmill(home, "forget", "--list").stdout
 

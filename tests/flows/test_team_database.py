@@ -1,5 +1,6 @@
 """A team's PostgreSQL without a server: what is missing or in the way, and backups of it."""
 
+import hashlib
 import json
 import os
 import pwd
@@ -112,7 +113,42 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(tmp_path: Path, 
     said = {"note": "is no whole backup", "dump": "missing or damaged", "name": "missing or damaged"}
     with pytest.raises(services.ServiceError, match=said.get(damage, "format 2, written by a newer Textmill")):
         restore(folder)
+    home.team_note().unlink()
+    with pytest.raises(services.ServiceError, match=said.get(damage, "format 2, written by a newer Textmill")):
+        restore(folder, stack="team")
+    assert not home.team_note().exists()
     assert not list(home.services_path().glob("*.pid"))
+
+
+@pytest.mark.parametrize("named", [None, "team"])
+def test_an_empty_machine_becomes_that_of_the_stack_that_is_named(
+    named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "databases").mkdir()
+    (tmp_path / "databases" / "prefect.dump").write_bytes(b"dump")
+    digest = hashlib.sha256(b"dump").hexdigest()
+    (tmp_path / "backup.json").write_text(json.dumps({"format": 1, "databases": {"prefect": digest}}))
+    with pytest.raises(services.ServiceError, match=r"this is no machine of a team.s servers: .*restore --stack team"):
+        restore(tmp_path)
+    if named is None:
+        monkeypatch.setenv("TEXTMILL_STACK", "team")
+    monkeypatch.setattr(services, "status", lambda: {"prefect": {"pid": 7}})
+    with pytest.raises(services.ServiceError, match="prefect run: `textmill down` first"):  # it got that far
+        restore(tmp_path, stack=named)
+    assert team.read_team() is not None
+
+
+def test_a_folder_of_other_files_is_not_taken_for_a_backup(tmp_path: Path) -> None:
+    team.choose("team")
+    folder = tmp_path / "feed"
+    folder.mkdir(mode=0o755)
+    (folder / "monday.jsonl").write_text("{}")
+    with pytest.raises(
+        services.ServiceError, match=r"feed holds other files \(monday\.jsonl\): name a new or an empty"
+    ):
+        backup(folder)
+    assert [path.name for path in folder.iterdir()] == ["monday.jsonl"]
+    assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_backup_needs_the_client_programs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

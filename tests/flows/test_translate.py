@@ -155,6 +155,10 @@ def test_a_file_is_translated_line_by_line(data: Path, tmp_path: Path, monkeypat
         ({"translator.model.heads": "5"}, "width 192 is not a multiple of heads 5"),
         ({"translator.search.bean": "5"}, r"did you mean 'translator\.search\.beam'"),
         ({"tokenizers.shared": "false"}, "shared_embedding needs one tokenizer: set tokenizers.shared to true"),
+        (
+            {"train.steps": "60", "train.epochs": "null", "train.tokens": "null"},
+            r"average: 60 steps with a checkpoint every \d+ do not leave \d+ to average: average fewer \(1: none\)",
+        ),
         ({"train.select": "best"}, r"average\.checkpoints and select: best exclude each other"),
     ],
 )

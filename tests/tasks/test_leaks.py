@@ -143,21 +143,27 @@ def test_a_document_with_a_benchmark_item_is_dropped_and_why_says_so(
     )
     assert [(row["reason"], row["reasons"]) for row in dropped] == [("contaminated.quiz", ["contaminated.quiz"])]
     said = describe(why(dropped[0]["id"], corpus.kept.name))
-    assert "shares a row of words with quiz#quiz.jsonl:1/question" in said
+    assert "shares a row of words with quiz#quiz.jsonl:1/question (characters " in said
     other = rows("SELECT id FROM read_parquet(?) ORDER BY id LIMIT 1", asking.kept(corpus))
     said = describe(why(other[0]["id"], corpus.kept.name))
     assert "1 pii.email" in said
     assert leaked(said) == []
 
 
-def test_a_benchmark_item_is_cut_out_of_a_kept_document(tmp_path: Path) -> None:
-    corpus, _, _ = build(tmp_path, "cut")
+def test_a_benchmark_item_is_cut_out_of_a_kept_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, _, store = build(tmp_path, "cut")
     [row] = rows(
-        "SELECT text FROM read_parquet(?) WHERE contains(id, 'quiz')",
+        "SELECT id, text FROM read_parquet(?) WHERE contains(id, 'quiz')",
         asking.kept(corpus),
     )
     assert "LANTERN KEEPER" not in row["text"]
     assert len(row["text"]) > 100
+    monkeypatch.setenv("TEXTMILL_HOME", str(store.root.parent))
+    answer = why(row["id"], corpus.kept.name)
+    [shared] = answer["contamination"]
+    assert shared["item"] == "quiz#quiz.jsonl:1/question"
+    assert 0 <= shared["start"] < shared["end"]
+    assert "shares a row of words with quiz#quiz.jsonl:1/question (characters " in describe(answer)
 
 
 def test_the_key_of_hashed_replacements_is_on_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
