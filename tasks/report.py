@@ -19,7 +19,7 @@ class ReportConfig(StrictModel):
     name: str
 
 
-@stage(version=3)
+@stage(version=4)
 def report(
     work: Work,
     config: ReportConfig,
@@ -114,6 +114,7 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
         largest = families.largest_families(connection, [*made.addresses, made.duplicates])
         show(connection, made.kept, [*shown_in(found), *families.shown_in(largest)])
         reasons = drops(connection, made, found)
+        steps = funnel(connection, made)
         return ReportData(
             headline=Headline(
                 run=name,
@@ -124,9 +125,10 @@ def gather(work: Work, name: str, made: Reported) -> ReportData:
                     bytes=left["bytes"],
                     tokens=made.tokens.counts()["tokens"] if made.tokens else None,
                 ),
+                drawn=steps[-1].out if made.mixture else None,
                 seconds=seconds,
             ),
-            funnel=funnel(connection, made),
+            funnel=steps,
             drops=reasons,
             overlap=overlap(connection),
             curves=threshold_curves(connection, made.verdicts),

@@ -355,7 +355,7 @@ def export(
         "made_by": MADE_BY,
         "version": version("textmill"),
         "config": config.model_dump(mode="json", exclude={"resources"}),
-        "documents": {"read": made.raw.counts()["documents"], **counted},
+        "documents": {"read": made.raw.counts()["documents"], **counted, **_left_out(made, counted["kept"])},
         "skipped": {row["reason"]: row["records"] for row in skipped},
         "skip_examples": [
             str(BadInput(reason=row["reason"], **row["example"])) for row in skipped if row["reason"] != FORGOTTEN
@@ -381,6 +381,15 @@ def _skipped(raw: Artifact) -> list[dict[str, Any]]:
         "FROM read_parquet(?) GROUP BY reason ORDER BY records DESC, reason",
         [str(raw.file(SKIPPED))],
     )
+
+
+def _left_out(made: Curated, drawn: int) -> dict[str, int]:
+    """With a mixture, what was kept before it drew, as `profile` counts it, and how much of that it left out: those
+    lie among the dropped."""
+    if not made.mixture:
+        return {}
+    before = made.kept.counts()["documents"]
+    return {"before_mixture": before, "not_drawn": before - drawn}
 
 
 def _draw(made: Curated, config: CleanConfig, directory: Path) -> None:

@@ -7,7 +7,16 @@ from data_quality.document_lists import KEEP
 from data_quality.explain import explain
 from data_quality.forgotten import REASON
 from data_quality.rules import Ruleset, measured, written
-from flows.commands.lookup import filtered_corpus, input_of, scores_of, shard_of, tables_for, tables_with, with_parts
+from flows.commands.lookup import (
+    cleaned,
+    filtered_corpus,
+    input_of,
+    scores_of,
+    shard_of,
+    tables_for,
+    tables_with,
+    with_parts,
+)
 from tasks.decide import LEFTOVERS
 from tasks.filter import DROPPED
 from tasks.lineage.ancestors import ancestors
@@ -29,7 +38,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
 
     Args:
         document: its id, as its source or as the corpus writes it; a part of one is enough where it is unambiguous.
-        corpus: a `filter_corpus` artifact; None means the newest.
+        corpus: a `filter_corpus` artifact, or a folder that `textmill clean` wrote; None means the newest.
 
     Raises:
         StoreError: no corpus, no such document (with what was skipped under that name), or several.
@@ -59,6 +68,7 @@ def why(document: str, corpus: str | None) -> dict[str, Any]:
         answer["twin_kept"] = twin_shard is not None and _decision(decisions, twin_shard, decision["twin"])["kept"]
     if decision["kept"]:
         answer["split"] = _split(store, kept, id)
+        answer["mixtures"] = _mixtures(_mixtures_of(store, kept, corpus), tables_for(kept, shard)[0], id)
         answer["used_by"] = _used_by(store, kept, id)
     return answer
 
@@ -72,8 +82,7 @@ def describe(answer: dict[str, Any]) -> str:
         lines.append(f"  to be forgotten by the next refresh: {answer['request']}")
     if answer["kept"]:
         split = answer.get("split") or {}
-        listed = f" ({KEEP})" if KEEP in answer["reasons"] else ""
-        lines.append(f"  kept{listed}; split: {split.get('split', 'not split yet')}")
+        lines += _stays(answer, split.get("split"))
         if against := _against(answer):
             lines += ["  although", *against]
         if split.get("reason"):
@@ -89,6 +98,23 @@ def describe(answer: dict[str, Any]) -> str:
         lines.append(f"  shares a row of words with {row['item']} (characters {row['start']:,} to {row['end']:,})")
     lines.append("  " + answer["text"].replace("\n", "\n  "))
     return "\n".join(lines)
+
+
+def _stays(answer: dict[str, Any], split: str | None) -> list[str]:
+    """That a document was kept, and how often each mixture draws it. Where none draws it and there is no split, as in a
+    cleaned folder, it lies among the dropped: that is said first, and nothing of a split that is yet to come."""
+    listed = f" ({KEEP})" if KEEP in answer["reasons"] else ""
+    drawings = list(map(_drawing, answer["mixtures"]))
+    if drawings and split is None and not any(each["copies"] for each in answer["mixtures"]):
+        return [f"  kept by the rules and dedupe{listed}; {'; '.join(drawings)}"]
+    return [f"  kept{listed}; split: {split or 'not split yet'}", *(f"  {each}" for each in drawings)]
+
+
+def _drawing(mixture: dict[str, Any]) -> str:
+    if copies := mixture["copies"]:
+        return f"drawn {copies} {'time' if copies == 1 else 'times'} by {mixture['artifact']}"
+    budget = "no budget" if mixture["budget"] is None else f"budget {mixture['budget']:,.12g} {mixture['unit']}"
+    return f"not drawn by {mixture['artifact']} ({mixture['group']}: weight {mixture['weight']:g}, {budget})"
 
 
 def _against(answer: dict[str, Any]) -> list[str]:
@@ -256,6 +282,34 @@ def _split(store: Store, kept: Artifact, document: str) -> dict[str, Any] | None
         if found:
             return {"artifact": split.name, **found[0]}
     return None
+
+
+def _mixtures_of(store: Store, kept: Artifact, corpus: str | None) -> list[Artifact]:
+    """The mixtures that were drawn of a corpus: where it was named by a folder that `textmill clean` wrote, that of the
+    folder alone, for others say nothing of what lies in it."""
+    found = _descendants(store, kept, "mixture")
+    manifest = cleaned(Path(corpus)) if corpus else {}
+    if not manifest:
+        return found
+    own = {artifact["key"] for artifact in manifest["artifacts"] if artifact["stage"] == "mixture"}
+    return [mixture for mixture in found if mixture.key in own]
+
+
+def _mixtures(mixtures: list[Artifact], kept: Path, id: str) -> list[dict[str, Any]]:
+    """How often each mixture draws a kept document, with what was asked of it; one by tokens says nothing of what is
+    held out."""
+    answer = []
+    for mixture in mixtures:
+        drawn = rows("SELECT copies FROM read_parquet(?) WHERE id = ?", [str(mixture.file("copies.parquet")), id])
+        if not drawn:
+            continue
+        config = mixture.manifest()["config"]
+        [document] = rows("SELECT source, language FROM read_parquet(?) WHERE id = ?", [str(kept), id])
+        group = document[config["by"]]
+        group = "unknown" if group is None else group
+        asked = {"weight": config["weights"].get(group, 1.0), "budget": config["budget"], "unit": config["unit"]}
+        answer.append({"artifact": mixture.name, "copies": drawn[0]["copies"], "group": group, **asked})
+    return answer
 
 
 def _used_by(store: Store, kept: Artifact, id: str) -> list[str]:

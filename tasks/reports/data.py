@@ -47,6 +47,7 @@ class Headline(StrictModel):
     config: str | None = Field(None, description="The config file's name.")
     raw: Amount | None = Field(None, description="The corpus as it was read.")
     kept: Amount | None = Field(None, description="The corpus after rules and duplicates; `tokens` are its tokens.")
+    drawn: Amount | None = Field(None, description="What the mixture draws of it, each document counted once.")
     seconds: float | None = Field(None, description="Wall-clock time of the whole run. Seconds.")
 
 
@@ -63,7 +64,9 @@ class FunnelPart(StrictModel):
 class FunnelStep(StrictModel):
     """What one stage left over."""
 
-    name: str = Field(description='Short name, read as "after ...": read, normalise, rules, dedupe, split, tokens.')
+    name: str = Field(
+        description='Short name, read as "after ...": read, normalise, rules, dedupe, split, tokens, mixture.'
+    )
     note: str | None = Field(None, description="One line on what the step does, for the reader.")
     into: Amount | None = Field(None, description="What went in; None = what the step before it let out.")
     out: Amount = Field(description="What came out.")

@@ -46,7 +46,8 @@ def funnel(steps: Sequence[FunnelStep]) -> Markup | None:
             lost = before - (known or 0)
             if lost > 0:
                 what = size(lost) if in_bytes else count(lost)
-                aside = bool(steps[i - 1].parts)  # a divided corpus loses nothing: the rest is valid, test, ...
+                # a divided corpus loses nothing: the rest is valid, test, ...; nor does one of which a part goes on
+                aside = bool(steps[i - 1].parts) or step.into is not None
                 below = "set aside" if aside else share(lost, before)
                 parts.append(text(x - column + thick + 10, bottom + 20, f"− {what}", "tick" if aside else "loss"))
                 parts.append(text(x - column + thick + 10, bottom + 36, below, "tick"))

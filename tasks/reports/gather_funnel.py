@@ -1,4 +1,4 @@
-"""Gather the funnel: from the text that was read to the kept text, its split and its tokens, one step a stage."""
+"""Gather the funnel: from the text that was read to the kept text, its split, its tokens and what a mixture draws."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 
 from tasks.reports.data import Amount, FunnelPart, FunnelStep
-from tasks.reports.gather_view import RULES, step_of
+from tasks.reports.gather_view import RULES, paths, step_of
 from tasks.reports.inputs import Reported
 from tasks.running.tables import answer
 from tasks.store import Artifact
@@ -45,6 +45,8 @@ def funnel(connection: duckdb.DuckDBPyConnection, made: Reported) -> list[Funnel
         steps.append(FunnelStep(name="edit", note="what leaves the kept texts: " + _edits(made), out=out))
     if made.split is not None and made.tokens is not None:
         steps += _trained(connection, made, made.tokens, out)
+    if made.mixture:
+        steps.append(_drawn(connection, made, made.mixture[0], steps))
     return steps
 
 
@@ -131,3 +133,29 @@ def _parts(connection: duckdb.DuckDBPyConnection, tokens: Artifact) -> list[Funn
         )
     }
     return [FunnelPart(name=name, amount=found[name]) for name in SPLITS if name in found]
+
+
+def _drawn(
+    connection: duckdb.DuckDBPyConnection, made: Reported, mixture: Artifact, steps: Sequence[FunnelStep]
+) -> FunnelStep:
+    """What the mixture draws, each document once: of all that was kept or, where a model is trained, of what trains."""
+    drawn = "FROM read_parquet($copies) c JOIN read_parquet($tables) t USING (id)"
+    into = None
+    if made.split is not None and made.tokens is not None:
+        tables = [str(shard.path.with_suffix(".parquet")) for shard in made.tokens.shards()]
+        sizes = "sum(bytes)::BIGINT AS bytes, sum(tokens)::BIGINT AS tokens"
+        drawn += " SEMI JOIN (FROM membership WHERE split = 'train') s ON s.id = c.id"
+        into = next((part.amount for step in steps for part in step.parts if part.name == "train"), None)
+    else:
+        tables, sizes = paths(made.kept), "sum(strlen(text))::BIGINT AS bytes, NULL AS tokens"
+    [found] = answer(
+        connection,
+        f"SELECT count(*) AS documents, coalesce(sum(copies), 0)::BIGINT AS copies, {sizes} {drawn} WHERE copies > 0",
+        {"copies": str(mixture.file("copies.parquet")), "tables": tables},
+    )
+    return FunnelStep(
+        name="mixture",
+        note=f"documents that are drawn, each counted once; {found['copies']:,} copies in all",
+        into=into,
+        out=Amount(documents=found["documents"], bytes=found["bytes"] or 0, tokens=found["tokens"]),
+    )

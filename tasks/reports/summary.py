@@ -23,6 +23,9 @@ def tiles(data: ReportData) -> list[Tile]:
         if h.raw and h.raw.bytes is not None:
             subs.append(f"of {size(h.raw.bytes)} raw ({share(h.kept.bytes, h.raw.bytes)})")
         found.append(Tile("text kept", size(h.kept.bytes), subs))
+    if h.drawn:
+        subs = [f"{count(h.drawn.documents)} documents", "copies counted once"]
+        found.append(Tile("drawn by the mixture", size(h.drawn.bytes), subs))
     if h.kept and h.kept.tokens is not None:
         per_token = f"{h.kept.bytes / h.kept.tokens:.2f} bytes per token" if h.kept.bytes and h.kept.tokens else ""
         found.append(Tile("tokens", short(h.kept.tokens), [per_token] if per_token else []))
@@ -82,6 +85,12 @@ def lead(data: ReportData) -> list[tuple[bool, str]]:
             (False, " of raw text "),
             (True, share(h.kept.bytes, h.raw.bytes)),
             (False, " was kept. "),
+        ]
+    if h.drawn:
+        pieces += [
+            (False, "Of what was kept the mixture draws "),
+            (True, size(h.drawn.bytes)),
+            (False, f" in {count(h.drawn.documents)} documents, copies counted once. "),
         ]
     if p and p.pretrained is not None and p.unigram is not None:
         pieces += [

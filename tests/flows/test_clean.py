@@ -22,6 +22,7 @@ from flows.commands.init import init_config
 from flows.commands.why import describe, why
 from flows.config.loading import CONFIGS, ConfigError
 from tasks.profile import GateClosed
+from tasks.reports.format import size
 from tasks.running import pool
 from tasks.storage.disk import DiskFull
 from tasks.storage.shared import open_store
@@ -127,6 +128,50 @@ def test_a_mixture_says_how_often_each_document_is_drawn(run: Any) -> None:
     left_out = [row for row in dropped.values() if row["reason"] == "mixture.not_drawn"]
     assert len(left_out) > 10
     assert all(row["words"] > 0 for row in left_out)  # their signals are there too
+
+
+def test_with_a_mixture_manifest_report_and_why_say_the_same(run: Any) -> None:
+    mixture = {"mixture__enabled": "true", "mixture__budget": "5000", "mixture__weights": "{documents-gardens-text: 2}"}
+    manifest, out = run(**mixture, rules__rulesets="[]")
+    kept, dropped = ids(out, "kept"), ids(out, "dropped")
+    left_out = sorted(id for id, row in dropped.items() if row["reason"] == "mixture.not_drawn")
+    documents = manifest["documents"]
+    assert (documents["kept"], documents["dropped"]) == (len(kept), len(dropped))
+    assert documents["not_drawn"] == len(left_out) > 10
+    assert documents["before_mixture"] == len(kept) + len(left_out) == manifest["profile"]["whole"]["kept"]
+    sizes = sum(len(row["text"].encode()) for row in kept.values())
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f'<dt>drawn by the mixture</dt><dd class="big">{size(sizes)}</dd>' in page
+    assert f'>{len(kept)} documents</dd><dd class="sub">copies counted once</dd>' in page
+    [drawn] = open_store().list("mixture")
+    weights = {"documents-gardens-text": 2, "documents-harbours-text": 1}
+    for id in left_out[:2] + left_out[-2:]:
+        source = id.partition(":")[0]
+        said = f"({source}: weight {weights[source]}, budget 5,000 bytes)"
+        assert f"\n  kept by the rules and dedupe; not drawn by {drawn.name} {said}\n" in describe(why(id, str(out)))
+    id, row = next(iter(kept.items()))
+    times = "1 time" if row["copies"] == 1 else f"{row['copies']} times"
+    assert f"  kept; split: not split yet\n  drawn {times} by {drawn.name}\n" in describe(why(id, str(out)))
+
+
+def test_a_folder_is_asked_about_its_own_mixture_alone(documents: Path, tmp_path: Path) -> None:
+    drawing = {"mixture.enabled": "true", "mixture.weights": "{documents-gardens-text: 3, documents-harbours-text: 3}"}
+    budget = {**drawing, "mixture.budget": "5000"}
+    for name, given in (("all", {}), ("thrice", drawing), ("few", budget)):
+        config = clean_config([str(documents)], None, QUICK | {"rules.rulesets": "[]", **given}, None)
+        manifest = clean(config, str(tmp_path / name), quiet=True)
+        assert ("before_mixture" in manifest["documents"]) == (name != "all")
+    dropped = ids(tmp_path / "few", "dropped")
+    left_out = next(id for id, row in dropped.items() if row["reason"] == "mixture.not_drawn")
+    assert why(left_out, str(tmp_path / "all"))["mixtures"] == []
+    assert "drawn by the mixture" not in (tmp_path / "all" / "report.html").read_text(encoding="utf-8")
+    [thrice] = why(left_out, str(tmp_path / "thrice"))["mixtures"]
+    assert (thrice["copies"], thrice["weight"], thrice["budget"]) == (3, 3, None)
+    [few] = why(left_out, str(tmp_path / "few"))["mixtures"]
+    assert (few["copies"], few["group"], few["unit"]) == (0, left_out.partition(":")[0], "bytes")
+    said = describe(why(left_out, None)).splitlines()  # of the corpus, from which both drew
+    assert said[2] == "  kept; split: not split yet"
+    assert sorted(line.split(" by ")[0] for line in said[3:5]) == ["  drawn 3 times", "  not drawn"]
 
 
 def test_running_again_replaces_the_folder_and_builds_nothing(run: Any, tmp_path: Path) -> None:

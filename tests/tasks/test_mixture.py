@@ -17,6 +17,8 @@ from flows.pretrain import Tokens, build_tokens
 from lm.ngram.config import NgramConfig
 from tasks.ngram import ngram
 from tasks.pretrain import split_index
+from tasks.report import ReportConfig, report
+from tasks.reports.data import ReportData
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.running.tables import rows
@@ -90,6 +92,22 @@ def test_a_budget_of_tokens_is_what_training_reads(by_tokens: tuple[Path, Corpus
     train = split_index(tokens.tokens, corpus.split, "train", tokens.mixture[0])
     assert train.tokens == sum(drawn.values())
     assert BUDGET - 2 * max(largest.values()) < train.tokens <= BUDGET
+
+
+def test_the_report_ends_with_what_is_drawn_of_the_training_documents(by_tokens: tuple[Path, Corpus, Tokens]) -> None:
+    root, corpus, tokens = by_tokens
+    given = vars(corpus) | {"mixture": tokens.mixture, "tokenizer": tokens.tokenizer, "tokens": tokens.tokens}
+    with use_run(Run(Store(root / "store"), ONE, Display(quiet=True))):
+        page = report(ReportConfig(name="tiny"), **given)
+    data = ReportData.model_validate_json(page.file("report.json").read_text())
+    drawn = [each for documents in of_source(corpus, tokens).values() for each in documents if each[1]]
+    last, before = data.funnel[-1], data.funnel[-2]
+    assert (before.name, last.name) == ("tokens", "mixture")
+    assert (last.out.documents, last.out.tokens) == (len(drawn), sum(size for size, _ in drawn))
+    assert last.out.bytes
+    [train] = [part.amount for step in data.funnel for part in step.parts if part.name == "train"]
+    assert last.into == train
+    assert data.headline.drawn == last.out
 
 
 def test_the_manifest_says_what_was_wanted_and_drawn(by_tokens: tuple[Path, Corpus, Tokens]) -> None:

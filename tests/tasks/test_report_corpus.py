@@ -118,7 +118,7 @@ def test_the_funnel_has_the_steps_in_their_order(
     data: ReportData, corpus: Curated, decisions: list[dict[str, Any]]
 ) -> None:
     assert [step.name for step in data.funnel] == [
-        "read", "normalise", "rules", "url", "dedupe", "lines", "substring", "decontaminate", "edit",
+        "read", "normalise", "rules", "url", "dedupe", "lines", "substring", "decontaminate", "edit", "mixture",
     ]  # fmt: skip
     left = {step.name: (step.out.documents, step.out.bytes) for step in data.funnel}
     starts = {
@@ -236,6 +236,13 @@ def test_the_mixture_is_what_was_drawn(data: ReportData, corpus: Curated) -> Non
         assert group.drawn_documents == sum(copies[row["id"]] for row in mine)
         assert group.drawn == sum(copies[row["id"]] * len(row["text"].encode()) for row in mine)
     assert {group.name: group.epochs for group in data.mixture.groups}["pages"] == pytest.approx(2)
+    drawn = [row for row in kept if copies[row["id"]]]
+    assert data.funnel[-1].name == "mixture"
+    assert data.funnel[-1].out == data.headline.drawn
+    assert data.headline.drawn == Amount(documents=len(drawn), bytes=sum(len(row["text"].encode()) for row in drawn))
+    assert data.funnel[-1].note == (
+        f"documents that are drawn, each counted once; {sum(copies.values()):,} copies in all"
+    )
 
 
 def test_families_of_one_address(data: ReportData) -> None:
