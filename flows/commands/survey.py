@@ -7,7 +7,6 @@ they are where nothing else is said.
 
 import csv
 import io
-import json
 import os
 import re
 import statistics
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NamedTuple
+
+from pydantic_core import from_json
 
 from data_quality.sources.delimited import SEPARATOR_NOTE, usual_delimiter
 from flows.config.loading import ConfigError
@@ -354,9 +355,10 @@ def _document_unit(found: Found, texts: list[str]) -> str:
 
 
 def _jsonl_rows(text: str) -> Iterator[dict[str, Any]]:
+    """The records of a sample, as the parser of the reader takes them: it is bounded in depth."""
     for line in text.splitlines()[:SAMPLE_ROWS]:
         try:
-            row = json.loads(line)
+            row = from_json(line)
         except ValueError:
             continue  # a bad line, or the one that the sample ends in
         if isinstance(row, dict):

@@ -57,6 +57,13 @@ def test_jsonl_column_by_name_and_by_length(tmp_path: Path) -> None:
     assert "id_column" not in source  # its values repeat
 
 
+def test_a_line_nested_deeper_than_any_parser_goes_is_a_bad_line(tmp_path: Path) -> None:
+    deep = '{"body": "x", "m": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    (tmp_path / "a.jsonl").write_text(f"{deep}\n{json.dumps({'id': 'd1', 'body': ENGLISH})}\n")
+    (source,) = sources(tmp_path)
+    assert (source["text_column"], source["id_column"]) == ("body", "id")
+
+
 def test_tables(tmp_path: Path) -> None:
     with (tmp_path / "t.tsv").open("w", newline="") as file:
         csv.writer(file, delimiter="\t").writerows([["nr", "content"], *([str(i), ENGLISH * 2] for i in range(9))])
