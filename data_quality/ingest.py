@@ -45,6 +45,7 @@ from data_quality.sources import (
     warc,
 )
 from data_quality.sources.base import (
+    NAME_THE_COLUMN,
     SKIPPED,
     BadInput,
     FileRef,
@@ -150,7 +151,8 @@ def require_documents(results: Sequence[dict[str, Any]]) -> None:
     examples = [example for result in results for example in result["skip_examples"]]
     first = f"; the first: {examples[0]}" if examples else ""
     files = sum(result["files"] for result in results)
-    raise BadInput(f"{files} files", None, "no_documents", f"nothing could be read ({counts}){first}")
+    advice = f". {NAME_THE_COLUMN}" if reasons["missing_column"] else ""
+    raise BadInput(f"{files} files", None, "no_documents", f"nothing could be read ({counts}){first}{advice}")
 
 
 def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Range | None, Reading]]:

@@ -85,6 +85,8 @@ def show_artifact(artifact: dict[str, Any]) -> None:
 
 def show_cleaned(manifest: dict[str, Any], out_directory: object) -> None:
     """What a cleaning left."""
+    from data_quality.sources.base import NAME_THE_COLUMN
+
     documents, profile = manifest["documents"], manifest["profile"]
     out.print(f"\n  {documents['read']:,} documents read, {documents['kept']:,} kept")
     if manifest["skipped"]:
@@ -92,6 +94,8 @@ def show_cleaned(manifest: dict[str, Any], out_directory: object) -> None:
         out.print(f"  {sum(manifest['skipped'].values()):,} files or records skipped: {listed}")
         for example in manifest["skip_examples"]:
             out.print(f"    {example}", markup=False)
+        if "missing_column" in manifest["skipped"]:
+            out.print(f"    {NAME_THE_COLUMN}", markup=False)
     not_drawn = documents["dropped"] - sum(profile["reasons"].values())
     reasons = [*profile["reasons"].items(), *([("mixture.not_drawn", not_drawn)] if not_drawn else [])]
     for reason, count in sorted(reasons, key=lambda pair: -pair[1])[:10]:

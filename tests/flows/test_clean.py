@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_quality.sources.base import NAME_THE_COLUMN
 from flows.cli.main import main
 from flows.commands.clean import clean, clean_config
 from flows.commands.init import init_config
@@ -290,7 +291,7 @@ def test_what_is_not_read_is_counted_and_named(
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "a.jsonl").write_text('{"text": "one"}\n{"text": 5}\n{"text": ""}\nbroken\nbroken, too\n')
+    (folder / "a.jsonl").write_text('{"text": "one"}\n{"text": 5}\n{"text": ""}\nbroken\nbroken, too\n{"t": ""}\n')
     (folder / "picture.png").write_bytes(b"")
     quick = [f"--set={key}={value}" for key, value in QUICK.items()]
     monkeypatch.setattr(sys, "argv", ["textmill", "clean", str(folder), "--out", str(tmp_path / "out"), *quick])
@@ -299,10 +300,18 @@ def test_what_is_not_read_is_counted_and_named(
         main()
     assert status.value.code == 0
     shown = capsys.readouterr().out
-    assert "4 files or records skipped: 2 invalid json, 1 empty document, 1 not text\n    a.jsonl, line 4: " in shown
+    assert (
+        "5 files or records skipped: 2 invalid json, 1 empty document, 1 missing column, 1 not text\n    a.j" in shown
+    )
+    assert f"there are: 't'\n    a.jsonl, line 2: not_text: the text is a int\n    {NAME_THE_COLUMN}\n" in shown
     assert f"{folder}: files that cannot be read by their names are left out: 1 .png" in caplog.messages
     skipped = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
-    assert list(skipped.items()) == [("invalid_json", 2), ("empty_document", 1), ("not_text", 1)]
+    assert list(skipped.items()) == [
+        ("invalid_json", 2),
+        ("empty_document", 1),
+        ("missing_column", 1),
+        ("not_text", 1),
+    ]
 
 
 def test_a_folder_inside_of_what_is_read_is_refused(
