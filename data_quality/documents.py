@@ -211,10 +211,14 @@ def _metadata(metadata: str, id: str, path: Path | str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class IdCollision:
-    """An id that more than one document bears, and where: ``source NAME, path row N`` (rows count from 1)."""
+    """An id that more than one document bears, and where: ``source NAME, path row N`` (rows count from 1).
+
+    ``shards`` are the paths of the places, each once.
+    """
 
     id: str
     places: tuple[str, ...]
+    shards: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"id {self.id!r}: {' and '.join(self.places)}"
@@ -252,6 +256,8 @@ def find_id_collisions(
             {"files": files, "limit": limit},
         ).fetchall()
     places: dict[str, list[str]] = {}
+    shards: dict[str, dict[str, None]] = {}
     for id, path, row, source in rows:
         places.setdefault(id, []).append(f"source {source}, {path} row {row}")
-    return [IdCollision(id, tuple(where)) for id, where in places.items()]
+        shards.setdefault(id, {})[path] = None
+    return [IdCollision(id, tuple(where), tuple(shards[id])) for id, where in places.items()]

@@ -1,7 +1,7 @@
 """Ingest: a piece of any source in, document shards out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from data_quality.sources import (
     warc,
 )
 from data_quality.sources.base import (
+    NAME_THE_COLUMN,
     SKIPPED,
     BadInput,
     FileRef,
@@ -139,6 +140,28 @@ def ingest_piece(
     }
 
 
+def places_of(
+    piece: Piece, ids: Collection[str], named: Callable[[str], str] = lambda name: name
+) -> Iterator[tuple[str, str]]:
+    """Each document of a piece that has one of the `ids`: the id, and its file with the line or the number of the
+    record. Documents do not say where they stood, so the piece is read again, as far as it is asked for."""
+    uris = {file.path: file.uri for file in piece.files}
+    for file, _, _, range, reading in _readings(piece):
+        records_before = range.records_before if range else 0
+        lines_before = range.lines_before if range else 0
+        for item in _until_error(reading):
+            if not isinstance(item, Record):
+                continue
+            made = make_document(item, file, piece.source, records_before, named)
+            if not isinstance(made, Document) or made.id not in ids:
+                continue
+            if item.line is None or lines_before is None:
+                where = f"record {item.number + records_before}"
+            else:
+                where = f"line {item.line + lines_before}"
+            yield made.id, f"{uris.get(file, file)}, {where}"
+
+
 def require_documents(results: Sequence[dict[str, Any]]) -> None:
     """Raise :class:`BadInput` when the pieces together gave no document: going on would make no sense."""
     if any(result["documents"] for result in results):
@@ -150,7 +173,8 @@ def require_documents(results: Sequence[dict[str, Any]]) -> None:
     examples = [example for result in results for example in result["skip_examples"]]
     first = f"; the first: {examples[0]}" if examples else ""
     files = sum(result["files"] for result in results)
-    raise BadInput(f"{files} files", None, "no_documents", f"nothing could be read ({counts}){first}")
+    advice = f". {NAME_THE_COLUMN}" if reasons["missing_column"] else ""
+    raise BadInput(f"{files} files", None, "no_documents", f"nothing could be read ({counts}){first}{advice}")
 
 
 def _readings(piece: Piece) -> Iterator[tuple[str, int, str, Range | None, Reading]]:

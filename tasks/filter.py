@@ -90,6 +90,13 @@ def judge_part(directory: Path, signals: str, config: JudgeRequest, scores: Sequ
     return one_table(out, {"documents": counts["documents"], "passed": counts["passed"]})
 
 
+def unmatched_entries(verdicts: Artifact) -> list[dict[str, str]]:
+    """The entries of the keep- and drop-list that no document has (list, field, entry), of what `judge` made."""
+    if not verdicts.counts().get("unmatched"):
+        return []
+    return _in_all([read_json(part / COUNTS)["unmatched"] for part in verdicts.part_directories()])
+
+
 def _in_all(entries: Sequence[list[dict[str, str]]]) -> list[dict[str, str]]:
     """The entries that every list has, in the order of the first; a list of documents may have a million."""
     first, *others = entries

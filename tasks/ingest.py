@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,7 +22,12 @@ from tasks.running.tables import rows
 from tasks.stage import Work, stage
 from tasks.store import Artifact
 
+if TYPE_CHECKING:
+    from data_quality.documents import IdCollision
+
 SHOWN_COLLISIONS = 10
+SHOWN_PLACES = 3
+"""Of one id; a column that is none of ids may have one value everywhere."""
 
 
 class IngestRequest(BaseModel):
@@ -107,7 +112,7 @@ def ingest(work: Work, config: IngestRequest) -> None:
         "skip_examples": [f"{row['example']}: {row['detail']}" for row in skipped],
     }
     require_documents([summary])
-    check_ids(work, pieces)
+    check_ids(work, config, pieces)
     work.digest = combine_digests(piece.digest for piece in pieces)
     work.table("skipped", skipped, "Records and files that were not read, by reason")
 
@@ -128,11 +133,11 @@ def ingest_part(directory: Path, piece: Piece, names: PiiRequest | None, earlier
     return {"counts": counts, "shards": shards, "digest": result["digest"]}
 
 
-def check_ids(work: Work, pieces: list[Artifact]) -> None:
+def check_ids(work: Work, config: IngestRequest, pieces: list[Artifact]) -> None:
     """Refuse a corpus in which two documents have one id.
 
     Raises:
-        UsageError: naming the id and both places.
+        UsageError: naming the id and its places in the files that were read.
     """
     from data_quality.documents import find_id_collisions
 
@@ -146,12 +151,30 @@ def check_ids(work: Work, pieces: list[Artifact]) -> None:
     )
     if collisions:
         count = f"more than {SHOWN_COLLISIONS}" if len(collisions) > SHOWN_COLLISIONS else str(len(collisions))
-        shown = "\n  ".join(str(collision) for collision in collisions[:SHOWN_COLLISIONS])
+        shown = "\n  ".join(_places(config, pieces, collisions[:SHOWN_COLLISIONS]))
         raise UsageError(
             f"{count} document ids occur more than once:\n  {shown}\n"
-            "Name each file once; where ids are those of a column that counts from 1 in each file, leave it "
-            "(`id_column: null`): ids are then made of file and record"
+            "Name each file once. Where a column has the same ids in several files, leave `id_column` out of their "
+            "sources, and ids are made of source, file and record: --set 'ingest.sources=[{format: jsonl, name: ONE, "
+            "paths: [ONE], metadata_columns: [id]}, {format: jsonl, name: TWO, paths: [TWO], "
+            "metadata_columns: [id]}]' in place of the inputs, or the same in a file for --config"
         )
+
+
+def _places(config: IngestRequest, pieces: list[Artifact], collisions: list["IdCollision"]) -> Iterator[str]:
+    """A line for each id with its places in the files of the pieces that have it, which are read again for it."""
+    from data_quality.ingest import places_of
+
+    found: dict[str, list[str]] = {collision.id: [] for collision in collisions}
+    for piece, artifact in zip(config.pieces, pieces, strict=True):
+        shards = {str(shard.path) for shard in artifact.shards()}
+        ids = {collision.id for collision in collisions if not shards.isdisjoint(collision.shards)}
+        if ids:
+            for id, place in places_of(piece, ids, namer(config.names)):
+                found[id].append(place)
+    for id, places in found.items():
+        more = f" and {len(places) - SHOWN_PLACES:,} more" if len(places) > SHOWN_PLACES else ""
+        yield f"id {id!r}: {' and '.join(places[:SHOWN_PLACES])}{more}"
 
 
 def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Artifact]) -> None:

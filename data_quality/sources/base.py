@@ -12,6 +12,11 @@ from data_quality.config import StrictModel
 SKIPPED = "skipped.parquet"
 """The table of the records and files that gave no document."""
 
+NAME_THE_COLUMN = (
+    "`text_column` of a source says which column holds the text: --set 'ingest.sources=[{format: jsonl, "
+    "paths: [FILES], text_column: NAME}]' in place of the inputs, or the same in a file for --config"
+)
+
 # Reasons for which a record or file gives no document although nothing is wrong with it.
 # They are recorded and counted, but never stop an ingest with `on_bad_input: error`.
 BENIGN_REASONS = frozenset(

@@ -8,6 +8,7 @@ from rich.markup import escape
 from flows.figures import size, when
 
 out = Console(highlight=False, soft_wrap=True, emoji=False)  # `:100:` may be a part of an id
+SHOWN_ENTRIES = 10
 
 
 def show_summary(summary: dict[str, Any]) -> None:
@@ -85,6 +86,8 @@ def show_artifact(artifact: dict[str, Any]) -> None:
 
 def show_cleaned(manifest: dict[str, Any], out_directory: object) -> None:
     """What a cleaning left."""
+    from data_quality.sources.base import NAME_THE_COLUMN
+
     documents, profile = manifest["documents"], manifest["profile"]
     out.print(f"\n  {documents['read']:,} documents read, {documents['kept']:,} kept")
     if manifest["skipped"]:
@@ -92,11 +95,31 @@ def show_cleaned(manifest: dict[str, Any], out_directory: object) -> None:
         out.print(f"  {sum(manifest['skipped'].values()):,} files or records skipped: {listed}")
         for example in manifest["skip_examples"]:
             out.print(f"    {example}", markup=False)
+        if "missing_column" in manifest["skipped"]:
+            out.print(f"    {NAME_THE_COLUMN}", markup=False)
     not_drawn = documents["dropped"] - sum(profile["reasons"].values())
     reasons = [*profile["reasons"].items(), *([("mixture.not_drawn", not_drawn)] if not_drawn else [])]
     for reason, count in sorted(reasons, key=lambda pair: -pair[1])[:10]:
         out.print(f"  {count:>9,}  {reason}")
+    _show_unmatched(manifest)
     out.print(f"\n  {out_directory}/kept, dropped, report.html, manifest.json", markup=False)
+
+
+def _show_unmatched(manifest: dict[str, Any]) -> None:
+    """The entries of the keep- and the drop-list that do nothing, and the sources that they may mean."""
+    unmatched = manifest["unmatched"]
+    count, examples = unmatched["entries"], unmatched["examples"][:SHOWN_ENTRIES]
+    if not count:
+        return
+    out.print(f"\n  [yellow]warning[/]: no document matches {count:,} of the entries of the keep- and the drop-list:")
+    for each in examples:
+        out.print(f"    rules.{each['list'].removeprefix('list.')}.{each['field']}s: {each['entry']}", markup=False)
+    if count > len(examples):
+        out.print(f"    and {count - len(examples):,} more")
+    if any(each["field"] == "source" for each in examples):
+        names = list(manifest["profile"]["sources"])
+        more = f" and {len(names) - SHOWN_ENTRIES:,} more" if len(names) > SHOWN_ENTRIES else ""
+        out.print(f"    the sources of these documents are {', '.join(names[:SHOWN_ENTRIES])}{more}", markup=False)
 
 
 def show_garbage(kind: str, bytes: float, age_seconds: float, name: object) -> None:

@@ -33,7 +33,7 @@ from flows.commands.rules_for import LANGUAGES, rules_for
 from flows.config.curation import Curation
 from flows.config.loading import ConfigError, override, parse, read
 from flows.corpus import curate, mixture_of
-from tasks.filter import DROPPED, KEPT
+from tasks.filter import DROPPED, KEPT, unmatched_entries
 from tasks.lineage.curated import Curated
 from tasks.profile import PROFILE, require_near
 from tasks.report import PAGE, ReportConfig, report
@@ -53,6 +53,10 @@ from tasks.token_counts import count_tokens
 
 if TYPE_CHECKING:
     import duckdb
+
+
+UNMATCHED_EXAMPLES = 100
+"""So many entries of lists that match nothing are named; a list may have a million."""
 
 
 class CleanGatesConfig(GatesConfig):
@@ -350,6 +354,7 @@ def export(
         known = {}
     shutil.copyfile(page.file(PAGE), directory / PAGE)
     skipped = _skipped(made.raw)
+    unmatched = unmatched_entries(made.verdicts)
     counted = {name: sum(map(_rows, (directory / name).glob("*.parquet"))) for name in ("kept", "dropped")}
     manifest = {
         "made_by": MADE_BY,
@@ -362,6 +367,7 @@ def export(
         ],
         "profile": _profile(made),
         "unjudged": unjudged(config),
+        "unmatched": {"entries": len(unmatched), "examples": unmatched[:UNMATCHED_EXAMPLES]},
         "artifacts": [
             {"stage": a.stage, "key": a.key, "digest": a.digest, "counts": a.counts()}
             for a in _artifacts(made, *tokens)

@@ -18,6 +18,8 @@ ENGLISH_RULESETS = ("gopher_repetition", "gopher_quality")
 """Those with thresholds for plain text; c4 and fineweb suit web pages."""
 METADATA_NAMES = ("url", "title", "date")
 """Columns that later steps know: duplicates by address, the oldest copy."""
+SHOWN_CHARACTERS = 60
+"""Of a value that a comment names."""
 FLOPS_PER_SECOND = 1e11
 """For the estimate of hours: what two CPU cores do in fp32."""
 
@@ -97,6 +99,9 @@ def source_lines(found: Found, seen: Survey) -> list[str]:
         lines.append("  text_column: text  # no column with text was seen: name the one that has it")
     else:
         lines.append(f"  text_column: {_quoted(found.text_column)}  # other text columns: {others}")
+    if found.repeated_id:
+        name, value = found.repeated_id
+        lines.append(f"  # {_quoted(name)} was not taken for id_column: a value repeats in the sample, {_shown(value)}")
     if found.id_column:
         lines.append(f"  id_column: {_quoted(found.id_column)}")
     lines += [f"  {name}_column: {name}" for name in ("source", "language") if name in found.columns]
@@ -178,6 +183,10 @@ def _duration(hours: float) -> str:
     if hours < 1.5:
         return f"{max(1, round(hours * 60))} minutes"
     return f"{hours:,.0f} hours" if hours < 48 else f"{hours / 24:,.0f} days"
+
+
+def _shown(value: str) -> str:
+    return _quoted(value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}...")
 
 
 def _quoted(value: str) -> str:

@@ -12,8 +12,19 @@ import yaml
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from data_quality.sources.base import NAME_THE_COLUMN
 from flows.commands.init import source_lines
-from flows.commands.survey import COMPRESSIONS, EXTENSIONS, Found, Survey, kind_of, look_at, survey
+from flows.commands.survey import (
+    COMPRESSIONS,
+    EXTENSIONS,
+    LONG_SAMPLE_BYTES,
+    TABLES,
+    Found,
+    Survey,
+    kind_of,
+    look_at,
+    survey,
+)
 from flows.config.loading import ConfigError
 
 logger = logging.getLogger("textmill.inputs")
@@ -122,13 +133,14 @@ def _folder_sources(item: str, name: str) -> list[dict[str, Any]]:
         listed = ", ".join(f"{count} {extension}" for extension, count in sorted(seen.other.items()))
         logger.warning("%s: files that cannot be read by their names are left out: %s", item, listed)
     for found in seen.found:
-        _look_at_tables(item, found)
+        _look_at_columns(item, found)
     sources = [source for found in seen.found for source in yaml.safe_load("\n".join(source_lines(found, seen)))]
     return [{**source, "name": _name(f"{name}-{source['name']}")} for source in sources]
 
 
-def _look_at_tables(item: str, found: Found) -> None:
-    """Say where those of a folder have several delimiters, or a first line taken for names reads like a text."""
+def _look_at_columns(item: str, found: Found) -> None:
+    """Say what of the guesses about tables may not be what is meant: where those of a folder have several delimiters,
+    where a first line taken for names reads like a text, and where the column of text or ids was not found."""
     if found.mixed_delimiters:
         logger.warning(
             "%s: its tables have different delimiters, and those that are not written as their names say will be "
@@ -141,6 +153,25 @@ def _look_at_tables(item: str, found: Found) -> None:
             "names under `columns` of the source in a configuration",
             item,
             found.text_column[:40],
+        )
+    if found.format in TABLES and found.text_column is None:
+        logger.warning(
+            "%s: no column with text was seen in the first records of its %s files (or no record ends in the first "
+            "%d MB), so `text` is taken for it, and ids are made of file and record. %s",
+            item,
+            found.format,
+            LONG_SAMPLE_BYTES >> 20,
+            NAME_THE_COLUMN,
+        )
+    if found.repeated_id is not None:
+        column, value = found.repeated_id
+        ids = f"those of its column {found.id_column!r}" if found.id_column else "made of file and record"
+        logger.warning(
+            "%s: its column %r is not taken for ids, for a value repeats in the sample (%r): ids are %s",
+            item,
+            column,
+            value[:LONGEST_NAME],
+            ids,
         )
 
 
@@ -157,7 +188,7 @@ def _file_source(item: str, present: list[str]) -> dict[str, Any]:
     if not present:
         return {"format": format, "name": name, "paths": [item]}
     found = look_at(present[0])
-    _look_at_tables(item, found)
+    _look_at_columns(item, found)
     [source] = yaml.safe_load("\n".join(source_lines(found, Survey(item, [found], {}))))
     return {**source, "name": name, "paths": [item]}
 

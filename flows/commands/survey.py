@@ -1,22 +1,25 @@
 """A quick look at a folder of documents, here or at a URI: which formats, how much text, which column, which language.
 
-Reads at most SAMPLE_FILES files of each format in each subfolder, and SAMPLE_BYTES of each, so that it takes
-seconds on any folder. What it says are guesses for a person to check; `textmill clean` takes them as
-they are where nothing else is said.
+Reads at most SAMPLE_FILES files of each format in each subfolder, and SAMPLE_BYTES of each (LONG_SAMPLE_BYTES where
+records are that long), so that it takes seconds on any folder. What it says are guesses for a person to check;
+`textmill clean` takes them as they are where nothing else is said.
 """
 
 import csv
 import io
-import json
 import os
 import re
 import statistics
 import tempfile
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NamedTuple
+
+from pydantic_core import from_json
 
 from data_quality.sources.delimited import SEPARATOR_NOTE, usual_delimiter
 from flows.config.loading import ConfigError
@@ -38,6 +41,13 @@ SAMPLE_BYTES = 256 << 10
 PACKED_BYTES = 1 << 20
 """Of a compressed file as many are read for that: a block of bzip2, of which no part can be unpacked, has 900 kB."""
 SAMPLE_ROWS = 200
+FEW_ROWS = 3
+"""Where fewer rows end in a sample, the file is read on, up to LONG_SAMPLE_BYTES: of no row no column is known."""
+LONG_SAMPLE_BYTES = 4 << 20
+VALUE_CHARACTERS = 64 << 10
+"""Of one text as many are enough to tell its language."""
+TABLES = ("jsonl", "csv", "parquet")
+"""Formats whose records have columns."""
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_OFFICE_BYTES = 8 << 20
 """Larger PDF, EPUB and DOCX files are not opened for a look: they can only be read whole."""
@@ -83,6 +93,8 @@ class Found:
     """Column name -> sampled values that are strings."""
     text_column: str | None = None
     id_column: str | None = None
+    repeated_id: tuple[str, str] | None = None
+    """A column that would hold the ids if a value did not repeat in the sample, and that value."""
 
 
 @dataclass
@@ -235,20 +247,23 @@ def _sample(found: Found) -> None:
             found.sample = "\n".join(texts)
             return
         if found.format == "jsonl":
-            rows = [row for text in texts for row in _jsonl_rows(text)]
+            readers: list[Callable[[str], Iterator[dict[str, Any]]]] = [_jsonl_rows] * len(heads)
         else:
+            csv.field_size_limit(max(csv.field_size_limit(), LONG_SAMPLE_BYTES))  # no value of a sample is longer
             delimiters = [_delimiter(*each) for each in zip(found.largest, texts, strict=True)]
             if delimiters != [usual_delimiter(file.uri) for file in found.largest]:
                 found.mixed_delimiters = len(set(delimiters)) > 1
                 found.delimiter = None if found.mixed_delimiters else delimiters[0]
-            rows = [row for each in zip(texts, delimiters, strict=True) for row in _csv_rows(*each)]
+            readers = [partial(_csv_rows, delimiter=delimiter) for delimiter in delimiters]
+        read = zip(found.largest, heads, readers, strict=True)
+        rows = [row for file, head, rows_of in read for row in _rows(file, head, found.encoding, rows_of)]
     for row in rows:
         for name, value in row.items():
             if isinstance(value, str):
                 found.columns.setdefault(name, []).append(value)
     found.text_column = _text_column(found.columns)
-    found.id_column = _id_column(found.columns, len(rows))
-    found.sample = "\n".join(found.columns.get(found.text_column or "", ()))
+    found.id_column, found.repeated_id = _id_column(found.columns, len(rows))
+    found.sample = "\n".join(text[:VALUE_CHARACTERS] for text in found.columns.get(found.text_column or "", ()))
 
 
 def _office_text(file: File, format: str) -> str:
@@ -293,19 +308,32 @@ def _sample_markup(found: Found) -> None:
     found.text_bytes = int(found.text_bytes * min(1.0, len(found.sample.encode()) / max(stored, 1)))
 
 
-def _head(file: File) -> bytes:
-    """The first SAMPLE_BYTES of a file, decompressed. A broken file gives what comes before the break."""
+def _rows(
+    file: File, head: bytes, encoding: str, rows_of: Callable[[str], Iterator[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The rows of a file's head, which is read on where its rows are so long that only a few end in it."""
+    size = SAMPLE_BYTES
+    rows = list(rows_of(_decoded(head, encoding)))
+    while len(rows) < FEW_ROWS and len(head) >= size and size < LONG_SAMPLE_BYTES:
+        size *= 4
+        head = _head(file, size)
+        rows = list(rows_of(_decoded(head, encoding)))
+    return rows
+
+
+def _head(file: File, size: int = SAMPLE_BYTES) -> bytes:
+    """The first bytes of a file, decompressed. A broken file gives what comes before the break."""
     import pyarrow as pa
 
     compression = kind_of(file.uri)[1]
     with _open(file.uri) as raw:
-        packed = raw.read(SAMPLE_BYTES if compression is None else PACKED_BYTES)
+        packed = raw.read(size if compression is None else max(size, PACKED_BYTES))
     if compression is None:
         return packed
     blocks: list[bytes] = []
     with pa.CompressedInputStream(pa.BufferReader(packed), compression) as stream:
         try:
-            while sum(map(len, blocks)) < SAMPLE_BYTES and (block := stream.read(16 << 10)):
+            while sum(map(len, blocks)) < size and (block := stream.read(16 << 10)):
                 blocks.append(block)
         except (OSError, pa.ArrowException):
             return b"".join(blocks)  # ingest will say so; for a look, what is there is enough
@@ -354,9 +382,10 @@ def _document_unit(found: Found, texts: list[str]) -> str:
 
 
 def _jsonl_rows(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines()[:SAMPLE_ROWS]:
+    """The records of a sample, as the parser of the reader takes them: it is bounded in depth."""
+    for line in text.split("\n", SAMPLE_ROWS)[:SAMPLE_ROWS]:
         try:
-            row = json.loads(line)
+            row = from_json(line)
         except ValueError:
             continue  # a bad line, or the one that the sample ends in
         if isinstance(row, dict):
@@ -415,9 +444,15 @@ def _text_column(columns: dict[str, list[str]]) -> str | None:
     return next((name for name in usual if lengths[name] >= 0.2 * lengths[longest]), longest)
 
 
-def _id_column(columns: dict[str, list[str]], rows: int) -> str | None:
+def _id_column(columns: dict[str, list[str]], rows: int) -> tuple[str | None, tuple[str, str] | None]:
+    """The first of the usual names whose values tell all rows apart; and the first before it whose values do not, with
+    one that repeats."""
+    repeated: tuple[str, str] | None = None
     for wanted in ID_NAMES:
         for name, values in columns.items():
-            if name.lower() == wanted and len(values) == rows == len(set(values)) and all(values):
-                return name
-    return None
+            if name.lower() != wanted or len(values) != rows or not all(values):
+                continue
+            if len(set(values)) == rows:
+                return name, repeated
+            repeated = repeated or (name, Counter(values).most_common(1)[0][0])
+    return None, repeated

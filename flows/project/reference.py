@@ -1,5 +1,6 @@
 """docs/configuration.md, generated from the models: `python -m flows.project.reference > docs/configuration.md`."""
 
+import datetime
 import json
 import types
 import typing
@@ -192,8 +193,7 @@ def _type(annotation: Any) -> str:
         return "section"
     if annotation is Any:
         return "value"
-    return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(annotation, str(annotation))
-    plain = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value"}
+    plain = {str: "text", int: "integer", float: "number", bool: "true or false", datetime.date: "date"}
     return plain.get(annotation, str(annotation))
 
 

@@ -17,7 +17,7 @@ from data_quality.documents import documents_digest
 from data_quality.hashing import combine_digests
 from data_quality.ingest import ingest_piece, require_documents
 from data_quality.pieces import Piece, list_pieces
-from data_quality.sources.base import BadInput, SourceChanged, SourceNotFound
+from data_quality.sources.base import NAME_THE_COLUMN, BadInput, SourceChanged, SourceNotFound
 from tests.data_quality.ingesting import ingest, write
 
 
@@ -267,7 +267,7 @@ def test_nothing_read_at_all_is_an_error(tmp_path):
         require_documents(results)
     assert str(error.value) == (
         "2 files: no_documents: nothing could be read (1 empty_file, 3 missing_column); the first: a.jsonl, line 1: "
-        "missing_column: no column 'text'; there are: 'body'"
+        f"missing_column: no column 'text'; there are: 'body'. {NAME_THE_COLUMN}"
     )
     write(tmp_path / "in/b.jsonl", jsonl("one"))
     require_documents(ingest(tmp_path, {"format": "jsonl", "paths": [str(tmp_path / "in")]}).results)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_quality.sources.base import NAME_THE_COLUMN
 from flows.cli.main import main
 from flows.commands.clean import clean, clean_config
 from flows.commands.init import init_config
@@ -335,7 +336,7 @@ def test_what_is_not_read_is_counted_and_named(
     monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path / "home"))
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "a.jsonl").write_text('{"text": "one"}\n{"text": 5}\n{"text": ""}\nbroken\nbroken, too\n')
+    (folder / "a.jsonl").write_text('{"text": "one"}\n{"text": 5}\n{"text": ""}\nbroken\nbroken, too\n{"t": ""}\n')
     (folder / "picture.png").write_bytes(b"")
     quick = [f"--set={key}={value}" for key, value in QUICK.items()]
     monkeypatch.setattr(sys, "argv", ["textmill", "clean", str(folder), "--out", str(tmp_path / "out"), *quick])
@@ -344,10 +345,18 @@ def test_what_is_not_read_is_counted_and_named(
         main()
     assert status.value.code == 0
     shown = capsys.readouterr().out
-    assert "4 files or records skipped: 2 invalid json, 1 empty document, 1 not text\n    a.jsonl, line 4: " in shown
+    assert (
+        "5 files or records skipped: 2 invalid json, 1 empty document, 1 missing column, 1 not text\n    a.j" in shown
+    )
+    assert f"there are: 't'\n    a.jsonl, line 2: not_text: the text is a int\n    {NAME_THE_COLUMN}\n" in shown
     assert f"{folder}: files that cannot be read by their names are left out: 1 .png" in caplog.messages
     skipped = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
-    assert list(skipped.items()) == [("invalid_json", 2), ("empty_document", 1), ("not_text", 1)]
+    assert list(skipped.items()) == [
+        ("invalid_json", 2),
+        ("empty_document", 1),
+        ("missing_column", 1),
+        ("not_text", 1),
+    ]
 
 
 def test_a_folder_inside_of_what_is_read_is_refused(
@@ -377,12 +386,26 @@ def test_a_configuration_of_the_whole_mill_is_told_from_one_of_clean(documents: 
         clean_config([], file, QUICK, None)
 
 
-def test_entries_of_lists_that_match_nothing_are_counted_on_the_terminal(
-    command: Any, documents: Path, capsys: pytest.CaptureFixture[str]
+def test_entries_of_lists_that_match_nothing_are_counted_and_named(
+    command: Any, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    lists = ("--set", "rules.drop.ids=[nosuch]", "--set", "rules.keep.sources=[published-*, documents-*]")
     with pytest.raises(SystemExit):
-        command(str(documents), "--set", "rules.drop.ids=[nosuch, another]")
-    assert re.search(r"judge .* documents · [0-9]+ passed · 2 unmatched\n", capsys.readouterr().err)
+        command(str(documents), *lists)
+    shown = capsys.readouterr()
+    assert re.search(r"judge .* documents · [0-9]+ passed · 2 unmatched\n", shown.err)
+    assert (
+        "  warning: no document matches 2 of the entries of the keep- and the drop-list:\n"
+        "    rules.drop.ids: nosuch\n    rules.keep.sources: published-*\n"
+        "    the sources of these documents are documents-"
+    ) in shown.out
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["unmatched"] == {
+        "entries": 2,
+        "examples": [
+            {"list": "list.drop", "field": "id", "entry": "nosuch"},
+            {"list": "list.keep", "field": "source", "entry": "published-*"},
+        ],
+    }
 
 
 def test_what_is_not_ours_is_not_replaced(run: Any, tmp_path: Path) -> None:
@@ -502,6 +525,23 @@ def test_personal_data_leaves_the_metadata_too(tmp_path: Path, monkeypatch: pyte
     assert address not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def on_an_earlier_corpus() -> str:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "dedupe.md").read_text()
+    return page[page.index("## Against an earlier corpus") :]
+
+
+def command_of_the_page(number: int) -> str:
+    return on_an_earlier_corpus().split("```bash\n")[number].split("```")[0]
+
+
+def run_from_page(command: str, monkeypatch: pytest.MonkeyPatch, code: int = 0) -> None:
+    quick = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
+    monkeypatch.setattr(sys, "argv", [*shlex.split(command), *quick])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code or 0) == code
+
+
 def test_the_page_on_an_earlier_corpus_runs(documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     published, new = tmp_path / "published", tmp_path / "new"
@@ -514,15 +554,8 @@ def test_the_page_on_an_earlier_corpus_runs(documents: Path, tmp_path: Path, mon
     (new / "copy.txt").write_text(text)
     (new / "near.txt").write_text(text + "\nAnd one more line.\n")
     (new / "other.txt").write_text(paths[1].read_text())
-    page = (Path(__file__).parents[2] / "docs" / "howto" / "dedupe.md").read_text()
-    section = page[page.index("## Against an earlier corpus") :]
-    command, query = (section.split(f"```{kind}\n")[1].split("```")[0] for kind in ("bash", "python"))
-    quick = [word for name, value in QUICK.items() for word in ("--set", f"{name}={value}")]
-    monkeypatch.setattr(sys, "argv", [*shlex.split(command), *quick])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code in (None, 0)
-    exec(query, {})
+    run_from_page(command_of_the_page(1), monkeypatch)
+    exec(on_an_earlier_corpus().split("```python\n")[1].split("```")[0], {})
     assert pq.read_table("new.parquet")["id"].to_pylist() == ["new-text:other.txt"]
     dropped = ids(tmp_path / "both", "dropped")
     assert {id: (row["reason"], row["twin"]) for id, row in dropped.items()} == {
@@ -530,3 +563,21 @@ def test_the_page_on_an_earlier_corpus_runs(documents: Path, tmp_path: Path, mon
         "new-text:near.txt": ("duplicate.near", "published-text:one.txt"),
     }
     assert "published-text:short.txt" in ids(tmp_path / "both", "kept")
+
+
+def test_an_earlier_corpus_with_columns_of_sources_and_ids_is_told_by_the_command_on_the_page(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other, *_ = sorted(path.read_text() for path in documents.rglob("*.txt") if path.stat().st_size > 400)
+    for folder, texts in (("published", ["Too short for every rule.", one]), ("new", [one, other])):
+        Path(folder).mkdir()
+        rows = [{"id": f"d{number}", "source": "wire", "text": text} for number, text in enumerate(texts)]
+        Path(folder, "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run_from_page(command_of_the_page(1), monkeypatch, code=1)
+    new, published = (f"{tmp_path}/{folder}/a.jsonl" for folder in ("new", "published"))
+    assert f"id 'd1': {new}, line 2 and {published}, line 2\n" in capsys.readouterr().err
+    run_from_page(command_of_the_page(2), monkeypatch)
+    assert "warning" not in capsys.readouterr().out
+    assert set(ids(tmp_path / "both", "kept")) == {"published:a.jsonl#1", "published:a.jsonl#2", "new:a.jsonl#2"}
+    assert ids(tmp_path / "both", "dropped")["new:a.jsonl#1"]["twin"] == "published:a.jsonl#2"

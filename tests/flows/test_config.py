@@ -30,6 +30,12 @@ def test_the_reference_page_is_that_of_the_models() -> None:
     assert page == configuration_page(), "run: python -m flows.project.reference > docs/configuration.md"
 
 
+def test_no_type_of_the_reference_page_is_a_name_of_python() -> None:
+    types = {line.split(" | ")[1] for line in configuration_page().splitlines() if line.startswith("| `")}
+    assert "date or null" in types
+    assert not [type for type in types if "<" in type]
+
+
 def test_every_key_is_described() -> None:
     rows = [line for line in configuration_page().splitlines() if line.startswith("| `")]
     bare = [row for row in rows if row.endswith("|  |") and not row.startswith("| `format`")]

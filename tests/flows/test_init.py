@@ -12,11 +12,11 @@ import yaml
 
 from data_quality.rules import choose_rulesets
 from flows.commands.init import EPOCHS, PRESETS, TOKENS_PER_PARAMETER, init_config, suggest_preset
-from flows.commands.survey import LARGE_FILE, guess_language, survey
+from flows.commands.survey import LARGE_FILE, LONG_SAMPLE_BYTES, guess_language, survey
 from flows.config.loading import ConfigError, parse
 from flows.config.pipeline import PipelineConfig
 from lm.models.gpt_config import GPT_PRESETS
-from tests.data_quality.ingesting import ingest
+from tests.data_quality.ingesting import ingest, zstd
 from tests.data_quality.office import docx, paragraph, pdf
 
 ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "
@@ -55,6 +55,51 @@ def test_jsonl_column_by_name_and_by_length(tmp_path: Path) -> None:
     (source,) = sources(tmp_path)
     assert source["text_column"] == "why"  # `text` holds labels here
     assert "id_column" not in source  # its values repeat
+
+
+BOOK = ENGLISH * 7_200  # 650 KB
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.csv"])
+def test_records_longer_than_a_sample_have_their_columns_too(tmp_path: Path, name: str) -> None:
+    rows: list[dict[str, object]] = [{"doc_id": f"d{n}", "content": f"{n}: {BOOK}"} for n in range(3)]
+    if name.endswith(".csv"):
+        with (tmp_path / name).open("w", newline="") as file:
+            csv.writer(file).writerows([list(rows[0]), *(row.values() for row in rows)])
+    elif name.endswith(".zst"):
+        (tmp_path / name).write_bytes(zstd("\n".join(map(json.dumps, rows)).encode()))
+    else:
+        write_jsonl(tmp_path / name, rows)
+    (source,) = sources(tmp_path)
+    assert (source["text_column"], source["id_column"], source["language"]) == ("content", "doc_id", "en")
+
+
+def test_of_records_longer_than_any_sample_no_more_is_read(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"id": "d1", "body": "x" * 2 * LONG_SAMPLE_BYTES}])
+    assert "no column with text was seen" in init_config(tmp_path)
+
+
+def test_a_line_separator_in_a_text_ends_no_record(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"id": f"d{n}", "body": f"{ENGLISH}\u2028{ENGLISH}"} for n in range(3)])
+    (source,) = sources(tmp_path)
+    assert (source["text_column"], source["id_column"]) == ("body", "id")
+
+
+def test_a_value_for_which_a_column_is_not_that_of_ids_is_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"id": id, "url": f"u{id}", "text": ENGLISH} for id in ("d1", "d2", "d1")])
+    assert '# "id" was not taken for id_column: a value repeats in the sample, "d1"' in init_config(tmp_path)
+    assert "id_column" not in sources(tmp_path)[0]
+    rows: list[dict[str, object]] = [{"id": "d1", "url": f"u{n}", "text": ENGLISH} for n in range(3)]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    assert '# "id" was not taken for id_column' in init_config(tmp_path)
+    assert sources(tmp_path)[0]["id_column"] == "url"
+
+
+def test_a_line_nested_deeper_than_any_parser_goes_is_a_bad_line(tmp_path: Path) -> None:
+    deep = '{"body": "x", "m": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    (tmp_path / "a.jsonl").write_text(f"{deep}\n{json.dumps({'id': 'd1', 'body': ENGLISH})}\n")
+    (source,) = sources(tmp_path)
+    assert (source["text_column"], source["id_column"]) == ("body", "id")
 
 
 def test_tables(tmp_path: Path) -> None:

@@ -177,3 +177,23 @@ def test_tables_of_several_delimiters_are_said_to_be_so(tmp_path: Path, caplog: 
     (tmp_path / "b.csv").write_text("id,text\n2,The other text of it.\n")
     input_sources([str(tmp_path)])
     assert f"{tmp_path}: its tables have different delimiters, and those that are not written as" in caplog.text
+
+
+def test_what_is_not_known_of_ids_and_text_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    rows = [{"id": f"d{n % 8}", "text": "The text of it."} for n in range(9)]
+    Path("in/a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for item in ("in", "in/a.jsonl"):
+        caplog.clear()
+        input_sources([item])
+        assert f"{item}: its column 'id' is not taken for ids, for a value repeats in the sample ('d0'): ids are " in (
+            caplog.text
+        )
+    Path("in/a.jsonl").write_text(json.dumps({"id": "d1", "content": {"body": "The text of it."}}))
+    caplog.clear()
+    input_sources(["in"])
+    assert "in: no column with text was seen in the first records of its jsonl files" in caplog.text
+    assert "text_column: NAME" in caplog.text

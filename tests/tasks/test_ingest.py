@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_quality.config import IngestConfig
+from data_quality.errors import UsageError
 from data_quality.sources.base import BadInput
 from tasks.ingest import fingerprinted, ingest
 from tasks.running.progress import Display
@@ -44,6 +45,31 @@ def test_skipped_lines_of_a_large_file_are_those_of_the_file(tmp_path: Path, mon
         parts.append({part["key"] for part in artifact.manifest()["parts"]})
     assert len(parts[0]) > 5
     assert len(parts[1] - parts[0]) <= 2  # the first range, and the one it may have lost
+
+
+def test_ids_that_occur_twice_are_named_with_the_files_that_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a file is read in ranges, with records that gave no document and lines that are none."""
+    monkeypatch.setenv("TEXTMILL_HOME", str(tmp_path))
+    (tmp_path / "in").mkdir()
+    rows = [json.dumps({"id": f"k{n}", "text": f"text {n}"}) for n in range(200)]
+    (tmp_path / "in" / "a.jsonl").write_text("\n".join(["", "broken", *rows, *["", rows[7]] * 4]) + "\n")
+    (tmp_path / "in" / "b.csv").write_text('id,text\nx,"one\ntwo"\nk150,three\n')
+    sources = [
+        {"format": format, "name": format, "paths": [str(tmp_path / "in" / f"*.{format}")], "id_column": "id"}
+        for format in ("jsonl", "csv")
+    ]
+    run = Run(Store(tmp_path / "store"), Resources(workers=1, threads=1), Display(quiet=True))
+    with use_run(run), pytest.raises(UsageError) as error:
+        ingest(fingerprinted(IngestConfig.model_validate({"sources": sources, "piece_bytes": 1000})))
+    a, b = (f"{tmp_path}/in/{name}" for name in ("a.jsonl", "b.csv"))
+    assert str(error.value).splitlines()[:3] == [
+        "2 document ids occur more than once:",
+        f"  id 'k150': {b}, line 4 and {a}, line 153",
+        f"  id 'k7': {a}, line 10 and {a}, line 204 and {a}, line 206 and 2 more",
+    ]
+    assert "leave `id_column` out" in str(error.value)
 
 
 def test_ids_that_occur_twice_are_not_counted_as_fewer_than_they_are(
