@@ -32,6 +32,13 @@ def local(text: str) -> Path:
     return Path(text)
 
 
+def parquet_file(text: str) -> Path:
+    """A path for a Parquet file; ends the process for a name that promises another format."""
+    if not text.endswith(".parquet"):
+        fail(f"{text}: what is written is a Parquet file: give it a name that ends in .parquet")
+    return local(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Config = Annotated[Path, typer.Argument(help="A YAML file such as configs/quickstart.yaml.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace one value.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.common import Json, app, fail, local, show_result
+from flows.cli.common import Json, app, fail, parquet_file, show_result
 from flows.cli.printing import out
 
 
@@ -50,7 +50,9 @@ def trace(
     model: Annotated[str | None, typer.Option(help="Instead, a model: which documents it has read.")] = None,
     write: Annotated[
         Path | None,
-        typer.Option("--out", parser=local, metavar="FILE", help="Write a model's documents to this Parquet file."),
+        typer.Option(
+            "--out", parser=parquet_file, metavar="FILE", help="Write a model's documents to this Parquet file."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

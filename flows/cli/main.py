@@ -26,7 +26,19 @@ from flows.cli import (  # noqa: F401  these files register their commands
     tasks,
     team,
 )
-from flows.cli.common import Config, Json, Overrides, Smoke, app, fail, local, overrides, show_result, start_flow
+from flows.cli.common import (
+    Config,
+    Json,
+    Overrides,
+    Smoke,
+    app,
+    fail,
+    local,
+    overrides,
+    parquet_file,
+    show_result,
+    start_flow,
+)
 from flows.cli.printing import out
 from flows.figures import size
 from tasks.machine import home
@@ -202,7 +214,8 @@ def diff(
     before: Annotated[str, typer.Argument(help="A filter_corpus artifact, or a folder that `clean` wrote.")],
     after: Annotated[str, typer.Argument(help="Another one.")],
     write: Annotated[
-        Path | None, typer.Option("--out", parser=local, metavar="FILE", help="Write all changes to this Parquet file.")
+        Path | None,
+        typer.Option("--out", parser=parquet_file, metavar="FILE", help="Write all changes to this Parquet file."),
     ] = None,
     examples: Annotated[int, typer.Option(min=0, help="Ids to show of each kind of change.")] = 3,
     as_json: Json = False,

@@ -149,6 +149,8 @@ def error_of(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (["show", "[/markup]"], "no artifact is called '[/markup]'"),
         (["ls", "nosuch"], "no artifact is of the stage 'nosuch'; there are: "),
         (["trace", "abc", "--model", "x"], "name either a document, or a model with --model"),
+        (["diff", "a", "b", "--out", "changes.csv"], "changes.csv: what is written is a Parquet file: give it a name"),
+        (["trace", "--model", "x", "--out", "docs.txt"], "docs.txt: what is written is a Parquet file: give it a name"),
         (["show", "a:100:b"], "no artifact is called 'a:100:b'"),  # no emoji
         (["tune", "--rulesets", "c4, nosuch"], "unknown ruleset 'nosuch'; valid are"),
         (["generate", "ingest"], "no model there"),
