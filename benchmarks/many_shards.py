@@ -122,7 +122,7 @@ def retention(folder: Path) -> None:
 
 def megabytes(folder: Path) -> float:
     """The server's database with what has not been merged into it yet."""
-    if DATABASE in os.environ:
+    if is_postgresql():
         return number(folder, "SELECT pg_database_size(current_database())") / 1e6
     return sum(path.stat().st_size for path in (folder / "prefect").glob("prefect.db*")) / 1e6
 
@@ -139,14 +139,19 @@ def number(folder: Path, query: str) -> int:
         return int(cursor.fetchone()[0])
 
 
+def is_postgresql() -> bool:
+    """Whether the server's database is one that the environment names."""
+    return os.environ.get(DATABASE, "").startswith("postgresql")
+
+
 @contextmanager
 def database(folder: Path) -> Iterator[Any]:
     """A cursor in the server's database, which commits at the end."""
     connection: Any
-    if address := os.environ.get(DATABASE):
+    if is_postgresql():
         import psycopg2
 
-        connection = psycopg2.connect(address.replace("+asyncpg", ""))
+        connection = psycopg2.connect(os.environ[DATABASE].replace("+asyncpg", ""))
     else:
         connection = sqlite3.connect(folder / "prefect" / "prefect.db")
     with closing(connection), connection, closing(connection.cursor()) as cursor:

@@ -211,17 +211,11 @@ def _metadata(metadata: str, id: str, path: Path | str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class IdCollision:
-    """An id that more than one document bears, and where: ``source NAME, path row N`` (rows count from 1).
-
-    ``shards`` are the paths of the places, each once.
-    """
+    """An id that more than one document bears: how many do, and the paths of the shards that they are in."""
 
     id: str
-    places: tuple[str, ...]
+    count: int
     shards: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"id {self.id!r}: {' and '.join(self.places)}"
 
 
 def find_id_collisions(
@@ -232,7 +226,7 @@ def find_id_collisions(
     threads: int | None = None,
     limit: int = 20,
 ) -> list[IdCollision]:
-    """Up to ``limit`` ids that occur more than once in the shards, in the order of ids, each with all its places.
+    """Up to ``limit`` ids that occur more than once in the shards, in the order of ids.
 
     DuckDB groups out of core within ``memory_limit``, in ``threads`` (None: one per core), and spills to
     ``temp_directory`` (None: the system's).
@@ -249,15 +243,13 @@ def find_id_collisions(
             with twice as (
                 select id from read_parquet($files) group by id having count(*) > 1 order by id limit $limit
             )
-            select id, filename, file_row_number + 1, source
-            from read_parquet($files, filename = true, file_row_number = true) semi join twice using (id)
-            order by all
+            select id, filename, count(*)
+            from read_parquet($files, filename = true) semi join twice using (id)
+            group by all order by all
             """,
             {"files": files, "limit": limit},
         ).fetchall()
-    places: dict[str, list[str]] = {}
-    shards: dict[str, dict[str, None]] = {}
-    for id, path, row, source in rows:
-        places.setdefault(id, []).append(f"source {source}, {path} row {row}")
-        shards.setdefault(id, {})[path] = None
-    return [IdCollision(id, tuple(where), tuple(shards[id])) for id, where in places.items()]
+    found: dict[str, dict[str, int]] = {}
+    for id, path, count in rows:
+        found.setdefault(id, {})[path] = count
+    return [IdCollision(id, sum(shards.values()), tuple(shards)) for id, shards in found.items()]

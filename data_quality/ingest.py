@@ -1,7 +1,7 @@
 """Ingest: a piece of any source in, document shards out."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,25 +141,32 @@ def ingest_piece(
 
 
 def places_of(
-    piece: Piece, ids: Collection[str], named: Callable[[str], str] = lambda name: name
+    piece: Piece, wanted: Mapping[str, int], named: Callable[[str], str] = lambda name: name
 ) -> Iterator[tuple[str, str]]:
-    """Each document of a piece that has one of the `ids`: the id, and its file with the line or the number of the
-    record. Documents do not say where they stood, so the piece is read again, as far as it is asked for."""
+    """The first documents of a piece that have one of some ids, so many of each as are `wanted`: the id, and its file
+    with the line or the number of the record. Documents do not say where they stood, so the piece is read again, until
+    there are enough."""
+    missing = Counter(wanted)
     uris = {file.path: file.uri for file in piece.files}
+    is_forgotten = (piece.forgotten or Forgotten()).test(named(piece.source.name))
     for file, _, _, range, reading in _readings(piece):
         records_before = range.records_before if range else 0
         lines_before = range.lines_before if range else 0
+        place = named(f"{piece.source.name}:{file}")
         for item in _until_error(reading):
             if not isinstance(item, Record):
                 continue
             made = make_document(item, file, piece.source, records_before, named)
-            if not isinstance(made, Document) or made.id not in ids:
+            if not isinstance(made, Document) or not missing[made.id] or is_forgotten(made.id, made.source, place):
                 continue
             if item.line is None or lines_before is None:
                 where = f"record {item.number + records_before}"
             else:
                 where = f"line {item.line + lines_before}"
-            yield made.id, f"{uris.get(file, file)}, {where}"
+            yield made.id, f"{named(uris.get(file, file))}, {where}"
+            missing[made.id] -= 1
+            if not any(missing.values()):
+                return
 
 
 def require_documents(results: Sequence[dict[str, Any]]) -> None:

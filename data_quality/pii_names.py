@@ -10,8 +10,8 @@ from data_quality.config import PiiConfig
 from data_quality.pii import Replacer, find_pii
 from data_quality.spans import Edit, apply_edits
 
-MAYBE = re.compile(r"[@＠]|:[0-9A-Fa-f]{0,4}:|(?:[0-9０-９][^0-9０-９]{0,3}){5}")
-"""Every category has an @, two colons or five digits; most names and metadata have none of these."""
+MAYBE = re.compile(r"[@＠]|:[0-9A-Fa-f]{0,4}:|(?:[0-9０-９][^0-9０-９]{0,3}){5}|[0-9０-９](?:\.[0-9０-９]){3}")
+"""Every category has an @, two colons, five digits or an address of four; most names and metadata have none of them."""
 
 _DIGEST_BYTES = 10  # of ten million names, two that come out equal have a chance below 10^-10
 

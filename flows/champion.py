@@ -47,7 +47,7 @@ def champion_flow(config: FromFile[ChampionConfig] = ChampionConfig()) -> dict[s
         return _ended(client, config, pair, text, f"kept the champion: {found['reason']}")
     noted = ""
     if config.approval.required:
-        answer = approved(page(text), config.approval.timeout_hours, run.display.line)
+        answer = approved(page(text), config.approval.timeout_hours)
         noted = _why(answer.note)
         if not answer.approve:
             return _ended(client, config, pair, text, f"kept the champion: promotion was refused{noted}")

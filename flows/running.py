@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from rich.console import Console
+
 from tasks.machine import home
-from tasks.running.progress import Display
+from tasks.running.progress import Display, outlives_its_reader
 from tasks.running.run import Resources, Run, pipeline_run
 from tasks.running.stage_in_prefect import SAID_IN_FULL
 from tasks.store import Store, StoreError
@@ -34,6 +36,15 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
+def outlive_readers() -> None:
+    """Keep the log's lines from ending a run that nobody reads any more (`| head`, a worker that was killed): Prefect
+    writes them to consoles of rich."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    for handler in {handler for logger in loggers for handler in logger.handlers}:
+        if isinstance(console := getattr(handler, "console", None), Console):
+            outlives_its_reader(console)
+
+
 @contextmanager
 def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     """The pipeline run of the Prefect flow run that this is called in."""
@@ -48,6 +59,7 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     global last_run
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_traceback)
+    outlive_readers()
     flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
     # before this run takes a dead one's record over: its Prefect flow run must not stay `Running`
     reconcile_dead_runs(Store(home.store_path()), flow_run_id)

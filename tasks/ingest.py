@@ -25,6 +25,8 @@ from tasks.store import Artifact
 if TYPE_CHECKING:
     from data_quality.documents import IdCollision
 
+FINDER = 2
+"""Raised when names are written otherwise, since other personal data is found in them."""
 SHOWN_COLLISIONS = 10
 SHOWN_PLACES = 3
 """Of one id; a column that is none of ids may have one value everywhere."""
@@ -62,7 +64,7 @@ class IngestRequest(BaseModel):
 
     def names_material(self) -> dict[str, Any]:
         """What decides how names are written; nothing where they stay as they are."""
-        return {} if self.names is None else {"names": self.names.model_dump(mode="json")}
+        return {} if self.names is None else {"names": self.names.model_dump(mode="json"), "finder": FINDER}
 
 
 def fingerprinted(config: IngestConfig, max_files: int | None = None, names: PiiRequest | None = None) -> IngestRequest:
@@ -155,26 +157,29 @@ def check_ids(work: Work, config: IngestRequest, pieces: list[Artifact]) -> None
         raise UsageError(
             f"{count} document ids occur more than once:\n  {shown}\n"
             "Name each file once. Where a column has the same ids in several files, leave `id_column` out of their "
-            "sources, and ids are made of source, file and record: --set 'ingest.sources=[{format: jsonl, name: ONE, "
-            "paths: [ONE], metadata_columns: [id]}, {format: jsonl, name: TWO, paths: [TWO], "
-            "metadata_columns: [id]}]' in place of the inputs, or the same in a file for --config"
+            "sources, and ids are made of source, file and record. For `textmill clean` that is --set "
+            "'ingest.sources=[{format: FORMAT, name: ONE, paths: [ONE], metadata_columns: [id]}, {format: FORMAT, "
+            "name: TWO, paths: [TWO], metadata_columns: [id]}]' in place of the inputs, or the same in a file for "
+            "--config"
         )
 
 
 def _places(config: IngestRequest, pieces: list[Artifact], collisions: list["IdCollision"]) -> Iterator[str]:
-    """A line for each id with its places in the files of the pieces that have it, which are read again for it."""
+    """A line for each id with the first of its places in the files that were read; their pieces are read again for it,
+    each as far as it takes."""
     from data_quality.ingest import places_of
 
     found: dict[str, list[str]] = {collision.id: [] for collision in collisions}
     for piece, artifact in zip(config.pieces, pieces, strict=True):
         shards = {str(shard.path) for shard in artifact.shards()}
-        ids = {collision.id for collision in collisions if not shards.isdisjoint(collision.shards)}
-        if ids:
-            for id, place in places_of(piece, ids, namer(config.names)):
-                found[id].append(place)
-    for id, places in found.items():
-        more = f" and {len(places) - SHOWN_PLACES:,} more" if len(places) > SHOWN_PLACES else ""
-        yield f"id {id!r}: {' and '.join(places[:SHOWN_PLACES])}{more}"
+        here = [collision for collision in collisions if not shards.isdisjoint(collision.shards)]
+        wanted = {one.id: SHOWN_PLACES - len(found[one.id]) for one in here if len(found[one.id]) < SHOWN_PLACES}
+        for id, place in places_of(piece, wanted, namer(config.names)) if wanted else ():
+            found[id].append(place)
+    for collision in collisions:
+        places = found[collision.id]
+        more = f" and {collision.count - len(places):,} more" if collision.count > len(places) else ""
+        yield f"id {collision.id!r}: {' and '.join(places)}{more}"
 
 
 def gather_skipped(table: Path, pieces: Sequence[Piece], artifacts: Sequence[Artifact]) -> None:

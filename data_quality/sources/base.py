@@ -13,8 +13,9 @@ SKIPPED = "skipped.parquet"
 """The table of the records and files that gave no document."""
 
 NAME_THE_COLUMN = (
-    "`text_column` of a source says which column holds the text: --set 'ingest.sources=[{format: jsonl, "
-    "paths: [FILES], text_column: NAME}]' in place of the inputs, or the same in a file for --config"
+    "`text_column`, `id_column` and their like in a source name its columns: for `textmill clean` --set "
+    "'ingest.sources=[{format: FORMAT, paths: [FILES], text_column: NAME}]' in place of the inputs, or the same in a "
+    "file for --config"
 )
 
 # Reasons for which a record or file gives no document although nothing is wrong with it.

@@ -35,11 +35,10 @@ def find_files(source: FileSource, extensions: tuple[str, ...]) -> Iterator[tupl
                 f"source {source.name!r}: {by_relative[relative]} and {uri} would both be called {relative!r}: make "
                 "two sources of them, each with a `name` of its own"
             )
-        if not uri.isascii() and (name := os.fsencode(uri).decode("utf-8", "backslashreplace")) != uri:
-            raise SourceNotFound(
-                f"source {source.name!r}: the name of {name} is not in UTF-8, as ids must be: rename it, or leave it "
-                "out by `exclude`"
-            )
+        if not _is_utf8(uri):
+            name = uri.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            way = "rename it, or leave it out by `exclude`" if _is_utf8(uri.removesuffix(relative)) else "rename it"
+            raise SourceNotFound(f"source {source.name!r}: the name of {name} is not in UTF-8, as ids must be: {way}")
         if "://" not in uri and not os.path.isfile(uri):
             what = "is a pipe or a device" if os.path.exists(uri) else "leads nowhere"
             raise SourceNotFound(f"source {source.name!r}: {uri} {what}: remove it, or name it under `exclude`")
@@ -78,6 +77,15 @@ def is_selected(relative: str, include: tuple[str, ...], exclude: tuple[str, ...
     if include and not any(fnmatchcase(relative, pattern) for pattern in include):
         return False
     return not any(fnmatchcase(relative, pattern) for pattern in exclude)
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a name can be written; what the system could not read in one is kept as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _has_wildcard(path: str) -> bool:

@@ -24,9 +24,7 @@ def up(
     from flows.servers.deploy import up as start_all
     from flows.servers.team import choose
 
-    made = choose(stack)
-    if made:
-        out.print(f"made up and written to {home.secrets_path()}: {', '.join(made)}", markup=False)
+    _say_made_up(choose(stack))
     with err.status("starting servers, workers and deployments"):
         services = start_all()
     printing.show_services(services)
@@ -108,11 +106,18 @@ def restore(
     stack: Annotated[str | None, typer.Option(help="On an empty machine: its stack, as `up` takes it.")] = None,
 ) -> None:
     """Put a backup back: databases, and the objects that are missing; Prefect and MLflow must be down."""
+    from flows.servers.backup import prepare
     from flows.servers.backup import restore as put_back
 
-    done = put_back(folder, replace, stack)
+    _say_made_up(prepare(folder, stack))
+    done = put_back(folder, replace)
     out.print(f"restored: databases {', '.join(done.databases)}; {done.objects} objects copied back")
     out.print("next: textmill up")
+
+
+def _say_made_up(passwords: list[str]) -> None:
+    if passwords:
+        out.print(f"made up and written to {home.secrets_path()}: {', '.join(passwords)}", markup=False)
 
 
 ADVICE = "start one with TEXTMILL_CPU_WORKERS or TEXTMILL_GPU_WORKERS (or set `gpu: null`: all goes to the pool cpu)"

@@ -186,7 +186,8 @@ def _duration(hours: float) -> str:
 
 
 def _shown(value: str) -> str:
-    return _quoted(value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}...")
+    """For a comment, which some characters beyond ASCII would end."""
+    return json.dumps(value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}...")
 
 
 def _quoted(value: str) -> str:

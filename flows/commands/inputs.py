@@ -154,18 +154,19 @@ def _look_at_columns(item: str, found: Found) -> None:
             item,
             found.text_column[:40],
         )
+    ids = f"those of its column {found.id_column!r}" if found.id_column else "made of file and record"
     if found.format in TABLES and found.text_column is None:
         logger.warning(
             "%s: no column with text was seen in the first records of its %s files (or no record ends in the first "
-            "%d MB), so `text` is taken for it, and ids are made of file and record. %s",
+            "%d MB), so `text` is taken for it; ids are %s. %s",
             item,
             found.format,
             LONG_SAMPLE_BYTES >> 20,
+            ids,
             NAME_THE_COLUMN,
         )
     if found.repeated_id is not None:
         column, value = found.repeated_id
-        ids = f"those of its column {found.id_column!r}" if found.id_column else "made of file and record"
         logger.warning(
             "%s: its column %r is not taken for ids, for a value repeats in the sample (%r): ids are %s",
             item,

@@ -1,15 +1,15 @@
 """A person's yes or no in the middle of a flow, given in the Prefect UI (`Resume`) or by its client."""
 
-from collections.abc import Callable
-
 from prefect import runtime
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
+from rich.console import Console
 
 from data_quality.errors import UsageError
 from flows.servers import services
+from tasks.running.progress import outlives_its_reader
 
 POLL_SECONDS = 5
 
@@ -25,7 +25,7 @@ class Approval(RunInput):
     note: str = Field(default="", description="Why; it is kept beside the version in MLflow.")
 
 
-def approved(text: str, timeout_hours: float, say: Callable[[str], None]) -> Approval:
+def approved(text: str, timeout_hours: float) -> Approval:
     """Wait for the answer. Call it outside of tasks and of the record of a pipeline run: the flow may end here.
 
     A flow run of a deployment is suspended: its process ends, and on resumption the flow starts anew and comes by here
@@ -33,7 +33,6 @@ def approved(text: str, timeout_hours: float, say: Callable[[str], None]) -> App
 
     Args:
         text: markdown that the dialog shows.
-        say: is given a line for the terminal, before a run waits that was started from one.
 
     Raises:
         NotAnswered: nobody answered in time. (A suspended run is not there to raise: the server fails it.)
@@ -43,7 +42,9 @@ def approved(text: str, timeout_hours: float, say: Callable[[str], None]) -> App
     if runtime.deployment.id:
         return suspend_flow_run(wait_for_input=asked, timeout=seconds, key="approval")
     page = f"{services.ui_url('prefect')}/runs/flow-run/{runtime.flow_run.id}"
-    say(f"waits for a yes or no, for {timeout_hours:g} hours at most: press Resume at {page}")
+    # with --json, too: nobody would know what the process waits for
+    said = f"waits for a yes or no, for {timeout_hours:g} hours at most: press Resume at {page}"
+    outlives_its_reader(Console(stderr=True)).print(said, markup=False, highlight=False, soft_wrap=True)
     try:
         return pause_flow_run(wait_for_input=asked, timeout=seconds, poll_interval=POLL_SECONDS, key="approval")
     except FlowPauseTimeout as error:

@@ -30,7 +30,7 @@ from tasks.storage.files import file_sha256, read_json, write_json
 from tasks.storage.objects import Objects
 
 NOTE = "backup.json"
-OWN = {NOTE, "databases", "objects"}
+OWN = {NOTE, "databases", "objects", "lost+found"}  # the last is the system's, at the root of a disk
 FORMAT = 1
 TRANSFERS = 8
 
@@ -56,7 +56,8 @@ def backup(folder: Path, objects: bool = False) -> Done:
         DiskFull: there is no room.
     """
     team = _team()
-    others = sorted({path.name for path in folder.iterdir()} - OWN) if folder.is_dir() else []
+    names = {path.name for path in folder.iterdir()} - OWN if folder.is_dir() else set()
+    others = sorted(name for name in names if not name.startswith("."))
     if others and not (folder / NOTE).exists():
         raise services.ServiceError(
             f"{folder} holds other files ({', '.join(others[:3])}): name a new or an empty folder, or one that "
@@ -95,18 +96,27 @@ def _note(team: Team, dumps: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def restore(folder: Path, replace: bool = False, stack: str | None = None) -> Done:
+def prepare(folder: Path, stack: str | None) -> list[str]:
+    """Before a restore on a machine that has no team's stack: note the one that is named, as `choose` takes it. What a
+    machine has stays. Returns the names of passwords that were made up.
+
+    Raises:
+        ServiceError: no backup.
+    """
+    _read_note(folder)
+    return [] if read_team() else choose(stack)
+
+
+def restore(folder: Path, replace: bool = False) -> Done:
     """Put a backup back: every database as it was dumped, and of the objects what is missing or shorter there.
 
     Args:
         replace: drop databases that hold something.
-        stack: of a machine that has none yet, as `choose` takes it.
 
     Raises:
         ServiceError: no backup, a damaged one, servers that run, databases that are not empty.
     """
     dumps = _checked(folder)
-    choose(stack)
     team = _team()
     running = [name for name, found in services.status().items() if name != "postgres" and found["pid"]]
     if running:
@@ -141,14 +151,19 @@ def _urls(team: Team) -> Iterator[tuple[str, str]]:
     yield "artifacts", team.config.artifacts or str(home.mlflow_path() / "artifacts")
 
 
-def _checked(folder: Path) -> dict[str, str]:
-    """The dumps of a backup by database, each with the hash that it was written with."""
+def _read_note(folder: Path) -> dict[str, Any]:
     try:
-        note = read_json(folder / NOTE)
+        note = dict(read_json(folder / NOTE))
     except (OSError, ValueError) as error:
         raise services.ServiceError(f"{folder} is no whole backup: {error}") from error
     if note["format"] != FORMAT:
         raise services.ServiceError(f"{folder} is a backup of format {note['format']}, written by a newer Textmill")
+    return note
+
+
+def _checked(folder: Path) -> dict[str, str]:
+    """The dumps of a backup by database, each with the hash that it was written with."""
+    note = _read_note(folder)
     for name, digest in note["databases"].items():
         dump = folder / "databases" / f"{name}.dump"
         if name not in postgres.DATABASES or not dump.is_file() or file_sha256(dump) != digest:

@@ -132,12 +132,7 @@ def noted(store: Store, what: str) -> dict[tuple[str, str], str]:
 
 def noted_for(store: Store, what: str) -> dict[str, set[tuple[str, str]]]:
     """For each request, one that was withdrawn too, the (stage, key) of what was noted so; several may share some."""
-    found: dict[str, set[tuple[str, str]]] = {}
-    for name, record in _records(store):
-        request, _, kind = name.partition(".")
-        if kind == what:
-            found.setdefault(request, set()).update((each["stage"], each["key"]) for each in record["artifacts"])
-    return found
+    return _noted_for(list(_records(store)), what)
 
 
 def retired_there(objects: Objects) -> set[tuple[str, str]]:
@@ -147,11 +142,16 @@ def retired_there(objects: Objects) -> set[tuple[str, str]]:
 
 def _noted(records: list[tuple[str, dict[str, Any]]], what: str) -> dict[tuple[str, str], str]:
     gone = {record["withdraws"] for name, record in records if "." not in name and record.get("withdraws")}
-    found: dict[tuple[str, str], str] = {}
+    found = _noted_for(records, what)
+    return {artifact: request for request, noted in found.items() if request not in gone for artifact in noted}
+
+
+def _noted_for(records: list[tuple[str, dict[str, Any]]], what: str) -> dict[str, set[tuple[str, str]]]:
+    found: dict[str, set[tuple[str, str]]] = {}
     for name, record in records:
         request, _, kind = name.partition(".")
-        if kind == what and request not in gone:
-            found |= {(each["stage"], each["key"]): request for each in record["artifacts"]}
+        if kind == what:
+            found.setdefault(request, set()).update((each["stage"], each["key"]) for each in record["artifacts"])
     return found
 
 

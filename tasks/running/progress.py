@@ -69,18 +69,17 @@ class StageProgress:
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
 
-class _Terminal(Console):
-    """Standard error for as long as somebody reads it: rich would end the process with a pipe, and the run with it."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
+def outlives_its_reader(console: Console) -> Console:
+    """The console, which falls silent when nobody reads it any more: rich would end the process, and the run too."""
+    console.on_broken_pipe = lambda: setattr(console, "quiet", True)  # type: ignore[method-assign]
+    return console
 
 
 class Display:
     """The terminal's side: one live bar for the running stage, one line for each that ended."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = _Terminal(stderr=True, quiet=quiet, emoji=False)
+        self.console = outlives_its_reader(Console(stderr=True, quiet=quiet, emoji=False))
         self._bars = Progress(
             TextColumn("  [cyan]{task.description:<24}"),
             BarColumn(bar_width=32),

@@ -8,6 +8,7 @@ import pytest
 from data_quality.documents import (
     SCHEMA,
     Document,
+    IdCollision,
     ShardWriter,
     documents_digest,
     find_id_collisions,
@@ -116,11 +117,11 @@ def test_an_interrupted_shard_leaves_nothing_under_its_name(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_collisions_name_both_places(tmp_path):
+def test_collisions_name_both_shards(tmp_path):
     one = write_all(tmp_path / "one", [Document("same", "a", "s"), Document("x", "b", "s")])
     two = write_all(tmp_path / "two", [Document("y", "c", "s"), Document("same", "a", "s")])
     (collision,) = find_id_collisions([*one, *two])
-    assert str(collision) == f"id 'same': source s, {one[0]} row 1 and source s, {two[0]} row 2"
+    assert collision == IdCollision("same", 2, (str(one[0]), str(two[0])))
     assert find_id_collisions(one) == find_id_collisions([]) == []
 
 

@@ -25,6 +25,7 @@ CARD = 4111111111111111
         ("line\ncall (212) 555-1234", "line\ncall <phone>"),
         ("ａｂｃ＠ｅｘａｍｐｌｅ．ｃｏｍ", "<email>"),
         ("2001:db9::ff00:42:8329", "<ip>"),
+        ("from host 8.8.8.8", "from host <ip>"),
         (CARD, "<credit_card>"),
         ({"deep": ["x", {"to": "a@example.org"}]}, {"deep": ["x", {"to": "<email>"}]}),
     ],

@@ -21,6 +21,7 @@ PERSONAL = [
     "<4711@mail.example.org>",
     "jane@example.org",
     "2001:db9::ff00:42:8329",
+    "host 8.8.8.8.txt",
     "+1 212 555 1234",
     "4111111111111111",
 ]

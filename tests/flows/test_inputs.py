@@ -196,4 +196,9 @@ def test_what_is_not_known_of_ids_and_text_is_said(
     caplog.clear()
     input_sources(["in"])
     assert "in: no column with text was seen in the first records of its jsonl files" in caplog.text
+    assert "ids are those of its column 'id'. " in caplog.text
     assert "text_column: NAME" in caplog.text
+    odd = "x\x93\u2028y"  # characters that no comment of YAML may hold
+    Path("in/a.jsonl").write_text("\n".join([json.dumps({"id": odd, "text": "The text of it."})] * 3))
+    [source] = input_sources(["in"])
+    assert "id_column" not in source

@@ -118,7 +118,7 @@ def test_a_machine_that_finds_the_servers_elsewhere_has_workers_only(monkeypatch
     assert team.choose("team") == []
     assert not home.secrets_path().exists()
     assert services.names() == ("prefect", "mlflow", "worker-cpu-1")
-    with pytest.raises(services.ServiceError, match="backups are made where a team's servers are"):
+    with pytest.raises(services.ServiceError, match="this is no machine of a team's servers"):
         backup(Path("anywhere"))
 
 

@@ -4,19 +4,30 @@ import os
 import subprocess
 import sys
 
-WRITES_ON = """
+import pytest
+
+DISPLAY = """
 from tasks.running.progress import Display
 display = Display()
-for n in range(3):
-    display.line(f"line {n}")
-print("done")
+say = display.line
+"""
+LOG = """
+import logging
+from prefect.logging.handlers import PrefectConsoleHandler
+from flows.running import outlive_readers
+log = logging.getLogger("prefect.flow_runs")
+log.addHandler(PrefectConsoleHandler())
+outlive_readers()
+say = log.warning
 """
 
 
-def test_a_run_goes_on_when_nobody_reads_it_any_more() -> None:
+@pytest.mark.parametrize("says", [DISPLAY, LOG], ids=["progress", "log"])
+def test_a_run_goes_on_when_nobody_reads_it_any_more(says: str) -> None:
     """`textmill pretrain ... 2>&1 | head -1`, or a worker that was killed."""
     reads, writes = os.pipe()
     os.close(reads)
-    done = subprocess.run([sys.executable, "-c", WRITES_ON], stdout=subprocess.PIPE, stderr=writes, text=True)
+    code = says + "for n in range(3): say(f'line {n}')\nprint('done')"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writes, text=True)
     os.close(writes)
     assert (done.returncode, done.stdout) == (0, "done\n")
