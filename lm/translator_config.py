@@ -7,6 +7,7 @@ from pydantic import Field
 from lm.config import StrictModel, TrainConfig
 from lm.models.seq2seq_config import Seq2SeqConfig
 from lm.models.transformer_config import TransformerConfig
+from lm.train.averaged_steps import averaged_steps
 
 EncoderDecoderConfig = Annotated[Seq2SeqConfig | TransformerConfig, Field(discriminator="kind")]
 """A model of either kind, told apart by `kind`."""
@@ -63,10 +64,7 @@ class TranslatorConfig(StrictModel):
         if self.average.checkpoints > 1:
             if train.select == "best":
                 raise ValueError("average.checkpoints and select: best exclude each other: choose one")
-            if train.steps is not None and (train.steps - 1) // self.average.interval + 1 < self.average.checkpoints:
-                raise ValueError(
-                    f"average: {train.steps} steps with a checkpoint every {self.average.interval} do not leave "
-                    f"{self.average.checkpoints} to average: average fewer (1: none) or at a shorter interval"
-                )
+            if train.steps is not None:
+                averaged_steps(train.steps, self.average.checkpoints, self.average.interval)
             train = train.model_copy(update={"checkpoint_interval": self.average.interval})
         return train.resolve_for(self.model.width, self.model.target_vocab, self.limits.target)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lm.train.averaged_steps import averaged_steps
 from lm.train.checkpoint import CorruptCheckpoint, list_checkpoints, verify
 from lm.train.checkpoint_files import fsync
 from lm.weights import read_weights
@@ -30,13 +31,7 @@ class LastCheckpoints:
     """
 
     def __init__(self, directory: Path, steps: int, count: int, interval: int) -> None:
-        multiples = [n for n in range(interval, steps, interval)][-(count - 1) :] if count > 1 else []
-        self.wanted = [*multiples, steps]
-        if len(self.wanted) < count:
-            raise ValueError(
-                f"{steps} steps with a checkpoint every {interval} do not leave {count} to average: average fewer, or"
-                " at a shorter interval"
-            )
+        self.wanted = averaged_steps(steps, count, interval)
         self.directory = directory
         self.folder = directory / KEPT
         # A kill between a checkpoint and `keep` must not lose it. What is kept was good when it was copied and stays.

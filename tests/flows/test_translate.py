@@ -157,7 +157,7 @@ def test_a_file_is_translated_line_by_line(data: Path, tmp_path: Path, monkeypat
         ({"tokenizers.shared": "false"}, "shared_embedding needs one tokenizer: set tokenizers.shared to true"),
         (
             {"train.steps": "60", "train.epochs": "null", "train.tokens": "null"},
-            r"average: 60 steps with a checkpoint every \d+ do not leave \d+ to average: average fewer \(1: none\)",
+            r"60 steps with a checkpoint every \d+ do not leave \d+ to average: average fewer \(1: none\)",
         ),
         ({"train.select": "best"}, r"average\.checkpoints and select: best exclude each other"),
     ],
