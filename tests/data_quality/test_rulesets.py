@@ -357,7 +357,7 @@ def vocabulary() -> Vocabulary:
 
 def value(text: str, ruleset: Ruleset, rule: Rule) -> float | str:
     if rule.signal in ("language", "language_score"):
-        return describe(text, None, LanguageConfig())[rule.signal]
+        return describe([text], [None], LanguageConfig())[0][rule.signal]
     url = text if ruleset.name == "refinedweb_url" else ""
     language = rule.language or ("zh" if ruleset.name.startswith(CHINESE) else "en")
     document = CustomDocument("d", text, language, metadata_json=json.dumps({"url": url}))
