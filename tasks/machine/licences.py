@@ -51,7 +51,8 @@ def read_licences(names: Iterator[str]) -> list[Licence]:
             about = metadata.metadata(name)
         except metadata.PackageNotFoundError:
             continue
-        found.append(Licence(name, about["Version"].split("+")[0], _stated(about)))
+        version = about["Version"] or ""  # none in a broken installation
+        found.append(Licence(name, version.split("+")[0], _stated(about)))
     return found
 
 
