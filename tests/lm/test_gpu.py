@@ -19,6 +19,7 @@ from lm.pretraining import BertPretraining, GPTPretraining
 from lm.recipes.recipe import Given
 from lm.train.hooks import Hooks
 from lm.train.speed import peak_flops
+from tests.conftest import LONG
 from tests.lm.masked_corpus import documents as sentences
 from tests.lm.masked_corpus import make_index
 
@@ -63,7 +64,11 @@ if "RANK" in os.environ:
 
 
 def on_gpus(kind: str, sharding: str, compiled: bool, precision: str) -> Any:
-    marks = [pytest.mark.gpu, pytest.mark.skipif(not GPUS, reason="no GPU that torch can use")]
+    marks = [
+        pytest.mark.gpu,
+        pytest.mark.timeout(LONG),  # what is compiled is compiled by each rank
+        pytest.mark.skipif(not GPUS, reason="no GPU that torch can use"),
+    ]
     name = f"cuda-{kind}-{sharding}-{precision}{'-compiled' if compiled else ''}"
     return pytest.param("cuda", kind, sharding, compiled, precision, id=name, marks=marks)
 
