@@ -1,11 +1,15 @@
 """How many processes share a pretraining, and how. Importable without torch."""
 
-from typing import Literal, Self
+import socket
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lm.config import StrictModel, TrainConfig
 from lm.pretraining import Pretrainable
+
+PORT = 29400
+"""torchrun's own, where machines meet."""
 
 
 class NotShareable(ValueError):
@@ -23,7 +27,11 @@ class ParallelConfig(StrictModel):
         " the training runs in the process of the pipeline. More: torchrun starts them.",
     )
     nodes: int = Field(
-        default=1, ge=1, le=1024, description="Machines, each with so many processes: docs/howto/distributed.md."
+        default=1,
+        ge=1,
+        le=1024,
+        description="Machines, each with so many processes; on all but this one a command is to be run, which the log"
+        " says when it is time: docs/howto/distributed.md.",
     )
     sharding: Literal["ddp", "fsdp"] = Field(
         default="ddp",
@@ -33,22 +41,20 @@ class ParallelConfig(StrictModel):
     rendezvous: str | None = Field(
         default=None,
         pattern=r"^[^:\s]+:[0-9]+$",
-        description="host:port of this machine where the other `nodes` find it, such as 10.0.0.5:29400.",
+        description="host:port of this machine where the other `nodes` find it, such as 10.0.0.5:29400. null: port"
+        " 29400 of this machine's own name.",
     )
-
-    @model_validator(mode="after")
-    def _machines_find_each_other(self) -> Self:
-        if self.nodes > 1 and self.rendezvous is None:
-            raise ValueError(
-                f"nodes {self.nodes} need a rendezvous: host:port of this machine, as the others reach it, such as"
-                " 10.0.0.5:29400"
-            )
-        return self
 
     @property
     def ranks(self) -> int:
         """Processes on all machines together."""
         return self.processes * self.nodes
+
+    def here(self) -> "ParallelConfig":
+        """With the rendezvous that is meant where none was named: it is to be asked on the first machine."""
+        if self.nodes == 1 or self.rendezvous is not None:
+            return self
+        return self.model_copy(update={"rendezvous": f"{socket.gethostname()}:{PORT}"})
 
     @classmethod
     def part_of(cls, section: "ParallelConfig") -> "ParallelConfig":

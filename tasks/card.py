@@ -11,6 +11,7 @@ from tasks.cards.figures import costs, reached
 from tasks.cards.page import page
 from tasks.cards.probes import probes, samples
 from tasks.lineage.ancestors import GOES_ON_FROM, ancestors
+from tasks.machine.licences import of_dependencies
 from tasks.storage.files import read_json
 from tasks.store import RUN_DIRECTORY, Artifact, Store, StoreError
 
@@ -53,6 +54,7 @@ def facts(store: Store, model: Artifact) -> dict[str, Any]:
         "settings": manifest["config"],
         "libraries": manifest["libraries"],
         "environment": manifest.get("environment", {}),
+        "dependencies": of_dependencies(),
         "base": [
             f"{each['stage']}/{each['key'][:12]}" for name in GOES_ON_FROM for each in manifest["inputs"].get(name, [])
         ],

@@ -38,8 +38,12 @@ def learning_command(name: str, example: str, load: str, flow: str, says: str) -
         smoke: Smoke = False,
         as_json: Json = False,
     ) -> None:
+        from flows.config.task import load_shipped_task
+
         settings = _found(load)(config, overrides(set_) | named(task=task, data=data, model=model))
         settings.needed()
+        if settings.task is not None:  # what is wrong with it is said before a run begins
+            load_shipped_task(settings.task, settings.limits)
         start_flow(flow, settings.smoke() if smoke else settings, as_json)
 
     app.command(name, help=says)(command)

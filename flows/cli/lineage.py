@@ -20,9 +20,9 @@ def card(
     from flows.commands.card import model_card
 
     found = model_card(model, register)
-    show_result(found, as_json, lambda data: sys.stdout.write(data["card"]))
     if register and not found["registered"]:
-        fail(f"{found['artifact']} is registered under no name in MLflow")
+        fail(f"{found['artifact']} is registered under no name in MLflow; without --register its card is shown")
+    show_result(found, as_json, lambda data: sys.stdout.write(data["card"]))
 
 
 @app.command()

@@ -108,12 +108,15 @@ def import_model(source: Path, out: Path) -> Path:
 
 def _convert(convert: Export, source: Path, out: Path) -> None:
     """A new `out` is there when it is complete, and not before; one that is there stays empty till then."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} is in use: name a new or an empty folder")
     place = out.resolve()
     partial = place.with_name(f"{place.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError(f"{out} is in use: name a new or an empty folder")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be made ({error.strerror}): name a folder in a place to write to") from error
     try:
         convert(source, partial)
         if out.exists():

@@ -20,11 +20,14 @@ from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.running.secret_blocks import open_store_with
 from tasks.stage import library_versions
+from tasks.storage.exports import stored
 from tasks.storage.files import read_json, write_json
-from tasks.store import Artifact, Store
+from tasks.store import Artifact, Store, StoreError
 
 RESULT = "rebuild.json"
 SHOWN = 10
+ADOPTING = ("adopt_model", "adopt_labelled", "adopt_tokenizer")
+TAKEN_IN = "what was taken in from outside was read again from its files: how those were made is not known here"
 
 
 def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: bool) -> dict[str, Any]:
@@ -43,10 +46,11 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
 
     Raises:
         StoreError: no such artifact, or part of its lineage was collected or is of an earlier version.
-        ConfigError: a stage refuses its input, or documents of the lineage are to be forgotten.
+        ConfigError: it is the folder of a copy, a stage refuses its input, or documents of the lineage are to be
+            forgotten.
     """
     store = open_store_with(resources)
-    artifact = store.resolve(name)
+    artifact = _recorded(store, name)
     steps = recipe(store, artifact)
     _refuse_forgotten(store, steps)
     place = home.home() / "rebuild" / artifact.key[:12]
@@ -76,6 +80,24 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
         shutil.rmtree(place)
         answer["store"] = None
     return answer
+
+
+def _recorded(store: Store, name: str) -> Artifact:
+    """The artifact: of what is none there is no record by which it could be built again."""
+    if Path(name).is_dir() and store.aliased(name) is None:
+        here = stored(Path(name))
+        if here is None or here[0].root.resolve() != store.root.resolve():
+            raise ConfigError(
+                f"{name} is a folder, which does not say how it was made: a model is rebuilt where the store is that "
+                "it was made in (its card, README.md, has the command), one of another program not at all"
+            )
+        return here[1]
+    try:
+        return store.resolve(name)
+    except StoreError as error:
+        raise StoreError(
+            f"{error}; a model is rebuilt where the store is that it was made in, not from a copy"
+        ) from error
 
 
 def _refuse_forgotten(store: Store, steps: list[Step]) -> None:
@@ -197,6 +219,8 @@ def describe(answer: Mapping[str, Any]) -> str:
         lines.append(
             f"\n  all {len(answer['stages'])} stages came out the same: {answer['artifact']} is {answer['digest']}"
         )
+        if any(each["stage"] in ADOPTING for each in answer["stages"]):
+            lines.append(f"  {TAKEN_IN}")
         return "\n".join(lines)
     first = answer["first"]
     lines.append(f"\n  the first that differs is {first['stage']}/{first['key'][:12]}:")

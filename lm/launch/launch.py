@@ -41,6 +41,7 @@ def pretrain_shared(
     or a rank got SIGTERM, NonFiniteError, and RankFailed with the error of the rank that failed first.
     """
     parallel.require_shareable(given.settings, given.config)
+    parallel = parallel.here()
     scratch.mkdir(parents=True, exist_ok=True)
     for earlier in scratch.glob("attempt-*"):
         shutil.rmtree(earlier, ignore_errors=True)

@@ -13,8 +13,11 @@ from tasks.storage.files import read_json
 from tasks.store import RUN_DIRECTORY, Artifact, Store
 
 Figure = dict[str, Any]
-"""`what`, `value`, `low` and `high` (None without an interval), `on` (which text or examples), `from` (artifact) and
-`compared` (of another system, or a difference to one)."""
+"""`what`, `value`, `low` and `high` (None without an interval), `on` (which text or examples), `from` (artifact),
+`compared` (of another system, or a difference to one) and `count` (how many of something: no measure of the model)."""
+
+COUNTS = ("tokens", "bytes", "characters", "words", "equal", "examples_dropped", "prompts_cut", "too_short")
+"""Figures of exams that are numbers of items or of what they are made of."""
 
 ASKS = ("evaluate", "held_out", "exam", "finetune_summary", "compare")
 SAMPLED = "system/cpu_utilization_percentage"
@@ -68,7 +71,7 @@ def _asked(artifact: Artifact, used: list[str], checks: Checks) -> list[Figure]:
         if leaked := checks.of(artifact):
             on += f", {in_words(leaked)}"
         return [
-            _figure(name, each["value"], each.get("low"), each.get("high"), on)
+            _figure(name, each["value"], each.get("low"), each.get("high"), on) | {"count": name in COUNTS}
             for name, each in said["figures"].items()
             if said["exam"] not in KINDS or "/" not in name  # of each group they stand beside the samples
         ]
@@ -92,7 +95,8 @@ def _asked(artifact: Artifact, used: list[str], checks: Checks) -> list[Figure]:
 
 def _figure(what: str, value: float, low: Any, high: Any, on: str, source: str = "") -> Figure:
     compared = ", " in what
-    return {"what": what, "value": value, "low": low, "high": high, "on": on, "from": source, "compared": compared}
+    said = {"what": what, "value": value, "low": low, "high": high, "on": on, "from": source}
+    return {**said, "compared": compared, "count": False}
 
 
 def _same(model: Artifact, items: Iterable[dict[str, str]]) -> bool:

@@ -78,7 +78,7 @@ def front_matter(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _results(facts: Mapping[str, Any], pipeline: str) -> Iterator[dict[str, Any]]:
     by_text: dict[str, list[dict[str, Any]]] = {}
     for row in facts["figures"]:
-        if row["compared"]:
+        if row["compared"] or row["count"]:
             continue
         low, high = row["low"], row["high"]
         name = row["what"] if low is None else f"{row['what']} (95 % interval {low:.4g} to {high:.4g})"
@@ -193,6 +193,11 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
     said = [f"{name} {counts[name]:,}" for name in ("documents", "words", "tokens", "steps") if name in counts]
     if said:
         yield f"Read in training: {', '.join(said)}."
+    if adapters := (facts["settings"].get("lora") or {}):
+        yield (
+            f"Learned by adapters of rank {adapters['rank']} on {', '.join(adapters['matrices'])} and by the head: "
+            f"{counts['learning']:,} of {counts['parameters']:,} parameters. The adapters are merged into the weights."
+        )
     packages = {**machine.get("packages", {}), **facts["libraries"]}
     where = [machine.get("processor"), machine.get("machine"), machine.get("system")]
     yield (
@@ -200,6 +205,19 @@ def _training(facts: Mapping[str, Any]) -> Iterator[str]:
         f"{machine.get('threads', '?')} threads, Python {machine.get('python', '?')}; "
         + ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
         + "."
+    )
+    yield _licences(facts["dependencies"])
+
+
+def _licences(known: Mapping[str, Any]) -> str:
+    """Of the software beside the model: what is installed may be other software than it was trained with."""
+    if not known:
+        return "Licences of the packages that Textmill needs are not known here: it is not installed as a package."
+    counted = ", ".join(f"{_plain(name)} {count:,}" for name, count in known["by_licence"].items())
+    named = "; ".join(f"{_plain(name)}: {_plain(said)}" for name, said in known["named"].items())
+    return (
+        f"Licences of the {known['packages']:,} packages that Textmill needs, by their metadata where this card was "
+        f"written: {counted}.{f' Besides: {named}.' if named else ''} None of them is in the model."
     )
 
 
@@ -212,11 +230,19 @@ def _evaluation(facts: Mapping[str, Any]) -> Iterator[str]:
     if not facts["figures"]:
         yield "Nothing was asked of it yet: `textmill evaluate` puts exams to it."
         return
+    measured = [row for row in facts["figures"] if not row["count"]]
     yield table(
         ("figure", "value", "95 % interval", "on", "from"),
-        [(r["what"], _number(r["value"]), _interval(r), r["on"], r["from"]) for r in facts["figures"]],
+        [(r["what"], _number(r["value"]), _interval(r), r["on"], r["from"]) for r in measured],
     )
-    if any(row["low"] is None for row in facts["figures"]):
+    counted: dict[str, list[str]] = {}
+    for row in facts["figures"]:
+        if row["count"]:
+            counted.setdefault(row["on"], []).append(f"{_plain(row['what']).replace('_', ' ')} {row['value']:,.0f}")
+    if counted:
+        said = [f"{_plain(on)}: {', '.join(of)}" for on, of in counted.items()]
+        yield f"Counted, of {'; of '.join(said)}."
+    if any(row["low"] is None for row in measured):
         yield "Where no interval stands, none was computed: the figure is of one run on one sample."
 
 
@@ -295,10 +321,19 @@ def _how_measured(costs: Iterable[Mapping[str, Any]]) -> str:
 
 def _rebuild(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"```\ntextmill rebuild {facts['artifact']}\n```"
+    if facts["stage"] == "adopt_model":
+        yield (
+            "It reads the model's files again where they lay when it was taken in, and compares. How they were trained "
+            "is known to whoever made them, and cannot be done again from here."
+        )
+        return
+    if any(base.startswith("adopt_model/") for base in facts["base"]):
+        yield "The model that this one goes on from was taken in from outside: its files are read again, not trained."
     yield (
         "It reads the sources again where they lay, builds every stage in a store of its own and compares the "
         "digests. Equal weights are promised on the same kind of machine with the same threads and package versions; "
-        "what differs first, and why, is reported."
+        "what differs first, and why, is reported. It works where the store is that this model was made in, whose "
+        "manifests are the recipe, not from a copy of the model."
     )
 
 

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from flows.cli.main import app
 from flows.commands.export import export_model
 from flows.corpus import build_corpus
 from tasks.card import card, facts
 from tasks.cards.page import front_matter, page
 from tasks.cards.probes import _pronouns
 from tasks.exam import read_exam
+from tasks.machine.licences import of_dependencies
 from tasks.running.hooks import read_samples
 from tasks.running.run import use_run
 from tasks.storage.files import read_json, write_json
@@ -224,6 +227,46 @@ def test_an_export_has_the_card_beside_it(home: Path, tmp_path: Path) -> None:
     model = artifact(home, "pretrain")
     export_model(model.path, "hf", tmp_path / "hf")
     assert f"textmill rebuild pretrain/{model.key}" in (tmp_path / "hf/README.md").read_text()
+
+
+def test_how_many_of_something_there_are_is_no_metric(home: Path, tmp_path: Path) -> None:
+    """An exam of perplexity has the tokens, bytes, characters and words of its texts among its figures."""
+    (tmp_path / "held.txt").write_text("The rose is red. " * 4)
+    model, store = artifact(home, "pretrain"), Store(home / "home/store")
+    paths = f"paths=[{tmp_path / 'held.txt'}]"
+    with use_run(quiet_run(home)):
+        done = textmill(home, "evaluate", f"pretrain/{model.key}", "perplexity", "--set", paths)
+    assert done.exit_code == 0, done.output
+    said = facts(store, model)
+    counted = {row["what"] for row in said["figures"] if row["count"]}
+    assert counted == {"tokens", "bytes", "characters", "words"}
+    metrics = [each["type"] for result in front_matter(said)["model-index"][0]["results"] for each in result["metrics"]]
+    assert "perplexity_per_word" in metrics
+    assert counted.isdisjoint(metrics)
+    evaluation = sections(page(said))["Evaluation"]
+    assert "| words |" not in evaluation
+    assert "bytes 68" in evaluation
+
+
+def test_the_licences_of_dependencies_are_those_that_are_installed(home: Path) -> None:
+    training = sections(card(Store(home / "home/store"), artifact(home, "pretrain")))["Training"]
+    known = of_dependencies()
+    assert f"Licences of the {known['packages']:,} packages that Textmill needs, by their metadata" in training
+    assert f"MIT {known['by_licence']['MIT']}, " in training
+    assert "text-unidecode: Artistic License or GPL, of which the first is taken" in training
+    said = {**facts(Store(home / "home/store"), artifact(home, "pretrain")), "dependencies": {}}
+    assert "are not known here: it is not installed as a package" in page(said)
+
+
+def test_a_card_that_cannot_be_registered_is_not_shown_before_it_is_said(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"pretrain/{artifact(home, 'pretrain').key}"
+    monkeypatch.setattr("flows.commands.card._renew", lambda model, text: [])
+    done = CliRunner().invoke(app, ["card", name, "--register"])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert f"{name} is registered under no name in MLflow; without --register its card is shown" in done.stderr
 
 
 def test_what_is_no_model_has_no_card(home: Path) -> None:

@@ -76,7 +76,7 @@ def test_every_key_is_described() -> None:
             "vocab_size: Input should be greater than or equal to",
         ),
         ({"pretrain.processes": "3"}, "train.batch 16 cannot be shared evenly by 3 processes"),
-        ({"pretrain.nodes": "2"}, "nodes 2 need a rendezvous: host:port of this machine"),
+        ({"pretrain.nodes": "2", "pretrain.rendezvous": "here"}, "pretrain.rendezvous: String should match pattern"),
         ({"pretrain.sharding": "zero"}, "pretrain.sharding: Input should be 'ddp' or 'fsdp'"),
         ({"ingest.sources.7.name": "x"}, "'7' is no index of a list of 1"),
         ({"name.first": "x"}, "'name' is a value, it has no keys"),

@@ -1,5 +1,6 @@
 """`textmill export` and `import`: formats of others from the command line, and what they refuse."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,15 @@ def test_what_cannot_be_converted_is_said(folder: Path, tokenizer_dir: Path, tmp
     with pytest.raises(ConfigError, match="a model of ours already"):
         import_model(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("command", "options"), [("export", ["--to", "hf"]), ("import", [])])
+def test_a_folder_that_cannot_be_made_is_named(folder: Path, tmp_path: Path, command: str, options: list[str]) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file/out", Path("/proc/out")):
+        done = CliRunner().invoke(app, [command, str(folder), str(out), *options], catch_exceptions=True)
+        assert isinstance(done.exception, ConfigError)
+        assert re.match(rf"{out} cannot be made \(.*\): name a folder in a place to write to", str(done.exception))
 
 
 def test_what_the_table_says_is_what_the_library_can_write() -> None:

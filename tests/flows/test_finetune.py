@@ -154,11 +154,33 @@ def test_settings_are_checked_with_their_preset(tmp_path: Path) -> None:
         ("preset", "gpt3", r"unknown model preset 'gpt3'; did you mean 'gpt1'"),
         ("data", "folder", r"either task or data"),
         ("limits.train", "100", r"limits are for a task"),
+        ("limits.eval", "60", r"limits: there is no split 'eval'; there are train, valid, test"),
+        ("limits.valid", "0", r"limits: valid 0: a limit is 1 example or more"),
         ("seeds", "[0, 1, 0]", r"seeds: a seed stands twice"),
     ):
-        given = {key: value} | ({"task": "sst-2"} if key == "data" else {})
+        given = {key: value} | ({"task": "sst-2"} if key in ("data", "limits.eval", "limits.valid") else {})
         with pytest.raises(ConfigError, match=message):
             load_tuning(tmp_path / "mine.yaml", given)
+
+
+@pytest.mark.parametrize("command", ["finetune", "search", "instruct"])
+def test_a_task_that_cannot_be_used_is_refused_before_a_run_begins(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Neither a server nor a run is started for a slip, wherever it stands."""
+    monkeypatch.setattr("flows.commands.start.run_flow", lambda *_, **__: pytest.fail("a run has begun"))
+    shipped = CONFIGS / command / ("chat.yaml" if command == "instruct" else "small-bert.yaml")
+    (empty_home / "slip.yaml").write_text(
+        "name: slip\nask: {form: classification, labels: [a, b]}\ntrian: {files: [a]}\n"
+    )
+    for said, message in (
+        (["--task", "sst-2", "--set", "limits.eval=60"], "no split 'eval'"),
+        (["--task", "sst-1"], "sst-1 is no file and no shipped task"),
+        (["--task", str(empty_home / "slip.yaml")], "trian: unknown key; did you mean 'train'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            CliRunner().invoke(app, [command, str(shipped), "--model", "m", *said], catch_exceptions=False)
+    assert [path.name for path in empty_home.iterdir()] == ["slip.yaml"]
 
 
 # --- predict ---------------------------------------------------------------------------------------------------------

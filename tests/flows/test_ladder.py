@@ -244,7 +244,7 @@ def test_a_model_has_the_rate_that_it_names() -> None:
     [
         ("modern", {"processes": "2", "sharding": "fsdp"}, "sharding fsdp: optimizer.method muon needs whole matrices"),
         ("word2vec", {"processes": "2"}, "a model of kind word2vec has a loop of its own, in one process"),
-        ("gpt2", {"nodes": "2"}, "nodes 2 need a rendezvous"),
+        ("gpt2", {"nodes": "2", "rendezvous": "here"}, "rendezvous: String should match pattern"),
     ],
 )
 def test_what_cannot_be_shared_is_refused_when_it_is_read(model: str, overrides: dict[str, str], message: str) -> None:

@@ -4,13 +4,14 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.commands.rebuild import describe, reasons, rebuild
+from flows.config.loading import ConfigError
 from tasks.lineage.recipe import Step, recipe
 from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
@@ -20,7 +21,7 @@ from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store, StoreError
 from tests.flows.exam_home import make_store
 from tests.flows.lineage_home import artifact, built_home, quiet_run, textmill
-from tests.flows.test_card_kinds import answering, translating
+from tests.flows.test_card_kinds import adapted, answering, taken_in, translating
 from tests.tasks import stages
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
@@ -52,14 +53,34 @@ def test_a_fine_tuned_model_comes_out_the_same_from_its_sources(quickstart: Path
     assert not (quickstart / "home/rebuild" / model.key[:12]).exists()  # nothing is left of what is as it was
 
 
-def test_a_model_taught_to_answer_comes_out_the_same(quickstart: Path) -> None:
+@pytest.mark.parametrize(
+    ("make", "stages"),
+    [
+        (answering, {"ingest", "pretrain", "labelled_set", "instruct"}),
+        (adapted, {"ingest", "train_tokenizer", "pretrain", "labelled", "finetune"}),  # the model below is a BERT
+        (taken_in, {"adopt_model"}),
+    ],
+)
+def test_other_kinds_come_out_the_same(quickstart: Path, make: Callable[[Path], Artifact], stages: set[str]) -> None:
     with use_run(quiet_run(quickstart)):
-        model = answering(quickstart)
+        model = make(quickstart)
     answer = again(model.name)
     assert answer["equal"], answer["first"]
     made = [row["stage"] for row in answer["stages"]]
-    assert {"ingest", "pretrain", "labelled_set"} < set(made)
-    assert made[-1] == "instruct"
+    assert stages <= set(made)
+    assert made[-1] == model.stage
+    assert ("how those were made is not known here" in describe(answer)) == (make is taken_in)
+
+
+def test_what_has_no_record_is_not_rebuilt_and_it_is_said_why(chain: list[Artifact], tmp_path: Path) -> None:
+    """A copy; a name that is in another store. The folder in the store itself is the artifact."""
+    copy = tmp_path / "copy"
+    shutil.copytree(chain[0].path, copy)
+    with pytest.raises(ConfigError, match=f"^{copy} is a folder, which does not say how .* where the store is that it"):
+        again(str(copy))
+    with pytest.raises(StoreError, match=r"no artifact is called 'gone'.*; a model is rebuilt where the store is"):
+        again("gone")
+    assert again(str(chain[0].path))["artifact"] == f"numbers/{chain[0].key}"
 
 
 def test_a_changed_or_lost_source_is_named_with_its_digests(quickstart: Path) -> None:

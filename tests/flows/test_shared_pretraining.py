@@ -1,6 +1,7 @@
 """A pretraining in two processes as a pipeline runs it: its error in the Prefect run, its end, no key of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,22 @@ from tasks.running.journal import read_events
 from tests.flows.test_cancel import ROOT, ask
 from tests.tasks.tiny_corpus import configuration, write_documents
 
+FAILS_ALONE = """
+import os
+
+if os.environ.get("RANK") == "1":
+    from lm.train.distributed import Replicas
+
+    def fail(self, loss):
+        raise LookupError("a batch that only this rank has")
+
+    Replicas.backward = fail
+"""
+"""Read by every Python process that starts: it changes the second rank alone. The first waits for its gradients."""
+
 
 @pytest.mark.server
-def test_two_processes_fail_with_their_own_error_and_end_as_one_would(
+def test_one_of_two_processes_fails_with_its_own_error_and_both_end_as_one_would(
     prefect_environment: dict[str, str], tmp_path: Path
 ) -> None:
     write_documents(tmp_path / "documents")
@@ -24,17 +38,26 @@ def test_two_processes_fail_with_their_own_error_and_end_as_one_would(
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
     store = Path(prefect_environment["TEXTMILL_HOME"]) / "store"
 
-    def run(*overrides: str) -> "subprocess.CompletedProcess[str]":
+    def run(*overrides: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         settings = [part for override in overrides for part in ("--set", override)]
         command = [sys.executable, "-m", "flows.cli.main", "run", str(tmp_path / "tiny.yaml"), "--json", *settings]
-        return subprocess.run(command, cwd=ROOT, env=prefect_environment, capture_output=True, text=True, check=False)
+        surroundings = prefect_environment | environment
+        return subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
 
-    failed = run("pretrain.train.optimizer.learning_rate=1.0e+30")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(FAILS_ALONE)
+    failed = run(PYTHONPATH=os.pathsep.join([str(tmp_path / "site"), prefect_environment["PYTHONPATH"]]))
     assert failed.returncode != 0
+    own = "rank 1 of 2 failed: LookupError: a batch that only this rank has"
     record = json.loads(max(store.glob("runs/*/run.json"), key=lambda path: path.stat().st_mtime).read_text())
-    state = ask(prefect_environment["PREFECT_API_URL"], f"flow_runs/{record['flow_runs'][-1]}")["state"]
+    api, flow_run = prefect_environment["PREFECT_API_URL"], record["flow_runs"][-1]
+    state = ask(api, f"flow_runs/{flow_run}")["state"]
     assert state["type"] == "FAILED"
-    assert "is not finite; nothing was updated" in state["message"]
+    assert own in state["message"]
+    of_it = {"flow_runs": {"id": {"any_": [flow_run]}}, "task_runs": {"state": {"type": {"any_": ["FAILED"]}}}}
+    [task] = ask(api, "task_runs/paginate", of_it)["results"]
+    assert task["name"].startswith("pretrain")
+    assert own in task["state"]["message"]
 
     done = run()
     assert done.returncode == 0, done.stderr

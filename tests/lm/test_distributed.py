@@ -19,7 +19,7 @@ SHARED = 5e-7
 """How far a gradient may be from that of one process, relative to its norm: the rounding of sums in another order."""
 
 DDP = ["gpt", "modern", "awd", "elmo", "bert", "xl"]
-FSDP = ["gpt", "xl"]
+FSDP = ["gpt", "xl", "bert"]
 
 
 @cache

@@ -28,6 +28,7 @@ from lm.stop import Interrupted
 from lm.tokens import build_index
 from lm.train.checkpoint import list_checkpoints, load_checkpoint
 from lm.train.hooks import Hooks
+from tests.lm.rank_looks import look_into_ranks, used
 
 pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]
@@ -65,9 +66,10 @@ def workers() -> dict[int, psutil.Process]:
 
 
 def test_stopped_through_one_rank_and_resumed_it_is_the_training_of_one_process(
-    tmp_path: Path, shards: list[Path], tokenizer_dir: Path
+    tmp_path: Path, shards: list[Path], tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(1)
+    look_into_ranks(tmp_path / "looks", monkeypatch)
     given = asked(shards, tokenizer_dir)
     seen: dict[int, float] = {}
 
@@ -95,6 +97,8 @@ def test_stopped_through_one_rank_and_resumed_it_is_the_training_of_one_process(
     result = shared()
     assert result["resumed_from"] == step
     assert sorted(seen) == list(range(1, STEPS + 1))
+    rank = {"backend": "gloo", "device": "cpu", "fused": [True, True], "compiled": 0, "sharded": False}
+    assert used(tmp_path / "looks", 2) == [rank, rank]
     alone = pretrain(given, tmp_path / "alone-checkpoints", tmp_path / "alone")
     for file in (tmp_path / "alone").iterdir():
         assert file.read_bytes() == (tmp_path / "model" / file.name).read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,16 @@ def test_what_one_process_does_needs_no_share() -> None:
     assert ParallelConfig(processes=3, nodes=2, rendezvous="a:1").least_batch(7) == 12
 
 
-@pytest.mark.parametrize("rendezvous", [None, "host", "host:port", "a b:1"])
-def test_several_machines_need_an_address(rendezvous: str | None) -> None:
+@pytest.mark.parametrize("rendezvous", ["host", "host:port", "a b:1"])
+def test_several_machines_need_an_address(rendezvous: str) -> None:
     with pytest.raises(ValidationError, match=r"rendezvous"):
         ParallelConfig(nodes=2, rendezvous=rendezvous)
+
+
+def test_where_none_is_named_machines_meet_at_the_first_by_its_own_name() -> None:
+    assert ParallelConfig(nodes=2).here().rendezvous == f"{socket.gethostname()}:29400"
+    for said in (ParallelConfig(processes=2), ParallelConfig(nodes=2, rendezvous="10.0.0.5:1")):
+        assert said.here() is said
 
 
 def test_an_index_is_written_and_read_without_pickles(tmp_path: Path, shards: list[Path]) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from flows.project.audit import verdict
-from flows.project.licences import PAGE, Licence, is_allowed, locked_names, page, read_licences, refused
+from flows.project.licences import PAGE, locked_names, page
 from flows.servers.doctor import read_lock
+from tasks.machine.licences import Licence, is_allowed, of_dependencies, read_licences, refused, required
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
@@ -43,6 +44,15 @@ def test_licences_are_on_the_list_and_in_the_table() -> None:
     assert len(licences) > 200
     assert refused(licences) == []
     assert PAGE.read_text(encoding="utf-8") == page(licences), "python -m flows.project.licences"
+
+
+def test_what_a_card_counts_is_what_textmill_requires_and_has_locked() -> None:
+    names = required("textmill")
+    assert {"torch", "prefect", "numpy", "sympy"} < names  # sympy by way of torch
+    assert names.isdisjoint({"pytest", "optuna", "textmill"})
+    assert names <= {re.sub(r"[-_.]+", "-", name).lower() for name in locked_names()}
+    found = of_dependencies()
+    assert sum(found["by_licence"].values()) + len(found["named"]) == found["packages"] == len(names)
 
 
 @pytest.mark.parametrize(
