@@ -14,6 +14,9 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ALLOWED = (
     "MIT", "Apache", "BSD", "ISC", "Python Software Foundation", "PSF", "Mozilla Public License 2.0", "MPL-2.0",
     "Unlicense", "Zlib", "CC0", "0BSD", "Boost", "BSL-1.0", "HPND", "Public Domain", "CNRI", "The Unlicense",
@@ -115,22 +118,16 @@ def required(name: str, extras: Iterable[str] = ()) -> set[str]:
             lines = metadata.requires(one) or []
         except metadata.PackageNotFoundError:
             continue  # of another system or Python
-        found.add(_normal(one))
-        for line in lines:
-            extra = re.search(r"""extra\s*==\s*["']([^"']+)""", line)
-            if extra is not None and extra[1] not in wanted:
+        found.add(canonicalize_name(one))
+        for requirement in map(Requirement, lines):
+            marker = requirement.marker
+            if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in wanted or {""}):
                 continue
-            read = re.match(r"\s*([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?", line)
-            assert read is not None
-            each = (read[1], frozenset(part.strip() for part in (read[2] or "").split(",") if part.strip()))
+            each = (requirement.name, frozenset(requirement.extras))
             if each not in seen:
                 seen.add(each)
                 asked.append(each)
-    return found - {_normal(name)}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return found - {canonicalize_name(name)}
 
 
 def _family(licence: str) -> str:
