@@ -81,7 +81,7 @@ audit: $(LOOKS)
 sbom: setup $(LOOKS)
 	$(AUDIT)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON \
 	  -o sbom.cdx.json $(BIN)/python
-	@echo "sbom.cdx.json: $$(grep -c '"bom-ref"' sbom.cdx.json) components"
+	@$(BIN)/python -m flows.project.bill sbom.cdx.json
 
 licences: setup
 	$(BIN)/python -m flows.project.licences

@@ -34,6 +34,8 @@ from lm.tokenizers.config import ByteBPEConfig, WordPieceConfig
 from lm.tokenizers.spelling import Spelling
 from lm.tokens import build_index, shard_documents, tokenize_shard
 from lm.train.checkpoint import load_checkpoint, save_checkpoint
+from lm.train.checkpoint_files import STATE, checkpoint_path, entry, files_of
+from lm.train.shards import piece, publish, write_part
 from lm.vectors.artifact import VECTORS, load_vectors, save_vectors
 from lm.vectors.vocabulary import Vocabulary
 from tasks.storage.integrity import checksum_of
@@ -59,6 +61,7 @@ WORDS = [
     "wine",
     "town",
 ]
+RANKS = 2
 STAGE, KEY = "corpus", "0123456789abcdef0123456789abcdef"
 
 
@@ -89,15 +92,19 @@ def make_kinds(root: Path) -> list[Kind]:
     tokenize_shard(documents / "00000.parquet", tokens / "00000", pieces)
     models = _models(root, bpe, texts)
     sound = _checkpoint(root / "checkpoint")
+    sharded = _sharded_checkpoint(root / "sharded")
     store = _artifact(root / "store", documents, tokens, pieces)
     inside = f"artifacts/{STAGE}/{KEY}"
     held = ("00000.parquet", "tokens.bin", "tokens.parquet", "tokens.json", "tokenizer.json", "spelling.json")
     shard = ("00000.bin", "00000.parquet", "00000.json", "00000.spans.parquet")
     checkpoint = ("model.safetensors", "optim.safetensors", "state.json", "manifest.json")
+    parts = (*(name for rank in range(RANKS) for name in files_of(rank, RANKS)), STATE)
     return [
         Kind("checkpoint, sealed", sound, checkpoint, _read_checkpoint, sealed=True),
+        Kind("checkpoint, sharded, sealed", sharded, (*parts, "manifest.json"), _read_checkpoint, sealed=True),
         Kind("artifact, sealed", store, tuple(f"{inside}/{n}" for n in (*held, "manifest.json")), _read_store, True),
         Kind("checkpoint", sound, checkpoint[:3], _read_checkpoint, reseal=_reseal_checkpoint),
+        Kind("checkpoint, sharded", sharded, parts, _read_checkpoint, reseal=_reseal_sharded),
         Kind("manifest", store, (f"{inside}/manifest.json",), _read_store, reseal=_reseal_manifest),
         Kind("documents shard", documents, ("00000.parquet",), _read_documents),
         Kind("token shard", tokens, shard, _read_tokens),
@@ -148,10 +155,23 @@ def _models(root: Path, bpe: Path, texts: list[str]) -> list[Kind]:
 # --- made --------------------------------------------------------------------------------------------------------
 
 
+WEIGHTS = {"a.weight": torch.arange(60.0).reshape(6, 10), "b": torch.ones(3, dtype=torch.bfloat16)}
+MOMENTS = {"a.weight.exp_avg": torch.zeros(6, 10), "step": torch.tensor(3.0)}
+STEP_STATE = {"step": 3, "seed": 1, "curve": [[0, 3.5], [1, 3.1]], "identity": {"model.width": 16}}
+
+
 def _checkpoint(folder: Path) -> Path:
-    weights = {"a.weight": torch.arange(60.0).reshape(6, 10), "b": torch.ones(3, dtype=torch.bfloat16)}
-    state = {"step": 3, "seed": 1, "curve": [[0, 3.5], [1, 3.1]], "identity": {"model.width": 16}}
-    return save_checkpoint(folder, 3, weights, {"a.weight.exp_avg": torch.zeros(6, 10)}, state)
+    return save_checkpoint(folder, 3, WEIGHTS, MOMENTS, STEP_STATE)
+
+
+def _sharded_checkpoint(folder: Path) -> Path:
+    """Of two ranks, safetensors and JSON of each, as training under FSDP2 and DDP writes it."""
+    partial, final = folder / ".tmp-step-00000003-1", checkpoint_path(folder, 3)
+    for rank in range(RANKS):
+        cut = [{name: piece(t, rank, RANKS) for name, t in tensors.items()} for tensors in (WEIGHTS, MOMENTS)]
+        write_part(partial, rank, RANKS, *cut)
+    publish(partial, final, RANKS, STEP_STATE)
+    return final
 
 
 def _artifact(root: Path, documents: Path, tokens: Path, tokenizer: Path) -> Path:
@@ -237,6 +257,20 @@ def _reseal_checkpoint(folder: Path) -> None:
     contents = {name: (folder / name).read_bytes() for name in names}
     entries = {n: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for n, c in contents.items()}
     (folder / "manifest.json").write_text(json.dumps(entries))
+
+
+def _reseal_sharded(folder: Path) -> None:
+    manifest = {STATE: entry(folder / STATE)}
+    for rank in range(RANKS):
+        *tensors, described = files_of(rank, RANKS)
+        files = {name: entry(folder / name) for name in tensors}
+        try:
+            said = json.loads((folder / described).read_bytes())
+            (folder / described).write_text(json.dumps({**said, "files": files}))
+        except (ValueError, TypeError, RecursionError):
+            pass  # no JSON object any more
+        manifest |= {**files, described: entry(folder / described)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def _reseal_manifest(root: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_quality.config import BenchmarkConfig, FileSource, StrictModel
 from data_quality.errors import UsageError
 from data_quality.sources.base import FileRef, InputError
 from data_quality.sources.fingerprint import Fingerprints
+from data_quality.sources.parquet import read_rows
 from data_quality.sources.resolve import find_files
 from data_quality.sources.streams import as_utf8, open_seekable, read_chunks, read_lines, split_compression
 
@@ -163,9 +163,5 @@ def _whole(file: FileRef) -> str:
 
 
 def _parquet(file: FileRef) -> Iterator[tuple[int, Any]]:
-    number = 0
-    with open_seekable(file) as raw, pq.ParquetFile(raw) as table:
-        for batch in table.iter_batches(batch_size=256):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+    with open_seekable(file) as raw:
+        yield from enumerate(read_rows(file.uri, raw, MAX_RECORD_BYTES), start=1)

@@ -33,7 +33,7 @@ class AdoptLabelledConfig(BaseModel):
 @stage(version=1)
 def adopt_labelled(work: Work, config: AdoptLabelledConfig) -> None:
     """Read every split, and copy the folder. Raises ValueError if it is another than the one that was named."""
-    labelled = LabelledSet(config.folder)
+    labelled = LabelledSet(config.folder, stranger=True)
     for split in SPLITS:
         if labelled.has(split):
             work.counts[split] = labelled.read(split).num_rows

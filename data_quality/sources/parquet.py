@@ -60,7 +60,7 @@ def read(ref: FileRef, source: ParquetSource) -> Reading:
             for group in _row_groups(ref, raw, file):
                 behind = number + file.metadata.row_group(group).num_rows
                 try:
-                    for batch in _batches(ref, raw, file, group, columns, source):
+                    for batch in _batches(ref.uri, raw, file, group, columns, source.max_record_bytes):
                         values = [_values(batch.column(name), source.max_record_bytes) for name in columns]
                         for row in zip(*values, strict=True):
                             number += 1
@@ -72,19 +72,47 @@ def read(ref: FileRef, source: ParquetSource) -> Reading:
             raise InputError("corrupt", f"after {number} rows: {error}") from None
 
 
+def read_rows(uri: str, raw: BinaryIO, max_value_bytes: int) -> Iterator[dict[str, Any]]:
+    """All columns of every row of a file that is opened as `raw`, within the same limits.
+
+    Raises :class:`InputError` where :func:`read` has a skip: who reads a table needs all of it.
+    """
+    parquet_pages.check_footer(raw)
+    number = 0
+    try:
+        file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)
+        names = list(dict.fromkeys(file.schema_arrow.names))
+        for group in range(file.num_row_groups):
+            for batch in _batches(uri, raw, file, group, names, max_value_bytes):
+                values = [_values(batch.column(name), max_value_bytes) for name in names]
+                texts = [_is_text(batch.column(name).type) for name in names]
+                for row in zip(*values, strict=True):
+                    number += 1
+                    if long := [value.bytes for value in row if isinstance(value, _TooLong)]:
+                        raise InputError("too_long", f"row {number}: {too_long(long[0], max_value_bytes)}")
+                    yield {
+                        name: value.decode() if is_text and value is not None else value
+                        for name, value, is_text in zip(names, row, texts, strict=True)
+                    }
+    except _Refused as refused:
+        raise InputError(refused.reason, f"after {number} rows: {refused.detail}") from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a text that is no UTF-8, a date of none
+        raise InputError("corrupt", f"after {number} rows: {error}") from None
+
+
 def _batches(
-    ref: FileRef, raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str], source: ParquetSource
+    uri: str, raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str], max_record_bytes: int
 ) -> Iterator[pa.RecordBatch]:
     load = parquet_pages.load(raw, file, group, columns)
     if load.ordinary:
         # Arrow's threads hold now and then three times the memory, and are no faster: workers are side by side already.
         yield from file.iter_batches(load.rows, row_groups=[group], columns=columns, use_threads=False)
         return
-    most = max(parquet_pages.BATCH_BYTES, 2 * source.max_record_bytes)
+    most = max(parquet_pages.BATCH_BYTES, 2 * max_record_bytes)
     try:
         uri, stdin = "", raw.fileno()
     except OSError:  # on no disk: it opens the file itself
-        uri, stdin = ref.uri, subprocess.DEVNULL
+        stdin = subprocess.DEVNULL
     limits = (group, load.rows, most, MEMORY_BYTES)
     # -P: the modules beside it are called as some of Python's own
     command = [sys.executable, "-P", str(LIMITED), uri, *map(str, limits), *columns]
@@ -170,6 +198,12 @@ class _TooLong(NamedTuple):
     """In place of a value of so many bytes."""
 
     bytes: int
+
+
+def _is_text(type: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type):
+        type = type.value_type
+    return pa.types.is_string(type) or pa.types.is_large_string(type) or pa.types.is_string_view(type)
 
 
 def _values(column: pa.Array, most: int) -> Iterable[Any]:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, NamedTuple
 
@@ -421,16 +422,21 @@ def _csv_rows(text: str, delimiter: str) -> Iterator[dict[str, Any]]:
 
 
 def _parquet_rows(file: File) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from data_quality.sources.base import InputError
+    from data_quality.sources.parquet import read_rows
 
+    rows: list[dict[str, Any]] = []
+    characters = 0
     try:
-        with _open(file.uri) as raw, pq.ParquetFile(raw) as table:
-            for batch in table.iter_batches(batch_size=SAMPLE_ROWS):
-                return list(batch.to_pylist())
-    except (pa.ArrowInvalid, OSError):
-        return []  # not Parquet, whatever its name says; ingest will say so
-    return []
+        with _open(file.uri) as raw:
+            for row in islice(read_rows(file.uri, raw, LONG_SAMPLE_BYTES), SAMPLE_ROWS):
+                rows.append(row)
+                characters += sum(len(value) for value in row.values() if isinstance(value, str))
+                if characters > LONG_SAMPLE_BYTES:
+                    break
+    except (InputError, OSError):
+        pass  # no Parquet, whatever its name says, or a bomb: ingest will say so; for a look, what is there is enough
+    return rows
 
 
 def _text_column(columns: dict[str, list[str]]) -> str | None:

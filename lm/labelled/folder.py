@@ -12,6 +12,8 @@ from pydantic import Field, ValidationError
 
 from lm.config import StrictModel
 from lm.labelled.forms import AnyForm
+from lm.labelled.parquet import ParquetFault, read_batches, weight
+from lm.labelled.streams import check_unpacked
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -30,10 +32,15 @@ class Task(StrictModel):
 
 
 class LabelledSet:
-    """A folder, opened. Raises ValueError or FileNotFoundError naming the file for what is missing or does not fit."""
+    """A folder, opened. Raises ValueError or FileNotFoundError naming the file for what is missing or does not fit.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, path = folder, folder / DESCRIPTION
+    Args:
+        stranger: whether its files may mean harm: they are read within limits (`lm.labelled.parquet`). What was read
+            so once needs it no more where a hash says that it is the same.
+    """
+
+    def __init__(self, folder: Path, stranger: bool = False) -> None:
+        self.folder, self.stranger, path = folder, stranger, folder / DESCRIPTION
         if not path.exists():
             raise FileNotFoundError(f"{path}: not there: {folder} is no labelled set")
         try:
@@ -50,7 +57,7 @@ class LabelledSet:
         path = self.folder / f"{split}.parquet"
         if not path.exists():
             raise FileNotFoundError(f"{path}: the set has no {split} split")
-        table, wanted = pq.read_table(path), self.task.ask.table_schema()
+        table, wanted = _read_limited(path) if self.stranger else pq.read_table(path), self.task.ask.table_schema()
         for name in self.task.ask.nullable:
             if name not in table.schema.names:
                 table = table.append_column(name, pa.nulls(table.num_rows, wanted.field(name).type))
@@ -60,6 +67,18 @@ class LabelledSet:
                 f" {wanted.names}"
             )
         return table.select(wanted.names).cast(wanted)
+
+
+def _read_limited(path: Path) -> pa.Table:
+    batches, taken = [], 0
+    try:
+        for batch in read_batches(path):
+            taken += weight(batch)
+            check_unpacked(path, taken)
+            batches.append(batch)
+    except ParquetFault as error:
+        raise ValueError(f"{path}: cannot be read as Parquet: {error}; copy the set again") from error
+    return pa.Table.from_batches(batches, batches[0].schema)
 
 
 def write_labelled(folder: Path, task: Task, splits: Mapping[Split, list[dict[str, Any]]]) -> None:

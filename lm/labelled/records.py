@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lm.labelled.conll import read_conll
 from lm.labelled.docstrings import read_docstrings
+from lm.labelled.parquet import read_batches, weight
 from lm.labelled.read_config import ReadConfig
 from lm.labelled.squad import read_squad
-from lm.labelled.streams import BadInput, ending, lines
+from lm.labelled.streams import BadInput, check_unpacked, ending, lines
 
 FORMATS = {
     "jsonl": "jsonl",
@@ -154,15 +154,20 @@ def _rows(path: Path, delimiter: str, quoting: bool) -> Iterator[tuple[int, list
 def _parquet(path: Path, config: ReadConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
-    number = 0
+    number = taken = 0
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=2_000):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", values
-    except (pa.ArrowException, OSError) as error:
-        raise BadInput(f"{path}: no Parquet after row {number}: {error}") from error
+        for batch in read_batches(path):
+            taken += weight(batch)
+            check_unpacked(path, taken)
+            for values in batch.to_pylist():
+                number += 1
+                yield f"row {number}", values
+    except BadInput:
+        raise
+    except (ValueError, OverflowError, pa.ArrowException) as error:  # text that is no UTF-8, a date of no calendar
+        raise BadInput(
+            f"{path}: cannot be read as Parquet after row {number}: {error}; fetch it again, or write it as .jsonl"
+        ) from error
 
 
 def _line_pairs(path: Path, target: Path | None) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,6 +12,8 @@ COMPRESSIONS = (".gz", ".zst")
 CHUNK = 1 << 18
 LONGEST_LINE = 64 << 20  # bytes: a line beyond is no example but a wrong file, or a bomb
 LARGEST_TEXT = 2 << 30  # bytes of a file that must be read as a whole
+UNPACKED_BYTES = 256 << 20  # what any file may unpack to
+MOST_RATIO = 250  # beyond: examples are held in memory, which is to be in proportion to the file's size
 
 
 class BadInput(ValueError):
@@ -35,9 +37,19 @@ def chunks(path: Path) -> Iterator[bytes]:
         with _open(path) as stream:
             while block := stream.read(CHUNK):
                 done += len(block)
+                check_unpacked(path, done)
                 yield bytes(block)
     except (EOFError, OSError, zlib.error, pa.ArrowException) as error:
         raise BadInput(f"{path}: damaged after {done:,} bytes of text: {error}; fetch or pack it again") from error
+
+
+def check_unpacked(path: Path, unpacked: int) -> None:
+    """Raise BadInput for a file of which so many bytes were unpacked, which is no ratio of real text."""
+    if unpacked > UNPACKED_BYTES and unpacked > MOST_RATIO * path.stat().st_size:
+        raise BadInput(
+            f"{path}: its {path.stat().st_size:,} bytes unpack to {unpacked:,} and more, as no real text does: a"
+            " decompression bomb? If you made it, write it as plain .jsonl"
+        )
 
 
 def _open(path: Path) -> Any:

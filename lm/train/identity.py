@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,21 @@ def require_same_run(path: Path, was: Mapping[str, Any], now: Mapping[str, Any])
     """Raises ResumeError if the identity that the checkpoint at `path` notes is not that of the run."""
     if changed := differences(was, now):
         raise ResumeError(f"{path} is of another run ({listed(changed)}): use another directory")
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """What is taken up of a checkpoint within: what does not fit this run becomes a ResumeError that names it.
+
+    Hashes say that a checkpoint is what was written, not that it is one of this model by this version.
+    """
+    try:
+        yield
+    except (ResumeError, torch.OutOfMemoryError):
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
+        raise ResumeError(f"{path} does not fit this run: {said}: use another directory") from error
 
 
 def warn_of_other_bits(was: Mapping[str, Any], now: Mapping[str, Any]) -> None:

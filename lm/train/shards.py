@@ -176,8 +176,13 @@ def _joined(path: Path, name: str, pieces: list[tuple[int, Tensor]], shape: tupl
             raise CorruptCheckpoint(f"{path}: {name} is in no part")
         return pieces[0][1]
     low, high = rows(name, shape) or (0, shape[0])
-    ordered = [tensor for _, tensor in sorted(pieces, key=lambda found: found[0])]
-    if sum(len(tensor) for tensor in ordered) != high - low:
+    ordered, at = [], low
+    for first, tensor in sorted(pieces, key=lambda found: found[0]):
+        if first != at:
+            raise CorruptCheckpoint(f"{path}: rows {at} to {first} of {name} are missing, or in two parts")
+        ordered.append(tensor)
+        at += len(tensor)
+    if at != high:
         raise CorruptCheckpoint(f"{path}: rows {low} to {high} of {name} are not all there")
     if not ordered:
         return torch.empty(0, *shape[1:])

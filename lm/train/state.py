@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 
 @dataclass
 class RunState:
@@ -22,6 +24,16 @@ class RunState:
     grad_norms: list[float] = field(default_factory=list)
     mishaps: list[dict[str, Any]] = field(default_factory=list)
     """Bad steps and what was done about each (`Mishap.record`)."""
+
+    @classmethod
+    def noted(cls, saved: dict[str, Any], steps: int) -> "RunState":
+        """As a checkpoint of a run of so many steps says it. Raises ValueError or TypeError for what is no such
+        state, or stands outside the run."""
+        TypeAdapter(cls).validate_python(saved)
+        state = cls(**saved)
+        if not 0 <= state.step <= steps:
+            raise ValueError(f"it stands at step {state.step} of {steps}")
+        return state
 
 
 @dataclass(frozen=True)

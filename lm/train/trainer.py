@@ -26,7 +26,7 @@ from lm.train.checkpoint import Checkpoint, prune_checkpoints, verify
 from lm.train.checkpoint_files import checkpoint_path
 from lm.train.guard import Mishap, judge, snapshot_before, snapshots_needed, stopped
 from lm.train.hooks import Hooks
-from lm.train.identity import environment, require_same_run, run_identity, warn_of_other_bits
+from lm.train.identity import environment, fitting, require_same_run, run_identity, warn_of_other_bits
 from lm.train.layers import compile_layers
 from lm.train.objective import (
     Batch,
@@ -283,15 +283,16 @@ class Trainer:
         self.saved, self.saved_at, self.rolled_back = step, time.monotonic(), False
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        saved = dict(checkpoint.state)
-        require_same_run(checkpoint.path, saved.pop("identity"), self.identity)
-        warn_of_other_bits(saved.pop("environment"), environment(self.config, self.ranks.count))
-        load_trained(self.model, checkpoint.model)
-        moments, carry = split_carry(checkpoint.optimizer)
-        load_optimizer_tensors(self.model, self.optimizer, moments)
+        with fitting(checkpoint.path):
+            saved = dict(checkpoint.state)
+            require_same_run(checkpoint.path, saved.pop("identity"), self.identity)
+            warn_of_other_bits(saved.pop("environment"), environment(self.config, self.ranks.count))
+            state = RunState.noted(saved, self.steps)
+            load_trained(self.model, checkpoint.model)
+            moments, carry = split_carry(checkpoint.optimizer)
+            load_optimizer_tensors(self.model, self.optimizer, moments)
         self.carry = {name: tensor.to(self.device) for name, tensor in carry.items()}
-        self.state = RunState(**saved)
-        self.saved = self.state.step
+        self.state, self.saved = state, state.step
 
     def _hand_back(self) -> None:
         """Put what was asked for into the model: the last or the best weights, or their averages."""

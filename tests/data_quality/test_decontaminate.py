@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 import unicodedata
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,12 @@ from data_quality.decontaminate import (
     row_hashes,
 )
 from data_quality.documents import Document, ShardWriter
+from data_quality.sources import parquet_pages
 from data_quality.spans import SPANS_SCHEMA
 from data_quality.words import split_words
+from tests.data_quality import parquet_by_hand as hand
+from tests.data_quality.test_sources_parquet_limits import zeros
+from tests.peak import forget_peak, peak
 
 ENGLISH = (
     "The ferry left the old harbour before dawn, carrying forty crates of salted fish and one very "
@@ -277,6 +282,22 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, columns:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         items_of(tmp_path / name, columns=columns)
+
+
+def test_a_benchmark_that_is_a_bomb_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One text of a megabyte many times, and a page of zeros."""
+    monkeypatch.setattr(parquet_pages, "BATCH_BYTES", 16 << 20)
+    monkeypatch.setattr(parquet_pages, "PAGES_BYTES", 16 << 20)
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2_000, np.int32)), ["x" * (1 << 20)])
+    pq.write_table(pa.table({"q": texts}).replace_schema_metadata(), tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 2_000
+    (tmp_path / "b.parquet").write_bytes(hand.parquet([[zeros(150 << 20)]], hand.ZSTD))
+    [a, b] = list_files((BenchmarkConfig(name="quiz", paths=(str(tmp_path),)),), None)
+    before = forget_peak()
+    assert [len(item.text) for item in islice(read_items(a), 50)] == [1 << 20] * 50
+    with pytest.raises(ValueError, match=r"benchmark 'quiz': .*b\.parquet: too_long: after 0 rows: "):
+        list(read_items(b))
+    assert peak() - before < 150 << 10
 
 
 def test_two_benchmarks_of_one_name_are_refused() -> None:

@@ -18,6 +18,8 @@ from flows.config.pipeline import PipelineConfig
 from lm.models.gpt_config import GPT_PRESETS
 from tests.data_quality.ingesting import ingest, zstd
 from tests.data_quality.office import docx, paragraph, pdf
+from tests.lm.test_labelled_bombs import one_text_again_and_again
+from tests.peak import forget_peak, peak
 
 ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "
 CHINESE = "机器学习是人工智能的一个分支,它使用数据来改进算法。"
@@ -339,6 +341,14 @@ def test_web_pages_archives_dumps_and_mail_are_recognised(tmp_path):
     assert seen.other == {".xml": 1}
     html = next(found for found in seen.found if found.format == "html")
     assert html.text_bytes < 0.4 * html.stored_bytes
+
+
+def test_a_look_at_a_bomb_takes_little_memory(tmp_path: Path) -> None:
+    one_text_again_and_again(tmp_path / "a.parquet")
+    before = forget_peak()
+    [found] = survey(tmp_path).found
+    assert peak() - before < 300 << 10
+    assert set(found.columns) == {"text"}
 
 
 def test_columns_that_later_steps_know_are_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A checkpoint of another run is refused, and the message names what differs."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from lm.recipes.recipe import Given
 from lm.stop import Interrupted
 from lm.tokenizer import train_tokenizer
 from lm.tokenizers.config import ByteBPEConfig, CharacterConfig
-from lm.train.checkpoint import latest_checkpoint
+from lm.train.checkpoint import latest_checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
 from lm.train.identity import SHOWN, ResumeError, differences, flat, listed
 from lm.train.trainer import Trainer
 from lm.train_translator import train_translator
@@ -295,3 +296,30 @@ def test_the_trainer_is_told_what_decides(corpora: dict[str, Corpus]) -> None:
     deciding = flat(given(corpora["one"], {"model": {**RNN}, "stream": {"bptt": 8}}).deciding)
     assert {"stream.bptt", "stream.random", "stream.alpha", "stream.beta", "tokenizer", "init_from"} == set(deciding)
     assert isinstance(Trainer.__dataclass_fields__["settings"].default_factory(), dict)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("state", lambda s: s | {"step": 10**30}, "it stands at step 1000000000000000000000000000000 of 12"),
+        ("state", lambda s: s | {"step": -1}, "it stands at step -1 of 12"),
+        ("state", lambda s: s | {"losses": "x"}, "losses Input should be a valid list"),
+        ("state", lambda s: s | {"harm": 1}, "unexpected keyword argument 'harm'"),
+        ("state", lambda s: s | {"identity": None}, "'NoneType' object"),
+        ("state", lambda s: {name: value for name, value in s.items() if name != "identity"}, "no 'identity'"),
+        ("model", lambda t: {name: value for name, value in t.items() if "token" not in name}, "Missing key"),
+        ("model", lambda t: {name: value.flatten()[:4].clone() for name, value in t.items()}, "size mismatch"),
+        ("model", lambda t: t | {"harm": torch.zeros(1)}, "Unexpected key"),
+        ("optim", lambda t: {f"x{name}": value for name, value in t.items()}, "optimiser state for 'x"),
+    ],
+)
+def test_a_checkpoint_whose_hashes_fit_but_not_its_content_is_named(
+    plain: Path, tmp_path: Path, part: str, change: Callable[[dict[str, Any]], dict[str, Any]], message: str
+) -> None:
+    [(step, path)] = list_checkpoints(plain)
+    found = load_checkpoint(path)
+    content = {"model": found.model, "optim": found.optimizer, "state": found.state}
+    content[part] = change(content[part])
+    save_checkpoint(tmp_path, step, *content.values())
+    with pytest.raises(ResumeError, match=re.escape(str(tmp_path)) + rf".* does not fit this run: .*{message}"):
+        trainer(tmp_path).run()

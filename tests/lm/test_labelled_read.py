@@ -386,7 +386,7 @@ def test_names_of_columns_are_for_files_without_a_header(tmp_path: Path) -> None
         ("a.csv", 'text,label\n"a,good\n', {}, "line 2: unexpected end of data"),
         ("a.csv", "text,text\na,b\n", {}, "line 1 names a column twice: text"),
         ("a.tsv", "text\tlabel\na\tb\tgood\n", {}, "line 2 has 3 values, 2 are needed.*read.quoting to true"),
-        ("a.parquet", "text", {}, "no Parquet after row 0"),
+        ("a.parquet", "text", {}, "cannot be read as Parquet after row 0.*fetch it again"),
         ("a.json", '{"data": [{"paragraphs": [{"context": "c", "qas": [{}]}]}]}', {}, r"data\[0\].*no SQuAD file"),
         ("a.json", "{", {}, "a.json: no JSON"),
         ("a.conll", "word\n", {}, "line 1 has no word or no tag"),

@@ -29,9 +29,11 @@ from lm.tokens import build_index
 from lm.train.checkpoint import list_checkpoints, load_checkpoint
 from lm.train.hooks import Hooks
 from tests.lm.rank_looks import look_into_ranks, used
+from tests.commands import commands
 
 pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]
+CANARY = "canary-7be2d81c"
 STEPS = 400
 CONFIG = TrainConfig(
     steps=STEPS,
@@ -68,8 +70,10 @@ def workers() -> dict[int, psutil.Process]:
 def test_stopped_through_one_rank_and_resumed_it_is_the_training_of_one_process(
     tmp_path: Path, shards: list[Path], tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And no secret of the environment is in a command meanwhile."""
     torch.set_num_threads(1)
     look_into_ranks(tmp_path / "looks", monkeypatch)
+    monkeypatch.setenv("HF_TOKEN", CANARY)
     given = asked(shards, tokenizer_dir)
     seen: dict[int, float] = {}
 
@@ -86,8 +90,10 @@ def test_stopped_through_one_rank_and_resumed_it_is_the_training_of_one_process(
         if step == 3:
             os.kill(workers()[1].pid, signal.SIGTERM)
 
-    with pytest.raises(Interrupted, match="asked to stop while training, after step"):
+    with commands() as seen_commands, pytest.raises(Interrupted, match="asked to stop while training, after step"):
         shared(stop_rank_1)
+    assert sum(str(tmp_path) in each and "lm.launch.worker" in each for each in seen_commands) >= 2  # torchrun, ranks
+    assert [each for each in seen_commands if CANARY in each] == []
     assert not workers()
     [(step, path)] = list_checkpoints(tmp_path / "checkpoints")[-1:]
     assert 3 < step < STEPS

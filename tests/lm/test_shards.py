@@ -100,6 +100,19 @@ def test_what_a_kill_left_half_written_is_removed_and_the_one_before_is_taken(tm
     assert not list(tmp_path.glob(".tmp-*"))
 
 
+@pytest.mark.parametrize("first", [2, 5])
+def test_rows_that_are_in_two_parts_or_in_none_are_named(tmp_path: Path, first: int) -> None:
+    """As many rows as there should be."""
+    path = written(tmp_path, 2)
+    described = path / files_of(1, 2)[-1]
+    said = json.loads(described.read_text())
+    assert said["model"]["embedding"]["first"] == 4
+    said["model"]["embedding"]["first"] = first
+    described.write_text(json.dumps(said))
+    with pytest.raises(CorruptCheckpoint, match="of embedding are missing, or in two parts"):
+        read_parts(path)
+
+
 @pytest.mark.parametrize("name", [*files_of(0, 2), *files_of(1, 2), "state.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["missing", "flipped", "short"])
 def test_a_damaged_part_is_named_and_the_checkpoint_before_taken(tmp_path: Path, name: str, damage: str) -> None:

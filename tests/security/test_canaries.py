@@ -5,7 +5,6 @@ import logging
 import os
 from pathlib import Path
 
-import psutil
 import pytest
 
 from data_quality.config import JsonlSource
@@ -15,8 +14,10 @@ from flows.servers import services
 from flows.servers.launch import launch
 from tasks.machine import credentials, home
 from tasks.pii import KEY_VARIABLE
+from tasks.running import pool
 from tasks.running.journal import JOURNAL
 from tasks.storage.objects import ObjectError, Objects
+from tests.commands import commands, variable_and_command
 from tests.tasks.test_leaks import build, everything_in
 
 CANARY = "canary-4f1c9a7e"
@@ -41,7 +42,7 @@ def test_no_secret_is_in_what_a_pipeline_writes_says_or_starts(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Personal data is hashed with a key here, so that one of the secrets is in use."""
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), commands() as started:
         _, _, store = build(tmp_path, "drop", style="hashed")
     artifacts = store.list()
     assert len(artifacts) > 10
@@ -50,12 +51,28 @@ def test_no_secret_is_in_what_a_pipeline_writes_says_or_starts(
     journals = "".join(path.read_text() for path in tmp_path.rglob(JOURNAL))
     assert '"event": "start"' in journals  # what the tracking server would be sent, parameters among it
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    started = " ".join(" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
     out = "".join(capfd.readouterr())
     for name, text in {"artifacts": said, "journals": journals, "logs": caplog.text, "output": out}.items():
         assert CANARY not in text, name
     assert CANARY.encode() not in written
-    assert CANARY not in started
+    assert [command for command in started if CANARY in command] == []
+
+
+@pytest.mark.usefixtures("secrets")
+def test_no_secret_is_in_the_command_of_a_worker_that_has_it() -> None:
+    """Two processes of the pool in which shards are worked on, while they work."""
+    found: dict[int, tuple[str, str]] = {}
+    pool.shut_down()
+    try:
+        with commands() as started:
+            pool.map_in_processes(variable_and_command, [(name,) for name in SECRETS], 2, found.__setitem__)
+    finally:
+        pool.shut_down()
+    assert [found[number][0] for number in range(len(SECRETS))] == list(SECRETS.values())
+    workers = {command for _, command in found.values()}
+    assert all("multiprocessing.spawn" in command for command in workers)
+    assert workers <= started
+    assert [command for command in started if CANARY in command] == []
 
 
 @pytest.mark.usefixtures("secrets")

@@ -5,19 +5,17 @@ import json
 import sqlite3
 import subprocess
 import sys
-import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from pydantic import ValidationError
 
-from tasks.machine.beside import beside
 from tasks.machine.resources import Resources
 from tasks.pii import KEY_VARIABLE
 from tests import s3
+from tests.commands import commands
 from tests.tasks.test_leaks import write
 from tests.tasks.tiny_corpus import configuration
 
@@ -87,17 +85,13 @@ def test_secrets_of_blocks_are_used_and_kept_by_no_server(prefect_environment: d
 def driven(environment: dict[str, str], given: Path) -> tuple[dict[str, Any], str]:
     """What the driver says, and the commands of all processes that were seen meanwhile."""
     command = [sys.executable, "-m", "tests.security.block_driver", str(given)]
-    seen: set[str] = set()
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as driver:
-
-        def look(over: threading.Event) -> None:
-            while not over.wait(0.2):
-                seen.update(" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
-
-        with beside(look, "look", join_seconds=None):
-            output, errors = driver.communicate()
+    with (
+        commands() as seen,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as driver,
+    ):
+        output, errors = driver.communicate()
     assert driver.returncode == 0, errors[-4000:]
     assert not holds(output.encode())
     assert not holds(errors.encode())

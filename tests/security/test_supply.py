@@ -1,12 +1,14 @@
 """What is installed: locked by hash, under licences that are allowed, from no host that the project names."""
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from flows.project.audit import verdict
 from flows.project.licences import PAGE, locked_names, page
+from flows.project.bill import differences, listed
 from flows.servers.doctor import read_lock
 from tasks.machine.licences import Licence, is_allowed, of_dependencies, read_licences, refused, required
 
@@ -83,3 +85,35 @@ def test_an_audit_that_looked_nothing_up_is_none() -> None:
     assert verdict([])[0] == 2
     assert verdict([fine, unknown]) == (0, ["not looked up: a"])
     assert verdict([fine, vulnerable]) == (1, ["c 2: PYSEC-1 (CVE-1), mended in 3"])
+
+
+def test_what_is_installed_is_what_is_locked() -> None:
+    """`make sbom` lists the distributions of the environment, from the same metadata."""
+    installed = [(each.metadata["Name"], each.version) for each in metadata.distributions()]
+    locks = [read_lock(ROOT / name) for name in ("requirements.lock", "requirements-cuda.lock")]
+    beside = [said for said in differences(installed, *locks) if said.endswith("is in no lock")]
+    assert len(locks[0]) > 200
+    assert differences(installed, *locks) == beside  # an environment may have more; what `make setup` makes has not
+
+
+def test_a_bill_of_materials_is_of_the_locks() -> None:
+    locks = [read_lock(ROOT / name) for name in ("requirements.lock", "requirements-cuda.lock")]
+    wanted = next(iter(locks[1].items()))
+    torch = locks[0].pop("torch")
+    whole = [*locks[0].items(), ("torch", f"{torch}+cpu"), ("pip", "23.2.1"), ("Textmill", "0.1.0"), wanted]
+    locks[0]["torch"] = torch
+    bill = {"components": [{"name": name, "version": version} for name, version in whole]}
+    assert listed(bill) == whole
+    assert differences(whole, *locks) == []
+    other = [("Evil.Package", "1"), ("NumPy", "0.1"), *(each for each in whole if each[0] not in ("numpy", "mlflow"))]
+    assert differences(other, *locks) == [
+        "evil-package 1 is in no lock",
+        f"mlflow {locks[0]['mlflow']} is not listed",
+        f"numpy is 0.1, locked is {locks[0]['numpy']}",
+    ]
+
+
+def test_make_compares_the_bill_that_it_writes() -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nsbom:")[2].partition("\n\n")[0]
+    assert "cyclonedx-py environment" in recipe
+    assert recipe.rstrip().endswith("$(BIN)/python -m flows.project.bill sbom.cdx.json")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from data_quality.errors import UsageError
+from lm.labelled import streams
 from tasks.adopt import AdoptConfig, adopt_model
 from tasks.adopt_labelled import AdoptLabelledConfig, adopt_labelled
 from tasks.running.progress import Display
@@ -14,6 +15,8 @@ from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tasks.token_counts import AdoptTokenizerConfig, adopt_tokenizer
 from tests.lm.finetune_cases import backbone_folder, write_set
+from tests.lm.test_labelled_bombs import one_text_again_and_again
+from tests.peak import forget_peak, peak
 
 
 def tokenizer(root: Path) -> tuple[Any, Any, Path]:
@@ -56,3 +59,17 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_taken_in(kind: Any, stor
     assert store.list() == []
     file.write_bytes(before)
     assert adopt(config).stage == adopt.name
+
+
+def test_a_labelled_set_that_is_a_bomb_is_not_taken_in(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later its files are trusted by their hashes."""
+    monkeypatch.setattr(streams, "UNPACKED_BYTES", 16 << 20)
+    folder = write_set(tmp_path / "set", "pairs", train=4, valid=2, test=0)
+    one_text_again_and_again(folder / "valid.parquet", rows=40)
+    before = forget_peak()
+    with pytest.raises(ValueError, match=r"valid\.parquet: its [\d,]+ bytes unpack to [\d,]+ and more"):
+        adopt_labelled(AdoptLabelledConfig.of(folder))
+    assert peak() - before < 100 << 10
+    assert store.list() == []
