@@ -155,6 +155,7 @@ def met(
         wrong.append(f"built again: {[name for name, state in after['states'].items() if state != 'cached']}")
     lost = points_lost(after["tracked"][len(alone["tracked"]) :], alone["tracked"])
     open_ = [name for name, status, _ in after["tracked"] if status not in ("FINISHED", "FAILED", "KILLED")]
+    wrong += [] if done else ["no stage met a restart: the time was over before"]
     wrong += [f"MLflow has other points, name by name (undisturbed, now): {lost}"] if lost else []
     wrong += [f"MLflow says it runs: {open_}"] if open_ else []
     # Prefect hears of tasks by events, of some after the end of their flow
