@@ -15,7 +15,7 @@ from tasks.lineage.gc_remote import collect_remote, find_remote_garbage
 from tasks.storage.shared import SharedStore, store_at
 from tasks.store import Store
 from tests.asked import Answer
-from tests.chaos.bits import flip
+from tests.chaos.bits import flip_in_every_artifact, mended
 from tests.chaos.checks import problems
 from tests.chaos.kills import forget, killed
 from tests.chaos.mill import LEASE_SECONDS
@@ -69,9 +69,9 @@ class Figures:
         self.wrong += problems(home / "store")
 
     def rounds(self, count: int) -> Iterator[int]:
-        """So many rounds, by their numbers, or as many as there is time for."""
+        """So many rounds, by their numbers, or as many as there is time for; one at the least."""
         for number in range(count):
-            if time.monotonic() > UNTIL[0]:
+            if number and time.monotonic() > UNTIL[0]:
                 return
             yield number
             self.done += 1
@@ -118,19 +118,30 @@ def workers(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     return figures.all(landed=dict(landed), stages=min(len(POOLED), figures.done))
 
 
-def twins(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+def twins(mill: Mill, root: Path, seed: int, count: int, scope: str = "chain") -> dict[str, Any]:
     """Three processes, one of them killed somewhere; each part of the work is done once by those that live."""
-    figures, draw = Figures(mill, root), random.Random(seed)
+    figures, draw, landed = Figures(mill, root), random.Random(seed), 0
+    stages = stages_of(figures.alone(scope))
     for number in figures.rounds(count):
-        stage = draw.choice(["numbers", "squares", "total"])
-        kill = {"signal": draw.choice([9, 15]), "stage": stage, "after": draw.uniform(0, 0.1)}
+        stage = draw.choice(list(stages))
+        kill = {"signal": draw.choice([9, 15]), "stage": stage, "after": draw.uniform(0, max(0.1, stages[stage]))}
         home = root / f"home-{number}"
-        answer = mill(home, scope="chain", twins=2, faults=SLOW, kill=kill)
+        answer = mill(home, scope=scope, twins=2, faults=SLOW, kill=kill)
+        landed += answer["landed"]
+        built = Counter[str]()
         for other in answer["twins"]:
-            figures.note({**other, "left": answer["left"]}, "chain", ("no other end is right",))
-        figures.last(home, "chain")
+            if figures.note({**other, "left": answer["left"]}, scope, ("no other end is right",)):
+                built.update(label for label, state in other["states"].items() if state == "built")
+        if twice := [label for label, often in built.items() if often > 1]:
+            figures.wrong.append(f"built twice: {twice}")
+        figures.last(home, scope)
         shutil.rmtree(home)
-    return figures.all()
+    return figures.all(landed=landed)
+
+
+def stages_of(answer: Answer) -> dict[str, float]:
+    """The stages of a run and the seconds that each took, the first time if there were several."""
+    return {answer["stages"][label]: took for label, took in reversed(answer["seconds"].items())}
 
 
 def machines(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
@@ -188,7 +199,7 @@ def disk(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     return figures.all(full=full, disks=number, means="tmpfs")
 
 
-def store(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
+def store(mill: Mill, root: Path, seed: int, count: int, scope: str = "chain") -> dict[str, Any]:
     """Three machines on a store of which up to half of the operations go wrong, then on the same when it is well.
 
     What is slow takes some milliseconds more, some tenths of a second, or up to five seconds.
@@ -200,10 +211,10 @@ def store(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
             slowest = draw.choice([0.005, 0.1, 5.0])
             faults = {"flaky_store": {"seed": draw.randrange(2**31), "rate": rate, "slowest": slowest}}
             home = folder / f"machine-{draw.randrange(3)}"
-            answer = mill(home, scope="chain", store=f"flaky://{folder}/shared", faults=faults)
-            if not figures.note(answer, "chain", ("ObjectError: cannot", "StoreError: ")) and not rate:
+            answer = mill(home, scope=scope, store=f"flaky://{folder}/shared", faults=faults)
+            if not figures.note(answer, scope, ("ObjectError: cannot", "StoreError: ")) and not rate:
                 figures.wrong.append(str(answer.get("failed")))
-        figures.last(folder / "fresh", "chain", store=f"file://{folder}/shared")
+        figures.last(folder / "fresh", scope, store=f"file://{folder}/shared")
         shutil.rmtree(folder)
     return figures.all()
 
@@ -224,22 +235,21 @@ def clock(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
     return figures.all()
 
 
-def bits(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:
-    """A bit in one file of every artifact, size and time as they were; what reads all of them is to be built again."""
+def bits(mill: Mill, root: Path, seed: int, count: int, scope: str = "all") -> dict[str, Any]:
+    """A bit in one file of every artifact of a scope, size and time as they were."""
     figures, draw = Figures(mill, root), random.Random(seed)
-    figures.alone("all")
-    flipped = 0
+    whole = Path(figures.alone(scope)["home"])
+    flipped = by_verify = 0
     for number in figures.rounds(count):
-        home = root / f"home-{number}"
-        shutil.copytree(root / "alone-all", home)
-        for directory in sorted((home / "store").glob("artifacts/*/*")):
-            files = [path for path in sorted(directory.rglob("*")) if path.is_file() and "_run" not in path.parts]
-            flip(draw.choice(files), draw)
-            flipped += 1
-        shutil.rmtree(home / "store" / "artifacts" / "report")
-        figures.last(home, "all")
+        home = shutil.copytree(whole, root / f"home-{number}", symlinks=True)
+        flipped += flip_in_every_artifact(home / "store", draw)
+        answers, unsound = mended(mill, home, scope=scope)
+        by_verify += unsound
+        for answer in answers:
+            figures.note(answer, scope, ("no other end is right",))
+        figures.wrong += problems(home / "store")
         shutil.rmtree(home)
-    return figures.all(flipped=flipped)
+    return figures.all(flipped=flipped, left_to_verify=by_verify)
 
 
 def memory(mill: Mill, root: Path, seed: int, count: int) -> dict[str, Any]:

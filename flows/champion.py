@@ -17,6 +17,7 @@ from tasks.contest_documents import HELD_OUT, contest_documents
 from tasks.exams.config import Perplexity
 from tasks.running.prefect_text import cell, page
 from tasks.running.run import Run
+from tasks.stage import sound_file
 from tasks.storage.shared import open_store
 from tasks.store import Artifact
 from tasks.tracking.champions import NoContest, Pair, Version, note_outcome, promote, versions
@@ -39,9 +40,9 @@ def champion_flow(config: FromFile[ChampionConfig] = ChampionConfig()) -> dict[s
     with prefect_run("champion", config) as run:
         pair = _pair(client, config, run)
         made = compare_pair(config, pair, run) if pair and pair.champion else None
+        found = read_contest(made) if made else None
     if pair is None:
         return _told(config, f"{config.challenger!r} and {config.champion!r} are the same version: nothing to compare")
-    found = read_contest(made) if made else None
     text = described(config, pair, found)
     if found is not None and not found["wins"]:
         return _ended(client, config, pair, text, f"kept the champion: {found['reason']}")
@@ -84,7 +85,7 @@ def compare_pair(config: ChampionConfig, pair: Pair, run: Run) -> Artifact:
         corpora=[training.corpus for training in read],
         split=[training.split for training in read],
     )
-    asked = Perplexity(name="held-out", paths=(str(held.file(HELD_OUT)),))
+    asked = Perplexity(name="held-out", paths=(str(sound_file(held, HELD_OUT)),))
     return contest(config.contest, champion=take(champion, asked), challenger=take(challenger, asked))
 
 

@@ -14,6 +14,7 @@ from flows.task_sets import labelled_set_of
 from lm.finetune.config import FinetuneConfig
 from lm.finetune.kinds import settings_of
 from tasks.finetune import FinetuneRequest, SummaryConfig, finetune, finetune_summary
+from tasks.stage import sound_file
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 
@@ -29,7 +30,7 @@ class Tuned:
     @property
     def best(self) -> Artifact:
         """The run that is best on dev."""
-        return self.runs[read_json(self.summary.file("summary.json"))["best"]]
+        return self.runs[read_json(sound_file(self.summary, "summary.json"))["best"]]
 
 
 def build_tuned(config: TuningConfig) -> Tuned:
@@ -64,7 +65,7 @@ def tune(
 def requests_of(settings: FinetuneConfig, seeds: Sequence[int], label: str, model: Artifact) -> list[FinetuneRequest]:
     """What is asked for each seed. Raises ConfigError for settings that do not fit the model."""
     try:
-        settings = settings.resolve(settings_of(read_json(model.file("config.json"))))
+        settings = settings.resolve(settings_of(read_json(sound_file(model, "config.json"))))
     except ValueError as error:
         raise ConfigError(f"{label}: {error}") from error
     return [FinetuneRequest(settings=settings.model_copy(update={"seed": seed})) for seed in seeds]

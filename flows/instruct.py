@@ -16,6 +16,7 @@ from lm.config import TrainConfig
 from lm.models.gpt_config import GPTConfig
 from lm.models.modern_config import ModernConfig
 from tasks.instruct import InstructRequest, instruct
+from tasks.stage import sound_file
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 
@@ -50,7 +51,7 @@ def build_instructed(config: InstructConfig) -> Instructed:
 
 def _resolved(train: TrainConfig, start: Artifact, name: str) -> TrainConfig:
     """Every `auto` that depends on machine and model replaced."""
-    described = read_json(start.file("config.json"))
+    described = read_json(sound_file(start, "config.json"))
     if (kind := described.get("kind")) not in KINDS:
         raise ConfigError(f"{name}: a model of kind {kind!r} cannot learn to converse; {' and '.join(KINDS)} can")
     try:

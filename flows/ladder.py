@@ -17,6 +17,7 @@ from tasks.ladder import HeldOutConfig, LeaderboardConfig, held_out, leaderboard
 from tasks.ngram import ngram
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.similar_words import similar_words
+from tasks.stage import sound_file
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.vectors import word_vectors
@@ -89,7 +90,7 @@ def as_initial(settings: Pretraining, initial: Artifact, context: int) -> Pretra
         ConfigError: it is of another kind, lacks a head that is trained, or sees less than `context`, the test
             sequences.
     """
-    described = read_json(initial.file("config.json"))
+    described = read_json(sound_file(initial, "config.json"))
     if (kind := described.get("kind")) != settings.model.kind:
         raise ConfigError(
             f"init_from: {initial.name} is of kind {kind!r} and the model of kind {settings.model.kind!r}: name one of"

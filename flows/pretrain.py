@@ -18,7 +18,7 @@ from tasks.lineage.forgotten import noted
 from tasks.lineage.recipe import is_stage
 from tasks.pretrain import PretrainRequest, pretrain
 from tasks.running.run import current_run
-from tasks.stage import NoConfig
+from tasks.stage import NoConfig, sound_file
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.tokenizer import tokenize, train_tokenizer
@@ -125,7 +125,7 @@ def pin(config: TokensConfig, tokenizer: Artifact) -> None:
 def model_settings(config: PipelineConfig, initial: Artifact | None) -> GPTConfig:
     """The size of the model: that of the one to go on from (once it is in the store), or the configured one."""
     if initial is not None and (initial.path / "config.json").exists():
-        described = read_json(initial.path / "config.json")
+        described = read_json(sound_file(initial, "config.json"))
         if (kind := described.get("kind")) != "gpt":
             raise ConfigError(f"pretrain.init_from: {initial.name} is of kind {kind!r}; only a GPT can be gone on from")
         return GPTConfig.model_validate(described)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from tasks.machine import home
+from tasks.machine.arrow import start_arrow_threads
 from tasks.running.progress import Display, outlives_its_reader
 from tasks.running.run import Resources, Run, pipeline_run
 from tasks.running.stage_in_prefect import SAID_IN_FULL
@@ -60,6 +61,7 @@ def prefect_run(flow: str, config: Settings) -> Iterator[Run]:
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_without_traceback)
     outlive_readers()
+    start_arrow_threads()
     flow_run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
     # before this run takes a dead one's record over: its Prefect flow run must not stay `Running`
     reconcile_dead_runs(Store(home.store_path()), flow_run_id)

@@ -17,6 +17,7 @@ from lm.finetune.search_config import Values, with_values
 from lm.train.non_finite import NonFiniteError
 from tasks.finetune import FinetuneRequest
 from tasks.search import SEARCH, DivergedRequest, SearchRequest, TrialConfig, diverged_run, search, search_trial
+from tasks.stage import sound_file
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 
@@ -57,12 +58,12 @@ def build_searched(config: SearchTuningConfig) -> Searched:
         else:
             runs.append(ran)
             trials.append(search_trial(TrialConfig(values=values), label=label, runs=ran))
-            score = read_json(trials[-1].file("trial.json"))["mean"]
+            score = read_json(sound_file(trials[-1], "trial.json"))["mean"]
         values = _next(talk, score)
     if not trials:
         raise ConfigError(f"search: the loss of all {number} trials became infinite: search among smaller rates")
     table = search(SearchRequest(search=config.search, diverged=tuple(diverged)), trials=trials)
-    best = runs[read_json(table.file(SEARCH))["best"]]
+    best = runs[read_json(sound_file(table, SEARCH))["best"]]
     return Searched(trials, table, summed_up(config, examples, best))
 
 

@@ -20,6 +20,7 @@ from lm.finetune.kinds import settings_of
 from lm.finetune.scores import metric_of
 from lm.train.non_finite import NonFiniteError
 from tasks.finetune import FinetuneRequest, bag_of_words, finetune
+from tasks.stage import sound_file
 from tasks.storage.files import read_json
 from tasks.store import Artifact
 from tasks.study import Cell, StudyRequest, example_count, study
@@ -124,7 +125,9 @@ def _runs(config: StudyConfig, part: Part, models: dict[str, Artifact]) -> list[
             return [bag_of_words(system.baseline, label=label, examples=part.examples)]
         assert system.model is not None
         model = models[system.model]
-        settings = config.settings_of(system, part.labels).resolve(settings_of(read_json(model.file("config.json"))))
+        settings = config.settings_of(system, part.labels).resolve(
+            settings_of(read_json(sound_file(model, "config.json")))
+        )
         return [
             finetune(
                 FinetuneRequest(settings=settings.model_copy(update={"seed": seed})),

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from data_quality.config import StrictModel
-from tasks.stage import Work, stage
+from tasks.stage import Work, sound_file, stage
 from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
 
@@ -54,7 +54,7 @@ def corpus_change(work: Work, config: ChangeConfig, *, corpus: Artifact, split: 
 
 def read_decision(artifact: Artifact) -> dict[str, Any]:
     """What the stage wrote."""
-    return dict(read_json(artifact.file(DECISION)))
+    return dict(read_json(sound_file(artifact, DECISION)))
 
 
 def markdown(decision: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from lm.config import StrictModel
-from tasks.stage import Work, stage
+from tasks.stage import Work, sound_file, stage
 from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
 
@@ -89,4 +89,4 @@ def contest(work: Work, config: ContestConfig, *, champion: Artifact, challenger
 
 def read_contest(artifact: Artifact) -> dict[str, Any]:
     """What the stage wrote."""
-    return dict(read_json(artifact.file(CONTEST)))
+    return dict(read_json(sound_file(artifact, CONTEST)))

@@ -22,12 +22,13 @@ from pydantic import BaseModel, ConfigDict
 from tasks.running.call import SHOWN_COUNTS as SHOWN_COUNTS
 from tasks.running.call import Call as Call
 from tasks.running.call import Keyed as Keyed
-from tasks.running.call import each_input
+from tasks.running.call import each_input, sound
 from tasks.running.run import current_run
 from tasks.running.stage_in_prefect import through_prefect
 from tasks.running.versions import library_versions as library_versions
 from tasks.running.work import Work as Work
 from tasks.storage.artifact import Artifact, StoreError
+from tasks.storage.files import file_sha256
 from tasks.storage.sidecar import sidecar as sidecar
 
 logger = logging.getLogger("textmill.stage")
@@ -89,6 +90,22 @@ def stage(version: int, libraries: tuple[str, ...] = ()) -> Callable[[Callable[.
         return made
 
     return decorate
+
+
+def sound_file(artifact: Artifact, name: str) -> Path:
+    """A file of an artifact by which a flow decides something: hashed first, as the inputs of a stage are.
+
+    A damaged artifact is set aside and rebuilt. A dry run rebuilds nothing and takes the file as it is.
+
+    Raises:
+        StoreError: there is no such file, or it is damaged and this run does not know how it was made.
+    """
+    run, path = current_run(), artifact.file(name)
+    if run.plan is None:
+        recorded = {entry["path"]: entry["sha256"] for entry in artifact.manifest()["files"]}
+        if file_sha256(path) != recorded.get(name):
+            return sound(run, artifact).file(name)
+    return path
 
 
 def _plan(call: Call) -> Artifact:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from lm.config import StrictModel
 from tasks.pages.study_page import page
 from tasks.pages.study_picture import Series, picture_of
-from tasks.stage import Work, stage
+from tasks.stage import Work, sound_file, stage
 from tasks.storage.files import read_json, write_json
 from tasks.store import Artifact
 
@@ -46,7 +46,7 @@ class StudyRequest(StrictModel):
 
 def example_count(examples: Artifact, split: str) -> int:
     """How many examples a split of a labelled set has."""
-    return int(pq.read_metadata(examples.file(f"{split}.parquet")).num_rows)
+    return int(pq.read_metadata(sound_file(examples, f"{split}.parquet")).num_rows)
 
 
 @stage(version=4)

@@ -173,29 +173,8 @@ class Call:
         """
         for name, value in self.inputs.items():
             artifacts = value if isinstance(value, list) else [value]
-            sound = [self._sound(artifact) for artifact in artifacts]
-            self.inputs[name] = sound if isinstance(value, list) else sound[0]
-
-    def _sound(self, artifact: Artifact) -> Artifact:
-        """The artifact, or what it was rebuilt as until nothing of it is corrupt: a rebuild takes parts as found."""
-        for _ in range(REBUILDS):
-            if self.run.store.verify(artifact):
-                return artifact
-            artifact = self._rebuilt(artifact)
-        if not self.run.store.verify(artifact):
-            raise StoreError(
-                f"{artifact.name} is corrupt however often it is rebuilt: is the disk of {artifact.path} broken?"
-            )
-        return artifact
-
-    def _rebuilt(self, artifact: Artifact) -> Artifact:
-        call = self.run.calls.get(artifact.key)
-        if call is None:
-            raise StoreError(f"{artifact.name} is corrupt and was set aside: run the flow that made it again")
-        rebuilt, _ = call.execute()
-        if rebuilt.digest != artifact.digest:
-            logger.warning("%s was rebuilt with another digest; is its stage deterministic?", rebuilt.name)
-        return rebuilt
+            checked = [sound(self.run, artifact) for artifact in artifacts]
+            self.inputs[name] = checked if isinstance(value, list) else checked[0]
 
     def _tags(self, key: str) -> dict[str, str]:
         return {**self.run.tags, "textmill.stage": self.stage.name, "textmill.artifact": key}
@@ -217,6 +196,33 @@ class Call:
             "counts": work.counts,
             "environment": environment(self.run.resources) | work.environment,
         }
+
+
+def sound(run: Run, artifact: Artifact) -> Artifact:
+    """The artifact, or what it was rebuilt as until nothing of it is corrupt: a rebuild takes parts as found.
+
+    Raises:
+        StoreError: it is corrupt and this run does not know how it was made.
+    """
+    for _ in range(REBUILDS):
+        if run.store.verify(artifact):
+            return artifact
+        artifact = _rebuilt(run, artifact)
+    if not run.store.verify(artifact):
+        raise StoreError(
+            f"{artifact.name} is corrupt however often it is rebuilt: is the disk of {artifact.path} broken?"
+        )
+    return artifact
+
+
+def _rebuilt(run: Run, artifact: Artifact) -> Artifact:
+    call = run.calls.get(artifact.key)
+    if call is None:
+        raise StoreError(f"{artifact.name} is corrupt and was set aside: run the flow that made it again")
+    rebuilt, _ = call.execute()
+    if rebuilt.digest != artifact.digest:
+        logger.warning("%s was rebuilt with another digest; is its stage deterministic?", rebuilt.name)
+    return rebuilt
 
 
 def _digests(value: Artifact | list[Artifact]) -> str | list[str]:

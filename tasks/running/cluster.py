@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from data_quality.errors import UsageError
+from tasks.machine.arrow import start_arrow_threads
 from tasks.machine.host import HOST
 from tasks.running.pool import WorkerDied, naming
 
@@ -125,6 +126,7 @@ def batch_end(weights: Sequence[int], start: int, seconds_per_weight: float | No
 def run_batch(name: str, batch: Batch) -> dict[str, Any]:
     """In a worker: make the calls of a batch in order."""
     started = time.perf_counter()
+    start_arrow_threads()
     results = []
     for item in batch.items:
         with naming(batch.function, item):

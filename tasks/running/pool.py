@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
+from tasks.machine.arrow import start_arrow_threads
+
 FEW = 100  # light items that threads do sooner than processes that have to be started (a second or two each)
 
 _pool: ProcessPoolExecutor | None = None
@@ -161,7 +163,10 @@ def _shared_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _start_worker() -> None:
-    """Workers leave signals to the parent and die with it, even when it is killed with SIGKILL."""
+    """Workers leave signals to the parent and die with it, even when it is killed with SIGKILL.
+
+    Each computes in one thread, Arrow's included: there are as many workers as cores are to be used.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -172,3 +177,4 @@ def _start_worker() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+    start_arrow_threads(1)

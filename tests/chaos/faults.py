@@ -4,7 +4,6 @@ import os
 import random
 import resource
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -53,27 +52,10 @@ def flaky_store(seed: int, rate: float = 0.2, slowest: float = 0.005) -> None:
 
 
 def little_memory(megabytes: int) -> None:
-    """So much address space beyond what the process has, as `ulimit -v` gives it; Arrow has its threads by then."""
-    _start_threads_of_arrow()
+    """So much address space beyond what the process has, as `ulimit -v` gives it."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-def _start_threads_of_arrow() -> None:
-    """One for reading and one for computing, which stay.
-
-    Where it cannot start a thread for a task, Arrow 25 waits for the task for ever: in `pq.read_table`, at
-    `arrow::FutureImpl::Wait`.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pa.set_io_thread_count(1)
-    pa.set_cpu_count(1)
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        pq.write_table(pa.table({"number": [1]}), file.name)
-        pq.read_table(file.name)
 
 
 def little_memory_in_workers(megabytes: int) -> None:

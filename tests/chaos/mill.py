@@ -35,6 +35,7 @@ from typing import Any
 
 import psutil
 
+from tasks.machine.arrow import start_arrow_threads
 from tasks.machine.termination import exit_on_sigterm
 from tasks.running import pool
 from tests.chaos.faults import suffer
@@ -131,6 +132,7 @@ def _in_child(request: dict[str, Any], answer: Any) -> int:
     try:
         os.dup2(2, 1)
         exit_on_sigterm()  # as flows/commands/start.py has it
+        start_arrow_threads()  # as flows/running.py has it
         suffer(request.get("faults", {}))
         json.dump(pipeline(request), answer)
         status = 0

@@ -28,8 +28,8 @@ from lm.stop import Interrupted
 from lm.tokens import build_index
 from lm.train.checkpoint import list_checkpoints, load_checkpoint
 from lm.train.hooks import Hooks
-from tests.lm.rank_looks import look_into_ranks, used
 from tests.commands import commands
+from tests.lm.rank_looks import look_into_ranks, used
 
 pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.project.audit import verdict
-from flows.project.licences import PAGE, locked_names, page
 from flows.project.bill import differences, listed
+from flows.project.licences import PAGE, locked_names, page
 from flows.servers.doctor import read_lock
 from tasks.machine.licences import Licence, is_allowed, of_dependencies, read_licences, refused, required
 

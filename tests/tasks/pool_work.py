@@ -1,6 +1,8 @@
 """Functions for the workers of tests/tasks/test_pool.py."""
 
+import faulthandler
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -40,3 +42,19 @@ def unpicklable(n: int) -> Any:
 def die(n: int) -> None:
     """What the system does to a process when memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def read_without_threads(small: str, large: str) -> int:
+    """Take all memory away but 4 MB, half of what a thread needs, and read two tables; the second one has no room."""
+    import pyarrow as pa
+    import pyarrow.dataset  # with which tables are read
+    import pyarrow.parquet as pq
+
+    faulthandler.dump_traceback_later(60, exit=True)  # in place of waiting for ever
+    pa.set_memory_pool(pa.system_memory_pool())  # others hold a gigabyte of address space in store
+    pq.ParquetFile(small).read(use_threads=False)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 4 * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    assert pq.read_table(small).num_rows == 100
+    return int(pq.read_table(large).num_rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.running.run import Plan, Resources, Run
-from tasks.stage import Call, Stage
+from tasks.stage import Call, Stage, sound_file
 from tasks.store import Artifact, StoreError
 from tests.tasks.stages import NumbersConfig, numbers, squares, total
 
@@ -229,6 +229,19 @@ def test_a_corrupt_input_of_unknown_origin_says_what_to_do(run: Run) -> None:
     run.calls.clear()
     with pytest.raises(StoreError, match=r"numbers/\w+ is corrupt and was set aside: run the flow that made it again"):
         squares(CONFIG, source=source)
+
+
+def test_a_file_by_which_a_flow_decides_is_rebuilt_before_it_is_read(run: Run, calls: Calls) -> None:
+    made = total(CONFIG, source=numbers(CONFIG))
+    whole = made.file("total.json").read_bytes()
+    assert sound_file(made, "total.json").read_bytes() == whole
+    flip_a_byte(made.file("total.json"))
+    assert sound_file(made, "total.json").read_bytes() == whole
+    assert calls() == ["numbers", "total", "total"]
+    flip_a_byte(made.file("total.json"))
+    run.calls.clear()
+    with pytest.raises(StoreError, match=r"total/\w+ is corrupt and was set aside: run the flow that made it again"):
+        sound_file(made, "total.json")
 
 
 def test_an_input_that_is_rebuilt_differently_gives_another_key(run: Run, caplog: pytest.LogCaptureFixture) -> None:
