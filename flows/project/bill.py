@@ -8,11 +8,12 @@ list Textmill, pip, which made the environment, and what torch wants where it is
 """
 
 import json
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from packaging.utils import canonicalize_name
 
 from flows.servers.doctor import read_lock
 
@@ -32,9 +33,9 @@ def differences(components: Iterable[tuple[str, str]], locked: dict[str, str], w
         locked: of requirements.lock: each has to be there.
         wanted: what may be there too, in this version.
     """
-    there = {plain(name): version.partition("+")[0] for name, version in components}
-    pins = {plain(name): version for name, version in locked.items()}
-    extra = {plain(name): version for name, version in wanted.items()}
+    there = {canonicalize_name(name): version.partition("+")[0] for name, version in components}
+    pins = {canonicalize_name(name): version for name, version in locked.items()}
+    extra = {canonicalize_name(name): version for name, version in wanted.items()}
     said = [f"{name} {version} is not listed" for name, version in pins.items() if name not in there]
     for name, version in there.items():
         pinned = pins.get(name, extra.get(name))
@@ -43,11 +44,6 @@ def differences(components: Iterable[tuple[str, str]], locked: dict[str, str], w
         elif pinned is not None and pinned != version:
             said.append(f"{name} is {version}, locked is {pinned}")
     return sorted(said)
-
-
-def plain(name: str) -> str:
-    """A distribution's name as it is compared (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def main() -> None:

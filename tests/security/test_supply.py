@@ -5,6 +5,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from flows.project.audit import verdict
 from flows.project.bill import differences, listed
@@ -52,7 +53,7 @@ def test_what_a_card_counts_is_what_textmill_requires_and_has_locked() -> None:
     names = required("textmill")
     assert {"torch", "prefect", "numpy", "sympy"} < names  # sympy by way of torch
     assert names.isdisjoint({"pytest", "optuna", "textmill"})
-    assert names <= {re.sub(r"[-_.]+", "-", name).lower() for name in locked_names()}
+    assert names <= set(map(canonicalize_name, locked_names()))
     found = of_dependencies()
     assert sum(found["by_licence"].values()) + len(found["named"]) == found["packages"] == len(names)
 
