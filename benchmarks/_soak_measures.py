@@ -87,14 +87,14 @@ def of_process() -> dict[str, float]:
 
 def of_roles(root: psutil.Process) -> dict[str, float]:
     """Resident size and open files of all processes below one, by role."""
-    found: dict[str, float] = defaultdict(float)
+    found = dict.fromkeys(OF_ROLES, 0.0)
     for process in root.children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             line, size, files = " ".join(process.cmdline()), process.memory_info().rss / 1e6, process.num_fds()
             role = next((role for role, words in COMMANDS.items() if words in line), "other")
             found[f"memory_{role}"] += size
             found[f"files_{role}"] += files
-    return dict(found)
+    return found
 
 
 def of_home(home: Path, temporary: Path) -> dict[str, Any]:

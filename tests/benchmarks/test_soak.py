@@ -117,8 +117,8 @@ def test_processes_are_told_apart_by_role() -> None:
             child.stdout.readline()
         found = of_process()
     assert found["memory_prefect"] > 20
-    assert found["memory_workers"] - alone.get("memory_workers", 0) > 40
-    assert found["files_workers"] - alone.get("files_workers", 0) == 2 * found["files_prefect"] > 4
+    assert found["memory_workers"] - alone["memory_workers"] > 40
+    assert found["files_workers"] - alone["files_workers"] == 2 * found["files_prefect"] > 4
     assert found["children_mb"] == pytest.approx(sum(v for k, v in found.items() if k.startswith("memory_")))
 
 
