@@ -26,7 +26,7 @@ from tasks.machine.resources import Resources as Resources
 from tasks.machine.resources import usable_cores as usable_cores
 from tasks.running import cluster
 from tasks.running.cost import run_cost
-from tasks.running.heartbeat import beat, beating, is_alive, read_run, touch
+from tasks.running.heartbeat import beat, beating, is_alive, read_run, touch, worked_seconds
 from tasks.running.journal import Journal, note_stage, read_notes
 from tasks.running.progress import Display
 from tasks.running.secret_blocks import take_secrets
@@ -204,6 +204,8 @@ def pipeline_run(
             "process_created": started(),
             "flow_runs": [*record.get("flow_runs", []), *([flow_run_id] if flow_run_id else [])],
             "started": record.get("started", time.time()),
+            "attempt_started": time.time(),
+            "earlier_seconds": worked_seconds(record),
         }
         with room_on_disk("the record of the run", directory):
             touch(directory)  # first: a record without a fresh heartbeat looks dead to other machines
