@@ -31,7 +31,7 @@ from tasks.running.journal import Journal, note_stage, read_notes
 from tasks.running.progress import Display
 from tasks.running.secret_blocks import take_secrets
 from tasks.storage.disk import room_on_disk
-from tasks.storage.files import canonical_json, write_json
+from tasks.storage.files import canonical_json, read_json, write_json
 from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store
 
@@ -236,6 +236,16 @@ def pipeline_run(
         cluster.shut_down()
         run.finish_shipping(KILLED_SHIPPER_WAIT_SECONDS if state == "killed" else SHIPPER_WAIT_SECONDS)
         beat(store, directory)
+
+
+def note_stopped(run: Run, error: BaseException) -> None:
+    """Take back that a run ended well: a person's answer, behind it in its flow, was not waited for to the end.
+
+    The same command goes on with it, as with any that was stopped.
+    """
+    if run.directory is not None:
+        state = "failed" if isinstance(error, Exception) else "killed"
+        write_json(run.directory / "run.json", {**read_json(run.directory / "run.json"), "state": state})
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
