@@ -4,28 +4,25 @@ A Prefect flow whose stage has a part for each shard and nothing to do on it (`b
 and with processes, each round on an empty store; then the finished flow again, as a process of its own. A server of its
 own, whose database is measured: after the builds, and after as many flow runs as --reruns. It is a SQLite file, or what
 PREFECT_API_DATABASE_CONNECTION_URL names (`postgresql+asyncpg://...`), empty at first. Last, with --retention, the
-server is started anew so that it looks for what is too old every few seconds, all flow runs are made older than the
-retention by their end time, and it is waited for until they are gone. Exits with 1 if the digests differ.
+server is started anew so that it looks for what is too old every few seconds, all flow runs and events are made older
+than the retention, and it is waited for until they are gone. Exits with 1 if the digests differ.
 """
 
 import argparse
 import json
 import os
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks._prefect_database import QUICK, make_older, megabytes, rows
+
 RETENTION_PATIENCE = 120.0
-DATABASE = "PREFECT_API_DATABASE_CONNECTION_URL"
-TABLES = ("flow_run", "task_run", "flow_run_state", "task_run_state", "log", "artifact", "events", "event_resources")
 
 
 def main() -> None:
@@ -103,12 +100,9 @@ def retention(folder: Path) -> None:
     from flows.servers import services
 
     services.down()
-    with database(folder) as cursor:
-        cursor.execute("UPDATE flow_run SET end_time = '2020-01-01 00:00:00.000000'")
-        cursor.execute("UPDATE events SET occurred = '2020-01-01 00:00:00.000000'")
+    make_older(folder, days=2000)
     print(f"retention: {rows(folder)} before")
-    os.environ["PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS"] = "5"
-    os.environ["PREFECT_SERVER_SERVICES_DB_VACUUM_ORPHAN_CLEANUP_LOOP_SECONDS"] = "5"
+    os.environ |= QUICK
     services.ensure("prefect")
     started = time.monotonic()
     while rows(folder)["flow_run"] and time.monotonic() - started < RETENTION_PATIENCE:
@@ -118,44 +112,6 @@ def retention(folder: Path) -> None:
         f"  {time.monotonic() - started:.0f} s later: {rows(folder)}, {megabytes(folder):.2f} MB, whose free pages are "
         "used again"
     )
-
-
-def megabytes(folder: Path) -> float:
-    """The server's database with what has not been merged into it yet."""
-    if is_postgresql():
-        return number(folder, "SELECT pg_database_size(current_database())") / 1e6
-    return sum(path.stat().st_size for path in (folder / "prefect").glob("prefect.db*")) / 1e6
-
-
-def rows(folder: Path) -> dict[str, int]:
-    """How many rows the tables have that grow."""
-    return {name: number(folder, f"SELECT count(*) FROM {name}") for name in TABLES}
-
-
-def number(folder: Path, query: str) -> int:
-    """The one number that a query has for an answer."""
-    with database(folder) as cursor:
-        cursor.execute(query)
-        return int(cursor.fetchone()[0])
-
-
-def is_postgresql() -> bool:
-    """Whether the server's database is one that the environment names."""
-    return os.environ.get(DATABASE, "").startswith("postgresql")
-
-
-@contextmanager
-def database(folder: Path) -> Iterator[Any]:
-    """A cursor in the server's database, which commits at the end."""
-    connection: Any
-    if is_postgresql():
-        import psycopg2
-
-        connection = psycopg2.connect(os.environ[DATABASE].replace("+asyncpg", ""))
-    else:
-        connection = sqlite3.connect(folder / "prefect" / "prefect.db")
-    with closing(connection), connection, closing(connection.cursor()) as cursor:
-        yield cursor
 
 
 if __name__ == "__main__":

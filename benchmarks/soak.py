@@ -9,8 +9,13 @@ home of its own:
     commands     `textmill refresh` and `textmill gc` are processes of their own
 
 Prints a row every --every nights and, at the end, how much each measure grows a night, with its interval, and which of
-them surely grow. A second call goes on behind the last night, in a new process. Last, everything is made from the last
-night's documents in an empty store (with the pinned tokenizer): exits with 1 if a digest differs or a night failed.
+them surely grow: of the process of the flows, of the pool's workers and of each server by itself (of the servers alone
+where all is done by commands). A second call goes on behind the last night, in a new process with new servers; what
+belongs to processes is then judged within each, behind a tenth of all nights. With --days 3 three days go by after each
+night, for Prefect's server: what is in its database is made so much older, and the server, which then looks every few
+seconds, removes what its retention says (events after a week, flow runs after 30 days): its final size shows early.
+Last, everything is made from the last night's documents in an empty store (with the pinned tokenizer): exits with 1 if
+a digest differs or a night failed.
 """
 
 import argparse
@@ -20,7 +25,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +33,8 @@ from tasks.machine.termination import exit_on_sigterm
 
 LEGS = ("one-process", "commands")
 SHOWN = ("seconds", "resident_mb", "children_mb", "open_files", "threads", "partial", "store_mb", "not_live_mb")
-SHOWN += ("run_files", "locks", "temporary", "prefect_mb", "mlflow_mb")
+SHOWN += ("run_files", "locks", "temporary", "prefect_mb", "mlflow_mb", "memory_workers", "memory_prefect")
+SHOWN += ("memory_mlflow", "memory_mlflow_child", "files_prefect", "files_mlflow_child")
 KEEP_RUNS = 5
 NOT_COMPARED = {"corpus_change", "pretrain", "evaluate", "report", "train_tokenizer"}
 """What follows from earlier nights (when a model was due, what the pinned tokenizer learned from), or tells of time."""
@@ -45,6 +51,7 @@ def main() -> None:
     parser.add_argument("--change", type=float, default=0.01, help="share of documents that come, go, and are revised")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--leg", choices=LEGS, help="only this one")
+    parser.add_argument("--days", type=float, default=0.0, help="that go by in Prefect's database after each night")
     parser.add_argument("--no-servers", action="store_true", help="without Prefect and MLflow: the stages alone")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -69,6 +76,7 @@ def main() -> None:
 
 def leg(arguments: argparse.Namespace) -> bool:
     """The nights of one leg, in the process that is measured. Returns whether all went well."""
+    from benchmarks._prefect_database import QUICK, make_older
     from benchmarks._soak_documents import Company
     from tasks.machine import home
 
@@ -87,6 +95,7 @@ def leg(arguments: argparse.Namespace) -> bool:
     if not arguments.no_servers:
         from flows.servers import services
 
+        os.environ |= QUICK if arguments.days else {}
         services.ensure("prefect", "mlflow")
         home.configure_environment()
     try:
@@ -99,10 +108,12 @@ def leg(arguments: argparse.Namespace) -> bool:
                 file.write(json.dumps(nights[-1]) + "\n")
             if company.night % arguments.every == 0:
                 show(nights[-1])
+            if arguments.days:
+                make_older(folder / "home", arguments.days)
     finally:
         if not arguments.no_servers:
             services.down()
-    summary(nights)
+    summary(nights, {"mlflow_mb"} if arguments.days else None)
     return compared(company, folder, config, nights[-1]["digests"])
 
 
@@ -195,7 +206,9 @@ def textmill(*words: Any) -> list[str]:
 
 def one_night(night: Callable[[], dict[str, Any]], folder: Path, name: str) -> dict[str, Any]:
     """One night and everything that is measured of it."""
-    from benchmarks._soak_measures import of_home, of_process
+    import psutil
+
+    from benchmarks._soak_measures import of_home, of_process, of_roles
 
     started = time.perf_counter()
     made = night()
@@ -204,7 +217,7 @@ def one_night(night: Callable[[], dict[str, Any]], folder: Path, name: str) -> d
         "seconds": seconds,
         "pretrained": any(each["stage"] == "pretrain" and each["state"] == "built" for each in made.values()),
         "digests": {label: each["digest"] for label, each in made.items() if each["stage"] not in NOT_COMPARED},
-        **(of_process() if name == "one-process" else {}),
+        **(of_process() if name == "one-process" else of_roles(psutil.Process())),
         **of_home(folder / "home", folder / "tmp"),
     }
 
@@ -217,21 +230,29 @@ def show(night: dict[str, Any]) -> None:
     print(" ".join([f"{night['night']:>5}", *(f"{night[name]:>11.1f}" for name in shown)]))
 
 
-def summary(nights: list[dict[str, Any]]) -> None:
-    """The slope of every measure, over the nights behind the first tenth; of one process, over its own nights."""
-    from benchmarks._soak_measures import BY_DESIGN, MEASURES, OF_THE_PROCESS, grows, slope
+def summary(nights: list[dict[str, Any]], by_design: Collection[str] | None = None) -> None:
+    """The slope of every measure, behind the first tenth of the nights: of each process, or of the leg.
 
-    settled = nights[max(1, len(nights) // 10) :]
-    print("\n| measure | median | a night | 95 % interval | over all nights | |\n|---|---|---|---|---|---|")
+    Args:
+        by_design: measures that may grow; None: the databases.
+    """
+    from benchmarks._soak_measures import BY_DESIGN, MEASURES, grows, slope
+
+    print("\n| measure | median | a night | 95 % interval | second half | over all nights | |\n" + "|---" * 7 + "|")
     for name, words in MEASURES.items():
-        own = [n for n in settled if n["process"] == nights[-1]["process"]] if name in OF_THE_PROCESS else settled
-        found = slope(own, name)
+        found = slope(nights, name, warm_up=max(1, len(nights) // 10))
         if found is None:
             continue
-        verdict = "by design" if name in BY_DESIGN else "GROWS" if grows(found, len(nights)) else ""
+        verdict = (
+            "by design"
+            if name in (BY_DESIGN if by_design is None else by_design)
+            else "GROWS"
+            if grows(found, len(nights))
+            else ""
+        )
         print(
-            f"| {words} | {found['median']:,.1f} | {found['slope']:+.4f} | "
-            f"{found['low']:+.4f} to {found['high']:+.4f} | {found['slope'] * len(nights):+,.2f} | {verdict} |"
+            f"| {words} | {found['median']:,.1f} | {found['slope']:+.4f} | {found['low']:+.4f} to {found['high']:+.4f} "
+            f"| {found['later']:+.4f} | {found['slope'] * len(nights):+,.2f} | {verdict} |"
         )
 
 

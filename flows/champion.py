@@ -3,6 +3,7 @@
 from typing import Any
 
 from prefect import flow
+from prefect.exceptions import Pause
 
 from flows.config.champion import ChampionConfig
 from flows.config.loading import ConfigError
@@ -16,7 +17,7 @@ from tasks.contest import contest, read_contest
 from tasks.contest_documents import HELD_OUT, contest_documents
 from tasks.exams.config import Perplexity
 from tasks.running.prefect_text import cell, page
-from tasks.running.run import Run
+from tasks.running.run import Run, note_stopped
 from tasks.stage import sound_file
 from tasks.storage.shared import open_store
 from tasks.store import Artifact
@@ -48,7 +49,13 @@ def champion_flow(config: FromFile[ChampionConfig] = ChampionConfig()) -> dict[s
         return _ended(client, config, pair, text, f"kept the champion: {found['reason']}")
     noted = ""
     if config.approval.required:
-        answer = approved(page(text), config.approval.timeout_hours)
+        try:
+            answer = approved(page(text), config.approval.timeout_hours)
+        except Pause:
+            raise  # it is asked, and this process ends as it should
+        except BaseException as error:
+            note_stopped(run, error)
+            raise
         noted = _why(answer.note)
         if not answer.approve:
             return _ended(client, config, pair, text, f"kept the champion: promotion was refused{noted}")

@@ -1,7 +1,8 @@
 """A person's yes or no in the middle of a flow, given in the Prefect UI (`Resume`) or by its client."""
 
 from prefect import runtime
-from prefect.exceptions import FlowPauseTimeout
+from prefect.events import emit_event
+from prefect.exceptions import FlowPauseTimeout, Pause
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from data_quality.errors import UsageError
 from flows.servers import services
+from flows.servers.automations import SUSPENDED, TAG
 from tasks.running.progress import outlives_its_reader
 
 POLL_SECONDS = 5
@@ -40,7 +42,11 @@ def approved(text: str, timeout_hours: float) -> Approval:
     asked = Approval.with_initial_data(description=text)
     seconds = round(3600 * timeout_hours)
     if runtime.deployment.id:
-        return suspend_flow_run(wait_for_input=asked, timeout=seconds, key="approval")
+        try:
+            return suspend_flow_run(wait_for_input=asked, timeout=seconds, key="approval")
+        except Pause:
+            _say_suspended()
+            raise
     page = f"{services.ui_url('prefect')}/runs/flow-run/{runtime.flow_run.id}"
     # with --json, too: nobody would know what the process waits for
     said = f"waits for a yes or no, for {timeout_hours:g} hours at most: press Resume at {page}"
@@ -52,3 +58,16 @@ def approved(text: str, timeout_hours: float) -> Approval:
             f"nobody answered within {timeout_hours:g} hours (approval.timeout_hours): nothing was promoted; the same "
             "command asks again"
         ) from error
+
+
+def _say_suspended() -> None:
+    """Tell the automation that no heartbeat will come.
+
+    The server's own event of this state waits for the event of the state before, which a server that was started in
+    between has never seen: the automation would hear of it after a quarter of an hour, and take the run for dead.
+    """
+    emit_event(
+        SUSPENDED,
+        resource={"prefect.resource.id": f"prefect.flow-run.{runtime.flow_run.id}"},
+        related=[{"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}],
+    )

@@ -35,6 +35,9 @@ TAG = "textmill"
 """Of all our flow runs: of deployments by prefect.yaml, of the command line by flows/commands/start.py."""
 
 BEAT = "prefect.flow-run.heartbeat"
+SUSPENDED = "textmill.flow-run.suspended"
+"""What a flow run says itself as it ends to wait for a person (flows/servers/approval.py)."""
+
 MISSED_BEATS = 3
 BEGUN_WITHIN = timedelta(minutes=5)
 """From the moment when a worker takes a flow run to its first sign: Python, the imports, the pull step."""
@@ -183,7 +186,7 @@ def _crashed(name: str, description: str, after: set[str], within: timedelta, me
         description=description,
         trigger=EventTrigger(
             after=after,
-            expect={*after, BEAT, *_events(_BEGUN), *_events(_OVER)},
+            expect={*after, BEAT, SUSPENDED, *_events(_BEGUN), *_events(_OVER)},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             match_related=ResourceSpecification({"prefect.resource.id": [f"prefect.tag.{TAG}"]}),
             for_each={"prefect.resource.id"},

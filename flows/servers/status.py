@@ -7,7 +7,7 @@ from flows.servers import services
 from flows.servers.status_prefect import prefect_now
 from tasks.machine import home
 from tasks.running.cost import run_cost, store_size
-from tasks.running.heartbeat import is_alive, read_run
+from tasks.running.heartbeat import is_alive, read_run, worked_seconds
 from tasks.running.journal import read_events, read_notes
 from tasks.store import RUN_DIRECTORY, Store
 
@@ -20,8 +20,9 @@ def status(with_services: bool = True) -> dict[str, Any]:
 
     Returns:
         home. services (left out without `with_services`: they are asked one by one). store: path, artifacts, bytes.
-        runs: of the newest, newest first: token, flow, state ("dead": its process is gone), host, started, seconds,
-        stages, cost (tasks/running/cost.py), and of one that runs `now`: stage, seconds and last figures.
+        runs: of the newest, newest first: token, flow, state ("dead": its process is gone), host, started, seconds (of
+        all its processes, without the pauses between them), stages, cost (tasks/running/cost.py), and of one that runs
+        `now`: stage, seconds and last figures.
         prefect: what `prefect_now` says; null without a server.
     """
     store = Store(home.store_path())
@@ -51,7 +52,6 @@ def _run(store: Store, directory: Path, record: dict[str, Any]) -> dict[str, Any
     state = "dead" if record["state"] == "running" and not alive else record["state"]
     events = list(read_notes(directory))
     cost = None if alive else record.get("cost")  # of a run that was killed nobody wrote it down
-    ended = record.get("ended") or record["heartbeat"]
     return {
         "token": directory.name,
         "flow": record["flow"],
@@ -60,7 +60,7 @@ def _run(store: Store, directory: Path, record: dict[str, Any]) -> dict[str, Any
         "host": record["host"],
         "flow_runs": record["flow_runs"],
         "started": record["started"],
-        "seconds": max(0.0, ended - record["started"]),
+        "seconds": worked_seconds(record),
         "stages": len({event["key"] for event in events}),
         "cost": cost or run_cost(store, events),
         "now": _now(store, events) if alive else None,

@@ -44,6 +44,15 @@ def read_run(directory: Path) -> dict[str, Any]:
     return record
 
 
+def worked_seconds(record: Mapping[str, Any]) -> float:
+    """How long a run's processes have worked until its end or last heartbeat, pauses between them left out."""
+    if not record:
+        return 0.0
+    began = record.get("attempt_started", record["started"])
+    until = record.get("ended") or record["heartbeat"]
+    return float(record.get("earlier_seconds", 0.0)) + max(0.0, until - began)
+
+
 def is_alive(record: Mapping[str, Any]) -> bool:
     """Whether the process that a record names still runs.
 

@@ -26,12 +26,12 @@ from tasks.machine.resources import Resources as Resources
 from tasks.machine.resources import usable_cores as usable_cores
 from tasks.running import cluster
 from tasks.running.cost import run_cost
-from tasks.running.heartbeat import beat, beating, is_alive, read_run, touch
+from tasks.running.heartbeat import beat, beating, is_alive, read_run, touch, worked_seconds
 from tasks.running.journal import Journal, note_stage, read_notes
 from tasks.running.progress import Display
 from tasks.running.secret_blocks import take_secrets
 from tasks.storage.disk import room_on_disk
-from tasks.storage.files import canonical_json, write_json
+from tasks.storage.files import canonical_json, read_json, write_json
 from tasks.storage.shared import open_store
 from tasks.store import Artifact, Store
 
@@ -204,6 +204,8 @@ def pipeline_run(
             "process_created": started(),
             "flow_runs": [*record.get("flow_runs", []), *([flow_run_id] if flow_run_id else [])],
             "started": record.get("started", time.time()),
+            "attempt_started": time.time(),
+            "earlier_seconds": worked_seconds(record),
         }
         with room_on_disk("the record of the run", directory):
             touch(directory)  # first: a record without a fresh heartbeat looks dead to other machines
@@ -234,6 +236,16 @@ def pipeline_run(
         cluster.shut_down()
         run.finish_shipping(KILLED_SHIPPER_WAIT_SECONDS if state == "killed" else SHIPPER_WAIT_SECONDS)
         beat(store, directory)
+
+
+def note_stopped(run: Run, error: BaseException) -> None:
+    """Take back that a run ended well: a person's answer, behind it in its flow, was not waited for to the end.
+
+    The same command goes on with it, as with any that was stopped.
+    """
+    if run.directory is not None:
+        state = "failed" if isinstance(error, Exception) else "killed"
+        write_json(run.directory / "run.json", {**read_json(run.directory / "run.json"), "state": state})
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from scipy import stats
 
+from benchmarks._prefect_database import TABLES, TIMES, database, free_megabytes, make_older, megabytes, rows
 from benchmarks._processes import Peaks, disk_bytes, look
 from benchmarks._soak_documents import Company
-from benchmarks._soak_measures import grows, live_bytes, of_home, of_process, slope
+from benchmarks._soak_measures import COMMANDS, grows, joint_slope, live_bytes, of_home, of_process, slope
 from tasks.machine.beside import beside
 from tasks.running.progress import Display
 from tasks.running.run import Resources, pipeline_run
@@ -102,6 +104,24 @@ def test_what_a_process_holds_is_seen() -> None:
     assert of_process()["open_files"] == before["open_files"]
 
 
+def test_processes_are_told_apart_by_role() -> None:
+    alone = of_process()
+    with ExitStack() as holding:
+        for words in (COMMANDS["prefect"], COMMANDS["workers"], COMMANDS["workers"]):
+            code = "import sys; held = b'x' * 20_000_000; print(); sys.stdin.read()"
+            command = [sys.executable, "-c", code, *words.split()]
+            child = holding.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            )
+            assert child.stdout is not None
+            child.stdout.readline()
+        found = of_process()
+    assert found["memory_prefect"] > 20
+    assert found["memory_workers"] - alone["memory_workers"] > 40
+    assert found["files_workers"] - alone["files_workers"] == 2 * found["files_prefect"] > 4
+    assert found["children_mb"] == pytest.approx(sum(v for k, v in found.items() if k.startswith("memory_")))
+
+
 def test_what_is_left_over_in_a_store_is_seen(tmp_path: Path) -> None:
     home, temporary = tmp_path / "home", tmp_path / "tmp"
     temporary.mkdir()
@@ -145,6 +165,50 @@ def test_a_slope_is_found_in_noise_and_noise_is_no_slope() -> None:
     assert seconds["low"] < 0 < seconds["high"]
     assert not grows(seconds, len(nights))
     assert slope(nights, "threads") is None
+
+
+def test_the_joint_slope_of_one_group_is_that_of_theil_and_sen() -> None:
+    draw = random.Random(7)
+    for count in (3, 10, 40):
+        points = [(float(n), round(0.1 * n + draw.gauss(0, 1), 1)) for n in range(count)]
+        theirs = stats.theilslopes([y for _, y in points], [x for x, _ in points], 0.95)
+        assert joint_slope([points]) == pytest.approx((theirs[0], theirs[2], theirs[3]))
+
+
+def test_a_restart_hides_no_growth_and_is_none() -> None:
+    """Each process starts small, warms up and grows by 2 a night: all count, and the step between them does not."""
+    leaking = [
+        {"night": n, "process": n // 20, "memory_prefect": 200 + 2.0 * (n % 20) + 50 * min(n % 20, 3) + 10 * (n // 20)}
+        for n in range(60)
+    ]
+    found = slope(leaking, "memory_prefect", warm_up=4)
+    assert found is not None
+    assert (found["slope"], found["low"], found["later"]) == pytest.approx((2.0, 2.0, 2.0))
+    assert found["n"] == 3 * 16
+    level = [{**night, "memory_prefect": min(night["memory_prefect"], 350 + night["process"])} for night in leaking]
+    found = slope(level, "memory_prefect", warm_up=4)
+    assert found is not None
+    assert found["slope"] == found["later"] == 0
+    assert not grows(found, len(level))
+    levels_off = [{"night": n, "process": 1, "resident_mb": 500.0 + min(n, 25)} for n in range(60)]
+    found = slope(levels_off, "resident_mb", warm_up=6)
+    assert found is not None
+    assert found["slope"] > found["later"] == 0
+
+
+def test_days_go_by_in_prefects_database(tmp_path: Path) -> None:
+    (tmp_path / "prefect").mkdir()
+    with database(tmp_path) as cursor:
+        for table in TABLES:
+            cursor.execute(f"CREATE TABLE {table} (id INTEGER, {TIMES.get(table, 'created')} DATETIME)")
+            cursor.execute(f"INSERT INTO {table} VALUES (1, '2026-11-28 13:58:42.073123'), (2, NULL)")
+    make_older(tmp_path, days=1.5)
+    assert rows(tmp_path) == dict.fromkeys(TABLES, 2)
+    with database(tmp_path) as cursor:
+        for table in TABLES:
+            found = [each[0] for each in cursor.execute(f"SELECT {TIMES.get(table, 'created')} FROM {table}")]
+            assert found == ["2026-11-27 01:58:42.073000" if table in TIMES else "2026-11-28 13:58:42.073123", None]
+    assert free_megabytes(tmp_path) == 0 < megabytes(tmp_path)
 
 
 def write_corpora(folder: Path) -> None:

@@ -8,7 +8,8 @@ again, and makes the file BACK.
              until the server has seen that ours is dead, and was told by this one that it lives. After the outage its
              beats come only when the server has set it to `Crashed`: some would reach the server before it counts.
     leased   a run of a deployment with one place, whose lease is renewed every four seconds, but not while the server
-             is away. It goes on until the server is back and the lease was renewed.
+             is away. It goes on until the server is back and the lease was renewed. From then on its beats are counted,
+             and it asks for approval: the server waits for the next beat until it hears that the run is suspended.
 
 Prints a JSON object on a line.
 """
@@ -20,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -38,11 +39,13 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId  # noqa
 from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.concurrency import _leases  # noqa: E402
 from prefect.events.clients import PrefectEventsClient  # noqa: E402
+from prefect.exceptions import Pause  # noqa: E402
 from prefect.states import Pending, Running  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
 
 from flows.running import prefect_run  # noqa: E402
 from flows.servers import alive, automations  # noqa: E402
+from flows.servers.approval import approved  # noqa: E402
 from tasks.running.run import Resources, Run  # noqa: E402
 from tests.tasks.stages import NumbersConfig, numbers  # noqa: E402
 
@@ -173,25 +176,46 @@ def renew_when_back() -> None:
 
 @flow(name="leased")
 def leased(deployment: UUID) -> int:
-    """How many places of the deployment are taken when the server is back and the lease was renewed."""
+    """How many places of the deployment are taken when the server is back and the lease was renewed; asks, too."""
     READY.touch()
     wait_for(renewed.is_set)
+    automations.install_automations()
+    wait_for(lambda: watched(UUID(runtime.flow_run.id)))
     with get_client(sync_client=True) as client:
-        return _taken(client, deployment)
+        taken = _taken(client, deployment)
+    approved("May it?", timeout_hours=1)
+    return taken
 
 
 def deployed() -> dict[str, Any]:
     """The states of the run, whether its lease was renewed, and how many places were taken before and after its end."""
     renew_when_back()
     with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow(leased), name="leased", concurrency_limit=1)
+        deployment = client.create_deployment(
+            client.create_flow(leased), name="leased", concurrency_limit=1, tags=[automations.TAG]
+        )
         run = client.create_flow_run_from_deployment(deployment)
-        client.set_flow_run_state(run.id, Pending())  # as a worker does: the place is taken
-        run = client.read_flow_run(run.id)
-    taken: Any = flow_engine.run_flow(leased, flow_run=run, parameters={"deployment": deployment})
+    with suppress(Pause):
+        taken_by_worker(run.id, deployment)
+    wait_for(lambda: not watched(run.id))  # for its next beat, which never comes
+    with get_client(sync_client=True) as client:
+        wait_for(lambda: _names(client, run.id)[-1] == "Crashed", seconds=2)
+        asked = _names(client, run.id)
+        if asked[-1] != "Suspended":
+            return {"asked": asked}
+        client.resume_flow_run(run.id, run_input={"approve": True})
+    taken = taken_by_worker(run.id, deployment)
     with get_client(sync_client=True) as client:
         states, left = _names(client, run.id), _taken(client, deployment)
-    return {"states": states, "renewed": renewed.is_set(), "taken": taken, "left": left}
+    return {"asked": asked, "states": states, "renewed": renewed.is_set(), "taken": taken, "left": left}
+
+
+def taken_by_worker(run: UUID, deployment: UUID) -> Any:
+    """What the flow of a deployment's run returns."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run, Pending())  # as a worker does: the place is taken
+        flow_run = client.read_flow_run(run)
+    return flow_engine.run_flow(leased, flow_run=flow_run, parameters={"deployment": deployment})
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:

@@ -62,7 +62,9 @@ def test_a_run_that_lives_says_so_after_an_outage_and_a_dead_one_is_crashed(serv
 def test_a_deployed_run_keeps_its_place_while_the_server_starts_again(served: ServedHome) -> None:
     """With leases in memory, as Prefect has them by default, such a run is ended when its lease is to be renewed."""
     found = through_an_outage(served, "leased")
-    assert found["states"] == ["Scheduled", "Pending", "Running", "Completed"]
+    # with an event of its suspension that waits for one from before the restart it would be `Crashed` for want of beats
+    assert found["asked"] == ["Scheduled", "Pending", "Running", "Suspended"]
+    assert found["states"][-4:] == ["Resuming", "Pending", "Running", "Completed"]
     assert found["renewed"]
     assert (found["taken"], found["left"]) == (1, 0)
 

@@ -226,7 +226,9 @@ def paused(client: SyncPrefectClient, mlflow: MlflowClient, messages: list[str])
     outcomes = [outcome()]
     contest(2 / 3600).join()
     outcomes.append(outcome())  # nobody answered: the refusal was another contest's
+    recorded = [run["state"] for run in status(with_services=False)["runs"] if run["flow"] == "champion"][:2]
     found: dict[str, Any] = {"states": [(state.name, state.message) for state in states], "outcomes": outcomes}
+    found["recorded"] = recorded  # the newest first
     found["alias"] = alias_of(mlflow)
     found["terminal"] = terminal.getvalue()
     found["refused"] = states[0].result()

@@ -93,6 +93,7 @@ def a_paused_run_is_refused_or_forgotten_and_nothing_is_promoted(said: Said) -> 
     assert "/runs/flow-run/" in line
     assert said["refused"] == {"outcome": "kept the champion: promotion was refused (not on a Friday)"}
     assert said["outcomes"] == ["kept the champion: promotion was refused (not on a Friday)", None]
+    assert said["recorded"] == ["failed", "finished"]  # that nobody answered is seen in `textmill status`
     assert said["alias"] == "1"
     assert said["unasked"]["outcome"].startswith("promoted version 2")
     assert said["alias unasked"] == "2"

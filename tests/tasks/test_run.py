@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tasks.machine.host import HOST
-from tasks.running.heartbeat import DEAD_SECONDS, HEARTBEAT, beat, is_alive, read_run
+from tasks.running.heartbeat import DEAD_SECONDS, HEARTBEAT, beat, is_alive, read_run, worked_seconds
 from tasks.running.journal import read_events
 from tasks.running.progress import Display
 from tasks.running.run import Resources, flat, pipeline_run
@@ -59,6 +59,22 @@ def test_a_dead_run_is_taken_over(store: Store) -> None:
     assert len(starts) == 2
     assert starts[0]["journal"] == starts[1]["journal"]
     assert dead_runs(run_records(store)) == []
+
+
+def test_pauses_between_the_processes_of_a_run_are_no_time_of_it(store: Store) -> None:
+    """Ten minutes of work, a day's pause, five minutes, another day, and then the process that ends it."""
+    token, now, day = token_of(store), time.time(), 86_400.0
+    directory = store.runs / token
+    times = {"started": now - 2 * day - 900, "attempt_started": now - day - 300, "earlier_seconds": 600.0}
+    pretend(store, token, **dead_process(), **times, ended=None)
+    os.utime(directory / "heartbeat", (now - day, now - day))
+    assert worked_seconds(read_run(directory)) == pytest.approx(900)
+    assert token_of(store) == token
+    record = read_run(directory)
+    assert record["earlier_seconds"] == pytest.approx(900)
+    assert record["started"] == times["started"]
+    assert 900 <= worked_seconds(record) < 900 + day / 2
+    assert worked_seconds({"started": 5.0, "heartbeat": 12.5}) == 7.5  # of a version that wrote neither
 
 
 def test_a_failed_run_is_taken_over(store: Store) -> None:
