@@ -247,7 +247,7 @@ def bits(mill: Mill, root: Path, seed: int, count: int, scope: str = "all") -> d
         by_verify += unsound
         for answer in answers:
             figures.note(answer, scope, ("no other end is right",))
-        figures.wrong += problems(home / "store")
+        figures.last(home, scope)  # what a fine-tuning that diverged has begun stays until the run after it
         shutil.rmtree(home)
     return figures.all(flipped=flipped, left_to_verify=by_verify)
 
