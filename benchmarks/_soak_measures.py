@@ -148,7 +148,7 @@ def live_bytes(store: Store) -> int:
     return sum(disk_bytes(store.artifacts / stage / key) for stage, key in seen)
 
 
-def slope(nights: Sequence[dict[str, Any]], name: str, warm_up: int = 0) -> dict[str, float] | None:
+def slope(nights: Sequence[dict[str, Any]], name: str, warm_up: float = 0.0) -> dict[str, float] | None:
     """How a measure grows a night: the median of the slopes of all pairs (Theil and Sen), with its 95 % interval.
 
     What begins anew in each process (`OF_PROCESSES`) is compared within each alone, behind its own first nights, and
@@ -157,16 +157,21 @@ def slope(nights: Sequence[dict[str, Any]], name: str, warm_up: int = 0) -> dict
     model was pretrained do not count for the run time. None where no group has three nights.
 
     Args:
-        warm_up: first nights of each group that are left out.
+        warm_up: share of each group's nights, its first ones, that is left out; at least one is where it is above 0.
     """
-    groups: dict[Any, list[tuple[float, float]]] = defaultdict(list)
-    seen: dict[Any, int] = defaultdict(int)
+    groups: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for night in nights:
-        group = night.get("process") if name in OF_PROCESSES else None
-        seen[group] += 1
-        if seen[group] > warm_up and name in night and not (name == "seconds" and night["pretrained"]):
-            groups[group].append((night["night"], night[name]))
-    used = [group for group in groups.values() if len(group) >= 3]
+        groups[night.get("process") if name in OF_PROCESSES else None].append(night)
+    behind = [group[max(1, int(warm_up * len(group))) if warm_up else 0 :] for group in groups.values()]
+    points = [
+        [
+            (night["night"], night[name])
+            for night in group
+            if name in night and not (name == "seconds" and night["pretrained"])
+        ]
+        for group in behind
+    ]
+    used = [group for group in points if len(group) >= 3]
     if not used:
         return None
     middle, low, high = joint_slope(used)

@@ -240,8 +240,10 @@ def summary(nights: list[dict[str, Any]], by_design: Collection[str] | None = No
 
     print("\n| measure | median | a night | 95 % interval | second half | over all nights | |\n" + "|---" * 7 + "|")
     for name, words in MEASURES.items():
-        found = slope(nights, name, warm_up=max(1, len(nights) // 10))
+        found = slope(nights, name, warm_up=0.1)
         if found is None:
+            if any(name in night for night in nights):
+                print(f"| {words} | too few nights in a process |" + " |" * 5)
             continue
         verdict = (
             "by design"

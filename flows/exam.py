@@ -15,7 +15,6 @@ from tasks.exams.leaked import Checks
 from tasks.running.progress import Display
 from tasks.running.run import Plan, Resources, Run, current_run, pipeline_run, use_run
 from tasks.running.secret_blocks import open_store_with
-from tasks.stage import sound_file
 from tasks.storage.files import read_json
 from tasks.store import Artifact, Store
 
@@ -125,7 +124,7 @@ def _answered(store: Store, model: Artifact, taken: Sequence[Artifact], cached: 
     checks = Checks(store)
     return {
         "model": model.name,
-        "kind": str(read_json(sound_file(model, "config.json")).get("kind", "gpt")),
+        "kind": str(read_json(model.path / "config.json").get("kind", "gpt")),
         "exams": [
             {"artifact": artifact.name, "cached": known, **read_exam(artifact), "leaked": checks.of(artifact)}
             for artifact, known in zip(taken, cached, strict=True)

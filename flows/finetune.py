@@ -84,4 +84,4 @@ def tuning_flow(config: FromFile[TuningConfig] = shipped_tuning()) -> dict[str, 
     """Fine-tune a model on a task over several seeds; what is up to date is reused."""
     with prefect_run("tuning", config):
         made = build_tuned(config)
-    return {"summary": made.summary.name, "best": made.best.name}
+        return {"summary": made.summary.name, "best": made.best.name}

@@ -103,4 +103,4 @@ def search_flow(config: FromFile[SearchTuningConfig] = shipped_search()) -> dict
     """Search the settings of a fine-tuning on dev; what was tried before is reused."""
     with prefect_run("search", config):
         made = build_searched(config)
-    return {"search": made.search.name, "summary": made.chosen.summary.name, "best": made.chosen.best.name}
+        return {"search": made.search.name, "summary": made.chosen.summary.name, "best": made.chosen.best.name}

@@ -100,12 +100,19 @@ def sound_file(artifact: Artifact, name: str) -> Path:
     Raises:
         StoreError: there is no such file, or it is damaged and this run does not know how it was made.
     """
-    run, path = current_run(), artifact.file(name)
-    if run.plan is None:
+    run = current_run()
+    if run.plan is None and not _as_recorded(artifact, name):
+        artifact = sound(run, artifact)
+    return artifact.file(name)
+
+
+def _as_recorded(artifact: Artifact, name: str) -> bool:
+    """Whether a file has the hash that the manifest says; False, too, where either cannot be read."""
+    try:
         recorded = {entry["path"]: entry["sha256"] for entry in artifact.manifest()["files"]}
-        if file_sha256(path) != recorded.get(name):
-            return sound(run, artifact).file(name)
-    return path
+        return file_sha256(artifact.path / name) == recorded.get(name)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _plan(call: Call) -> Artifact:

@@ -60,7 +60,9 @@ def read(ref: FileRef, source: ParquetSource) -> Reading:
             for group in _row_groups(ref, raw, file):
                 behind = number + file.metadata.row_group(group).num_rows
                 try:
-                    for batch in _batches(ref.uri, raw, file, group, columns, source.max_record_bytes):
+                    for batch in _batches(
+                        ref.uri, raw, file, range(group, group + 1), columns, source.max_record_bytes
+                    ):
                         values = [_values(batch.column(name), source.max_record_bytes) for name in columns]
                         for row in zip(*values, strict=True):
                             number += 1
@@ -82,18 +84,17 @@ def read_rows(uri: str, raw: BinaryIO, max_value_bytes: int) -> Iterator[dict[st
     try:
         file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)
         names = list(dict.fromkeys(file.schema_arrow.names))
-        for group in range(file.num_row_groups):
-            for batch in _batches(uri, raw, file, group, names, max_value_bytes):
-                values = [_values(batch.column(name), max_value_bytes) for name in names]
-                texts = [_is_text(batch.column(name).type) for name in names]
-                for row in zip(*values, strict=True):
-                    number += 1
-                    if long := [value.bytes for value in row if isinstance(value, _TooLong)]:
-                        raise InputError("too_long", f"row {number}: {too_long(long[0], max_value_bytes)}")
-                    yield {
-                        name: value.decode() if is_text and value is not None else value
-                        for name, value, is_text in zip(names, row, texts, strict=True)
-                    }
+        for batch in _batches(uri, raw, file, range(file.num_row_groups), names, max_value_bytes):
+            values = [_values(batch.column(name), max_value_bytes) for name in names]
+            texts = [_is_text(batch.column(name).type) for name in names]
+            for row in zip(*values, strict=True):
+                number += 1
+                if long := [value.bytes for value in row if isinstance(value, _TooLong)]:
+                    raise InputError("too_long", f"row {number}: {too_long(long[0], max_value_bytes)}")
+                yield {
+                    name: value.decode() if is_text and value is not None else value
+                    for name, value, is_text in zip(names, row, texts, strict=True)
+                }
     except _Refused as refused:
         raise InputError(refused.reason, f"after {number} rows: {refused.detail}") from None
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a text that is no UTF-8, a date of none
@@ -101,19 +102,21 @@ def read_rows(uri: str, raw: BinaryIO, max_value_bytes: int) -> Iterator[dict[st
 
 
 def _batches(
-    uri: str, raw: BinaryIO, file: pq.ParquetFile, group: int, columns: list[str], max_record_bytes: int
+    uri: str, raw: BinaryIO, file: pq.ParquetFile, groups: range, columns: list[str], max_record_bytes: int
 ) -> Iterator[pa.RecordBatch]:
-    load = parquet_pages.load(raw, file, group, columns)
-    if load.ordinary:
+    loads = [parquet_pages.load(raw, file, group, columns) for group in groups]
+    rows = min((load.rows for load in loads), default=1)
+    if all(load.ordinary for load in loads):
         # Arrow's threads hold now and then three times the memory, and are no faster: workers are side by side already.
-        yield from file.iter_batches(load.rows, row_groups=[group], columns=columns, use_threads=False)
+        for group in groups:
+            yield from file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
         return
     most = max(parquet_pages.BATCH_BYTES, 2 * max_record_bytes)
     try:
         uri, stdin = "", raw.fileno()
     except OSError:  # on no disk: it opens the file itself
         stdin = subprocess.DEVNULL
-    limits = (group, load.rows, most, MEMORY_BYTES)
+    limits = (groups.start, groups.stop, rows, most, MEMORY_BYTES)
     # -P: the modules beside it are called as some of Python's own
     command = [sys.executable, "-P", str(LIMITED), uri, *map(str, limits), *columns]
     with (

@@ -1,6 +1,6 @@
-"""Rows of one row group of a Parquet file; run as a program of its own, so that no file can harm who reads it.
+"""Rows of some row groups of a Parquet file; run as a program of its own, so that no file can harm who reads it.
 
-    python parquet_limited.py URI GROUP ROWS BATCH_BYTES MEMORY_BYTES COLUMN... < file.parquet
+    python parquet_limited.py URI FIRST END ROWS BATCH_BYTES MEMORY_BYTES COLUMN... < file.parquet
 
 Some pages say in a few bytes what takes gigabytes. Here they do so within a limit of memory, where Arrow fails or this
 process ends and no other. The file is standard input, or what is at URI if that is not empty.
@@ -23,17 +23,18 @@ import pyarrow.parquet as pq
 
 def main(uri: str, limits: list[int], columns: list[str]) -> None:
     """Read a file, write standard output; see the module."""
-    group, rows, batch_bytes, memory = limits
+    first, end, rows, batch_bytes, memory = limits
     memory = _limited(memory)
     try:
         with _opened(uri) as raw:
             file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)
-            for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
-                for part in _parts(_plain(batch), batch_bytes):
-                    if part.nbytes > batch_bytes:
-                        _say(reason="too_long", detail=f"a row of {part.nbytes} bytes; the limit is {batch_bytes}")
-                        return
-                    _give(part)
+            groups = range(first, end)  # one by one: across them Arrow does not read codes in lists
+            batches = (b for n in groups for b in file.iter_batches(rows, [n], columns=columns, use_threads=False))
+            for part in (part for batch in batches for part in _parts(_plain(batch), batch_bytes)):
+                if part.nbytes > batch_bytes:
+                    _say(reason="too_long", detail=f"a row of {part.nbytes} bytes; the limit is {batch_bytes}")
+                    return
+                _give(part)
         _say(end=True)
     except MemoryError:  # Arrow's is one, too
         _say(reason="too_long", detail=f"reading it takes more than {memory >> 20} MiB")
@@ -88,9 +89,25 @@ class _Input(io.RawIOBase):
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with values in place of codes: else each part would have all the categories that there are."""
-    columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
+    """The batch with values in place of codes, in lists, too: else each part would have all the categories that there
+    are, and a long text that comes a thousand times would count once."""
+    columns = [each.cast(_without_codes(each.type)) for each in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _without_codes(type: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(type):
+        return type.value_type
+    if pa.types.is_struct(type):
+        return pa.struct([each.with_type(_without_codes(each.type)) for each in type])
+    if pa.types.is_map(type):
+        return pa.map_(*(each.with_type(_without_codes(each.type)) for each in (type.key_field, type.item_field)))
+    if pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type):
+        value = type.value_field.with_type(_without_codes(type.value_type))
+        if pa.types.is_fixed_size_list(type):
+            return pa.list_(value, type.list_size)
+        return pa.large_list(value) if pa.types.is_large_list(type) else pa.list_(value)
+    return type
 
 
 def _parts(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:
@@ -119,4 +136,4 @@ def _say(**values: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], list(map(int, sys.argv[2:6])), sys.argv[6:])
+    main(sys.argv[1], list(map(int, sys.argv[2:7])), sys.argv[7:])

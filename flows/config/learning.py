@@ -1,8 +1,8 @@
 """What all configurations say that teach a pretrained model something: the model, and the examples."""
 
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from flows.config.curation import Section
 from flows.config.loading import ConfigError
@@ -10,7 +10,6 @@ from tasks.running.run import Resources
 
 SMOKE_EXAMPLES = 32
 """Of a split, in a smoke run."""
-SPLITS = ("train", "valid", "test")
 
 
 class LearningConfig(Section):
@@ -29,20 +28,10 @@ class LearningConfig(Section):
         description="Artifact (`pretrain/<key>`, an alias) or folder of the pretrained model, ours or one of Hugging"
         " Face.",
     )
-    limits: dict[str, int] = Field(
+    limits: dict[Literal["train", "valid", "test"], PositiveInt] = Field(
         default={}, description="With `task`: examples of a split (`train`, `valid`, `test`) at most."
     )
     resources: Resources = Field(default=Resources(), description="What the machine gives; changes no result.")
-
-    @field_validator("limits")
-    @classmethod
-    def _of_splits(cls, limits: dict[str, int]) -> dict[str, int]:
-        for split, count in limits.items():
-            if split not in SPLITS:
-                raise ValueError(f"there is no split {split!r}; there are {', '.join(SPLITS)}")
-            if count < 1:
-                raise ValueError(f"{split} {count}: a limit is 1 example or more")
-        return limits
 
     @model_validator(mode="after")
     def _one_set(self) -> Self:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from lm.config import StrictModel
 from lm.labelled.forms import AnyForm
-from lm.labelled.parquet import ParquetFault, read_batches, weight
+from lm.labelled.parquet import ParquetFault, read_batches
 from lm.labelled.streams import check_unpacked
 
 Split = Literal["train", "valid", "test"]
@@ -73,7 +73,7 @@ def _read_limited(path: Path) -> pa.Table:
     batches, taken = [], 0
     try:
         for batch in read_batches(path):
-            taken += weight(batch)
+            taken += batch.nbytes
             check_unpacked(path, taken)
             batches.append(batch)
     except ParquetFault as error:

@@ -116,9 +116,25 @@ def _limited(memory: int) -> int:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with values in place of codes: else each part would have all the categories that there are."""
-    columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
+    """The batch with values in place of codes, in lists, too: else each part would have all the categories that there
+    are, and a long text that comes a thousand times would count once."""
+    columns = [each.cast(_without_codes(each.type)) for each in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _without_codes(type: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(type):
+        return type.value_type
+    if pa.types.is_struct(type):
+        return pa.struct([each.with_type(_without_codes(each.type)) for each in type])
+    if pa.types.is_map(type):
+        return pa.map_(*(each.with_type(_without_codes(each.type)) for each in (type.key_field, type.item_field)))
+    if pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type):
+        value = type.value_field.with_type(_without_codes(type.value_type))
+        if pa.types.is_fixed_size_list(type):
+            return pa.list_(value, type.list_size)
+        return pa.large_list(value) if pa.types.is_large_list(type) else pa.list_(value)
+    return type
 
 
 def _parts(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lm.labelled.conll import read_conll
 from lm.labelled.docstrings import read_docstrings
-from lm.labelled.parquet import read_batches, weight
+from lm.labelled.parquet import read_batches
 from lm.labelled.read_config import ReadConfig
 from lm.labelled.squad import read_squad
 from lm.labelled.streams import BadInput, check_unpacked, ending, lines
@@ -157,7 +157,7 @@ def _parquet(path: Path, config: ReadConfig) -> Iterator[tuple[str, dict[str, An
     number = taken = 0
     try:
         for batch in read_batches(path):
-            taken += weight(batch)
+            taken += batch.nbytes
             check_unpacked(path, taken)
             for values in batch.to_pylist():
                 number += 1

@@ -105,7 +105,7 @@ def fitting(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (ResumeError, torch.OutOfMemoryError):
+    except (ResumeError, torch.OutOfMemoryError, torch.AcceleratorError):  # a GPU's fault is none of the checkpoint's
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]

@@ -46,9 +46,9 @@ def read_run(directory: Path) -> dict[str, Any]:
 
 def worked_seconds(record: Mapping[str, Any]) -> float:
     """How long a run's processes have worked until its end or last heartbeat, pauses between them left out."""
-    if not record:
+    began = record.get("attempt_started", record.get("started"))
+    if began is None:
         return 0.0
-    began = record.get("attempt_started", record["started"])
     until = record.get("ended") or record["heartbeat"]
     return float(record.get("earlier_seconds", 0.0)) + max(0.0, until - began)
 

@@ -243,9 +243,15 @@ def note_stopped(run: Run, error: BaseException) -> None:
 
     The same command goes on with it, as with any that was stopped.
     """
-    if run.directory is not None:
-        state = "failed" if isinstance(error, Exception) else "killed"
-        write_json(run.directory / "run.json", {**read_json(run.directory / "run.json"), "state": state})
+    if run.directory is None:
+        return
+    path, state = run.directory / "run.json", "failed" if isinstance(error, Exception) else "killed"
+    try:
+        write_json(path, {**read_json(path), "state": state})
+    except OSError as failed:  # as at the end of a run; and hours later the record may be collected
+        logger.warning("that run %s was stopped is not on record (%s)", run.directory.name, failed)
+    else:
+        beat(run.store, run.directory)
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -181,17 +181,17 @@ def test_a_restart_hides_no_growth_and_is_none() -> None:
         {"night": n, "process": n // 20, "memory_prefect": 200 + 2.0 * (n % 20) + 50 * min(n % 20, 3) + 10 * (n // 20)}
         for n in range(60)
     ]
-    found = slope(leaking, "memory_prefect", warm_up=4)
+    found = slope(leaking, "memory_prefect", warm_up=0.2)
     assert found is not None
     assert (found["slope"], found["low"], found["later"]) == pytest.approx((2.0, 2.0, 2.0))
     assert found["n"] == 3 * 16
     level = [{**night, "memory_prefect": min(night["memory_prefect"], 350 + night["process"])} for night in leaking]
-    found = slope(level, "memory_prefect", warm_up=4)
+    found = slope(level, "memory_prefect", warm_up=0.2)
     assert found is not None
     assert found["slope"] == found["later"] == 0
     assert not grows(found, len(level))
     levels_off = [{"night": n, "process": 1, "resident_mb": 500.0 + min(n, 25)} for n in range(60)]
-    found = slope(levels_off, "resident_mb", warm_up=6)
+    found = slope(levels_off, "resident_mb", warm_up=0.1)
     assert found is not None
     assert found["slope"] > found["later"] == 0
 

@@ -159,10 +159,11 @@ def test_a_process_that_may_have_less_memory_reads_within_it(tmp_path):
     path, less = tmp_path / "a.parquet", 1500 * MEBI
     path.write_bytes(hand.parquet([[lengths(4)], [lengths(10**9)]]))
     said = []
-    for group in ("0", "1"):
+    for first, end in ("01", "12"):
+        limits = (first, end, "256", str(MEBI), str(parquet.MEMORY_BYTES))
         with path.open("rb") as raw:
             done = subprocess.run(
-                [sys.executable, "-P", parquet.LIMITED, "", group, "256", str(MEBI), str(parquet.MEMORY_BYTES), "text"],
+                [sys.executable, "-P", parquet.LIMITED, "", *limits, "text"],
                 stdin=raw,
                 capture_output=True,
                 check=True,
@@ -170,6 +171,44 @@ def test_a_process_that_may_have_less_memory_reads_within_it(tmp_path):
             )
         said.append(json.loads(done.stdout[done.stdout.rindex(b'{"') :]))
     assert said == [{"end": True}, {"reason": "too_long", "detail": "reading it takes more than 1500 MiB"}]
+
+
+def coded(rows, texts, size):
+    """Lists of one long text each, which is in the file once: Arrow's own schema says that they are codes."""
+    codes = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows * texts, np.int32)), ["x" * size])
+    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * texts, pa.int32()), codes)
+
+
+def test_a_long_text_that_lists_repeat_counts_each_time(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"tags": coded(2, 400, MEBI)}), path, compression="zstd")
+    assert path.stat().st_size < 3_000
+    before = forget_peak()
+    with path.open("rb") as raw, pytest.raises(InputError, match=r"after 0 rows: a row of 4\d{8} bytes"):
+        list(parquet.read_rows(str(path), raw, MEBI))
+    assert peak() - before < 100 << 10
+
+
+def test_one_process_reads_all_row_groups_of_a_table(tmp_path, monkeypatch):
+    rows = [{"question": f"q{number}", "choices": ["a", "b"], "kind": {"of": ["c"]}} for number in range(300)]
+    schema = pa.schema(
+        [
+            ("question", pa.string()),
+            ("choices", pa.list_(pa.string())),
+            ("kind", pa.struct([("of", pa.large_list(pa.dictionary(pa.int32(), pa.string())))])),
+        ]
+    )
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, row_group_size=50)
+    monkeypatch.setattr(parquet_pages, "PAGES_BYTES", 1)  # as of long lists
+    started = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        parquet.subprocess, "Popen", lambda *given, **more: started.append(given) or popen(*given, **more)
+    )
+    with path.open("rb") as raw:
+        assert list(parquet.read_rows(str(path), raw, MEBI)) == rows
+    assert len(started) == 1
 
 
 def test_a_file_on_no_disk_is_opened_by_the_process(tmp_path, monkeypatch):

@@ -154,8 +154,8 @@ def test_settings_are_checked_with_their_preset(tmp_path: Path) -> None:
         ("preset", "gpt3", r"unknown model preset 'gpt3'; did you mean 'gpt1'"),
         ("data", "folder", r"either task or data"),
         ("limits.train", "100", r"limits are for a task"),
-        ("limits.eval", "60", r"limits: there is no split 'eval'; there are train, valid, test"),
-        ("limits.valid", "0", r"limits: valid 0: a limit is 1 example or more"),
+        ("limits.eval", "60", r"limits\.eval.*Input should be 'train', 'valid' or 'test'"),
+        ("limits.valid", "0", r"limits\.valid: Input should be greater than 0"),
         ("seeds", "[0, 1, 0]", r"seeds: a seed stands twice"),
     ):
         given = {key: value} | ({"task": "sst-2"} if key in ("data", "limits.eval", "limits.valid") else {})
@@ -174,7 +174,7 @@ def test_a_task_that_cannot_be_used_is_refused_before_a_run_begins(
         "name: slip\nask: {form: classification, labels: [a, b]}\ntrian: {files: [a]}\n"
     )
     for said, message in (
-        (["--task", "sst-2", "--set", "limits.eval=60"], "no split 'eval'"),
+        (["--task", "sst-2", "--set", "limits.eval=60"], r"limits\.eval.*'train', 'valid' or 'test'"),
         (["--task", "sst-1"], "sst-1 is no file and no shipped task"),
         (["--task", str(empty_home / "slip.yaml")], "trian: unknown key; did you mean 'train'"),
     ):

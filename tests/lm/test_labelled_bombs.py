@@ -17,7 +17,7 @@ from lm.labelled.read_config import ReadConfig
 from lm.labelled.records import read_records
 from lm.labelled.streams import BadInput
 from tests.data_quality import parquet_by_hand as hand
-from tests.data_quality.test_sources_parquet_limits import zeros
+from tests.data_quality.test_sources_parquet_limits import coded, zeros
 from tests.peak import forget_peak, peak
 
 MEBI = 1 << 20
@@ -46,6 +46,22 @@ def test_two_gigabytes_in_a_kilobyte_take_little_memory(tmp_path: Path, monkeypa
     assert peak() - before < 200 << 10
     # a process begins with the memory of the one that starts it
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(children, ours, 1 << 20)
+
+
+def test_a_long_text_that_lists_repeat_counts_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"tags": coded(2, 200, MEBI)}), path, compression="zstd")
+    before = forget_peak()
+    with pytest.raises(BadInput, match=r"after row 0: a row of about 2\d\d,\d+,\d+ bytes; the limit is 67,108,864"):
+        rows_of(path)
+    assert peak() - before < 100 << 10
+
+
+def test_padded_numbers_are_no_bomb(tmp_path: Path) -> None:
+    path, numbers = tmp_path / "a.parquet", pa.array(np.zeros(3_000 * 512, np.int64))
+    padded = pa.ListArray.from_arrays(pa.array(np.arange(3_001) * 512, pa.int32()), numbers)
+    pq.write_table(pa.table({"text": [f"t{number}" for number in range(3_000)], "attention_mask": padded}), path)
+    assert len(rows_of(path)) == 3_000
 
 
 @pytest.mark.parametrize(

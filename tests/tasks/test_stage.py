@@ -238,6 +238,11 @@ def test_a_file_by_which_a_flow_decides_is_rebuilt_before_it_is_read(run: Run, c
     flip_a_byte(made.file("total.json"))
     assert sound_file(made, "total.json").read_bytes() == whole
     assert calls() == ["numbers", "total", "total"]
+    (made.path / "manifest.json").write_text("{")
+    assert sound_file(made, "total.json").read_bytes() == whole
+    assert calls() == ["numbers", "total", "total", "total"]
+    with pytest.raises(StoreError, match=r"total/\w+ has no file 'other.json'"):
+        sound_file(made, "other.json")
     flip_a_byte(made.file("total.json"))
     run.calls.clear()
     with pytest.raises(StoreError, match=r"total/\w+ is corrupt and was set aside: run the flow that made it again"):
