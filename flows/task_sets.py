@@ -38,7 +38,8 @@ def labelled_set_of(config: LearningConfig, *forms: str) -> Artifact:
         ConfigError: there is none, or it cannot be used.
     """
     if config.task is not None:
-        return build_task(load_shipped_task(config.task, config.limits, *forms))
+        limits = {str(split): count for split, count in config.limits.items()}
+        return build_task(load_shipped_task(config.task, limits, *forms))
     assert config.data is not None
     folder = Path(config.data)
     if not folder.is_dir():

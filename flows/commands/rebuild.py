@@ -84,20 +84,20 @@ def rebuild(name: str, resources: Resources, *, go_on: bool, keep: bool, quiet: 
 
 def _recorded(store: Store, name: str) -> Artifact:
     """The artifact: of what is none there is no record by which it could be built again."""
-    if Path(name).is_dir() and store.aliased(name) is None:
-        here = stored(Path(name))
-        if here is None or here[0].root.resolve() != store.root.resolve():
-            raise ConfigError(
-                f"{name} is a folder, which does not say how it was made: a model is rebuilt where the store is that "
-                "it was made in (its card, README.md, has the command), one of another program not at all"
-            )
-        return here[1]
     try:
         return store.resolve(name)
     except StoreError as error:
-        raise StoreError(
-            f"{error}; a model is rebuilt where the store is that it was made in, not from a copy"
-        ) from error
+        if not Path(name).is_dir():
+            raise StoreError(
+                f"{error}; a model is rebuilt where the store is that it was made in, not from a copy"
+            ) from error
+    here = stored(Path(name))
+    if here is None or here[0].root.resolve() != store.root.resolve():
+        raise ConfigError(
+            f"{name} is a folder, which does not say how it was made: a model is rebuilt where the store is that "
+            "it was made in (its card, README.md, has the command), one of another program not at all"
+        )
+    return here[1]
 
 
 def _refuse_forgotten(store: Store, steps: list[Step]) -> None:

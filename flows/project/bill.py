@@ -23,7 +23,7 @@ BESIDE = {"textmill", "pip"}
 
 def listed(bill: dict[str, Any]) -> list[tuple[str, str]]:
     """(name, version) of each component of a bill in CycloneDX."""
-    return [(each["name"], each["version"]) for each in bill["components"]]
+    return [(each["name"], each.get("version", "")) for each in bill["components"]]
 
 
 def differences(components: Iterable[tuple[str, str]], locked: dict[str, str], wanted: dict[str, str]) -> list[str]:
