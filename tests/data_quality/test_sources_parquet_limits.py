@@ -19,6 +19,7 @@ from data_quality.sources import parquet, parquet_pages
 from data_quality.sources.base import InputError, Record, Skip
 from data_quality.sources.ranges import cut_file
 from tests.data_quality import parquet_by_hand as hand
+from tests.data_quality.parquet_bombs import one_text_in_lists
 from tests.data_quality.test_ranges import WHOLE, pieces_of, read
 from tests.data_quality.test_sources_parquet import GOOD, TYPES
 from tests.data_quality.test_sources_streams import ref
@@ -173,15 +174,8 @@ def test_a_process_that_may_have_less_memory_reads_within_it(tmp_path):
     assert said == [{"end": True}, {"reason": "too_long", "detail": "reading it takes more than 1500 MiB"}]
 
 
-def coded(rows, texts, size):
-    """Lists of one long text each, which is in the file once: Arrow's own schema says that they are codes."""
-    codes = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows * texts, np.int32)), ["x" * size])
-    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * texts, pa.int32()), codes)
-
-
 def test_a_long_text_that_lists_repeat_counts_each_time(tmp_path):
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"tags": coded(2, 400, MEBI)}), path, compression="zstd")
+    path = one_text_in_lists(tmp_path / "a.parquet", 2, 400, MEBI)
     assert path.stat().st_size < 3_000
     before = forget_peak()
     with path.open("rb") as raw, pytest.raises(InputError, match=r"after 0 rows: a row of 4\d{8} bytes"):

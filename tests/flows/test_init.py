@@ -18,7 +18,7 @@ from flows.config.pipeline import PipelineConfig
 from lm.models.gpt_config import GPT_PRESETS
 from tests.data_quality.ingesting import ingest, zstd
 from tests.data_quality.office import docx, paragraph, pdf
-from tests.lm.test_labelled_bombs import one_text_again_and_again
+from tests.data_quality.parquet_bombs import one_text_again_and_again
 from tests.peak import forget_peak, peak
 
 ENGLISH = "The cat sat on the mat, and the dog lay in the shade of the tree that stood by the house. "

@@ -4,6 +4,7 @@ import gzip
 import json
 import resource
 from collections import deque
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from lm.labelled.read_config import ReadConfig
 from lm.labelled.records import read_records
 from lm.labelled.streams import BadInput
 from tests.data_quality import parquet_by_hand as hand
-from tests.data_quality.test_sources_parquet_limits import coded, zeros
+from tests.data_quality.parquet_bombs import one_text_again_and_again, one_text_in_lists
+from tests.data_quality.test_sources_parquet_limits import zeros
 from tests.peak import forget_peak, peak
 
 MEBI = 1 << 20
@@ -25,13 +27,6 @@ MEBI = 1 << 20
 
 def rows_of(path: Path) -> list[dict[str, object]]:
     return [record.values for record in read_records(path, ReadConfig())]
-
-
-def one_text_again_and_again(path: Path, rows: int = 2_000, size: int = MEBI) -> Path:
-    """In the dictionary it is once, and packs to nothing."""
-    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), ["x" * size])
-    pq.write_table(pa.table({"text": texts}).replace_schema_metadata(), path, compression="zstd")
-    return path
 
 
 def test_two_gigabytes_in_a_kilobyte_take_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,8 +44,7 @@ def test_two_gigabytes_in_a_kilobyte_take_little_memory(tmp_path: Path, monkeypa
 
 
 def test_a_long_text_that_lists_repeat_counts_each_time(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"tags": coded(2, 200, MEBI)}), path, compression="zstd")
+    path = one_text_in_lists(tmp_path / "a.parquet", 2, 200, MEBI)
     before = forget_peak()
     with pytest.raises(BadInput, match=r"after row 0: a row of about 2\d\d,\d+,\d+ bytes; the limit is 67,108,864"):
         rows_of(path)
@@ -65,20 +59,29 @@ def test_padded_numbers_are_no_bomb(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
+    ("make", "fault"),
     [
-        (hand.parquet([[zeros(10)], [zeros(70 * MEBI)]], hand.ZSTD), r"1: a row of about .*; the limit is 67,108,864"),
-        (hand.parquet([[zeros(10)], [zeros(1200 * MEBI)]], hand.ZSTD), "1: reading it takes more than 1024 MiB"),
-        (hand.parquet([], schema=[hand.element(b"s", 1)] * 100_001 + [hand.element(b"text")]), "0: Arrow failed "),
+        (
+            lambda: hand.parquet([[zeros(10)], [zeros(70 * MEBI)]], hand.ZSTD),
+            r"1: a row of about .*; the limit is 67,108,864",
+        ),
+        (
+            lambda: hand.parquet([[zeros(10)], [zeros(1200 * MEBI)]], hand.ZSTD),
+            "1: reading it takes more than 1024 MiB",
+        ),
+        (
+            lambda: hand.parquet([], schema=[hand.element(b"s", 1)] * 100_001 + [hand.element(b"text")]),
+            "0: Arrow failed ",
+        ),
     ],
     ids=["a long row", "a page of zeros", "a deep schema"],
 )
 def test_what_takes_too_much_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, fault: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], bytes], fault: str
 ) -> None:
     monkeypatch.setattr(parquet, "MEMORY_BYTES", 1024 * MEBI)
     path = tmp_path / "a.parquet"
-    path.write_bytes(content)
+    path.write_bytes(make())
     before = forget_peak()
     with pytest.raises(BadInput, match=rf"a\.parquet: cannot be read as Parquet after row {fault}"):
         rows_of(path)

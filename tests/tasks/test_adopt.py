@@ -14,8 +14,8 @@ from tasks.running.progress import Display
 from tasks.running.run import Resources, Run, use_run
 from tasks.store import Store
 from tasks.token_counts import AdoptTokenizerConfig, adopt_tokenizer
+from tests.data_quality.parquet_bombs import one_text_again_and_again
 from tests.lm.finetune_cases import backbone_folder, write_set
-from tests.lm.test_labelled_bombs import one_text_again_and_again
 from tests.peak import forget_peak, peak
 
 
