@@ -1,4 +1,4 @@
-"""Parquet files of which a few hundred bytes say gigabytes: a long text is in them once, and is meant again and again."""
+"""Parquet files of a few hundred bytes that say gigabytes: a long text is in them once and comes many times."""
 
 from pathlib import Path
 
