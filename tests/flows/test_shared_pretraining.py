@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tasks.running.journal import read_events
+from tests.flows.schedule_helpers import wait_for
 from tests.flows.test_cancel import ROOT, ask
 from tests.tasks.tiny_corpus import configuration, write_documents
 
@@ -55,6 +56,8 @@ def test_one_of_two_processes_fails_with_its_own_error_and_both_end_as_one_would
     assert state["type"] == "FAILED"
     assert own in state["message"]
     of_it = {"flow_runs": {"id": {"any_": [flow_run]}}, "task_runs": {"state": {"type": {"any_": ["FAILED"]}}}}
+    # the server learns of tasks by events, behind the flow run's own state
+    wait_for(lambda: bool(ask(api, "task_runs/paginate", of_it)["results"]))
     [task] = ask(api, "task_runs/paginate", of_it)["results"]
     assert task["name"].startswith("pretrain")
     assert own in task["state"]["message"]
