@@ -32,6 +32,7 @@ class Part(NamedTuple):
     task: TaskConfig
     labels: Labels
     examples: Artifact
+    size: int  # its training examples
     system: str
 
 
@@ -84,7 +85,7 @@ def _cell(config: StudyConfig, part: Part) -> Cell:
     return Cell(
         task=part.task.name,
         labels=part.labels,
-        examples=example_count(part.examples, "train"),
+        examples=part.size,
         system=part.system,
         runs=1 if system.kind == "bag_of_words" else len(config.seeds),
         against=system.against or config.baseline,
@@ -115,7 +116,7 @@ def _parts(config: StudyConfig) -> Iterator[Part]:
             seen.add((name, count))
             for system, of in config.systems.items():
                 if of.tasks is None or name in of.tasks:
-                    yield Part(task, labels, examples, system)
+                    yield Part(task, labels, examples, count, system)
 
 
 def _runs(config: StudyConfig, part: Part, models: dict[str, Artifact]) -> list[Artifact]:

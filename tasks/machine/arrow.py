@@ -5,9 +5,11 @@ waits for it for ever: in `pq.read_table`, at `arrow::FutureImpl::Wait` (apache/
 threads asks for none.
 """
 
+from functools import cache
 from io import BytesIO
 
 
+@cache  # a worker of a cluster asks before each batch
 def start_arrow_threads(computing: int | None = None) -> None:
     """Start the threads of Arrow's pools in this process: one that reads files, and those that compute.
 

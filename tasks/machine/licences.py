@@ -8,7 +8,7 @@ with the reason why it may be used.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -46,7 +46,7 @@ NAMED: dict[str, str] = {
 """Distributions whose metadata no list can judge, and what their licence is or why they may be used all the same."""
 
 
-def read_licences(names: Iterator[str]) -> list[Licence]:
+def read_licences(names: Iterable[str]) -> list[Licence]:
     """Of the distributions that are installed among `names`, by name."""
     found = []
     for name in sorted(names, key=str.lower):
@@ -99,7 +99,7 @@ def of_dependencies() -> dict[str, Any]:
     how many have it, and `named`, what is said of those that are not on the list; empty if Textmill is not installed
     as a package, since nobody knows then what it needs.
     """
-    found = read_licences(iter(required("textmill")))
+    found = read_licences(required("textmill"))
     if not found:
         return {}
     counted = Counter(_family(each.licence) for each in found if is_allowed(each.licence))
